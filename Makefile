@@ -1,0 +1,39 @@
+# make run: the API with all that it needs, on this machine.   make test: lint, types, all tests.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed-from-lock
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lock clean
+
+help:
+	@echo "make run      run the API here, with PostgreSQL, Valkey and an anti-fraud stand-in of its own"
+	@echo "make test     lint, types and all tests"
+	@echo "make install  only create .venv and install from the lock"
+	@echo "make lock     renew the locks from setup.cfg"
+	@echo "make clean    remove .venv; the data of make run, in .promo, stays"
+
+install: $(STAMP)
+
+$(STAMP): requirements-dev.lock setup.cfg
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "This needs Python 3.11 or newer. Name one: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: install
+	@$(BIN)/python -m promo_api dev
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2
+
+lock: install
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header setup.cfg -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra dev setup.cfg -c requirements.lock -o requirements-dev.lock
+
+clean:
+	rm -rf .venv
