@@ -1,0 +1,21 @@
+"""The shell around the contract: api.yml at the top, plain handlers and a thin persistence layer below.
+
+A map, from the outside in:
+
+| Module | What it does |
+|---|---|
+| __main__ | the commands: serve, dev, migrate, check, antifraud-stub |
+| settings | every setting, read once |
+| gunicorn_conf, logs | how the processes run, and what they write |
+| app | api.yml + contract layer + handlers, bound to a runtime |
+| contract/ | all that knows Connexion, Starlette or Flask from inside |
+| runtime | what a handler gets: settings, database, antifraud, passwords, tokens, clock |
+| tokens, passwords, antifraud | each around one library |
+| errors | what can go wrong with a request, one class for each meaning |
+| check | looks at everything that the service needs |
+| sandbox/ | embedded PostgreSQL, Valkey and an anti-fraud stand-in, for `dev` and the tests |
+
+Beside this package: `handlers/` (one function per operationId) and `persistence/` (tables and statements).
+"""
+
+__version__ = "0.1.0"

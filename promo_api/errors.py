@@ -1,0 +1,80 @@
+"""What can go wrong with a request, one class for each meaning. No HTTP in here: statuses are the contract layer's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One thing that is wrong with a request.
+
+    Attributes:
+        place: where it is: `path`, `query`, `header` or `body`.
+        pointer: JSON pointer to it within that place (`/target/age_from`); empty: the whole of it.
+        message: what must hold there. It never repeats what was sent.
+    """
+
+    place: str
+    pointer: str
+    message: str
+
+
+class RequestError(Exception):
+    """A request that is refused; the message is for its sender."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidInput(RequestError):
+    """The request breaks a rule of its form, or a rule between its values and what is stored."""
+
+    def __init__(self, message: str, violations: Sequence[Violation] = ()) -> None:
+        super().__init__(message)
+        self.violations = tuple(violations)
+
+    @classmethod
+    def body(cls, pointer: str, message: str) -> "InvalidInput":
+        """Return the error for one member of the body."""
+        return cls("The request body is not valid.", [Violation("body", pointer, message)])
+
+
+class Unauthenticated(RequestError):
+    """The sender is not known: no token, or one that does not count, or a wrong password."""
+
+
+class NotOwner(RequestError):
+    """The thing exists, and belongs to somebody else."""
+
+
+class ActivationDenied(RequestError):
+    """The promo may not be activated by this user now.
+
+    Attributes:
+        reason: a constant word for logs: `inactive`, `targeting`, `antifraud` or `exhausted`.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class NotFound(RequestError):
+    """There is no such thing."""
+
+
+class EmailTaken(RequestError):
+    """Another account of this kind has the address."""
+
+
+class DependencyDown(RequestError):
+    """Something that the service needs does not answer; the same request may succeed later.
+
+    Attributes:
+        retry_after_s: after how many seconds to try again.
+    """
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s

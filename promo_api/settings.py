@@ -1,0 +1,181 @@
+"""Every setting of the service: name, type, default, bound, unit and what it means.
+
+A field of `Settings` is an environment variable of the same name in capitals. They are read once, at the start, and
+everything that is wrong with them is told at once.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
+
+_PORT_MAX = 65535
+
+
+class Address(NamedTuple):
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+_ALL_INTERFACES = Address("0.0.0.0", 8080)  # noqa: S104 as a container does
+
+
+class SettingsError(Exception):
+    """Settings that can't be used.
+
+    Attributes:
+        problems: a sentence for each, in the order of the settings.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def setting(
+    sentence: str,
+    default: Any = MISSING,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    secret: bool = False,
+) -> Any:
+    """Declare a setting: `low` and `high` bound a number, or the length of a text, both inclusive."""
+    metadata = {"sentence": sentence, "unit": unit, "low": low, "high": high}
+    return field(default=default, repr=not secret, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of one process."""
+
+    postgres_username: str = setting("role of the service in PostgreSQL", "postgres", low=1)
+    postgres_password: str = setting("password of that role; empty: the server asks for none", "", secret=True)
+    postgres_host: str = setting("host of PostgreSQL, or the folder of its socket", "localhost", low=1)
+    postgres_port: int = setting("port of PostgreSQL", 5432, low=1, high=_PORT_MAX)
+    postgres_database: str = setting("name of the database", "promo", low=1)
+    postgres_pool_size: int = setting(
+        "connections that a worker keeps; 0: one for each of its threads", 0, low=0, high=1000
+    )
+    postgres_pool_timeout_s: float = setting(
+        "how long a request waits for a free connection", 3.0, unit="s", low=0.1, high=60
+    )
+    postgres_connect_timeout_s: int = setting("how long a new connection may take", 3, unit="s", low=1, high=60)
+    postgres_statement_timeout_s: float = setting("how long a statement may run", 5.0, unit="s", low=0.1, high=300)
+    postgres_lock_timeout_s: float = setting("how long a statement waits for a row", 3.0, unit="s", low=0.1, high=300)
+    postgres_idle_transaction_timeout_s: float = setting(
+        "after how long PostgreSQL ends a transaction that does nothing", 10.0, unit="s", low=0.1, high=300
+    )
+    redis_host: str = setting("host of Redis or Valkey", "localhost", low=1)
+    redis_port: int = setting("port of Redis or Valkey", 6379, low=1, high=_PORT_MAX)
+    redis_timeout_s: float = setting(
+        "how long Redis may take to connect or to answer", 0.5, unit="s", low=0.01, high=10
+    )
+    antifraud_address: str = setting("the anti-fraud service: host:port, or a URL with http:// or https://")
+    antifraud_connect_timeout_s: float = setting(
+        "how long a connection to the anti-fraud service may take", 1.0, unit="s", low=0.01, high=30
+    )
+    antifraud_read_timeout_s: float = setting(
+        "how long the anti-fraud service may take to answer", 3.0, unit="s", low=0.01, high=30
+    )
+    server_address: Address = setting("host:port to listen on", _ALL_INTERFACES)  # noqa: RUF009 it makes a field
+    server_workers: int = setting("processes that serve", 2, low=1, high=64)
+    server_threads: int = setting("requests that a worker handles at once", 8, low=1, high=256)
+    secret_key: str = setting("the key that signs tokens", low=32, secret=True)
+    token_lifetime_h: int = setting("how long a token is good for", 12, unit="h", low=1, high=24)
+    argon2_memory_kib: int = setting("memory of a password hash", 19456, unit="KiB", low=8, high=4194304)
+    argon2_iterations: int = setting("passes of a password hash over its memory", 2, low=1, high=100)
+    argon2_parallelism: int = setting("lanes of a password hash", 1, low=1, high=64)
+    argon2_concurrency: int = setting("password hashes that a worker computes at once", 2, low=1, high=256)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read all settings.
+
+        Args:
+            environment: values by variable name; an empty value counts as not given, other names are ignored.
+
+        Raises:
+            SettingsError: with every problem there is, never with a secret's value.
+        """
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for declared in fields(cls):
+            name = variable(declared)
+            text = environment.get(name, "")
+            if not text:
+                if declared.default is MISSING:
+                    problems.append(f"{name} is not set: {declared.metadata['sentence']}.")
+                continue
+            try:
+                values[declared.name] = _read(declared, text)
+            except ValueError as error:
+                shown = f" (it is {text!r})" if declared.repr else ""
+                problems.append(f"{name} {error}{shown}: {declared.metadata['sentence']}.")
+        if problems:
+            raise SettingsError(problems)
+        return cls(**values)
+
+    @property
+    def pool_size(self) -> int:
+        """Connections to PostgreSQL that a worker keeps."""
+        return self.postgres_pool_size or self.server_threads
+
+
+def variable(declared: Field[Any]) -> str:
+    """Return the name of the environment variable of a field of `Settings`."""
+    return declared.name.upper()
+
+
+def _read(declared: Field[Any], text: str) -> Any:
+    reader: Callable[[str], Any] = _READERS[declared.type]
+    value = _antifraud_url(text) if declared.name == "antifraud_address" else reader(text)
+    low, high = declared.metadata["low"], declared.metadata["high"]
+    measured = len(value) if isinstance(value, str) else value
+    noun = " characters long" if isinstance(value, str) else ""
+    if low is not None and measured < low:
+        raise ValueError(f"must be at least {low}{noun}")
+    if high is not None and measured > high:
+        raise ValueError(f"must be at most {high}{noun}")
+    return value
+
+
+def _integer(text: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,18}", text):
+        raise ValueError("must be a whole number")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    if not re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", text):
+        raise ValueError("must be a number")
+    return float(text)
+
+
+def _address(text: str) -> Address:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= _PORT_MAX:
+        raise ValueError("must be host:port")
+    return Address(host.strip("[]"), int(port))
+
+
+def _antifraud_url(text: str) -> str:
+    url = text if "://" in text else f"http://{text}"
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment:
+        raise ValueError("must be host:port or an http or https URL")
+    return url.rstrip("/")
+
+
+_READERS: dict[Any, Callable[[str], Any]] = {str: str, int: _integer, float: _number, Address: _address}
