@@ -1,0 +1,78 @@
+"""What companies and users have in common: an e-mail address, a password hash and the version of their tokens."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Table, bindparam, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from persistence.tables import companies, users
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a sign-in is checked against."""
+
+    account_id: UUID
+    password_hash: str
+
+
+class Accounts:
+    """The accounts of one kind; the same address may have one of each."""
+
+    def __init__(self, table: Table) -> None:
+        columns = table.c
+        self._find_credentials = select(columns.id, columns.password_hash).where(
+            columns.email_key == bindparam("email_key")
+        )
+        self._insert = (
+            insert(table).on_conflict_do_nothing(index_elements=["email_key"]).returning(columns.token_version)
+        )
+        self._end_tokens = (
+            update(table)
+            .where(columns.id == bindparam("account_id"), columns.password_hash == bindparam("checked_hash"))
+            .values(token_version=columns.token_version + 1, password_hash=bindparam("new_hash"))
+            .returning(columns.token_version)
+        )
+
+    def find_credentials(self, connection: Connection, email: str) -> Credentials | None:
+        """Return what a sign-in by this address, in any case, is checked against; None if no account has it."""
+        row = connection.execute(self._find_credentials, {"email_key": email.casefold()}).one_or_none()
+        return None if row is None else Credentials(*row)
+
+    def insert_account(self, connection: Connection, account_id: UUID, values: Mapping[str, Any]) -> int | None:
+        """Insert an account.
+
+        Args:
+            connection: where to run it.
+            account_id: the id to give it.
+            values: its columns, email and password_hash among them; the case-folded address is added.
+
+        Returns:
+            The version of its first token; None if an account of this kind has the address already, in any case.
+        """
+        row = {"id": account_id, **values, "email_key": values["email"].casefold()}
+        return connection.execute(self._insert, row).scalar_one_or_none()
+
+    def update_token_version(
+        self, connection: Connection, account_id: UUID, *, checked_hash: str, new_hash: str
+    ) -> int | None:
+        """End every token of the account.
+
+        Args:
+            connection: where to run it.
+            account_id: whose tokens end.
+            checked_hash: the hash that the password was checked against.
+            new_hash: the hash to keep from now on: the same, or one of today's cost.
+
+        Returns:
+            The version of the tokens to come; None if the password has changed since it was checked.
+        """
+        values = {"account_id": account_id, "checked_hash": checked_hash, "new_hash": new_hash}
+        return connection.execute(self._end_tokens, values).scalar_one_or_none()
+
+
+COMPANY_ACCOUNTS = Accounts(companies)
+USER_ACCOUNTS = Accounts(users)

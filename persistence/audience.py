@@ -1,0 +1,37 @@
+"""Who a promo is for: what is asked of a user, and the condition on promos."""
+
+from typing import Protocol
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, SmallInteger, Text, and_, bindparam, or_
+
+from persistence.tables import promos
+
+
+class Member(Protocol):
+    """What is asked of a user to tell which promos fit: the case-folded country and the age in years."""
+
+    @property
+    def id(self) -> UUID:
+        """The id of the user."""
+
+    @property
+    def age(self) -> int:
+        """The age in years."""
+
+    @property
+    def country_key(self) -> str:
+        """The country, case-folded."""
+
+
+def fits_user() -> ColumnElement[bool]:
+    """Return the condition on promos that a user of the parameters `user_country` and `user_age` fits the targeting.
+
+    Categories do not count: they are what a feed is filtered by.
+    """
+    age = bindparam("user_age", type_=SmallInteger)
+    return and_(
+        or_(promos.c.country_key.is_(None), promos.c.country_key == bindparam("user_country", type_=Text)),
+        or_(promos.c.age_from.is_(None), promos.c.age_from <= age),
+        or_(promos.c.age_until.is_(None), promos.c.age_until >= age),
+    )

@@ -1,0 +1,110 @@
+"""Comments; the promo's count is changed in the same statement."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, Text, Uuid, bindparam, delete, desc, insert, select, update
+
+from persistence.tables import comments, promo_counters, users
+
+
+@dataclass(frozen=True)
+class Comment:
+    """A comment with its author's name of today; created_at in UTC, avatar_url None: no avatar."""
+
+    id: UUID
+    text: str
+    created_at: datetime
+    author_id: UUID
+    name: str
+    surname: str
+    avatar_url: str | None
+
+
+_PROMO_ID, _ID, _AUTHOR_ID = (bindparam(name, type_=Uuid) for name in ("promo", "comment", "author"))
+_COMMENTS = (
+    select(
+        comments.c.id,
+        comments.c.text,
+        comments.c.created_at,
+        comments.c.author_id,
+        users.c.name,
+        users.c.surname,
+        users.c.avatar_url,
+    )
+    .join_from(comments, users, users.c.id == comments.c.author_id)
+    .where(comments.c.promo_id == _PROMO_ID)
+)
+_FIND = _COMMENTS.where(comments.c.id == _ID)
+_NEWEST = _COMMENTS.order_by(desc(comments.c.created_at), desc(comments.c.id))
+_TOTAL = select(promo_counters.c.comment_count).where(promo_counters.c.promo_id == _PROMO_ID)
+_ADDED = (
+    update(promo_counters)
+    .where(promo_counters.c.promo_id == _PROMO_ID)
+    .values(comment_count=promo_counters.c.comment_count + 1)
+    .returning(promo_counters.c.promo_id)
+    .cte("counted")
+)
+_INSERT = (
+    insert(comments)
+    .from_select(
+        ["promo_id", "id", "author_id", "text"],
+        select(_ADDED.c.promo_id, _ID, _AUTHOR_ID, bindparam("words", type_=Text)),
+    )
+    .returning(comments.c.created_at)
+)
+_OWN = (comments.c.promo_id == _PROMO_ID, comments.c.id == _ID, comments.c.author_id == _AUTHOR_ID)
+_UPDATE = update(comments).where(*_OWN).values(text=bindparam("words")).returning(comments.c.id)
+# The promo's row is locked before the comment's, as everywhere.
+_LOCKED = select(promo_counters.c.promo_id).where(promo_counters.c.promo_id == _PROMO_ID).with_for_update().cte("promo")
+_DELETED = (
+    delete(comments)
+    .where(*_OWN, comments.c.promo_id == _LOCKED.c.promo_id)
+    .returning(comments.c.promo_id)
+    .cte("deleted")
+)
+_DELETE = (
+    update(promo_counters)
+    .where(promo_counters.c.promo_id == _DELETED.c.promo_id)
+    .values(comment_count=promo_counters.c.comment_count - 1)
+    .returning(promo_counters.c.promo_id)
+)
+
+
+def find_comment(connection: Connection, promo_id: UUID, comment_id: UUID) -> Comment | None:
+    """Return the comment, or None if this promo has none of this id."""
+    row = connection.execute(_FIND, {"promo": promo_id, "comment": comment_id}).one_or_none()
+    return None if row is None else Comment(*row)
+
+
+def list_comments(
+    connection: Connection, promo_id: UUID, *, limit: int, offset: int
+) -> tuple[list[Comment], int] | None:
+    """Return a page of the promo's comments, latest first, and how many it has; None if there is no such promo."""
+    total = connection.execute(_TOTAL, {"promo": promo_id}).scalar_one_or_none()
+    if total is None:
+        return None
+    page = _NEWEST.limit(limit).offset(offset)
+    rows = connection.execute(page, {"promo": promo_id}) if limit else ()
+    return [Comment(*row) for row in rows], total
+
+
+def insert_comment(
+    connection: Connection, promo_id: UUID, *, comment_id: UUID, author_id: UUID, text: str
+) -> datetime | None:
+    """Insert a comment and return when it was made; None if there is no such promo."""
+    values = {"promo": promo_id, "comment": comment_id, "author": author_id, "words": text}
+    return connection.execute(_INSERT, values).scalar_one_or_none()
+
+
+def update_comment(connection: Connection, promo_id: UUID, *, comment_id: UUID, author_id: UUID, text: str) -> bool:
+    """Change the text of a comment; False if the promo has none of this id and author."""
+    values = {"promo": promo_id, "comment": comment_id, "author": author_id, "words": text}
+    return connection.execute(_UPDATE, values).one_or_none() is not None
+
+
+def delete_comment(connection: Connection, promo_id: UUID, *, comment_id: UUID, author_id: UUID) -> bool:
+    """Delete a comment; False if the promo has none of this id and author."""
+    values = {"promo": promo_id, "comment": comment_id, "author": author_id}
+    return connection.execute(_DELETE, values).one_or_none() is not None

@@ -1,0 +1,26 @@
+"""Companies, as their requests need them; their sign-in is in `accounts`."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, bindparam, select
+
+from persistence.tables import companies
+
+
+@dataclass(frozen=True)
+class Company:
+    """A company."""
+
+    id: UUID
+    name: str
+    token_version: int
+
+
+_FIND = select(*(companies.c[name] for name in Company.__dataclass_fields__)).where(companies.c.id == bindparam("id"))
+
+
+def find_company(connection: Connection, company_id: UUID) -> Company | None:
+    """Return the company, or None if there is none of this id."""
+    row = connection.execute(_FIND, {"id": company_id}).one_or_none()
+    return None if row is None else Company(*row)

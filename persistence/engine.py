@@ -1,0 +1,113 @@
+"""Connections to PostgreSQL: the pool, its time limits, and what the failures of a database mean."""
+
+import select
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
+
+from promo_api.errors import DependencyDown
+from promo_api.settings import Settings
+
+_NO_SCHEMA = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
+_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
+
+
+class Database:
+    """The pooled connections of one process. Nothing is opened before the first use."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.engine = _create_engine(settings)
+        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def autocommit(self) -> Iterator[Connection]:
+        """Lend a connection on which each statement is a transaction of its own: two round trips less.
+
+        Raises:
+            DependencyDown: no connection in time, or PostgreSQL failed.
+        """
+        with self.translated(), self._autocommit.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Lend a connection in a transaction, which is committed at the end, or rolled back on any exception.
+
+        Raises:
+            DependencyDown: no connection in time, or PostgreSQL failed.
+        """
+        with self.translated(), self.engine.begin() as connection:
+            yield connection
+
+    @staticmethod
+    @contextmanager
+    def translated() -> Iterator[None]:
+        """Raise DependencyDown, for what is run within, where PostgreSQL failed or can't be reached."""
+        try:
+            yield
+        except exc.TimeoutError as error:
+            raise DependencyDown("The service is busy. Try again in a moment.") from error
+        except exc.DBAPIError as error:
+            if isinstance(error.orig, _NO_SCHEMA):
+                raise DependencyDown(
+                    "The database has not been set up for this version. Its operator runs the migrations.", 30
+                ) from error
+            if isinstance(error.orig, _AWAY):
+                raise DependencyDown("The database does not answer. Try again in a moment.") from error
+            raise
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def _create_engine(settings: Settings) -> Engine:
+    url = URL.create(
+        "postgresql+psycopg",
+        username=settings.postgres_username,
+        password=settings.postgres_password or None,
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+        database=settings.postgres_database,
+    )
+    engine = create_engine(
+        url,
+        pool_size=settings.pool_size,
+        max_overflow=0,
+        pool_timeout=settings.postgres_pool_timeout_s,
+        pool_use_lifo=True,
+        # An error message with the parameters of its statement would carry codes and addresses into the log.
+        hide_parameters=True,
+        connect_args={
+            "connect_timeout": settings.postgres_connect_timeout_s,
+            "application_name": "promo-api",
+            "options": _session_options(settings),
+        },
+    )
+    event.listen(engine, "checkout", _refuse_closed)
+    return engine
+
+
+def _session_options(settings: Settings) -> str:
+    limits = {
+        "statement_timeout": settings.postgres_statement_timeout_s,
+        "lock_timeout": settings.postgres_lock_timeout_s,
+        "idle_in_transaction_session_timeout": settings.postgres_idle_transaction_timeout_s,
+    }
+    times = " ".join(f"-c {name}={round(seconds * 1000)}" for name, seconds in limits.items())
+    return f"{times} -c timezone=UTC"
+
+
+def _refuse_closed(dbapi_connection: psycopg.Connection[Any], _record: object, _proxy: object) -> None:
+    """Have the pool replace a connection that PostgreSQL closed while it lay idle, at the price of no round trip.
+
+    An idle connection has nothing to say: if its socket can be read, that is the end of the stream, or the
+    message before it.
+    """
+    poll = select.poll()
+    poll.register(dbapi_connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        raise exc.DisconnectionError

@@ -1,0 +1,53 @@
+"""Likes: at most one for each user and promo; the promo's count is changed in the same statement."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CTE, Connection, Select, Uuid, bindparam, delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from persistence.tables import likes, promo_counters
+
+_PROMO_ID, _USER_ID = bindparam("promo", type_=Uuid), bindparam("user", type_=Uuid)
+
+
+def _locked() -> CTE:
+    return (
+        select(promo_counters.c.promo_id).where(promo_counters.c.promo_id == _PROMO_ID).with_for_update().cte("promo")
+    )
+
+
+def _counted(promo: CTE, changed: CTE, difference: int) -> Select[Any]:
+    """Change the count for each row that was changed, and return the promo, whether there was one or not."""
+    counted = (
+        update(promo_counters)
+        .where(promo_counters.c.promo_id == changed.c.promo_id)
+        .values(like_count=promo_counters.c.like_count + difference)
+        .cte("counted")
+    )
+    return select(promo.c.promo_id).add_cte(counted)
+
+
+def _like() -> Select[Any]:
+    promo = _locked()
+    liked = insert(likes).from_select(["promo_id", "user_id"], select(promo.c.promo_id, _USER_ID))
+    return _counted(promo, liked.on_conflict_do_nothing().returning(likes.c.promo_id).cte("liked"), 1)
+
+
+def _unlike() -> Select[Any]:
+    promo = _locked()
+    unliked = delete(likes).where(likes.c.promo_id == promo.c.promo_id, likes.c.user_id == _USER_ID)
+    return _counted(promo, unliked.returning(likes.c.promo_id).cte("unliked"), -1)
+
+
+_LIKE, _UNLIKE = _like(), _unlike()
+
+
+def insert_like(connection: Connection, promo_id: UUID, user_id: UUID) -> bool:
+    """Have the user like the promo, who may do so already; False if there is no such promo."""
+    return connection.execute(_LIKE, {"promo": promo_id, "user": user_id}).one_or_none() is not None
+
+
+def delete_like(connection: Connection, promo_id: UUID, user_id: UUID) -> bool:
+    """Have the user like the promo no more, who may not do so anyway; False if there is no such promo."""
+    return connection.execute(_UNLIKE, {"promo": promo_id, "user": user_id}).one_or_none() is not None

@@ -1,0 +1,46 @@
+"""The schema and its history: Alembic revisions in `versions/`, applied one process at a time."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+
+# Any number will do, as long as nothing else that locks in this database takes it.
+_LOCK = 5_174_811_922
+
+
+def newest_revision() -> str:
+    """Return the revision that this version of the service needs."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    if revision is None:
+        raise LookupError("There are no migrations.")
+    return revision
+
+
+def find_revision(connection: Connection) -> str | None:
+    """Return the revision of a database; None if no migration has been applied to it."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def update_schema(engine: Engine) -> None:
+    """Apply every migration that is missing, all in one transaction; others who do the same wait.
+
+    Migrations may take longer than a request, so the time limits of the service do not hold for them.
+    """
+    with engine.begin() as connection:
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SET LOCAL lock_timeout = 0"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("path_separator", "os")
+    return config

@@ -1,0 +1,191 @@
+"""The tables: what one row means and who writes it.
+
+All that grows or is hot (promo_counters, promo_codes, activations, likes, comments) has promo_id first in its primary
+key, so that it can be spread over machines by it. Locks are taken in the order promo_counters, promo_codes,
+activations, likes, comments. A column named `..._key` holds the case-folded form of its neighbour, made by Python,
+since a database in the C locale folds ASCII only.
+"""
+
+from sqlalchemy import (
+    ARRAY,
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    Date,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    desc,
+    func,
+    or_,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pk",
+        "fk": "%(table_name)s_%(column_0_name)s_fk",
+        "uq": "%(table_name)s_%(column_0_name)s_uq",
+        "ck": "%(table_name)s_%(constraint_name)s_ck",
+    }
+)
+
+
+def _created_at() -> Column[object]:
+    return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+# A company account. Written by sign-up; token_version grows with each sign-in, which ends every earlier token.
+companies = Table(
+    "companies",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("email_key", Text, nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    Column("token_version", Integer, nullable=False, server_default="1"),
+    _created_at(),
+)
+
+# A user account. Written by sign-up and by profile changes; token_version as in companies.
+users = Table(
+    "users",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("surname", Text, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("email_key", Text, nullable=False, unique=True),
+    Column("avatar_url", Text),
+    Column("age", SmallInteger, nullable=False),
+    Column("country", Text, nullable=False),
+    Column("country_key", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("token_version", Integer, nullable=False, server_default="1"),
+    _created_at(),
+)
+
+# The definition of a promo: what its company said of it. Written by its company, seldom.
+# promo_common is the one value of a COMMON promo; those of a UNIQUE one are in promo_codes.
+promos = Table(
+    "promos",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("company_id", Uuid, ForeignKey("companies.id"), nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("image_url", Text),
+    Column("country", Text),
+    Column("country_key", Text),
+    Column("age_from", SmallInteger),
+    Column("age_until", SmallInteger),
+    Column("categories", ARRAY(Text)),
+    Column("category_keys", ARRAY(Text), nullable=False),
+    Column("active_from", Date),
+    Column("active_until", Date),
+    Column("promo_common", Text),
+    _created_at(),
+    CheckConstraint("(mode = 'COMMON') = (promo_common IS NOT NULL)", name="mode"),
+    CheckConstraint("mode IN ('COMMON', 'UNIQUE')", name="known_mode"),
+    CheckConstraint("age_from <= age_until", name="ages"),
+    CheckConstraint("active_from <= active_until", name="period"),
+)
+Index("promos_newest", desc(promos.c.created_at), desc(promos.c.id))
+Index("promos_company_newest", promos.c.company_id, desc(promos.c.created_at), desc(promos.c.id))
+Index("promos_category", promos.c.category_keys, postgresql_using="gin")
+
+# The numbers of a promo: one row for each row of promos, changed by every activation, like and comment.
+# use_limit is how many activations it allows in all: max_count of a COMMON promo, the number of codes of a UNIQUE one.
+# It stands here and not in promos since an activation is decided by this row alone: read from another table, the limit
+# would be the one of the statement's snapshot, and a PATCH that lowers it could be overrun by those who waited.
+promo_counters = Table(
+    "promo_counters",
+    metadata,
+    Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
+    Column("use_limit", Integer, nullable=False),
+    Column("used_count", Integer, nullable=False, server_default="0"),
+    Column("like_count", Integer, nullable=False, server_default="0"),
+    Column("comment_count", Integer, nullable=False, server_default="0"),
+    CheckConstraint("used_count BETWEEN 0 AND use_limit", name="used"),
+    CheckConstraint("like_count >= 0", name="likes"),
+    CheckConstraint("comment_count >= 0", name="comments"),
+    # Half of each page stays free, so that a new version of a row needs no new index entry.
+    postgresql_with={"fillfactor": "50"},
+)
+
+# One value of a UNIQUE promo, at its place in the list as the company gave it. Inserted with the promo; the activation
+# that issues it sets activation_id.
+promo_codes = Table(
+    "promo_codes",
+    metadata,
+    Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("activation_id", Uuid),
+)
+Index(
+    "promo_codes_free",
+    promo_codes.c.promo_id,
+    promo_codes.c.position,
+    postgresql_where=promo_codes.c.activation_id.is_(None),
+)
+
+# One activation: who, where from (country_key of the user at that moment), when. Only ever inserted.
+activations = Table(
+    "activations",
+    metadata,
+    Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id"), primary_key=True),
+    Column("id", Uuid, primary_key=True),
+    Column("country_key", Text, nullable=False),
+    Column("activated_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+)
+Index("activations_country", activations.c.promo_id, activations.c.country_key)
+Index("activations_history", activations.c.user_id, desc(activations.c.activated_at), desc(activations.c.id))
+
+# A like that is in force: inserted by like, deleted by unlike.
+likes = Table(
+    "likes",
+    metadata,
+    Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id"), primary_key=True),
+)
+
+# A comment, written, edited and deleted by its author.
+comments = Table(
+    "comments",
+    metadata,
+    Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
+    Column("id", Uuid, primary_key=True),
+    Column("author_id", Uuid, ForeignKey("users.id"), nullable=False),
+    Column("text", Text, nullable=False),
+    _created_at(),
+)
+Index("comments_newest", comments.c.promo_id, desc(comments.c.created_at), desc(comments.c.id))
+
+# Parameters of statements are not named like columns: SQLAlchemy would take those of an UPDATE for values to set.
+# Today by the business calendar: a parameter of every statement that asks whether a promo is active.
+TODAY = bindparam("today", type_=Date)
+
+
+def in_period() -> ColumnElement[bool]:
+    """Return the condition on promos that TODAY lies within the period; both ends belong to it, a missing one is
+    open.
+    """
+    return and_(
+        or_(promos.c.active_from.is_(None), promos.c.active_from <= TODAY),
+        or_(promos.c.active_until.is_(None), promos.c.active_until >= TODAY),
+    )
+
+
+def is_active() -> ColumnElement[bool]:
+    """Return the condition on promos and promo_counters that a promo is active TODAY: within its period, uses left."""
+    return and_(in_period(), promo_counters.c.used_count < promo_counters.c.use_limit)
