@@ -1,0 +1,63 @@
+"""What companies and users do alike: sign up and sign in. Passwords are hashed while no connection is held."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID, uuid4
+
+from handlers import Body
+from persistence.accounts import Accounts
+from promo_api.errors import EmailTaken, Unauthenticated
+from promo_api.runtime import Runtime
+from promo_api.tokens import Claims, Kind
+
+
+def sign_up(
+    runtime: Runtime, accounts: Accounts, kind: Kind, *, password: str, values: Mapping[str, Any]
+) -> tuple[UUID, str]:
+    """Make an account.
+
+    Args:
+        runtime: the opened things.
+        accounts: where to keep it.
+        kind: what its tokens are good for.
+        password: in the clear.
+        values: the columns of the account, the e-mail address among them.
+
+    Returns:
+        Its id and first token.
+
+    Raises:
+        EmailTaken: an account of this kind has the address, in any case.
+    """
+    account_id = uuid4()
+    password_hash = runtime.passwords.hash(password)
+    with runtime.database.autocommit() as connection:
+        version = accounts.insert_account(connection, account_id, {**values, "password_hash": password_hash})
+    if version is None:
+        raise EmailTaken("An account with this e-mail address exists already. Sign in, or take another address.")
+    return account_id, runtime.tokens.issue(Claims(account_id, kind, version))
+
+
+def sign_in(runtime: Runtime, accounts: Accounts, kind: Kind, body: Body) -> str:
+    """Check the e-mail address and password, end every earlier token of the account and return a new one.
+
+    Raises:
+        Unauthenticated: they are not those of an account; which of the two is wrong is not told, not even by the time.
+    """
+    with runtime.database.autocommit() as connection:
+        found = accounts.find_credentials(connection, body["email"])
+    password = body["password"]
+    if not runtime.passwords.verify(None if found is None else found.password_hash, password) or found is None:
+        raise _refused()
+    new_hash = runtime.passwords.renewed(found.password_hash, password)
+    with runtime.database.autocommit() as connection:
+        version = accounts.update_token_version(
+            connection, found.account_id, checked_hash=found.password_hash, new_hash=new_hash
+        )
+    if version is None:
+        raise _refused()
+    return runtime.tokens.issue(Claims(found.account_id, kind, version))
+
+
+def _refused() -> Unauthenticated:
+    return Unauthenticated("The e-mail address or the password is not right.")

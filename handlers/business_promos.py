@@ -1,0 +1,140 @@
+"""What a company does with its promos."""
+
+from datetime import date
+from typing import Any
+from uuid import UUID, uuid4
+
+from handlers import Body
+from handlers.shapes import Page, page, page_limit, promo_shape
+from persistence.activations import list_country_uses
+from persistence.companies import Company
+from persistence.promos import (
+    Promo,
+    find_promo,
+    find_promo_owner,
+    insert_promo,
+    list_promos as list_company_promos,
+    update_promo as update_definition,
+    update_use_limit,
+)
+from promo_api.errors import InvalidInput, NotFound, NotOwner
+from promo_api.runtime import Runtime
+
+_PERIOD_REVERSED = "must not be before active_from, given now or earlier"
+
+
+def create_promo(runtime: Runtime, company: Company, *, body: Body) -> tuple[Body, int]:
+    """Make a promo of the company."""
+    definition = _definition(body)
+    if _reversed(definition["active_from"], definition["active_until"]):
+        raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
+    codes = body.get("promo_unique")
+    promo_id = uuid4()
+    values = {**definition, "company_id": company.id, "mode": body["mode"], "promo_common": body.get("promo_common")}
+    use_limit = body["max_count"] if codes is None else len(codes)
+    with runtime.database.transaction() as connection:
+        insert_promo(connection, promo_id, values, use_limit=use_limit, codes=codes)
+    return {"id": promo_id}, 201
+
+
+def list_promos(
+    runtime: Runtime,
+    company: Company,
+    *,
+    limit: int,
+    offset: int,
+    country: list[str] | None = None,
+    sort_by: str | None = None,
+) -> Page:
+    """List the company's promos."""
+    with runtime.database.autocommit() as connection:
+        promos, total = list_company_promos(
+            connection,
+            company.id,
+            runtime.today(),
+            countries=country,
+            sort_by=sort_by,
+            limit=page_limit(limit),
+            offset=offset,
+        )
+    return page([promo_shape(promo, company.name) for promo in promos], total)
+
+
+def get_promo(runtime: Runtime, company: Company, *, id: UUID) -> Body:
+    """Return a promo of the company."""
+    return promo_shape(_own_promo(runtime, company, id), company.name)
+
+
+def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body) -> Body:
+    """Change what is given; the target as a whole."""
+    changes, use_limit = _changes(body), body.get("max_count")
+    if _reversed(changes.get("active_from"), changes.get("active_until")):
+        raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
+    promo = _own_promo(runtime, company, id)
+    if promo.mode == "UNIQUE" and use_limit not in (None, 1):
+        raise InvalidInput.body("/max_count", "must be 1 for a UNIQUE promo")
+    with runtime.database.transaction() as connection:
+        if promo.mode == "COMMON" and use_limit is not None and not update_use_limit(connection, id, use_limit):
+            raise InvalidInput.body("/max_count", "must not be below the number of activations that there are")
+        if changes and not update_definition(connection, id, changes):
+            raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
+    return promo_shape(_own_promo(runtime, company, id), company.name)
+
+
+def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:
+    """Say how often a promo of the company was activated, and from where."""
+    with runtime.database.autocommit() as connection:
+        owner_id = find_promo_owner(connection, id)
+        if owner_id is None:
+            raise _missing()
+        _check_owner(owner_id, company)
+        uses = list_country_uses(connection, id)
+    return {
+        "activations_count": sum(use.activations_count for use in uses),
+        "countries": [vars(use) for use in uses],
+    }
+
+
+def _own_promo(runtime: Runtime, company: Company, promo_id: UUID) -> Promo:
+    with runtime.database.autocommit() as connection:
+        promo = find_promo(connection, promo_id, runtime.today())
+    if promo is None:
+        raise _missing()
+    _check_owner(promo.company_id, company)
+    return promo
+
+
+def _missing() -> NotFound:
+    return NotFound("There is no promo of this id.")
+
+
+def _check_owner(owner_id: UUID, company: Company) -> None:
+    if owner_id != company.id:
+        raise NotOwner("This promo belongs to another company.")
+
+
+def _definition(body: Body) -> dict[str, Any]:
+    """Return all columns of a new promo that a later change may set, None where nothing is given."""
+    names = ("description", "image_url", "target", "active_from", "active_until")
+    return _changes({name: body.get(name) for name in names})
+
+
+def _changes(body: Body) -> dict[str, Any]:
+    changes: dict[str, Any] = {name: body[name] for name in ("description", "image_url") if name in body}
+    for name in ("active_from", "active_until"):
+        if name in body:
+            changes[name] = body[name] and date.fromisoformat(body[name])
+    if "target" in body:
+        changes.update(_target(body["target"]))
+    return changes
+
+
+def _target(target: Body) -> dict[str, Any]:
+    columns = {name: target.get(name) for name in ("country", "age_from", "age_until", "categories")}
+    if _reversed(columns["age_from"], columns["age_until"]):
+        raise InvalidInput.body("/target/age_until", "must not be below age_from")
+    return columns
+
+
+def _reversed(first: Any, last: Any) -> bool:
+    return first is not None and last is not None and first > last

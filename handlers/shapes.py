@@ -1,0 +1,80 @@
+"""Rows to JSON. A value that is None is left out: nothing is ever null."""
+
+from typing import Any
+
+from handlers import Body, Headers
+from persistence.cards import Card
+from persistence.comments import Comment
+from persistence.promos import Promo
+from persistence.users import User
+
+Page = tuple[list[Body], int, Headers]
+
+_PAGE_MAX = 100
+
+
+def page_limit(limit: int) -> int:
+    """Return how many entries a page has at most, whatever the request asks."""
+    return min(limit, _PAGE_MAX)
+
+
+def page(entries: list[Body], total: int) -> Page:
+    """Return the answer of an operation that lists: a page, and the number of entries on all pages."""
+    return entries, 200, {"X-Total-Count": str(total)}
+
+
+def promo_shape(promo: Promo, company_name: str) -> Body:
+    """Return a promo as its company sees it (PromoReadOnly)."""
+    target = {
+        "age_from": promo.age_from,
+        "age_until": promo.age_until,
+        "country": promo.country,
+        "categories": promo.categories,
+    }
+    return _given(
+        {
+            "promo_id": promo.id,
+            "company_id": promo.company_id,
+            "company_name": company_name,
+            "mode": promo.mode,
+            "description": promo.description,
+            "image_url": promo.image_url,
+            "target": _given(target),
+            "max_count": promo.max_count,
+            "active_from": promo.active_from,
+            "active_until": promo.active_until,
+            "promo_common": promo.promo_common,
+            "promo_unique": promo.promo_unique,
+            "like_count": promo.like_count,
+            "used_count": promo.used_count,
+            "active": promo.active,
+        }
+    )
+
+
+def card_shape(card: Card) -> Body:
+    """Return a promo as a user sees it (PromoForUser)."""
+    return _given(vars(card))
+
+
+def user_shape(user: User) -> Body:
+    """Return a user as they see themselves (User)."""
+    return _given(
+        {
+            "name": user.name,
+            "surname": user.surname,
+            "email": user.email,
+            "avatar_url": user.avatar_url,
+            "other": {"age": user.age, "country": user.country},
+        }
+    )
+
+
+def comment_shape(comment: Comment) -> Body:
+    """Return a comment with its author (Comment)."""
+    author = {"name": comment.name, "surname": comment.surname, "avatar_url": comment.avatar_url}
+    return {"id": comment.id, "text": comment.text, "date": comment.created_at, "author": _given(author)}
+
+
+def _given(values: dict[str, Any]) -> Body:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,26 @@
+"""Sign-up and sign-in of users."""
+
+from handlers import Body, accounts
+from persistence.accounts import USER_ACCOUNTS
+from promo_api.runtime import Runtime
+
+
+def sign_up(runtime: Runtime, *, body: Body) -> Body:
+    """Make a user account."""
+    country = body["other"]["country"]
+    values = {
+        "name": body["name"],
+        "surname": body["surname"],
+        "email": body["email"],
+        "avatar_url": body.get("avatar_url"),
+        "age": body["other"]["age"],
+        "country": country,
+        "country_key": country.casefold(),
+    }
+    _, token = accounts.sign_up(runtime, USER_ACCOUNTS, "user", password=body["password"], values=values)
+    return {"token": token}
+
+
+def sign_in(runtime: Runtime, *, body: Body) -> Body:
+    """Give a user a token, and end the earlier ones."""
+    return {"token": accounts.sign_in(runtime, USER_ACCOUNTS, "user", body)}

@@ -1,0 +1,77 @@
+"""Comments on promos."""
+
+from uuid import UUID, uuid4
+
+from handlers import Body
+from handlers.shapes import Page, comment_shape, page, page_limit
+from persistence.comments import (
+    Comment,
+    delete_comment as delete_own_comment,
+    find_comment,
+    insert_comment,
+    list_comments as list_promo_comments,
+    update_comment as update_own_comment,
+)
+from persistence.users import User
+from promo_api.errors import NotFound, NotOwner
+from promo_api.runtime import Runtime
+
+
+def create_comment(runtime: Runtime, user: User, *, id: UUID, body: Body) -> tuple[Body, int]:
+    """Comment on a promo."""
+    comment_id = uuid4()
+    with runtime.database.autocommit() as connection:
+        created_at = insert_comment(connection, id, comment_id=comment_id, author_id=user.id, text=body["text"])
+    if created_at is None:
+        raise NotFound("There is no promo of this id.")
+    comment = Comment(comment_id, body["text"], created_at, user.id, user.name, user.surname, user.avatar_url)
+    return comment_shape(comment), 201
+
+
+def list_comments(runtime: Runtime, _user: User, *, id: UUID, limit: int, offset: int) -> Page:
+    """List the comments on a promo, latest first."""
+    with runtime.database.autocommit() as connection:
+        found = list_promo_comments(connection, id, limit=page_limit(limit), offset=offset)
+    if found is None:
+        raise NotFound("There is no promo of this id.")
+    comments, total = found
+    return page([comment_shape(comment) for comment in comments], total)
+
+
+def get_comment(runtime: Runtime, _user: User, *, id: UUID, comment_id: UUID) -> Body:
+    """Return a comment."""
+    return comment_shape(_found(runtime, id, comment_id))
+
+
+def update_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID, body: Body) -> Body:
+    """Change the text of a comment; its id and date stay."""
+    _check_author(_found(runtime, id, comment_id), user)
+    with runtime.database.autocommit() as connection:
+        update_own_comment(connection, id, comment_id=comment_id, author_id=user.id, text=body["text"])
+    return comment_shape(_found(runtime, id, comment_id))
+
+
+def delete_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID) -> Body:
+    """Delete a comment."""
+    _check_author(_found(runtime, id, comment_id), user)
+    with runtime.database.autocommit() as connection:
+        if not delete_own_comment(connection, id, comment_id=comment_id, author_id=user.id):
+            raise _missing()
+    return {"status": "ok"}
+
+
+def _found(runtime: Runtime, promo_id: UUID, comment_id: UUID) -> Comment:
+    with runtime.database.autocommit() as connection:
+        comment = find_comment(connection, promo_id, comment_id)
+    if comment is None:
+        raise _missing()
+    return comment
+
+
+def _check_author(comment: Comment, user: User) -> None:
+    if comment.author_id != user.id:
+        raise NotOwner("This comment was written by somebody else.")
+
+
+def _missing() -> NotFound:
+    return NotFound("This promo has no comment of this id.")

@@ -1,0 +1,42 @@
+"""The promos that a user comes across."""
+
+from uuid import UUID
+
+from handlers import Body
+from handlers.shapes import Page, card_shape, page, page_limit
+from persistence.cards import find_card, list_feed_cards
+from persistence.users import User
+from promo_api.errors import NotFound
+from promo_api.runtime import Runtime
+
+
+def list_feed(
+    runtime: Runtime,
+    user: User,
+    *,
+    limit: int,
+    offset: int,
+    category: str | None = None,
+    active: bool | None = None,
+) -> Page:
+    """List the promos whose targeting fits the user."""
+    with runtime.database.autocommit() as connection:
+        cards, total = list_feed_cards(
+            connection,
+            user,
+            runtime.today(),
+            category=category,
+            active=active,
+            limit=page_limit(limit),
+            offset=offset,
+        )
+    return page([card_shape(card) for card in cards], total)
+
+
+def get_promo(runtime: Runtime, user: User, *, id: UUID) -> Body:
+    """Return a promo, whoever it targets."""
+    with runtime.database.autocommit() as connection:
+        card = find_card(connection, id, user.id, runtime.today())
+    if card is None:
+        raise NotFound("There is no promo of this id.")
+    return card_shape(card)

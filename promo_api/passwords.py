@@ -1,0 +1,46 @@
+"""Password hashes: argon2id, a few at once.
+
+A hash takes some 20 ms of a core and 19 MiB, by intention. So many at once as there are threads would starve every
+other request of the process, so they take turns.
+"""
+
+import secrets
+from threading import BoundedSemaphore
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from promo_api.settings import Settings
+
+
+class Passwords:
+    """Makes password hashes and checks passwords against them. Slow: never within a transaction."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._hasher = PasswordHasher(
+            time_cost=settings.argon2_iterations,
+            memory_cost=settings.argon2_memory_kib,
+            parallelism=settings.argon2_parallelism,
+        )
+        self._turns = BoundedSemaphore(settings.argon2_concurrency)
+        self._nobodys_hash = self._hasher.hash(secrets.token_urlsafe())
+
+    def hash(self, password: str) -> str:
+        """Return a hash of the password with a salt of its own, in the PHC form."""
+        with self._turns:
+            return self._hasher.hash(password)
+
+    def verify(self, password_hash: str | None, password: str) -> bool:
+        """Tell whether this is the password of the hash.
+
+        None is the hash of an account that does not exist: the answer is False, after as long a time as any other.
+        """
+        with self._turns:
+            try:
+                return self._hasher.verify(password_hash or self._nobodys_hash, password) and password_hash is not None
+            except (VerificationError, InvalidHashError):
+                return False
+
+    def renewed(self, password_hash: str, password: str) -> str:
+        """Return the hash, or one of the cost that is set today if it is of another."""
+        return self.hash(password) if self._hasher.check_needs_rehash(password_hash) else password_hash

@@ -1,0 +1,51 @@
+"""What a handler gets beside its request: the opened things of one process."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, timezone
+
+from persistence.engine import Database
+from promo_api.antifraud import Antifraud
+from promo_api.passwords import Passwords
+from promo_api.settings import Settings
+from promo_api.tokens import Tokens
+
+_BUSINESS_CALENDAR = timezone(timedelta(hours=3))
+
+
+def utc_now() -> datetime:
+    """Return the current instant."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The opened things of one process. Connections are made when they are needed, so it may be made before a fork."""
+
+    settings: Settings
+    database: Database
+    antifraud: Antifraud
+    passwords: Passwords
+    tokens: Tokens
+    clock: Callable[[], datetime]
+
+    @classmethod
+    def open(cls, settings: Settings, clock: Callable[[], datetime] = utc_now) -> "Runtime":
+        """Make a runtime; the counterpart is `close`."""
+        return cls(
+            settings=settings,
+            database=Database(settings),
+            antifraud=Antifraud(settings),
+            passwords=Passwords(settings),
+            tokens=Tokens(settings.secret_key, settings.token_lifetime_h),
+            clock=clock,
+        )
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.antifraud.close()
+        self.database.close()
+
+    def today(self) -> date:
+        """Return the business day: the date in UTC+3."""
+        return self.clock().astimezone(_BUSINESS_CALENDAR).date()

@@ -1,0 +1,74 @@
+"""Tokens: JWTs that say which account of which kind asks, and for which version of its tokens it was issued.
+
+A token is checked in two steps. Here, on the event loop, its signature and claims, which takes no input or output.
+Then, in the handler's thread, its version against the account's, since a sign-in ends every earlier token.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+import jwt
+
+Kind = Literal["company", "user"]
+
+_ALGORITHM = "HS256"
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a token says: the account, its kind, and the version of its tokens."""
+
+    account_id: UUID
+    kind: Kind
+    version: int
+
+
+class Tokens:
+    """Issues tokens and reads them, with one key."""
+
+    def __init__(self, secret_key: str, lifetime_h: int) -> None:
+        self._key = secret_key
+        self._lifetime = timedelta(hours=lifetime_h)
+
+    def issue(self, claims: Claims) -> str:
+        """Return a token, good from now on for the lifetime of tokens."""
+        now = datetime.now(UTC)
+        payload = {
+            "sub": str(claims.account_id),
+            "aud": claims.kind,
+            "ver": claims.version,
+            "iat": now,
+            "exp": now + self._lifetime,
+        }
+        return jwt.encode(payload, self._key, _ALGORITHM)
+
+    def read(self, token: str, kind: Kind) -> Claims | None:
+        """Return what the token says; None if it is not one of ours, not of this kind, or has expired."""
+        try:
+            payload = jwt.decode(
+                token,
+                self._key,
+                algorithms=[_ALGORITHM],
+                audience=kind,
+                options={"require": ["sub", "aud", "ver", "iat", "exp"], "strict_aud": True},
+            )
+            return Claims(UUID(payload["sub"]), kind, int(payload["ver"]))
+        except (jwt.InvalidTokenError, ValueError, TypeError):
+            return None
+
+
+def read_company_token(tokens: Tokens, token: str) -> dict[str, Claims] | None:
+    """Check a token of the security scheme companyAuth, which names this function in api.yml."""
+    return _token_info(tokens.read(token, "company"))
+
+
+def read_user_token(tokens: Tokens, token: str) -> dict[str, Claims] | None:
+    """Check a token of the security scheme userAuth, which names this function in api.yml."""
+    return _token_info(tokens.read(token, "user"))
+
+
+def _token_info(claims: Claims | None) -> dict[str, Claims] | None:
+    # Connexion takes a dict for a good token and None for a bad one, and carries the dict to the handler's side.
+    return None if claims is None else {"claims": claims}
