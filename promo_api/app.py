@@ -1,0 +1,57 @@
+"""The application: api.yml, the contract layer, and the handlers bound to a runtime."""
+
+from functools import partial
+from pathlib import Path
+
+from starlette.types import ASGIApp
+
+from persistence.companies import Company, find_company
+from persistence.users import User, find_user
+from promo_api.contract.application import build_application
+from promo_api.errors import Unauthenticated
+from promo_api.runtime import Runtime
+from promo_api.tokens import Claims
+
+SPECIFICATION = Path(__file__).parent.parent / "api.yml"
+
+
+def create_app(runtime: Runtime) -> ASGIApp:
+    """Return the ASGI application.
+
+    Raises:
+        contract.application.BrokenContract: api.yml can't be served.
+    """
+    return build_application(
+        SPECIFICATION,
+        package="handlers",
+        runtime=runtime,
+        authenticate={
+            "companyAuth": partial(authenticate_company, runtime),
+            "userAuth": partial(authenticate_user, runtime),
+        },
+        tokens=runtime.tokens,
+        threads=runtime.settings.server_threads,
+        close=runtime.close,
+    )
+
+
+def authenticate_company(runtime: Runtime, claims: Claims) -> Company:
+    """Return the company of a token; Unauthenticated if a later sign-in has ended it, or the account is gone."""
+    with runtime.database.autocommit() as connection:
+        company = find_company(connection, claims.account_id)
+    if company is None or company.token_version != claims.version:
+        raise _ended()
+    return company
+
+
+def authenticate_user(runtime: Runtime, claims: Claims) -> User:
+    """Return the user of a token; Unauthenticated if a later sign-in has ended it, or the account is gone."""
+    with runtime.database.autocommit() as connection:
+        user = find_user(connection, claims.account_id)
+    if user is None or user.token_version != claims.version:
+        raise _ended()
+    return user
+
+
+def _ended() -> Unauthenticated:
+    return Unauthenticated("This token does not count any more. Sign in for a new one.")

@@ -1,0 +1,96 @@
+"""The layer, put together on a Connexion FlaskApp."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from connexion import FlaskApp
+from connexion.exceptions import ConnexionException
+from connexion.middleware.context import ContextMiddleware
+from connexion.middleware.exceptions import ExceptionMiddleware
+from connexion.middleware.lifespan import LifespanMiddleware
+from connexion.middleware.security import SecurityMiddleware
+from connexion.middleware.server_error import ServerErrorMiddleware
+from starlette.types import ASGIApp
+
+from promo_api.contract.binding import Authenticate, BearerHandler, HandlerResolver
+from promo_api.contract.bridge import ThreadBridge, make_view
+from promo_api.contract.documentation import DocumentationMiddleware
+from promo_api.contract.responses import add_error_handlers, broken
+from promo_api.contract.routing import RoutingMiddleware
+from promo_api.contract.validation import ValidationMiddleware
+
+
+class BrokenContract(Exception):
+    """The contract can't be served as it is written: it is no OpenAPI, or names what does not exist."""
+
+
+def build_application(
+    specification: Path,
+    *,
+    package: str,
+    runtime: object,
+    authenticate: Mapping[str, Authenticate],
+    tokens: object,
+    threads: int,
+    close: Callable[[], None],
+) -> ASGIApp:
+    """Build an ASGI application that serves a contract.
+
+    Args:
+        specification: the OpenAPI 3.0 file.
+        package: where the modules of the operationIds are.
+        runtime: the first argument of every handler.
+        authenticate: by security scheme: what makes the account that asks out of what its token says.
+        tokens: the first argument of the functions that the security schemes name to read a token.
+        threads: how many handlers run at once.
+        close: run at the end of the process's service.
+
+    Raises:
+        BrokenContract: with a sentence that says what is wrong with the contract.
+    """
+    app = FlaskApp(
+        __name__,
+        specification_dir=specification.parent,
+        lifespan=_lifespan(close),
+        middlewares=[
+            partial(ServerErrorMiddleware, handler=broken),
+            ExceptionMiddleware,
+            DocumentationMiddleware,
+            RoutingMiddleware,
+            SecurityMiddleware,
+            ValidationMiddleware,
+            LifespanMiddleware,
+            ContextMiddleware,
+        ],
+        resolver=HandlerResolver(package, runtime, authenticate),
+        security_map={"bearer": lambda: BearerHandler(tokens)},
+    )
+    add_error_handlers(app)
+    try:
+        app.add_api(specification.name)
+        _connect(app, threads)
+    except (ConnexionException, LookupError, ValueError, OSError) as error:
+        raise BrokenContract(f"{specification.name} can't be served: {error}") from error
+    return app
+
+
+def _connect(app: FlaskApp, threads: int) -> None:
+    """Build the stack now and not at the first request, so that broken wiring stops the start."""
+    middleware = app.middleware
+    middleware.app, middleware.middleware_stack = middleware._build_middleware_stack()  # noqa: SLF001 there is no public way
+    views = app.app.view_functions
+    for endpoint, operation in views.items():
+        if hasattr(operation, "operation_id"):
+            views[endpoint] = make_view(operation.__wrapped__)
+    app._middleware_app.asgi_app = ThreadBridge(app.app.wsgi_app, threads)  # noqa: SLF001 nor to another bridge
+
+
+def _lifespan(close: Callable[[], None]) -> Callable[[object], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: object) -> AsyncIterator[None]:
+        yield
+        close()
+
+    return lifespan

@@ -1,0 +1,71 @@
+"""Operation to handler: each operationId names a plain function, which is bound to the runtime.
+
+Where the operation is secured, the function gets the account that asks, so that no handler can forget to check it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from connexion.exceptions import OAuthProblem
+from connexion.operations import AbstractOperation
+from connexion.resolver import Resolution, Resolver
+from connexion.security import BearerSecurityHandler
+from connexion.utils import get_function_from_name
+
+from promo_api.contract.validation import Call
+
+# Takes what a token says and returns the account; raises Unauthenticated if the token counts no more.
+Authenticate = Callable[[Any], object]
+
+
+@dataclass(frozen=True)
+class BoundHandler:
+    """A handler function with all that it needs beside the request."""
+
+    function: Callable[..., Any]
+    runtime: object
+    authenticate: Authenticate | None
+
+    def __call__(self, call: Call, token_info: Mapping[str, Any]) -> Any:
+        """Run the handler in this thread: who asks, then how, then what."""
+        principal = () if self.authenticate is None else (self.authenticate(token_info["claims"]),)
+        if call.refusal is not None:
+            raise call.refusal
+        return self.function(self.runtime, *principal, **call.arguments)
+
+
+class HandlerResolver(Resolver):
+    """Finds the function of an operation below a package, and binds it."""
+
+    def __init__(self, package: str, runtime: object, authenticate: Mapping[str, Authenticate]) -> None:
+        super().__init__()
+        self._package = package
+        self._runtime = runtime
+        self._authenticate = authenticate
+
+    def resolve(self, operation: AbstractOperation) -> Resolution:
+        """Return the bound handler; ResolverError if there is no such function."""
+        function = self.resolve_function_from_operation_id(f"{self._package}.{operation.operation_id}")
+        schemes = [scheme for requirement in operation.security or () for scheme in requirement]
+        authenticate = self._authenticate[schemes[0]] if schemes else None
+        return Resolution(BoundHandler(function, self._runtime, authenticate), operation.operation_id)
+
+
+class BearerHandler(BearerSecurityHandler):
+    """Checks bearer tokens with the function that the scheme names in api.yml, bound to what it needs to read them."""
+
+    def __init__(self, tokens: object) -> None:
+        self._tokens = tokens
+
+    def _resolve_func(self, security_scheme: Mapping[str, Any]) -> Callable[[str], Any]:
+        return partial(get_function_from_name(security_scheme[self.security_definition_key]), self._tokens)
+
+    @staticmethod
+    def get_auth_header_value(request: Any) -> tuple[str | None, str | None]:
+        """Return scheme and token; which of two headers a proxy has looked at can't be known, so two are refused."""
+        if len(request.headers.getlist("authorization")) > 1:
+            raise OAuthProblem(detail="There must be one Authorization header.")
+        scheme, token = BearerSecurityHandler.get_auth_header_value(request)
+        return scheme, token

@@ -1,0 +1,86 @@
+"""The body of a request: read once, up to a limit, and parsed once."""
+
+from collections.abc import Mapping
+from email.message import Message
+from typing import Any
+
+import orjson
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope
+
+from promo_api.contract.schemas import compile_schema
+from promo_api.errors import InvalidInput, Violation
+
+_BODY_MAX_BYTES = 2 * 1024 * 1024
+_MEDIA_TYPE = "application/json"
+
+
+class JsonBody:
+    """The body of an operation, as api.yml declares it."""
+
+    def __init__(self, declared: Mapping[str, Any]) -> None:
+        self._required: bool = declared.get("required", False)
+        self._checker = compile_schema(declared["content"][_MEDIA_TYPE]["schema"])
+
+    async def read(self, scope: Scope, receive: Receive, arguments: dict[str, Any]) -> list[Violation]:
+        """Put the body into the arguments, and return what is wrong with it.
+
+        Raises:
+            HTTPException: 413, it is too large; 415, it is something else than JSON in UTF-8.
+            InvalidInput: it is no JSON at all.
+        """
+        headers = Headers(scope=scope)
+        content = await _read(headers, receive)
+        if not content:
+            return [Violation("body", "", "is required")] if self._required else []
+        _check_type(headers)
+        body = _parsed(content)
+        violations = self._checker.violations(body, "body")
+        if not violations:
+            arguments["body"] = body
+        return violations
+
+
+async def _read(headers: Headers, receive: Receive) -> bytes:
+    declared = headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:20]) > _BODY_MAX_BYTES:
+        raise _too_large()
+    content = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        content += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(content) > _BODY_MAX_BYTES:
+            raise _too_large()
+    return bytes(content)
+
+
+def _too_large() -> HTTPException:
+    return HTTPException(413, f"The request body must not be larger than {_BODY_MAX_BYTES} bytes.")
+
+
+def _check_type(headers: Headers) -> None:
+    """Refuse what is really something else; a body without a type is taken for what the operation expects."""
+    given = headers.getlist("content-type")
+    if not given:
+        return
+    parsed = Message()
+    parsed["content-type"] = given[0]
+    charset = parsed.get_param("charset", "utf-8")
+    json = parsed.get_content_type() == _MEDIA_TYPE and str(charset).lower() in ("utf-8", "utf8", "us-ascii")
+    if len(given) > 1 or not json or headers.get("content-encoding", "identity").lower() != "identity":
+        raise HTTPException(415, "The request body must be application/json in UTF-8, without a content encoding.")
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        violation = Violation("body", "", f"must be JSON in UTF-8; it stops being so at {place}")
+        raise InvalidInput("The request body is not valid JSON.", [violation]) from None

@@ -1,0 +1,95 @@
+"""Path and method to operation, exactly as api.yml lists them.
+
+Connexion routes with Starlette's router, which redirects around slashes, takes HEAD for GET, and names in `Allow` the
+methods of the first route that matches the path; then Flask routes once more. Here a path is either one of api.yml or
+it is not.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from connexion.http_facts import METHODS
+from connexion.middleware.abstract import ROUTING_CONTEXT, SpecMiddleware
+from connexion.spec import Specification
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from promo_api.errors import NotFound
+
+
+FLASK_PATH = "promo_api_flask_path"
+
+
+@dataclass
+class _Path:
+    """One path of api.yml.
+
+    Attributes:
+        segments: its parts between slashes; a parameter in braces.
+        flask_path: what Flask finds its views by: a path whose values are all `-`. The real ones, which can be anything
+            that a sender thinks of, are not for Flask to understand in its own way.
+        operations: operationIds by method in capitals.
+    """
+
+    segments: list[str]
+    flask_path: str
+    operations: dict[str, str] = field(default_factory=dict)
+
+    def match(self, segments: list[str]) -> dict[str, str] | None:
+        """Return the values of the parameters, or None if these are not the segments of this path."""
+        values: dict[str, str] = {}
+        for declared, given in zip(self.segments, segments, strict=True):
+            if declared.startswith("{") and given:
+                values[declared[1:-1]] = given
+            elif declared != given:
+                return None
+        return values
+
+
+class RoutingMiddleware(SpecMiddleware):
+    """Takes the place of Connexion's RoutingMiddleware."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._base_path = ""
+        self._paths: dict[int, list[_Path]] = {}
+
+    def add_api(self, specification: Specification, **_options: Any) -> None:
+        """Learn the paths of the contract, of which there is one."""
+        self._base_path = specification.base_path
+        for template, methods in specification["paths"].items():
+            path = _Path(template.split("/"), self._base_path + re.sub(r"\{[^}]*\}", "-", template))
+            for method in METHODS & methods.keys():
+                path.operations[method.upper()] = methods[method]["operationId"]
+            self._paths.setdefault(len(path.segments), []).append(path)
+        for paths in self._paths.values():
+            # A segment that is spelled out goes before one that is a parameter.
+            paths.sort(key=lambda path: [segment.startswith("{") for segment in path.segments])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Put the operation and the values of the path into the scope.
+
+        Raises:
+            NotFound: api.yml has no such path.
+            HTTPException: 405, with all methods that the path has.
+        """
+        if scope["type"] == "http":
+            path, scope["path_params"] = self._find(scope["path"])
+            operation_id = path.operations.get(scope["method"])
+            if operation_id is None:
+                allowed = ", ".join(sorted(path.operations))
+                raise HTTPException(405, f"This path knows only {allowed}.", {"Allow": allowed})
+            extensions = scope.setdefault("extensions", {})
+            extensions[ROUTING_CONTEXT] = {"api_base_path": self._base_path, "operation_id": operation_id}
+            extensions[FLASK_PATH] = path.flask_path
+        await self._app(scope, receive, send)
+
+    def _find(self, requested: str) -> tuple[_Path, dict[str, str]]:
+        if requested.startswith(f"{self._base_path}/"):
+            segments = requested[len(self._base_path) :].split("/")
+            for path in self._paths.get(len(segments), ()):
+                values = path.match(segments)
+                if values is not None:
+                    return path, values
+        raise NotFound("There is nothing at this path.")
