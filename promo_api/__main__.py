@@ -1,0 +1,103 @@
+"""The commands: python -m promo_api serve | migrate | check | dev | antifraud-stub."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping
+
+from dotenv import dotenv_values
+
+from promo_api.errors import DependencyDown
+from promo_api.settings import Settings, SettingsError
+
+Environment = Mapping[str, str]
+
+
+def main() -> int:
+    """Run the command that is named, and return its exit status: 2 if the settings can't be used."""
+    parser = argparse.ArgumentParser(prog="python -m promo_api", description="The Promo Code API.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, (function, sentence) in _COMMANDS.items():
+        command = commands.add_parser(name, help=sentence, description=sentence)
+        command.set_defaults(run=function)
+        if name == "antifraud-stub":
+            command.add_argument("address", nargs="?", default="127.0.0.1:9090", help="host:port to listen on")
+    chosen = parser.parse_args()
+    environment = {name: value for name, value in dotenv_values(".env").items() if value} | dict(os.environ)
+    try:
+        status: int = chosen.run(environment, chosen)
+        return status  # noqa: TRY300
+    except SettingsError as error:
+        print("The settings can't be used:", *error.problems, sep="\n- ", file=sys.stderr)
+        return 2
+
+
+def _serve(environment: Environment, _arguments: argparse.Namespace) -> int:
+    from promo_api.app import create_app
+    from promo_api.contract.application import BrokenContract
+    from promo_api.gunicorn_conf import Server
+    from promo_api.logs import set_up_logging
+    from promo_api.runtime import Runtime
+
+    settings = Settings.from_environment(environment)
+    set_up_logging()
+    try:
+        app = create_app(Runtime.open(settings))
+    except BrokenContract as error:
+        print(error, file=sys.stderr)
+        return 1
+    Server(app, settings).run()
+    return 0
+
+
+def _migrate(environment: Environment, _arguments: argparse.Namespace) -> int:
+    from persistence.engine import Database
+    from persistence.migrations import newest_revision, update_schema
+
+    database = Database(Settings.from_environment(environment))
+    try:
+        with database.translated():
+            update_schema(database.engine)
+    except DependencyDown as error:
+        print(f"The migrations could not be applied, and nothing was changed: {error.__cause__}", file=sys.stderr)
+        return 1
+    finally:
+        database.close()
+    print(f"The schema is at revision {newest_revision()}.")
+    return 0
+
+
+def _check(environment: Environment, _arguments: argparse.Namespace) -> int:
+    from promo_api.check import check_all
+
+    well = True
+    for finding in check_all(environment):
+        print(f"{'ok  ' if finding.well else 'FAIL'}  {finding.thing:13}  {finding.sentence}", flush=True)
+        well = well and finding.well
+    return 0 if well else 1
+
+
+def _dev(environment: Environment, _arguments: argparse.Namespace) -> int:
+    from promo_api.sandbox.dev import run_dev
+
+    return run_dev(environment)
+
+
+def _antifraud_stub(_environment: Environment, arguments: argparse.Namespace) -> int:
+    from promo_api.sandbox.antifraud_stub import run_stub
+
+    host, _, port = arguments.address.rpartition(":")
+    return run_stub(host, int(port))
+
+
+_COMMANDS: dict[str, tuple[Callable[[Environment, argparse.Namespace], int], str]] = {
+    "serve": (_serve, "serve the API; the schema must be there"),
+    "migrate": (_migrate, "bring the schema of the database up to date"),
+    "check": (_check, "say of everything that the service needs whether it is well"),
+    "dev": (_dev, "run everything on this machine: PostgreSQL, Valkey, an anti-fraud stand-in and the API"),
+    "antifraud-stub": (_antifraud_stub, "run a stand-in of the anti-fraud service"),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""Is everything well? Looks at each thing that the service needs, and says what it found."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import redis
+import requests
+from sqlalchemy import text
+
+from persistence.migrations import find_revision, newest_revision
+from promo_api.app import create_app
+from promo_api.contract.application import BrokenContract
+from promo_api.errors import DependencyDown
+from promo_api.runtime import Runtime
+from promo_api.settings import Settings, SettingsError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one thing: whether it is well, and a sentence."""
+
+    thing: str
+    well: bool
+    sentence: str
+
+
+class _Unwell(Exception):
+    """Raised by a look at a thing, with a sentence."""
+
+
+def check_all(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Look at settings, specification, PostgreSQL, schema, Redis and the anti-fraud service, one after the other.
+
+    If the settings can't be used, they are the only finding.
+    """
+    try:
+        settings = Settings.from_environment(environment)
+    except SettingsError as error:
+        yield Finding("settings", well=False, sentence=" ".join(error.problems))
+        return
+    yield Finding("settings", well=True, sentence="All can be used.")
+    runtime = Runtime.open(settings)
+    try:
+        for thing, look in _LOOKS.items():
+            try:
+                yield Finding(thing, well=True, sentence=look(runtime))
+            except _Unwell as error:
+                yield Finding(thing, well=False, sentence=str(error))
+    finally:
+        runtime.close()
+
+
+def _specification(runtime: Runtime) -> str:
+    try:
+        create_app(runtime)
+    except BrokenContract as error:
+        raise _Unwell(str(error)) from error
+    return "Each operation of api.yml has its function."
+
+
+def _postgresql(runtime: Runtime) -> str:
+    try:
+        with runtime.database.autocommit() as connection:
+            version = connection.execute(text("SHOW server_version")).scalar_one()
+    except DependencyDown as error:
+        raise _Unwell(f"{_postgresql_address(runtime.settings)} does not answer: {error.__cause__}") from error
+    return f"{_postgresql_address(runtime.settings)} answers, version {version}."
+
+
+def _schema(runtime: Runtime) -> str:
+    needed = newest_revision()
+    try:
+        with runtime.database.autocommit() as connection:
+            found = find_revision(connection)
+    except DependencyDown as error:
+        raise _Unwell("Can't be seen without PostgreSQL.") from error
+    if found != needed:
+        raise _Unwell(f"It is at {found or 'no revision'}, and {needed} is needed: run python -m promo_api migrate.")
+    return f"It is at {found}, as needed."
+
+
+def _redis(runtime: Runtime) -> str:
+    address = f"{runtime.settings.redis_host}:{runtime.settings.redis_port}"
+    try:
+        runtime.antifraud.ping_cache()
+    except redis.RedisError as error:
+        raise _Unwell(f"{address} does not answer: {error}") from error
+    return f"{address} answers."
+
+
+def _antifraud(runtime: Runtime) -> str:
+    address = runtime.settings.antifraud_address
+    try:
+        runtime.antifraud.ping_service()
+    except requests.RequestException as error:
+        raise _Unwell(f"{address} does not answer: {error}") from error
+    return f"{address} answers."
+
+
+def _postgresql_address(settings: Settings) -> str:
+    return f"{settings.postgres_host}:{settings.postgres_port}/{settings.postgres_database}"
+
+
+_LOOKS: dict[str, Callable[[Runtime], str]] = {
+    "specification": _specification,
+    "PostgreSQL": _postgresql,
+    "schema": _schema,
+    "Redis": _redis,
+    "anti-fraud": _antifraud,
+}
