@@ -7,6 +7,7 @@ from gunicorn.app.base import BaseApplication
 from starlette.types import ASGIApp
 from uvicorn_worker import UvicornWorker
 
+from promo_api.contract.protocol import StrictHttpProtocol
 from promo_api.settings import Settings
 
 _MEMORY_DISK = "/dev/shm"  # noqa: S108 gunicorn makes its files there with names of its own
@@ -17,7 +18,8 @@ class Worker(UvicornWorker):
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": StrictHttpProtocol,
+        "ws": "none",
         "lifespan": "on",
         "server_header": False,
     }
