@@ -42,7 +42,8 @@ class Conformance:
         for template, operations in self._paths.items():
             declared = template.split("/")
             if len(declared) == len(given) and all(
-                ours == theirs or (ours.startswith("{") and theirs) for ours, theirs in zip(declared, given, strict=True)
+                ours == theirs or (ours.startswith("{") and theirs)
+                for ours, theirs in zip(declared, given, strict=True)
             ):
                 return operations
         return None
