@@ -82,7 +82,11 @@ _SORTED = {
     "active_until": (desc(promos.c.active_until).nulls_first(), *_NEWEST),
 }
 _INSERT_COUNTERS = insert(promo_counters)
-_GIVEN_CODES = func.unnest(bindparam("codes", type_=ARRAY(Text))).table_valued("value", with_ordinality="position").render_derived()
+_GIVEN_CODES = (
+    func.unnest(bindparam("codes", type_=ARRAY(Text)))
+    .table_valued("value", with_ordinality="position")
+    .render_derived()
+)
 _INSERT_CODES = insert(promo_codes).from_select(
     ["promo_id", "position", "value"],
     select(bindparam("promo", type_=promo_codes.c.promo_id.type), _GIVEN_CODES.c.position, _GIVEN_CODES.c.value),

@@ -8,6 +8,7 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from uuid import UUID
 
@@ -50,6 +51,7 @@ class Antifraud:
         self._http = requests.Session()
         # Proxies and credentials of the environment are no settings of ours.
         self._http.trust_env = False
+        self._http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         for scheme in ("http://", "https://"):
             self._http.mount(scheme, HTTPAdapter(pool_maxsize=settings.server_threads))
         self._redis = redis.Redis(

@@ -1,7 +1,7 @@
 """The layer, put together on a Connexion FlaskApp."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -50,10 +50,12 @@ def build_application(
     Raises:
         BrokenContract: with a sentence that says what is wrong with the contract.
     """
+    closing = ExitStack()
+    closing.callback(close)
     app = FlaskApp(
         __name__,
         specification_dir=specification.parent,
-        lifespan=_lifespan(close),
+        lifespan=_lifespan(closing),
         middlewares=[
             partial(ServerErrorMiddleware, handler=broken),
             ExceptionMiddleware,
@@ -70,13 +72,14 @@ def build_application(
     add_error_handlers(app)
     try:
         app.add_api(specification.name)
-        _connect(app, threads)
+        closing.callback(_connect(app, threads).close)
     except (ConnexionException, LookupError, ValueError, OSError) as error:
         raise BrokenContract(f"{specification.name} can't be served: {error}") from error
-    return app
+    application: ASGIApp = app
+    return application
 
 
-def _connect(app: FlaskApp, threads: int) -> None:
+def _connect(app: FlaskApp, threads: int) -> ThreadBridge:
     """Build the stack now and not at the first request, so that broken wiring stops the start."""
     middleware = app.middleware
     middleware.app, middleware.middleware_stack = middleware._build_middleware_stack()  # noqa: SLF001 there is no public way
@@ -84,13 +87,15 @@ def _connect(app: FlaskApp, threads: int) -> None:
     for endpoint, operation in views.items():
         if hasattr(operation, "operation_id"):
             views[endpoint] = make_view(operation.__wrapped__)
-    app._middleware_app.asgi_app = ThreadBridge(app.app.wsgi_app, threads)  # noqa: SLF001 nor to another bridge
+    bridge = ThreadBridge(app.app.wsgi_app, threads)
+    app._middleware_app.asgi_app = bridge  # noqa: SLF001 nor is there one to another bridge
+    return bridge
 
 
-def _lifespan(close: Callable[[], None]) -> Callable[[object], AbstractAsyncContextManager[None]]:
+def _lifespan(closing: ExitStack) -> Callable[[object], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: object) -> AsyncIterator[None]:
-        yield
-        close()
+        with closing:
+            yield
 
     return lifespan

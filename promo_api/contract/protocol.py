@@ -1,4 +1,7 @@
-"""What is no HTTP is refused in the one shape too: uvicorn answers it before any application is asked, in plain text."""
+"""What is no HTTP is refused in the one shape too.
+
+Uvicorn answers it before any application is asked, in plain text.
+"""
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol

@@ -17,7 +17,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from promo_api.errors import NotFound
 
-
 FLASK_PATH = "promo_api_flask_path"
 
 
