@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from connexion.exceptions import OAuthProblem
+from connexion.lifecycle import ConnexionRequest
 from connexion.operations import AbstractOperation
 from connexion.resolver import Resolution, Resolver
 from connexion.security import BearerSecurityHandler
@@ -18,6 +19,8 @@ from promo_api.contract.validation import Call
 
 # Takes what a token says and returns the account; raises Unauthenticated if the token counts no more.
 Authenticate = Callable[[Any], object]
+# Takes a token and returns what it says; None if it is none of ours.
+ReadToken = Callable[[str], Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,25 @@ class BearerHandler(BearerSecurityHandler):
     def __init__(self, tokens: object) -> None:
         self._tokens = tokens
 
-    def _resolve_func(self, security_scheme: Mapping[str, Any]) -> Callable[[str], Any]:
+    def _resolve_func(self, security_scheme: Mapping[str, Any]) -> ReadToken:
         return partial(get_function_from_name(security_scheme[self.security_definition_key]), self._tokens)
 
-    @staticmethod
-    def get_auth_header_value(request: Any) -> tuple[str | None, str | None]:
-        """Return scheme and token; which of two headers a proxy has looked at can't be known, so two are refused."""
-        if len(request.headers.getlist("authorization")) > 1:
-            raise OAuthProblem(detail="There must be one Authorization header.")
-        scheme, token = BearerSecurityHandler.get_auth_header_value(request)
-        return scheme, token
+    def _get_verify_func(self, function: ReadToken) -> Callable[[ConnexionRequest], Mapping[str, Any]]:
+        """Return what checks a request: stock, it looks up anew for each one what the function takes."""
+
+        def verify(request: ConnexionRequest) -> Mapping[str, Any]:
+            token_info = function(_bearer_token(request))
+            if token_info is None:
+                raise OAuthProblem
+            return token_info
+
+        return verify
+
+
+def _bearer_token(request: ConnexionRequest) -> str:
+    # Which of two headers a proxy has looked at can't be known, so two are refused.
+    headers = request.headers.getlist("authorization")
+    scheme, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+    if scheme.lower() != "bearer":
+        raise OAuthProblem
+    return token.strip()
