@@ -84,6 +84,8 @@ def _create_engine(settings: Settings) -> Engine:
         connect_args={
             "connect_timeout": settings.postgres_connect_timeout_s,
             "application_name": "promo-api",
+            # A database made in the C locale has no encoding, and psycopg would return bytes from it.
+            "client_encoding": "utf8",
             "options": _session_options(settings),
         },
     )
