@@ -1,0 +1,1 @@
+"""The sandbox: real servers, started and broken."""

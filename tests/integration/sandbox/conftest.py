@@ -1,0 +1,93 @@
+"""Folders and programs for the tests of the sandbox."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Return an empty folder, and check at the end that nothing was left running on it.
+
+    Not pytest's own: under root it is closed to the user of PostgreSQL, and its name may be too long for a socket.
+    """
+    path = Path(tempfile.mkdtemp(prefix="promo-")).resolve()
+    yield path
+    left = running_on(path)
+    for process in left:
+        with suppress(psutil.Error):
+            process.kill()
+    shutil.rmtree(path)
+    assert not left
+
+
+def running_on(path: Path) -> list[psutil.Process]:
+    """Return the processes that were started with something in `path`."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.pid != os.getpid() and any(str(path) in part for part in process.cmdline()):
+                found.append(process)
+    return found
+
+
+@pytest.fixture
+def find_running() -> Callable[[Path], list[psutil.Process]]:
+    """Return the function above."""
+    return running_on
+
+
+@pytest.fixture
+def start_python(folder: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:  # noqa: ARG001 ended before it
+    """Return a function that starts a piece of Python in a process of its own, with arguments and variables."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(code: str, *arguments: object, **variables: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        with suppress(ValueError):
+            process.communicate(timeout=60)
+
+
+@pytest.fixture
+def killed_owner(start_python: Callable[..., "subprocess.Popen[str]"]) -> Callable[[str, Path], None]:
+    """Return a function that starts a server of the sandbox in a process, which then is ended by SIGKILL."""
+
+    def run(imported: str, path: Path) -> None:
+        module, _, name = imported.partition(":")
+        code = (
+            f"import sys; from pathlib import Path; from {module} import {name}\n"
+            f"{name}(Path(sys.argv[1])).start(); print('started'); sys.stdin.read()"
+        )
+        owner = start_python(code, path)
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "started\n"
+        owner.kill()
+        owner.communicate()
+
+    return run
