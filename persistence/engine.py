@@ -15,6 +15,14 @@ _NO_SCHEMA = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
 
 
+class StatementRefused(Exception):
+    """PostgreSQL refused a statement for a reason that nobody foresaw: a defect of ours.
+
+    It says which kind of error and which constraint, and not the text of the error, which may carry a row with the
+    value of its promo into the log.
+    """
+
+
 class Database:
     """The pooled connections of one process. Nothing is opened before the first use."""
 
@@ -28,6 +36,7 @@ class Database:
 
         Raises:
             DependencyDown: no connection in time, or PostgreSQL failed.
+            StatementRefused: a statement has a defect.
         """
         with self.translated(), self._autocommit.connect() as connection:
             yield connection
@@ -38,6 +47,7 @@ class Database:
 
         Raises:
             DependencyDown: no connection in time, or PostgreSQL failed.
+            StatementRefused: a statement has a defect.
         """
         with self.translated(), self.engine.begin() as connection:
             yield connection
@@ -57,11 +67,17 @@ class Database:
                 ) from error
             if isinstance(error.orig, _AWAY):
                 raise DependencyDown("The database does not answer. Try again in a moment.") from error
-            raise
+            raise _refused(error.orig) from None
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def _refused(error: BaseException | None) -> StatementRefused:
+    diagnosis = error.diag if isinstance(error, psycopg.Error) else None
+    where = diagnosis and (diagnosis.constraint_name or diagnosis.table_name)
+    return StatementRefused(f"{type(error).__name__} ({where or 'no constraint or table named'})")
 
 
 def _create_engine(settings: Settings) -> Engine:

@@ -5,6 +5,7 @@ for that, as `x-violation`, where a pattern would tell people nothing.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Protocol
 
 import jsonschema_rs
@@ -12,7 +13,7 @@ import jsonschema_rs
 from promo_api.contract.formats import FORMATS
 from promo_api.errors import Violation
 
-_VIOLATIONS_MAX = 20
+_MAX = 20
 _NAME_MAX_CHARACTERS = 60
 _MESSAGES = {
     "type": "must be of type {value}",
@@ -58,13 +59,10 @@ class _Schema:
 
     def violations(self, value: Any, place: str, pointer: str = "") -> list[Violation]:
         try:
-            if self._validator.is_valid(value):
-                return []
-            found = self._found(value, place, pointer)
+            return [] if self._validator.is_valid(value) else list(islice(self._found(value, place, pointer), _MAX))
         except ValueError:
             # The validator does not follow a value into the depths that some senders dig.
             return [Violation(place, pointer, "is nested too deeply, or holds a number that is too large")]
-        return [violation for _, violation in zip(range(_VIOLATIONS_MAX), found, strict=False)]
 
     def _found(self, value: Any, place: str, pointer: str) -> Iterator[Violation]:
         for error in self._validator.iter_errors(value):
