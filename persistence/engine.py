@@ -12,7 +12,13 @@ from promo_api.errors import DependencyDown
 from promo_api.settings import Settings
 
 _NO_SCHEMA = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
-_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
+_AWAY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    # A server that is a standby now.
+    psycopg.errors.ReadOnlySqlTransaction,
+)
 
 
 class StatementRefused(Exception):

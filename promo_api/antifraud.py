@@ -156,10 +156,10 @@ def _verdict(body: bytes) -> Verdict:
 
 
 def _instant(text: object) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        instant = None
-    if instant is None:
+    if not isinstance(text, str):
         raise NoAnswer("cache_until is no time")
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    try:
+        instant = datetime.fromisoformat(text)
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise NoAnswer("cache_until is no time") from error

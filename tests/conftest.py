@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import psycopg
 import pytest
-import redis
 from psycopg import sql
 from starlette.testclient import TestClient
 
@@ -33,24 +34,24 @@ class Clock:
         self.standing_at: datetime | None = None
 
     def __call__(self) -> datetime:
+        """Return the instant."""
         return self.standing_at or datetime.now(UTC)
 
 
 @pytest.fixture(scope="session")
 def antifraud() -> Iterator[EmbeddedAntifraud]:
-    """The stand-in of the anti-fraud service; `antifraud_reset` is what a test that steers it asks for."""
+    """The stand-in of the anti-fraud service; a test that steers it resets it."""
     with EmbeddedAntifraud() as stub:
         yield stub
 
 
 @pytest.fixture(scope="session")
-def environment(
-    antifraud: EmbeddedAntifraud, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[dict[str, str]]:
+def environment(antifraud: EmbeddedAntifraud, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """The settings of a service on real servers, with an empty database that goes away at the end."""
     worker = getattr(request.config, "workerinput", {}).get("workerid", "main")
-    folder = tmp_path_factory.mktemp("servers")
     with ExitStack() as stack:
+        # Not below pytest's own folder: another run of pytest would close that one for the user of the server.
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="promo-tests-")))
         settings = {"ANTIFRAUD_ADDRESS": str(antifraud.address), "SECRET_KEY": "a key for tests " * 3, **_CHEAP}
         settings |= _postgres(stack, folder) | _redis(stack, folder)
         name = f"promo_test_{worker}_{os.getpid()}"
@@ -83,7 +84,7 @@ class _database:  # noqa: N801 used as a function is
 
     def __init__(self, settings: dict[str, str], name: str) -> None:
         self._name = sql.Identifier(name)
-        self._target = {
+        self._target: dict[str, Any] = {
             "host": settings["POSTGRES_HOST"],
             "port": settings.get("POSTGRES_PORT", "5432"),
             "user": settings.get("POSTGRES_USERNAME", "postgres"),
@@ -134,9 +135,9 @@ def _client(runtime: Runtime) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def api(_client: TestClient, conformance: Conformance, clock: Clock, settings: Settings) -> Iterator[Api]:
-    """The API in this process; clock, anti-fraud verdicts and database are as new for what the test makes itself."""
+def api(_client: TestClient, conformance: Conformance, clock: Clock) -> Iterator[Api]:
+    """The API in this process. Tests make their own companies and users, so nothing needs to be put away but the
+    clock.
+    """
     yield Api(_client, conformance)
     clock.standing_at = None
-    with redis.Redis(settings.redis_host, settings.redis_port) as cache:
-        cache.flushdb()

@@ -68,7 +68,7 @@ class _Schema:
         for error in self._validator.iter_errors(value):
             at = pointer + "".join(f"/{_escaped(step)}" for step in error.instance_path)
             for name in _members(error.kind):
-                yield Violation(place, f"{at}/{_escaped(name)}" if name else at, self._message(error))
+                yield Violation(place, at if name is None else f"{at}/{_escaped(name)}", self._message(error))
 
     def _message(self, error: jsonschema_rs.ValidationError) -> str:
         keyword = error.kind.name
@@ -104,13 +104,15 @@ class _Alternatives:
         )
 
 
-def _members(kind: Any) -> list[str]:
-    """Return the members that an error of the object around them is about; [""] for any other error."""
+def _members(kind: Any) -> list[str | None]:
+    """Return the members that an error of the object around them is about; None: the error is about the value
+    itself.
+    """
     if kind.name == "required":
         return [kind.property]
     if kind.name == "additionalProperties":
-        return [name if len(name) <= _NAME_MAX_CHARACTERS and name.isprintable() else "" for name in kind.unexpected]
-    return [""]
+        return [name if len(name) <= _NAME_MAX_CHARACTERS and name.isprintable() else None for name in kind.unexpected]
+    return [None]
 
 
 def _escaped(step: str | int) -> str:

@@ -25,7 +25,9 @@ def _created_at() -> sa.Column[object]:
 
 def upgrade() -> None:
     """Make all tables."""
-    op.create_table("companies", *_account_columns(), sa.UniqueConstraint("email_key", name="companies_email_key_uq"))
+    op.create_table(
+        "companies", *_account_columns(), sa.UniqueConstraint("email_key", name=op.f("companies_email_key_uq"))
+    )
     op.create_table(
         "users",
         *_account_columns(),
@@ -34,7 +36,7 @@ def upgrade() -> None:
         sa.Column("age", sa.SmallInteger, nullable=False),
         sa.Column("country", sa.Text, nullable=False),
         sa.Column("country_key", sa.Text, nullable=False),
-        sa.UniqueConstraint("email_key", name="users_email_key_uq"),
+        sa.UniqueConstraint("email_key", name=op.f("users_email_key_uq")),
     )
     _create_promos()
     _create_promo_parts()
@@ -59,10 +61,10 @@ def _create_promos() -> None:
         sa.Column("active_until", sa.Date),
         sa.Column("promo_common", sa.Text),
         _created_at(),
-        sa.CheckConstraint("(mode = 'COMMON') = (promo_common IS NOT NULL)", name="promos_mode_ck"),
-        sa.CheckConstraint("mode IN ('COMMON', 'UNIQUE')", name="promos_known_mode_ck"),
-        sa.CheckConstraint("age_from <= age_until", name="promos_ages_ck"),
-        sa.CheckConstraint("active_from <= active_until", name="promos_period_ck"),
+        sa.CheckConstraint("(mode = 'COMMON') = (promo_common IS NOT NULL)", name=op.f("promos_mode_ck")),
+        sa.CheckConstraint("mode IN ('COMMON', 'UNIQUE')", name=op.f("promos_known_mode_ck")),
+        sa.CheckConstraint("age_from <= age_until", name=op.f("promos_ages_ck")),
+        sa.CheckConstraint("active_from <= active_until", name=op.f("promos_period_ck")),
     )
     newest = [sa.text("created_at DESC"), sa.text("id DESC")]
     op.create_index("promos_newest", "promos", newest)
@@ -78,9 +80,9 @@ def _create_promo_parts() -> None:
         sa.Column("used_count", sa.Integer, nullable=False, server_default="0"),
         sa.Column("like_count", sa.Integer, nullable=False, server_default="0"),
         sa.Column("comment_count", sa.Integer, nullable=False, server_default="0"),
-        sa.CheckConstraint("used_count BETWEEN 0 AND use_limit", name="promo_counters_used_ck"),
-        sa.CheckConstraint("like_count >= 0", name="promo_counters_likes_ck"),
-        sa.CheckConstraint("comment_count >= 0", name="promo_counters_comments_ck"),
+        sa.CheckConstraint("used_count BETWEEN 0 AND use_limit", name=op.f("promo_counters_used_ck")),
+        sa.CheckConstraint("like_count >= 0", name=op.f("promo_counters_likes_ck")),
+        sa.CheckConstraint("comment_count >= 0", name=op.f("promo_counters_comments_ck")),
         postgresql_with={"fillfactor": "50"},
     )
     op.create_table(

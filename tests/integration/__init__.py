@@ -1,0 +1,1 @@
+"""Tests of the whole service in this process, on real servers."""

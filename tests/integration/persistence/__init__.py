@@ -1,0 +1,1 @@
+"""Persistence against a real PostgreSQL: migrations, connections and their limits, failures, plans."""

@@ -1,0 +1,67 @@
+"""Databases of a test's own, on the server of the tests."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from persistence.engine import Database
+from promo_api.runtime import Runtime
+from promo_api.settings import Settings
+
+_numbers = count(1)
+
+
+@contextmanager
+def _fresh_database(settings: Settings, worker: str) -> Iterator[Settings]:
+    name = f"promo_persistence_{worker}_{os.getpid()}_{next(_numbers)}"
+    target = {
+        "host": settings.postgres_host,
+        "port": settings.postgres_port,
+        "user": settings.postgres_username,
+        "password": settings.postgres_password or None,
+        "dbname": settings.postgres_database,
+    }
+    with closing(psycopg.connect(**target, autocommit=True)) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            yield replace(settings, postgres_database=name)
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def empty(settings: Settings, worker_id: str) -> Iterator[Settings]:
+    """The settings of a service whose database is empty."""
+    with _fresh_database(settings, worker_id) as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="module")
+def empty_for_module(settings: Settings, worker_id: str) -> Iterator[Settings]:
+    """As `empty`, for all tests of a module."""
+    with _fresh_database(settings, worker_id) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def open_database(settings: Settings, runtime: Runtime) -> Iterator[Callable[..., Database]]:
+    """Return a function that opens the database of the tests, or that of other settings, with settings changed.
+
+    `runtime` is asked for since it brings the tables.
+    """
+    assert runtime.database
+    with ExitStack() as stack:
+
+        def open_with(given: Settings = settings, **changes: Any) -> Database:
+            database = Database(replace(given, **changes))
+            stack.callback(database.close)
+            return database
+
+        yield open_with

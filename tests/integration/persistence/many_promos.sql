@@ -1,0 +1,44 @@
+-- 20,000 promos of 100 companies, and what 1,000 users did with them. The row n of each has the id that Python calls
+-- UUID(int=n).
+
+CREATE FUNCTION pg_temp.id(n integer) RETURNS uuid IMMUTABLE LANGUAGE sql
+    AS $$ SELECT lpad(to_hex(n), 32, '0')::uuid $$;
+
+INSERT INTO companies (id, name, email, email_key, password_hash)
+SELECT pg_temp.id(n), 'Company', n || '@example.com', n || '@example.com', 'hash'
+FROM generate_series(1, 100) n;
+
+INSERT INTO users (id, name, surname, email, email_key, password_hash, age, country, country_key)
+SELECT pg_temp.id(n), 'Ann', 'Lee', n || '@example.com', n || '@example.com', 'hash', n % 100, 'ru', 'ru'
+FROM generate_series(1, 1000) n;
+
+INSERT INTO promos (
+    id, company_id, mode, description, country, country_key, age_from, categories, category_keys,
+    active_from, active_until, promo_common, created_at
+)
+SELECT
+    pg_temp.id(n), pg_temp.id(1 + n % 100), 'COMMON', 'A description', country, country, n % 90,
+    ARRAY['kind' || n % 500], ARRAY['kind' || n % 500],
+    date '2025-01-01' + n % 300, date '2026-01-01' + n % 300, 'value',
+    timestamptz '2025-01-01' + n * interval '1 minute'
+FROM generate_series(1, 20000) n, LATERAL (SELECT (ARRAY['ru', 'us', 'fr', NULL])[1 + n % 4]) AS targeted (country);
+
+INSERT INTO promo_counters (promo_id, use_limit, used_count, like_count)
+SELECT pg_temp.id(n), 1000, 3, 3
+FROM generate_series(1, 20000) n;
+
+INSERT INTO activations (promo_id, user_id, id, country_key)
+SELECT pg_temp.id(1 + n % 20000), pg_temp.id(1 + n % 1000), pg_temp.id(n), 'ru'
+FROM generate_series(1, 60000) n;
+
+INSERT INTO likes (promo_id, user_id)
+SELECT pg_temp.id(1 + n % 20000), pg_temp.id(1 + (n * 7 + n / 20000) % 1000)
+FROM generate_series(0, 59999) n;
+
+INSERT INTO comments (promo_id, id, author_id, text)
+SELECT pg_temp.id(1 + n % 2000), pg_temp.id(n), pg_temp.id(1 + n % 1000), 'A comment'
+FROM generate_series(1, 20000) n;
+
+INSERT INTO promo_codes (promo_id, position, value)
+SELECT pg_temp.id(1 + n % 10), n, 'code' || n
+FROM generate_series(1, 20000) n;

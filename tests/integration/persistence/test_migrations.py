@@ -1,0 +1,100 @@
+"""Migrations: they make what the model says, once, whoever applies them and how often."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+
+from persistence import migrations
+from persistence.engine import Database
+from persistence.migrations import find_revision, newest_revision, update_schema
+from persistence.tables import metadata
+from promo_api.settings import Settings
+
+Open = Callable[..., Database]
+
+
+def _tables(database: Database) -> set[str]:
+    return set(inspect(database.engine).get_table_names())
+
+
+def _definitions(connection: Connection) -> set[str]:
+    """Return constraints, indexes and storage of all tables but Alembic's, by name, as PostgreSQL defines them."""
+    found = text(
+        "SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE connamespace = 'public'::regnamespace AND contype <> 'n'"
+        " UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'"
+        " UNION ALL SELECT relname || ' ' || reloptions::text FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+    )
+    return {row for row in connection.scalars(found) if row and "alembic_version" not in row}
+
+
+def test_model_and_schema_agree(open_database: Open, empty: Settings) -> None:
+    """The migrations make exactly the tables, columns, indexes and constraints of the model."""
+    database = open_database(empty)
+    update_schema(database.engine)
+    with database.engine.connect() as connection:
+        options = {"compare_type": True, "compare_server_default": True}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
+
+
+def test_names_and_definitions_agree(open_database: Open, empty: Settings) -> None:
+    """Constraints and indexes have the names of the model, by which a later migration will know them."""
+    database = open_database(empty)
+    update_schema(database.engine)
+    with database.engine.begin() as connection:
+        migrated = _definitions(connection)
+        metadata.drop_all(connection)
+        metadata.create_all(connection)
+        assert migrated == _definitions(connection)
+
+
+def test_upgrade_twice(open_database: Open, empty: Settings) -> None:
+    """Migrations that have been applied are not applied again."""
+    database = open_database(empty)
+    for _ in range(2):
+        update_schema(database.engine)
+        with database.autocommit() as connection:
+            assert find_revision(connection) == newest_revision()
+
+
+def test_upgrade_by_many_at_once(open_database: Open, empty: Settings) -> None:
+    """Processes that apply the migrations at the same moment all succeed: one does it, the others wait."""
+    databases = [open_database(empty, postgres_lock_timeout_s=0.1) for _ in range(4)]
+    barrier = Barrier(len(databases))
+
+    def upgrade(database: Database) -> None:
+        barrier.wait(30)
+        update_schema(database.engine)
+
+    with ThreadPoolExecutor(len(databases)) as threads:
+        list(threads.map(upgrade, databases, timeout=60))
+    assert _tables(databases[0]) == {*metadata.tables, "alembic_version"}
+
+
+def test_downgrade_and_upgrade(open_database: Open, empty: Settings) -> None:
+    """What the migrations make they also take away, and can make again."""
+    database = open_database(empty)
+    update_schema(database.engine)
+    with database.engine.begin() as connection:
+        config = migrations._config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+    assert _tables(database) == {"alembic_version"}
+    update_schema(database.engine)
+    assert _tables(database) == {*metadata.tables, "alembic_version"}
+
+
+def test_failed_migration_leaves_nothing(open_database: Open, empty: Settings) -> None:
+    """A migration that fails half way changes nothing."""
+    database = open_database(empty)
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE comments (already integer)")
+    with pytest.raises(Exception, match="already exists"):
+        update_schema(database.engine)
+    assert _tables(database) == {"comments"}

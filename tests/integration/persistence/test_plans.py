@@ -1,0 +1,162 @@
+"""Plans: with many promos, what users wait for is found by an index and not by reading whole tables."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Connection, event, text
+
+from persistence.activations import claim_value, find_offer, list_country_uses
+from persistence.cards import find_card, list_feed_cards, list_history_cards
+from persistence.comments import list_comments
+from persistence.engine import Database
+from persistence.likes import insert_like
+from persistence.migrations import update_schema
+from persistence.promos import find_promo, list_promos
+from persistence.users import User, find_user
+from promo_api.settings import Settings
+
+_TODAY = date(2025, 6, 1)
+_COMPANY, _USER, _PROMO = (UUID(int=number) for number in (1, 1, 777))
+_BIG = {"promos", "promo_counters", "promo_codes", "activations", "likes", "comments"}
+_ROWS = Path(__file__).with_name("many_promos.sql")
+
+
+@pytest.fixture(scope="module")
+def full(empty_for_module: Settings) -> Iterator[Database]:
+    """A database with 20,000 promos, and what belongs to them, as PostgreSQL knows it after ANALYZE."""
+    with closing(Database(empty_for_module)) as database:
+        update_schema(database.engine)
+        with database.engine.begin() as connection:
+            rows = _ROWS.read_text(encoding="utf-8")
+            connection.exec_driver_sql(rows, execution_options={"no_parameters": True})
+        with database.autocommit() as connection:
+            connection.exec_driver_sql("SET statement_timeout = 0")
+            connection.exec_driver_sql("VACUUM ANALYZE")
+        yield database
+
+
+@pytest.fixture
+def connection(full: Database) -> Iterator[Connection]:
+    """A connection to that database."""
+    with full.autocommit() as connection:
+        yield connection
+
+
+@pytest.fixture
+def user(connection: Connection) -> User:
+    """One of its users."""
+    user = find_user(connection, _USER)
+    assert user is not None
+    return user
+
+
+def _scans(connection: Connection, run: Callable[[], Any]) -> set[tuple[str, str]]:
+    """Return what the last statement of a function of persistence would read, and by which index ("": the whole)."""
+    seen: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_context: Any) -> None:
+        seen.append((statement, parameters))
+
+    event.listen(connection, "before_cursor_execute", note)
+    run()
+    event.remove(connection, "before_cursor_execute", note)
+    statement, parameters = seen[-1]
+    return set(
+        _read(connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()[0]["Plan"])
+    )
+
+
+def _read(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if node["Node Type"] == "Bitmap Index Scan":
+        yield "bitmap", node["Index Name"]
+    elif "Relation Name" in node and node["Node Type"] not in ("Bitmap Heap Scan", "ModifyTable"):
+        yield node["Relation Name"], node.get("Index Name", "")
+    for part in node.get("Plans", ()):
+        yield from _read(part)
+
+
+def _whole(scans: set[tuple[str, str]]) -> set[str]:
+    return {table for table, index in scans if not index} & _BIG
+
+
+@pytest.mark.parametrize("active", [None, True])
+def test_feed_page(connection: Connection, user: User, active: bool | None) -> None:
+    """The first page of a feed is read in the order of the creation, as far as it goes."""
+    page = partial(list_feed_cards, category=None, active=active, limit=10, offset=0)
+    scans = _scans(connection, lambda: page(connection, user, _TODAY))
+    assert ("promos", "promos_newest") in scans
+    assert _whole(scans) == set()
+
+
+def test_feed_page_of_a_category(connection: Connection, user: User) -> None:
+    """A feed of a category that few promos list does not read all promos."""
+    page = partial(list_feed_cards, category="Kind7", active=None, limit=10, offset=0)
+    scans = _scans(connection, lambda: page(connection, user, _TODAY))
+    assert ("bitmap", "promos_category") in scans
+    assert _whole(scans) == set()
+
+
+@pytest.mark.parametrize(("sort_by", "countries"), [(None, None), (None, ["RU"]), ("active_from", None)])
+def test_company_page(connection: Connection, sort_by: str | None, countries: list[str] | None) -> None:
+    """The list of a company reads the promos of the company alone, to sort them or not."""
+    page = partial(list_promos, countries=countries, sort_by=sort_by, limit=10, offset=0)
+    scans = _scans(connection, lambda: page(connection, _COMPANY, _TODAY))
+    assert {("promos", "promos_company_newest"), ("bitmap", "promos_company_newest")} & scans
+    # The counters of a company with many promos are a good part of all, and may be read with them.
+    assert _whole(scans) <= {"promo_counters"}
+
+
+@pytest.mark.parametrize("limit", [10, 0])
+def test_history_page(connection: Connection, limit: int) -> None:
+    """A history, and its total, read the activations of its user alone."""
+    scans = _scans(connection, lambda: list_history_cards(connection, _USER, _TODAY, limit=limit, offset=0))
+    assert {("activations", "activations_history"), ("bitmap", "activations_history")} & scans
+    assert _whole(scans) == set()
+
+
+_FINDS: dict[str, Callable[[Connection, User], Any]] = {
+    "card": lambda connection, user: find_card(connection, _PROMO, user.id, _TODAY),
+    "promo": lambda connection, _user: find_promo(connection, _PROMO, _TODAY),
+    "offer": lambda connection, user: find_offer(connection, _PROMO, user, _TODAY),
+    "comments": lambda connection, _user: list_comments(connection, _PROMO, limit=10, offset=0),
+    "statistics": lambda connection, _user: list_country_uses(connection, _PROMO),
+    "like": lambda connection, user: insert_like(connection, _PROMO, user.id),
+    "claim": lambda connection, user: claim_value(
+        connection, _PROMO, user, _TODAY, mode="COMMON", activation_id=uuid4()
+    ),
+    "unique claim": lambda connection, user: claim_value(
+        connection, _PROMO, user, _TODAY, mode="UNIQUE", activation_id=uuid4()
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _FINDS)
+def test_one_promo(connection: Connection, user: User, name: str) -> None:
+    """What is asked or done about one promo reads no table as a whole."""
+    scans = _scans(connection, lambda: _FINDS[name](connection, user))
+    assert scans
+    assert _whole(scans) == set()
+
+
+def test_plans_of_statements_run_often(connection: Connection, user: User) -> None:
+    """Nor does it once PostgreSQL has settled for a plan of the prepared statement, which knows no values."""
+    whole = text("SELECT sum(seq_scan) FROM pg_stat_user_tables WHERE relname IN ('promos', 'activations', 'likes')")
+
+    def counted() -> int:
+        connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")
+        connection.exec_driver_sql("SELECT pg_stat_clear_snapshot()")
+        return int(connection.execute(whole).scalar_one())
+
+    before = counted()
+    for _ in range(15):
+        find_card(connection, _PROMO, user.id, _TODAY)
+        find_offer(connection, _PROMO, user, _TODAY)
+        list_history_cards(connection, _USER, _TODAY, limit=10, offset=0)
+        list_promos(connection, _COMPANY, _TODAY, countries=["ru"], sort_by=None, limit=10, offset=0)
+    assert counted() == before

@@ -1,0 +1,150 @@
+"""Activation: who gets which value, and who gets none. What the anti-fraud service says is in test_antifraud."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.people import Account, Api
+
+
+@pytest.fixture
+def company(api: Api) -> Account:
+    """A company without promos."""
+    return api.sign_up_company()
+
+
+def _activate(user: Account, promo_id: str) -> Any:
+    return user.post(f"/user/promo/{promo_id}/activate")
+
+
+def _used(company: Account, promo_id: str) -> Any:
+    return company.get(f"/business/promo/{promo_id}").json()["used_count"]
+
+
+def test_common_value_is_always_the_same(api: Api, company: Account) -> None:
+    """Each activation of a COMMON promo, by the same user or another, returns its value and counts."""
+    promo_id = company.create_promo(promo_common="Half-Price")
+    one, other = api.sign_up_user(), api.sign_up_user()
+    assert [_activate(user, promo_id).json() for user in (one, other, one)] == [{"promo": "Half-Price"}] * 3
+    assert _used(company, promo_id) == 3
+
+
+def test_unique_values_are_issued_once_each(api: Api, company: Account) -> None:
+    """Each activation of a UNIQUE promo, by the same user or another, returns a value that nobody got, until all are
+    gone.
+    """
+    promo_id = company.create_promo(promo_unique=["one", "two", "three"])
+    one, other = api.sign_up_user(), api.sign_up_user()
+    issued = [_activate(user, promo_id).json()["promo"] for user in (one, one, other)]
+    assert sorted(issued) == ["one", "three", "two"]
+    assert [_activate(user, promo_id).status_code for user in (one, other)] == [403, 403]
+    assert _used(company, promo_id) == 3
+
+
+def test_a_value_listed_twice_is_issued_twice(api: Api, company: Account) -> None:
+    """Duplicates in the list are the company's affair: each entry is issued."""
+    promo_id, user = company.create_promo(promo_unique=["same", "same", "else"]), api.sign_up_user()
+    issued = [_activate(user, promo_id).json()["promo"] for _ in range(3)]
+    assert sorted(issued) == ["else", "same", "same"]
+    assert _activate(user, promo_id).status_code == 403
+
+
+def test_values_of_two_promos_are_apart(api: Api, company: Account) -> None:
+    """A promo issues its own values, though another has the same ones."""
+    ids, user = [company.create_promo(promo_unique=["one"]) for _ in range(2)], api.sign_up_user()
+    assert [_activate(user, promo_id).json() for promo_id in ids] == [{"promo": "one"}] * 2
+    assert [_used(company, promo_id) for promo_id in ids] == [1, 1]
+
+
+def test_common_stops_at_max_count(api: Api, company: Account) -> None:
+    """A COMMON promo is activated max_count times and no more, and is inactive then."""
+    promo_id, user = company.create_promo(max_count=2), api.sign_up_user()
+    assert [_activate(user, promo_id).status_code for _ in range(3)] == [200, 200, 403]
+    shown = company.get(f"/business/promo/{promo_id}").json()
+    assert (shown["used_count"], shown["active"]) == (2, False)
+    assert user.get(f"/user/promo/{promo_id}").json()["active"] is False
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_count": 0},
+        {"active_from": "2999-01-01"},
+        {"active_until": "2020-01-01"},
+        {"active_from": "2019-01-01", "active_until": "2020-01-01", "promo_unique": ["one"]},
+    ],
+)
+def test_inactive_promo(api: Api, company: Account, changes: dict[str, Any]) -> None:
+    """A promo that is not active is refused, and neither counts nor shows in the history."""
+    promo_id, user = company.create_promo(**changes), api.sign_up_user()
+    assert _activate(user, promo_id).status_code == 403
+    assert _used(company, promo_id) == 0
+    assert user.get("/user/promo/history").headers["x-total-count"] == "0"
+    assert user.get(f"/user/promo/{promo_id}").json()["is_activated_by_user"] is False
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ({"country": "Gb"}, 200),
+        ({"country": "fr"}, 403),
+        ({"age_from": 40}, 200),
+        ({"age_from": 41}, 403),
+        ({"age_until": 40}, 200),
+        ({"age_until": 39}, 403),
+        ({"age_from": 40, "age_until": 40}, 200),
+        ({"age_from": 0, "age_until": 39}, 403),
+        ({"country": "gb", "age_from": 41}, 403),
+        ({"country": "fr", "age_from": 40}, 403),
+        ({"categories": ["anything", "else"]}, 200),
+        ({"country": "GB", "age_from": 39, "age_until": 41, "categories": ["anything"]}, 200),
+    ],
+)
+def test_targeting(api: Api, company: Account, target: dict[str, Any], status: int) -> None:
+    """A user activates if the promo has no country or theirs in any case, and their age is in its bounds."""
+    promo_id = company.create_promo(target=target)
+    assert _activate(api.sign_up_user(age=40, country="gB"), promo_id).status_code == status
+    assert _used(company, promo_id) == (status == 200)
+
+
+def test_targeting_is_that_of_today(api: Api, company: Account) -> None:
+    """A change of the target counts from the next activation on."""
+    promo_id, user = company.create_promo(), api.sign_up_user(age=40)
+    statuses = []
+    for target in ({"age_from": 41}, {"age_from": 40}, {"country": "fr"}, {}):
+        company.patch(f"/business/promo/{promo_id}", json={"target": target})
+        statuses.append(_activate(user, promo_id).status_code)
+    assert statuses == [403, 200, 403, 200]
+
+
+def test_period_is_that_of_today(api: Api, company: Account) -> None:
+    """A change of the period counts from the next activation on."""
+    promo_id, user = company.create_promo(active_until="2020-01-01"), api.sign_up_user()
+    statuses = []
+    for date in ("2999-01-01", "2020-01-01"):
+        company.patch(f"/business/promo/{promo_id}", json={"active_until": date})
+        statuses.append(_activate(user, promo_id).status_code)
+    assert statuses == [200, 403]
+
+
+def test_no_such_promo(api: Api) -> None:
+    """A promo that there is not is not found."""
+    assert _activate(api.sign_up_user(), str(uuid4())).status_code == 404
+
+
+def test_inactive_and_not_fitting_say_what_it_is(api: Api, company: Account) -> None:
+    """Inactive, not fitting and both are told apart: that the promo is not active is looked at first."""
+    user = api.sign_up_user(country="ru")
+    inactive = company.create_promo(max_count=0)
+    foreign = company.create_promo(target={"country": "fr"})
+    both = company.create_promo(max_count=0, target={"country": "fr"})
+    messages = [_activate(user, promo_id).json()["message"] for promo_id in (inactive, foreign, both)]
+    assert messages[0] == messages[2] != messages[1]
+
+
+def test_a_refusal_does_not_show_the_value(api: Api, company: Account) -> None:
+    """A refused activation shows no value."""
+    promo_id = company.create_promo(promo_common="KEEP-THIS", max_count=0)
+    answer = _activate(api.sign_up_user(), promo_id)
+    assert (answer.status_code, "KEEP-THIS" in answer.text) == (403, False)

@@ -1,0 +1,213 @@
+"""The feed of a user. Other tests' promos stand in it too, so each test asks for its own."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.people import Account, Api
+
+FEED = "/user/feed"
+INACTIVE: dict[str, Any] = {"active_until": "2020-01-01"}
+
+
+def _category() -> str:
+    """Return a category that no other test uses."""
+    return uuid4().hex[:20]
+
+
+def _feed(user: Account, **query: Any) -> tuple[list[str], int]:
+    """Return the ids on a page, and the total."""
+    answer = user.get(FEED, params=query)
+    assert answer.status_code == 200, answer.text
+    return [card["promo_id"] for card in answer.json()], int(answer.headers["x-total-count"])
+
+
+def _listed(user: Account, ids: Iterable[str]) -> list[str]:
+    """Return those of these new promos that stand in the feed, in its order."""
+    return [promo_id for promo_id in _feed(user, limit=100)[0] if promo_id in set(ids)]
+
+
+@pytest.mark.parametrize(
+    ("target", "fits"),
+    [
+        ({}, True),
+        ({"country": "bV"}, True),
+        ({"country": "fr"}, False),
+        ({"age_from": 40}, True),
+        ({"age_from": 41}, False),
+        ({"age_until": 40}, True),
+        ({"age_until": 39}, False),
+        ({"age_from": 40, "age_until": 40}, True),
+        ({"age_from": 41, "age_until": 100}, False),
+        ({"age_from": 0, "age_until": 39}, False),
+        ({"country": "bv", "age_from": 41}, False),
+        ({"country": "fr", "age_from": 40}, False),
+        ({"country": "BV", "age_from": 39, "age_until": 41}, True),
+    ],
+)
+def test_targeting(api: Api, target: dict[str, Any], fits: bool) -> None:
+    """A promo is in the feed if it has no country or the user's in any case, and the age is in its bounds."""
+    category = _category()
+    promo_id = api.sign_up_company().create_promo(target=target | {"categories": [category]})
+    user = api.sign_up_user(age=40, country="Bv")
+    assert _listed(user, [promo_id]) == ([promo_id] if fits else [])
+    assert _feed(user, category=category) == (([promo_id], 1) if fits else ([], 0))
+
+
+@pytest.mark.parametrize("age", [0, 100])
+def test_the_youngest_and_the_oldest(api: Api, age: int) -> None:
+    """An age at the end of the scale is an age: it fits bounds that include it and no others."""
+    company, user = api.sign_up_company(), api.sign_up_user(age=age)
+    fitting = company.create_promo(target={"age_from": age, "age_until": age})
+    other = company.create_promo(target={"age_from": 1, "age_until": 99})
+    assert _listed(user, [fitting, other]) == [fitting]
+
+
+def test_categories_restrict_nobody(api: Api) -> None:
+    """A promo with categories is in a feed that asks for none."""
+    promo_id = api.sign_up_company().create_promo(target={"categories": [_category()]})
+    assert _listed(api.sign_up_user(), [promo_id]) == [promo_id]
+
+
+def test_promos_of_all_companies_newest_first(api: Api) -> None:
+    """The feed lists the promos of all companies, the newest first, active or not."""
+    companies = [api.sign_up_company(), api.sign_up_company()]
+    ids = [companies[n % 2].create_promo(**(INACTIVE if n > 1 else {})) for n in range(4)]
+    assert _listed(api.sign_up_user(), ids) == ids[::-1]
+
+
+def test_change_of_a_promo_keeps_its_place(api: Api) -> None:
+    """Newest means created last, not changed last."""
+    company, user = api.sign_up_company(), api.sign_up_user()
+    ids = [company.create_promo() for _ in range(3)]
+    company.patch(f"/business/promo/{ids[0]}", json={"description": "A new description", "max_count": 5})
+    user.post(f"/user/promo/{ids[1]}/activate")
+    assert _listed(user, ids) == ids[::-1]
+
+
+def test_change_of_the_target_moves_it(api: Api) -> None:
+    """A promo leaves a feed and comes into another when its target changes."""
+    company, norwegian, japanese = api.sign_up_company(), api.sign_up_user(country="no"), api.sign_up_user(country="jp")
+    promo_id = company.create_promo(target={"country": "no"})
+    company.patch(f"/business/promo/{promo_id}", json={"target": {"country": "JP"}})
+    assert [_listed(user, [promo_id]) for user in (norwegian, japanese)] == [[], [promo_id]]
+
+
+def test_pages(api: Api) -> None:
+    """Limit and offset cut a page out; 10 is the default; the total counts what is on all pages."""
+    category = _category()
+    company, user = api.sign_up_company(), api.sign_up_user()
+    ids = [company.create_promo(target={"categories": [category]}) for _ in range(12)][::-1]
+    assert _feed(user, category=category) == (ids[:10], 12)
+    assert _feed(user, category=category, limit=3, offset=2) == (ids[2:5], 12)
+    assert _feed(user, category=category, limit=100, offset=11) == (ids[11:], 12)
+    assert _feed(user, category=category, offset=12) == ([], 12)
+    assert _feed(user, category=category, limit=0) == ([], 12)
+
+
+def test_total_without_a_filter(api: Api) -> None:
+    """The total counts each promo that fits the user, and none that does not."""
+    company, user = api.sign_up_company(), api.sign_up_user(country="tv", age=77)
+    before = _feed(user, limit=0)[1]
+    for target in ({}, {"country": "TV"}, {"country": "fr"}, {"age_from": 78}):
+        company.create_promo(target=target)
+    assert _feed(user, limit=0) == ([], before + 2)
+
+
+@pytest.mark.parametrize(
+    ("listed", "asked"),
+    [
+        ("Coffee", "coffee"),
+        ("coffee", "COFFEE"),
+        ("КОФЕ и чай", "кофе И ЧАЙ"),
+        ("кофе и чай", "КОФЕ И ЧАЙ"),
+        ("Ёлки", "ёЛКИ"),
+        ("Straße", "STRASSE"),
+        ("Γλυκός", "ΓΛΥΚΌΣ"),
+    ],
+)
+def test_category_in_any_case(api: Api, listed: str, asked: str) -> None:
+    """A category is found in any case, in scripts other than Latin too, also when it came by a change."""
+    country = "nu"
+    company, user = api.sign_up_company(), api.sign_up_user(country=country)
+    made = company.create_promo(target={"country": country, "categories": ["other", listed]})
+    changed = company.create_promo(target={"country": country, "categories": ["other"]})
+    before = _feed(user, category=asked, limit=100)[0]
+    company.patch(f"/business/promo/{changed}", json={"target": {"country": country, "categories": [listed]}})
+    after = _feed(user, category=asked, limit=100)[0]
+    assert (made in before, changed in before) == (True, False)
+    assert after[:2] == [changed, made]
+
+
+@pytest.mark.parametrize("asked", ["coffee", "coffee sho", "offee shop", "coffee shops", "%", "coffee%", "coffee_shop"])
+def test_category_is_matched_as_a_whole(api: Api, asked: str) -> None:
+    """A part of a category, a longer word and a pattern find nothing."""
+    user = api.sign_up_user(country="tk")
+    api.sign_up_company().create_promo(target={"country": "tk", "categories": ["coffee shop"]})
+    listed = _feed(user, category=asked if len(asked) > 1 else f"{asked}{asked}", limit=100)
+    assert listed == ([], 0)
+
+
+@pytest.mark.parametrize("asked", ["a,b", "{a}", '"a"', "a\\b", "ab&active=1", "null", "ab'--"])
+def test_category_of_odd_characters(api: Api, asked: str) -> None:
+    """Characters that mean something elsewhere mean themselves in a category."""
+    user = api.sign_up_user(country="nf")
+    promo_id = api.sign_up_company().create_promo(target={"country": "nf", "categories": [asked]})
+    assert _feed(user, category=asked) == ([promo_id], 1)
+
+
+def test_active_filter(api: Api) -> None:
+    """`active` leaves only the promos that are, or are not, for each reason that makes one inactive."""
+    category = _category()
+    company, user = api.sign_up_company(), api.sign_up_user()
+    target = {"categories": [category]}
+    running = [company.create_promo(target=target), company.create_promo(target=target, promo_unique=["one", "two"])]
+    stopped = [
+        company.create_promo(target=target, **changes)
+        for changes in (INACTIVE, {"active_from": "2999-01-01"}, {"max_count": 0}, {"promo_unique": ["one"]})
+    ]
+    assert user.post(f"/user/promo/{stopped[-1]}/activate").status_code == 200
+    assert _feed(user, category=category, active="true") == (running[::-1], 2)
+    assert _feed(user, category=category, active="false") == (stopped[::-1], 4)
+    assert _feed(user, category=category) == ((running + stopped)[::-1], 6)
+    assert _feed(user, category=category, active="false", limit=1, offset=1) == ([stopped[2]], 4)
+
+
+def test_active_of_an_entry_is_that_of_the_filter(api: Api) -> None:
+    """Entries of a filtered feed say of themselves what the filter asks."""
+    company, user = api.sign_up_company(), api.sign_up_user()
+    company.create_promo()
+    company.create_promo(max_count=0)
+    for active in (True, False):
+        cards = user.get(FEED, params={"active": str(active).lower(), "limit": 5}).json()
+        assert {card["active"] for card in cards} == {active}
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ("category=", "/category"),
+        ("category=a", "/category"),
+        ("category=" + "c" * 21, "/category"),
+        ("category=a%00b", "/category"),
+        ("category=ab&category=cd", "/category"),
+        ("active=", "/active"),
+        ("active=True", "/active"),
+        ("active=1", "/active"),
+        ("active=yes", "/active"),
+        ("active=true&active=true", "/active"),
+    ],
+)
+def test_bad_filter(api: Api, query: str, pointer: str) -> None:
+    """A category out of its bounds, and what is neither true nor false, is refused."""
+    answer = api.sign_up_user().get(f"{FEED}?{query}")
+    assert answer.status_code == 400
+    assert {(detail["in"], detail["pointer"]) for detail in answer.json()["details"]} == {("query", pointer)}
+
+
+@pytest.mark.parametrize("category", ["ab", "я" * 20])
+def test_lengths_of_a_category(api: Api, category: str) -> None:
+    """A category of 2 to 20 characters may be asked for."""
+    assert api.sign_up_user().get(FEED, params={"category": category}).status_code == 200

@@ -1,0 +1,154 @@
+"""The profile of the user who asks."""
+
+from typing import Any
+
+import pytest
+
+from tests.people import PASSWORD, Account, Api
+
+PROFILE = "/user/profile"
+NEW_PASSWORD = "N3w&Better"
+
+
+def _sign_in(api: Api, user: Account, password: str) -> int:
+    credentials = {"email": user.body["email"], "password": password}
+    status: int = api.call("POST", "/user/auth/sign-in", json=credentials).status_code
+    return status
+
+
+def test_profile_without_an_avatar(api: Api) -> None:
+    """A profile has exactly what was given at sign-up; an avatar that was not given is left out."""
+    user = api.sign_up_user(age=0, country="rU")
+    assert user.get(PROFILE).json() == {
+        "name": "Ann",
+        "surname": "Lee",
+        "email": user.body["email"],
+        "other": {"age": 0, "country": "rU"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("name", "B"),
+        ("name", "ж" * 100),
+        ("surname", "K"),
+        ("surname", "ж" * 120),
+        ("avatar_url", "https://example.com/" + "p" * 330),
+        ("avatar_url", "http://a"),
+    ],
+)
+def test_a_member_is_changed_alone(api: Api, member: str, value: str) -> None:
+    """A member that is given takes the place of the old one, and nothing else changes."""
+    user = api.sign_up_user(avatar_url="https://example.com/old")
+    wanted = user.get(PROFILE).json() | {member: value}
+    assert user.patch(PROFILE, json={member: value}).json() == wanted
+    assert user.get(PROFILE).json() == wanted
+
+
+def test_all_members_are_changed_at_once(api: Api) -> None:
+    """All members that can be changed are changed by one request."""
+    user = api.sign_up_user()
+    changes = {"name": "Bob", "surname": "Kay", "avatar_url": "https://example.com/b"}
+    answer = user.patch(PROFILE, json=changes | {"password": NEW_PASSWORD})
+    assert answer.json() == {"email": user.body["email"], "other": {"age": 30, "country": "ru"}} | changes
+    assert _sign_in(api, user, NEW_PASSWORD) == 200
+
+
+@pytest.mark.parametrize("patch", [{}, dict.fromkeys(("name", "surname", "avatar_url", "password"))])
+def test_nothing_and_null_change_nothing(api: Api, patch: dict[str, None]) -> None:
+    """An empty patch, and one of nulls, is a success that leaves everything as it was, the password too."""
+    user = api.sign_up_user(avatar_url="https://example.com/a")
+    before = user.get(PROFILE).json()
+    assert user.patch(PROFILE, json=patch).json() == before
+    assert user.get(PROFILE).json() == before
+    assert _sign_in(api, user, PASSWORD) == 200
+
+
+def test_null_beside_a_value(api: Api) -> None:
+    """A null leaves its own member as it is, and the others are changed."""
+    user = api.sign_up_user(avatar_url="https://example.com/a")
+    profile = user.patch(PROFILE, json={"name": "Bob", "surname": None, "avatar_url": None, "password": None}).json()
+    assert (profile["name"], profile["surname"], profile["avatar_url"]) == ("Bob", "Lee", "https://example.com/a")
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("name", ""),
+        ("name", "n" * 101),
+        ("name", "a\x00"),
+        ("name", 5),
+        ("surname", ""),
+        ("surname", "n" * 121),
+        ("surname", []),
+        ("avatar_url", ""),
+        ("avatar_url", "https://"),
+        ("avatar_url", "grpc://x"),
+        ("avatar_url", "a@b"),
+        ("avatar_url", "https://example.com/" + "p" * 331),
+        ("password", ""),
+        ("password", "Passw0!"),
+        ("password", "P" + "a" * 58 + "1$"),
+        ("password", "passw0rd!"),
+        ("password", "PASSW0RD!"),
+        ("password", "Password!"),
+        ("password", "Passw0rdd"),
+        ("password", "Passw0rd#"),
+    ],
+)
+def test_one_bad_member_changes_nothing(api: Api, member: str, value: object) -> None:
+    """A member out of its bounds refuses the whole patch, what was good in it too."""
+    user = api.sign_up_user()
+    good: dict[str, Any] = {"name": "Bob", "surname": "Kay", "password": NEW_PASSWORD}
+    answer = user.patch(PROFILE, json=good | {member: value})
+    assert answer.status_code == 400
+    assert {detail["pointer"] for detail in answer.json()["details"]} == {f"/{member}"}
+    assert user.get(PROFILE).json()["name"] == "Ann"
+    assert _sign_in(api, user, NEW_PASSWORD) == 401
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [("age", 31), ("country", "fr"), ("email", "x@example.com"), ("other", {"age": 31}), ("id", "1")],
+)
+def test_what_can_not_be_changed(api: Api, member: str, value: object) -> None:
+    """Age, country and e-mail address can't be changed, and a patch that tries is refused, even if by null."""
+    user = api.sign_up_user()
+    for sent in (value, None):
+        answer = user.patch(PROFILE, json={"name": "Bob", member: sent})
+        assert answer.status_code == 400
+        assert [detail["pointer"] for detail in answer.json()["details"]] == [f"/{member}"]
+    profile = user.get(PROFILE).json()
+    assert (profile["name"], profile["other"]) == ("Ann", {"age": 30, "country": "ru"})
+
+
+@pytest.mark.parametrize("patch", [None, [], "name", 5])
+def test_patch_is_an_object(api: Api, patch: object) -> None:
+    """A patch is an object; null as a whole is none."""
+    assert api.sign_up_user().patch(PROFILE, json=patch).status_code == 400
+
+
+def test_changed_password_is_the_one_to_sign_in_with(api: Api) -> None:
+    """After a change of password the old one is refused, the new one taken, and tokens stay valid until then."""
+    user = api.sign_up_user()
+    assert user.patch(PROFILE, json={"password": NEW_PASSWORD}).status_code == 200
+    assert _sign_in(api, user, PASSWORD) == 401
+    assert user.get(PROFILE).status_code == 200
+    assert _sign_in(api, user, NEW_PASSWORD) == 200
+    assert user.get(PROFILE).status_code == 401
+
+
+def test_password_is_not_shown(api: Api) -> None:
+    """Neither operation shows the password."""
+    user = api.sign_up_user()
+    answers = [user.patch(PROFILE, json={"password": NEW_PASSWORD}), user.get(PROFILE)]
+    assert not any(NEW_PASSWORD in answer.text or "argon2" in answer.text for answer in answers)
+
+
+def test_profiles_are_apart(api: Api) -> None:
+    """A patch changes the profile of the user who asks, and no other."""
+    one, other = api.sign_up_user(), api.sign_up_user()
+    one.patch(PROFILE, json={"name": "Bob", "password": NEW_PASSWORD})
+    assert other.get(PROFILE).json()["name"] == "Ann"
+    assert _sign_in(api, other, PASSWORD) == 200

@@ -1,0 +1,134 @@
+"""How many statements an operation sends to the database: a promise of speed, and no loop over rows."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from promo_api.runtime import Runtime
+from tests.people import PASSWORD, Account, Api, company_body, promo_body, user_body
+
+Count = Callable[[Callable[[], Any]], int]
+
+
+@pytest.fixture
+def count(runtime: Runtime) -> Iterator[Count]:
+    """Counts the statements that an action, which must succeed, sends to the database."""
+    statements: list[str] = []
+
+    def listen(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    def counted(action: Callable[[], Any]) -> int:
+        statements.clear()
+        answer = action()
+        assert answer.is_success, answer.text
+        return len(statements)
+
+    event.listen(runtime.database.engine, "before_cursor_execute", listen)
+    yield counted
+    event.remove(runtime.database.engine, "before_cursor_execute", listen)
+
+
+@pytest.fixture
+def company(api: Api) -> Account:
+    """A company without promos."""
+    return api.sign_up_company()
+
+
+@pytest.fixture
+def user(api: Api) -> Account:
+    """A user who did nothing yet."""
+    return api.sign_up_user()
+
+
+def test_ping_asks_nothing(api: Api, count: Count) -> None:
+    """The check of life asks no database."""
+    assert count(lambda: api.call("GET", "/ping")) == 0
+
+
+@pytest.mark.parametrize(("kind", "body"), [("business", company_body), ("user", user_body)])
+def test_accounts(api: Api, count: Count, kind: str, body: Callable[[], dict[str, Any]]) -> None:
+    """A sign-up takes one statement and a sign-in two."""
+    account = body()
+    assert count(lambda: api.call("POST", f"/{kind}/auth/sign-up", json=account)) == 1
+    credentials = {"email": account["email"], "password": PASSWORD}
+    assert count(lambda: api.call("POST", f"/{kind}/auth/sign-in", json=credentials)) == 2
+
+
+def test_profile(user: Account, count: Count) -> None:
+    """The profile is read by the statement that checks the token; a change takes one more, and nothing takes none."""
+    assert count(lambda: user.get("/user/profile")) == 1
+    assert count(lambda: user.patch("/user/profile", json={"name": "Bob", "password": "N3w&Better"})) == 2
+    assert count(lambda: user.patch("/user/profile", json={"name": None})) == 1
+
+
+def test_feed(company: Account, user: Account, count: Count) -> None:
+    """A feed takes three statements, however many promos are on the page and whatever it is filtered by."""
+    for _ in range(12):
+        company.create_promo(target={"categories": ["statements"]})
+    for query in ("", "?limit=100", "?category=statements&active=true&limit=5&offset=2"):
+        assert count(lambda query=query: user.get(f"/user/feed{query}")) == 3  # type: ignore[misc]
+    assert count(lambda: user.get("/user/feed?limit=0")) == 2
+
+
+@pytest.mark.parametrize("changes", [{}, {"promo_unique": [f"code-{n}" for n in range(1000)]}])
+def test_activation(company: Account, user: Account, count: Count, changes: dict[str, Any]) -> None:
+    """An activation takes three statements in either mode: who, whether, and the one that decides."""
+    promo_id = company.create_promo(**changes)
+    for _ in range(2):
+        assert count(lambda: user.post(f"/user/promo/{promo_id}/activate")) == 3
+
+
+def test_card_history_and_likes(company: Account, user: Account, count: Count) -> None:
+    """A card, a like and an unlike take two statements; a history takes three, however long it is."""
+    promo_id = company.create_promo()
+    assert count(lambda: user.get(f"/user/promo/{promo_id}")) == 2
+    assert count(lambda: user.post(f"/user/promo/{promo_id}/like")) == 2
+    assert count(lambda: user.delete(f"/user/promo/{promo_id}/like")) == 2
+    for _ in range(12):
+        user.post(f"/user/promo/{promo_id}/activate")
+    assert count(lambda: user.get("/user/promo/history?limit=100")) == 3
+
+
+def test_comments(company: Account, user: Account, count: Count) -> None:
+    """To write or read a comment takes two statements, to delete one three, to change one four; a list takes three."""
+    path = f"/user/promo/{company.create_promo()}/comments"
+    body = {"text": "The cappuccino was worth it."}
+    ids = [user.post(path, json=body).json()["id"] for _ in range(12)]
+    assert count(lambda: user.post(path, json=body)) == 2
+    assert count(lambda: user.get(f"{path}?limit=100")) == 3
+    assert count(lambda: user.get(f"{path}/{ids[0]}")) == 2
+    assert count(lambda: user.put(f"{path}/{ids[0]}", json=body)) <= 4
+    assert count(lambda: user.delete(f"{path}/{ids[0]}")) <= 3
+
+
+def test_promos_of_a_company(company: Account, count: Count) -> None:
+    """A new promo takes three statements, four with values, however many these are; a list takes three; a change five
+    at most.
+    """
+    values = [f"code-{n}" for n in range(1000)]
+    assert count(lambda: company.post("/business/promo", json=promo_body())) == 3
+    assert count(lambda: company.post("/business/promo", json=promo_body(promo_unique=values))) == 4
+    promo_id = company.create_promo()
+    for _ in range(9):
+        company.create_promo(promo_unique=["one", "two"])
+    assert count(lambda: company.get("/business/promo?limit=100&country=ru&sort_by=active_until")) == 3
+    assert count(lambda: company.get(f"/business/promo/{promo_id}")) == 2
+    patch = {"description": "A new description", "target": {"country": "ru"}, "max_count": 5}
+    assert count(lambda: company.patch(f"/business/promo/{promo_id}", json=patch)) <= 5
+    assert count(lambda: company.get(f"/business/promo/{promo_id}/stat")) == 3
+
+
+def test_expired_or_malformed_token_asks_nothing(api: Api, runtime: Runtime) -> None:
+    """A token that says nothing of ours costs no statement."""
+    statements: list[str] = []
+
+    def listen(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    event.listen(runtime.database.engine, "before_cursor_execute", listen)
+    assert api.call("GET", "/user/profile", token="no-token").status_code == 401
+    event.remove(runtime.database.engine, "before_cursor_execute", listen)
+    assert statements == []

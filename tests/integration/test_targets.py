@@ -1,0 +1,102 @@
+"""What a target may be, in a new promo and in a change of one; whom it lets in is asked in test_activation."""
+
+from typing import Any
+
+import pytest
+
+from tests.people import Account, Api, promo_body
+
+PROMO = "/business/promo"
+
+GOOD = [
+    {},
+    {"age_from": 0},
+    {"age_until": 0},
+    {"age_from": 100},
+    {"age_until": 100},
+    {"age_from": 0, "age_until": 100},
+    {"age_from": 30, "age_until": 30},
+    {"country": "ru"},
+    {"country": "RU"},
+    {"country": "rU"},
+    {"categories": []},
+    {"categories": ["ab", "я" * 20]},
+    {"categories": ["Same", "same", "same"]},
+    {"categories": [f"category {n}" for n in range(20)]},
+    {"age_from": 18, "age_until": 65, "country": "Fr", "categories": ["food"]},
+]
+BAD: list[tuple[Any, str]] = [
+    ({"age_from": -1}, "/age_from"),
+    ({"age_from": 101}, "/age_from"),
+    ({"age_from": "18"}, "/age_from"),
+    ({"age_from": 18.5}, "/age_from"),
+    ({"age_from": True}, "/age_from"),
+    ({"age_from": None}, "/age_from"),
+    ({"age_until": -1}, "/age_until"),
+    ({"age_until": 101}, "/age_until"),
+    ({"age_until": 10**20}, "/age_until"),
+    ({"age_until": None}, "/age_until"),
+    ({"age_from": 31, "age_until": 30}, "/age_until"),
+    ({"age_from": 100, "age_until": 0}, "/age_until"),
+    ({"country": "aa"}, "/country"),
+    ({"country": "UK"}, "/country"),
+    ({"country": "rus"}, "/country"),
+    ({"country": ""}, "/country"),
+    ({"country": None}, "/country"),
+    ({"country": ["ru"]}, "/country"),
+    ({"categories": ["a"]}, "/categories/0"),
+    ({"categories": ["ab", "c" * 21]}, "/categories/1"),
+    ({"categories": ["ab", 12]}, "/categories/1"),
+    ({"categories": ["ab", None]}, "/categories/1"),
+    ({"categories": ["a\x00b"]}, "/categories/0"),
+    ({"categories": [f"category {n}" for n in range(21)]}, "/categories"),
+    ({"categories": "food"}, "/categories"),
+    ({"categories": None}, "/categories"),
+    ({"cities": ["Moscow"]}, "/cities"),
+    ([], ""),
+    ("ru", ""),
+]
+
+
+def _pointers(answer: Any) -> set[str]:
+    assert answer.status_code == 400, answer.text
+    return {detail["pointer"] for detail in answer.json()["details"]}
+
+
+@pytest.fixture
+def company(api: Api) -> Account:
+    """A company without promos."""
+    return api.sign_up_company()
+
+
+@pytest.mark.parametrize("target", GOOD)
+def test_target_of_a_new_promo(company: Account, target: dict[str, Any]) -> None:
+    """A target within the bounds is taken, and returned as it was sent: no member more, none less, no case changed."""
+    promo_id = company.create_promo(target=target)
+    assert company.get(f"{PROMO}/{promo_id}").json()["target"] == target
+
+
+@pytest.mark.parametrize("target", GOOD)
+def test_target_of_a_change(company: Account, target: dict[str, Any]) -> None:
+    """A target takes the place of the old one as a whole: nothing of the old one is left."""
+    old = {"age_from": 1, "age_until": 99, "country": "de", "categories": ["old"]}
+    promo_id = company.create_promo(target=old)
+    assert company.patch(f"{PROMO}/{promo_id}", json={"target": target}).json()["target"] == target
+    assert company.get(f"{PROMO}/{promo_id}").json()["target"] == target
+
+
+@pytest.mark.parametrize(("target", "pointer"), BAD)
+def test_bad_target_of_a_new_promo(company: Account, target: object, pointer: str) -> None:
+    """A target out of the bounds is refused, and the promo is not made."""
+    assert _pointers(company.post(PROMO, json=promo_body(target=target))) == {f"/target{pointer}"}
+    assert company.get(PROMO).headers["x-total-count"] == "0"
+
+
+@pytest.mark.parametrize(("target", "pointer"), [*BAD, (None, "")])
+def test_bad_target_of_a_change(company: Account, target: object, pointer: str) -> None:
+    """A target out of the bounds is refused, and the promo stays as it was, also in what was good in the patch."""
+    promo_id = company.create_promo(target={"country": "de", "age_from": 1})
+    before = company.get(f"{PROMO}/{promo_id}").json()
+    patch = {"description": "A new description", "max_count": 7, "target": target}
+    assert _pointers(company.patch(f"{PROMO}/{promo_id}", json=patch)) == {f"/target{pointer}"}
+    assert company.get(f"{PROMO}/{promo_id}").json() == before

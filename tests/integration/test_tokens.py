@@ -1,0 +1,252 @@
+"""Tokens: which of them open the operations that api.yml secures, and what the others get."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import jwt
+import pytest
+import yaml
+from sqlalchemy import TextClause, text
+
+from promo_api.app import SPECIFICATION
+from promo_api.runtime import Runtime
+from promo_api.settings import Settings
+from promo_api.tokens import Claims, Kind, Tokens
+from tests.people import PASSWORD, Account, Api, company_body, promo_body, user_body
+
+KINDS: dict[str, Kind] = {"companyAuth": "company", "userAuth": "user"}
+# Method, path and kind of account of each secured operation.
+SECURED: list[tuple[str, str, Kind]] = [
+    (method.upper(), path, KINDS[scheme])
+    for path, methods in yaml.safe_load(SPECIFICATION.read_text(encoding="utf-8"))["paths"].items()
+    for method, operation in methods.items()
+    for requirement in operation["security"]
+    for scheme in requirement
+]
+PROFILE = "/user/profile"
+DELETED: dict[Kind, TextClause] = {
+    "company": text("DELETE FROM companies WHERE email = :email"),
+    "user": text("DELETE FROM users WHERE email = :email"),
+}
+
+
+def _path(template: str) -> str:
+    return template.replace("{id}", str(uuid4())).replace("{comment_id}", str(uuid4()))
+
+
+def _sign_up(api: Api, kind: Kind) -> Account:
+    return api.sign_up_company() if kind == "company" else api.sign_up_user()
+
+
+def _sign_in(api: Api, account: Account, kind: Kind) -> Any:
+    path = f"/{'business' if kind == 'company' else 'user'}/auth/sign-in"
+    return api.call("POST", path, json={"email": account.body["email"], "password": PASSWORD}).json()["token"]
+
+
+def _claims(runtime: Runtime, account: Account, kind: Kind) -> Claims:
+    claims = runtime.tokens.read(account.token, kind)
+    assert claims is not None
+    return claims
+
+
+def _payload(settings: Settings, user: Account) -> dict[str, Any]:
+    options: Any = {"verify_aud": False}
+    return jwt.decode(user.token, settings.secret_key, algorithms=["HS256"], options=options)
+
+
+def test_secured_operations_are_all_but_five() -> None:
+    """Of the 23 operations all but the check of life and the sign-ups and sign-ins need a token."""
+    assert len(SECURED) == 18
+
+
+@pytest.mark.parametrize(("method", "template", "kind"), SECURED)
+def test_no_token(api: Api, method: str, template: str, kind: Kind) -> None:
+    """Without a token each of them answers 401, before it looks at the path's ids or a body."""
+    del kind
+    for path in (_path(template), template.replace("{id}", "no-id").replace("{comment_id}", "no-id") + "?no=1"):
+        answer = api.call(method, path)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+@pytest.mark.parametrize(("method", "template", "kind"), SECURED)
+def test_token_of_the_other_kind(api: Api, method: str, template: str, kind: Kind) -> None:
+    """A company's token opens no operation of users, and the reverse."""
+    other = _sign_up(api, "user" if kind == "company" else "company")
+    answer = api.call(method, _path(template), token=other.token)
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+@pytest.mark.parametrize(("method", "template", "kind"), SECURED)
+def test_token_that_a_sign_in_has_ended(api: Api, method: str, template: str, kind: Kind) -> None:
+    """An ended token is told before anything that is wrong with the path, the query or the body."""
+    account = _sign_up(api, kind)
+    _sign_in(api, account, kind)
+    requests: list[tuple[str, dict[str, Any]]] = [
+        (_path(template), {}),
+        (template.replace("{id}", "no-id").replace("{comment_id}", "no-id") + "?no=1", {}),
+    ]
+    if method in ("POST", "PATCH", "PUT"):
+        bad = ({"json": {"no": 1}}, {"content": b"{", "headers": {"Content-Type": "text/plain"}})
+        requests += [(_path(template), request) for request in bad]
+    for path, request in requests:
+        answer = api.call(method, path, token=account.token, **request)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+@pytest.mark.parametrize("path", ["/business/promo", PROFILE])
+def test_ended_token_and_a_huge_body(api: Api, path: str) -> None:
+    """Neither is the size of a body told to who has no valid token."""
+    kind: Kind = "user" if path == PROFILE else "company"
+    account = _sign_up(api, kind)
+    token = _sign_in(api, account, kind)
+    method, content = ("PATCH" if path == PROFILE else "POST"), b" " * (3 * 2**20)
+    answers = [api.call(method, path, token=asked, content=content) for asked in (account.token, None, token)]
+    assert [answer.status_code for answer in answers] == [401, 401, 413]
+
+
+@pytest.mark.parametrize(("method", "template", "kind"), SECURED)
+def test_token_of_a_deleted_account(api: Api, runtime: Runtime, method: str, template: str, kind: Kind) -> None:
+    """A token outlives its account to no use."""
+    account = _sign_up(api, kind)
+    with runtime.database.engine.begin() as connection:
+        deleted = connection.execute(DELETED[kind], {"email": account.body["email"]})
+        assert deleted.rowcount == 1
+    assert api.call(method, _path(template), token=account.token).status_code == 401
+
+
+@pytest.mark.parametrize(("method", "template", "kind"), SECURED)
+def test_expired_token(api: Api, runtime: Runtime, settings: Settings, method: str, template: str, kind: Kind) -> None:
+    """A token that was right until a moment ago is refused."""
+    expired = Tokens(settings.secret_key, lifetime_h=0).issue(_claims(runtime, _sign_up(api, kind), kind))
+    answer = api.call(method, _path(template), token=expired)
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+def test_token_lives_as_long_as_is_set(api: Api, settings: Settings) -> None:
+    """A token of a sign-up and one of a sign-in live for the hours of the setting, from now on."""
+    user = api.sign_up_user()
+    for token in (user.token, _sign_in(api, user, "user")):
+        payload = _payload(settings, Account(api, token, {}))
+        assert payload["exp"] - payload["iat"] == settings.token_lifetime_h * 3600
+        assert abs(datetime.now(UTC) - datetime.fromtimestamp(payload["iat"], UTC)) < timedelta(seconds=30)
+
+
+def test_tokens_are_short_and_without_secrets(api: Api, settings: Settings) -> None:
+    """A token has at most 300 characters and does not hold the e-mail address."""
+    for account in (api.sign_up_user(), api.sign_up_company()):
+        assert len(account.token) <= 300
+        assert account.body["email"] not in str(_payload(settings, account))
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_scheme_in_any_case(api: Api, scheme: str) -> None:
+    """The name of the scheme is taken in any case, as HTTP says."""
+    user = api.sign_up_user()
+    answer = api.call("GET", PROFILE, headers={"Authorization": f"{scheme} {user.token}"})
+    assert answer.json()["email"] == user.body["email"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        " ",
+        "Bearer",
+        "Bearer ",
+        "{token}",
+        "Basic {token}",
+        "Basic YTpi",
+        "Token {token}",
+        "Bearer{token}",
+        "Bearer: {token}",
+        "Bearer {token} x",
+        "Bearer {token},{token}",
+        'Bearer "{token}"',
+        "Bearer {token}x",
+        "Bearer x{token}",
+        "Bearer x.y.z",
+        "Bearer null",
+        "Bearer {token}.",
+        "Bearer ..",
+        "Bearer " + "x" * 301,
+        "Bearer " + "x." * 5000,
+    ],
+)
+def test_malformed_header(api: Api, header: str) -> None:
+    """Another scheme, none, no token, or anything around it is refused."""
+    answer = api.call("GET", PROFILE, headers={"Authorization": header.format(token=api.sign_up_user().token)})
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+def test_header_of_other_bytes(api: Api) -> None:
+    """Bytes that are no ASCII are no token."""
+    answer = api.call("GET", PROFILE, headers={b"Authorization": "Bearer \xe9\u20ac".encode()})
+    assert answer.status_code == 401
+
+
+def test_two_headers(api: Api) -> None:
+    """Two Authorization headers are refused, in either order and even if they are the same."""
+    one, other = api.sign_up_user(), api.sign_up_user()
+    for pair in ((one.token, one.token), (one.token, other.token), (one.token, "x"), ("x", one.token)):
+        headers = [("Authorization", f"Bearer {token}") for token in pair]
+        answer = api.client.request("GET", f"/api{PROFILE}", headers=headers)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        assert answer.json()["status"] == "error"
+
+
+@pytest.mark.parametrize("place", ["query", "cookie"])
+def test_token_elsewhere(api: Api, place: str) -> None:
+    """A token counts in its header only."""
+    token = api.sign_up_user().token
+    where: Any = {"params": {"access_token": token}} if place == "query" else {"headers": {"Cookie": f"token={token}"}}
+    assert api.call("GET", PROFILE, **where).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"exp": None},
+        {"exp": "never"},
+        {"aud": None},
+        {"aud": "company"},
+        {"aud": ["user", "company"]},
+        {"aud": ["user"]},
+        {"sub": None},
+        {"sub": "no-id"},
+        {"sub": "c3a8e5f4-17d2-4b60-9f8c-5d0e6b2a7c91"},
+        {"ver": None},
+        {"ver": "x"},
+        {"ver": 0},
+        {"ver": 2},
+        {"iat": None},
+    ],
+)
+def test_token_with_other_claims(api: Api, settings: Settings, changes: dict[str, Any]) -> None:
+    """A token that is signed with the key, and does not say what tokens say, is refused."""
+    payload = _payload(settings, api.sign_up_user()) | changes
+    token = jwt.encode({name: value for name, value in payload.items() if value is not None}, settings.secret_key)
+    assert api.call("GET", PROFILE, token=token).status_code == 401
+
+
+@pytest.mark.parametrize(("key", "algorithm"), [("another key for tests " * 3, "HS256"), ("", "none"), (None, "HS384")])
+def test_token_of_another_signature(api: Api, settings: Settings, key: str | None, algorithm: str) -> None:
+    """A token that is signed with another key, by another algorithm or not at all is refused."""
+    payload = _payload(settings, api.sign_up_user())
+    token = jwt.encode(payload, settings.secret_key if key is None else key, algorithm)
+    assert api.call("GET", PROFILE, token=token).status_code == 401
+
+
+def test_operations_without_security_take_no_notice(api: Api) -> None:
+    """A token that is none does not disturb the operations that need none."""
+    assert api.call("GET", "/ping", token="none").json() == {"status": "ok"}
+    assert api.call("POST", "/business/auth/sign-up", token="none", json=company_body()).status_code == 200
+    assert api.call("POST", "/user/auth/sign-up", token="none", json=user_body()).status_code == 200
+
+
+def test_refused_request_changes_nothing(api: Api) -> None:
+    """What comes with an ended token is not done."""
+    company = api.sign_up_company()
+    token = _sign_in(api, company, "company")
+    assert company.post("/business/promo", json=promo_body()).status_code == 401
+    assert api.call("GET", "/business/promo", token=token).headers["x-total-count"] == "0"
