@@ -44,9 +44,18 @@ def sign_in(runtime: Runtime, accounts: Accounts, kind: Kind, body: Body) -> str
     Raises:
         Unauthenticated: they are not those of an account; which of the two is wrong is not told, not even by the time.
     """
+    # Twice at most: the hash that was checked may have been replaced meanwhile, be it by one of another cost.
+    for _attempt in range(2):
+        claims = _signed_in(runtime, accounts, kind, body["email"], body["password"])
+        if claims is not None:
+            return runtime.tokens.issue(claims)
+    raise _refused()
+
+
+def _signed_in(runtime: Runtime, accounts: Accounts, kind: Kind, email: str, password: str) -> Claims | None:
+    """Return the claims of a new token; None if the password has changed since it was checked."""
     with runtime.database.autocommit() as connection:
-        found = accounts.find_credentials(connection, body["email"])
-    password = body["password"]
+        found = accounts.find_credentials(connection, email)
     if not runtime.passwords.verify(None if found is None else found.password_hash, password) or found is None:
         raise _refused()
     new_hash = runtime.passwords.renewed(found.password_hash, password)
@@ -54,9 +63,7 @@ def sign_in(runtime: Runtime, accounts: Accounts, kind: Kind, body: Body) -> str
         version = accounts.update_token_version(
             connection, found.account_id, checked_hash=found.password_hash, new_hash=new_hash
         )
-    if version is None:
-        raise _refused()
-    return runtime.tokens.issue(Claims(found.account_id, kind, version))
+    return None if version is None else Claims(found.account_id, kind, version)
 
 
 def _refused() -> Unauthenticated:

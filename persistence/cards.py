@@ -99,18 +99,19 @@ def list_feed_cards(
         limit: promos on the page at most.
         offset: promos before the page.
     """
-    matching: list[ColumnElement[bool]] = [fits_user()]
+    matching = select(promos.c.id).where(fits_user())
     values = {"user_country": member.country_key, "user_age": member.age, "user": member.id, "today": today}
-    counted = select(func.count()).select_from(promos)
     if category is not None:
-        matching.append(promos.c.category_keys.op("@>")(bindparam("categories", type_=ARRAY(TEXT))))
+        matching = matching.where(promos.c.category_keys.op("@>")(bindparam("categories", type_=ARRAY(TEXT))))
         values["categories"] = [category.casefold()]
     if active is not None:
-        matching.append(is_active() if active else not_(is_active()))
-        counted = counted.join(promo_counters, promo_counters.c.promo_id == promos.c.id)
-    total = connection.execute(counted.where(*matching), values).scalar_one()
-    page = _CARDS.where(*matching).order_by(*_NEWEST).limit(limit).offset(offset)
-    rows = connection.execute(page, values) if limit else ()
+        matching = matching.join(promo_counters, promo_counters.c.promo_id == promos.c.id)
+        matching = matching.where(is_active() if active else not_(is_active()))
+    total = connection.execute(matching.with_only_columns(func.count()), values).scalar_one()
+    # The page is chosen before its cards are made: asked of all that match, likes and activations would be read whole.
+    page = matching.order_by(*_NEWEST).limit(limit).offset(offset).subquery("page")
+    cards = _CARDS.join(page, page.c.id == promos.c.id).order_by(*_NEWEST)
+    rows = connection.execute(cards, values) if limit else ()
     return [Card(*row) for row in rows], total
 
 

@@ -65,14 +65,20 @@ class Database:
         try:
             yield
         except exc.TimeoutError as error:
-            raise DependencyDown("The service is busy. Try again in a moment.") from error
+            raise DependencyDown(
+                "The service is busy. Try again in a moment.", reason="no connection to PostgreSQL came free in time"
+            ) from error
         except exc.DBAPIError as error:
             if isinstance(error.orig, _NO_SCHEMA):
                 raise DependencyDown(
-                    "The database has not been set up for this version. Its operator runs the migrations.", 30
+                    "The database has not been set up for this version. Its operator runs the migrations.",
+                    reason="python -m promo_api migrate has not been run",
+                    retry_after_s=30,
                 ) from error
             if isinstance(error.orig, _AWAY):
-                raise DependencyDown("The database does not answer. Try again in a moment.") from error
+                raise DependencyDown(
+                    "The database does not answer. Try again in a moment.", reason=str(error.orig).partition("\n")[0]
+                ) from error
             raise _refused(error.orig) from None
 
     def close(self) -> None:
@@ -106,6 +112,11 @@ def _create_engine(settings: Settings) -> Engine:
         connect_args={
             "connect_timeout": settings.postgres_connect_timeout_s,
             "application_name": "promo-api",
+            # A server that is gone without a word is noticed, and not waited for.
+            "keepalives_idle": 30,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,
             # A database made in the C locale has no encoding, and psycopg would return bytes from it.
             "client_encoding": "utf8",
             "options": _session_options(settings),

@@ -59,7 +59,7 @@ def _migrate(environment: Environment, _arguments: argparse.Namespace) -> int:
         with database.translated():
             update_schema(database.engine)
     except DependencyDown as error:
-        print(f"The migrations could not be applied, and nothing was changed: {error.__cause__}", file=sys.stderr)
+        print(f"The migrations could not be applied, and nothing was changed: {error.reason}", file=sys.stderr)
         return 1
     finally:
         database.close()

@@ -63,7 +63,7 @@ def _postgresql(runtime: Runtime) -> str:
         with runtime.database.autocommit() as connection:
             version = connection.execute(text("SHOW server_version")).scalar_one()
     except DependencyDown as error:
-        raise _Unwell(f"{_postgresql_address(runtime.settings)} does not answer: {error.__cause__}") from error
+        raise _Unwell(f"{_postgresql_address(runtime.settings)} does not answer: {error.reason}") from error
     return f"{_postgresql_address(runtime.settings)} answers, version {version}."
 
 

@@ -72,9 +72,11 @@ class DependencyDown(RequestError):
     """Something that the service needs does not answer; the same request may succeed later.
 
     Attributes:
+        reason: what the dependency said, in a line, for the operator.
         retry_after_s: after how many seconds to try again.
     """
 
-    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+    def __init__(self, message: str, *, reason: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
+        self.reason = reason
         self.retry_after_s = retry_after_s

@@ -52,7 +52,7 @@ async def refused(_request: ConnexionRequest, error: RequestError) -> ConnexionR
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, DependencyDown):
         headers["Retry-After"] = str(error.retry_after_s)
-        _log.warning("dependency_down: %s", error.message, exc_info=error.__cause__)
+        _log.warning("dependency_down: %s", error.reason)
     return _answer(status, error.message, headers, violations)
 
 

@@ -8,6 +8,7 @@ it is not.
 import re
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from connexion.http_facts import METHODS
 from connexion.middleware.abstract import ROUTING_CONTEXT, SpecMiddleware
@@ -74,7 +75,7 @@ class RoutingMiddleware(SpecMiddleware):
             HTTPException: 405, with all methods that the path has.
         """
         if scope["type"] == "http":
-            path, scope["path_params"] = self._find(scope["path"])
+            path, scope["path_params"] = self._find(scope["raw_path"].decode("latin-1"))
             operation_id = path.operations.get(scope["method"])
             if operation_id is None:
                 allowed = ", ".join(sorted(path.operations))
@@ -85,8 +86,9 @@ class RoutingMiddleware(SpecMiddleware):
         await self._app(scope, receive, send)
 
     def _find(self, requested: str) -> tuple[_Path, dict[str, str]]:
+        # As it was sent: a slash that is written %2F belongs to its segment, for us as for a proxy before us.
         if requested.startswith(f"{self._base_path}/"):
-            segments = requested[len(self._base_path) :].split("/")
+            segments = [unquote(segment) for segment in requested[len(self._base_path) :].split("/")]
             for path in self._paths.get(len(segments), ()):
                 values = path.match(segments)
                 if values is not None:

@@ -1,0 +1,161 @@
+"""Servers for the tests from outside: one that all share, and a house whose parts a test may stop."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psycopg
+import pytest
+import requests
+from psycopg import sql
+
+from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
+from promo_api.sandbox.postgres import EmbeddedPostgres
+from promo_api.sandbox.processes import wait_until
+from promo_api.sandbox.valkey import EmbeddedValkey
+from tests.conformance import Conformance
+from tests.e2e.server import Server
+
+_numbers = count(1)
+
+
+@contextmanager
+def _fresh_database(environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    name = f"promo_e2e_{os.getpid()}_{next(_numbers)}"
+    target = {
+        "host": environment["POSTGRES_HOST"],
+        "port": environment.get("POSTGRES_PORT", "5432"),
+        "user": environment.get("POSTGRES_USERNAME", "postgres"),
+        "password": environment.get("POSTGRES_PASSWORD") or None,
+        "dbname": environment["POSTGRES_DATABASE"],
+    }
+    with psycopg.connect(**target, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    try:
+        yield environment | {"POSTGRES_DATABASE": name}
+    finally:
+        with psycopg.connect(**target, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def assert_discreet(server: Server) -> None:
+    """Assert that nothing secret that was sent to a server or came from it stands in its log."""
+    log = server.log
+    assert log, "the log of a server is not empty"
+    told = {secret for secret in server.remote.secrets if secret in log}
+    assert not told, f"the log tells {sorted(told)}"
+
+
+@pytest.fixture(scope="package")
+def e2e_environment(environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The settings of a service on the servers of the tests, with a database of its own."""
+    with _fresh_database(environment) as own:
+        yield own
+
+
+@pytest.fixture(scope="package")
+def server(
+    e2e_environment: dict[str, str], conformance: Conformance, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server that all tests share, and none stops; its log is looked through at the end."""
+    with Server(e2e_environment, tmp_path_factory.mktemp("server"), conformance) as server:
+        yield server
+    assert_discreet(server)
+
+
+@pytest.fixture
+def own_server(e2e_environment: dict[str, str], conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
+    """A server that the test may stop, start and kill, on the database that the others use too."""
+    with Server(e2e_environment, tmp_path, conformance) as server:
+        yield server
+    assert_discreet(server)
+
+
+@dataclass
+class House:
+    """A server with all that it needs for itself."""
+
+    postgres: EmbeddedPostgres
+    valkey: EmbeddedValkey
+    antifraud: EmbeddedAntifraud
+    server: Server
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings of its server."""
+        return self.server.environment
+
+    def steer(self, **behaviour: object) -> None:
+        """Say how the anti-fraud service answers from now on."""
+        url = f"http://{self.antifraud.address}/stub/behaviour"
+        assert requests.put(url, json=behaviour, timeout=10).status_code == 204
+
+    def calls(self, email: str) -> int:
+        """Return how often the anti-fraud service was asked about an address."""
+        answer = requests.get(f"http://{self.antifraud.address}/stub/calls", timeout=10)
+        return int(answer.json()["by_email"].get(email, 0))
+
+    def connections(self) -> int:
+        """Return how many connections the server has to PostgreSQL."""
+        target = {"host": self.postgres.host, "port": self.postgres.port, "user": self.postgres.username}
+        with psycopg.connect(**target, dbname="postgres", autocommit=True) as connection:
+            found = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'promo'"
+            [(number,)] = connection.execute(found).fetchall()
+        return int(number)
+
+    def forget(self) -> None:
+        """Have the anti-fraud service answer in order from now on, also to those whom it keeps waiting."""
+        assert requests.delete(f"http://{self.antifraud.address}/stub", timeout=10).status_code == 204
+
+    def mend(self) -> None:
+        """Start what was stopped, and forget how the anti-fraud service was to answer."""
+        self.postgres.start()
+        self.valkey.start()
+        self.antifraud.start()
+        self.forget()
+        assert wait_until(self.server.answers, 20)
+
+
+@pytest.fixture(scope="package")
+def _whole_house(
+    conformance: Conformance, tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
+) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("house")
+    with ExitStack() as stack:
+        # Not within pytest's folder, which any other run of pytest closes to the user of PostgreSQL.
+        data = Path(stack.enter_context(TemporaryDirectory(prefix="promo-house-", ignore_cleanup_errors=True)))
+        postgres = stack.enter_context(EmbeddedPostgres(data / "postgres"))
+        valkey = stack.enter_context(EmbeddedValkey(folder / "valkey"))
+        antifraud = stack.enter_context(EmbeddedAntifraud())
+        postgres.create_database("promo")
+        inside = {
+            "POSTGRES_HOST": postgres.host,
+            "POSTGRES_PORT": str(postgres.port),
+            "POSTGRES_USERNAME": postgres.username,
+            "POSTGRES_PASSWORD": "",
+            "POSTGRES_DATABASE": "promo",
+            "REDIS_HOST": valkey.host,
+            "REDIS_PORT": str(valkey.port),
+            "ANTIFRAUD_ADDRESS": antifraud.address,
+        }
+        server = stack.enter_context(Server(environment | inside, folder, conformance))
+        yield House(postgres, valkey, antifraud, server)
+    assert_discreet(server)
+
+
+@pytest.fixture
+def house(_whole_house: House) -> Iterator[House]:
+    """A house of which the test may stop every part but the server itself; all is well again for the next test."""
+    yield _whole_house
+    _whole_house.mend()
+
+
+@pytest.fixture
+def empty_database(environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The settings of a service whose database is empty."""
+    with _fresh_database(environment) as fresh:
+        yield fresh

@@ -1,0 +1,136 @@
+"""The commands of the project as processes, and the server among them."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+import requests
+
+from promo_api.sandbox.ports import free_port
+from promo_api.sandbox.processes import wait_gone, wait_until
+from promo_api.settings import Settings, variable
+from tests.conformance import Conformance
+from tests.e2e.remote import Remote
+from tests.people import Api
+
+_ROOT = Path(__file__).parents[2]
+_HOST = "127.0.0.1"
+_START_S = _END_S = 40
+_SETTINGS = {variable(declared) for declared in fields(Settings)}
+
+
+def run_command(environment: Mapping[str, str], *arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run `python -m promo_api` to its end, in a folder, with these settings alone."""
+    return subprocess.run(
+        _command(*arguments), env=_variables(environment), cwd=folder, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+
+
+class Server:
+    """The command `serve` on a free port of this machine, with a log in a folder; it may be started again and again.
+
+    Attributes:
+        url: where it answers.
+        remote: what the tests ask it with.
+        people: those who ask it.
+    """
+
+    def __init__(self, environment: Mapping[str, str], folder: Path, conformance: Conformance) -> None:
+        self.port = free_port(_HOST)
+        self.environment = {"SERVER_WORKERS": "2"} | dict(environment) | {"SERVER_ADDRESS": f"{_HOST}:{self.port}"}
+        self._folder = folder
+        self._log = folder / "serve.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"http://{_HOST}:{self.port}"
+        self.remote = Remote(self.url)
+        self.people = Api(self.remote, conformance)  # type: ignore[arg-type]
+
+    def migrate(self) -> None:
+        """Bring the schema up to date."""
+        done = run_command(self.environment, "migrate", folder=self._folder)
+        assert done.returncode == 0, done.stderr
+
+    def start(self) -> None:
+        """Start it, and wait until it answers and all its workers are there."""
+        with self._log.open("ab") as log:
+            self._process = process = subprocess.Popen(
+                _command("serve"), env=_variables(self.environment), cwd=self._folder, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        assert wait_until(lambda: self.answers() or process.poll() is not None, _START_S), self.log
+        assert process.poll() is None, self.log
+        wanted = int(self.environment["SERVER_WORKERS"])
+        assert wait_until(lambda: len(self.workers()) == wanted, _START_S), self.log
+
+    def end(self) -> int:
+        """Ask it to stop, wait for its end, and return its exit status; -1: it had not been started."""
+        process, self._process = self._process, None
+        if process is None:
+            return -1
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(_END_S)
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.wait()
+
+    def restart(self) -> None:
+        """Stop it and start it again."""
+        assert self.end() == 0, self.log
+        self.start()
+
+    def __enter__(self) -> Self:
+        """Bring the schema up to date, and start it."""
+        self.migrate()
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop it; nothing of it is left running."""
+        workers = self.workers() if self._process is not None else []
+        self.end()
+        self.remote.close()
+        for worker in workers:
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
+
+    @property
+    def log(self) -> str:
+        """All that it has written."""
+        return self._log.read_text(encoding="utf-8")
+
+    def answers(self) -> bool:
+        """Tell whether it answers."""
+        with suppress(requests.RequestException):
+            return requests.get(f"{self.url}/api/ping", timeout=5).status_code == 200
+        return False
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the processes that answer requests."""
+        assert self._process is not None
+        return psutil.Process(self._process.pid).children(recursive=True)
+
+    def kill_worker(self) -> None:
+        """End one of the workers at once, as a fault would."""
+        worker = self.workers()[0]
+        worker.kill()
+        assert wait_gone([worker], 10)
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "promo_api", *arguments]
+
+
+def _variables(environment: Mapping[str, str]) -> dict[str, str]:
+    around = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
+    return around | {"PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"} | dict(environment)

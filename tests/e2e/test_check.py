@@ -1,0 +1,81 @@
+"""The command `check`: thing by thing what is well, and by its exit status whether all is."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.e2e.conftest import House
+from tests.e2e.server import run_command
+
+_ALL = ["settings", "specification", "PostgreSQL", "schema", "Redis", "anti-fraud"]
+_WELL = dict.fromkeys(_ALL, True)
+
+
+def _checked(environment: Mapping[str, str], folder: Path) -> tuple[int, dict[str, bool], str]:
+    """Return the exit status of `check`, what it found of each thing, and all that it said."""
+    done = run_command(environment, "check", folder=folder)
+    assert "Traceback" not in done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    found = {words[1]: words[0] == "ok" for words in lines if words and words[0] in ("ok", "FAIL")}
+    return done.returncode, found, done.stdout
+
+
+def test_all_is_well(house: House, tmp_path: Path) -> None:
+    """When all is well it says so of each thing, and where it is."""
+    status, found, said = _checked(house.environment, tmp_path)
+    assert (status, found) == (0, _WELL)
+    assert house.environment["ANTIFRAUD_ADDRESS"] in said
+    assert f"{house.valkey.host}:{house.valkey.port}" in said
+    assert house.environment["SECRET_KEY"] not in said
+
+
+def test_redis_is_away(house: House, tmp_path: Path) -> None:
+    """Without Redis it says that, and that all else is well."""
+    house.valkey.stop()
+    assert _checked(house.environment, tmp_path)[:2] == (1, _WELL | {"Redis": False})
+
+
+def test_antifraud_is_away(house: House, tmp_path: Path) -> None:
+    """Without the anti-fraud service it says that, and that all else is well."""
+    house.antifraud.stop()
+    assert _checked(house.environment, tmp_path)[:2] == (1, _WELL | {"anti-fraud": False})
+
+
+def test_postgresql_is_away(house: House, tmp_path: Path) -> None:
+    """Without PostgreSQL it says that, and that the schema can't be seen; `migrate` says it too."""
+    house.postgres.stop()
+    status, found, said = _checked(house.environment, tmp_path)
+    assert (status, found) == (1, _WELL | {"PostgreSQL": False, "schema": False})
+    assert house.postgres.host in said
+    done = run_command(house.environment, "migrate", folder=tmp_path)
+    assert done.returncode == 1
+    assert "could not be applied" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_one_line_for_each_thing(house: House, tmp_path: Path) -> None:
+    """What it says of a thing is one line, whatever went wrong."""
+    house.postgres.stop()
+    house.valkey.stop()
+    house.antifraud.stop()
+    said = _checked(house.environment, tmp_path)[2]
+    assert [line.split()[1] for line in said.splitlines()] == _ALL
+
+
+def test_schema_is_missing(empty_database: dict[str, str], tmp_path: Path) -> None:
+    """On an empty database it says what to do, and after that has been done all is well."""
+    status, found, said = _checked(empty_database, tmp_path)
+    assert (status, found) == (1, _WELL | {"schema": False})
+    assert "python -m promo_api migrate" in said
+    for _ in range(2):
+        assert run_command(empty_database, "migrate", folder=tmp_path).returncode == 0
+    assert _checked(empty_database, tmp_path)[:2] == (0, _WELL)
+
+
+def test_settings_cannot_be_used(house: House, tmp_path: Path) -> None:
+    """Of settings that can't be used it tells all that is wrong, and looks no further."""
+    broken = dict(house.environment) | {"REDIS_PORT": "99999", "SECRET_KEY": "t00-short"}
+    status, found, said = _checked(broken, tmp_path)
+    assert (status, found) == (1, {"settings": False})
+    assert "REDIS_PORT" in said
+    assert "SECRET_KEY" in said
+    assert "t00-short" not in said

@@ -1,0 +1,116 @@
+"""The server as a process: its end, its restart, the death of a worker."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import requests
+
+from promo_api.sandbox.processes import wait_gone, wait_until
+from tests.e2e.conftest import House
+from tests.e2e.server import Server, run_command
+
+
+def test_restart_between_activations(own_server: Server) -> None:
+    """A restart keeps everything, tokens too, and no value is given twice."""
+    company, user = own_server.people.sign_up_company(), own_server.people.sign_up_user()
+    codes = [f"restart-code-{number}" for number in range(4)]
+    promo_id = company.create_promo(promo_unique=codes)
+    path = f"/user/promo/{promo_id}"
+    user.post(f"{path}/like")
+    before = [user.post(f"{path}/activate").json()["promo"] for _ in range(2)]
+    own_server.restart()
+    after = [user.post(f"{path}/activate").json()["promo"] for _ in range(2)]
+    assert sorted(before + after) == codes
+    assert user.get(path).json()["like_count"] == 1
+    assert company.get(f"/business/promo/{promo_id}").json()["used_count"] == 4
+
+
+def test_death_of_a_worker(own_server: Server) -> None:
+    """When a worker dies the next requests are answered, and another takes its place."""
+    user = own_server.people.sign_up_user()
+    before = {worker.pid for worker in own_server.workers()}
+    own_server.kill_worker()
+    assert {user.get("/user/profile").status_code for _ in range(10)} == {200}
+    assert wait_until(lambda: len({worker.pid for worker in own_server.workers()} - before) == 1, 20)
+    assert {user.get("/user/profile").status_code for _ in range(10)} == {200}
+
+
+def test_death_in_the_middle_of_activations(own_server: Server) -> None:
+    """Whatever dies while values are given: none is given twice, each that was got is recorded, none is lost."""
+    company, user = own_server.people.sign_up_company(), own_server.people.sign_up_user()
+    codes = [f"mortal-code-{number}" for number in range(80)]
+    promo_id = company.create_promo(promo_unique=codes)
+
+    def activate(number: int) -> list[str]:
+        if number in (15, 35):
+            own_server.kill_worker()
+        try:
+            answer = user.post(f"/user/promo/{promo_id}/activate")
+        except requests.ConnectionError:
+            return []
+        return [answer.json()["promo"]] if answer.status_code == 200 else []
+
+    with ThreadPoolExecutor(8) as threads:
+        given = [value for values in threads.map(activate, range(60)) for value in values]
+    while value := activate(-1):
+        given += value
+    lost = company.get(f"/business/promo/{promo_id}/stat").json()["activations_count"] - len(given)
+    assert len({*given}) == len(given)
+    # Recorded for a client whose worker died before it told it: not more than a worker has threads, for each that died.
+    assert 0 <= lost <= 2 * 8
+    assert company.get(f"/business/promo/{promo_id}").json()["used_count"] == 80 == len(given) + lost
+
+
+def test_end(own_server: Server) -> None:
+    """SIGTERM ends the server with exit status 0, and nothing of it is left."""
+    workers = own_server.workers()
+    assert len(workers) == 2
+    assert own_server.end() == 0
+    assert wait_gone(workers, 5)
+    assert not own_server.answers()
+    assert "Traceback" not in own_server.log
+
+
+def test_end_within_a_request(house: House) -> None:
+    """A request that runs when the server is asked to stop is still answered, and what it did is kept."""
+    user = house.server.people.sign_up_user()
+    promo_id = house.server.people.sign_up_company().create_promo(promo_common="last-words")
+    house.steer(user_email=user.body["email"], delay_ms=60_000)
+    with ThreadPoolExecutor(2) as threads:
+        activation = threads.submit(user.post, f"/user/promo/{promo_id}/activate")
+        assert wait_until(lambda: house.calls(user.body["email"]) == 1, 10)
+        end = threads.submit(house.server.end)
+        assert wait_until(lambda: "Handling signal: term" in house.server.log, 10)
+        house.forget()
+        assert activation.result(30).json() == {"promo": "last-words"}
+        assert end.result(30) == 0
+    house.server.start()
+    assert user.get("/user/promo/history").headers["X-Total-Count"] == "1"
+
+
+def test_second_server_on_the_same_port(own_server: Server, tmp_path: Path) -> None:
+    """A server whose port is taken says so and ends with an exit status that is not 0; the first one goes on."""
+    done = run_command(own_server.environment, "serve", folder=tmp_path)
+    assert done.returncode not in (0, None)
+    assert "in use" in done.stderr
+    assert str(own_server.port) in done.stderr
+    assert own_server.answers()
+
+
+def test_port_is_free_after_the_end(own_server: Server) -> None:
+    """A server can be started again on its port as soon as it has ended, connections of clients or not."""
+    with own_server.remote.get("/api/ping", headers={"Connection": "keep-alive"}, stream=True):
+        own_server.restart()
+    assert own_server.answers()
+    assert psutil.pid_exists(own_server.workers()[0].pid)
+
+
+def test_settings_that_cannot_be_used(tmp_path: Path) -> None:
+    """With settings that can't be used each command ends with status 2, names all of them, and tells no secret."""
+    environment = {"SECRET_KEY": "t00-short", "POSTGRES_PORT": "many", "SERVER_WORKERS": "0"}
+    for command in ("serve", "migrate"):
+        done = run_command(environment, command, folder=tmp_path)
+        assert done.returncode == 2
+        assert all(name in done.stderr for name in (*environment, "ANTIFRAUD_ADDRESS"))
+        assert "t00-short" not in done.stdout + done.stderr

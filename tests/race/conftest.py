@@ -1,0 +1,47 @@
+"""The API with many threads and connections, so that a race has as many runners as it needs."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from starlette.testclient import TestClient
+
+from promo_api.app import create_app
+from promo_api.runtime import Runtime
+from promo_api.settings import Settings
+from tests.conformance import Conformance
+from tests.people import Api
+from tests.race.interleaving import Stage
+
+_THREADS = 24
+
+
+@pytest.fixture(scope="package")
+def crowd(settings: Settings, runtime: Runtime) -> Iterator[Runtime]:
+    """A runtime with a connection for each of its many threads; patient, since a race waits by intention.
+
+    `runtime` is asked for since it brings the tables.
+    """
+    assert runtime.database
+    patient = {f"postgres_{limit}_timeout_s": 30.0 for limit in ("pool", "statement", "lock", "idle_transaction")}
+    crowd = Runtime.open(replace(settings, server_threads=_THREADS, **patient))
+    yield crowd
+    crowd.close()
+
+
+@pytest.fixture(scope="package")
+def _crowd_client(crowd: Runtime) -> Iterator[TestClient]:
+    with TestClient(create_app(crowd), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def api(_crowd_client: TestClient, conformance: Conformance) -> Api:
+    """The API in this process, with many threads."""
+    return Api(_crowd_client, conformance)
+
+
+@pytest.fixture
+def stage(crowd: Runtime) -> Stage:
+    """Where a test decides who goes first."""
+    return Stage(crowd.database)

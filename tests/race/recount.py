@@ -1,0 +1,39 @@
+"""What the counters of a promo say, held against the rows that they count."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Table, func, select
+
+from persistence.engine import Database
+from persistence.tables import activations, comments, likes, promo_codes, promo_counters
+
+
+class Counts(NamedTuple):
+    """The numbers of a promo."""
+
+    uses: int
+    likes: int
+    comments: int
+
+
+def recounted(database: Database, promo_id: str) -> Counts:
+    """Return the numbers of a promo, once it is certain that they are those of its rows and keep its limit."""
+    promo = UUID(promo_id)
+
+    def rows(table: Table, *conditions: ColumnElement[bool]) -> int:
+        statement = select(func.count()).select_from(table).where(table.c.promo_id == promo, *conditions)
+        return int(connection.execute(statement).scalar_one())
+
+    with database.autocommit() as connection:
+        counters = connection.execute(select(promo_counters).where(promo_counters.c.promo_id == promo)).one()
+        counts = Counts(counters.used_count, counters.like_count, counters.comment_count)
+        assert counts == Counts(rows(activations), rows(likes), rows(comments))
+        assert counters.used_count <= counters.use_limit
+        if rows(promo_codes):
+            issued = select(promo_codes.c.activation_id).where(
+                promo_codes.c.promo_id == promo, promo_codes.c.activation_id.is_not(None)
+            )
+            recorded = select(activations.c.id).where(activations.c.promo_id == promo)
+            assert sorted(connection.scalars(issued)) == sorted(connection.scalars(recorded))
+    return counts

@@ -1,0 +1,141 @@
+"""Activations: never more than max_count, never one value twice, and nothing lost."""
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from persistence.activations import claim_value
+from persistence.tables import promo_counters
+from persistence.users import User, find_user
+from promo_api.errors import DependencyDown
+from promo_api.runtime import Runtime
+from tests.people import Account, Api
+from tests.race.interleaving import Stage, pid_of, together
+from tests.race.recount import recounted
+
+
+def _activation(user: Account, promo_id: str) -> Callable[[], Any]:
+    return partial(user.post, f"/user/promo/{promo_id}/activate")
+
+
+def _patch(company: Account, promo_id: str, **changes: Any) -> Callable[[], Any]:
+    return partial(company.patch, f"/business/promo/{promo_id}", json=changes)
+
+
+def _statuses(answers: list[Any]) -> list[int]:
+    return [answer.status_code for answer in answers]
+
+
+def _member(crowd: Runtime, user: Account) -> User:
+    claims = crowd.tokens.read(user.token, "user")
+    assert claims is not None
+    with crowd.database.autocommit() as connection:
+        found = find_user(connection, claims.account_id)
+    assert found is not None
+    return found
+
+
+def test_common_is_given_max_count_times(api: Api, crowd: Runtime) -> None:
+    """Of two hundred at once, as many as max_count get the value, and all others are refused."""
+    company, users = api.sign_up_company(), [api.sign_up_user() for _ in range(10)]
+    promo_id = company.create_promo(max_count=100, promo_common="the-value")
+    answers = together([_activation(users[number % 10], promo_id) for number in range(200)])
+    assert Counter(_statuses(answers)) == {200: 100, 403: 100}
+    assert {answer.json()["promo"] for answer in answers if answer.status_code == 200} == {"the-value"}
+    assert recounted(crowd.database, promo_id).uses == 100
+    assert sum(int(user.get("/user/promo/history").headers["x-total-count"]) for user in users) == 100
+
+
+def test_unique_gives_each_value_once(api: Api, crowd: Runtime) -> None:
+    """Of two hundred at once, a hundred get a hundred different values, and all others are refused."""
+    company, users = api.sign_up_company(), [api.sign_up_user() for _ in range(10)]
+    codes = [f"code-{number}" for number in range(100)]
+    promo_id = company.create_promo(promo_unique=codes)
+    answers = together([_activation(users[number % 10], promo_id) for number in range(200)])
+    assert Counter(_statuses(answers)) == {200: 100, 403: 100}
+    assert sorted(answer.json()["promo"] for answer in answers if answer.status_code == 200) == sorted(codes)
+    assert recounted(crowd.database, promo_id).uses == 100
+
+
+def test_lowered_limit_holds_for_those_who_waited(api: Api, crowd: Runtime, stage: Stage) -> None:
+    """Claims that wait for the promo's row behind a PATCH that lowers max_count are decided by the new limit."""
+    company, user = api.sign_up_company(), api.sign_up_user()
+    promo_id = company.create_promo(max_count=50)
+    activation = _activation(user, promo_id)
+    assert _statuses([activation() for _ in range(3)]) == [200] * 3
+    with stage.holding(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
+        queue.add(_patch(company, promo_id, max_count=5), *[activation] * 8)
+    patched, *activated = queue.results()
+    assert patched.status_code == 200
+    assert Counter(_statuses(activated)) == {200: 2, 403: 6}
+    assert recounted(crowd.database, promo_id).uses == 5
+
+
+def test_raised_limit_holds_for_those_who_waited(api: Api, crowd: Runtime, stage: Stage) -> None:
+    """Claims that wait behind a PATCH that raises max_count get the uses that it adds."""
+    company, user = api.sign_up_company(), api.sign_up_user()
+    promo_id = company.create_promo(max_count=1)
+    with stage.holding(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
+        queue.add(_patch(company, promo_id, max_count=3), *[_activation(user, promo_id)] * 4)
+    patched, *activated = queue.results()
+    assert patched.status_code == 200
+    assert Counter(_statuses(activated)) == {200: 3, 403: 1}
+    assert recounted(crowd.database, promo_id).uses == 3
+
+
+def test_limit_is_not_lowered_below_claims_before_it(api: Api, crowd: Runtime, stage: Stage) -> None:
+    """A PATCH that waits behind claims is refused if they have used more than it would allow."""
+    company, user = api.sign_up_company(), api.sign_up_user()
+    promo_id = company.create_promo(max_count=50)
+    with stage.holding(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
+        queue.add(_activation(user, promo_id), _patch(company, promo_id, max_count=0))
+    assert _statuses(queue.results()) == [200, 400]
+    assert company.get(f"/business/promo/{promo_id}").json()["max_count"] == 50
+    assert recounted(crowd.database, promo_id).uses == 1
+
+
+def test_limit_and_claims_at_once(api: Api, crowd: Runtime) -> None:
+    """However PATCHes of max_count and claims come, there are as many activations as were answered with a value."""
+    company, user = api.sign_up_company(), api.sign_up_user()
+    promo_id = company.create_promo(max_count=30)
+    patches = [_patch(company, promo_id, max_count=limit) for limit in (10, 5, 40, 12, 20, 15, 8, 25)]
+    answers = together([job for patch in patches for job in (patch, *[_activation(user, promo_id)] * 4)])
+    activated = [answer for number, answer in enumerate(answers) if number % 5]
+    assert {200, 403} >= set(_statuses(activated))
+    assert recounted(crowd.database, promo_id).uses == _statuses(activated).count(200)
+
+
+@pytest.mark.parametrize("promo", [{"promo_unique": ["only-code"]}, {"promo_common": "only-code", "max_count": 1}])
+def test_claim_that_was_rolled_back_is_free(api: Api, crowd: Runtime, stage: Stage, promo: dict[str, Any]) -> None:
+    """The last value, claimed by a connection that dies before its commit, goes to the one who waited for it."""
+    user = api.sign_up_user()
+    promo_id = api.sign_up_company().create_promo(**promo)
+    member, mode = _member(crowd, user), "UNIQUE" if "promo_unique" in promo else "COMMON"
+
+    def claim_and_die() -> None:
+        with crowd.database.transaction() as connection:
+            values = {"mode": mode, "activation_id": uuid4()}
+            assert claim_value(connection, UUID(promo_id), member, crowd.today(), **values) == "only-code"
+            queue.add(_activation(user, promo_id))
+            stage.terminate(pid_of(connection))
+
+    with stage.queue() as queue, pytest.raises(DependencyDown):
+        claim_and_die()
+    assert [answer.json() for answer in queue.results()] == [{"promo": "only-code"}]
+    assert recounted(crowd.database, promo_id).uses == 1
+
+
+def test_those_who_waited_are_refused_at_the_commit(api: Api, crowd: Runtime, stage: Stage) -> None:
+    """Those who wait while the last value is being claimed are refused once it is, and not before."""
+    user = api.sign_up_user()
+    promo_id = api.sign_up_company().create_promo(promo_unique=["only-code"])
+    member = _member(crowd, user)
+    with stage.queue() as queue, crowd.database.transaction() as connection:
+        claim_value(connection, UUID(promo_id), member, crowd.today(), mode="UNIQUE", activation_id=uuid4())
+        queue.add(*[_activation(user, promo_id)] * 3)
+    assert _statuses(queue.results()) == [403] * 3
+    assert recounted(crowd.database, promo_id).uses == 1
