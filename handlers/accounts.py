@@ -44,12 +44,12 @@ def sign_in(runtime: Runtime, accounts: Accounts, kind: Kind, body: Body) -> str
     Raises:
         Unauthenticated: they are not those of an account; which of the two is wrong is not told, not even by the time.
     """
-    # Twice at most: the hash that was checked may have been replaced meanwhile, be it by one of another cost.
-    for _attempt in range(2):
-        claims = _signed_in(runtime, accounts, kind, body["email"], body["password"])
-        if claims is not None:
-            return runtime.tokens.issue(claims)
-    raise _refused()
+    asked = (runtime, accounts, kind, body["email"], body["password"])
+    # Once more if the hash was replaced while it was checked, be it by another sign-in with one of today's cost.
+    claims = _signed_in(*asked) or _signed_in(*asked)
+    if claims is None:
+        raise _refused()
+    return runtime.tokens.issue(claims)
 
 
 def _signed_in(runtime: Runtime, accounts: Accounts, kind: Kind, email: str, password: str) -> Claims | None:

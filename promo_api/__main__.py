@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dotenv import dotenv_values
 
 from promo_api.errors import DependencyDown
-from promo_api.settings import Settings, SettingsError
+from promo_api.settings import Address, Settings, SettingsError
 
 Environment = Mapping[str, str]
 
@@ -23,7 +23,8 @@ def main() -> int:
         if name == "antifraud-stub":
             command.add_argument("address", nargs="?", default="127.0.0.1:9090", help="host:port to listen on")
     chosen = parser.parse_args()
-    environment = {name: value for name, value in dotenv_values(".env").items() if value} | dict(os.environ)
+    environment = {name: value or "" for name, value in dotenv_values(".env").items()}
+    environment |= {name: value for name, value in os.environ.items() if value}
     try:
         status: int = chosen.run(environment, chosen)
         return status  # noqa: TRY300
@@ -86,8 +87,12 @@ def _dev(environment: Environment, _arguments: argparse.Namespace) -> int:
 def _antifraud_stub(_environment: Environment, arguments: argparse.Namespace) -> int:
     from promo_api.sandbox.antifraud_stub import run_stub
 
-    host, _, port = arguments.address.rpartition(":")
-    return run_stub(host, int(port))
+    try:
+        address = Address.read(arguments.address)
+    except ValueError as error:
+        print(f"The address {error}.", file=sys.stderr)
+        return 2
+    return run_stub(*address)
 
 
 _COMMANDS: dict[str, tuple[Callable[[Environment, argparse.Namespace], int], str]] = {

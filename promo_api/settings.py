@@ -20,7 +20,19 @@ class Address(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Return the address that is written as host:port; an IPv6 address stands in brackets.
+
+        Raises:
+            ValueError: it is none.
+        """
+        found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", text)
+        if found is None or not 0 < int(found[3]) <= _PORT_MAX:
+            raise ValueError("must be host:port")
+        return cls(found[1] or found[2], int(found[3]))
 
 
 _ALL_INTERFACES = Address("0.0.0.0", 8080)  # noqa: S104 as a container does
@@ -159,23 +171,19 @@ def _number(text: str) -> float:
     return float(text)
 
 
-def _address(text: str) -> Address:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= _PORT_MAX:
-        raise ValueError("must be host:port")
-    return Address(host.strip("[]"), int(port))
-
-
 def _antifraud_url(text: str) -> str:
     url = text if "://" in text else f"http://{text}"
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
-    except ValueError:
-        usable = False
-    if not usable or parts.query or parts.fragment:
+    if not re.fullmatch(r"https?://[!-~]+", url) or not _has_host(url):
         raise ValueError("must be host:port or an http or https URL")
     return url.rstrip("/")
 
 
-_READERS: dict[Any, Callable[[str], Any]] = {str: str, int: _integer, float: _number, Address: _address}
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and not parts.query and not parts.fragment
+    except ValueError:
+        return False
+
+
+_READERS: dict[Any, Callable[[str], Any]] = {str: str, int: _integer, float: _number, Address: Address.read}

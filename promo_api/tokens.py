@@ -54,8 +54,9 @@ class Tokens:
                 audience=kind,
                 options={"require": ["sub", "aud", "ver", "iat", "exp"], "strict_aud": True},
             )
-            return Claims(UUID(payload["sub"]), kind, int(payload["ver"]))
-        except (jwt.InvalidTokenError, ValueError, TypeError):
+            version = payload["ver"]
+            return Claims(UUID(payload["sub"]), kind, version) if type(version) is int else None
+        except (jwt.InvalidTokenError, ValueError):
             return None
 
 

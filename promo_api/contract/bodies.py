@@ -73,8 +73,12 @@ def _check_type(headers: Headers) -> None:
     parsed["content-type"] = given[0]
     charset = parsed.get_param("charset", "utf-8")
     json = parsed.get_content_type() == _MEDIA_TYPE and str(charset).lower() in ("utf-8", "utf8", "us-ascii")
-    if len(given) > 1 or not json or headers.get("content-encoding", "identity").lower() != "identity":
+    if len(given) > 1 or not json or _encodings(headers) - {"identity"}:
         raise HTTPException(415, "The request body must be application/json in UTF-8, without a content encoding.")
+
+
+def _encodings(headers: Headers) -> set[str]:
+    return {encoding.strip().lower() for given in headers.getlist("content-encoding") for encoding in given.split(",")}
 
 
 def _parsed(content: bytes) -> Any:

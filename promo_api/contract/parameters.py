@@ -6,11 +6,12 @@ parameter given twice the last counts. Each of these would be a request that api
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
-from promo_api.contract.schemas import compile_schema
+from promo_api.contract.schemas import VIOLATIONS_MAX, compile_schema
 from promo_api.errors import Violation
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,30})")
@@ -34,6 +35,8 @@ class Parameter:
         self._default = schema.get("default")
         self._is_array = schema["type"] == "array"
         self._type: str = schema["items"]["type"] if self._is_array else schema["type"]
+        if self._type not in _READERS:
+            raise ValueError(f"parameters of type {self._type} are not supported: {self.name}")
         self._is_uuid = schema.get("format") == "uuid"
         self._checker = compile_schema(schema)
 
@@ -82,18 +85,15 @@ class Query:
             sent = _split(query)
         except Unreadable as error:
             return [Violation("query", "", str(error))]
-        violations = [
-            Violation(
-                "query",
-                f"/{name}" if name.isidentifier() and len(name) <= _NAME_MAX_CHARACTERS else "",
-                "is not known here",
-            )
-            for name in sent
-            if name not in self._names
-        ]
+        unknown = islice((name for name in sent if name not in self._names), VIOLATIONS_MAX)
+        violations = [Violation("query", _pointer(name), "is not known here") for name in unknown]
         for parameter in self._parameters:
             violations += parameter.read(sent.get(parameter.name, []), arguments)
-        return violations
+        return violations[:VIOLATIONS_MAX]
+
+
+def _pointer(name: str) -> str:
+    return f"/{name}" if name.isidentifier() and len(name) <= _NAME_MAX_CHARACTERS else ""
 
 
 def _split(query: bytes) -> dict[str, list[str]]:

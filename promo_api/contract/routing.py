@@ -40,7 +40,7 @@ class _Path:
         """Return the values of the parameters, or None if these are not the segments of this path."""
         values: dict[str, str] = {}
         for declared, given in zip(self.segments, segments, strict=True):
-            if declared.startswith("{") and given:
+            if declared.startswith("{") and given and "/" not in given:
                 values[declared[1:-1]] = given
             elif declared != given:
                 return None
@@ -58,10 +58,15 @@ class RoutingMiddleware(SpecMiddleware):
     def add_api(self, specification: Specification, **_options: Any) -> None:
         """Learn the paths of the contract, of which there is one."""
         self._base_path = specification.base_path
+        known: set[str] = set()
         for template, methods in specification["paths"].items():
             path = _Path(template.split("/"), self._base_path + re.sub(r"\{[^}]*\}", "-", template))
             for method in METHODS & methods.keys():
-                path.operations[method.upper()] = methods[method]["operationId"]
+                operation_id = methods[method]["operationId"]
+                if operation_id in known:
+                    raise ValueError(f"the operationId {operation_id} is given twice")
+                known.add(operation_id)
+                path.operations[method.upper()] = operation_id
             self._paths.setdefault(len(path.segments), []).append(path)
         for paths in self._paths.values():
             # A segment that is spelled out goes before one that is a parameter.

@@ -13,7 +13,9 @@ import jsonschema_rs
 from promo_api.contract.formats import FORMATS
 from promo_api.errors import Violation
 
-_MAX = 20
+VIOLATIONS_MAX = 20
+# Connexion hangs the whole components section into the schemas that it hands out.
+_NOT_DRAFT4 = ("nullable", "example", "components")
 _NAME_MAX_CHARACTERS = 60
 _MESSAGES = {
     "type": "must be of type {value}",
@@ -59,7 +61,9 @@ class _Schema:
 
     def violations(self, value: Any, place: str, pointer: str = "") -> list[Violation]:
         try:
-            return [] if self._validator.is_valid(value) else list(islice(self._found(value, place, pointer), _MAX))
+            if self._validator.is_valid(value):
+                return []
+            return list(islice(self._found(value, place, pointer), VIOLATIONS_MAX))
         except ValueError:
             # The validator does not follow a value into the depths that some senders dig.
             return [Violation(place, pointer, "is nested too deeply, or holds a number that is too large")]
@@ -121,14 +125,21 @@ def _escaped(step: str | int) -> str:
 
 def _draft4(schema: Any) -> Any:
     """Translate what OpenAPI 3.0 says in its own way: `nullable`."""
-    if isinstance(schema, list):
-        return [_draft4(part) for part in schema]
     if not isinstance(schema, Mapping):
         return schema
-    # Connexion hangs the whole components section into the schemas that it hands out.
-    translated = {name: _draft4(part) for name, part in schema.items() if name not in ("example", "components")}
-    if translated.pop("nullable", False) is True:
+    translated = {
+        keyword: _translated(keyword, value) for keyword, value in schema.items() if keyword not in _NOT_DRAFT4
+    }
+    if schema.get("nullable") is True:
         translated["type"] = [translated["type"], "null"]
         if "enum" in translated:
             translated["enum"] = [*translated["enum"], None]
     return translated
+
+
+def _translated(keyword: str, value: Any) -> Any:
+    if keyword == "properties" and isinstance(value, Mapping):
+        return {name: _draft4(schema) for name, schema in value.items()}
+    if keyword in ("allOf", "anyOf", "oneOf"):
+        return [_draft4(schema) for schema in value]
+    return _draft4(value) if keyword in ("items", "not", "additionalProperties") else value

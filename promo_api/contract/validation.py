@@ -5,6 +5,7 @@ Whether a token has ended only the database knows, and that is asked in the hand
 request of a secured operation is not told here, but carried along in its `Call` until that is known.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from promo_api.contract.bodies import JsonBody
 from promo_api.contract.parameters import Parameter, Query
+from promo_api.contract.schemas import VIOLATIONS_MAX
 from promo_api.errors import InvalidInput, Violation
 
 _CALL = "promo_api_call"
@@ -50,6 +52,9 @@ class _Operation:
         if unsupported:
             raise ValueError(f"parameters in {', '.join(unsupported)} are not supported: {operation.operation_id}")
         self._path = [parameter for parameter in parameters if parameter.place == "path"]
+        named = set(re.findall(r"\{([^}]*)\}", operation.path))
+        if named != {parameter.name for parameter in self._path}:
+            raise ValueError(f"{operation.operation_id} must declare the parameters of its path, {operation.path}")
         self._query = Query([parameter for parameter in parameters if parameter.place == "query"])
         self._body = JsonBody(operation.request_body) if operation.request_body else None
         self._secured = bool(operation.security)
@@ -75,7 +80,7 @@ class _Operation:
         if self._body is not None:
             violations += await self._body.read(scope, receive, call.arguments)
         if violations:
-            raise InvalidInput("The request is not valid: see the details.", violations)
+            raise InvalidInput("The request is not valid: see the details.", violations[:VIOLATIONS_MAX])
 
 
 class _Api(RoutedAPI[_Operation]):

@@ -1,0 +1,121 @@
+"""Requests as they come from the network, byte by byte: what a well-behaved client can't send must be answered too."""
+
+import asyncio
+import json
+from collections.abc import Iterable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.types import ASGIApp
+
+Header = tuple[str, str]
+
+JSON: Header = ("content-type", "application/json")
+
+
+@dataclass
+class Answer:
+    """What came back.
+
+    Attributes:
+        status: 0 if the application sent nothing.
+        headers: in lower case, in order.
+        content: the whole body.
+        raised: what the application raised after its answer, as servers see and log it.
+    """
+
+    status: int = 0
+    headers: list[Header] = field(default_factory=list)
+    content: bytes = b""
+    raised: BaseException | None = None
+
+    def json(self) -> Any:
+        """Return the body as JSON."""
+        return json.loads(self.content)
+
+    def header(self, name: str) -> str | None:
+        """Return the one header of this name; None if there is none."""
+        values = [value for given, value in self.headers if given == name]
+        assert len(values) < 2, f"{name} stands in the answer {len(values)} times"
+        return values[0] if values else None
+
+    def details(self) -> list[dict[str, str]]:
+        """Return the violations that an error tells."""
+        details: list[dict[str, str]] = self.json().get("details", [])
+        return details
+
+
+def ask(
+    app: ASGIApp,
+    method: str,
+    target: str,
+    *,
+    headers: Iterable[Header] = (),
+    body: bytes | None = None,
+    chunks: Iterable[bytes] | None = None,
+    disconnects: bool = False,
+) -> Answer:
+    """Send one request and return the answer.
+
+    Args:
+        app: whom to ask.
+        method: as it stands in the first line of the request.
+        target: path and query as they stand there, percent-encoded.
+        headers: all of them but Content-Length.
+        body: sent with its length.
+        chunks: sent without a length, part by part, instead of `body`.
+        disconnects: the client goes away instead of sending the rest.
+    """
+    given = list(headers)
+    if body is not None:
+        given.append(("content-length", str(len(body))))
+    return asyncio.run(
+        _asked(app, _scope(method, target, given), [body or b""] if chunks is None else [*chunks], disconnects)
+    )
+
+
+def _scope(method: str, target: str, headers: list[Header]) -> dict[str, Any]:
+    path, _, query = target.partition("?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        # As uvicorn does it.
+        "path": unquote(path),
+        "raw_path": path.encode("ascii"),
+        "query_string": query.encode("ascii"),
+        "root_path": "",
+        "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+        "client": ("127.0.0.1", 50000),
+        "server": ("127.0.0.1", 8080),
+        "state": {},
+    }
+
+
+async def _asked(app: ASGIApp, scope: dict[str, Any], parts: list[bytes], disconnects: bool) -> Answer:
+    answer = Answer()
+    left = list(parts)
+
+    async def receive() -> dict[str, Any]:
+        if not left:
+            if answer.status or not disconnects:
+                await asyncio.Event().wait()
+            return {"type": "http.disconnect"}
+        part = left.pop(0)
+        return {"type": "http.request", "body": part, "more_body": bool(left) or disconnects}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            answer.status = message["status"]
+            answer.headers = [(name.decode(), value.decode("latin-1")) for name, value in message["headers"]]
+        else:
+            answer.content += message.get("body", b"")
+
+    try:
+        await app(scope, receive, send)
+    except Exception as error:  # noqa: BLE001 a server would log it and go on
+        answer.raised = error
+    return answer

@@ -1,0 +1,1 @@
+"""Handlers for contracts that tests make up."""

@@ -1,0 +1,54 @@
+"""Handlers that answer with what they got, or with what a test wants to see answered."""
+
+from typing import Any
+
+from promo_api import errors
+
+SECRET = "a secret that must not get out"
+
+
+def show(_runtime: object, *principal: object, **arguments: Any) -> dict[str, Any]:
+    """Answer with the account that asks, the arguments and their types."""
+    types = {name: type(value).__name__ for name, value in arguments.items()}
+    return {"principal": list(principal), "arguments": arguments, "types": types}
+
+
+def show_too(runtime: object, *principal: object, **arguments: Any) -> dict[str, Any]:
+    """Do the same for a second operation."""
+    return show(runtime, *principal, **arguments)
+
+
+def show_created(_runtime: object) -> tuple[dict[str, Any], int]:
+    """Answer with a status."""
+    return {"runtime": None}, 201
+
+
+def show_page(_runtime: object) -> tuple[list[int], int, dict[str, str]]:
+    """Answer with a status and a header."""
+    return [1, 2], 200, {"X-Total-Count": "2"}
+
+
+def show_runtime(runtime: object) -> object:
+    """Answer with the runtime itself."""
+    return {"runtime": runtime}
+
+
+def fail(_runtime: object) -> None:
+    """Fail as nobody foresaw, with an error that must never become a 4xx."""
+    raise ValueError(SECRET)
+
+
+def refuse(_runtime: object, *, error: str) -> None:
+    """Raise the error of this name."""
+    raise ERRORS[error]
+
+
+ERRORS: dict[str, errors.RequestError] = {
+    "InvalidInput": errors.InvalidInput.body("/age", "must be an age"),
+    "Unauthenticated": errors.Unauthenticated("Who are you?"),
+    "NotOwner": errors.NotOwner("It belongs to somebody else."),
+    "ActivationDenied": errors.ActivationDenied("inactive", "Not now."),
+    "NotFound": errors.NotFound("There is none."),
+    "EmailTaken": errors.EmailTaken("It is taken."),
+    "DependencyDown": errors.DependencyDown("Later.", reason="it sleeps", retry_after_s=7),
+}

@@ -1,0 +1,293 @@
+"""Bodies: read once and up to a limit, JSON in UTF-8 or refused, whatever is sent."""
+
+from pathlib import Path
+
+import pytest
+from starlette.types import ASGIApp
+
+from tests.contract.asgi import JSON, Answer, Header, ask
+from tests.contract.tiny import contract, json_body, operation, serve
+
+LIMIT = 2 * 1024 * 1024
+BODY = b'{"a":1}'
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> ASGIApp:
+    """An application that says what body it got: /any any, /must one that has `a`, /may perhaps one."""
+    a = {"type": "object", "additionalProperties": False, "required": ["a"], "properties": {"a": {"type": "integer"}}}
+    paths = {
+        "/must": {"post": operation(requestBody=json_body(a))},
+        "/may": {"post": operation("echo.show_too", requestBody=json_body(a, required=False))},
+    }
+    return serve(tmp_path_factory.mktemp("bodies") / "api.yml", contract(paths))
+
+
+def _post(app: ASGIApp, body: bytes, *headers: Header) -> Answer:
+    return ask(app, "POST", "/api/must", headers=headers or (JSON,), body=body)
+
+
+def test_body_arrives(app: ASGIApp) -> None:
+    """A good body is what the handler gets."""
+    answer = _post(app, BODY)
+    assert answer.status == 200
+    assert answer.json()["arguments"] == {"body": {"a": 1}}
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "application/json",
+        "Application/JSON",
+        "application/json;",
+        "application/json; charset=utf-8",
+        "application/json;charset=UTF-8",
+        'application/json; charset="utf-8"',
+        "application/json; charset=utf8",
+        "application/json; charset=US-ASCII",
+        "application/json\t;\tcharset=utf-8",
+        "application/json; profile=x",
+    ],
+)
+def test_json_in_utf8(app: ASGIApp, media_type: str) -> None:
+    """JSON is JSON in any case, with parameters or not, and is validated all the same."""
+    assert _post(app, BODY, ("content-type", media_type)).status == 200
+    assert _post(app, b'{"a":"x"}', ("content-type", media_type)).status == 400
+
+
+@pytest.mark.parametrize("body", [BODY, b'{"a":"x"}', b"no JSON"])
+def test_body_without_a_type_is_taken_for_json(app: ASGIApp, body: bytes) -> None:
+    """No Content-Type is no way around validation, and no reason to refuse."""
+    assert ask(app, "POST", "/api/must", body=body).status == (200 if body == BODY else 400)
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "",
+        "text/plain",
+        "text/json",
+        "application/xml",
+        "application/problem+json",
+        "application/jsonx",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/json, text/plain",
+        "application/json; charset=latin-1",
+        "application/json; charset=utf-16",
+        "application/json; charset=nosuch",
+        "application/json; charset",
+        "application/json; charset=",
+        "\xe9",
+    ],
+)
+def test_another_type(app: ASGIApp, media_type: str) -> None:
+    """A body that is said to be something else is 415."""
+    answer = _post(app, BODY, ("content-type", media_type))
+    assert answer.status == 415
+    assert answer.json()["status"] == "error"
+
+
+@pytest.mark.parametrize("second", ["application/json", "text/plain"])
+def test_two_types(app: ASGIApp, second: str) -> None:
+    """Of two types nobody knows which one another reader of the request believed."""
+    assert _post(app, BODY, JSON, ("content-type", second)).status == 415
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "identity, gzip", "nosuch"])
+def test_content_encoding(app: ASGIApp, encoding: str) -> None:
+    """A body that is compressed is refused, and not read as it is."""
+    assert _post(app, BODY, JSON, ("content-encoding", encoding)).status == 415
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity"])
+def test_identity_is_no_encoding(app: ASGIApp, encoding: str) -> None:
+    """`identity` says that there is no encoding."""
+    assert _post(app, BODY, JSON, ("content-encoding", encoding)).status == 200
+
+
+def test_two_content_encodings(app: ASGIApp) -> None:
+    """A second header is a second encoding, as if both stood in one."""
+    answer = _post(app, BODY, JSON, ("content-encoding", "identity"), ("content-encoding", "gzip"))
+    assert answer.status == 415
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [[], [JSON], [("content-type", "text/plain")], [("content-type", "nonsense")], [("content-encoding", "gzip")]],
+)
+@pytest.mark.parametrize("body", [None, b""])
+def test_missing_body(app: ASGIApp, headers: list[Header], body: bytes | None) -> None:
+    """A required body that is missing is 400, whatever its type is said to be."""
+    answer = ask(app, "POST", "/api/must", headers=headers, body=body)
+    assert answer.status == 400
+    assert answer.details() == [{"in": "body", "pointer": "", "message": "is required"}]
+
+
+@pytest.mark.parametrize("headers", [[], [JSON], [("content-type", "text/plain")]])
+def test_optional_body(app: ASGIApp, headers: list[Header]) -> None:
+    """An optional body may be left out; given, it must be good."""
+    answer = ask(app, "POST", "/api/may", headers=headers)
+    assert (answer.status, answer.json()["arguments"]) == (200, {})
+    assert ask(app, "POST", "/api/may", headers=[JSON], body=b"{}").status == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b" ",
+        b"\n\n",
+        b"nonsense",
+        b"{",
+        b"{'a':1}",
+        b'{"a":1,}',
+        b'{"a":1}}',
+        b'{"a":1} {"a":1}',
+        b'{"a":01}',
+        b'{"a":+1}',
+        b'{"a":.5}',
+        b'{"a":NaN}',
+        b'{"a":Infinity}',
+        b'{"a":-Infinity}',
+        b'{"a":1e999}',
+        b'{"a":"\\ud800"}',
+        b'{"a":"\\udc00\\ud800"}',
+        b'{"a":"\n"}',
+        b'{"a":"\xff"}',
+        b'{"a":"\xc0\x80"}',
+        b'{"a":"\xed\xa0\x80"}',
+        b"\xef\xbb\xbf" + BODY,
+        BODY.decode().encode("utf-16"),
+        b"// no comment\n" + BODY,
+        b"1" * 5000,
+        b"[" * 100_000,
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    ],
+    ids=lambda body: ascii(body[:12]),
+)
+def test_no_json(app: ASGIApp, body: bytes) -> None:
+    """What is no JSON in UTF-8 is 400, tells where it stops being so, and never 500."""
+    answer = _post(app, body)
+    assert (answer.status, answer.raised) == (400, None)
+    (violation,) = answer.details()
+    assert (violation["in"], violation["pointer"]) == ("body", "")
+    assert violation["message"].startswith("must be JSON in UTF-8; it stops being so at line ")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "null",
+        "[]",
+        "1",
+        '"text"',
+        "true",
+        '{"a":null}',
+        '{"a":1.0}',
+        '{"a":1e2}',
+        '{"a":"1"}',
+        '{"a":1,"b":2}',
+        '{"A":1}',
+    ],
+)
+def test_json_of_another_form(app: ASGIApp, value: str) -> None:
+    """JSON that does not fit the schema is 400 with details."""
+    answer = _post(app, value.encode())
+    assert answer.status == 400
+    assert answer.details()
+
+
+@pytest.mark.parametrize("digits", [19, 20, 30, 300])
+def test_large_integers(app: ASGIApp, digits: int) -> None:
+    """An integer of any length is answered, as an integer or as a 400."""
+    answer = _post(app, b'{"a":' + b"9" * digits + b"}")
+    assert (answer.status == 200) == (digits == 19)
+    assert answer.status in (200, 400)
+
+
+@pytest.mark.parametrize("depth", [200, 300, 800, 1000])
+@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_depths_that_the_parser_follows(app: ASGIApp, depth: int, opening: bytes, closing: bytes) -> None:
+    """JSON that is nested deeply, and still JSON, is 400 like any other value of another form."""
+    answer = _post(app, opening * depth + b"1" + closing * depth)
+    assert (answer.status, answer.raised) == (400, None)
+
+
+def test_body_of_the_greatest_size(app: ASGIApp) -> None:
+    """A body of exactly the limit is read, one of a byte more is 413, before it is read at all."""
+    assert _post(app, BODY + b" " * (LIMIT - len(BODY))).status == 200
+    answer = ask(app, "POST", "/api/must", headers=[JSON, ("content-length", str(LIMIT + 1))], chunks=[BODY])
+    assert answer.status == 413
+    assert answer.json()["status"] == "error"
+
+
+@pytest.mark.parametrize("length", ["9" * 19, "9" * 26, "9" * 5000, "0" * 30, "-1", "x", "", "1.5", "²"])
+def test_lengths_that_are_wrong(app: ASGIApp, length: str) -> None:
+    """A length that is no number, or not the body's, is no reason to fail."""
+    answer = ask(app, "POST", "/api/must", headers=[JSON, ("content-length", length)], chunks=[BODY])
+    assert answer.status == (413 if length.startswith("9") else 200)
+
+
+def test_body_in_parts(app: ASGIApp) -> None:
+    """A body without a length, in parts of any size, is the same body."""
+    answer = ask(app, "POST", "/api/must", headers=[JSON], chunks=[b"", BODY[:3], b"", BODY[3:], b""])
+    assert answer.json()["arguments"] == {"body": {"a": 1}}
+
+
+def test_body_in_parts_has_the_same_limit(app: ASGIApp) -> None:
+    """Parts that add up to more than the limit are 413."""
+    parts = [b" " * 1024 * 1024] * 2
+    assert ask(app, "POST", "/api/must", headers=[JSON], chunks=[BODY, *parts]).status == 413
+    assert ask(app, "POST", "/api/must", headers=[JSON], chunks=[BODY, *parts[1:]]).status == 200
+
+
+def test_client_that_goes_away(app: ASGIApp) -> None:
+    """A client that leaves before its body is whole gets no answer, and nothing is logged as a failure."""
+    answer = ask(app, "POST", "/api/must", headers=[JSON], chunks=[BODY], disconnects=True)
+    assert (answer.status, answer.raised) == (0, None)
+
+
+def test_operation_without_a_body_ignores_one(service: ASGIApp) -> None:
+    """What is sent to an operation that takes no body is not looked at."""
+    assert ask(service, "GET", "/api/ping", headers=[("content-type", "text/plain")], body=b"\xff" * 10).status == 200
+
+
+@pytest.mark.parametrize("field", ["email", "password"])
+def test_answers_do_not_repeat_what_was_sent(service: ASGIApp, field: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the answer to a wrong body nor the log holds what the body held."""
+    secret = "hunter2-Secret"
+    sent = b'{"email":"%s","password":"%s"}' % (
+        (secret.encode(), b"x") if field == "email" else (b"x", secret.encode())
+    )
+    answer = ask(service, "POST", "/api/user/auth/sign-in", headers=[JSON], body=sent)
+    assert answer.status == 400
+    assert f"/{field}" in [detail["pointer"] for detail in answer.details()]
+    assert secret not in answer.content.decode() + caplog.text
+
+
+@pytest.mark.parametrize(
+    "text", ["a@" + "a-" * 900_000, "aA0$" * 500_000, "a" * 2_000_000], ids=["email", "password", "a"]
+)
+def test_long_texts_are_refused_by_every_pattern(service: ASGIApp, text: str) -> None:
+    """No pattern of api.yml runs wild on a text as long as the body may be."""
+    sent = (
+        f'{{"email":"{text}","password":"{text}"}}'[:LIMIT].encode()
+        if len(text) < LIMIT // 2
+        else f'{{"email":"{text}"}}'.encode()
+    )
+    answer = ask(service, "POST", "/api/user/auth/sign-in", headers=[JSON], body=sent)
+    assert answer.status == 400
+
+
+def test_path_is_kept(tmp_path: Path) -> None:
+    """Path, query and body of one request arrive together, each by its name."""
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    parameters = [
+        {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}},
+        {"name": "q", "in": "query", "schema": {"type": "integer", "default": 4}},
+    ]
+    paths = {"/x/{id}": {"put": operation(parameters=parameters, requestBody=json_body(schema))}}
+    app = serve(tmp_path / "api.yml", contract(paths))
+    answer = ask(app, "PUT", "/api/x/%D1%8F%20b", headers=[JSON], body=b'{"n":2}')
+    assert answer.json()["arguments"] == {"id": "я b", "q": 4, "body": {"n": 2}}

@@ -1,0 +1,170 @@
+"""The bridge: handlers in threads, so many at once and no more; the event loop waits for none of them."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from pathlib import Path
+from threading import Barrier, Lock, current_thread
+from typing import Any
+
+import pytest
+from starlette.types import ASGIApp
+
+from promo_api.contract.bridge import ThreadBridge
+from promo_api.contract.routing import FLASK_PATH
+from tests.contract.asgi import ask
+from tests.contract.tiny import contract, operation, serve
+
+StartResponse = Callable[[str, list[tuple[str, str]]], object]
+_word: ContextVar[str] = ContextVar("_word", default="none")
+
+
+def _scope() -> dict[str, Any]:
+    return {"type": "http", "method": "GET", "scheme": "http", "extensions": {FLASK_PATH: "/api/x"}}
+
+
+async def _answer(bridge: ThreadBridge) -> list[Any]:
+    messages: list[Any] = []
+
+    async def receive() -> Any:
+        raise AssertionError("the body has been read before")
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    await bridge(_scope(), receive, send)
+    return messages
+
+
+def _run(wsgi: Callable[..., Iterable[bytes]], *, requests: int = 1, threads: int = 2) -> list[list[Any]]:
+    async def together() -> list[list[Any]]:
+        return await asyncio.gather(*(_answer(bridge) for _ in range(requests)))
+
+    bridge = ThreadBridge(wsgi, threads)
+    try:
+        return asyncio.run(together())
+    finally:
+        bridge.close()
+
+
+def test_answer_goes_in_two_messages() -> None:
+    """Status and headers, then the whole body."""
+
+    def wsgi(_environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
+        start("201 Created", [("X-Name", "caf\xe9")])
+        return [b"a", b"", b"b"]
+
+    started, sent = _run(wsgi)[0]
+    assert started == {"type": "http.response.start", "status": 201, "headers": [(b"x-name", b"caf\xe9")]}
+    assert sent == {"type": "http.response.body", "body": b"ab"}
+
+
+def test_path_is_the_one_that_routing_found() -> None:
+    """Flask sees the method and the path that routing names, and can reach the scope."""
+    seen: list[dict[str, Any]] = []
+
+    def wsgi(environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
+        seen.append(environ)
+        start("200 OK", [])
+        return []
+
+    _run(wsgi)
+    assert (seen[0]["REQUEST_METHOD"], seen[0]["PATH_INFO"]) == ("GET", "/api/x")
+    assert seen[0]["asgi.scope"] == _scope()
+
+
+def test_so_many_at_once_and_no_more() -> None:
+    """Two threads serve two requests at once, the others wait for them."""
+    pairs, lock = Barrier(2, timeout=10), Lock()
+    running, most, names = 0, 0, Counter[str]()
+
+    def wsgi(_environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+            names[current_thread().name] += 1
+        pairs.wait()
+        with lock:
+            running -= 1
+        start("200 OK", [])
+        return []
+
+    assert len(_run(wsgi, requests=6)) == 6
+    assert most == 2
+    assert len(names) == 2
+    assert all(name.startswith("handler") for name in names)
+
+
+def test_context_reaches_the_thread() -> None:
+    """What the event loop knows of a request, its handler knows too."""
+    words: list[str] = []
+
+    def wsgi(_environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
+        words.append(_word.get())
+        start("200 OK", [])
+        return []
+
+    token = _word.set("of this request")
+    try:
+        _run(wsgi)
+    finally:
+        _word.reset(token)
+    assert words == ["of this request"]
+
+
+class _Closing(list[bytes]):
+    """An answer that wants to be closed."""
+
+    closed = False
+
+    def close(self) -> None:
+        """Note that it was."""
+        self.closed = True
+
+
+def test_answer_is_closed() -> None:
+    """An answer that holds something is closed when it has been read."""
+    body = _Closing([b"x"])
+
+    def wsgi(_environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
+        start("200 OK", [])
+        return body
+
+    _run(wsgi)
+    assert body.closed
+
+
+def test_exceptions_come_out() -> None:
+    """What a handler raises is raised on the event loop's side, for the layer to answer."""
+
+    def wsgi(_environ: dict[str, Any], _start: StartResponse) -> Iterable[bytes]:
+        raise LookupError("as it was")
+
+    with pytest.raises(LookupError, match="as it was"):
+        _run(wsgi)
+
+
+async def _lifespan(app: ASGIApp) -> list[str]:
+    incoming = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    sent: list[str] = []
+
+    async def receive() -> Any:
+        return incoming.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+    return sent
+
+
+def test_runtime_is_closed_at_the_end(tmp_path: Path) -> None:
+    """What is to be closed is closed once, when the service ends and not before."""
+    closed: list[str] = []
+    app = serve(tmp_path / "api.yml", contract({"/x": {"get": operation()}}), close=lambda: closed.append("closed"))
+    assert ask(app, "GET", "/api/x").status == 200
+    assert closed == []
+    assert asyncio.run(_lifespan(app)) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert closed == ["closed"]

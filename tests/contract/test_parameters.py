@@ -1,0 +1,279 @@
+"""Parameters: read strictly, and what was checked is what the handler gets."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from promo_api.contract.parameters import Parameter, Query
+from promo_api.errors import Violation
+from tests.contract.tiny import query
+
+PARAMETERS = [
+    query("number", {"type": "integer"}),
+    query("few", {"type": "integer", "minimum": 0, "maximum": 5, "default": 3}),
+    query("flag", {"type": "boolean"}),
+    query("text", {"type": "string", "minLength": 1, "maxLength": 3}),
+    query("id", {"type": "string", "format": "uuid"}),
+    query("codes", {"type": "array", "minItems": 1, "maxItems": 4, "items": {"type": "string", "pattern": "^[a-z]+$"}}),
+    query("numbers", {"type": "array", "items": {"type": "integer"}}),
+]
+
+
+def _read(text: str) -> tuple[dict[str, Any], list[Violation]]:
+    arguments: dict[str, Any] = {}
+    violations = Query([Parameter(declared) for declared in PARAMETERS]).read(text.encode("latin-1"), arguments)
+    return arguments, violations
+
+
+def _values(text: str) -> dict[str, Any]:
+    arguments, violations = _read(text)
+    assert violations == []
+    assert arguments.pop("few") == 3
+    return arguments
+
+
+def _refusal(text: str) -> tuple[str, str]:
+    _, violations = _read(text)
+    assert [violation.place for violation in violations] == ["query"]
+    return violations[0].pointer, violations[0].message
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0", 0),
+        ("7", 7),
+        ("-7", -7),
+        ("1000000", 10**6),
+        ("9007199254740993", 9007199254740993),
+        ("-0", 0),
+        ("9" * 31, int("9" * 31)),
+    ],
+)
+def test_integers(text: str, value: int) -> None:
+    """An integer is written as in JSON, and is exact."""
+    assert _values(f"number={text}") == {"number": value}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1_0",
+        "%2B5",
+        "+5",
+        "01",
+        "-01",
+        "00",
+        "%205",
+        "5%20",
+        "5%0A",
+        "1.0",
+        "1e3",
+        "0x10",
+        "--1",
+        "-",
+        "x",
+        "%D9%A5",
+        "null",
+        "true",
+        "9" * 32,
+        "9" * 5000,
+    ],
+)
+def test_no_integers(text: str) -> None:
+    """What Python would read as an integer, or as nothing at all, is none."""
+    assert _refusal(f"number={text}") == ("/number", "must be of type integer")
+
+
+@pytest.mark.parametrize("text", ["6", "-1", "9" * 31])
+def test_bounds_of_integers(text: str) -> None:
+    """The schema of a parameter is held against the integer, however long."""
+    assert _refusal(f"few={text}")[0] == "/few"
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False)])
+def test_booleans(text: str, value: bool) -> None:
+    """A boolean is written as in JSON."""
+    assert _values(f"flag={text}")["flag"] is value
+
+
+@pytest.mark.parametrize(
+    "text", ["", "TRUE", "True", "FALSE", "1", "0", "yes", "on", "true%20", "%20true", "true%0A", "t"]
+)
+def test_no_booleans(text: str) -> None:
+    """Nothing else is a boolean."""
+    assert _refusal(f"flag={text}") == ("/flag", "must be true or false")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a", "a"),
+        ("%61", "a"),
+        ("a+b", "a b"),
+        ("a%2Bb", "a+b"),
+        ("%D1%8F", "я"),
+        ("a=b", "a=b"),
+        ("%26", "&"),
+        ("a;b", "a;b"),
+        ("a,b", "a,b"),
+        ("%0A", "\n"),
+    ],
+)
+def test_texts(text: str, value: str) -> None:
+    """A text is decoded once, as forms are."""
+    assert _values(f"text={text}") == {"text": value}
+
+
+def test_characters_are_counted_after_decoding() -> None:
+    """Three Cyrillic letters are three characters, not eighteen."""
+    assert _values("text=%D1%8F%D1%8F%D1%8F") == {"text": "яяя"}
+    assert _refusal("text=%D1%8F%D1%8F%D1%8F%D1%8F") == ("/text", "must have at most 3 characters")
+
+
+@pytest.mark.parametrize("text", ["text=%", "text=%2", "text=%zz", "text=a%", "text=%%41", "%zz=1", "text=% 1"])
+def test_broken_escapes(text: str) -> None:
+    """A percent sign that begins no escape breaks the whole query."""
+    assert _refusal(text) == ("", "must be percent-encoded")
+
+
+@pytest.mark.parametrize("text", ["text=%FF", "text=%C3", "text=%ED%A0%80", "text=%C0%80", "text=\xff", "%FF=1"])
+def test_no_utf8(text: str) -> None:
+    """Bytes that are no UTF-8 are refused, escaped or bare, and not replaced."""
+    assert _refusal(text) == ("", "must be percent-encoded UTF-8")
+
+
+def test_bare_utf8_is_taken() -> None:
+    """Bytes that should have been escaped, and are UTF-8, are what they mean."""
+    assert _values("text=" + "я".encode().decode("latin-1")) == {"text": "я"}
+
+
+@pytest.mark.parametrize("text", ["", "&", "&&&"])
+def test_nothing(text: str) -> None:
+    """Nothing given: defaults, and nothing else."""
+    assert _values(text) == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "number=1&number=1",
+        "number=1&number=2",
+        "number=&number=1",
+        "flag=true&flag=true",
+        "text=a&text=b",
+        "number=1&n%75mber=2",
+    ],
+)
+def test_scalars_are_given_once(text: str) -> None:
+    """Of a parameter given twice nobody knows which one counts."""
+    assert _refusal(text) == (f"/{text.partition('=')[0]}", "must be given once")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["codes=a&codes=b&codes=c", "codes=a,b,c", "codes=a,b&codes=c", "codes=a%2Cb,c", "codes=a&number=1&codes=b,c"],
+)
+def test_arrays(text: str) -> None:
+    """An array is repeated, comma-separated or both, and keeps its order."""
+    assert _values(text)["codes"] == ["a", "b", "c"]
+
+
+def test_array_of_one() -> None:
+    """One element is an array too."""
+    assert _values("codes=a&numbers=5") == {"codes": ["a"], "numbers": [5]}
+
+
+@pytest.mark.parametrize(
+    ("text", "pointer"),
+    [
+        ("codes=", "/codes/0"),
+        ("codes", "/codes/0"),
+        ("codes=a,", "/codes/1"),
+        ("codes=,a", "/codes/0"),
+        ("codes=a,,b", "/codes/1"),
+        ("codes=a&codes=", "/codes/1"),
+        ("codes=a,B", "/codes/1"),
+        ("codes=a,b,c,d,e", "/codes"),
+        ("numbers=1,x", "/numbers"),
+        ("numbers=1,", "/numbers"),
+    ],
+)
+def test_bad_elements_refuse_the_array(text: str, pointer: str) -> None:
+    """Every element must be good; an empty one is an element."""
+    assert _refusal(text)[0] == pointer
+
+
+@pytest.mark.parametrize(
+    ("text", "pointer"),
+    [
+        ("nosuch=1", "/nosuch"),
+        ("Number=1", "/Number"),
+        ("number%20=1", ""),
+        ("=1", ""),
+        ("<b>=1", ""),
+        ("x" * 61 + "=1", ""),
+        ("few[]=1", ""),
+    ],
+)
+def test_unknown_parameters(text: str, pointer: str) -> None:
+    """A parameter that is not described is refused, and named only if its name is one."""
+    assert _refusal(text) == (pointer, "is not known here")
+
+
+def test_every_violation_is_told() -> None:
+    """One bad parameter does not hide another, and none of them becomes an argument."""
+    arguments, violations = _read("number=x&flag=x&few=9&text=ok&nosuch=1")
+    assert [violation.pointer for violation in violations] == ["/nosuch", "/number", "/few", "/flag"]
+    assert arguments == {"text": "ok"}
+
+
+def test_values_are_not_repeated() -> None:
+    """Nothing that was sent as a value is to be read in what is told."""
+    _, violations = _read("number=hunter2&flag=hunter2&text=hunter2&id=hunter2&codes=HUNTER2&numbers=hunter2")
+    assert len(violations) == 6
+    assert "hunter2" not in repr(violations).lower()
+
+
+def test_many_unknown_parameters_are_not_all_told() -> None:
+    """An answer does not grow with what was wrong: twenty violations are enough, as for bodies."""
+    _, violations = _read("&".join(f"x{n}=1" for n in range(1000)))
+    assert len(violations) <= 20
+
+
+def test_uuid_becomes_one() -> None:
+    """A UUID in any case is handed over as a UUID."""
+    text = "0B6F2D9E-3C1A-4F57-8E0D-2A9B7C4D1E63"
+    assert _values(f"id={text}") == {"id": UUID(text)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "0b6f2d9e3c1a4f578e0d2a9b7c4d1e63",
+        "{0b6f2d9e-3c1a-4f57-8e0d-2a9b7c4d1e63}",
+        "0b6f2d9e-3c1a-4f57-8e0d-2a9b7c4d1e63%0A",
+    ],
+)
+def test_malformed_uuids(text: str) -> None:
+    """What Python would read as a UUID is none unless it is written as one."""
+    assert _refusal(f"id={text}") == ("/id", "must be a valid uuid")
+
+
+def test_required() -> None:
+    """A required parameter that is not given is a violation; a default is no excuse for a value that is wrong."""
+    parameter = Parameter(query("must", {"type": "string"}, required=True))
+    assert parameter.read([], {}) == [Violation("query", "/must", "is required")]
+
+
+@pytest.mark.parametrize("default", [0, False, ""])
+def test_default_may_be_falsy(default: object) -> None:
+    """A default counts also if it is zero, false or empty."""
+    kind = {int: "integer", bool: "boolean", str: "string"}[type(default)]
+    arguments: dict[str, Any] = {}
+    assert Parameter(query("p", {"type": kind, "default": default})).read([], arguments) == []
+    assert arguments == {"p": default}

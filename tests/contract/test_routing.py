@@ -1,0 +1,202 @@
+"""Routing: a path is one of api.yml, exactly, or there is nothing; `Allow` names every method that there is."""
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+from connexion.spec import Specification
+from starlette.types import ASGIApp
+
+from promo_api.app import SPECIFICATION
+from tests.contract.asgi import Answer, ask
+from tests.contract.tiny import contract, operation, query, serve
+
+PATHS = yaml.safe_load(SPECIFICATION.read_text(encoding="utf-8"))["paths"]
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY", "get", ""]
+ID = "0b6f2d9e-3c1a-4f57-8e0d-2a9b7c4d1e63"
+
+
+def _target(template: str) -> str:
+    return "/api" + template.replace("{id}", ID).replace("{comment_id}", ID)
+
+
+def _assert_error(answer: Answer, status: int) -> None:
+    assert (answer.status, answer.raised) == (status, None)
+    assert answer.header("content-type") == "application/json"
+    assert answer.header("location") is None
+    body = answer.json()
+    assert body["status"] == "error"
+    assert body["message"]
+    assert body.keys() <= {"status", "message", "details"}
+
+
+@pytest.mark.parametrize(("template", "method"), [*product(PATHS, METHODS)])
+def test_every_path_with_every_method(service: ASGIApp, template: str, method: str) -> None:
+    """What is documented is reached; what is not is 405 and names every method that is, HEAD and OPTIONS too."""
+    answer = ask(service, method, _target(template))
+    if method in {name.upper() for name in PATHS[template]}:
+        assert answer.status in (200, 400, 401)
+    else:
+        _assert_error(answer, 405)
+        assert answer.header("allow") == ", ".join(sorted(name.upper() for name in PATHS[template]))
+
+
+SUFFIXES = ["%0A", "%00", "%20", "%FF", "%E2%80%AE", ";x=1", ".json", "%3Fx=1", "%23x", "%25"]
+SPELLED_OUT = [template for template in PATHS if not template.endswith("}") and template != "/user/promo/history"]
+SLASHES = ["{}/", "{}//", "{}%2F", "{}%2f%2F", "/{}", "/.{}", "/%2e{}", "%2F{}"]
+
+
+@pytest.mark.parametrize(("template", "suffix"), [*product(SPELLED_OUT, SUFFIXES)])
+def test_no_suffix_is_cut_off(service: ASGIApp, template: str, suffix: str) -> None:
+    """Whatever is added to a path makes another one, which is not there."""
+    _assert_error(ask(service, "GET", _target(template) + suffix), 404)
+
+
+@pytest.mark.parametrize(("template", "way"), [*product(PATHS, SLASHES)])
+def test_slashes_count(service: ASGIApp, template: str, way: str) -> None:
+    """A slash too many, escaped or not, is 404 and never a redirect."""
+    _assert_error(ask(service, "GET", way.format(_target(template))), 404)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/",
+        "",
+        "/api",
+        "/api/",
+        "//api/ping",
+        "/api//ping",
+        "/api/./ping",
+        "/api/user/../ping",
+        "/ping",
+        "/API/ping",
+        "/api/Ping",
+        "/apix/ping",
+        "/api/ping/%2e%2e/ping",
+        "/api/user/promo/",
+        "/api/user/promo//like",
+        "/api/user/promo/history/like/x",
+        f"/api/user/promo/{ID}/comments/",
+        "/api/user/promo/a%0Ab/nosuch",
+        "/api/" + "x" * 60_000,
+        "/api" + "/x" * 30_000,
+        "/api/%F0%9F%98%80",
+        "/api/user/{id}",
+        "*",
+    ],
+    ids=lambda target: target[:30],
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+def test_no_path(service: ASGIApp, method: str, target: str) -> None:
+    """Where there is nothing, every method is told so in the one shape."""
+    _assert_error(ask(service, method, target), 404)
+
+
+@pytest.mark.parametrize("escaped", ["%2F", "%2f"])
+def test_escaped_slash_parts_nothing(service: ASGIApp, escaped: str) -> None:
+    """A slash that is escaped is part of a value: what a proxy let through as an id is not the path of a like."""
+    _assert_error(ask(service, "PUT", f"/api/user/promo/{ID}{escaped}like"), 404)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "%0A",
+        "a%0Ab",
+        "%00",
+        "%FF",
+        "%20",
+        "-",
+        "{id}",
+        "%7Bid%7D",
+        "..",
+        ".",
+        "x" * 5000,
+        "history%0A",
+        f"{ID}%0A",
+        ID.replace("-", ""),
+    ],
+)
+def test_parameter_of_a_path_takes_anything(service: ASGIApp, value: str) -> None:
+    """Whatever stands where an id should, the path is found, and who asks comes before what is asked for."""
+    _assert_error(ask(service, "GET", f"/api/user/promo/{value}"), 401)
+    _assert_error(ask(service, "PUT", f"/api/user/promo/{value}"), 405)
+
+
+def test_a_path_spelled_out_goes_first(service: ASGIApp) -> None:
+    """`history` is the history, and not a promo of that name."""
+    assert ask(service, "POST", "/api/user/promo/history").header("allow") == "GET"
+    assert ask(service, "POST", "/api/user/promo/history/like").status == 401
+
+
+@pytest.mark.parametrize("order", [["/x/{id}", "/x/new", "/{id}/new"], ["/{id}/new", "/x/new", "/x/{id}"]])
+def test_order_of_the_contract_does_not_count(tmp_path: Path, order: list[str]) -> None:
+    """A path spelled out goes before one with a parameter, wherever it stands in the file, and the first part first."""
+    parameters = [query("id", {"type": "string"}, place="path", required=True)]
+    ways = {
+        "/x/{id}": {"get": operation("echo.show", parameters=parameters)},
+        "/x/new": {"get": operation("echo.show_page")},
+        "/{id}/new": {"get": operation("echo.show_too", parameters=parameters)},
+    }
+    app = serve(tmp_path / "api.yml", contract({path: ways[path] for path in order}))
+    assert ask(app, "GET", "/api/x/new").json() == [1, 2]
+    assert ask(app, "GET", "/api/x/old").json()["arguments"] == {"id": "old"}
+    assert ask(app, "GET", "/api/y/new").json()["arguments"] == {"id": "y"}
+
+
+def test_escapes_are_decoded_once(service: ASGIApp) -> None:
+    """A path may be written with escapes, once and not twice."""
+    assert ask(service, "GET", "/api/%70ing").status == 200
+    _assert_error(ask(service, "GET", "/api/%2570ing"), 404)
+
+
+def test_method_is_told_before_form_and_token(service: ASGIApp) -> None:
+    """405 comes before anything that is wrong with the request."""
+    _assert_error(
+        ask(service, "DELETE", "/api/business/promo?nosuch=%FF", headers=[("content-type", "x")], body=b"\xff"), 405
+    )
+
+
+@pytest.mark.parametrize("target", ["/api/ui/", "/api/openapi.json"])
+def test_documentation_is_served(service: ASGIApp, target: str) -> None:
+    """The page for people and the contract for programs are there."""
+    answer = ask(service, "GET", target)
+    assert answer.status == 200
+    assert b"Promo Code API" in answer.content or b"swagger" in answer.content.lower()
+
+
+def test_contract_is_served(service: ASGIApp) -> None:
+    """What programs read is api.yml, its references resolved."""
+    served, written = ask(service, "GET", "/api/openapi.json").json(), Specification.load(SPECIFICATION)
+    assert served["paths"] == written["paths"]
+    assert served["components"] == written["components"]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/api/ui/nosuch.js",
+        "/api/ui/..",
+        "/api/ui/%2e%2e",
+        "/api/ui/..%2F..%2Fetc%2Fpasswd",
+        "/api/ui/a/b",
+        "/api/ui%0A",
+        "/api/openapi.json/",
+        "/api/openapi.jso",
+        "/api/openapi",
+        "/api/uix",
+    ],
+)
+def test_nothing_beside_the_documentation(service: ASGIApp, target: str) -> None:
+    """The page's folder holds its own files and leads nowhere else."""
+    _assert_error(ask(service, "GET", target), 404)
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "PUT"])
+def test_documentation_is_only_read(service: ASGIApp, method: str) -> None:
+    """Any other method on the documentation is 405 in the one shape."""
+    answer = ask(service, method, "/api/openapi.json")
+    _assert_error(answer, 405)
+    assert sorted((answer.header("allow") or "").split(", ")) == ["GET", "HEAD"]

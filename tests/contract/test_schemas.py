@@ -1,0 +1,226 @@
+"""Schemas: what is wrong with a value is told in words, with its place, and without the value."""
+
+from typing import Any
+
+import pytest
+
+from promo_api.contract.schemas import compile_schema
+from promo_api.errors import Violation
+
+SECRET = "hunter2-Secret"
+
+
+def _told(schema: dict[str, Any], value: Any, pointer: str = "") -> list[tuple[str, str]]:
+    found = compile_schema(schema).violations(value, "body", pointer)
+    return sorted((violation.pointer, violation.message) for violation in found)
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "message"),
+    [
+        ({"type": "integer"}, SECRET, "must be of type integer"),
+        ({"type": "integer"}, True, "must be of type integer"),
+        ({"type": "integer"}, 1.0, "must be of type integer"),
+        ({"type": "integer"}, None, "must be of type integer"),
+        ({"type": "boolean"}, 1, "must be of type boolean"),
+        ({"type": "string"}, 12345, "must be of type string"),
+        ({"type": "integer", "minimum": 3}, 2, "must be at least 3"),
+        ({"type": "integer", "maximum": 3}, 4, "must be at most 3"),
+        ({"type": "integer", "maximum": 3}, 10**40, "must be at most 3"),
+        ({"type": "string", "minLength": 50}, SECRET, "must have at least 50 characters"),
+        ({"type": "string", "maxLength": 3}, SECRET, "must have at most 3 characters"),
+        ({"type": "string", "enum": ["a", "b"]}, SECRET, "must be one of a or b"),
+        ({"type": "string", "format": "uuid"}, SECRET, "must be a valid uuid"),
+        ({"type": "string", "pattern": "^a{2}$"}, SECRET, "must match ^a{2}$"),
+        ({"type": "array", "minItems": 2, "items": {}}, [SECRET], "must have at least 2 items"),
+        ({"type": "array", "maxItems": 0, "items": {}}, [SECRET], "must have at most 0 items"),
+        ({"type": "array", "uniqueItems": True}, [SECRET, SECRET], "does not fit its schema"),
+        ({"not": {"type": "string"}}, SECRET, "does not fit its schema"),
+    ],
+)
+def test_tells_what_must_hold(schema: dict[str, Any], value: Any, message: str) -> None:
+    """Each keyword has its words, which say what must hold and not what was sent."""
+    assert _told(schema, value) == [("", message)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "string", "maxLength": 2}, "яя"),
+        ({"type": "string", "maxLength": 1}, "\U0001f600"),
+        ({"type": "string", "pattern": "^[^\\u0000]*$"}, "a\n"),
+        ({"type": "integer", "minimum": 0}, 0),
+        ({"type": "string", "format": "int-of-no-standard"}, "x"),
+        (_object(a={"type": "string"}), {}),
+    ],
+)
+def test_good_values_have_no_violations(schema: dict[str, Any], value: Any) -> None:
+    """Lengths are counted in characters, bounds belong to the range, and unknown formats are only words."""
+    assert _told(schema, value) == []
+
+
+@pytest.mark.parametrize("value", ["a\x00b", "\x00"])
+def test_pattern_finds_u0000(value: str) -> None:
+    """The pattern of free texts in api.yml refuses U+0000."""
+    assert _told({"type": "string", "pattern": "^[^\\u0000]*$", "x-violation": "no NUL"}, value) == [("", "no NUL")]
+
+
+def test_pattern_does_not_end_before_a_newline() -> None:
+    """`$` is the end of the text, as in ECMA, and not the place before its last newline, as in Python."""
+    assert _told({"type": "string", "pattern": "^a$"}, "a\n") == [("", "must match ^a$")]
+
+
+def test_nullable_takes_null_and_what_it_took_before() -> None:
+    """`nullable` lets null through, beside an enum too, and changes nothing else."""
+    schema = _object(n={"type": "string", "nullable": True, "maxLength": 1, "enum": ["a"]}, m={"type": "string"})
+    assert _told(schema, {"n": None}) == []
+    assert _told(schema, {"n": "a"}) == []
+    assert [pointer for pointer, _ in _told(schema, {"n": "b"})] == ["/n"]
+    assert _told(schema, {"m": None}) == [("/m", "must be of type string")]
+
+
+def test_nullable_false_refuses_null() -> None:
+    """`nullable: false` says what holds anyway."""
+    assert _told({"type": "string", "nullable": False}, None) == [("", "must be of type string")]
+
+
+@pytest.mark.parametrize("keyword", ["pattern", "format"])
+def test_own_words_stand_for_pattern_and_format(keyword: str) -> None:
+    """`x-violation` is told instead of a pattern or a format, however deep the schema stands."""
+    declared = {"type": "string", "x-violation": "must be an A", keyword: {"pattern": "^A$", "format": "uuid"}[keyword]}
+    assert _told(declared, SECRET) == [("", "must be an A")]
+    assert _told(_object(a={"type": "array", "items": declared}), {"a": ["A", SECRET]})[-1] == ("/a/1", "must be an A")
+
+
+def test_own_words_do_not_stand_for_other_keywords() -> None:
+    """A length is told as a length, own words or not."""
+    told = _told({"type": "string", "minLength": 50, "x-violation": "must be an A"}, SECRET)
+    assert told == [("", "must have at least 50 characters")]
+
+
+def test_missing_and_unknown_members_are_pointed_at() -> None:
+    """A member that is missing, or not known, is where it would stand."""
+    schema = {**_object(a={}, b={}), "required": ["a", "b"]}
+    told = _told(schema, {"c": SECRET, "d": SECRET}, "/at")
+    assert told == [
+        ("/at/a", "is required"),
+        ("/at/b", "is required"),
+        ("/at/c", "is not known here"),
+        ("/at/d", "is not known here"),
+    ]
+
+
+def test_names_are_escaped_in_pointers() -> None:
+    """A pointer is an RFC 6901 one."""
+    assert _told(_object(), {"a/~b": 1}) == [("/a~1~0b", "is not known here")]
+
+
+@pytest.mark.parametrize("name", ["x" * 61, "new\nline", "\x00", "\x1b[31m", "\u202e"])
+def test_names_that_nobody_wants_to_read_are_not_repeated(name: str) -> None:
+    """An unknown member of a long or unprintable name is told as a violation of the whole object."""
+    assert _told(_object(), {name: 1}) == [("", "is not known here")]
+
+
+def test_values_are_not_repeated() -> None:
+    """Whatever is wrong with a value, it is not to be read in the answer, wherever it stands."""
+    schema = _object(
+        a={"type": "integer"}, b={"type": "string", "pattern": "^$", "maxLength": 1, "format": "uuid"}, c={"enum": [1]}
+    )
+    found = compile_schema(schema).violations({"a": SECRET, "b": SECRET, "c": SECRET}, "body")
+    assert len(found) >= 5
+    assert all(SECRET not in violation.message + violation.pointer for violation in found)
+
+
+@pytest.mark.parametrize("count", [19, 20, 21, 5000])
+def test_at_most_20_violations(count: int) -> None:
+    """Twenty violations are enough to go on with."""
+    schema = {"type": "array", "items": {"type": "integer"}}
+    assert len(compile_schema(schema).violations([SECRET] * count, "body")) == min(count, 20)
+
+
+def test_at_most_20_unknown_members() -> None:
+    """The limit holds for the members of one object too."""
+    assert len(compile_schema(_object()).violations({f"m{n}": 1 for n in range(50)}, "body")) == 20
+
+
+def test_place_and_pointer_are_those_of_the_caller() -> None:
+    """A violation stands where the caller says that the value stands."""
+    found = compile_schema({"type": "array", "items": {"type": "integer"}}).violations(["x"], "query", "/ids")
+    assert found == [Violation("query", "/ids/0", "must be of type integer")]
+
+
+def _alternative(mode: str) -> dict[str, Any]:
+    member = {"type": "string", "enum": [mode]}
+    return {**_object(**{"mode": member, mode: {"type": "integer"}}), "required": ["mode", mode]}
+
+
+ALTERNATIVES = {"oneOf": [_alternative("A"), _alternative("B")], "discriminator": {"propertyName": "mode"}}
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"mode": "A", "A": 1}, []),
+        ({"mode": "B", "B": 1}, []),
+        ({"mode": "A", "B": 1}, [("/A", "is required"), ("/B", "is not known here")]),
+        ({"mode": "A", "A": SECRET}, [("/A", "must be of type integer")]),
+        ({"A": 1}, [("/mode", "is required")]),
+        ({"mode": "C"}, [("/mode", "must be one of A or B")]),
+        ({"mode": "a"}, [("/mode", "must be one of A or B")]),
+        ([], [("", "must be of type object")]),
+        (None, [("", "must be of type object")]),
+        (SECRET, [("", "must be of type object")]),
+    ],
+)
+def test_only_the_alternative_that_is_meant_speaks(value: Any, told: list[tuple[str, str]]) -> None:
+    """With a discriminator, a value is held against the one schema that its member names."""
+    assert _told(ALTERNATIVES, value) == told
+
+
+@pytest.mark.parametrize("mode", [None, 1, ["A"], {"A": 1}, True])
+def test_discriminator_of_another_type(mode: Any) -> None:
+    """A member that tells the alternatives apart by no string is a violation, not a failure."""
+    assert {pointer for pointer, _ in _told(ALTERNATIVES, {"mode": mode, "A": 1})} == {"/mode"}
+
+
+@pytest.mark.parametrize("name", ["example", "components", "nullable"])
+def test_a_member_may_have_the_name_of_a_keyword(name: str) -> None:
+    """What is left out of a schema, since it is no JSON Schema, is not left out of the names of members."""
+    assert _told(_object(**{name: {"type": "string"}}), {name: "x"}) == []
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"type": "strin"}, {"type": 5}, {"minimum": "x"}, {"pattern": "("}, {"properties": []}, {"required": "a"}],
+)
+def test_no_schema(schema: dict[str, Any]) -> None:
+    """What is no schema is not compiled."""
+    with pytest.raises(ValueError, match=r"."):
+        compile_schema(schema)
+
+
+def _nested(depth: int, *, objects: bool) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = {"a": value} if objects else [value]
+    return value
+
+
+@pytest.mark.parametrize("depth", [100, 256, 800])
+@pytest.mark.parametrize("objects", [True, False])
+@pytest.mark.parametrize("schema", [{"type": "string"}, _object(b={}), {"type": "array", "items": {"type": "string"}}])
+def test_deep_values_are_violations(depth: int, objects: bool, schema: dict[str, Any]) -> None:
+    """A value that is nested deeper than the validator follows is refused like any other."""
+    assert 1 <= len(compile_schema(schema).violations(_nested(depth, objects=objects), "body")) <= 20
+
+
+@pytest.mark.parametrize("depth", [100, 300, 800])
+def test_deep_values_in_a_member_are_violations(depth: int) -> None:
+    """The depth may stand anywhere in the value."""
+    schema = _object(a={"type": "string"}, b={"type": "integer"})
+    assert compile_schema(schema).violations({"b": 1, "a": _nested(depth, objects=False)}, "body")
+    assert compile_schema(ALTERNATIVES).violations({"mode": "A", "A": _nested(depth, objects=True)}, "body")

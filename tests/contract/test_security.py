@@ -1,0 +1,130 @@
+"""Who asks: found out before anything else is told of the request, for every operation that is secured."""
+
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from starlette.types import ASGIApp
+
+from promo_api.runtime import Runtime
+from promo_api.tokens import Claims, Kind
+from tests.contract.asgi import JSON, Header, ask
+from tests.contract.test_specification import TABLE, Row
+from tests.contract.tiny import ENDED_TOKEN, GOOD_TOKEN, contract, json_body, operation, query, serve
+
+ID = "0b6f2d9e-3c1a-4f57-8e0d-2a9b7c4d1e63"
+SECURED = [row for row in TABLE if row.account]
+
+
+def bearer(token: str) -> Header:
+    """Return the header of a token."""
+    return ("authorization", f"Bearer {token}")
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> ASGIApp:
+    """An application with one operation that is secured and one that is not."""
+    body = json_body({"type": "object", "additionalProperties": False})
+    parameters = [query("n", {"type": "integer"})]
+    secured = operation(security=[{"account": []}], parameters=parameters, requestBody=body)
+    paths = {"/secured": {"post": secured}, "/open": {"get": operation("echo.show_too", parameters=parameters)}}
+    return serve(tmp_path_factory.mktemp("security") / "api.yml", contract(paths))
+
+
+def test_handler_gets_the_account(app: ASGIApp) -> None:
+    """A secured operation's handler gets the account of the token, before its arguments."""
+    answer = ask(app, "POST", "/api/secured?n=1", headers=[bearer(GOOD_TOKEN), JSON], body=b"{}")
+    assert answer.json()["principal"] == [f"account of {GOOD_TOKEN}"]
+    assert answer.json()["arguments"] == {"n": 1, "body": {}}
+
+
+def test_open_operation_has_no_account(app: ASGIApp) -> None:
+    """An operation that is not secured gets none, and minds no token, however bad."""
+    answer = ask(app, "GET", "/api/open", headers=[bearer("bad")])
+    assert (answer.status, answer.json()["principal"]) == (200, [])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("authorization", "")],
+        [("authorization", " ")],
+        [("authorization", "Bearer")],
+        [("authorization", "Bearer ")],
+        [("authorization", GOOD_TOKEN)],
+        [("authorization", f"Basic {GOOD_TOKEN}")],
+        [("authorization", f"Bearer: {GOOD_TOKEN}")],
+        [bearer("bad")],
+        [bearer("\xff")],
+        [bearer(ENDED_TOKEN)],
+        [bearer(GOOD_TOKEN), bearer(GOOD_TOKEN)],
+        [bearer(GOOD_TOKEN), bearer("bad")],
+        [("authorization", f"Basic x, Bearer {GOOD_TOKEN}")],
+        [("x-authorization", f"Bearer {GOOD_TOKEN}")],
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("target", ["/api/secured", "/api/secured?n=x", "/api/secured?%FF"])
+@pytest.mark.parametrize(
+    "sent", [([JSON], b"{}"), ([JSON], b"no JSON"), ([("content-type", "text/plain")], b"x"), ([], None)]
+)
+def test_who_asks_comes_first(
+    app: ASGIApp, headers: list[Header], target: str, sent: tuple[list[Header], bytes | None]
+) -> None:
+    """Without a token that counts the answer is 401, whatever else is wrong with the request."""
+    answer = ask(app, "POST", target, headers=[*headers, *sent[0]], body=sent[1])
+    assert (answer.status, answer.raised) == (401, None)
+    assert answer.header("www-authenticate") == "Bearer"
+    assert answer.json().keys() == {"status", "message"}
+    assert GOOD_TOKEN not in answer.content.decode()
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_scheme_in_any_case(app: ASGIApp, scheme: str) -> None:
+    """The name of the scheme has no case."""
+    answer = ask(app, "POST", "/api/secured", headers=[("authorization", f"{scheme} {GOOD_TOKEN}"), JSON], body=b"{}")
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "body", "status"),
+    [
+        ("/api/secured?n=x", [JSON], b"{}", 400),
+        ("/api/secured", [JSON], b"no JSON", 400),
+        ("/api/secured", [], None, 400),
+        ("/api/secured", [("content-type", "text/plain")], b"{}", 415),
+        ("/api/secured", [JSON], b" " * (2 * 1024 * 1024 + 1), 413),
+    ],
+)
+def test_form_comes_second(app: ASGIApp, target: str, headers: list[Header], body: bytes | None, status: int) -> None:
+    """With a token that counts the answer tells what is wrong with the form."""
+    assert ask(app, "POST", target, headers=[bearer(GOOD_TOKEN), *headers], body=body).status == status
+
+
+@pytest.mark.parametrize("row", SECURED, ids=lambda row: row.operation_id)
+def test_every_secured_operation(service: ASGIApp, bare_runtime: Runtime, row: Row) -> None:
+    """Each secured operation of api.yml refuses no token and the other kind's, and looks its own kind's account up."""
+    method, _, template = row.operation.partition(" ")
+    target = "/api" + template.replace("{id}", ID).replace("{comment_id}", ID)
+    kinds: list[Kind] = ["company", "user"]
+    tokens = {kind: bare_runtime.tokens.issue(Claims(UUID(ID), kind, 1)) for kind in kinds}
+    own = tokens.pop(row.account)
+    (others,) = tokens.values()
+    assert ask(service, method, target).status == 401
+    assert ask(service, method, target, headers=[bearer(others)]).status == 401
+    assert ask(service, method, target, headers=[bearer(own)]).status == 503
+
+
+@pytest.mark.parametrize("target", ["/api/user/feed?limit=x", "/api/user/promo/x", "/api/user/feed?nosuch=1"])
+def test_database_is_asked_before_the_form_is_told(service: ASGIApp, bare_runtime: Runtime, target: str) -> None:
+    """A form that is wrong is not told as long as nobody could say whether the token counts."""
+    token = bare_runtime.tokens.issue(Claims(UUID(ID), "user", 1))
+    assert ask(service, "GET", target, headers=[bearer(token)]).status == 503
+
+
+def test_no_handler_runs_without_its_account(tmp_path: Path) -> None:
+    """A handler that would fail is not even begun for a token that counts no more."""
+    app = serve(tmp_path / "api.yml", contract({"/x": {"get": operation("echo.fail", security=[{"account": []}])}}))
+    assert ask(app, "GET", "/api/x", headers=[bearer(ENDED_TOKEN)]).status == 401
+    assert ask(app, "GET", "/api/x", headers=[bearer(GOOD_TOKEN)]).status == 500

@@ -1,0 +1,140 @@
+"""Wiring: a contract that can't be served stops the start with a sentence, not a request later on."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promo_api.contract.application import BrokenContract, build_application
+from tests.contract.asgi import ask
+from tests.contract.tiny import HANDLERS, contract, json_body, operation, query, serve
+
+
+def _with(**more: Any) -> dict[str, Any]:
+    """Return a contract of one operation."""
+    return contract({"/x": {"post": operation(**more)}})
+
+
+def _parameter(schema: Any, **more: Any) -> dict[str, Any]:
+    return _with(parameters=[query("p", schema, **more)])
+
+
+def _secured(**changes: Any) -> dict[str, Any]:
+    document = _with(security=[{"account": []}])
+    scheme = deepcopy(document["components"]["securitySchemes"]["account"]) | changes
+    document["components"]["securitySchemes"]["account"] = {k: v for k, v in scheme.items() if v is not None}
+    return document
+
+
+def _assert_broken(file: Path, document: Any, words: str) -> None:
+    with pytest.raises(BrokenContract) as caught:
+        serve(file, document)
+    sentence = str(caught.value)
+    assert sentence.startswith(f"{file.name} can't be served: ")
+    assert "\n" not in sentence.strip()
+    assert words in sentence
+    assert caught.value.__cause__ is not None
+
+
+def test_whole_contract_is_served(tmp_path: Path) -> None:
+    """What these tests break is whole before."""
+    app = serve(tmp_path / "api.yml", _secured())
+    assert ask(app, "POST", "/api/x").status == 401
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        pytest.param(_with(operation_id="echo.nosuch"), "nosuch", id="function"),
+        pytest.param(_with(operation_id="nosuch.show"), "nosuch", id="module"),
+        pytest.param(_with(responses={"200": {"$ref": "#/components/responses/NoSuch"}}), "NoSuch", id="response"),
+        pytest.param(_with(parameters=[{"$ref": "#/components/parameters/NoSuch"}]), "NoSuch", id="parameter"),
+        pytest.param(_parameter({"$ref": "#/components/schemas/NoSuch"}), "NoSuch", id="schema of a parameter"),
+        pytest.param(
+            _with(requestBody=json_body({"$ref": "#/components/schemas/NoSuch"})), "NoSuch", id="schema of a body"
+        ),
+        pytest.param(_with(security=[{"nosuch": []}]), "nosuch", id="security scheme"),
+        pytest.param(_secured(**{"x-bearerInfoFunc": f"{HANDLERS}.claims.nosuch"}), "nosuch", id="token function"),
+        pytest.param(_secured(**{"x-bearerInfoFunc": "nosuch.claims.read"}), "nosuch", id="token module"),
+        pytest.param(_secured(**{"x-bearerInfoFunc": None}), "x-bearerInfoFunc", id="no token function"),
+    ],
+)
+def test_names_of_nothing(tmp_path: Path, document: Any, words: str) -> None:
+    """A contract that names what does not exist is broken, and the sentence names it."""
+    _assert_broken(tmp_path / "api.yml", document, words)
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        pytest.param(_parameter({"type": "strin"}), "strin", id="unknown type"),
+        pytest.param(_parameter({"type": "string", "pattern": "("}), "", id="pattern"),
+        pytest.param(_parameter({"type": "string"}, place="header"), "header", id="header"),
+        pytest.param(_parameter({"type": "string"}, place="cookie"), "cookie", id="cookie"),
+        pytest.param(_parameter({"minimum": 1}), "type", id="parameter without a type"),
+        pytest.param(_parameter({"type": "object"}), "", id="parameter that is an object"),
+        pytest.param(_parameter({"type": "number"}), "", id="parameter that is a number"),
+        pytest.param(_with(requestBody={"content": {"text/xml": {"schema": {}}}}), "application/json", id="XML"),
+        pytest.param({**_with(), "openapi": "3.1.0"}, "3.1.0", id="OpenAPI 3.1"),
+        pytest.param({"openapi": "3.0.3", "info": {"title": "t", "version": "1"}}, "paths", id="no paths"),
+        pytest.param({"info": {"title": "t", "version": "1"}, "paths": {}}, "openapi", id="no OpenAPI"),
+        pytest.param({"openapi": "3.0.3", "info": {"title": "t", "version": "1"}, "paths": {}, "x": 1}, "x", id="more"),
+        pytest.param(contract({"/x": {"get": operation(), "put": operation()}}), "echo", id="operationId twice"),
+        pytest.param(contract({"/x/{id}": {"get": operation()}}), "id", id="path parameter that is not declared"),
+    ],
+)
+def test_what_the_layer_cannot_serve(tmp_path: Path, document: Any, words: str) -> None:
+    """A contract that is no contract, or wants what the layer does not do, is broken, and the sentence says in what."""
+    _assert_broken(tmp_path / "api.yml", document, words)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hello",
+        "- a",
+        "5",
+        "null",
+        "a: [",
+        "\t- a",
+        "a: b: c",
+        "*x",
+        "{{ x.y }}",
+        "{% x %}",
+        b"\xff\xfe\x00\x01",
+        b"a: \x00",
+    ],
+    ids=ascii,
+)
+def test_file_that_is_no_contract(tmp_path: Path, text: str | bytes) -> None:
+    """What is no YAML, or no object, is told in a sentence and not as a traceback of its reader."""
+    _assert_broken(tmp_path / "api.yml", text, "api.yml")
+
+
+@pytest.mark.parametrize("name", ["missing.yml", "missing/api.yml", "."])
+def test_file_that_is_missing(tmp_path: Path, name: str) -> None:
+    """A file that can't be read is a broken contract."""
+    with pytest.raises(BrokenContract, match="can't be served"):
+        build_application(
+            tmp_path / name, package=HANDLERS, runtime=None, authenticate={}, tokens=None, threads=1, close=lambda: None
+        )
+
+
+def test_account_that_nobody_can_authenticate(tmp_path: Path) -> None:
+    """A security scheme for which the application gives no function is broken wiring too."""
+    file = tmp_path / "api.yml"
+    serve(file, _secured())
+    with pytest.raises(BrokenContract, match="account"):
+        build_application(
+            file, package=HANDLERS, runtime=None, authenticate={}, tokens="", threads=1, close=lambda: None
+        )
+
+
+def test_runtime_is_the_first_argument(tmp_path: Path) -> None:
+    """Every handler gets the runtime of its application."""
+    document = _with(operation_id="echo.show_runtime")
+    first, second = (serve(tmp_path / f"{n}.yml", document, runtime=n) for n in ("1st", "2nd"))
+    assert ask(first, "POST", "/api/x").json() == {"runtime": "1st"}
+    assert ask(second, "POST", "/api/x").json() == {"runtime": "2nd"}

@@ -1,0 +1,80 @@
+"""Small contracts, made up by tests, and the applications that serve them."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from starlette.types import ASGIApp
+
+from promo_api.contract.application import build_application
+from promo_api.errors import Unauthenticated
+
+HANDLERS = "tests.contract.doubles"
+BEARER = {"type": "http", "scheme": "bearer", "x-bearerInfoFunc": f"{HANDLERS}.claims.read_token"}
+GOOD_TOKEN, ENDED_TOKEN = "good", "good, but ended by a later sign-in"
+
+Operation = dict[str, Any]
+
+
+def operation(operation_id: str = "echo.show", **more: Any) -> Operation:
+    """Return an operation; `more` as OpenAPI has it."""
+    return {"operationId": operation_id, "responses": {"200": {"description": "It went well."}}, **more}
+
+
+def query(name: str, schema: Mapping[str, Any], *, place: str = "query", **more: Any) -> dict[str, Any]:
+    """Return a parameter."""
+    return {"name": name, "in": place, "schema": schema, **more}
+
+
+def json_body(schema: Mapping[str, Any], *, required: bool = True) -> dict[str, Any]:
+    """Return the body of a request."""
+    return {"required": required, "content": {"application/json": {"schema": schema}}}
+
+
+def contract(paths: Mapping[str, Mapping[str, Operation]], **components: Any) -> dict[str, Any]:
+    """Return a whole contract."""
+    return {
+        "openapi": "3.0.3",
+        "info": {"title": "Tiny", "version": "1"},
+        "servers": [{"url": "/api"}],
+        "paths": paths,
+        "components": {"securitySchemes": {"account": BEARER}, **components},
+    }
+
+
+def authenticate(claims: str) -> str:
+    """Return the account of a token that counts."""
+    if claims == ENDED_TOKEN:
+        raise Unauthenticated("This token does not count any more.")
+    return f"account of {claims}"
+
+
+def serve(
+    file: Path,
+    document: Mapping[str, Any] | str | bytes,
+    *,
+    runtime: object = None,
+    threads: int = 4,
+    close: Callable[[], None] = lambda: None,
+) -> ASGIApp:
+    """Write a contract into a file, and return the application that serves it.
+
+    Args:
+        file: where to write it.
+        document: the contract, or what stands in the file instead of one.
+        runtime: what handlers get first.
+        threads: how many handlers run at once.
+        close: run at the end of the service.
+    """
+    text = json.dumps(document) if isinstance(document, Mapping) else document
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return build_application(
+        file,
+        package=HANDLERS,
+        runtime=runtime,
+        authenticate={"account": authenticate},
+        tokens=GOOD_TOKEN,
+        threads=threads,
+        close=close,
+    )

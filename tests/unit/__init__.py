@@ -1,0 +1,1 @@
+"""Tests of single parts, and of the source itself: no server is needed."""

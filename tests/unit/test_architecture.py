@@ -1,0 +1,160 @@
+"""Who may import whom: the rooms of the house and their doors, read from the source."""
+
+import sys
+from typing import NamedTuple
+
+import pytest
+
+from tests.unit.source import PACKAGES, files, imported, imported_names
+
+
+class Room(NamedTuple):
+    """What a module may import: modules of ours (`x.*`: all below x), and packages of others."""
+
+    ours: str = ""
+    others: str = ""
+
+
+# The first name that fits counts: a module's own, then that of the room it is in.
+ROOMS = {
+    "promo_api": Room(),
+    "promo_api.errors": Room(),
+    "promo_api.settings": Room(),
+    "promo_api.logs": Room("promo_api.errors promo_api.settings"),
+    "promo_api.tokens": Room("promo_api.errors promo_api.settings", "jwt"),
+    "promo_api.passwords": Room("promo_api.errors promo_api.settings", "argon2"),
+    "promo_api.antifraud": Room("promo_api.errors promo_api.settings", "orjson redis requests"),
+    "persistence": Room(),
+    "persistence.tables": Room("", "sqlalchemy"),
+    "persistence.engine": Room("promo_api.errors promo_api.settings", "sqlalchemy psycopg"),
+    "persistence.audience": Room("persistence.tables", "sqlalchemy"),
+    "persistence.migrations": Room("", "sqlalchemy alembic"),
+    "persistence.migrations.*": Room("persistence.tables", "alembic"),
+    "persistence.*": Room("promo_api.errors persistence.tables persistence.audience", "sqlalchemy"),
+    "handlers": Room(),
+    "handlers.shapes": Room("handlers persistence.*"),
+    "handlers.accounts": Room("handlers persistence.* promo_api.errors promo_api.runtime promo_api.tokens"),
+    "handlers.*": Room(
+        "handlers handlers.shapes handlers.accounts persistence.* promo_api.errors promo_api.runtime"
+    ),
+    "promo_api.contract.*": Room(
+        "promo_api.contract.* promo_api.errors", "connexion flask jsonschema_rs orjson starlette uvicorn"
+    ),
+    "promo_api.contract": Room(),
+    # The shell binds what the other rooms are.
+    "promo_api.runtime": Room(
+        "persistence.engine promo_api.antifraud promo_api.passwords promo_api.settings promo_api.tokens"
+    ),
+    "promo_api.app": Room(
+        "persistence.companies persistence.users promo_api.contract.application promo_api.errors promo_api.runtime "
+        "promo_api.tokens",
+        "starlette",
+    ),
+    "promo_api.gunicorn_conf": Room(
+        "promo_api.contract.protocol promo_api.settings", "gunicorn starlette uvicorn_worker"
+    ),
+    "promo_api.check": Room(
+        "persistence.migrations promo_api.app promo_api.contract.application promo_api.errors promo_api.runtime "
+        "promo_api.settings",
+        "redis requests sqlalchemy",
+    ),
+    "promo_api.__main__": Room(
+        "persistence.engine persistence.migrations promo_api.app promo_api.check promo_api.contract.application "
+        "promo_api.errors promo_api.gunicorn_conf promo_api.logs promo_api.runtime promo_api.sandbox.dev "
+        "promo_api.sandbox.antifraud_stub promo_api.settings",
+        "dotenv",
+    ),
+    "promo_api.sandbox": Room(),
+    "promo_api.sandbox.*": Room(
+        "promo_api promo_api.sandbox promo_api.sandbox.* promo_api.settings",
+        "flask psutil psycopg werkzeug",
+    ),
+}  # fmt: skip
+QUERIES = [
+    "accounts", "activations", "cards", "comments", "companies", "likes", "promos", "users",
+]  # fmt: skip
+HANDLERS = [module for module in files() if module.startswith("handlers.")]
+
+
+def _room(module: str) -> Room:
+    room = module if module in ROOMS else f"{module.rpartition('.')[0]}.*"
+    assert room in ROOMS, f"{module} is in no room of the table"
+    return ROOMS[room]
+
+
+def _fits(module: str, allowed: str) -> bool:
+    return any(module == name or (name.endswith(".*") and module.startswith(name[:-1])) for name in allowed.split())
+
+
+@pytest.mark.parametrize("module", files())
+def test_imports_of_ours(module: str) -> None:
+    """A module imports of ours what its room may."""
+    ours = {name for name in imported(module) if name.partition(".")[0] in PACKAGES} - {module}
+    assert {name for name in ours if not _fits(name, _room(module).ours)} == set()
+
+
+@pytest.mark.parametrize("module", files())
+def test_imports_of_others(module: str) -> None:
+    """A module imports of others its one library, and the standard library."""
+    others = {name for name in imported(module) if name.partition(".")[0] not in PACKAGES}
+    assert others - sys.stdlib_module_names - set(_room(module).others.split()) == set()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_room_is_lived_in(room: str) -> None:
+    """The table names no room that is not there, and no door that nobody uses."""
+    inside = [module for module in files() if _room(module) is ROOMS[room]]
+    assert inside
+    used = set().union(*(imported(module) for module in inside))
+    doors = set(ROOMS[room].others.split())
+    assert doors <= used
+
+
+def test_query_modules_are_all_there() -> None:
+    """Beside the query modules stand only the engine, the tables, the audience and the migrations."""
+    beside = {"engine", "tables", "audience", "migrations", "migrations.env"}
+    assert {module.removeprefix("persistence.") for module in files() if module.startswith("persistence.")} == {
+        *QUERIES,
+        *beside,
+    }
+
+
+@pytest.mark.parametrize("module", [f"persistence.{name}" for name in QUERIES])
+def test_queries_do_not_know_each_other(module: str) -> None:
+    """A query module imports no other one, nor the engine that lends it connections."""
+    ours = {name for name in imported(module) if name.partition(".")[0] in PACKAGES}
+    assert ours <= {"persistence.tables", "persistence.audience", "promo_api.errors"}
+
+
+@pytest.mark.parametrize("module", HANDLERS)
+def test_handlers_know_the_runtime_by_its_type(module: str) -> None:
+    """A handler takes the runtime that it is given, and opens nothing."""
+    assert imported_names(module, "promo_api.runtime") <= {"Runtime"}
+    assert imported_names(module, "persistence.engine") == set()
+    assert "persistence.tables" not in imported(module)
+
+
+def test_shapes_do_not_query() -> None:
+    """Shapes take rows, which are classes, and no functions that get them."""
+    names = {
+        name for module in files() for name in imported_names("handlers.shapes", module) if "persistence" in module
+    }
+    assert names
+    assert all(name[0].isupper() for name in names)
+
+
+@pytest.mark.parametrize("module", [module for module in files() if not module.startswith("promo_api.sandbox")])
+def test_the_service_does_not_need_the_sandbox(module: str) -> None:
+    """Only two commands import the sandbox, when they run: its packages are not installed in production."""
+    assert not [name for name in imported(module, at_top=True) if name.startswith("promo_api.sandbox")]
+    if module != "promo_api.__main__":
+        assert not [name for name in imported(module) if name.startswith("promo_api.sandbox")]
+
+
+def test_nobody_calls_upward() -> None:
+    """No import leads in a circle."""
+    ways = {module: {name for name in imported(module) if name in files()} - {module} for module in files()}
+    while ways:
+        ends = {module for module, further in ways.items() if not further & ways.keys()}
+        assert ends, f"these import each other: {sorted(ways)}"
+        ways = {module: further for module, further in ways.items() if module not in ends}

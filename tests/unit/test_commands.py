@@ -1,0 +1,115 @@
+"""The commands, run as people run them: what can't be used is told in sentences, never as a traceback."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LEAST = {"ANTIFRAUD_ADDRESS": "127.0.0.1:1", "SECRET_KEY": "a key for tests " * 3, "REDIS_PORT": "1"}
+NOBODY_LISTENS = {**LEAST, "POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": "1"}
+WRONG = {"POSTGRES_PORT": "many", "SERVER_WORKERS": "0", "SECRET_KEY": "hunter2"}
+
+
+def _run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in an empty folder, with no other settings than these."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "promo_api", *arguments],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert "Traceback" not in ended.stdout + ended.stderr, ended.stderr
+    return ended
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_wrong_settings(tmp_path: Path, command: str) -> None:
+    """A command that needs settings tells all that is wrong with them, and ends with 2."""
+    ended = _run(tmp_path, command, **WRONG)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    first, *problems = ended.stderr.splitlines()
+    assert first == "The settings can't be used:"
+    assert [problem.split()[1] for problem in problems] == [
+        "POSTGRES_PORT",
+        "ANTIFRAUD_ADDRESS",
+        "SERVER_WORKERS",
+        "SECRET_KEY",
+    ]
+    assert all(problem.startswith("- ") for problem in problems)
+    assert "hunter2" not in ended.stderr
+
+
+def test_check_with_wrong_settings(tmp_path: Path) -> None:
+    """`check` finds that the settings are wrong, and looks no further."""
+    ended = _run(tmp_path, "check", **WRONG)
+    assert (ended.returncode, ended.stderr) == (1, "")
+    (line,) = ended.stdout.splitlines()
+    assert line.startswith("FAIL  settings ")
+    assert all(name in line for name in (*WRONG, "ANTIFRAUD_ADDRESS"))
+    assert "hunter2" not in line
+
+
+def test_check_without_servers(tmp_path: Path) -> None:
+    """`check` has a line for each thing, and says of each that is away that it does not answer."""
+    ended = _run(tmp_path, "check", **NOBODY_LISTENS)
+    assert (ended.returncode, ended.stderr) == (1, "")
+    found = [line.split()[:2] for line in ended.stdout.splitlines()]
+    assert found == [
+        ["ok", "settings"],
+        ["ok", "specification"],
+        ["FAIL", "PostgreSQL"],
+        ["FAIL", "schema"],
+        ["FAIL", "Redis"],
+        ["FAIL", "anti-fraud"],
+    ]
+
+
+def test_migrate_where_nobody_listens(tmp_path: Path) -> None:
+    """`migrate` says in one sentence that nothing was changed, and why."""
+    ended = _run(tmp_path, "migrate", **NOBODY_LISTENS)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("The migrations could not be applied, and nothing was changed: ")
+    assert "onnection refused" in line
+    assert "sqlalche.me" not in line
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["serve", "now"], ["--port", "80", "serve"]], ids=" ".join)
+def test_unknown_command(tmp_path: Path, arguments: list[str]) -> None:
+    """What is no command is told how it would be one."""
+    ended = _run(tmp_path, *arguments)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("usage: python -m promo_api")
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    """The help names the five commands."""
+    ended = _run(tmp_path, "--help")
+    assert ended.returncode == 0
+    assert all(name in ended.stdout for name in ("serve", "migrate", "check", "dev", "antifraud-stub"))
+
+
+@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:x", "127.0.0.1:", ":"])
+def test_stand_in_at_an_address_that_is_none(tmp_path: Path, address: str) -> None:
+    """An address that is none is told as such."""
+    ended = _run(tmp_path, "antifraud-stub", address)
+    assert ended.returncode == 2
+    assert "host:port" in ended.stderr
+
+
+def test_settings_in_a_file(tmp_path: Path) -> None:
+    """Settings may stand in `.env`; the environment goes before it."""
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in NOBODY_LISTENS.items()))
+    assert _run(tmp_path, "check").stdout.startswith("ok    settings")
+    assert "POSTGRES_PORT" in _run(tmp_path, "check", POSTGRES_PORT="many").stdout
+
+
+def test_empty_variable_does_not_hide_the_file(tmp_path: Path) -> None:
+    """An empty value counts as not given, also where `.env` gives one."""
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in NOBODY_LISTENS.items()))
+    assert _run(tmp_path, "check", SECRET_KEY="").stdout.startswith("ok    settings")

@@ -1,0 +1,53 @@
+"""The runtime: the business day, and things that are opened and closed in pairs."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any, cast
+
+import pytest
+
+from promo_api.runtime import Runtime, utc_now
+from promo_api.settings import Settings
+
+NOTHING = cast("Any", None)
+
+
+def _today(now: datetime) -> date:
+    return Runtime(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, clock=lambda: now).today()
+
+
+@pytest.mark.parametrize(
+    ("now", "today"),
+    [
+        (datetime(2025, 1, 9, 20, 59, 59, 999999, UTC), date(2025, 1, 9)),
+        (datetime(2025, 1, 9, 21, 0, 0, 0, UTC), date(2025, 1, 10)),
+        (datetime(2025, 1, 10, 0, 0, 0, 0, UTC), date(2025, 1, 10)),
+        (datetime(2025, 1, 10, 20, 59, 59, 999999, UTC), date(2025, 1, 10)),
+        (datetime(2024, 12, 31, 21, 0, 0, 0, UTC), date(2025, 1, 1)),
+        (datetime(2024, 2, 28, 21, 0, 0, 0, UTC), date(2024, 2, 29)),
+        (datetime(2025, 3, 30, 1, 30, 0, 0, UTC), date(2025, 3, 30)),
+        (datetime(2025, 7, 1, 21, 0, 0, 0, UTC), date(2025, 7, 2)),
+        (datetime(2025, 1, 9, 23, 59, 0, 0, timezone(timedelta(hours=3))), date(2025, 1, 9)),
+        (datetime(2025, 1, 9, 10, 0, 0, 0, timezone(timedelta(hours=-11))), date(2025, 1, 10)),
+        (datetime(2025, 1, 10, 10, 59, 0, 0, timezone(timedelta(hours=14))), date(2025, 1, 9)),
+    ],
+)
+def test_business_day(now: datetime, today: date) -> None:
+    """The day changes at 21:00 UTC, in summer as in winter, wherever the clock stands."""
+    assert _today(now) == today
+
+
+def test_clock_is_utc() -> None:
+    """The clock of the service knows its zone."""
+    assert utc_now().utcoffset() == timedelta(0)
+
+
+def test_opened_without_servers() -> None:
+    """A runtime is made, and closed, before anything that it connects to is there: so it can be made before a fork."""
+    settings = Settings(
+        antifraud_address="http://127.0.0.1:1", secret_key="x" * 32, postgres_port=1, argon2_memory_kib=8
+    )
+    runtime = Runtime.open(settings)
+    assert runtime.settings is settings
+    assert runtime.clock is utc_now
+    runtime.close()
+    runtime.close()

@@ -1,0 +1,255 @@
+"""Settings: every default, every bound, every problem at once, and never a secret."""
+
+from dataclasses import MISSING, Field, fields
+from typing import Any
+
+import pytest
+
+from promo_api.settings import Address, Settings, SettingsError, variable
+
+SECRET = "a key that nobody may ever read anywhere"
+LEAST = {"ANTIFRAUD_ADDRESS": "antifraud:9090", "SECRET_KEY": SECRET}
+NUMBERS = [declared for declared in fields(Settings) if declared.type in (int, float)]
+TEXTS = [declared for declared in fields(Settings) if declared.type is str]
+
+
+def _name(value: object) -> str | None:
+    return value.name if isinstance(value, Field) else None
+
+
+def _read(**changes: str) -> Settings:
+    return Settings.from_environment(LEAST | changes)
+
+
+def _problem(**changes: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        _read(**changes)
+    (problem,) = caught.value.problems
+    return problem
+
+
+def _value(declared: Field[Any], text: str) -> Any:
+    return getattr(_read(**{variable(declared): text}), declared.name)
+
+
+def test_defaults() -> None:
+    """What must be given is given; all else has a default, which is in its own bounds."""
+    settings = _read()
+    for declared in fields(Settings):
+        value = getattr(settings, declared.name)
+        assert value == (LEAST.get(variable(declared)) if declared.default is MISSING else declared.default) or (
+            declared.name == "antifraud_address"
+        )
+        measured = len(value) if isinstance(value, str) else value
+        assert declared.metadata["low"] is None or declared.metadata["low"] <= measured
+        assert declared.metadata["high"] is None or measured <= declared.metadata["high"]
+
+
+def test_what_must_be_given() -> None:
+    """Two settings have no default, and both are asked for at once, by name and with what they mean."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment({})
+    first, second = caught.value.problems
+    assert first.startswith("ANTIFRAUD_ADDRESS is not set: the anti-fraud service")
+    assert second.startswith("SECRET_KEY is not set: the key that signs tokens")
+
+
+@pytest.mark.parametrize("declared", fields(Settings), ids=_name)
+def test_every_setting_says_what_it_is(declared: Field[Any]) -> None:
+    """A setting has a sentence, and a number has both bounds and says its unit in its name."""
+    assert declared.metadata["sentence"]
+    assert not declared.metadata["sentence"].endswith(".")
+    if declared.type in (int, float):
+        assert declared.metadata["low"] < declared.metadata["high"]
+    if declared.metadata["unit"]:
+        assert declared.name.endswith("_" + declared.metadata["unit"].lower())
+
+
+@pytest.mark.parametrize("bound", ["low", "high"])
+@pytest.mark.parametrize("declared", NUMBERS, ids=_name)
+def test_bounds_of_numbers(declared: Field[Any], bound: str) -> None:
+    """A number at its bound is taken; a step beyond it is a problem that tells the bound, the value and the meaning."""
+    limit = declared.metadata[bound]
+    step = (1 if declared.type is int else 0.001) * (-1 if bound == "low" else 1)
+    assert _value(declared, str(limit)) == limit
+    beyond = f"{limit + step:.3f}" if declared.type is float else str(limit + step)
+    words = f"must be at {'least' if bound == 'low' else 'most'} {limit}"
+    assert _problem(**{variable(declared): beyond}) == (
+        f"{variable(declared)} {words} (it is {beyond!r}): {declared.metadata['sentence']}."
+    )
+
+
+@pytest.mark.parametrize("declared", NUMBERS, ids=_name)
+@pytest.mark.parametrize(
+    "text", ["x", " 5", "5 ", "+5", "5_0", "0x5", "1e1", "\u0665", "5\n", "nan", "inf", "--5", "9" * 19, "5,0", "."]
+)
+def test_no_numbers(declared: Field[Any], text: str) -> None:
+    """What is no number in plain digits is a problem."""
+    noun = "a whole number" if declared.type is int else "a number"
+    assert f" must be {noun} (it is " in _problem(**{variable(declared): text})
+
+
+@pytest.mark.parametrize("declared", NUMBERS, ids=_name)
+def test_fractions(declared: Field[Any]) -> None:
+    """Seconds may have fractions, numbers of things may not."""
+    if declared.type is int:
+        assert "must be a whole number" in _problem(**{variable(declared): "1.5"})
+    else:
+        assert _value(declared, "1.5") == 1.5
+
+
+@pytest.mark.parametrize("declared", [text for text in TEXTS if text.metadata["low"]], ids=_name)
+def test_bounds_of_texts(declared: Field[Any]) -> None:
+    """A text of the least length is taken; a shorter one is a problem, or counts as not given."""
+    low = declared.metadata["low"]
+    assert _value(declared, "x" * low) == "x" * low
+    if low > 1:
+        assert f"must be at least {low} characters long" in _problem(**{variable(declared): "x" * (low - 1)})
+
+
+def test_length_is_counted_in_characters() -> None:
+    """A key of 32 letters of any script is long enough."""
+    assert _read(SECRET_KEY="я" * 32).secret_key == "я" * 32
+
+
+@pytest.mark.parametrize("declared", fields(Settings), ids=_name)
+def test_empty_counts_as_not_given(declared: Field[Any]) -> None:
+    """An empty value is the default, or missing where there is none."""
+    if declared.default is MISSING:
+        assert "is not set" in _problem(**{variable(declared): ""})
+    else:
+        assert _value(declared, "") == declared.default
+
+
+def test_all_problems_at_once() -> None:
+    """Every problem is told, in the order of the settings, and the exception's text has them all."""
+    changes = {variable(declared): "wrong" for declared in NUMBERS} | {"SECRET_KEY": "short", "SERVER_ADDRESS": "x"}
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment(changes)
+    named = [problem.partition(" ")[0] for problem in caught.value.problems]
+    order = [variable(declared) for declared in fields(Settings)]
+    assert named == [name for name in order if name in {*changes, "ANTIFRAUD_ADDRESS"}]
+    assert str(caught.value).splitlines() == caught.value.problems
+
+
+def test_other_names_are_ignored() -> None:
+    """The environment is full of names that are none of ours; case counts."""
+    assert _read(PATH="/bin", postgres_port="wrong", NOSUCH="x") == _read()
+
+
+def test_secrets_are_not_shown() -> None:
+    """Neither the text of the settings nor a problem holds a secret, good or bad."""
+    assert SECRET not in repr(_read())
+    assert "hunter2" not in repr(_read(POSTGRES_PASSWORD="hunter2"))
+    assert "hunter2" not in _problem(SECRET_KEY="hunter2")
+    assert [declared.name for declared in fields(Settings) if not declared.repr] == ["postgres_password", "secret_key"]
+
+
+def test_settings_do_not_change() -> None:
+    """Settings are read once."""
+    with pytest.raises(AttributeError):
+        _read().server_workers = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [({}, 8), ({"SERVER_THREADS": "3"}, 3), ({"POSTGRES_POOL_SIZE": "5"}, 5), ({"POSTGRES_POOL_SIZE": "0"}, 8)],
+)
+def test_pool_size(given: dict[str, str], size: int) -> None:
+    """A worker keeps a connection for each of its threads, unless told otherwise."""
+    assert _read(**given).pool_size == size
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:80", Address("127.0.0.1", 80)),
+        ("localhost:1", Address("localhost", 1)),
+        ("x-1.example:65535", Address("x-1.example", 65535)),
+        ("[::1]:8080", Address("::1", 8080)),
+    ],
+)
+def test_addresses(text: str, address: Address) -> None:
+    """Where to listen is host and port; an IPv6 address stands in brackets."""
+    assert _read(SERVER_ADDRESS=text).server_address == address
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:80", "x.example:1", "[::1]:8080"])
+def test_address_is_written_as_it_is_read(text: str) -> None:
+    """What gunicorn gets is an address again, with the brackets of IPv6."""
+    assert str(_read(SERVER_ADDRESS=text).server_address) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "host",
+        "host:",
+        ":80",
+        "host:0",
+        "host:65536",
+        "host:99999",
+        "host:-1",
+        "host:x",
+        "host: 80",
+        "host:80 ",
+        "host:\uff18\uff10",
+        "80",
+        "[]:80",
+        " :80",
+        "a b:80",
+        "http://host:80",
+        "host/path:80",
+    ],
+)
+def test_no_addresses(text: str) -> None:
+    """What nobody can listen on is a problem."""
+    assert (
+        _problem(SERVER_ADDRESS=text) == f"SERVER_ADDRESS must be host:port (it is {text!r}): host:port to listen on."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("antifraud:9090", "http://antifraud:9090"),
+        ("127.0.0.1:1", "http://127.0.0.1:1"),
+        ("antifraud", "http://antifraud"),
+        ("http://antifraud:9090", "http://antifraud:9090"),
+        ("http://antifraud:9090/", "http://antifraud:9090"),
+        ("https://antifraud.example", "https://antifraud.example"),
+        ("https://antifraud.example/inner/way/", "https://antifraud.example/inner/way"),
+        ("[::1]:9090", "http://[::1]:9090"),
+    ],
+)
+def test_antifraud_addresses(text: str, url: str) -> None:
+    """The anti-fraud service is host:port, or a URL, to which paths can be added."""
+    assert _read(ANTIFRAUD_ADDRESS=text).antifraud_address == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://",
+        "https://:80",
+        "ftp://antifraud",
+        "file:///etc/passwd",
+        "://antifraud",
+        "/path",
+        "antifraud:0",
+        "antifraud:x",
+        "antifraud:65536",
+        "http://[::1",
+        "::1:90",
+        "http://antifraud?x=1",
+        "http://antifraud#x",
+        "antifraud:80 ",
+        " antifraud:80",
+        "anti fraud:80",
+        "antifraud:80\n",
+    ],
+)
+def test_no_antifraud_addresses(text: str) -> None:
+    """What nobody can be asked at is a problem."""
+    problem = _problem(ANTIFRAUD_ADDRESS=text)
+    assert problem.startswith(f"ANTIFRAUD_ADDRESS must be host:port or an http or https URL (it is {text!r}): ")

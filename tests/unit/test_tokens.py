@@ -1,0 +1,165 @@
+"""Tokens: what is issued is read, and nothing else."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import jwt
+import pytest
+
+from promo_api.tokens import Claims, Kind, Tokens, read_company_token, read_user_token
+
+KEY = "a key for tests " * 3
+ACCOUNT = UUID("0b6f2d9e-3c1a-4f57-8e0d-2a9b7c4d1e63")
+KINDS: list[Kind] = ["company", "user"]
+TOKENS = Tokens(KEY, 12)
+
+
+def _payload(**changes: Any) -> dict[str, Any]:
+    """Return what a good token of a user says; None takes a claim away."""
+    now = datetime.now(UTC)
+    good = {"sub": str(ACCOUNT), "aud": "user", "ver": 3, "iat": now, "exp": now + timedelta(hours=1)}
+    return {name: value for name, value in (good | changes).items() if value is not None}
+
+
+def _signed(key: str = KEY, algorithm: str = "HS256", **changes: Any) -> str:
+    return jwt.encode(_payload(**changes), key, algorithm)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("version", [1, 2, 2**31 - 1])
+def test_round_trip(kind: Kind, version: int) -> None:
+    """A token says what it was issued for."""
+    claims = Claims(uuid4(), kind, version)
+    assert TOKENS.read(TOKENS.issue(claims), kind) == claims
+
+
+def test_tokens_of_another_process() -> None:
+    """Processes with the same key read each other's tokens."""
+    token = Tokens(KEY, 1).issue(Claims(ACCOUNT, "user", 3))
+    assert Tokens(KEY, 24).read(token, "user") == Claims(ACCOUNT, "user", 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_token_has_at_most_300_characters(kind: Kind) -> None:
+    """The longest token there can be fits what api.yml says."""
+    token = TOKENS.issue(Claims(UUID(int=2**128 - 1), kind, 2**63 - 1))
+    assert len(token) <= 300
+    assert token.isascii()
+
+
+@pytest.mark.parametrize("hours", [1, 12, 24])
+def test_lifetime(hours: int) -> None:
+    """A token expires so many hours after it was issued."""
+    before = datetime.now(UTC).replace(microsecond=0)
+    payload = jwt.decode(Tokens(KEY, hours).issue(Claims(ACCOUNT, "user", 1)), KEY, ["HS256"], audience="user")
+    assert payload["exp"] - payload["iat"] == hours * 3600
+    assert before <= datetime.fromtimestamp(payload["iat"], UTC) <= datetime.now(UTC)
+
+
+def test_token_says_no_more_than_it_must() -> None:
+    """Anybody can read a token: it has neither address nor name."""
+    payload = jwt.decode(TOKENS.issue(Claims(ACCOUNT, "user", 1)), KEY, ["HS256"], audience="user")
+    assert payload.keys() == {"sub", "aud", "ver", "iat", "exp"}
+
+
+def test_the_good_one() -> None:
+    """The token that the next tests break is good."""
+    assert TOKENS.read(_signed(), "user") == Claims(ACCOUNT, "user", 3)
+
+
+@pytest.mark.parametrize(("issued", "wanted"), [("company", "user"), ("user", "company")])
+def test_wrong_kind(issued: Kind, wanted: Kind) -> None:
+    """A company's token is no user's, and the reverse."""
+    assert TOKENS.read(TOKENS.issue(Claims(ACCOUNT, issued, 1)), wanted) is None
+
+
+def test_other_key() -> None:
+    """A token that was signed with another key is none."""
+    assert TOKENS.read(_signed(key=KEY[::-1]), "user") is None
+
+
+@pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
+def test_other_algorithm(algorithm: str) -> None:
+    """The algorithm is ours to choose, not the token's."""
+    assert TOKENS.read(_signed(algorithm=algorithm, key=KEY * 2), "user") is None
+    assert Tokens(KEY * 2, 1).read(_signed(algorithm=algorithm, key=KEY * 2), "user") is None
+
+
+def test_algorithm_none() -> None:
+    """A token without a signature is none."""
+    assert TOKENS.read(jwt.encode(_payload(), None, "none"), "user") is None
+
+
+def test_changed_token() -> None:
+    """A token that was changed after it was signed is none."""
+    head, _, signature = _signed().split(".")
+    _, other, _ = _signed(ver=4).split(".")
+    assert TOKENS.read(f"{head}.{other}.{signature}", "user") is None
+    assert TOKENS.read(f"{head}.{other}.", "user") is None
+
+
+@pytest.mark.parametrize("claim", ["sub", "aud", "ver", "iat", "exp"])
+def test_missing_claim(claim: str) -> None:
+    """A token that leaves something out is none."""
+    assert TOKENS.read(jwt.encode(_payload(**{claim: None}), KEY), "user") is None
+
+
+@pytest.mark.parametrize("ago", [timedelta(seconds=1), timedelta(days=400)])
+def test_expired(ago: timedelta) -> None:
+    """A token is none from the second on at which it expires."""
+    assert TOKENS.read(_signed(exp=datetime.now(UTC) - ago), "user") is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ver": "x"},
+        {"ver": []},
+        {"ver": {}},
+        {"ver": ""},
+        {"ver": "3"},
+        {"ver": 3.5},
+        {"ver": True},
+        {"ver": float("inf")},
+        {"sub": "x"},
+        {"sub": 5},
+        {"sub": ""},
+        {"sub": ACCOUNT.hex + "0"},
+        {"aud": ["user"]},
+        {"aud": ["user", "company"]},
+        {"aud": "admin"},
+        {"aud": 5},
+        {"aud": ""},
+        {"exp": "x"},
+        {"exp": []},
+        {"iat": "x"},
+        {"nbf": datetime.now(UTC) + timedelta(hours=1)},
+    ],
+    ids=str,
+)
+def test_claims_of_another_form(changes: dict[str, Any]) -> None:
+    """A claim is of its type, or the token is none: a version is an integer, an audience is one kind."""
+    if not isinstance(changes.get("sub", ""), str):
+        token = jwt.api_jws.encode(jwt.PyJWT()._encode_payload(_payload() | changes | {"iat": 1, "exp": 2**40}), KEY)
+    else:
+        token = _signed(**changes)
+    assert TOKENS.read(token, "user") is None
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", " ", "x", "a.b.c", "....", "é", "\x00", "\ud800", "x" * 100_000, "eyJhbGciOiJIUzI1NiJ9.e30.", "null", "=.=.="],
+)
+def test_not_a_token(token: str) -> None:
+    """What is no token at all is none, and no failure."""
+    assert TOKENS.read(token, "user") is None
+
+
+def test_functions_of_the_security_schemes() -> None:
+    """Each scheme of api.yml takes its own kind: a dict for a good token, None for any other."""
+    user, company = Claims(ACCOUNT, "user", 1), Claims(ACCOUNT, "company", 1)
+    assert read_user_token(TOKENS, TOKENS.issue(user)) == {"claims": user}
+    assert read_company_token(TOKENS, TOKENS.issue(company)) == {"claims": company}
+    assert read_user_token(TOKENS, TOKENS.issue(company)) is None
+    assert read_company_token(TOKENS, TOKENS.issue(user)) is None
