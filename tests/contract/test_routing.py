@@ -4,7 +4,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 from connexion.spec import Specification
 from starlette.types import ASGIApp
 

@@ -108,7 +108,7 @@ def test_every_secured_operation(service: ASGIApp, bare_runtime: Runtime, row: R
     method, _, template = row.operation.partition(" ")
     target = "/api" + template.replace("{id}", ID).replace("{comment_id}", ID)
     kinds: list[Kind] = ["company", "user"]
-    tokens = {kind: bare_runtime.tokens.issue(Claims(UUID(ID), kind, 1)) for kind in kinds}
+    tokens: dict[str, str] = {kind: bare_runtime.tokens.issue(Claims(UUID(ID), kind, 1)) for kind in kinds}
     own = tokens.pop(row.account)
     (others,) = tokens.values()
     assert ask(service, method, target).status == 401

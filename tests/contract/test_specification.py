@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pycountry
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 from connexion.spec import Specification
 from openapi_spec_validator import OpenAPIV30SpecValidator
 

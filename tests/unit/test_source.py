@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from tests.unit.source import ROOT, called, files, functions, public_definitions, tree
 from tests.unit.test_architecture import QUERIES
