@@ -64,5 +64,5 @@ def test_contract_is_served(server: Server) -> None:
     """The contract itself is there for programs, with the address under which its paths stand."""
     contract = requests.get(f"{server.url}/api/openapi.json", timeout=10)
     assert contract.status_code == 200
-    assert contract.json()["servers"] == [{"url": "/api"}]
+    assert contract.json()["servers"][0]["url"] == "/api"
     assert "/user/promo/{id}/activate" in contract.json()["paths"]
