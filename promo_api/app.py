@@ -32,6 +32,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
         tokens=runtime.tokens,
         threads=runtime.settings.server_threads,
         close=runtime.close,
+        check_answers=runtime.settings.check_answers,
     )
 
 

@@ -100,6 +100,9 @@ class Settings:
     server_address: Address = setting("host:port to listen on", _ALL_INTERFACES)  # noqa: RUF009 it makes a field
     server_workers: int = setting("processes that serve", 2, low=1, high=64)
     server_threads: int = setting("requests that a worker handles at once", 8, low=1, high=256)
+    check_answers: bool = setting(
+        "whether every answer is held against api.yml too, and is a 500 where it breaks it; for tests", default=False
+    )
     secret_key: str = setting("the key that signs tokens", low=32, secret=True)
     token_lifetime_h: int = setting("how long a token is good for", 12, unit="h", low=1, high=24)
     argon2_memory_kib: int = setting("memory of a password hash", 19456, unit="KiB", low=8, high=4194304)
@@ -171,6 +174,12 @@ def _number(text: str) -> float:
     return float(text)
 
 
+def _switch(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text.lower() == "true"
+
+
 def _antifraud_url(text: str) -> str:
     url = text if "://" in text else f"http://{text}"
     if not re.fullmatch(r"https?://[!-~]+", url) or not _has_host(url):
@@ -186,4 +195,10 @@ def _has_host(url: str) -> bool:
         return False
 
 
-_READERS: dict[Any, Callable[[str], Any]] = {str: str, int: _integer, float: _number, Address: Address.read}
+_READERS: dict[Any, Callable[[str], Any]] = {
+    str: str,
+    int: _integer,
+    float: _number,
+    bool: _switch,
+    Address: Address.read,
+}

@@ -23,8 +23,8 @@ from promo_api.settings import Settings
 from tests.conformance import Conformance
 from tests.people import Api
 
-# The cost of a password hash is what production needs, and tests do not.
-_CHEAP = {"ARGON2_MEMORY_KIB": "8", "ARGON2_ITERATIONS": "1"}
+# The cost of a password hash is what production needs, and tests do not; with answers it is the other way round.
+_FOR_TESTS = {"ARGON2_MEMORY_KIB": "8", "ARGON2_ITERATIONS": "1", "CHECK_ANSWERS": "true"}
 
 
 class Clock:
@@ -52,7 +52,7 @@ def environment(antifraud: EmbeddedAntifraud, request: pytest.FixtureRequest) ->
     with ExitStack() as stack:
         # Not below pytest's own folder: another run of pytest would close that one for the user of the server.
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="promo-tests-")))
-        settings = {"ANTIFRAUD_ADDRESS": str(antifraud.address), "SECRET_KEY": "a key for tests " * 3, **_CHEAP}
+        settings = {"ANTIFRAUD_ADDRESS": str(antifraud.address), "SECRET_KEY": "a key for tests " * 3, **_FOR_TESTS}
         settings |= _postgres(stack, folder) | _redis(stack, folder)
         name = f"promo_test_{worker}_{os.getpid()}"
         stack.enter_context(_database(settings, name))

@@ -12,6 +12,7 @@ All that knows Connexion, Starlette or Flask from inside is here, one idea a fil
 | validation | the form of a request, told after who sent it |
 | bridge | one hop from the event loop to a handler's thread, through Flask |
 | responses | every error in one shape |
+| conformance | answers keep the contract too, where that is asked for |
 | protocol | what is no HTTP |
 | documentation | the page for people, and the file for programs |
 """

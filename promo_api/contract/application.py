@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from promo_api.contract.binding import Authenticate, BearerHandler, HandlerResolver
 from promo_api.contract.bridge import ThreadBridge, make_view
+from promo_api.contract.conformance import ConformanceMiddleware
 from promo_api.contract.documentation import DocumentationMiddleware
 from promo_api.contract.responses import add_error_handlers, broken
 from promo_api.contract.routing import RoutingMiddleware
@@ -46,6 +47,7 @@ def build_application(
     tokens: object,
     threads: int,
     close: Callable[[], None],
+    check_answers: bool = False,
 ) -> ASGIApp:
     """Build an ASGI application that serves a contract.
 
@@ -57,6 +59,7 @@ def build_application(
         tokens: the first argument of the functions that the security schemes name to read a token.
         threads: how many handlers run at once.
         close: run at the end of the process's service.
+        check_answers: whether answers are held against the contract too.
 
     Raises:
         BrokenContract: with a sentence that says what is wrong with the contract.
@@ -67,7 +70,7 @@ def build_application(
         __name__,
         specification_dir=specification.parent,
         lifespan=_lifespan(closing),
-        middlewares=list(_MIDDLEWARES),
+        middlewares=[*((ConformanceMiddleware,) if check_answers else ()), *_MIDDLEWARES],
         resolver=HandlerResolver(package, runtime, authenticate),
         security_map={"bearer": lambda: BearerHandler(tokens)},
     )

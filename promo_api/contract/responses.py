@@ -24,6 +24,9 @@ from promo_api.errors import (
 
 _log = logging.getLogger(__name__)
 
+# The body of a 500.
+FAILURE = orjson.dumps({"status": "error", "message": "The service failed. The failure has been logged."})
+
 _STATUSES: dict[type[RequestError], int] = {
     InvalidInput: 400,
     Unauthenticated: 401,
@@ -70,7 +73,7 @@ async def http_error(_request: ConnexionRequest, error: HTTPException) -> Connex
 async def broken(_request: ConnexionRequest, error: Exception) -> ConnexionResponse:
     """Answer an exception that nobody foresaw: the log has its traceback, the sender learns nothing of it."""
     _log.error("unforeseen_error", exc_info=error)
-    return _answer(500, "The service failed. The failure has been logged.")
+    return ConnexionResponse(500, mimetype="application/json", body=FAILURE)
 
 
 def _answer(

@@ -57,6 +57,7 @@ def serve(
     runtime: object = None,
     threads: int = 4,
     close: Callable[[], None] = lambda: None,
+    check_answers: bool = False,
 ) -> ASGIApp:
     """Write a contract into a file, and return the application that serves it.
 
@@ -66,6 +67,7 @@ def serve(
         runtime: what handlers get first.
         threads: how many handlers run at once.
         close: run at the end of the service.
+        check_answers: whether answers are held against the contract too.
     """
     text = json.dumps(document) if isinstance(document, Mapping) else document
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -77,4 +79,5 @@ def serve(
         tokens=GOOD_TOKEN,
         threads=threads,
         close=close,
+        check_answers=check_answers,
     )

@@ -1,0 +1,67 @@
+"""Answers: with the setting on, one that breaks the contract never leaves."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promo_api.contract import conformance
+from tests.contract.asgi import Answer, ask
+from tests.contract.tiny import contract, operation, serve
+
+_LIST = {"type": "array", "items": {"type": "integer"}}
+_COUNT = {"X-Total-Count": {"required": True, "schema": {"type": "integer", "minimum": 2}}}
+
+
+def _answered(
+    tmp_path: Path, responses: dict[str, Any], operation_id: str = "echo.show_page", *, on: bool = True
+) -> Answer:
+    document = contract({"/x": {"get": operation(operation_id, responses=responses)}})
+    return ask(serve(tmp_path / "api.yml", document, check_answers=on), "GET", "/api/x")
+
+
+def _response(schema: Any, **headers: Any) -> dict[str, Any]:
+    return {"description": "It went well.", "headers": headers, "content": {"application/json": {"schema": schema}}}
+
+
+def test_answer_that_keeps_the_contract(tmp_path: Path) -> None:
+    """It leaves as it was, headers and all."""
+    answer = _answered(tmp_path, {"200": _response(_LIST, **_COUNT)})
+    assert (answer.status, answer.json(), answer.header("x-total-count")) == (200, [1, 2], "2")
+
+
+@pytest.mark.parametrize(
+    ("responses", "told"),
+    [
+        ({"200": _response({"type": "object"}, **_COUNT)}, "must be of type object"),
+        ({"200": _response({**_LIST, "maxItems": 1}, **_COUNT)}, "must have at most 1 items"),
+        ({"200": _response(_LIST, **{"X-Total-Count": {"schema": {"type": "integer", "minimum": 3}}})}, "at least 3"),
+        ({"200": _response(_LIST, **{"X-Other": {"schema": {"type": "integer"}}})}, "/X-Other"),
+        ({"201": _response(_LIST)}, "is not documented"),
+    ],
+)
+def test_answer_that_breaks_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, responses: dict[str, Any], told: str
+) -> None:
+    """It becomes a 500 in the one shape, and the log says of which operation and why."""
+    with caplog.at_level(logging.ERROR, conformance.__name__):
+        answer = _answered(tmp_path, responses)
+    assert (answer.status, answer.json()["status"]) == (500, "error")
+    (line,) = [record.getMessage() for record in caplog.records if record.name == conformance.__name__]
+    assert line.startswith("answer_breaks_contract: echo.show_page 200")
+    assert told in line
+
+
+def test_error_answers_are_held_too(tmp_path: Path) -> None:
+    """A refusal that the operation does not document is a broken answer, a failure stays one."""
+    assert _answered(tmp_path, {"200": _response(_LIST)}, "echo.fail").status == 500
+    refused = contract({"/x": {"get": operation("echo.show_page", responses={"200": _response(_LIST)})}})
+    app = serve(tmp_path / "other.yml", refused, check_answers=True)
+    assert ask(app, "GET", "/api/x?y=1").status == 500
+    assert ask(app, "PUT", "/api/x").status == 405
+
+
+def test_off_unless_asked_for(tmp_path: Path) -> None:
+    """Without the setting an answer leaves as the handler made it."""
+    assert _answered(tmp_path, {"201": _response(_LIST)}, on=False).status == 200
