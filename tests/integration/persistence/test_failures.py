@@ -149,7 +149,12 @@ def folder() -> Iterator[Path]:
 def test_password(open_database: Open, folder: Path) -> None:
     """A server that asks for a password lets in with the right one; a wrong one is an outage that does not tell it."""
     server = EmbeddedPostgres(folder / "postgres", durable=False)
-    place = {"postgres_host": server.host, "postgres_username": server.username, "postgres_database": "postgres"}
+    place = {
+        "postgres_host": server.host,
+        "postgres_port": server.port,
+        "postgres_username": server.username,
+        "postgres_database": "postgres",
+    }
     with server:
         with open_database(**place).autocommit() as connection:
             connection.execute(text("ALTER ROLE postgres PASSWORD 'R1ght!password'"))

@@ -16,6 +16,11 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 
+def _without_servers() -> dict[str, str]:
+    """Return the environment without the servers that the tests may have been given: these are about dev's own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("POSTGRES_", "REDIS_"))}
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """Return an empty folder, and check at the end that nothing was left running on it.
@@ -56,7 +61,7 @@ def start_python(folder: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"
     def start(code: str, *arguments: object, **variables: str) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
             [sys.executable, "-c", code, *map(str, arguments)],
-            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | variables,
+            env=_without_servers() | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -1,0 +1,37 @@
+"""What a generated client has done, seen without it: the same for each language."""
+
+import json
+from typing import Any
+
+from tests.e2e.server import Server
+
+CODES = {"BEAN-1", "BEAN-2"}
+PASSWORD = "Str0ng&Hot"
+
+
+def assert_story_happened(server: Server, told: str) -> None:
+    """Assert that the story of a client left its traces: `told` is the line of JSON with which each story ends.
+
+    The answers to these questions are held against api.yml, and the secrets of the story must not stand in the log.
+    """
+    story: dict[str, Any] = json.loads(told)
+    company, user = story["company_token"], story["user_token"]
+    server.remote.secrets |= CODES | {PASSWORD, company, user, story["company_email"], story["user_email"]}
+
+    def read(path: str, token: str) -> Any:
+        answer = server.people.call("GET", path, token=token)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    promos = {promo["mode"]: promo for promo in read("/business/promo?limit=100", company)}
+    assert {promos["UNIQUE"]["promo_id"], promos["COMMON"]["promo_id"]} == {story["unique"], story["common"]}
+    assert set(promos["UNIQUE"]["promo_unique"]) == CODES
+    assert (promos["COMMON"]["max_count"], promos["COMMON"]["active_until"]) == (7, "2999-12-31")
+    stat = read(f"/business/promo/{story['unique']}/stat", company)
+    assert stat == {"activations_count": 2, "countries": [{"country": "fr", "activations_count": 2}]}
+    history = read("/user/promo/history", user)
+    assert [entry["promo_id"] for entry in history] == [story["unique"]] * 2
+    assert (history[0]["like_count"], history[0]["comment_count"], history[0]["active"]) == (1, 0, False)
+    profile = read("/user/profile", user)
+    assert (profile["name"], profile["surname"]) == ("Marie", "Noir")
+    assert profile["avatar_url"] == "https://mail.example/marie.jpg"

@@ -1,0 +1,253 @@
+"""The whole story of a promo, told by the Python client that openapi-python-client makes of api.yml.
+
+It is no test by itself: test_python_client.py generates `promo_client`, checks this file strictly against it, and
+runs it with the address of a server. Every operation is called once at least; the last line tells what was made.
+"""
+
+import json
+import sys
+from datetime import UTC, date, datetime
+from http import HTTPStatus
+from typing import Protocol, TypeVar
+from uuid import UUID, uuid4
+
+from promo_client import AuthenticatedClient, Client
+from promo_client.api.b2b import (
+    business_auth_sign_in,
+    business_auth_sign_up,
+    business_promos_create_promo,
+    business_promos_get_promo,
+    business_promos_get_promo_stat,
+    business_promos_list_promos,
+    business_promos_update_promo,
+)
+from promo_client.api.b2c import (
+    user_activations_activate_promo,
+    user_activations_list_history,
+    user_auth_sign_in,
+    user_auth_sign_up,
+    user_comments_create_comment,
+    user_comments_delete_comment,
+    user_comments_get_comment,
+    user_comments_list_comments,
+    user_comments_update_comment,
+    user_likes_like_promo,
+    user_likes_unlike_promo,
+    user_profile_get_profile,
+    user_profile_update_profile,
+    user_promos_get_promo,
+    user_promos_list_feed,
+)
+from promo_client.api.default import health_ping
+from promo_client.models import (
+    BusinessPromosListPromosSortBy,
+    CommentWrite,
+    CompanySignUp,
+    Error,
+    ErrorStatus,
+    PromoCreateCommon,
+    PromoCreateCommonMode,
+    PromoCreateUnique,
+    PromoCreateUniqueMode,
+    PromoPatch,
+    PromoReadOnlyCommon,
+    PromoReadOnlyUnique,
+    SignIn,
+    StatusOkStatus,
+    Target,
+    UserOther,
+    UserPatch,
+    UserSignUp,
+    ViolationIn,
+)
+from promo_client.types import UNSET, Unset
+
+PASSWORD = "Str0ng&Hot"
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Answer(Protocol[T_co]):
+    """What is read of a `Response` of the client, which is invariant: mypy can't take the error out of its union."""
+
+    @property
+    def status_code(self) -> HTTPStatus:
+        """The status."""
+
+    @property
+    def parsed(self) -> T_co | None:
+        """The body, with the type that the contract gives it under this status."""
+
+
+def good(answer: Answer[Error | T], status: int = 200) -> T:
+    """Return what a success brought, without the type of errors."""
+    assert answer.status_code == status, answer
+    assert answer.parsed is not None
+    assert not isinstance(answer.parsed, Error), answer
+    return answer.parsed
+
+
+def refused(answer: Answer[object], status: int) -> Error:
+    """Return the error of a refusal."""
+    assert answer.status_code == status, answer
+    assert isinstance(answer.parsed, Error)
+    assert answer.parsed.status is ErrorStatus.ERROR
+    assert answer.parsed.message
+    return answer.parsed
+
+
+def sign_up_company(guest: Client) -> tuple[str, str]:
+    """A company signs up; its address is taken then; it signs in."""
+    assert good(health_ping.sync_detailed(client=guest)).status is StatusOkStatus.OK
+    email = f"python-{uuid4()}@coffee.example"
+    body = CompanySignUp(name="Northern Coffee", email=email, password=PASSWORD)
+    assert good(business_auth_sign_up.sync_detailed(client=guest, body=body)).company_id.version
+    assert refused(business_auth_sign_up.sync_detailed(client=guest, body=body), 409).details is UNSET
+    signs_in = business_auth_sign_in.sync_detailed(client=guest, body=SignIn(email=email, password=PASSWORD))
+    return email, good(signs_in).token
+
+
+def create_promos(company: AuthenticatedClient) -> tuple[UUID, UUID]:
+    """It makes one promo of each mode."""
+    unique = PromoCreateUnique(
+        mode=PromoCreateUniqueMode.UNIQUE,
+        promo_unique=["BEAN-1", "BEAN-2"],
+        max_count=1,
+        description="A free espresso",
+        target=Target(age_from=18, country="fr", categories=["coffee"]),
+        active_from=date(2025, 1, 10),
+    )
+    common = PromoCreateCommon(
+        mode=PromoCreateCommonMode.COMMON,
+        promo_common="COFFEE-20",
+        max_count=5,
+        description="Twenty percent off any coffee",
+        target=Target(),
+        image_url="https://coffee.example/cup.png",
+    )
+    return (
+        good(business_promos_create_promo.sync_detailed(client=company, body=unique), 201).id,
+        good(business_promos_create_promo.sync_detailed(client=company, body=common), 201).id,
+    )
+
+
+def list_promos(company: AuthenticatedClient, unique: UUID, common: UUID) -> None:
+    """It lists them, and each has the type of its mode; a bad parameter is refused, and the error says where."""
+    listed = business_promos_list_promos.sync_detailed(
+        client=company, country=["fr", "DE"], sort_by=BusinessPromosListPromosSortBy.ACTIVE_FROM, limit=10
+    )
+    assert listed.headers["X-Total-Count"] == "2"
+    first, second = good(listed)
+    assert isinstance(first, PromoReadOnlyUnique)
+    assert (first.promo_id, first.promo_unique, first.active_from) == (unique, ["BEAN-1", "BEAN-2"], date(2025, 1, 10))
+    assert isinstance(second, PromoReadOnlyCommon)
+    assert (second.promo_id, second.promo_common, second.active_from) == (common, "COFFEE-20", UNSET)
+    error = refused(business_promos_list_promos.sync_detailed(client=company, limit=-1), 400)
+    assert not isinstance(error.details, Unset)
+    assert [(violation.in_, violation.pointer) for violation in error.details] == [(ViolationIn.QUERY, "/limit")]
+
+
+def change_promo(company: AuthenticatedClient, common: UUID) -> None:
+    """It gives one promo more uses, and an end."""
+    changes = PromoPatch(max_count=7, active_until=date(2999, 12, 31))
+    changed = good(business_promos_update_promo.sync_detailed(common, client=company, body=changes))
+    assert isinstance(changed, PromoReadOnlyCommon)
+    assert (changed.max_count, changed.active_until, changed.target) == (7, date(2999, 12, 31), Target())
+    assert good(business_promos_get_promo.sync_detailed(common, client=company)) == changed
+
+
+def sign_up_user(guest: Client) -> tuple[str, str]:
+    """A user signs up and signs in."""
+    email = f"python-{uuid4()}@mail.example"
+    body = UserSignUp(
+        name="Marie",
+        surname="Blanc",
+        email=email,
+        password=PASSWORD,
+        avatar_url="https://mail.example/marie.jpg",
+        other=UserOther(age=34, country="fr"),
+    )
+    good(user_auth_sign_up.sync_detailed(client=guest, body=body))
+    signs_in = user_auth_sign_in.sync_detailed(client=guest, body=SignIn(email=email, password=PASSWORD))
+    return email, good(signs_in).token
+
+
+def find_and_like(user: AuthenticatedClient, unique: UUID, common: UUID) -> None:
+    """She finds the promo in her feed, likes it, changes her mind, and likes it again."""
+    feed = good(user_promos_list_feed.sync_detailed(client=user, category="Coffee", active=True, limit=100))
+    found = {promo.promo_id for promo in feed}
+    assert (unique in found, common in found) == (True, False)
+    for likes in (user_likes_like_promo, user_likes_unlike_promo, user_likes_like_promo):
+        assert good(likes.sync_detailed(unique, client=user)).status is StatusOkStatus.OK
+
+
+def comment(user: AuthenticatedClient, unique: UUID) -> None:
+    """She writes a comment, changes it and deletes it."""
+    text = CommentWrite(text="The best one in town")
+    written = good(user_comments_create_comment.sync_detailed(unique, client=user, body=text), 201)
+    assert written.date <= datetime.now(UTC)
+    assert good(user_comments_list_comments.sync_detailed(unique, client=user)) == [written]
+    text = CommentWrite(text="The second best one in town")
+    edited = good(user_comments_update_comment.sync_detailed(unique, written.id, client=user, body=text))
+    assert (edited.id, edited.date, edited.author.surname) == (written.id, written.date, "Blanc")
+    assert good(user_comments_get_comment.sync_detailed(unique, written.id, client=user)) == edited
+    assert good(user_promos_get_promo.sync_detailed(unique, client=user)).comment_count == 1
+    good(user_comments_delete_comment.sync_detailed(unique, written.id, client=user))
+    refused(user_comments_get_comment.sync_detailed(unique, written.id, client=user), 404)
+
+
+def activate(user: AuthenticatedClient, unique: UUID) -> None:
+    """She activates it as often as there are codes; no further one is given out, and she looks back."""
+    codes = {good(user_activations_activate_promo.sync_detailed(unique, client=user)).promo for _ in range(2)}
+    assert codes == {"BEAN-1", "BEAN-2"}
+    refused(user_activations_activate_promo.sync_detailed(unique, client=user), 403)
+    history = user_activations_list_history.sync_detailed(client=user)
+    assert history.headers["X-Total-Count"] == "2"
+    assert [(entry.promo_id, entry.is_activated_by_user) for entry in good(history)] == [(unique, True)] * 2
+
+
+def change_profile(user: AuthenticatedClient) -> None:
+    """She changes her name; what is null stays."""
+    changes = UserPatch(surname="Noir", avatar_url=None)
+    changed = good(user_profile_update_profile.sync_detailed(client=user, body=changes))
+    assert (changed.surname, changed.avatar_url) == ("Noir", "https://mail.example/marie.jpg")
+    assert good(user_profile_get_profile.sync_detailed(client=user)) == changed
+
+
+def look_at_statistics(company: AuthenticatedClient, unique: UUID) -> None:
+    """The company sees how it went, and its token opens nothing of users."""
+    stat = good(business_promos_get_promo_stat.sync_detailed(unique, client=company))
+    assert stat.activations_count == 2
+    assert [(entry.country, entry.activations_count) for entry in stat.countries] == [("fr", 2)]
+    refused(user_profile_get_profile.sync_detailed(client=company), 401)
+
+
+def tell(url: str) -> dict[str, str]:
+    """Live through the story, and return what was made."""
+    with Client(base_url=url, raise_on_unexpected_status=True) as guest:
+        company_email, company_token = sign_up_company(guest)
+        user_email, user_token = sign_up_user(guest)
+    with (
+        AuthenticatedClient(base_url=url, token=company_token, raise_on_unexpected_status=True) as company,
+        AuthenticatedClient(base_url=url, token=user_token, raise_on_unexpected_status=True) as user,
+    ):
+        unique, common = create_promos(company)
+        list_promos(company, unique, common)
+        change_promo(company, common)
+        find_and_like(user, unique, common)
+        comment(user, unique)
+        activate(user, unique)
+        change_profile(user)
+        look_at_statistics(company, unique)
+    return {
+        "company_email": company_email,
+        "company_token": company_token,
+        "user_email": user_email,
+        "user_token": user_token,
+        "unique": str(unique),
+        "common": str(common),
+    }
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(tell(sys.argv[1])))

@@ -1,0 +1,72 @@
+"""The Python client that openapi-python-client makes of api.yml."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from promo_api.app import SPECIFICATION
+from tests.clients.outcome import assert_story_happened
+from tests.conformance import operations
+from tests.e2e.server import Server
+
+_CONFIG = Path(__file__).with_name("python_client.yml")
+_STORY = Path(__file__).with_name("python_story.py")
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the package `promo_client` is; a warning of the generator is an error."""
+    folder = tmp_path_factory.mktemp("python_client")
+    done = _python(
+        "-m", "openapi_python_client", "generate", "--path", str(SPECIFICATION), "--meta", "none",
+        "--config", str(_CONFIG), "--output-path", "promo_client", "--fail-on-warning", folder=folder,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    assert "arning" not in done.stdout
+    return folder
+
+
+def test_each_operation_is_generated(generated: Path) -> None:
+    """No operation is left out, and the story imports the module of each."""
+    modules = {path.stem for path in (generated / "promo_client/api").rglob("*.py")} - {"__init__"}
+    wanted = {operation_id.replace(".", "_") for operation_id in operations()}
+    assert modules == wanted
+    assert wanted <= set(re.findall(r"\w+", _STORY.read_text(encoding="utf-8")))
+
+
+def test_it_compiles_without_a_warning(generated: Path) -> None:
+    """Each file of the client is Python that says nothing when it is compiled."""
+    done = _python("-W", "error", "-m", "compileall", "-q", "promo_client", folder=generated)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_story_is_well_typed(generated: Path) -> None:
+    """Client and story hold together under mypy's strict rules: answers and errors have the types that are read."""
+    done = _python(
+        "-m", "mypy", "--config-file", os.devnull, "--strict", "--warn-unreachable", "--cache-dir", "cache",
+        "promo_client", str(_STORY), folder=generated, variables={"MYPYPATH": str(generated)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_story_happens(generated: Path, server: Server) -> None:
+    """The client drives every operation of a running server, and reads answers and refusals."""
+    done = _python(
+        "-W", "error", str(_STORY), f"{server.url}/api", folder=generated, variables={"PYTHONPATH": str(generated)}
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert_story_happened(server, done.stdout)
+
+
+def _python(
+    *arguments: str, folder: Path, variables: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env={**os.environ, "NO_COLOR": "1", **(variables or {})},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip

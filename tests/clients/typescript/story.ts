@@ -1,0 +1,176 @@
+/**
+ * The whole story of a promo, told by openapi-fetch with the types that openapi-typescript makes of api.yml.
+ *
+ * test_typescript_client.py generates contract.d.ts, compiles this file strictly and runs it with the address of a
+ * server. Every operation is called once at least; the last line tells what was made.
+ */
+
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+
+import createClient, { type Client } from "openapi-fetch";
+
+import type { components, paths } from "./contract.js";
+
+type ApiError = components["schemas"]["Error"];
+type Answer<T> = { data?: T; error?: ApiError; response: Response };
+
+const baseUrl = process.argv[2] ?? "";
+const password = "Str0ng&Hot";
+
+function signedIn(token?: string): Client<paths> {
+  return createClient<paths>({ baseUrl, headers: token === undefined ? {} : { Authorization: `Bearer ${token}` } });
+}
+
+function good<T>(answer: Answer<T>, status = 200): T {
+  assert.equal(answer.response.status, status, JSON.stringify(answer.error));
+  assert(answer.data !== undefined);
+  return answer.data;
+}
+
+function refused(answer: Answer<unknown>, status: number): ApiError {
+  assert.equal(answer.response.status, status);
+  assert(answer.error !== undefined);
+  assert.equal(answer.error.status, "error");
+  assert.notEqual(answer.error.message, "");
+  return answer.error;
+}
+
+const guest = signedIn();
+assert.equal(good(await guest.GET("/ping")).status, "ok");
+
+// A company signs up; its address is taken then; it signs in.
+const companyEmail = `typescript-${randomUUID()}@coffee.example`;
+const signsUp = { body: { name: "Northern Coffee", email: companyEmail, password } };
+const { company_id: companyId } = good(await guest.POST("/business/auth/sign-up", signsUp));
+assert.equal(refused(await guest.POST("/business/auth/sign-up", signsUp), 409).details, undefined);
+const companySignsIn = await guest.POST("/business/auth/sign-in", { body: { email: companyEmail, password } });
+const companyToken = good(companySignsIn).token;
+const company = signedIn(companyToken);
+
+// It makes one promo of each mode, and lists them; the mode tells the types of its other members.
+const unique = good(
+  await company.POST("/business/promo", {
+    body: {
+      mode: "UNIQUE",
+      promo_unique: ["BEAN-1", "BEAN-2"],
+      max_count: 1,
+      description: "A free espresso",
+      target: { age_from: 18, country: "fr", categories: ["coffee"] },
+      active_from: "2025-01-10",
+    },
+  }),
+  201,
+).id;
+const common = good(
+  await company.POST("/business/promo", {
+    body: {
+      mode: "COMMON",
+      promo_common: "COFFEE-20",
+      max_count: 5,
+      description: "Twenty percent off any coffee",
+      target: {},
+      image_url: "https://coffee.example/cup.png",
+    },
+  }),
+  201,
+).id;
+const listed = await company.GET("/business/promo", {
+  params: { query: { country: ["fr", "DE"], sort_by: "active_from", limit: 10 } },
+});
+assert.equal(listed.response.headers.get("X-Total-Count"), "2");
+const [first, second] = good(listed);
+assert(first?.mode === "UNIQUE" && second?.mode === "COMMON");
+assert.deepEqual([first.promo_id, first.promo_unique, first.active_from], [unique, ["BEAN-1", "BEAN-2"], "2025-01-10"]);
+assert.deepEqual([second.promo_id, second.promo_common, second.active_from], [common, "COFFEE-20", undefined]);
+assert.equal(first.company_id, companyId);
+
+// It changes one; a request that breaks a rule is refused, and the error says where.
+const ofCommon = { params: { path: { id: common } } };
+const changed = good(
+  await company.PATCH("/business/promo/{id}", { ...ofCommon, body: { max_count: 7, active_until: "2999-12-31" } }),
+);
+assert.deepEqual([changed.max_count, changed.active_until, changed.target], [7, "2999-12-31", {}]);
+assert.deepEqual(good(await company.GET("/business/promo/{id}", ofCommon)), changed);
+const error = refused(await company.GET("/business/promo", { params: { query: { limit: -1 } } }), 400);
+assert.deepEqual(error.details?.map((violation) => [violation.in, violation.pointer]), [["query", "/limit"]]);
+
+// A user signs up, signs in and finds it.
+const userEmail = `typescript-${randomUUID()}@mail.example`;
+good(
+  await guest.POST("/user/auth/sign-up", {
+    body: {
+      name: "Marie",
+      surname: "Blanc",
+      email: userEmail,
+      password,
+      avatar_url: "https://mail.example/marie.jpg",
+      other: { age: 34, country: "fr" },
+    },
+  }),
+);
+const userToken = good(await guest.POST("/user/auth/sign-in", { body: { email: userEmail, password } })).token;
+const user = signedIn(userToken);
+const feed = good(
+  await user.GET("/user/feed", { params: { query: { category: "Coffee", active: true, limit: 100 } } }),
+).map((promo) => promo.promo_id);
+assert.deepEqual([feed.includes(unique), feed.includes(common)], [true, false]);
+
+// She likes it, and says so.
+const ofUnique = { params: { path: { id: unique } } };
+assert.equal(good(await user.POST("/user/promo/{id}/like", ofUnique)).status, "ok");
+assert.equal(good(await user.DELETE("/user/promo/{id}/like", ofUnique)).status, "ok");
+assert.equal(good(await user.POST("/user/promo/{id}/like", ofUnique)).status, "ok");
+const written = good(
+  await user.POST("/user/promo/{id}/comments", { ...ofUnique, body: { text: "The best one in town" } }),
+  201,
+);
+assert(new Date(written.date) <= new Date());
+assert.deepEqual(good(await user.GET("/user/promo/{id}/comments", ofUnique)), [written]);
+const ofComment = { params: { path: { id: unique, comment_id: written.id } } };
+const edited = good(
+  await user.PUT("/user/promo/{id}/comments/{comment_id}", {
+    ...ofComment,
+    body: { text: "The second best one in town" },
+  }),
+);
+assert.deepEqual([edited.id, edited.date, edited.author.surname], [written.id, written.date, "Blanc"]);
+assert.deepEqual(good(await user.GET("/user/promo/{id}/comments/{comment_id}", ofComment)), edited);
+assert.equal(good(await user.GET("/user/promo/{id}", ofUnique)).comment_count, 1);
+good(await user.DELETE("/user/promo/{id}/comments/{comment_id}", ofComment));
+refused(await user.GET("/user/promo/{id}/comments/{comment_id}", ofComment), 404);
+
+// She activates it as often as there are codes; no further one is given out.
+const codes = [];
+for (let turn = 0; turn < 2; turn += 1) {
+  codes.push(good(await user.POST("/user/promo/{id}/activate", ofUnique)).promo);
+}
+assert.deepEqual(codes.sort(), ["BEAN-1", "BEAN-2"]);
+refused(await user.POST("/user/promo/{id}/activate", ofUnique), 403);
+const history = await user.GET("/user/promo/history");
+assert.equal(history.response.headers.get("X-Total-Count"), "2");
+assert.deepEqual(good(history).map((entry) => [entry.promo_id, entry.is_activated_by_user]), [
+  [unique, true],
+  [unique, true],
+]);
+
+// She changes her name; what is null stays.
+const renamed = good(await user.PATCH("/user/profile", { body: { surname: "Noir", avatar_url: null } }));
+assert.deepEqual([renamed.surname, renamed.avatar_url], ["Noir", "https://mail.example/marie.jpg"]);
+assert.deepEqual(good(await user.GET("/user/profile")), renamed);
+
+// The company sees how it went, and its token opens nothing of users.
+const stat = good(await company.GET("/business/promo/{id}/stat", ofUnique));
+assert.deepEqual(stat, { activations_count: 2, countries: [{ country: "fr", activations_count: 2 }] });
+refused(await company.GET("/user/profile"), 401);
+
+console.log(
+  JSON.stringify({
+    company_email: companyEmail,
+    company_token: companyToken,
+    user_email: userEmail,
+    user_token: userToken,
+    unique,
+    common,
+  }),
+);
