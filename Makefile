@@ -4,13 +4,14 @@ BIN := .venv/bin
 STAMP := .venv/installed-from-lock
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test fuzz lock clean
+.PHONY: help install run test fuzz bench lock clean
 
 help:
 	@echo "make run      run the API here, with PostgreSQL, Valkey and an anti-fraud stand-in of its own"
 	@echo "make test     lint, types and all tests"
 	@echo "make install  only create .venv and install from the lock"
 	@echo "make fuzz     schemathesis against the service for a long time"
+	@echo "make bench    what the contract layer costs, beside plain Flask and stock Connexion"
 	@echo "make lock     renew the locks from setup.cfg"
 	@echo "make clean    remove .venv; the data of make run, in .promo, stays"
 
@@ -34,6 +35,9 @@ test: install
 
 fuzz: install
 	FUZZ_EXAMPLES=200 FUZZ_SEEDS=1,2,3 $(BIN)/pytest -s tests/contract/test_fuzz.py
+
+bench: install
+	@$(BIN)/python -m tests.bench.contract_layer
 
 lock: install
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header setup.cfg -o requirements.lock

@@ -14,7 +14,7 @@ from connexion.middleware.server_error import ServerErrorMiddleware
 from starlette.types import ASGIApp
 
 from promo_api.contract.binding import Authenticate, BearerHandler, HandlerResolver
-from promo_api.contract.bridge import ThreadBridge, make_view
+from promo_api.contract.bridge import FoundView, ThreadBridge, make_view, view_finder
 from promo_api.contract.conformance import ConformanceMiddleware
 from promo_api.contract.documentation import DocumentationMiddleware
 from promo_api.contract.responses import add_error_handlers, broken
@@ -94,10 +94,13 @@ def _connect(app: FlaskApp, threads: int) -> ThreadBridge:
     """Build the stack now and not at the first request, so that broken wiring stops the start."""
     middleware = app.middleware
     middleware.app, middleware.middleware_stack = middleware._build_middleware_stack()  # noqa: SLF001 there is no public way
-    views = app.app.view_functions
-    for endpoint, operation in views.items():
+    views, found = app.app.view_functions, {}
+    for rule in app.app.url_map.iter_rules():
+        operation = views[rule.endpoint]
         if hasattr(operation, "operation_id"):
-            views[endpoint] = make_view(operation.__wrapped__)
+            views[rule.endpoint] = make_view(operation.__wrapped__)
+            found[operation.operation_id] = FoundView(rule)
+    app.app.create_url_adapter = view_finder(found)
     bridge = ThreadBridge(app.app.wsgi_app, threads)
     app._middleware_app.asgi_app = bridge  # noqa: SLF001 nor is there one to another bridge
     return bridge

@@ -1,11 +1,10 @@
 """Path and method to operation, exactly as api.yml lists them.
 
 Connexion routes with Starlette's router, which redirects around slashes, takes HEAD for GET, and names in `Allow` the
-methods of the first route that matches the path; then Flask routes once more. Here a path is either one of api.yml or
-it is not.
+methods of the first route that matches the path; then Flask routes once more (see bridge.view_finder). Here a path is
+either one of api.yml or it is not.
 """
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -18,8 +17,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from promo_api.errors import NotFound
 
-FLASK_PATH = "promo_api_flask_path"
-
 
 @dataclass
 class _Path:
@@ -27,13 +24,10 @@ class _Path:
 
     Attributes:
         segments: its parts between slashes; a parameter in braces.
-        flask_path: what Flask finds its views by: a path whose values are all `-`. The real ones, which can be anything
-            that a sender thinks of, are not for Flask to understand in its own way.
         operations: operationIds by method in capitals.
     """
 
     segments: list[str]
-    flask_path: str
     operations: dict[str, str] = field(default_factory=dict)
 
     def match(self, segments: list[str]) -> dict[str, str] | None:
@@ -60,7 +54,7 @@ class RoutingMiddleware(SpecMiddleware):
         self._base_path = specification.base_path
         known: set[str] = set()
         for template, methods in specification["paths"].items():
-            path = _Path(template.split("/"), self._base_path + re.sub(r"\{[^}]*\}", "-", template))
+            path = _Path(template.split("/"))
             for method in METHODS & methods.keys():
                 operation_id = methods[method]["operationId"]
                 if operation_id in known:
@@ -85,9 +79,8 @@ class RoutingMiddleware(SpecMiddleware):
             if operation_id is None:
                 allowed = ", ".join(sorted(path.operations))
                 raise HTTPException(405, f"This path knows only {allowed}.", {"Allow": allowed})
-            extensions = scope.setdefault("extensions", {})
-            extensions[ROUTING_CONTEXT] = {"api_base_path": self._base_path, "operation_id": operation_id}
-            extensions[FLASK_PATH] = path.flask_path
+            routed = {"api_base_path": self._base_path, "operation_id": operation_id}
+            scope.setdefault("extensions", {})[ROUTING_CONTEXT] = routed
         await self._app(scope, receive, send)
 
     def _find(self, requested: str) -> tuple[_Path, dict[str, str]]:

@@ -1,5 +1,40 @@
-"""The contract is tested from outside too, on the running service of the end-to-end tests."""
+"""The service of api.yml with nothing behind it: whatever needs a database answers 503.
 
+And, for what is tested from outside, the running service of the end-to-end tests.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from starlette.types import ASGIApp
+
+from promo_api.app import create_app
+from promo_api.runtime import Runtime
+from promo_api.settings import Settings
 from tests.e2e.conftest import e2e_environment, server
 
-__all__ = ["e2e_environment", "server"]
+__all__ = ["bare_runtime", "e2e_environment", "server", "service"]
+
+
+@pytest.fixture(scope="session")
+def bare_runtime() -> Iterator[Runtime]:
+    """A runtime without servers; its tokens are good."""
+    runtime = Runtime.open(
+        Settings(
+            antifraud_address="http://127.0.0.1:1",
+            postgres_host="127.0.0.1",
+            postgres_port=1,
+            redis_port=1,
+            secret_key="a key for tests " * 3,
+            argon2_memory_kib=8,
+            argon2_iterations=1,
+        )
+    )
+    yield runtime
+    runtime.close()
+
+
+@pytest.fixture(scope="session")
+def service(bare_runtime: Runtime) -> ASGIApp:
+    """The application of api.yml, on nothing."""
+    return create_app(bare_runtime)

@@ -5,14 +5,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from pathlib import Path
-from threading import Barrier, Lock, current_thread
+from threading import Barrier, Event, Lock, current_thread
 from typing import Any
 
 import pytest
 from starlette.types import ASGIApp
 
 from promo_api.contract.bridge import ThreadBridge
-from promo_api.contract.routing import FLASK_PATH
 from tests.contract.asgi import ask
 from tests.contract.tiny import contract, operation, serve
 
@@ -21,7 +20,7 @@ _word: ContextVar[str] = ContextVar("_word", default="none")
 
 
 def _scope() -> dict[str, Any]:
-    return {"type": "http", "method": "GET", "scheme": "http", "extensions": {FLASK_PATH: "/api/x"}}
+    return {"type": "http", "method": "GET", "scheme": "http", "extensions": {}}
 
 
 async def _answer(bridge: ThreadBridge) -> list[Any]:
@@ -60,8 +59,8 @@ def test_answer_goes_in_two_messages() -> None:
     assert sent == {"type": "http.response.body", "body": b"ab"}
 
 
-def test_path_is_the_one_that_routing_found() -> None:
-    """Flask sees the method and the path that routing names, and can reach the scope."""
+def test_scope_is_within_reach() -> None:
+    """Flask sees the method but not the path, which routing has read; a view can reach the scope."""
     seen: list[dict[str, Any]] = []
 
     def wsgi(environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
@@ -70,7 +69,7 @@ def test_path_is_the_one_that_routing_found() -> None:
         return []
 
     _run(wsgi)
-    assert (seen[0]["REQUEST_METHOD"], seen[0]["PATH_INFO"]) == ("GET", "/api/x")
+    assert (seen[0]["REQUEST_METHOD"], seen[0]["PATH_INFO"]) == ("GET", "/")
     assert seen[0]["asgi.scope"] == _scope()
 
 
@@ -144,6 +143,42 @@ def test_exceptions_come_out() -> None:
 
     with pytest.raises(LookupError, match="as it was"):
         _run(wsgi)
+
+
+def test_end_of_an_iterator_comes_out() -> None:
+    """Not even the one exception that a future can't carry leaves a request without an answer."""
+
+    def wsgi(_environ: dict[str, Any], _start: StartResponse) -> Iterable[bytes]:
+        raise StopIteration
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        _run(wsgi)
+
+
+def test_thread_survives_who_went_away() -> None:
+    """A request that is given up while its handler runs costs no thread."""
+    entered, leave = Event(), Event()
+
+    def wsgi(_environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
+        entered.set()
+        assert leave.wait(10)
+        start("200 OK", [])
+        return []
+
+    async def given_up(bridge: ThreadBridge) -> None:
+        task = asyncio.create_task(_answer(bridge))
+        assert await asyncio.to_thread(entered.wait, 10)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    bridge = ThreadBridge(wsgi, 1)
+    try:
+        asyncio.run(given_up(bridge))
+        leave.set()
+        assert len(asyncio.run(_answer(bridge))) == 2
+    finally:
+        bridge.close()
 
 
 async def _lifespan(app: ASGIApp) -> list[str]:

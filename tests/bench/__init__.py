@@ -1,0 +1,1 @@
+"""Measurements, which tell people how fast it is; no test depends on them."""

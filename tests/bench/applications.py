@@ -1,0 +1,124 @@
+"""One trivial operation, served three ways: by a plain Flask view, by Connexion as it comes, by our contract layer.
+
+Each answers GET /api/things/{thing_id}?limit=&offset= to who has a token, with what it was asked.
+"""
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import UUID
+
+import flask
+import orjson
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from promo_api.contract.application import build_application
+from promo_api.contract.bridge import ThreadBridge
+from tests.contract.tiny import BEARER, GOOD_TOKEN, authenticate, contract, operation, query
+
+THREADS = 10  # what Connexion has, fixed, for its own bridge
+TARGET = "/api/things/3f9c2a52-6c0f-4b0e-9d2e-0b6f1f6a4c11?limit=10&offset=20"
+AUTHORIZATION = ("authorization", f"Bearer {GOOD_TOKEN}")
+ANSWER = {"id": "3f9c2a52-6c0f-4b0e-9d2e-0b6f1f6a4c11", "limit": 10, "offset": 20}
+
+_HERE = "tests.bench.applications"
+
+
+def show(*, thing_id: str | UUID, limit: int, offset: int) -> dict[str, Any]:
+    """Answer with what was asked: the handler, the same for all."""
+    return {"id": str(thing_id), "limit": limit, "offset": offset}
+
+
+def show_layer(_runtime: object, _principal: object, **arguments: Any) -> dict[str, Any]:
+    """Be the handler as our layer calls it."""
+    return show(**arguments)
+
+
+def show_stock(*, thing_id: str, limit: int, offset: int) -> dict[str, Any]:
+    """Be the handler as Connexion calls it, which looks at the names of the arguments."""
+    return show(thing_id=thing_id, limit=limit, offset=offset)
+
+
+def read_token(token: str) -> dict[str, str] | None:
+    """Take the good token, as Connexion calls it."""
+    return {"sub": token} if token == GOOD_TOKEN else None
+
+
+def layer() -> ASGIApp:
+    """Return our layer over the contract."""
+    with TemporaryDirectory() as directory:
+        file = Path(directory) / "api.yml"
+        file.write_text(json.dumps(_contract("show_layer")), "utf-8")
+        return build_application(
+            file,
+            package=_HERE,
+            runtime=None,
+            authenticate={"account": authenticate},
+            tokens=GOOD_TOKEN,
+            threads=THREADS,
+            close=lambda: None,
+        )
+
+
+def stock() -> ASGIApp:
+    """Return Connexion as it comes over the contract."""
+    from connexion import FlaskApp  # after our layer, which silences what Connexion's import warns of
+
+    bearer = {**BEARER, "x-bearerInfoFunc": f"{_HERE}.read_token"}
+    app = FlaskApp(_HERE)
+    app.add_api(_contract(f"{_HERE}.show_stock", securitySchemes={"account": bearer}))
+    application: ASGIApp = app
+    return application
+
+
+def plain() -> ASGIApp:
+    """Return a plain Flask view on our bridge: it reads what it needs with what Flask has, and checks no more."""
+    app = flask.Flask(_HERE)
+    app.add_url_rule("/api/things/<thing_id>", "show", _view)
+    bridge = ThreadBridge(lambda environ, start: app.wsgi_app(_whole(environ), start), THREADS)
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await bridge(scope, receive, send)
+        else:
+            await _lifespan(receive, send)
+
+    return application
+
+
+def _contract(operation_id: str, **components: Any) -> dict[str, Any]:
+    number = {"type": "integer", "minimum": 0, "maximum": 100}
+    shown = operation(
+        operation_id,
+        parameters=[
+            query("thing_id", {"type": "string", "format": "uuid"}, place="path", required=True),
+            query("limit", {**number, "default": 10}),
+            query("offset", {**number, "default": 0}),
+        ],
+        security=[{"account": []}],
+    )
+    return contract({"/things/{thing_id}": {"get": shown}}, **components)
+
+
+def _view(thing_id: str) -> flask.Response:
+    if flask.request.headers.get("authorization") != AUTHORIZATION[1]:
+        flask.abort(401)
+    arguments = flask.request.args
+    answer = show(thing_id=thing_id, limit=int(arguments["limit"]), offset=int(arguments["offset"]))
+    return flask.Response(orjson.dumps(answer), mimetype="application/json")
+
+
+def _whole(environ: dict[str, Any]) -> dict[str, Any]:
+    """Return what a plain view needs of a WSGI environment; our bridge makes only what our layer's views need."""
+    scope = environ["asgi.scope"]
+    headers = {
+        f"HTTP_{name.decode().upper().replace('-', '_')}": value.decode("latin-1") for name, value in scope["headers"]
+    }
+    return {**environ, **headers, "PATH_INFO": scope["path"], "QUERY_STRING": scope["query_string"].decode()}
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    for event in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{event}.complete"})
