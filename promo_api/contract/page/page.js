@@ -1,4 +1,4 @@
-// Swagger UI, set up. It has no bar for the addresses of other contracts, and asks no validator of the network.
+// Swagger UI in its plain layout: no bar for the addresses of other contracts, and no badge of a validator elsewhere.
 "use strict";
 
 const contract = new URL("../openapi.json", window.location.href).href;
@@ -31,7 +31,6 @@ SwaggerUIBundle({
     }
     return response;
   },
-  validatorUrl: null,
   // The address names the operation that is open, so that it can be sent to somebody.
   deepLinking: true,
   // Tokens outlast a reload, in this browser; "Logout" in the dialog forgets them.

@@ -1,0 +1,1 @@
+"""The documentation page, opened in a browser and used as a person does."""
