@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from promo_api.contract.responses import FAILURE
-from promo_api.contract.schemas import Checker, compile_schema
+from promo_api.contract.schemas import compile_schema
 from promo_api.errors import Violation
 
 _log = logging.getLogger(__name__)
@@ -24,26 +24,37 @@ _MEDIA_TYPE = "application/json"
 _FAILED = 500
 
 
+class _Header:
+    """One header of an answer, as api.yml declares it."""
+
+    def __init__(self, name: str, declared: Mapping[str, Any]) -> None:
+        self.name = name
+        self._required: bool = declared.get("required", False)
+        self._is_integer = declared["schema"]["type"] == "integer"
+        self._checker = compile_schema(declared["schema"])
+
+    def violations(self, text: str | None) -> list[Violation]:
+        """Return what is wrong with the header; None: the answer has none of this name."""
+        if text is None:
+            return [Violation("header", f"/{self.name}", "is required")] if self._required else []
+        value = int(text) if self._is_integer and text.isdecimal() else text
+        return self._checker.violations(value, "header", f"/{self.name}")
+
+
 class _Answer:
     """One answer of an operation, as api.yml declares it."""
 
     def __init__(self, declared: Mapping[str, Any]) -> None:
         self._body = compile_schema(declared["content"][_MEDIA_TYPE]["schema"])
-        self._headers: dict[str, tuple[Checker, bool]] = {
-            name: (compile_schema(header["schema"]), header["schema"]["type"] == "integer")
-            for name, header in declared.get("headers", {}).items()
-        }
+        self._headers = [_Header(name, header) for name, header in declared.get("headers", {}).items()]
 
     def violations(self, headers: Headers, content: bytes) -> list[Violation]:
         """Return what is wrong with an answer."""
         if headers.get("content-type") != _MEDIA_TYPE:
             return [Violation("header", "/content-type", f"must be {_MEDIA_TYPE}")]
         violations = self._body.violations(orjson.loads(content), "body")
-        for name, (checker, is_integer) in self._headers.items():
-            text = headers.get(name, "")
-            violations += checker.violations(
-                int(text) if is_integer and text.isdecimal() else text, "header", f"/{name}"
-            )
+        for header in self._headers:
+            violations += header.violations(headers.get(header.name))
         return violations
 
 

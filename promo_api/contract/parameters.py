@@ -5,7 +5,7 @@ parameter given twice the last counts. Each of these would be a request that api
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -31,6 +31,8 @@ class Parameter:
         schema = declared["schema"]
         self.name: str = declared["name"]
         self.place: str = declared["in"]
+        # The name of a header in any case is one name, and no identifier.
+        self._argument = self.name.lower().replace("-", "_") if self.place == "header" else self.name
         self._required: bool = declared.get("required", False)
         self._default = schema.get("default")
         self._is_array = schema["type"] == "array"
@@ -45,11 +47,12 @@ class Parameter:
 
         Args:
             texts: what was sent under its name, in order; empty: nothing.
-            arguments: gets the value, or the default, or nothing if there is neither.
+            arguments: gets the value, or the default, or nothing if there is neither; that of the header `X-Name` as
+                `x_name`.
         """
         if not texts:
             if self._default is not None:
-                arguments[self.name] = self._default
+                arguments[self._argument] = self._default
             return [self._violation("is required")] if self._required else []
         if len(texts) > 1 and not self._is_array:
             return [self._violation("must be given once")]
@@ -59,7 +62,7 @@ class Parameter:
             return [self._violation(str(error))]
         violations = self._checker.violations(value, self.place, f"/{self.name}")
         if not violations:
-            arguments[self.name] = UUID(value) if self._is_uuid else value
+            arguments[self._argument] = UUID(value) if self._is_uuid else value
         return violations
 
     def _value(self, texts: list[str]) -> Any:
@@ -70,6 +73,19 @@ class Parameter:
 
     def _violation(self, message: str) -> Violation:
         return Violation(self.place, f"/{self.name}", message)
+
+
+class Header:
+    """A header parameter of an operation."""
+
+    def __init__(self, parameter: Parameter) -> None:
+        self._parameter = parameter
+        self._name = parameter.name.lower().encode("ascii")
+
+    def read(self, headers: Iterable[tuple[bytes, bytes]], arguments: dict[str, Any]) -> list[Violation]:
+        """Put the value of the header into the arguments, and return what is wrong with it."""
+        texts = [value.decode("latin-1") for name, value in headers if name == self._name]
+        return self._parameter.read(texts, arguments)
 
 
 class Query:

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from promo_api.contract.bodies import JsonBody
-from promo_api.contract.parameters import Parameter, Query
+from promo_api.contract.parameters import Header, Parameter, Query
 from promo_api.contract.schemas import VIOLATIONS_MAX
 from promo_api.errors import InvalidInput, Violation
 
@@ -48,7 +48,7 @@ class _Operation:
     def __init__(self, next_app: ASGIApp, operation: AbstractOperation) -> None:
         self._next_app = next_app
         parameters = [Parameter(declared) for declared in operation.parameters]
-        unsupported = {parameter.place for parameter in parameters} - {"path", "query"}
+        unsupported = {parameter.place for parameter in parameters} - {"path", "query", "header"}
         if unsupported:
             raise ValueError(f"parameters in {', '.join(unsupported)} are not supported: {operation.operation_id}")
         self._path = [parameter for parameter in parameters if parameter.place == "path"]
@@ -56,6 +56,7 @@ class _Operation:
         if named != {parameter.name for parameter in self._path}:
             raise ValueError(f"{operation.operation_id} must declare the parameters of its path, {operation.path}")
         self._query = Query([parameter for parameter in parameters if parameter.place == "query"])
+        self._headers = [Header(parameter) for parameter in parameters if parameter.place == "header"]
         self._body = JsonBody(operation.request_body) if operation.request_body else None
         self._secured = bool(operation.security)
 
@@ -77,6 +78,8 @@ class _Operation:
         for parameter in self._path:
             violations += parameter.read([scope["path_params"][parameter.name]], call.arguments)
         violations += self._query.read(scope["query_string"], call.arguments)
+        for header in self._headers:
+            violations += header.read(scope["headers"], call.arguments)
         if self._body is not None:
             violations += await self._body.read(scope, receive, call.arguments)
         if violations:

@@ -31,13 +31,19 @@ def test_answer_that_keeps_the_contract(tmp_path: Path) -> None:
     assert (answer.status, answer.json(), answer.header("x-total-count")) == (200, [1, 2], "2")
 
 
+def test_header_that_an_answer_need_not_have(tmp_path: Path) -> None:
+    """A header that is not required may be missing."""
+    answer = _answered(tmp_path, {"200": _response(_LIST, **{"X-Other": {"schema": {"type": "integer"}}})})
+    assert (answer.status, answer.header("x-other")) == (200, None)
+
+
 @pytest.mark.parametrize(
     ("responses", "told"),
     [
         ({"200": _response({"type": "object"}, **_COUNT)}, "must be of type object"),
         ({"200": _response({**_LIST, "maxItems": 1}, **_COUNT)}, "must have at most 1 items"),
         ({"200": _response(_LIST, **{"X-Total-Count": {"schema": {"type": "integer", "minimum": 3}}})}, "at least 3"),
-        ({"200": _response(_LIST, **{"X-Other": {"schema": {"type": "integer"}}})}, "/X-Other"),
+        ({"200": _response(_LIST, **{"X-Other": {"required": True, "schema": {"type": "integer"}}})}, "/X-Other"),
         ({"201": _response(_LIST)}, "is not documented"),
     ],
 )

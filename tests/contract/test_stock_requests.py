@@ -82,7 +82,7 @@ def test_stock_checks_no_formats(app: FlaskApp, sent: str) -> None:
 
 
 def test_stock_does_not_convert_headers(app: FlaskApp) -> None:
-    """An integer in a header is refused as a text: why contract/validation.py takes no parameters in headers."""
+    """An integer in a header is refused as a text: why contract/parameters.py reads headers too."""
     assert ask(app, "GET", "/api/query", headers=[("x-n", "5")]).status == 400
 
 

@@ -1,0 +1,75 @@
+"""Parameters in headers: read as strictly as those in the query."""
+
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from starlette.types import ASGIApp
+
+from tests.contract.asgi import Answer, Header, ask
+from tests.contract.tiny import contract, operation, query, serve
+
+_PARAMETERS = [
+    query("X-Key", {"type": "string", "minLength": 1, "maxLength": 4, "pattern": "^[!-~]+$"}, place="header"),
+    query("X-Few", {"type": "integer", "maximum": 5, "default": 3}, place="header"),
+    query("X-Id", {"type": "string", "format": "uuid"}, place="header"),
+    query("X-Codes", {"type": "array", "items": {"type": "string"}}, place="header"),
+]
+_UUID = "0b6f2d9e-3c1a-4f57-8e0d-2a9b7c4d1e63"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> ASGIApp:
+    """An operation that shows which arguments it got."""
+    return serve(tmp_path / "api.yml", contract({"/x": {"get": operation(parameters=_PARAMETERS)}}))
+
+
+def _ask(app: ASGIApp, *headers: Header) -> Answer:
+    return ask(app, "GET", "/api/x", headers=headers)
+
+
+def test_values(app: ASGIApp) -> None:
+    """A header is an argument of its name in small letters with underscores, converted as its schema says."""
+    answer = _ask(app, ("x-key", "a~!9"), ("X-FEW", "5"), ("x-id", _UUID), ("x-codes", "a,b"), ("x-codes", "c")).json()
+    assert answer["arguments"] == {"x_key": "a~!9", "x_few": 5, "x_id": str(UUID(_UUID)), "x_codes": ["a", "b", "c"]}
+    assert answer["types"]["x_id"] == "UUID"
+
+
+def test_missing(app: ASGIApp) -> None:
+    """Without the header there is no argument, or the default; headers that nobody declared are passed over."""
+    assert _ask(app, ("x-other", "1")).json()["arguments"] == {"x_few": 3}
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (("x-key", ""), "must match ^[!-~]+$"),
+        (("x-key", "a b"), "must match ^[!-~]+$"),
+        (("x-key", "a\tb"), "must match ^[!-~]+$"),
+        (("x-key", "caf\xe9"), "must match ^[!-~]+$"),
+        (("x-key", "abcde"), "must have at most 4 characters"),
+        (("x-few", "+5"), "must be of type integer"),
+        (("x-few", "6"), "must be at most 5"),
+        (("x-id", "x"), "must be a valid uuid"),
+    ],
+)
+def test_refusals(app: ASGIApp, header: Header, message: str) -> None:
+    """What the schema rules out is 400, with the header and what must hold there."""
+    answer = _ask(app, header)
+    assert answer.status == 400
+    told = [(detail["in"], detail["pointer"].lower(), detail["message"]) for detail in answer.json()["details"]]
+    assert ("header", f"/{header[0]}", message) in told
+
+
+def test_twice(app: ASGIApp) -> None:
+    """A header that is given twice is refused: which of the two a proxy has looked at can't be known."""
+    answer = _ask(app, ("x-key", "a"), ("x-key", "a"))
+    assert answer.status == 400
+    assert answer.json()["details"] == [{"in": "header", "pointer": "/X-Key", "message": "must be given once"}]
+
+
+def test_required(tmp_path: Path) -> None:
+    """A header that is required and missing is 400."""
+    parameters = [query("X-Key", {"type": "string"}, place="header", required=True)]
+    app = serve(tmp_path / "api.yml", contract({"/x": {"get": operation(parameters=parameters)}}))
+    assert _ask(app).json()["details"] == [{"in": "header", "pointer": "/X-Key", "message": "is required"}]
