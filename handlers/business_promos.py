@@ -5,9 +5,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from handlers import Body
+from handlers.repeats import Answer, keep_answers, repeatable
 from handlers.shapes import Page, page, page_limit, promo_shape
 from persistence.activations import list_country_uses
 from persistence.companies import Company
+from persistence.kept_answers import RepeatKey
 from persistence.promos import (
     Promo,
     find_promo,
@@ -23,7 +25,8 @@ from promo_api.runtime import Runtime
 _PERIOD_REVERSED = "must not be before active_from, given now or earlier"
 
 
-def create_promo(runtime: Runtime, company: Company, *, body: Body) -> tuple[Body, int]:
+@repeatable
+def create_promo(runtime: Runtime, company: Company, *, body: Body, key: RepeatKey | None) -> Answer:
     """Make a promo of the company."""
     definition = _definition(body)
     if _reversed(definition["active_from"], definition["active_until"]):
@@ -34,7 +37,9 @@ def create_promo(runtime: Runtime, company: Company, *, body: Body) -> tuple[Bod
     use_limit = body["max_count"] if codes is None else len(codes)
     with runtime.database.transaction() as connection:
         insert_promo(connection, promo_id, values, use_limit=use_limit, codes=codes)
-    return {"id": promo_id}, 201
+        answer = {"id": promo_id}, 201
+        keep_answers(connection, [(key, answer)])
+    return answer
 
 
 def list_promos(

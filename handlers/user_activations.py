@@ -1,31 +1,54 @@
 """Activation, the moment the platform exists for, and looking back on it."""
 
+from collections.abc import Callable, Sequence
+from datetime import date
+from functools import partial
 from uuid import UUID, uuid4
 
 from handlers import Body
+from handlers.repeats import Answer, doing, keep_answers, repeatable
 from handlers.shapes import Page, card_shape, page, page_limit
-from persistence.activations import Offer, claim_value, find_offer
+from persistence.activations import Claim, Offer, claim_values, find_offer
 from persistence.cards import list_history_cards
+from persistence.kept_answers import RepeatKey
 from persistence.users import User
-from promo_api.errors import ActivationDenied, NotFound
+from promo_api.errors import ActivationDenied, KeyTaken, NotFound
 from promo_api.runtime import Runtime
 
+# Why not, by reason; the first one that holds is told to those who try.
+_REFUSALS = {
+    "inactive": "This promo is not active.",
+    "not_started": "This promo is not active yet.",
+    "expired": "This promo is not active any more.",
+    "exhausted": "This promo is not active any more: its last use has gone.",
+    "age": "This promo is for users of another age.",
+    "country": "This promo is for users of another country.",
+}
+_KeyedClaim = tuple[Claim, RepeatKey | None]
 
-def activate_promo(runtime: Runtime, user: User, *, id: UUID) -> Body:
+
+@repeatable
+def activate_promo(runtime: Runtime, user: User, *, id: UUID, key: RepeatKey | None) -> Answer:
     """Give the user a value of the promo: cheap checks first, then the anti-fraud service, then the claim that
     decides.
     """
     today = runtime.today()
-    with runtime.database.autocommit() as connection:
-        offer = find_offer(connection, id, user, today)
-    mode = _checked(offer).mode
+    offer = _offer(runtime, id, user, today)
+    for reason in _reasons(offer):
+        raise ActivationDenied(reason, _REFUSALS[reason])
     if not runtime.antifraud.allows(user.id, user.email, id):
         raise ActivationDenied("antifraud", "The anti-fraud check did not allow this activation.")
-    with runtime.database.autocommit() as connection:
-        value = claim_value(connection, id, user, today, mode=mode, activation_id=uuid4())
-    if value is None:
-        raise ActivationDenied("exhausted", "The last use of this promo has just gone.")
-    return {"promo": value}
+    claim = Claim(uuid4(), user.id, user.country_key)
+    together = partial(_activated, runtime, id, today, offer.mode)
+    return runtime.batches.do((id, today), (claim, key), together)
+
+
+def get_eligibility(runtime: Runtime, user: User, *, id: UUID) -> Body:
+    """Say whether the user could activate the promo now, and all that speaks against it."""
+    reasons = _reasons(_offer(runtime, id, user, runtime.today()))
+    if runtime.antifraud.blocked(user.id):
+        reasons.append("blocked")
+    return {"eligible": not reasons, "reasons": reasons}
 
 
 def list_history(runtime: Runtime, user: User, *, limit: int, offset: int) -> Page:
@@ -35,11 +58,44 @@ def list_history(runtime: Runtime, user: User, *, limit: int, offset: int) -> Pa
     return page([card_shape(card) for card in cards], total)
 
 
-def _checked(offer: Offer | None) -> Offer:
+def _offer(runtime: Runtime, promo_id: UUID, user: User, today: date) -> Offer:
+    with runtime.database.autocommit() as connection:
+        offer = find_offer(connection, promo_id, user, today)
     if offer is None:
         raise NotFound("There is no promo of this id.")
-    if not offer.active:
-        raise ActivationDenied("inactive", "This promo is not active.")
-    if not offer.fits:
-        raise ActivationDenied("targeting", "This promo is for users of another age or country.")
     return offer
+
+
+def _reasons(offer: Offer) -> list[str]:
+    return [reason for reason in _REFUSALS if getattr(offer, reason)]
+
+
+def _activated(
+    runtime: Runtime, promo_id: UUID, today: date, mode: str, claims: Sequence[_KeyedClaim]
+) -> Sequence[Answer | Exception]:
+    """Activate a promo for all who wait for it; where that can't be done for all, for one after the other."""
+    try:
+        return _claimed(runtime, promo_id, today, mode, claims)
+    except (ActivationDenied, KeyTaken):
+        if len(claims) == 1:
+            raise
+    return [_outcome(partial(_claimed, runtime, promo_id, today, mode, [claim])) for claim in claims]
+
+
+def _claimed(
+    runtime: Runtime, promo_id: UUID, today: date, mode: str, claims: Sequence[_KeyedClaim]
+) -> Sequence[Answer]:
+    with doing(runtime, *(key for _, key in claims)) as connection:
+        values = claim_values(connection, promo_id, [claim for claim, _ in claims], today, mode=mode)
+        if not values:
+            raise ActivationDenied("exhausted", _REFUSALS["exhausted"])
+        answers: list[Answer] = [({"promo": value}, 200) for value in values]
+        keep_answers(connection, [(key, answer) for (_, key), answer in zip(claims, answers, strict=True)])
+    return answers
+
+
+def _outcome(attempt: Callable[[], Sequence[Answer]]) -> Answer | Exception:
+    try:
+        return attempt()[0]
+    except Exception as error:  # noqa: BLE001 raised again by the one whose attempt it was
+        return error

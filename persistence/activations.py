@@ -1,29 +1,84 @@
 """Activations: the claim that is exact at any concurrency, and what they add up to.
 
-Why the counting is right: a use is counted by one UPDATE of the promo's row in promo_counters, whose condition
-(used_count < use_limit) PostgreSQL checks again on the newest version of the row once it has its lock. The same
-statement issues the code and records the activation, and stands or falls as a whole. Since that lock is held until
-the end, there is a free code for each use that is counted, and no code is looked for by two at once.
+Why the counting is right: uses are counted by one UPDATE of the promo's row in promo_counters, whose condition (what is
+claimed still fits below use_limit) PostgreSQL checks again on the newest version of the row once it has its lock. The
+same statement issues the codes and records the activations, and stands or falls as a whole. Since that lock is held
+until the end, there is a free code for each use that is counted, and no code is looked for by two at once.
+
+Why it is fast all the same: the row is locked until the statement is committed, which takes as long for one use as for
+many. So those who wait for the same promo in one process are counted together, by one statement (promo_api.batches):
+the more of them wait, the more of them share a commit. There is still one row, one limit and one statement that
+decides; a promo that is not in demand pays nothing for those that are.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CTE, Connection, Select, Text, Uuid, bindparam, exists, func, insert, select, update
+from sqlalchemy import (
+    ARRAY,
+    CTE,
+    Connection,
+    FromClause,
+    Integer,
+    Select,
+    Text,
+    Uuid,
+    bindparam,
+    exists,
+    func,
+    insert,
+    not_,
+    select,
+    true,
+    update,
+)
 
-from persistence.audience import Member, fits_user
-from persistence.tables import activations, in_period, is_active, promo_codes, promo_counters, promos
+from persistence.audience import Member, fits_age, fits_country
+from persistence.tables import (
+    activations,
+    has_begun,
+    has_not_ended,
+    has_uses_left,
+    in_period,
+    promo_codes,
+    promo_counters,
+    promos,
+)
 
 
 @dataclass(frozen=True)
 class Offer:
-    """What is known of a promo before it is claimed: its mode, whether it is active, whether the user fits."""
+    """What speaks against an activation by a user, as a promo stands now.
+
+    Attributes:
+        mode: COMMON or UNIQUE.
+        inactive: its company allows no use at all.
+        not_started: its first day has not come.
+        expired: its last day is over.
+        exhausted: all the uses that it allows have gone.
+        age: it is for users of another age.
+        country: it is for users of another country.
+    """
 
     mode: str
-    active: bool
-    fits: bool
+    inactive: bool
+    not_started: bool
+    expired: bool
+    exhausted: bool
+    age: bool
+    country: bool
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One use that a user asks for; `country_key` is recorded for the statistics."""
+
+    activation_id: UUID
+    user_id: UUID
+    country_key: str
 
 
 @dataclass(frozen=True)
@@ -35,44 +90,62 @@ class CountryUse:
 
 
 _PROMO_ID = bindparam("promo", type_=Uuid)
-_ACTIVATION_ID = bindparam("activation", type_=Uuid)
+_NO_USE = promo_counters.c.use_limit == 0
+_OFFER_COLUMNS = {
+    "mode": promos.c.mode,
+    "inactive": _NO_USE,
+    "not_started": not_(has_begun()),
+    "expired": not_(has_not_ended()),
+    "exhausted": not_(_NO_USE | has_uses_left()),
+    "age": not_(fits_age()),
+    "country": not_(fits_country()),
+}
 _OFFER = (
-    select(promos.c.mode, is_active(), fits_user())
+    select(*(_OFFER_COLUMNS[name].label(name) for name in Offer.__dataclass_fields__))
     .join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
     .where(promos.c.id == _PROMO_ID)
 )
+_SIZE = bindparam("size", type_=Integer)
+
+
+def _claims() -> FromClause:
+    """Return the claims as a table, numbered from one."""
+    ids, users = (bindparam(name, type_=ARRAY(Uuid)) for name in ("activations", "users"))
+    columns = func.unnest(ids, users, bindparam("countries", type_=ARRAY(Text)))
+    names = (activations.c.id, activations.c.user_id, activations.c.country_key)
+    return columns.table_valued(*names, with_ordinality="number", name="claim").render_derived()
 
 
 def _counted() -> CTE:
-    """Count one use, if the promo is within its period and has one left."""
+    """Count a use for each claim, if the promo is within its period and has so many left; else none."""
     return (
         update(promo_counters)
         .where(
             promo_counters.c.promo_id == _PROMO_ID,
-            promo_counters.c.used_count < promo_counters.c.use_limit,
+            promo_counters.c.used_count + _SIZE <= promo_counters.c.use_limit,
             exists().where(promos.c.id == _PROMO_ID, in_period()),
         )
-        .values(used_count=promo_counters.c.used_count + 1)
+        .values(used_count=promo_counters.c.used_count + _SIZE)
         .returning(promo_counters.c.promo_id)
         .cte("counted")
     )
 
 
-def _recorded(won: CTE) -> CTE:
-    """Record the activation of what was won."""
+def _recorded(won: Select[Any]) -> CTE:
+    """Record the activations that were won: promo, user, id and country of each."""
     columns = ["promo_id", "user_id", "id", "country_key"]
-    user_id, country_key = bindparam("user", type_=Uuid), bindparam("user_country", type_=Text)
-    row = select(won.c.promo_id, user_id, _ACTIVATION_ID, country_key)
-    return insert(activations).from_select(columns, row).returning(activations.c.promo_id).cte("recorded")
+    return insert(activations).from_select(columns, won).returning(activations.c.id).cte("recorded")
 
 
 def _claim_common() -> Select[Any]:
-    recorded = _recorded(_counted())
-    return select(promos.c.promo_common).where(promos.c.id == select(recorded.c.promo_id).scalar_subquery())
+    counted, claim = _counted(), _claims()
+    won = select(counted.c.promo_id, claim.c.user_id, claim.c.id, claim.c.country_key)
+    recorded = _recorded(won.join_from(counted, claim, true()))
+    return select(recorded.c.id, promos.c.promo_common).join_from(recorded, promos, promos.c.id == _PROMO_ID)
 
 
 def _claim_unique() -> Select[Any]:
-    counted = _counted()
+    counted, claim = _counted(), _claims()
     free = (
         select(promo_codes.c.promo_id, promo_codes.c.position)
         .where(
@@ -81,18 +154,24 @@ def _claim_unique() -> Select[Any]:
             select(counted.c.promo_id).exists(),
         )
         .order_by(promo_codes.c.position)
-        .limit(1)
+        .limit(_SIZE)
         .with_for_update(of=promo_codes, skip_locked=True)
         .cte("free")
     )
+    numbered = select(free, func.row_number().over(order_by=free.c.position).label("number")).cte("numbered")
     issued = (
         update(promo_codes)
-        .where(promo_codes.c.promo_id == free.c.promo_id, promo_codes.c.position == free.c.position)
-        .values(activation_id=_ACTIVATION_ID)
-        .returning(promo_codes.c.promo_id, promo_codes.c.value)
+        .where(
+            promo_codes.c.promo_id == numbered.c.promo_id,
+            promo_codes.c.position == numbered.c.position,
+            numbered.c.number == claim.c.number,
+        )
+        .values(activation_id=claim.c.id)
+        .returning(*promo_codes.c, claim.c.user_id, claim.c.country_key)
         .cte("issued")
     )
-    return select(issued.c.value).add_cte(_recorded(issued))
+    recorded = _recorded(select(issued.c.promo_id, issued.c.user_id, issued.c.activation_id, issued.c.country_key))
+    return select(issued.c.activation_id, issued.c.value).add_cte(recorded)
 
 
 _CLAIMS = {"COMMON": _claim_common(), "UNIQUE": _claim_unique()}
@@ -105,36 +184,38 @@ _STAT = (
 
 
 def find_offer(connection: Connection, promo_id: UUID, user: Member, today: date) -> Offer | None:
-    """Return what speaks for or against an activation by the user on the business day `today`; None: no such promo."""
+    """Return what speaks against an activation by the user on the business day `today`; None: no such promo."""
     values = {"promo": promo_id, "user_country": user.country_key, "user_age": user.age, "today": today}
     row = connection.execute(_OFFER, values).one_or_none()
     return None if row is None else Offer(*row)
 
 
-def claim_value(
-    connection: Connection, promo_id: UUID, user: Member, today: date, *, mode: str, activation_id: UUID
-) -> str | None:
-    """Activate a promo: count the use, issue the value and record who got it, all in one statement.
+def claim_values(
+    connection: Connection, promo_id: UUID, claims: Sequence[Claim], today: date, *, mode: str
+) -> list[str]:
+    """Activate a promo: count the uses, issue the values and record who got them, all in one statement.
 
     Args:
         connection: where to run it.
         promo_id: the promo.
-        user: who activates; country_key is recorded for the statistics.
+        claims: one or more uses, which are granted together or not at all.
         today: the business day; the promo must be within its period on it.
         mode: the mode of the promo, which never changes.
-        activation_id: the id to give to the activation.
 
     Returns:
-        The value; None, and nothing is changed, if no use was left or the period is over.
+        The values in the order of the claims; empty, and nothing is changed, if fewer uses than claims are left or the
+        period is over.
     """
     values = {
         "promo": promo_id,
-        "user": user.id,
-        "user_country": user.country_key,
-        "activation": activation_id,
+        "activations": [claim.activation_id for claim in claims],
+        "users": [claim.user_id for claim in claims],
+        "countries": [claim.country_key for claim in claims],
+        "size": len(claims),
         "today": today,
     }
-    return connection.execute(_CLAIMS[mode], values).scalar_one_or_none()
+    won = {row[0]: row[1] for row in connection.execute(_CLAIMS[mode], values)}
+    return [won[claim.activation_id] for claim in claims] if won else []
 
 
 def list_country_uses(connection: Connection, promo_id: UUID) -> list[CountryUse]:

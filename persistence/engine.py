@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import orjson
 import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
 
-from promo_api.errors import DependencyDown
+from persistence.tables import kept_answers
+from promo_api.errors import DependencyDown, KeyTaken
 from promo_api.settings import Settings
 
 _NO_SCHEMA = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
@@ -42,6 +44,7 @@ class Database:
 
         Raises:
             DependencyDown: no connection in time, or PostgreSQL failed.
+            KeyTaken: another request with the same Idempotency-Key was carried out first.
             StatementRefused: a statement has a defect.
         """
         with self.translated(), self._autocommit.connect() as connection:
@@ -53,6 +56,7 @@ class Database:
 
         Raises:
             DependencyDown: no connection in time, or PostgreSQL failed.
+            KeyTaken: another request with the same Idempotency-Key was carried out first.
             StatementRefused: a statement has a defect.
         """
         with self.translated(), self.engine.begin() as connection:
@@ -79,6 +83,8 @@ class Database:
                 raise DependencyDown(
                     "The database does not answer. Try again in a moment.", reason=str(error.orig).partition("\n")[0]
                 ) from error
+            if _constraint(error.orig) == kept_answers.primary_key.name:
+                raise KeyTaken from None
             raise _refused(error.orig) from None
 
     def close(self) -> None:
@@ -86,9 +92,13 @@ class Database:
         self.engine.dispose()
 
 
+def _constraint(error: BaseException | None) -> str | None:
+    """Return the name of the constraint that a statement broke; None if it was none."""
+    return error.diag.constraint_name if isinstance(error, psycopg.Error) else None
+
+
 def _refused(error: BaseException | None) -> StatementRefused:
-    diagnosis = error.diag if isinstance(error, psycopg.Error) else None
-    where = diagnosis and (diagnosis.constraint_name or diagnosis.table_name)
+    where = _constraint(error) or (error.diag.table_name if isinstance(error, psycopg.Error) else None)
     return StatementRefused(f"{type(error).__name__} ({where or 'no constraint or table named'})")
 
 
@@ -109,6 +119,9 @@ def _create_engine(settings: Settings) -> Engine:
         pool_use_lifo=True,
         # An error message with the parameters of its statement would carry codes and addresses into the log.
         hide_parameters=True,
+        # As answers are written: ids and instants among them.
+        json_serializer=lambda value: orjson.dumps(value).decode(),
+        json_deserializer=orjson.loads,
         connect_args={
             "connect_timeout": settings.postgres_connect_timeout_s,
             "application_name": "promo-api",

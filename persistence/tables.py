@@ -8,6 +8,7 @@ since a database in the C locale folds ASCII only.
 
 from sqlalchemy import (
     ARRAY,
+    JSON,
     CheckConstraint,
     Column,
     ColumnElement,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -171,21 +173,48 @@ comments = Table(
 )
 Index("comments_newest", comments.c.promo_id, desc(comments.c.created_at), desc(comments.c.id))
 
+# An answer that is given again when its request comes again: what one operation did for an account under an
+# Idempotency-Key. Inserted with what the operation did, in the same transaction, so that there is neither one without
+# the other; deleted when it has expired. account_id is a company's or a user's: keys are the account's own.
+# The primary key decides between requests that come at once: the second one waits for the first, and then fails.
+kept_answers = Table(
+    "kept_answers",
+    metadata,
+    Column("account_id", Uuid, primary_key=True),
+    Column("operation", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+)
+Index("kept_answers_expiry", kept_answers.c.expires_at)
+
 # Parameters of statements are not named like columns: SQLAlchemy would take those of an UPDATE for values to set.
 # Today by the business calendar: a parameter of every statement that asks whether a promo is active.
 TODAY = bindparam("today", type_=Date)
 
 
+def has_begun() -> ColumnElement[bool]:
+    """Return the condition on promos that TODAY is not before the period, whose first day belongs to it."""
+    return or_(promos.c.active_from.is_(None), promos.c.active_from <= TODAY)
+
+
+def has_not_ended() -> ColumnElement[bool]:
+    """Return the condition on promos that TODAY is not after the period, whose last day belongs to it."""
+    return or_(promos.c.active_until.is_(None), promos.c.active_until >= TODAY)
+
+
 def in_period() -> ColumnElement[bool]:
-    """Return the condition on promos that TODAY lies within the period; both ends belong to it, a missing one is
-    open.
-    """
-    return and_(
-        or_(promos.c.active_from.is_(None), promos.c.active_from <= TODAY),
-        or_(promos.c.active_until.is_(None), promos.c.active_until >= TODAY),
-    )
+    """Return the condition on promos that TODAY lies within the period."""
+    return and_(has_begun(), has_not_ended())
+
+
+def has_uses_left() -> ColumnElement[bool]:
+    """Return the condition on promo_counters that a use is left."""
+    return promo_counters.c.used_count < promo_counters.c.use_limit
 
 
 def is_active() -> ColumnElement[bool]:
     """Return the condition on promos and promo_counters that a promo is active TODAY: within its period, uses left."""
-    return and_(in_period(), promo_counters.c.used_count < promo_counters.c.use_limit)
+    return and_(in_period(), has_uses_left())

@@ -9,8 +9,9 @@ A map, from the outside in:
 | gunicorn_conf, logs | how the processes run, and what they write |
 | app | api.yml + contract layer + handlers, bound to a runtime |
 | contract/ | all that knows Connexion, Starlette or Flask from inside |
-| runtime | what a handler gets: settings, database, antifraud, passwords, tokens, clock |
+| runtime | what a handler gets: settings, database, antifraud, passwords, batches, tokens, clock |
 | tokens, passwords, antifraud | each around one library |
+| batches | work that several threads want done is done together |
 | errors | what can go wrong with a request, one class for each meaning |
 | check | looks at everything that the service needs |
 | sandbox/ | embedded PostgreSQL, Valkey and an anti-fraud stand-in, for `dev` and the tests |

@@ -71,6 +71,10 @@ class Antifraud:
             verdict = self._asked(user_id, email, promo_id)
         return verdict
 
+    def blocked(self, user_id: UUID) -> bool:
+        """Tell whether a refusal of the user is kept that still holds; the service is not asked."""
+        return self._cached(user_id) is False
+
     def ping_cache(self) -> None:
         """Raise redis.RedisError, with a reason, if Redis does not answer."""
         self._redis.ping()

@@ -52,7 +52,7 @@ class ActivationDenied(RequestError):
     """The promo may not be activated by this user now.
 
     Attributes:
-        reason: a constant word for logs: `inactive`, `targeting`, `antifraud` or `exhausted`.
+        reason: a constant word: one of the reasons of `Eligibility` in api.yml, or `antifraud`.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -66,6 +66,17 @@ class NotFound(RequestError):
 
 class EmailTaken(RequestError):
     """Another account of this kind has the address."""
+
+
+class KeyReused(RequestError):
+    """The Idempotency-Key of the request belongs to an earlier one that was another request."""
+
+
+class KeyTaken(Exception):
+    """Another request with the same Idempotency-Key was carried out first; what this one began has not happened.
+
+    Nobody outside learns of it: the answer of the other request is the answer.
+    """
 
 
 class DependencyDown(RequestError):

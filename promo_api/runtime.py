@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 from persistence.engine import Database
 from promo_api.antifraud import Antifraud
+from promo_api.batches import Batches
 from promo_api.passwords import Passwords
 from promo_api.settings import Settings
 from promo_api.tokens import Tokens
@@ -26,6 +27,7 @@ class Runtime:
     database: Database
     antifraud: Antifraud
     passwords: Passwords
+    batches: Batches
     tokens: Tokens
     clock: Callable[[], datetime]
 
@@ -37,6 +39,7 @@ class Runtime:
             database=Database(settings),
             antifraud=Antifraud(settings),
             passwords=Passwords(settings),
+            batches=Batches(),
             tokens=Tokens(settings.secret_key, settings.token_lifetime_h),
             clock=clock,
         )

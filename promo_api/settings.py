@@ -100,6 +100,9 @@ class Settings:
     server_address: Address = setting("host:port to listen on", _ALL_INTERFACES)  # noqa: RUF009 it makes a field
     server_workers: int = setting("processes that serve", 2, low=1, high=64)
     server_threads: int = setting("requests that a worker handles at once", 8, low=1, high=256)
+    idempotency_lifetime_h: int = setting(
+        "how long the answer to a request with an Idempotency-Key is kept", 24, unit="h", low=1, high=720
+    )
     check_answers: bool = setting(
         "whether every answer is held against api.yml too, and is a 500 where it breaks it; for tests", default=False
     )

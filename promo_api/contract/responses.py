@@ -15,6 +15,7 @@ from promo_api.errors import (
     DependencyDown,
     EmailTaken,
     InvalidInput,
+    KeyReused,
     NotFound,
     NotOwner,
     RequestError,
@@ -34,6 +35,7 @@ _STATUSES: dict[type[RequestError], int] = {
     ActivationDenied: 403,
     NotFound: 404,
     EmailTaken: 409,
+    KeyReused: 422,
     DependencyDown: 503,
 }
 

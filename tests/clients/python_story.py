@@ -23,6 +23,7 @@ from promo_client.api.b2b import (
 )
 from promo_client.api.b2c import (
     user_activations_activate_promo,
+    user_activations_get_eligibility,
     user_activations_list_history,
     user_auth_sign_in,
     user_auth_sign_up,
@@ -43,6 +44,7 @@ from promo_client.models import (
     BusinessPromosListPromosSortBy,
     CommentWrite,
     CompanySignUp,
+    EligibilityReasonsItem,
     Error,
     ErrorStatus,
     PromoCreateCommon,
@@ -196,11 +198,21 @@ def comment(user: AuthenticatedClient, unique: UUID) -> None:
     refused(user_comments_get_comment.sync_detailed(unique, written.id, client=user), 404)
 
 
+def _activated(user: AuthenticatedClient, promo: UUID, key: str) -> tuple[str, str | None]:
+    answer = user_activations_activate_promo.sync_detailed(promo, client=user, idempotency_key=key)
+    return good(answer).promo, answer.headers.get("Idempotent-Replayed")
+
+
 def activate(user: AuthenticatedClient, unique: UUID) -> None:
-    """She activates it as often as there are codes; no further one is given out, and she looks back."""
-    codes = {good(user_activations_activate_promo.sync_detailed(unique, client=user)).promo for _ in range(2)}
-    assert codes == {"BEAN-1", "BEAN-2"}
+    """She activates it as often as there are codes, and repeats a request; no further code is given out."""
+    assert good(user_activations_get_eligibility.sync_detailed(unique, client=user)).eligible
+    keys = [str(uuid4()), str(uuid4())]
+    codes = [_activated(user, unique, key) for key in [*keys, *keys]]
+    assert {code for code, _ in codes[:2]} == {"BEAN-1", "BEAN-2"}
+    assert codes[2:] == [(code, "true") for code, _ in codes[:2]]
     refused(user_activations_activate_promo.sync_detailed(unique, client=user), 403)
+    eligibility = good(user_activations_get_eligibility.sync_detailed(unique, client=user))
+    assert (eligibility.eligible, eligibility.reasons) == (False, [EligibilityReasonsItem.EXHAUSTED])
     history = user_activations_list_history.sync_detailed(client=user)
     assert history.headers["X-Total-Count"] == "2"
     assert [(entry.promo_id, entry.is_activated_by_user) for entry in good(history)] == [(unique, True)] * 2

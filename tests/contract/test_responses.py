@@ -19,6 +19,7 @@ STATUSES = {
     "ActivationDenied": 403,
     "NotFound": 404,
     "EmailTaken": 409,
+    "KeyReused": 422,
     "DependencyDown": 503,
 }
 

@@ -15,7 +15,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 from promo_api.app import SPECIFICATION
 from promo_api.contract.schemas import compile_schema
 
-_LISTS = "X-Total-Count"
+_LISTS, _REPLAYS = "X-Total-Count", "Idempotent-Replayed"
 
 
 class Row(NamedTuple):
@@ -33,7 +33,7 @@ TABLE = [
     Row("GET /ping", "health.ping", "", 200),
     Row("POST /business/auth/sign-up", "business_auth.sign_up", "", 200, "400 409"),
     Row("POST /business/auth/sign-in", "business_auth.sign_in", "", 200, "400 401"),
-    Row("POST /business/promo", "business_promos.create_promo", "company", 201, "400 401"),
+    Row("POST /business/promo", "business_promos.create_promo", "company", 201, "400 401 422", _REPLAYS),
     Row("GET /business/promo", "business_promos.list_promos", "company", 200, "400 401", _LISTS),
     Row("GET /business/promo/{id}", "business_promos.get_promo", "company", 200, "400 401 403 404"),
     Row("PATCH /business/promo/{id}", "business_promos.update_promo", "company", 200, "400 401 403 404"),
@@ -44,11 +44,19 @@ TABLE = [
     Row("PATCH /user/profile", "user_profile.update_profile", "user", 200, "400 401"),
     Row("GET /user/feed", "user_promos.list_feed", "user", 200, "400 401", _LISTS),
     Row("GET /user/promo/{id}", "user_promos.get_promo", "user", 200, "400 401 404"),
-    Row("POST /user/promo/{id}/activate", "user_activations.activate_promo", "user", 200, "400 401 403 404"),
+    Row(
+        "POST /user/promo/{id}/activate",
+        "user_activations.activate_promo",
+        "user",
+        200,
+        "400 401 403 404 422",
+        _REPLAYS,
+    ),
+    Row("GET /user/promo/{id}/eligibility", "user_activations.get_eligibility", "user", 200, "400 401 404"),
     Row("GET /user/promo/history", "user_activations.list_history", "user", 200, "400 401", _LISTS),
     Row("POST /user/promo/{id}/like", "user_likes.like_promo", "user", 200, "400 401 404"),
     Row("DELETE /user/promo/{id}/like", "user_likes.unlike_promo", "user", 200, "400 401 404"),
-    Row("POST /user/promo/{id}/comments", "user_comments.create_comment", "user", 201, "400 401 404"),
+    Row("POST /user/promo/{id}/comments", "user_comments.create_comment", "user", 201, "400 401 404 422", _REPLAYS),
     Row("GET /user/promo/{id}/comments", "user_comments.list_comments", "user", 200, "400 401 404", _LISTS),
     Row("GET /user/promo/{id}/comments/{comment_id}", "user_comments.get_comment", "user", 200, "400 401 404"),
     Row("PUT /user/promo/{id}/comments/{comment_id}", "user_comments.update_comment", "user", 200, "400 401 403 404"),
@@ -114,10 +122,18 @@ def test_401_is_for_those_who_must_be_known(row: Row) -> None:
 
 
 @pytest.mark.parametrize("row", TABLE, ids=_by_id)
-def test_lists_count_their_entries(row: Row) -> None:
-    """The header with the number of all entries is promised by lists, and only by them."""
+def test_headers_of_answers(row: Row) -> None:
+    """Lists, and only they, promise the number of all entries; what can be repeated tells that it has been."""
     response = _operations()[row.operation]["responses"][str(row.success)]
     assert [*response.get("headers", {})] == ([row.header] if row.header else [])
+
+
+@pytest.mark.parametrize("row", TABLE, ids=_by_id)
+def test_what_can_be_repeated(row: Row) -> None:
+    """The operations that tell of a repetition, and only they, take an Idempotency-Key, which nobody must send."""
+    headers = [each for each in _operations()[row.operation].get("parameters", ()) if each["in"] == "header"]
+    assert [each["name"] for each in headers] == (["Idempotency-Key"] if row.header == _REPLAYS else [])
+    assert not any(each.get("required") for each in headers)
 
 
 @pytest.mark.parametrize("row", TABLE, ids=_by_id)

@@ -1,12 +1,14 @@
 """The API with many threads and connections, so that a race has as many runners as it needs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from promo_api.app import create_app
+from promo_api.batches import Batches
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
 from tests.conformance import Conformance
@@ -39,6 +41,27 @@ def _crowd_client(crowd: Runtime) -> Iterator[TestClient]:
 def api(_crowd_client: TestClient, conformance: Conformance) -> Api:
     """The API in this process, with many threads."""
     return Api(_crowd_client, conformance)
+
+
+class _Apart(Batches):
+    """Does the work for each item alone, as if each had come to a process of its own."""
+
+    def do(self, key: Hashable, item: Any, work: Callable[[Sequence[Any]], Sequence[Any]]) -> Any:
+        """Do the work for the item."""
+        return super().do((key, id(item)), item, work)
+
+
+@pytest.fixture(scope="package")
+def _apart_client(crowd: Runtime) -> Iterator[TestClient]:
+    apart = replace(Runtime.open(crowd.settings), batches=_Apart())
+    with TestClient(create_app(apart), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def processes(_apart_client: TestClient, conformance: Conformance) -> Api:
+    """The API as many processes offer it: no two requests are worked on together."""
+    return Api(_apart_client, conformance)
 
 
 @pytest.fixture

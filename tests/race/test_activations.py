@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from persistence.activations import claim_value
+from persistence.activations import Claim, claim_values
 from persistence.tables import promo_counters
 from persistence.users import User, find_user
 from promo_api.errors import DependencyDown
@@ -61,9 +61,9 @@ def test_unique_gives_each_value_once(api: Api, crowd: Runtime) -> None:
     assert recounted(crowd.database, promo_id).uses == 100
 
 
-def test_lowered_limit_holds_for_those_who_waited(api: Api, crowd: Runtime, stage: Stage) -> None:
+def test_lowered_limit_holds_for_those_who_waited(processes: Api, crowd: Runtime, stage: Stage) -> None:
     """Claims that wait for the promo's row behind a PATCH that lowers max_count are decided by the new limit."""
-    company, user = api.sign_up_company(), api.sign_up_user()
+    company, user = processes.sign_up_company(), processes.sign_up_user()
     promo_id = company.create_promo(max_count=50)
     activation = _activation(user, promo_id)
     assert _statuses([activation() for _ in range(3)]) == [200] * 3
@@ -75,9 +75,9 @@ def test_lowered_limit_holds_for_those_who_waited(api: Api, crowd: Runtime, stag
     assert recounted(crowd.database, promo_id).uses == 5
 
 
-def test_raised_limit_holds_for_those_who_waited(api: Api, crowd: Runtime, stage: Stage) -> None:
+def test_raised_limit_holds_for_those_who_waited(processes: Api, crowd: Runtime, stage: Stage) -> None:
     """Claims that wait behind a PATCH that raises max_count get the uses that it adds."""
-    company, user = api.sign_up_company(), api.sign_up_user()
+    company, user = processes.sign_up_company(), processes.sign_up_user()
     promo_id = company.create_promo(max_count=1)
     with stage.holding(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
         queue.add(_patch(company, promo_id, max_count=3), *[_activation(user, promo_id)] * 4)
@@ -87,9 +87,9 @@ def test_raised_limit_holds_for_those_who_waited(api: Api, crowd: Runtime, stage
     assert recounted(crowd.database, promo_id).uses == 3
 
 
-def test_limit_is_not_lowered_below_claims_before_it(api: Api, crowd: Runtime, stage: Stage) -> None:
+def test_limit_is_not_lowered_below_claims_before_it(processes: Api, crowd: Runtime, stage: Stage) -> None:
     """A PATCH that waits behind claims is refused if they have used more than it would allow."""
-    company, user = api.sign_up_company(), api.sign_up_user()
+    company, user = processes.sign_up_company(), processes.sign_up_user()
     promo_id = company.create_promo(max_count=50)
     with stage.holding(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
         queue.add(_activation(user, promo_id), _patch(company, promo_id, max_count=0))
@@ -118,8 +118,8 @@ def test_claim_that_was_rolled_back_is_free(api: Api, crowd: Runtime, stage: Sta
 
     def claim_and_die() -> None:
         with crowd.database.transaction() as connection:
-            values = {"mode": mode, "activation_id": uuid4()}
-            assert claim_value(connection, UUID(promo_id), member, crowd.today(), **values) == "only-code"
+            claim = Claim(uuid4(), member.id, member.country_key)
+            assert claim_values(connection, UUID(promo_id), [claim], crowd.today(), mode=mode) == ["only-code"]
             queue.add(_activation(user, promo_id))
             stage.terminate(pid_of(connection))
 
@@ -129,13 +129,14 @@ def test_claim_that_was_rolled_back_is_free(api: Api, crowd: Runtime, stage: Sta
     assert recounted(crowd.database, promo_id).uses == 1
 
 
-def test_those_who_waited_are_refused_at_the_commit(api: Api, crowd: Runtime, stage: Stage) -> None:
+def test_those_who_waited_are_refused_at_the_commit(processes: Api, crowd: Runtime, stage: Stage) -> None:
     """Those who wait while the last value is being claimed are refused once it is, and not before."""
-    user = api.sign_up_user()
-    promo_id = api.sign_up_company().create_promo(promo_unique=["only-code"])
+    user = processes.sign_up_user()
+    promo_id = processes.sign_up_company().create_promo(promo_unique=["only-code"])
     member = _member(crowd, user)
     with stage.queue() as queue, crowd.database.transaction() as connection:
-        claim_value(connection, UUID(promo_id), member, crowd.today(), mode="UNIQUE", activation_id=uuid4())
+        claim = Claim(uuid4(), member.id, member.country_key)
+        claim_values(connection, UUID(promo_id), [claim], crowd.today(), mode="UNIQUE")
         queue.add(*[_activation(user, promo_id)] * 3)
     assert _statuses(queue.results()) == [403] * 3
     assert recounted(crowd.database, promo_id).uses == 1

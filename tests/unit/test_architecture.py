@@ -20,13 +20,14 @@ ROOMS = {
     "promo_api": Room(),
     "promo_api.errors": Room(),
     "promo_api.settings": Room(),
+    "promo_api.batches": Room(),
     "promo_api.logs": Room("promo_api.errors promo_api.settings"),
     "promo_api.tokens": Room("promo_api.errors promo_api.settings", "jwt"),
     "promo_api.passwords": Room("promo_api.errors promo_api.settings", "argon2"),
     "promo_api.antifraud": Room("promo_api.errors promo_api.settings", "orjson redis requests"),
     "persistence": Room(),
     "persistence.tables": Room("", "sqlalchemy"),
-    "persistence.engine": Room("promo_api.errors promo_api.settings", "sqlalchemy psycopg"),
+    "persistence.engine": Room("persistence.tables promo_api.errors promo_api.settings", "orjson sqlalchemy psycopg"),
     "persistence.audience": Room("persistence.tables", "sqlalchemy"),
     "persistence.migrations": Room("", "sqlalchemy alembic"),
     "persistence.migrations.*": Room("persistence.tables", "alembic"),
@@ -34,8 +35,9 @@ ROOMS = {
     "handlers": Room(),
     "handlers.shapes": Room("handlers persistence.*"),
     "handlers.accounts": Room("handlers persistence.* promo_api.errors promo_api.runtime promo_api.tokens"),
+    "handlers.repeats": Room("handlers persistence.* promo_api.errors promo_api.runtime"),
     "handlers.*": Room(
-        "handlers handlers.shapes handlers.accounts persistence.* promo_api.errors promo_api.runtime"
+        "handlers handlers.shapes handlers.accounts handlers.repeats persistence.* promo_api.errors promo_api.runtime"
     ),
     "promo_api.contract.*": Room(
         "promo_api.contract.* promo_api.errors", "connexion flask jsonschema_rs orjson starlette uvicorn"
@@ -43,7 +45,8 @@ ROOMS = {
     "promo_api.contract": Room(),
     # The shell binds what the other rooms are.
     "promo_api.runtime": Room(
-        "persistence.engine promo_api.antifraud promo_api.passwords promo_api.settings promo_api.tokens"
+        "persistence.engine promo_api.antifraud promo_api.batches promo_api.passwords promo_api.settings "
+        "promo_api.tokens"
     ),
     "promo_api.app": Room(
         "persistence.companies persistence.users promo_api.contract.application promo_api.errors promo_api.runtime "
@@ -71,7 +74,7 @@ ROOMS = {
     ),
 }  # fmt: skip
 QUERIES = [
-    "accounts", "activations", "cards", "comments", "companies", "likes", "promos", "users",
+    "accounts", "activations", "cards", "comments", "companies", "kept_answers", "likes", "promos", "users",
 ]  # fmt: skip
 HANDLERS = [module for module in files() if module.startswith("handlers.")]
 

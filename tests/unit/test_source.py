@@ -25,6 +25,9 @@ def _operation_ids() -> set[str]:
 OPERATION_MODULES = sorted({f"handlers.{name.partition('.')[0]}" for name in _operation_ids()})
 
 
+BESIDE = ["handlers.accounts", "handlers.repeats", "handlers.shapes"]
+
+
 def _name(file: Path) -> str:
     return str(file.relative_to(ROOT))
 
@@ -68,9 +71,8 @@ def test_every_operation_has_its_function() -> None:
 
 
 def test_modules_of_handlers_are_all_known() -> None:
-    """Beside the modules of operations stand shapes and accounts, and no other one."""
-    beside = {"handlers", "handlers.shapes", "handlers.accounts"}
-    assert {module for module in files() if module.startswith("handlers")} == {*OPERATION_MODULES, *beside}
+    """Beside the modules of operations stand shapes, accounts and repeats, and no other one."""
+    assert {module for module in files() if module.startswith("handlers")} == {"handlers", *OPERATION_MODULES, *BESIDE}
 
 
 @pytest.mark.parametrize("module", QUERY_MODULES)
@@ -130,7 +132,7 @@ def _limits(schema: Any) -> Iterator[int]:
             yield from _limits(part)
 
 
-@pytest.mark.parametrize("module", [*OPERATION_MODULES, "handlers.accounts", "handlers.shapes", *QUERY_MODULES])
+@pytest.mark.parametrize("module", [*OPERATION_MODULES, *BESIDE, *QUERY_MODULES])
 def test_limits_stand_in_the_contract_alone(module: str) -> None:
     """No limit of api.yml is copied into Python, but for the length of a page, which cuts and does not refuse."""
     limits = {limit for limit in _limits(yaml.safe_load((ROOT / "api.yml").read_text(encoding="utf-8"))) if limit > 1}

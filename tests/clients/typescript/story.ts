@@ -140,13 +140,21 @@ assert.equal(good(await user.GET("/user/promo/{id}", ofUnique)).comment_count, 1
 good(await user.DELETE("/user/promo/{id}/comments/{comment_id}", ofComment));
 refused(await user.GET("/user/promo/{id}/comments/{comment_id}", ofComment), 404);
 
-// She activates it as often as there are codes; no further one is given out.
+// She activates it as often as there are codes, and repeats each request; no further code is given out.
+assert.deepEqual(good(await user.GET("/user/promo/{id}/eligibility", ofUnique)), { eligible: true, reasons: [] });
 const codes = [];
 for (let turn = 0; turn < 2; turn += 1) {
-  codes.push(good(await user.POST("/user/promo/{id}/activate", ofUnique)).promo);
+  const keyed = { params: { ...ofUnique.params, header: { "Idempotency-Key": randomUUID() } } };
+  const first = await user.POST("/user/promo/{id}/activate", keyed);
+  const again = await user.POST("/user/promo/{id}/activate", keyed);
+  assert.equal(again.response.headers.get("Idempotent-Replayed"), "true");
+  assert.deepEqual(good(again), good(first));
+  codes.push(good(first).promo);
 }
 assert.deepEqual(codes.sort(), ["BEAN-1", "BEAN-2"]);
 refused(await user.POST("/user/promo/{id}/activate", ofUnique), 403);
+const eligibility = good(await user.GET("/user/promo/{id}/eligibility", ofUnique));
+assert.deepEqual(eligibility, { eligible: false, reasons: ["exhausted"] });
 const history = await user.GET("/user/promo/history");
 assert.equal(history.response.headers.get("X-Total-Count"), "2");
 assert.deepEqual(good(history).map((entry) => [entry.promo_id, entry.is_activated_by_user]), [

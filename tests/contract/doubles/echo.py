@@ -50,5 +50,6 @@ ERRORS: dict[str, errors.RequestError] = {
     "ActivationDenied": errors.ActivationDenied("inactive", "Not now."),
     "NotFound": errors.NotFound("There is none."),
     "EmailTaken": errors.EmailTaken("It is taken."),
+    "KeyReused": errors.KeyReused("It is another request's."),
     "DependencyDown": errors.DependencyDown("Later.", reason="it sleeps", retry_after_s=7),
 }

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, event, text
 
-from persistence.activations import claim_value, find_offer, list_country_uses
+from persistence.activations import Claim, claim_values, find_offer, list_country_uses
 from persistence.cards import find_card, list_feed_cards, list_history_cards
 from persistence.comments import list_comments
 from persistence.engine import Database
@@ -120,6 +120,10 @@ def test_history_page(connection: Connection, limit: int) -> None:
     assert _whole(scans) == set()
 
 
+def _claim(user: User) -> Claim:
+    return Claim(uuid4(), user.id, user.country_key)
+
+
 _FINDS: dict[str, Callable[[Connection, User], Any]] = {
     "card": lambda connection, user: find_card(connection, _PROMO, user.id, _TODAY),
     "promo": lambda connection, _user: find_promo(connection, _PROMO, _TODAY),
@@ -127,11 +131,9 @@ _FINDS: dict[str, Callable[[Connection, User], Any]] = {
     "comments": lambda connection, _user: list_comments(connection, _PROMO, limit=10, offset=0),
     "statistics": lambda connection, _user: list_country_uses(connection, _PROMO),
     "like": lambda connection, user: insert_like(connection, _PROMO, user.id),
-    "claim": lambda connection, user: claim_value(
-        connection, _PROMO, user, _TODAY, mode="COMMON", activation_id=uuid4()
-    ),
-    "unique claim": lambda connection, user: claim_value(
-        connection, _PROMO, user, _TODAY, mode="UNIQUE", activation_id=uuid4()
+    "claim": lambda connection, user: claim_values(connection, _PROMO, [_claim(user)], _TODAY, mode="COMMON"),
+    "unique claims": lambda connection, user: claim_values(
+        connection, _PROMO, [_claim(user), _claim(user)], _TODAY, mode="UNIQUE"
     ),
 }
 
