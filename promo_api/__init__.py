@@ -11,6 +11,7 @@ A map, from the outside in:
 | contract/ | all that knows Connexion, Starlette or Flask from inside |
 | runtime | what a handler gets: settings, database, antifraud, passwords, batches, tokens, clock |
 | tokens, passwords, antifraud | each around one library |
+| sweeper | deletes what has expired |
 | batches | work that several threads want done is done together |
 | errors | what can go wrong with a request, one class for each meaning |
 | check | looks at everything that the service needs |

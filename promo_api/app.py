@@ -1,5 +1,7 @@
 """The application: api.yml, the contract layer, and the handlers bound to a runtime."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from persistence.users import User, find_user
 from promo_api.contract.application import build_application
 from promo_api.errors import Unauthenticated
 from promo_api.runtime import Runtime
+from promo_api.sweeper import Sweeper
 from promo_api.tokens import Claims
 
 SPECIFICATION = Path(__file__).parent.parent / "api.yml"
@@ -31,9 +34,21 @@ def create_app(runtime: Runtime) -> ASGIApp:
         },
         tokens=runtime.tokens,
         threads=runtime.settings.server_threads,
-        close=runtime.close,
+        lifetime=partial(_serving, runtime),
         check_answers=runtime.settings.check_answers,
     )
+
+
+@contextmanager
+def _serving(runtime: Runtime) -> Iterator[None]:
+    """Do what goes on beside requests while a process serves, and close the runtime at the end."""
+    sweeper = Sweeper(runtime.database, runtime.clock)
+    sweeper.start()
+    try:
+        yield
+    finally:
+        sweeper.stop()
+        runtime.close()
 
 
 def authenticate_company(runtime: Runtime, claims: Claims) -> Company:

@@ -1,7 +1,7 @@
 """The layer, put together on a Connexion FlaskApp."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def build_application(
     authenticate: Mapping[str, Authenticate],
     tokens: object,
     threads: int,
-    close: Callable[[], None],
+    lifetime: Callable[[], AbstractContextManager[object]],
     check_answers: bool = False,
 ) -> ASGIApp:
     """Build an ASGI application that serves a contract.
@@ -58,18 +58,17 @@ def build_application(
         authenticate: by security scheme: what makes the account that asks out of what its token says.
         tokens: the first argument of the functions that the security schemes name to read a token.
         threads: how many handlers run at once.
-        close: run at the end of the process's service.
+        lifetime: makes what is entered when a process begins to serve, and left when it has served its last request.
         check_answers: whether answers are held against the contract too.
 
     Raises:
         BrokenContract: with a sentence that says what is wrong with the contract.
     """
     closing = ExitStack()
-    closing.callback(close)
     app = FlaskApp(
         __name__,
         specification_dir=specification.parent,
-        lifespan=_lifespan(closing),
+        lifespan=_lifespan(lifetime, closing),
         middlewares=[*((ConformanceMiddleware,) if check_answers else ()), *_MIDDLEWARES],
         resolver=HandlerResolver(package, runtime, authenticate),
         security_map={"bearer": lambda: BearerHandler(tokens)},
@@ -106,10 +105,12 @@ def _connect(app: FlaskApp, threads: int) -> ThreadBridge:
     return bridge
 
 
-def _lifespan(closing: ExitStack) -> Callable[[object], AbstractAsyncContextManager[None]]:
+def _lifespan(
+    lifetime: Callable[[], AbstractContextManager[object]], closing: ExitStack
+) -> Callable[[object], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: object) -> AsyncIterator[None]:
-        with closing:
+        with lifetime(), closing:
             yield
 
     return lifespan

@@ -4,6 +4,7 @@ Each answers GET /api/things/{thing_id}?limit=&offset= to who has a token, with 
 """
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -57,7 +58,7 @@ def layer() -> ASGIApp:
             authenticate={"account": authenticate},
             tokens=GOOD_TOKEN,
             threads=THREADS,
-            close=lambda: None,
+            lifetime=nullcontext,
         )
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from threading import Barrier, Event, Lock, current_thread
@@ -195,11 +196,18 @@ async def _lifespan(app: ASGIApp) -> list[str]:
     return sent
 
 
-def test_runtime_is_closed_at_the_end(tmp_path: Path) -> None:
-    """What is to be closed is closed once, when the service ends and not before."""
-    closed: list[str] = []
-    app = serve(tmp_path / "api.yml", contract({"/x": {"get": operation()}}), close=lambda: closed.append("closed"))
+def test_lifetime_of_the_service(tmp_path: Path) -> None:
+    """What surrounds the service begins with it, not when it is built, and ends once it has ended."""
+    told: list[str] = []
+
+    @contextmanager
+    def lifetime() -> Iterator[None]:
+        told.append("begun")
+        yield
+        told.append("ended")
+
+    app = serve(tmp_path / "api.yml", contract({"/x": {"get": operation()}}), lifetime=lifetime)
     assert ask(app, "GET", "/api/x").status == 200
-    assert closed == []
+    assert told == []
     assert asyncio.run(_lifespan(app)) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert closed == ["closed"]
+    assert told == ["begun", "ended"]

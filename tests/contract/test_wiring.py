@@ -1,5 +1,6 @@
 """Wiring: a contract that can't be served stops the start with a sentence, not a request later on."""
 
+from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,13 @@ def test_file_that_is_missing(tmp_path: Path, name: str) -> None:
     """A file that can't be read is a broken contract."""
     with pytest.raises(BrokenContract, match="can't be served"):
         build_application(
-            tmp_path / name, package=HANDLERS, runtime=None, authenticate={}, tokens=None, threads=1, close=lambda: None
+            tmp_path / name,
+            package=HANDLERS,
+            runtime=None,
+            authenticate={},
+            tokens=None,
+            threads=1,
+            lifetime=nullcontext,
         )
 
 
@@ -127,7 +134,7 @@ def test_account_that_nobody_can_authenticate(tmp_path: Path) -> None:
     serve(file, _secured())
     with pytest.raises(BrokenContract, match="account"):
         build_application(
-            file, package=HANDLERS, runtime=None, authenticate={}, tokens="", threads=1, close=lambda: None
+            file, package=HANDLERS, runtime=None, authenticate={}, tokens="", threads=1, lifetime=nullcontext
         )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def serve(
     *,
     runtime: object = None,
     threads: int = 4,
-    close: Callable[[], None] = lambda: None,
+    lifetime: Callable[[], AbstractContextManager[object]] = nullcontext,
     check_answers: bool = False,
 ) -> ASGIApp:
     """Write a contract into a file, and return the application that serves it.
@@ -66,7 +67,7 @@ def serve(
         document: the contract, or what stands in the file instead of one.
         runtime: what handlers get first.
         threads: how many handlers run at once.
-        close: run at the end of the service.
+        lifetime: makes what surrounds the service.
         check_answers: whether answers are held against the contract too.
     """
     text = json.dumps(document) if isinstance(document, Mapping) else document
@@ -78,6 +79,6 @@ def serve(
         authenticate={"account": authenticate},
         tokens=GOOD_TOKEN,
         threads=threads,
-        close=close,
+        lifetime=lifetime,
         check_answers=check_answers,
     )

@@ -21,6 +21,7 @@ ROOMS = {
     "promo_api.errors": Room(),
     "promo_api.settings": Room(),
     "promo_api.batches": Room(),
+    "promo_api.sweeper": Room("persistence.engine persistence.kept_answers promo_api.errors"),
     "promo_api.logs": Room("promo_api.errors promo_api.settings"),
     "promo_api.tokens": Room("promo_api.errors promo_api.settings", "jwt"),
     "promo_api.passwords": Room("promo_api.errors promo_api.settings", "argon2"),
@@ -50,7 +51,7 @@ ROOMS = {
     ),
     "promo_api.app": Room(
         "persistence.companies persistence.users promo_api.contract.application promo_api.errors promo_api.runtime "
-        "promo_api.tokens",
+        "promo_api.sweeper promo_api.tokens",
         "starlette",
     ),
     "promo_api.gunicorn_conf": Room(

@@ -1,0 +1,95 @@
+"""The sweep: what has expired goes, all else stays, and nobody waits for it."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import delete, func, insert, select
+
+from persistence.engine import Database
+from persistence.tables import kept_answers
+from promo_api.runtime import Runtime
+from promo_api.sandbox.processes import wait_until
+from promo_api.settings import Settings
+from promo_api.sweeper import Sweeper
+
+_NOW = datetime(2001, 1, 10, 9, tzinfo=UTC)
+_PATIENCE_S = 20
+
+
+@pytest.fixture
+def account_id(runtime: Runtime) -> Iterator[UUID]:
+    """An account whose answers are those of this test, and go with it."""
+    account_id = uuid4()
+    yield account_id
+    with runtime.database.autocommit() as connection:
+        connection.execute(delete(kept_answers).where(kept_answers.c.account_id == account_id))
+
+
+def _keep(database: Database, account_id: UUID, count: int, expires_at: datetime) -> None:
+    answer = {"account_id": account_id, "operation": "x.do", "fingerprint": b"", "status": 200, "body": {}}
+    rows = [{**answer, "key": str(uuid4()), "expires_at": expires_at} for _ in range(count)]
+    with database.autocommit() as connection:
+        connection.execute(insert(kept_answers), rows)
+
+
+def _count(database: Database, account_id: UUID) -> int:
+    there = select(func.count()).select_from(kept_answers).where(kept_answers.c.account_id == account_id)
+    with database.autocommit() as connection:
+        return int(connection.execute(there).scalar_one())
+
+
+def test_what_has_expired_goes(runtime: Runtime, account_id: UUID) -> None:
+    """An answer goes from the instant on at which it expires, and not before."""
+    sweeper = Sweeper(runtime.database, lambda: _NOW)
+    for expires_at in (_NOW - timedelta(days=1), _NOW, _NOW + timedelta(microseconds=1)):
+        _keep(runtime.database, account_id, 1, expires_at)
+    assert sweeper.sweep() == 2
+    assert sweeper.sweep() == 0
+    assert _count(runtime.database, account_id) == 1
+
+
+def test_few_at_a_time(runtime: Runtime, account_id: UUID) -> None:
+    """A statement deletes no more than a thousand rows, however many have expired."""
+    _keep(runtime.database, account_id, 1500, _NOW)
+    sweeper = Sweeper(runtime.database, lambda: _NOW)
+    assert [sweeper.sweep(), sweeper.sweep()] == [1000, 500]
+
+
+def test_nobody_waits(runtime: Runtime, account_id: UUID) -> None:
+    """What another process is deleting is passed over."""
+    _keep(runtime.database, account_id, 3, _NOW)
+    held = select(kept_answers.c.key).where(kept_answers.c.account_id == account_id).limit(1).with_for_update()
+    with runtime.database.transaction() as connection:
+        assert len(connection.execute(held).all()) == 1
+        assert Sweeper(runtime.database, lambda: _NOW).sweep() == 2
+
+
+def test_thread(runtime: Runtime, account_id: UUID) -> None:
+    """The thread sweeps all that has accumulated, sweeps again later on, and ends when it is stopped."""
+    _keep(runtime.database, account_id, 2500, _NOW)
+    sweeper = Sweeper(runtime.database, lambda: _NOW, every_s=0.01)
+    sweeper.start()
+    try:
+        for _ in range(2):
+            assert wait_until(lambda: _count(runtime.database, account_id) == 0, _PATIENCE_S)
+            _keep(runtime.database, account_id, 1, _NOW)
+    finally:
+        sweeper.stop()
+    assert not sweeper._thread.is_alive()
+
+
+def test_database_away(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """Without PostgreSQL the sweep says so, and goes on when its time comes again."""
+    nowhere = Database(
+        Settings(antifraud_address="http://127.0.0.1:1", postgres_port=1, secret_key=settings.secret_key)
+    )
+    sweeper = Sweeper(nowhere, lambda: _NOW, every_s=0.01)
+    sweeper.start()
+    try:
+        assert wait_until(lambda: caplog.text.count("sweep_failed") > 1, _PATIENCE_S)
+    finally:
+        sweeper.stop()
+        nowhere.close()
+    assert "Traceback" not in caplog.text
