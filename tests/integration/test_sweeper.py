@@ -1,6 +1,7 @@
 """The sweep: what has expired goes, all else stays, and nobody waits for it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -82,9 +83,7 @@ def test_thread(runtime: Runtime, account_id: UUID) -> None:
 
 def test_database_away(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     """Without PostgreSQL the sweep says so, and goes on when its time comes again."""
-    nowhere = Database(
-        Settings(antifraud_address="http://127.0.0.1:1", postgres_port=1, secret_key=settings.secret_key)
-    )
+    nowhere = Database(replace(settings, postgres_port=1))
     sweeper = Sweeper(nowhere, lambda: _NOW, every_s=0.01)
     sweeper.start()
     try:
