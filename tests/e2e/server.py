@@ -122,9 +122,17 @@ class Server:
 
     def kill_worker(self) -> None:
         """End one of the workers at once, as a fault would."""
-        worker = self.workers()[0]
-        worker.kill()
-        assert wait_gone([worker], 10)
+        self._kill(self.workers()[:1])
+
+    def kill_workers(self) -> None:
+        """End all workers at once, and wait for those that take their place."""
+        self._kill(self.workers())
+        assert wait_until(self.answers, _START_S), self.log
+
+    def _kill(self, workers: list[psutil.Process]) -> None:
+        for worker in workers:
+            worker.kill()
+        assert wait_gone(workers, 10)
 
 
 def _command(*arguments: str) -> list[str]:

@@ -1,0 +1,126 @@
+"""Clients that activate without a pause while something around them fails, and what must be true afterwards."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Lock, Thread
+from typing import Any
+from uuid import UUID, uuid4
+
+import requests
+from sqlalchemy import select
+
+from persistence.engine import Database
+from persistence.tables import activations, kept_answers, promo_codes
+from promo_api.sandbox.processes import wait_until
+from promo_api.settings import Settings
+from tests.e2e.server import Server
+from tests.people import Account
+from tests.race.recount import recounted
+
+_CLIENTS = 8
+_CODES = 5000
+_PATIENCE_S = 60
+
+
+class Rush:
+    """A crowd on one promo of each mode.
+
+    Every other client sends an Idempotency-Key, and repeats a request that got no answer, or a 503, with the same key
+    until it is answered. The others take what comes.
+
+    Attributes:
+        values: what the clients got, by promo.
+        kept: the keys whose requests succeeded in the end.
+        statuses: how often which status came; 0: no answer.
+    """
+
+    def __init__(self, server: Server) -> None:
+        people = server.people
+        self._settings = Settings.from_environment(server.environment)
+        self._users = [people.sign_up_user() for _ in range(_CLIENTS)]
+        company = people.sign_up_company()
+        codes = [f"rush-{number}" for number in range(_CODES)]
+        self.promos = [company.create_promo(max_count=10**6), company.create_promo(promo_unique=codes)]
+        self.values: dict[str, list[str]] = {promo_id: [] for promo_id in self.promos}
+        self.kept: set[str] = set()
+        self.statuses: Counter[int] = Counter()
+        self._lock, self._over = Lock(), Event()
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Have the clients activate during a block, which begins once all is well, and ends once it is well again."""
+        clients = [Thread(target=self._run, args=(user, n % 2 == 0)) for n, user in enumerate(self._users)]
+        for client in clients:
+            client.start()
+        try:
+            self.await_successes()
+            yield
+            self.await_successes()
+        finally:
+            self._over.set()
+            for client in clients:
+                client.join(_PATIENCE_S)
+        assert not any(client.is_alive() for client in clients)
+
+    def await_successes(self, count: int = 40) -> None:
+        """Wait until so many more requests have succeeded."""
+        goal = self.statuses[200] + count
+        assert wait_until(lambda: self.statuses[200] >= goal, _PATIENCE_S), self.statuses
+
+    def await_status(self, status: int, count: int = 1) -> None:
+        """Wait until so many more requests have got a status; 0: no answer."""
+        goal = self.statuses[status] + count
+        assert wait_until(lambda: self.statuses[status] >= goal, _PATIENCE_S), self.statuses
+
+    def assert_exact(self) -> None:
+        """Assert that nothing was given twice or lost, and that all that is counted is right."""
+        database = Database(self._settings)
+        try:
+            for promo_id in self.promos:
+                assert len(self.values[promo_id]) <= recounted(database, promo_id).uses
+            codes = self.values[self.promos[1]]
+            assert len(codes) == len(set(codes))
+            assert self._issued(database) >= set(codes)
+            with database.autocommit() as connection:
+                keys = Counter(connection.scalars(select(kept_answers.c.key).where(kept_answers.c.key.in_(self.kept))))
+            assert keys == Counter(self.kept)
+        finally:
+            database.close()
+
+    def _issued(self, database: Database) -> set[str]:
+        """Return the codes that are recorded with an activation."""
+        issued = (
+            select(promo_codes.c.value)
+            .join(activations, activations.c.id == promo_codes.c.activation_id)
+            .where(promo_codes.c.promo_id == UUID(self.promos[1]), activations.c.promo_id == promo_codes.c.promo_id)
+        )
+        with database.autocommit() as connection:
+            return set(connection.scalars(issued))
+
+    def _run(self, user: Account, keyed: bool) -> None:
+        turn = 0
+        while not self._over.is_set():
+            turn += 1
+            self._activate(user, self.promos[turn % 2], str(uuid4()) if keyed else None)
+
+    def _activate(self, user: Account, promo_id: str, key: str | None) -> None:
+        headers = {} if key is None else {"Idempotency-Key": key}
+        while True:
+            status, value = _asked(lambda: user.post(f"/user/promo/{promo_id}/activate", headers=headers))
+            with self._lock:
+                self.statuses[status] += 1
+                if status == 200:
+                    self.values[promo_id].append(value)
+                    self.kept |= {key} if key is not None else set()
+            if key is None or status not in (0, 503) or self._over.is_set():
+                return
+
+
+def _asked(ask: Callable[[], Any]) -> tuple[int, str]:
+    """Return the status and the value; 0 if there was no answer."""
+    try:
+        answer = ask()
+    except requests.ConnectionError:
+        return 0, ""
+    return answer.status_code, answer.json().get("promo", "")
