@@ -33,7 +33,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
             "userAuth": partial(authenticate_user, runtime),
         },
         tokens=runtime.tokens,
-        threads=runtime.settings.server_threads,
+        threads={"": runtime.settings.server_threads, "antifraud": runtime.settings.antifraud_threads},
         lifetime=partial(_serving, runtime),
         check_answers=runtime.settings.check_answers,
     )

@@ -97,9 +97,15 @@ class Settings:
     antifraud_read_timeout_s: float = setting(
         "how long the anti-fraud service may take to answer", 3.0, unit="s", low=0.01, high=30
     )
+    antifraud_threads: int = setting(
+        "activations that a worker handles at once; the anti-fraud service may keep them waiting, but nobody else",
+        8,
+        low=1,
+        high=256,
+    )
     server_address: Address = setting("host:port to listen on", _ALL_INTERFACES)  # noqa: RUF009 it makes a field
     server_workers: int = setting("processes that serve", 2, low=1, high=64)
-    server_threads: int = setting("requests that a worker handles at once", 8, low=1, high=256)
+    server_threads: int = setting("other requests that a worker handles at once", 8, low=1, high=256)
     idempotency_lifetime_h: int = setting(
         "how long the answer to a request with an Idempotency-Key is kept", 24, unit="h", low=1, high=720
     )
@@ -144,7 +150,7 @@ class Settings:
     @property
     def pool_size(self) -> int:
         """Connections to PostgreSQL that a worker keeps."""
-        return self.postgres_pool_size or self.server_threads
+        return self.postgres_pool_size or self.server_threads + self.antifraud_threads
 
 
 def variable(declared: Field[Any]) -> str:

@@ -14,7 +14,7 @@ from connexion.middleware.server_error import ServerErrorMiddleware
 from starlette.types import ASGIApp
 
 from promo_api.contract.binding import Authenticate, BearerHandler, HandlerResolver
-from promo_api.contract.bridge import FoundView, ThreadBridge, make_view, view_finder
+from promo_api.contract.bridge import FoundView, Lanes, ThreadBridge, make_view, view_finder
 from promo_api.contract.conformance import ConformanceMiddleware
 from promo_api.contract.documentation import DocumentationMiddleware
 from promo_api.contract.responses import add_error_handlers, broken
@@ -45,7 +45,7 @@ def build_application(
     runtime: object,
     authenticate: Mapping[str, Authenticate],
     tokens: object,
-    threads: int,
+    threads: Mapping[str, int],
     lifetime: Callable[[], AbstractContextManager[object]],
     check_answers: bool = False,
 ) -> ASGIApp:
@@ -57,7 +57,7 @@ def build_application(
         runtime: the first argument of every handler.
         authenticate: by security scheme: what makes the account that asks out of what its token says.
         tokens: the first argument of the functions that the security schemes name to read a token.
-        threads: how many handlers run at once.
+        threads: how many handlers run at once, by lane; an operation names its lane as `x-lane`, or is of the lane "".
         lifetime: makes what is entered when a process begins to serve, and left when it has served its last request.
         check_answers: whether answers are held against the contract too.
 
@@ -76,7 +76,8 @@ def build_application(
     add_error_handlers(app)
     try:
         app.add_api(specification.name)
-        closing.callback(_connect(app, threads).close)
+        for bridge in _connect(app, threads):
+            closing.callback(bridge.close)
     except Exception as error:
         raise BrokenContract(f"{specification.name} can't be served: {_sentence(error)}") from error
     application: ASGIApp = app
@@ -89,20 +90,21 @@ def _sentence(error: Exception) -> str:
     return f"{' '.join(said.split())} ({type(error).__name__})"
 
 
-def _connect(app: FlaskApp, threads: int) -> ThreadBridge:
+def _connect(app: FlaskApp, threads: Mapping[str, int]) -> list[ThreadBridge]:
     """Build the stack now and not at the first request, so that broken wiring stops the start."""
     middleware = app.middleware
     middleware.app, middleware.middleware_stack = middleware._build_middleware_stack()  # noqa: SLF001 there is no public way
-    views, found = app.app.view_functions, {}
+    views, found, lanes = app.app.view_functions, {}, {}
     for rule in app.app.url_map.iter_rules():
         operation = views[rule.endpoint]
         if hasattr(operation, "operation_id"):
             views[rule.endpoint] = make_view(operation.__wrapped__)
             found[operation.operation_id] = FoundView(rule)
+            lanes[operation.operation_id] = operation.__wrapped__.lane
     app.app.create_url_adapter = view_finder(found)
-    bridge = ThreadBridge(app.app.wsgi_app, threads)
-    app._middleware_app.asgi_app = bridge  # noqa: SLF001 nor is there one to another bridge
-    return bridge
+    bridges = {lane: ThreadBridge(app.app.wsgi_app, size) for lane, size in threads.items()}
+    app._middleware_app.asgi_app = Lanes(bridges, lanes)  # noqa: SLF001 nor is there one to another bridge
+    return [*bridges.values()]
 
 
 def _lifespan(

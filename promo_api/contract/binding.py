@@ -25,11 +25,12 @@ ReadToken = Callable[[str], Mapping[str, Any] | None]
 
 @dataclass(frozen=True)
 class BoundHandler:
-    """A handler function with all that it needs beside the request."""
+    """A handler function with all that it needs beside the request, and the lane that its threads are of."""
 
     function: Callable[..., Any]
     runtime: object
     authenticate: Authenticate | None
+    lane: str
 
     def __call__(self, call: Call, token_info: Mapping[str, Any]) -> Any:
         """Run the handler in this thread: who asks, then how, then what."""
@@ -53,7 +54,8 @@ class HandlerResolver(Resolver):
         function = self.resolve_function_from_operation_id(f"{self._package}.{operation.operation_id}")
         schemes = [scheme for requirement in operation.security or () for scheme in requirement]
         authenticate = self._authenticate[schemes[0]] if schemes else None
-        return Resolution(BoundHandler(function, self._runtime, authenticate), operation.operation_id)
+        lane = operation._operation.get("x-lane", "")  # noqa: SLF001 there is no public way to an extension
+        return Resolution(BoundHandler(function, self._runtime, authenticate, lane), operation.operation_id)
 
 
 class BearerHandler(BearerSecurityHandler):

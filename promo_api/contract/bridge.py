@@ -26,6 +26,24 @@ _Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 _Answered = asyncio.Future[_Answer | Exception]
 
 
+class Lanes:
+    """An ASGI application that gives each request to the threads of its operation's lane.
+
+    An operation that waits for others may take all threads there are; in a lane of its own it takes none of the rest.
+
+    Args:
+        lanes: by name.
+        names: the lane of each operation, by operationId.
+    """
+
+    def __init__(self, lanes: Mapping[str, "ThreadBridge"], names: Mapping[str, str]) -> None:
+        self._lanes = {operation_id: lanes[name] for operation_id, name in names.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; exceptions of the handler are raised here."""
+        await self._lanes[_operation_id(scope)](scope, receive, send)
+
+
 class ThreadBridge:
     """An ASGI application that runs a WSGI one in threads of its own.
 
@@ -120,10 +138,14 @@ def view_finder(views: Mapping[str, FoundView]) -> Callable[[flask.Request | Non
     def find(request: flask.Request | None) -> FoundView | None:
         if request is None:
             return None
-        routed = request.environ["asgi.scope"]["extensions"][ROUTING_CONTEXT]
-        return views[routed["operation_id"]]
+        return views[_operation_id(request.environ["asgi.scope"])]
 
     return find
+
+
+def _operation_id(scope: Scope) -> str:
+    operation_id: str = scope["extensions"][ROUTING_CONTEXT]["operation_id"]
+    return operation_id
 
 
 def make_view(handler: BoundHandler) -> Callable[..., flask.Response]:

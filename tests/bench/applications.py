@@ -57,7 +57,7 @@ def layer() -> ASGIApp:
             runtime=None,
             authenticate={"account": authenticate},
             tokens=GOOD_TOKEN,
-            threads=THREADS,
+            threads={"": THREADS},
             lifetime=nullcontext,
         )
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp
 
-from promo_api.contract.bridge import ThreadBridge
+from promo_api.contract.bridge import Lanes, ThreadBridge
 from tests.contract.asgi import ask
 from tests.contract.tiny import contract, operation, serve
 
@@ -24,7 +24,7 @@ def _scope() -> dict[str, Any]:
     return {"type": "http", "method": "GET", "scheme": "http", "extensions": {}}
 
 
-async def _answer(bridge: ThreadBridge) -> list[Any]:
+async def _answer(bridge: ThreadBridge | Lanes, extensions: dict[str, Any] | None = None) -> list[Any]:
     messages: list[Any] = []
 
     async def receive() -> Any:
@@ -33,7 +33,7 @@ async def _answer(bridge: ThreadBridge) -> list[Any]:
     async def send(message: Any) -> None:
         messages.append(message)
 
-    await bridge(_scope(), receive, send)
+    await bridge(_scope() | {"extensions": extensions or {}}, receive, send)
     return messages
 
 
@@ -95,6 +95,36 @@ def test_so_many_at_once_and_no_more() -> None:
     assert most == 2
     assert len(names) == 2
     assert all(name.startswith("handler") for name in names)
+
+
+def test_lanes_do_not_wait_for_each_other() -> None:
+    """Where all threads of a lane are taken, requests of another lane are answered."""
+    taken, go_on = Barrier(3, timeout=10), Event()
+
+    def wsgi(environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
+        if environ["asgi.scope"]["extensions"]["connexion_routing"]["operation_id"] == "slow":
+            taken.wait()
+            assert go_on.wait(10)
+        start("200 OK", [])
+        return []
+
+    async def ask(app: Lanes, operation_id: str) -> list[Any]:
+        return await _answer(app, {"connexion_routing": {"operation_id": operation_id}})
+
+    async def together(app: Lanes) -> None:
+        slow = [asyncio.create_task(ask(app, "slow")) for _ in range(2)]
+        await asyncio.to_thread(taken.wait)
+        assert (await ask(app, "quick"))[0]["status"] == 200
+        assert not any(task.done() for task in slow)
+        go_on.set()
+        await asyncio.gather(*slow)
+
+    bridges = {"": ThreadBridge(wsgi, 1), "waiting": ThreadBridge(wsgi, 2)}
+    try:
+        asyncio.run(together(Lanes(bridges, {"quick": "", "slow": "waiting"})))
+    finally:
+        for bridge in bridges.values():
+            bridge.close()
 
 
 def test_context_reaches_the_thread() -> None:

@@ -59,6 +59,7 @@ def test_whole_contract_is_served(tmp_path: Path) -> None:
         pytest.param(_secured(**{"x-bearerInfoFunc": f"{HANDLERS}.claims.nosuch"}), "nosuch", id="token function"),
         pytest.param(_secured(**{"x-bearerInfoFunc": "nosuch.claims.read"}), "nosuch", id="token module"),
         pytest.param(_secured(**{"x-bearerInfoFunc": None}), "x-bearerInfoFunc", id="no token function"),
+        pytest.param(_with(**{"x-lane": "no-such-lane"}), "no-such-lane", id="no lane"),
     ],
 )
 def test_names_of_nothing(tmp_path: Path, document: Any, words: str) -> None:
@@ -123,7 +124,7 @@ def test_file_that_is_missing(tmp_path: Path, name: str) -> None:
             runtime=None,
             authenticate={},
             tokens=None,
-            threads=1,
+            threads={},
             lifetime=nullcontext,
         )
 
@@ -134,7 +135,7 @@ def test_account_that_nobody_can_authenticate(tmp_path: Path) -> None:
     serve(file, _secured())
     with pytest.raises(BrokenContract, match="account"):
         build_application(
-            file, package=HANDLERS, runtime=None, authenticate={}, tokens="", threads=1, lifetime=nullcontext
+            file, package=HANDLERS, runtime=None, authenticate={}, tokens="", threads={}, lifetime=nullcontext
         )
 
 

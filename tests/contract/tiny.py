@@ -57,6 +57,7 @@ def serve(
     *,
     runtime: object = None,
     threads: int = 4,
+    lanes: Mapping[str, int] | None = None,
     lifetime: Callable[[], AbstractContextManager[object]] = nullcontext,
     check_answers: bool = False,
 ) -> ASGIApp:
@@ -67,6 +68,7 @@ def serve(
         document: the contract, or what stands in the file instead of one.
         runtime: what handlers get first.
         threads: how many handlers run at once.
+        lanes: the same of lanes with a name; None: there are none.
         lifetime: makes what surrounds the service.
         check_answers: whether answers are held against the contract too.
     """
@@ -78,7 +80,7 @@ def serve(
         runtime=runtime,
         authenticate={"account": authenticate},
         tokens=GOOD_TOKEN,
-        threads=threads,
+        threads={"": threads, **(lanes or {})},
         lifetime=lifetime,
         check_answers=check_answers,
     )

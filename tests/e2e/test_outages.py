@@ -1,12 +1,16 @@
 """Outages: what works without one of the servers, what is refused, and how all of it comes back by itself."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import redis
 
 from promo_api.sandbox.processes import wait_until
+from tests.conformance import Conformance
 from tests.e2e.conftest import House
+from tests.e2e.server import Server
 from tests.people import Account, Api
 
 _HOUR_MS = 3_600_000
@@ -113,6 +117,22 @@ def test_antifraud_away(house: House) -> None:
     house.antifraud.start()
     assert user.post(f"{path}/activate").status_code == 200
     assert user.get("/user/promo/history").headers["X-Total-Count"] == "1"
+
+
+def test_antifraud_slow(house: House, tmp_path: Path, conformance: Conformance) -> None:
+    """While the anti-fraud service keeps more users waiting than it may at once, all else is answered."""
+    lone = house.environment | {"SERVER_WORKERS": "1", "ANTIFRAUD_THREADS": "3", "ANTIFRAUD_READ_TIMEOUT_S": "30"}
+    with Server(lone, tmp_path, conformance) as server, ThreadPoolExecutor(6) as threads:
+        company, users = server.people.sign_up_company(), [server.people.sign_up_user() for _ in range(6)]
+        path = f"/user/promo/{company.create_promo()}"
+        house.steer(delay_ms=60_000)
+        held = [threads.submit(user.post, f"{path}/activate") for user in users]
+        assert wait_until(lambda: sum(house.calls(user.body["email"]) for user in users) == 3, 10)
+        assert {user.get("/user/feed").status_code for user in users} == {200}
+        assert {user.post(f"{path}/like").status_code for user in users} == {200}
+        assert not any(activation.done() for activation in held)
+        house.forget()
+        assert [activation.result(30).status_code for activation in held] == [200] * 6
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])

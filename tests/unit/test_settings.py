@@ -153,7 +153,13 @@ def test_settings_do_not_change() -> None:
 
 @pytest.mark.parametrize(
     ("given", "size"),
-    [({}, 8), ({"SERVER_THREADS": "3"}, 3), ({"POSTGRES_POOL_SIZE": "5"}, 5), ({"POSTGRES_POOL_SIZE": "0"}, 8)],
+    [
+        ({}, 16),
+        ({"SERVER_THREADS": "3"}, 11),
+        ({"SERVER_THREADS": "3", "ANTIFRAUD_THREADS": "2"}, 5),
+        ({"POSTGRES_POOL_SIZE": "5"}, 5),
+        ({"POSTGRES_POOL_SIZE": "0"}, 16),
+    ],
 )
 def test_pool_size(given: dict[str, str], size: int) -> None:
     """A worker keeps a connection for each of its threads, unless told otherwise."""
