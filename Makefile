@@ -11,7 +11,7 @@ help:
 	@echo "make test     lint, types and all tests"
 	@echo "make install  only create .venv and install from the lock"
 	@echo "make fuzz     schemathesis against the service for a long time"
-	@echo "make bench    what the contract layer costs, beside plain Flask and stock Connexion"
+	@echo "make bench    what the contract layer costs, and one promo in demand beside many"
 	@echo "make lock     renew the locks from setup.cfg"
 	@echo "make clean    remove .venv; the data of make run, in .promo, stays"
 
@@ -38,6 +38,7 @@ fuzz: install
 
 bench: install
 	@$(BIN)/python -m tests.bench.contract_layer
+	@$(BIN)/python -m tests.bench.hot_promo
 
 lock: install
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header setup.cfg -o requirements.lock

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message
 
 from tests.bench import applications
 from tests.bench.applications import ANSWER, AUTHORIZATION, TARGET
-from tests.bench.load import CONNECTIONS, WRK, get, requests_per_s, served
+from tests.bench.load import CONNECTIONS, WRK, Request, get, requests_per_s, served
 
 ADDED_MAX_MS = 0.35
 RATIO_MIN = 1.8
@@ -28,6 +28,7 @@ _ROUNDS = 5
 _ROUND_S = 3
 _CALL_ROUNDS = 31
 _CALLS = 300
+_REQUEST = Request("GET", TARGET, AUTHORIZATION)
 
 
 @dataclass
@@ -68,10 +69,10 @@ def measure_servers() -> None:
         for port in ports.values():
             if json.loads(get(port, TARGET, AUTHORIZATION)) != ANSWER:
                 raise RuntimeError("The servers do not answer the same.")
-            requests_per_s(port, TARGET, AUTHORIZATION, 1)
+            requests_per_s(port, [_REQUEST], 1)
         for _ in range(_ROUNDS):
             for each in ALL:
-                each.requests_per_s.append(requests_per_s(ports[each.name], TARGET, AUTHORIZATION, _ROUND_S))
+                each.requests_per_s.append(requests_per_s(ports[each.name], [_REQUEST], _ROUND_S))
 
 
 async def measure_calls() -> None:

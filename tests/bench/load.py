@@ -11,10 +11,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
+from itertools import cycle
 from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import NamedTuple
 
 CONNECTIONS = 16
 WRK = shutil.which("wrk")
@@ -23,6 +26,14 @@ _ROOT = Path(__file__).parent.parent.parent
 _START_MAX_S = 30
 
 Header = tuple[str, str]
+
+
+class Request(NamedTuple):
+    """A request without a body."""
+
+    method: str
+    target: str
+    header: Header
 
 
 @contextmanager
@@ -60,32 +71,56 @@ def get(port: int, target: str, header: Header) -> bytes:
         connection.close()
 
 
-def requests_per_s(port: int, target: str, header: Header, duration_s: int) -> float:
-    """Return how many requests a second a server answers, when asked over 16 connections at once."""
+def requests_per_s(port: int, requests: Sequence[Request], duration_s: int, connections: int = CONNECTIONS) -> float:
+    """Return how many requests a second a server answers, when asked over some connections at once.
+
+    Args:
+        port: where it listens, on this machine.
+        requests: what is asked, in turn; each must be answered with 200.
+        duration_s: for how long.
+        connections: how many ask at once.
+    """
     if WRK is None:
-        return asyncio.run(_loaded(port, target, header, duration_s))
-    command = [WRK, "-t1", f"-c{CONNECTIONS}", f"-d{duration_s}s", "-H", ": ".join(header)]
-    told = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}{target}"], check=True, capture_output=True, text=True
-    ).stdout
+        return asyncio.run(_loaded(port, requests, duration_s, connections))
+    with NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(_script(requests))
+        script.flush()
+        command = [WRK, "-t1", f"-c{connections}", f"-d{duration_s}s", "--timeout", "20s", "-s", script.name]
+        command.append(f"http://127.0.0.1:{port}")
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found = re.search(r"Requests/sec:\s*([0-9.]+)", told)
     if found is None or "Non-2xx" in told or "Socket errors" in told:
         raise RuntimeError(f"The load went wrong:\n{told}")
     return float(found[1])
 
 
-async def _loaded(port: int, target: str, header: Header, duration_s: int) -> float:
-    request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{': '.join(header)}\r\n\r\n".encode()
+def _script(requests: Sequence[Request]) -> str:
+    """Return what has wrk send the requests in turn: all of them made before, and each of them sent as it is."""
+    made = ",".join(
+        f'wrk.format("{method}", "{target}", {{["{name}"] = "{value}"}})' for method, target, (name, value) in requests
+    )
+    return (
+        f"local made, n = nil, 0\nfunction init() made = {{{made}}} end\n"
+        "function request() n = n + 1; return made[n % #made + 1] end\n"
+    )
+
+
+async def _loaded(port: int, requests: Sequence[Request], duration_s: int, connections: int) -> float:
+    lines = f"Host: 127.0.0.1:{port}\r\nContent-Length: 0\r\n"
+    raw = cycle(
+        f"{method} {target} HTTP/1.1\r\n{lines}{': '.join(header)}\r\n\r\n".encode()
+        for method, target, header in requests
+    )
     started = time.perf_counter()
-    answered = await asyncio.gather(*(_ask(port, request, started + duration_s) for _ in range(CONNECTIONS)))
+    answered = await asyncio.gather(*(_ask(port, raw, started + duration_s) for _ in range(connections)))
     return sum(answered) / (time.perf_counter() - started)
 
 
-async def _ask(port: int, request: bytes, until: float) -> int:
+async def _ask(port: int, requests: Iterator[bytes], until: float) -> int:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     answered = 0
     while time.perf_counter() < until:
-        writer.write(request)
+        writer.write(next(requests))
         head = await reader.readuntil(b"\r\n\r\n")
         length = re.search(rb"\r\ncontent-length: ([0-9]+)\r\n", head)
         if length is None or not head.startswith(b"HTTP/1.1 200 "):
