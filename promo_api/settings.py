@@ -79,7 +79,7 @@ class Settings:
     postgres_pool_timeout_s: float = setting(
         "how long a request waits for a free connection", 3.0, unit="s", low=0.1, high=60
     )
-    postgres_connect_timeout_s: int = setting("how long a new connection may take", 3, unit="s", low=1, high=60)
+    postgres_connect_timeout_s: int = setting("how long a new connection may take", 3, unit="s", low=2, high=60)
     postgres_statement_timeout_s: float = setting("how long a statement may run", 5.0, unit="s", low=0.1, high=300)
     postgres_lock_timeout_s: float = setting("how long a statement waits for a row", 3.0, unit="s", low=0.1, high=300)
     postgres_idle_transaction_timeout_s: float = setting(
