@@ -1,14 +1,15 @@
 """Connections to PostgreSQL: the pool, its time limits, and what the failures of a database mean."""
 
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import orjson
 import psycopg
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, exc
 
+from persistence.silence import SILENT, LimitedConnection, Silence
 from persistence.tables import kept_answers
 from promo_api.errors import DependencyDown, KeyTaken
 from promo_api.settings import Settings
@@ -21,6 +22,8 @@ _AWAY = (
     # A server that is a standby now.
     psycopg.errors.ReadOnlySqlTransaction,
 )
+# A server that is well ends a statement at its timeout; this is for the way of that answer.
+_ANSWER_MARGIN_S = 1.0
 
 
 class StatementRefused(Exception):
@@ -32,9 +35,16 @@ class StatementRefused(Exception):
 
 
 class Database:
-    """The pooled connections of one process. Nothing is opened before the first use."""
+    """The pooled connections of one process. Nothing is opened before the first use.
+
+    However silent PostgreSQL is, whoever asks is told so in the end: waiting for a free connection is limited by the
+    pool's time limit, and each step after that by the connect timeout or by the answer limit, which is the statement
+    timeout and a second. The first step that fails ends the loan, for its connection is closed and has nothing to
+    roll back.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        self._silence = Silence()
         self.engine = _create_engine(settings)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -47,8 +57,10 @@ class Database:
             KeyTaken: another request with the same Idempotency-Key was carried out first.
             StatementRefused: a statement has a defect.
         """
-        with self.translated(), self._autocommit.connect() as connection:
-            yield connection
+        with self.translated():
+            self._check_silence()
+            with self._autocommit.connect() as connection:
+                yield connection
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -59,12 +71,13 @@ class Database:
             KeyTaken: another request with the same Idempotency-Key was carried out first.
             StatementRefused: a statement has a defect.
         """
-        with self.translated(), self.engine.begin() as connection:
-            yield connection
+        with self.translated():
+            self._check_silence()
+            with self.engine.begin() as connection:
+                yield connection
 
-    @staticmethod
     @contextmanager
-    def translated() -> Iterator[None]:
+    def translated(self) -> Iterator[None]:
         """Raise DependencyDown, for what is run within, where PostgreSQL failed or can't be reached."""
         try:
             yield
@@ -79,10 +92,10 @@ class Database:
                     reason="python -m promo_api migrate has not been run",
                     retry_after_s=30,
                 ) from error
+            if isinstance(error.orig, SILENT):
+                self._silence.begin()
             if isinstance(error.orig, _AWAY):
-                raise DependencyDown(
-                    "The database does not answer. Try again in a moment.", reason=str(error.orig).partition("\n")[0]
-                ) from error
+                raise _away(str(error.orig).partition("\n")[0]) from error
             if _constraint(error.orig) == kept_answers.primary_key.name:
                 raise KeyTaken from None
             raise _refused(error.orig) from None
@@ -90,6 +103,18 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+    def _check_silence(self) -> None:
+        if not self._silence.breaks(self._ask):
+            raise _away("PostgreSQL is silent, and another request listens")
+
+    def _ask(self) -> None:
+        with self._autocommit.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
+
+
+def _away(reason: str) -> DependencyDown:
+    return DependencyDown("The database does not answer. Try again in a moment.", reason=reason)
 
 
 def _constraint(error: BaseException | None) -> str | None:
@@ -135,6 +160,7 @@ def _create_engine(settings: Settings) -> Engine:
             "options": _session_options(settings),
         },
     )
+    event.listen(engine, "do_connect", _opener(settings.postgres_statement_timeout_s + _ANSWER_MARGIN_S))
     event.listen(engine, "checkout", _refuse_closed)
     return engine
 
@@ -147,6 +173,17 @@ def _session_options(settings: Settings) -> str:
     }
     times = " ".join(f"-c {name}={round(seconds * 1000)}" for name, seconds in limits.items())
     return f"{times} -c timezone=UTC"
+
+
+def _opener(answer_limit_s: float) -> Callable[..., LimitedConnection]:
+    def open_connection(
+        _dialect: Dialect, _record: object, arguments: list[Any], parameters: dict[str, Any]
+    ) -> LimitedConnection:
+        connection = LimitedConnection.connect(*arguments, **parameters)
+        connection.answer_limit_s = answer_limit_s
+        return connection
+
+    return open_connection
 
 
 def _refuse_closed(dbapi_connection: psycopg.Connection[Any], _record: object, _proxy: object) -> None:

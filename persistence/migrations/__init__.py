@@ -8,6 +8,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
+from persistence.silence import unlimited_transaction
+
 # Any number will do, as long as nothing else that locks in this database takes it.
 _LOCK = 5_174_811_922
 
@@ -28,9 +30,9 @@ def find_revision(connection: Connection) -> str | None:
 def update_schema(engine: Engine) -> None:
     """Apply every migration that is missing, all in one transaction; others who do the same wait.
 
-    Migrations may take longer than a request, so the time limits of the service do not hold for them.
+    Migrations may take longer than a request, so no time limit of the service holds for them.
     """
-    with engine.begin() as connection:
+    with unlimited_transaction(engine) as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SET LOCAL lock_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})

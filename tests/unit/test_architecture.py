@@ -28,9 +28,12 @@ ROOMS = {
     "promo_api.antifraud": Room("promo_api.errors promo_api.settings", "orjson redis requests"),
     "persistence": Room(),
     "persistence.tables": Room("", "sqlalchemy"),
-    "persistence.engine": Room("persistence.tables promo_api.errors promo_api.settings", "orjson sqlalchemy psycopg"),
+    "persistence.silence": Room("", "sqlalchemy psycopg"),
+    "persistence.engine": Room(
+        "persistence.silence persistence.tables promo_api.errors promo_api.settings", "orjson sqlalchemy psycopg"
+    ),
     "persistence.audience": Room("persistence.tables", "sqlalchemy"),
-    "persistence.migrations": Room("", "sqlalchemy alembic"),
+    "persistence.migrations": Room("persistence.silence", "sqlalchemy alembic"),
     "persistence.migrations.*": Room("persistence.tables", "alembic"),
     "persistence.*": Room("promo_api.errors persistence.tables persistence.audience", "sqlalchemy"),
     "handlers": Room(),
@@ -115,8 +118,8 @@ def test_every_room_is_lived_in(room: str) -> None:
 
 
 def test_query_modules_are_all_there() -> None:
-    """Beside the query modules stand only the engine, the tables, the audience and the migrations."""
-    beside = {"engine", "tables", "audience", "migrations", "migrations.env"}
+    """Beside the query modules stand only the engine, its limits, the tables, the audience and the migrations."""
+    beside = {"engine", "silence", "tables", "audience", "migrations", "migrations.env"}
     assert {module.removeprefix("persistence.") for module in files() if module.startswith("persistence.")} == {
         *QUERIES,
         *beside,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -30,13 +31,14 @@ _ROWS = Path(__file__).with_name("many_promos.sql")
 @pytest.fixture(scope="module")
 def full(empty_for_module: Settings) -> Iterator[Database]:
     """A database with 20,000 promos, and what belongs to them, as PostgreSQL knows it after ANALYZE."""
-    with closing(Database(empty_for_module)) as database:
+    # All of it is one request to PostgreSQL, and takes longer than a request of the service may.
+    patient = replace(empty_for_module, postgres_statement_timeout_s=300.0)
+    with closing(Database(patient)) as database:
         update_schema(database.engine)
         with database.engine.begin() as connection:
             rows = _ROWS.read_text(encoding="utf-8")
             connection.exec_driver_sql(rows, execution_options={"no_parameters": True})
         with database.autocommit() as connection:
-            connection.exec_driver_sql("SET statement_timeout = 0")
             connection.exec_driver_sql("VACUUM ANALYZE")
         yield database
 
