@@ -2,7 +2,8 @@
 
     POST   /api/validate    the protocol; a request that is not of its form gets 400
     PUT    /stub/behaviour  how it answers from now on; what is not given is as at the start
-    GET    /stub/calls      {"total": 3, "by_email": {"a@b.c": 3}, "malformed": 0}, counted when a call arrives
+    GET    /stub/calls      {"total": 3, "by_email": {"a@b.c": 3}, "at_once": {"a@b.c": 1}, "malformed": 0}, counted
+                            when a call arrives; `at_once`: how many there were at the same time at most
     DELETE /stub            forget all behaviour and calls, let calls that are held back go
 
 The members of a behaviour, all of them optional:
@@ -116,6 +117,7 @@ class AntifraudStub:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._let_go = threading.Event()
+        self._running: Counter[str] = Counter()
         self._reset()
 
     def validate(self) -> Response:
@@ -128,6 +130,8 @@ class AntifraudStub:
         behaviour, let_go = self._take(email)
         if behaviour.delay_ms:
             let_go.wait(behaviour.delay_ms / 1000)
+        with self._lock:
+            self._running[email] -= 1
         if behaviour.disconnect:
             _disconnect()
         return Response(behaviour.answer(), behaviour.status, mimetype="application/json")
@@ -151,7 +155,12 @@ class AntifraudStub:
     def report(self) -> Response:
         """Answer how many calls came."""
         with self._lock:
-            report = {"total": self._calls.total(), "by_email": self._calls, "malformed": self._malformed}
+            report = {
+                "total": self._calls.total(),
+                "by_email": self._calls,
+                "at_once": self._at_once,
+                "malformed": self._malformed,
+            }
             return Response(json.dumps(report), mimetype="application/json")
 
     def reset(self) -> Response:
@@ -171,11 +180,14 @@ class AntifraudStub:
         # The behaviour for all is that of the address "", which no call is about.
         self._behaviours = {"": Behaviour()}
         self._calls: Counter[str] = Counter()
+        self._at_once: dict[str, int] = {}
         self._malformed = 0
 
     def _take(self, email: str) -> _Call:
         with self._lock:
             self._calls[email] += 1
+            self._running[email] += 1
+            self._at_once[email] = max(self._at_once.get(email, 0), self._running[email])
             whose = email if email in self._behaviours else ""
             behaviour = self._behaviours[whose]
             if behaviour.fail_next == 0:

@@ -19,6 +19,7 @@ from promo_api.sandbox.ports import free_port, listen
 from promo_api.sandbox.processes import wait_until
 
 EMAIL = "person@example.com"
+NO_CALLS: dict[str, Any] = {"total": 0, "by_email": {}, "at_once": {}, "malformed": 0}
 
 
 class Stub:
@@ -77,7 +78,7 @@ def test_other_than_the_protocol_is_refused(body: bytes, media_type: str) -> Non
     """A request that is not exactly of the protocol's form gets 400 and counts as malformed."""
     client = create_stub().test_client()
     assert client.post("/api/validate", data=body, content_type=media_type).status_code == 400
-    assert client.get("/stub/calls").json == {"total": 0, "by_email": {}, "malformed": 1}
+    assert client.get("/stub/calls").json == NO_CALLS | {"malformed": 1}
 
 
 def test_verdict_with_a_time_to_keep_it(stub: Stub) -> None:
@@ -143,7 +144,9 @@ def test_counts_are_exact_under_load(stub: Stub) -> None:
         statuses = Counter(answer.status_code for answer in pool.map(stub.validate, emails))
     assert statuses == {503: 25, 200: 185}
     by_email = {f"{number}@example.com": 30 for number in range(7)}
-    assert stub.calls() == {"total": 210, "by_email": by_email, "malformed": 0}
+    told = stub.calls()
+    assert told.pop("at_once").keys() == by_email.keys()
+    assert told == {"total": 210, "by_email": by_email, "malformed": 0}
 
 
 def test_delayed_call_holds_up_nobody(stub: Stub) -> None:
@@ -154,9 +157,23 @@ def test_delayed_call_holds_up_nobody(stub: Stub) -> None:
         assert wait_until(lambda: stub.calls()["total"] == 20, 10)
         assert stub.validate("other@example.com").status_code == 200
         assert not any(call.done() for call in delayed)
+        assert stub.calls()["at_once"] == {EMAIL: 20, "other@example.com": 1}
         stub.reset()
         assert {call.result(10).status_code for call in delayed} == {200}
-    assert stub.calls() == {"total": 0, "by_email": {}, "malformed": 0}
+    assert stub.calls() == NO_CALLS
+
+
+def test_calls_at_once(stub: Stub) -> None:
+    """Of an address it tells how many calls there were at the same time at most; forgetting starts that anew."""
+    stub.steer(user_email=EMAIL, delay_ms=600_000, fail_next=3)
+    with ThreadPoolExecutor(3) as pool:
+        held = [pool.submit(stub.validate) for _ in range(3)]
+        assert wait_until(lambda: stub.calls()["total"] == 3, 10)
+        stub.reset()
+        assert {call.result(10).status_code for call in held} == {200}
+    for _ in range(2):
+        stub.validate()
+    assert stub.calls()["at_once"] == {EMAIL: 1}
 
 
 def test_connection_is_kept(stub: Stub) -> None:
