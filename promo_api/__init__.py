@@ -10,7 +10,7 @@ A map, from the outside in:
 | app | api.yml + contract layer + handlers, bound to a runtime |
 | contract/ | all that knows Connexion, Starlette or Flask from inside |
 | runtime | what a handler gets: settings, database, antifraud, passwords, batches, tokens, clock |
-| tokens, passwords, antifraud | each around one library |
+| tokens, passwords, antifraud, antifraud_client | each around one library |
 | sweeper | deletes what has expired |
 | batches | work that several threads want done is done together |
 | errors | what can go wrong with a request, one class for each meaning |
