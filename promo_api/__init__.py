@@ -10,7 +10,9 @@ A map, from the outside in:
 | app | api.yml + contract layer + handlers, bound to a runtime |
 | contract/ | all that knows Connexion, Starlette or Flask from inside |
 | runtime | what a handler gets: settings, database, antifraud, passwords, batches, tokens, clock |
-| tokens, passwords, antifraud, antifraud_client | each around one library |
+| tokens, passwords | each around one library |
+| antifraud | may this user activate? The rule, with one attempt at a time for each user |
+| verdicts, antifraud_client | its parts: what Redis keeps, and one call over HTTP |
 | sweeper | deletes what has expired |
 | batches | work that several threads want done is done together |
 | errors | what can go wrong with a request, one class for each meaning |

@@ -1,48 +1,62 @@
 """The anti-fraud service: may this user activate?
 
-A verdict comes from Redis, if the service said how long it holds; else from the service, which is asked at most twice.
-No verdict is a no. The service is foreign and slow: it is asked while no database connection is held.
+A verdict is what Redis keeps, if the service said how long it holds; else what the service answers, which is asked at
+most twice. No verdict is a no. The service is foreign and slow: it is asked while no database connection is held, for
+each user by one attempt at a time.
 """
 
 import logging
-from datetime import UTC, datetime, timedelta
+import time
 from uuid import UUID
-
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from promo_api.antifraud_client import AntifraudClient, NoAnswer, Verdict
 from promo_api.settings import Settings
+from promo_api.verdicts import Move, Turn, Verdicts
 
 _log = logging.getLogger(__name__)
 
-_ATTEMPTS = 2
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CACHED = {b"yes": True, b"no": False}
+_CALLS = 2
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S, _PAUSE_GROWTH = 0.005, 0.05, 1.5
 
 
 class Antifraud:
-    """Asks the service, and keeps its verdicts for as long as they hold."""
+    """Tells who may activate: by the verdicts that hold, else by asking.
+
+    Attempts of one user ask one after the other, in whatever processes they are: most of them find the verdict that the
+    first one got. An attempt takes at most, by names of settings,
+
+        ANTIFRAUD_TURN_TIMEOUT_S                                         to wait for its turn
+        + 2 x (ANTIFRAUD_CONNECT_TIMEOUT_S + ANTIFRAUD_READ_TIMEOUT_S)   to ask, and to ask once more
+        + 6 x REDIS_TIMEOUT_S                                            if Redis answers nothing any more
+
+    The last is for three visits to Redis at most, to take the turn, renew it and end it; each is tried twice.
+    See AntifraudClient for what a name of the service with many addresses adds.
+
+    A process that dies while it asks keeps the others of its user from asking for at most ANTIFRAUD_CONNECT_TIMEOUT_S +
+    ANTIFRAUD_READ_TIMEOUT_S + 1 s; ANTIFRAUD_TURN_TIMEOUT_S should be longer than that.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._client = AntifraudClient(settings)
-        self._redis = redis.Redis(
-            host=settings.redis_host,
-            port=settings.redis_port,
-            socket_timeout=settings.redis_timeout_s,
-            socket_connect_timeout=settings.redis_timeout_s,
-            # Once more, since a restart of Redis leaves dead connections in the pool.
-            retry=Retry(NoBackoff(), 1),
-            max_connections=None,
-        )
+        self._verdicts = Verdicts(settings)
+        self._turn_timeout_s = settings.antifraud_turn_timeout_s
 
     def allows(self, user_id: UUID, email: str, promo_id: UUID) -> bool:
         """Tell whether the user may activate the promo; False also if the service can't say."""
-        verdict = self._cached(user_id)
-        if verdict is None:
-            verdict = self._asked(user_id, email, promo_id)
-        return verdict
+        turn, gives_up_at = Turn(user_id), time.monotonic() + self._turn_timeout_s
+        move = self._move(turn, gives_up_at)
+        if move is not Move.ASK:
+            return move is Move.ALLOW
+        verdict = None
+        try:
+            verdict = self._asked(turn, gives_up_at, email, promo_id)
+        finally:
+            self._verdicts.end_turn(turn, verdict)
+        return verdict is not None and verdict.ok
+
+    def blocked(self, user_id: UUID) -> bool:
+        """Tell whether a verdict that holds says no. Nobody is asked, and nothing changes."""
+        return self._verdicts.find(user_id) is False
 
     def blocked(self, user_id: UUID) -> bool:
         """Tell whether a refusal of the user is kept that still holds; the service is not asked."""
@@ -50,7 +64,7 @@ class Antifraud:
 
     def ping_cache(self) -> None:
         """Raise redis.RedisError, with a reason, if Redis does not answer."""
-        self._redis.ping()
+        self._verdicts.ping()
 
     def ping_service(self) -> None:
         """Raise requests.RequestException, with a reason, if nothing listens at the address of the service."""
@@ -59,36 +73,27 @@ class Antifraud:
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
-        self._redis.close()
+        self._verdicts.close()
 
-    def _cached(self, user_id: UUID) -> bool | None:
-        try:
-            kept = self._redis.get(_key(user_id))
-        except redis.RedisError as error:
-            _log.warning("antifraud_cache_unavailable: %s", type(error).__name__)
-            return None
-        return _CACHED.get(kept) if isinstance(kept, bytes) else None
+    def _move(self, turn: Turn, gives_up_at: float) -> Move:
+        """Wait for the verdict or the turn; WAIT: neither came before the time was up."""
+        pause_s = _SHORTEST_PAUSE_S
+        while (move := self._verdicts.next_move(turn)) is Move.WAIT:
+            left_s = gives_up_at - time.monotonic()
+            if left_s <= 0:
+                _log.warning("antifraud_turn_timeout: user %s", turn.user_id)
+                break
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(pause_s * _PAUSE_GROWTH, _LONGEST_PAUSE_S)
+        return move
 
-    def _asked(self, user_id: UUID, email: str, promo_id: UUID) -> bool:
-        for attempt in range(1, _ATTEMPTS + 1):
+    def _asked(self, turn: Turn, gives_up_at: float, email: str, promo_id: UUID) -> Verdict | None:
+        for call in range(1, _CALLS + 1):
+            # Renews the lease. Who was held up for longer than that may find another's turn, or what that one was told.
+            if call > 1 and (move := self._move(turn, gives_up_at)) is not Move.ASK:
+                return None if move is Move.WAIT else Verdict(move is Move.ALLOW, None)
             try:
-                verdict = self._client.ask(email, promo_id)
+                return self._client.ask(email, promo_id)
             except NoAnswer as error:
-                _log.warning("antifraud_no_answer: attempt %d of %d, %s", attempt, _ATTEMPTS, error)
-            else:
-                self._keep(user_id, verdict)
-                return verdict.ok
-        return False
-
-    def _keep(self, user_id: UUID, verdict: Verdict) -> None:
-        if verdict.holds_until is None or verdict.holds_until <= datetime.now(UTC):
-            return
-        until_ms = (verdict.holds_until - _EPOCH) // timedelta(milliseconds=1)
-        try:
-            self._redis.set(_key(user_id), "yes" if verdict.ok else "no", pxat=until_ms)
-        except redis.RedisError as error:
-            _log.warning("antifraud_cache_unavailable: %s", type(error).__name__)
-
-
-def _key(user_id: UUID) -> str:
-    return f"antifraud:verdict:{user_id}"
+                _log.warning("antifraud_no_answer: attempt %d of %d, %s", call, _CALLS, error)
+        return None

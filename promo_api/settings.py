@@ -97,6 +97,9 @@ class Settings:
     antifraud_read_timeout_s: float = setting(
         "how long the anti-fraud service may take to answer", 3.0, unit="s", low=0.01, high=30
     )
+    antifraud_turn_timeout_s: float = setting(
+        "how long an activation waits while another one asks about the same user", 6.0, unit="s", low=0.01, high=120
+    )
     antifraud_threads: int = setting(
         "activations that a worker handles at once; the anti-fraud service may keep them waiting, but nobody else",
         8,

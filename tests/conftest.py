@@ -1,27 +1,33 @@
 """Real servers for the tests: embedded ones, or those that the environment names; a database of its own per process."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
+import redis
 from psycopg import sql
 from starlette.testclient import TestClient
 
 from persistence.migrations import update_schema
+from promo_api.antifraud import Antifraud
 from promo_api.app import create_app
 from promo_api.runtime import Runtime
 from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
 from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.valkey import EmbeddedValkey
 from promo_api.settings import Settings
+from promo_api.verdicts import Move, Turn, Verdicts
 from tests.conformance import Conformance
 from tests.people import Api
+from tests.stand_in import StandIn
 
 # The cost of a password hash is what production needs, and tests do not; with answers it is the other way round.
 _FOR_TESTS = {"ARGON2_MEMORY_KIB": "8", "ARGON2_ITERATIONS": "1", "CHECK_ANSWERS": "true"}
@@ -120,6 +126,69 @@ def runtime(settings: Settings, clock: Clock) -> Iterator[Runtime]:
     update_schema(runtime.database.engine)
     yield runtime
     runtime.close()
+
+
+@pytest.fixture
+def cache(settings: Settings) -> Iterator["redis.Redis"]:
+    """The server that verdicts and turns are kept in."""
+    with redis.Redis(settings.redis_host, settings.redis_port) as cache:
+        yield cache
+
+
+@pytest.fixture
+def antifrauds(settings: Settings) -> Iterator[Callable[..., Antifraud]]:
+    """Makes anti-fraud checks as other processes would, with settings of their own.
+
+    They are patient, since tests hold calls back by intention.
+    """
+    patience = {"antifraud_read_timeout_s": 30.0, "antifraud_turn_timeout_s": 60.0}
+    with ExitStack() as stack:
+
+        def make(**changes: Any) -> Antifraud:
+            antifraud = Antifraud(replace(settings, **patience | changes))
+            stack.callback(antifraud.close)
+            return antifraud
+
+        yield make
+
+
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The tokens of the attempts that were told to wait."""
+    told: set[str] = set()
+    original = Verdicts.next_move
+
+    def next_move(self: Verdicts, turn: Turn) -> Move:
+        move = original(self, turn)
+        if move is Move.WAIT:
+            told.add(turn.token)
+        return move
+
+    monkeypatch.setattr(Verdicts, "next_move", next_move)
+    return told
+
+
+@pytest.fixture
+def sent_to_redis(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the commands that are sent to Redis from now on."""
+    sent: list[str] = []
+    original = redis.Redis.execute_command
+
+    def execute_command(self: "redis.Redis", *command: Any, **options: Any) -> Any:
+        sent.append(command[0])
+        return original(self, *command, **options)
+
+    monkeypatch.setattr(redis.Redis, "execute_command", execute_command)
+    return sent
+
+
+@pytest.fixture
+def stand_in(antifraud: EmbeddedAntifraud) -> Iterator[StandIn]:
+    """The stand-in, to be steered about members; it forgets what a test asked of it, and lets go what it holds back."""
+    with httpx.Client(base_url=f"http://{antifraud.address}") as client:
+        stand_in = StandIn(client)
+        yield stand_in
+        stand_in.forget()
 
 
 @pytest.fixture(scope="session")

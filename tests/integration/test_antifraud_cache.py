@@ -45,13 +45,6 @@ def service(antifraud: EmbeddedAntifraud) -> Iterator[Service]:
 
 
 @pytest.fixture
-def cache(settings: Settings) -> Iterator["redis.Redis"]:
-    """The server that verdicts are kept in."""
-    with redis.Redis(settings.redis_host, settings.redis_port) as cache:
-        yield cache
-
-
-@pytest.fixture
 def restarted(settings: Settings, conformance: Conformance) -> Iterator[Callable[[], Api]]:
     """Makes the API as another process would run it, or the same one after a restart."""
     with ExitStack() as stack:
