@@ -12,7 +12,7 @@ A map, from the outside in:
 | runtime | what a handler gets: settings, database, antifraud, passwords, batches, tokens, clock |
 | tokens, passwords | each around one library |
 | antifraud | may this user activate? The rule, with one attempt at a time for each user |
-| verdicts, antifraud_client | its parts: what Redis keeps, and one call over HTTP |
+| verdicts, antifraud_client, breaker | its parts: what Redis keeps, one call over HTTP, when to call no more |
 | sweeper | deletes what has expired |
 | batches | work that several threads want done is done together |
 | errors | what can go wrong with a request, one class for each meaning |

@@ -2,14 +2,16 @@
 
 A verdict is what Redis keeps, if the service said how long it holds; else what the service answers, which is asked at
 most twice. No verdict is a no. The service is foreign and slow: it is asked while no database connection is held, for
-each user by one attempt at a time.
+each user by one attempt at a time, and for a while not at all when it has failed again and again.
 """
 
 import logging
 import time
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from promo_api.antifraud_client import AntifraudClient, NoAnswer, Verdict
+from promo_api.breaker import Breaker, Phase
 from promo_api.settings import Settings
 from promo_api.verdicts import Move, Turn, Verdicts
 
@@ -27,10 +29,10 @@ class Antifraud:
 
         ANTIFRAUD_TURN_TIMEOUT_S                                         to wait for its turn
         + 2 x (ANTIFRAUD_CONNECT_TIMEOUT_S + ANTIFRAUD_READ_TIMEOUT_S)   to ask, and to ask once more
-        + 6 x REDIS_TIMEOUT_S                                            if Redis answers nothing any more
+        + 10 x REDIS_TIMEOUT_S                                           if Redis answers nothing any more
 
-    The last is for three visits to Redis at most, to take the turn, renew it and end it; each is tried twice.
-    See AntifraudClient for what a name of the service with many addresses adds.
+    The last is for five visits to Redis at most, to take the turn, renew it, end it, and to tell twice of the breaker;
+    each is tried twice. See AntifraudClient for what a name of the service with many addresses adds.
 
     A process that dies while it asks keeps the others of its user from asking for at most ANTIFRAUD_CONNECT_TIMEOUT_S +
     ANTIFRAUD_READ_TIMEOUT_S + 1 s; ANTIFRAUD_TURN_TIMEOUT_S should be longer than that.
@@ -40,16 +42,21 @@ class Antifraud:
         self._client = AntifraudClient(settings)
         self._verdicts = Verdicts(settings)
         self._turn_timeout_s = settings.antifraud_turn_timeout_s
+        self._cooldown_s = settings.antifraud_breaker_cooldown_s
+        self._attempt_s = _CALLS * (settings.antifraud_connect_timeout_s + settings.antifraud_read_timeout_s)
+        self._breaker = Breaker(settings.antifraud_breaker_failures, self._cooldown_s, self._tell)
 
     def allows(self, user_id: UUID, email: str, promo_id: UUID) -> bool:
         """Tell whether the user may activate the promo; False also if the service can't say."""
+        if self._breaker.refuses():
+            return self._verdicts.find(user_id) is True
         turn, gives_up_at = Turn(user_id), time.monotonic() + self._turn_timeout_s
         move = self._move(turn, gives_up_at)
         if move is not Move.ASK:
             return move is Move.ALLOW
         verdict = None
         try:
-            verdict = self._asked(turn, gives_up_at, email, promo_id)
+            verdict = self._breaker.run(lambda: self._asked(turn, gives_up_at, email, promo_id))
         finally:
             self._verdicts.end_turn(turn, verdict)
         return verdict is not None and verdict.ok
@@ -58,9 +65,13 @@ class Antifraud:
         """Tell whether a verdict that holds says no. Nobody is asked, and nothing changes."""
         return self._verdicts.find(user_id) is False
 
-    def blocked(self, user_id: UUID) -> bool:
-        """Tell whether a refusal of the user is kept that still holds; the service is not asked."""
-        return self._cached(user_id) is False
+    def list_open_breakers(self) -> list[tuple[str, datetime]]:
+        """Return the processes, host:pid, that ask no more for a while, and until when (UTC) each refuses.
+
+        Raises:
+            redis.RedisError: with a reason, if Redis does not answer.
+        """
+        return self._verdicts.list_open_breakers()
 
     def ping_cache(self) -> None:
         """Raise redis.RedisError, with a reason, if Redis does not answer."""
@@ -76,9 +87,9 @@ class Antifraud:
         self._verdicts.close()
 
     def _move(self, turn: Turn, gives_up_at: float) -> Move:
-        """Wait for the verdict or the turn; WAIT: neither came before the time was up."""
+        """Wait for the verdict or the turn; WAIT: neither came before the time was up, or the breaker opened."""
         pause_s = _SHORTEST_PAUSE_S
-        while (move := self._verdicts.next_move(turn)) is Move.WAIT:
+        while (move := self._verdicts.next_move(turn)) is Move.WAIT and not self._breaker.refuses():
             left_s = gives_up_at - time.monotonic()
             if left_s <= 0:
                 _log.warning("antifraud_turn_timeout: user %s", turn.user_id)
@@ -97,3 +108,14 @@ class Antifraud:
             except NoAnswer as error:
                 _log.warning("antifraud_no_answer: attempt %d of %d, %s", call, _CALLS, error)
         return None
+
+    def _tell(self, phase: Phase) -> None:
+        if phase is Phase.CLOSED:
+            _log.warning("antifraud_breaker_closed")
+            self._verdicts.delete_open_breaker()
+            return
+        if phase is Phase.OPEN:
+            _log.warning("antifraud_breaker_open: for %g s", self._cooldown_s)
+        # While the probe runs the others are still refused.
+        seconds = self._cooldown_s if phase is Phase.OPEN else self._attempt_s
+        self._verdicts.keep_open_breaker(datetime.now(UTC) + timedelta(seconds=seconds))

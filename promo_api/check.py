@@ -29,7 +29,7 @@ class _Unwell(Exception):
 
 
 def check_all(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Look at settings, specification, PostgreSQL, schema, Redis and the anti-fraud service, one after the other.
+    """Look at settings, specification, PostgreSQL, schema, Redis, anti-fraud service and breakers, one after the other.
 
     If the settings can't be used, they are the only finding.
     """
@@ -97,6 +97,17 @@ def _antifraud(runtime: Runtime) -> str:
     return f"{address} answers."
 
 
+def _breakers(runtime: Runtime) -> str:
+    try:
+        found = runtime.antifraud.list_open_breakers()
+    except redis.RedisError as error:
+        raise _Unwell("Can't be seen without Redis.") from error
+    if found:
+        named = ", ".join(f"{process} until {until:%Y-%m-%d %H:%M:%S} UTC" for process, until in found)
+        raise _Unwell(f"The anti-fraud service gave no answers, so activations are refused by {named}.")
+    return "None is open: each process asks the anti-fraud service."
+
+
 def _postgresql_address(settings: Settings) -> str:
     return f"{settings.postgres_host}:{settings.postgres_port}/{settings.postgres_database}"
 
@@ -107,4 +118,5 @@ _LOOKS: dict[str, Callable[[Runtime], str]] = {
     "schema": _schema,
     "Redis": _redis,
     "anti-fraud": _antifraud,
+    "breakers": _breakers,
 }

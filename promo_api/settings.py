@@ -100,6 +100,19 @@ class Settings:
     antifraud_turn_timeout_s: float = setting(
         "how long an activation waits while another one asks about the same user", 6.0, unit="s", low=0.01, high=120
     )
+    antifraud_breaker_failures: int = setting(
+        "after how many activations in a row without an answer of the anti-fraud service a worker asks no more",
+        5,
+        low=1,
+        high=1_000_000,
+    )
+    antifraud_breaker_cooldown_s: float = setting(
+        "for how long a worker then refuses activations, before one of them tries again",
+        5.0,
+        unit="s",
+        low=0.01,
+        high=3600,
+    )
     antifraud_threads: int = setting(
         "activations that a worker handles at once; the anti-fraud service may keep them waiting, but nobody else",
         8,

@@ -1,9 +1,10 @@
-"""What Redis keeps of the anti-fraud service for all processes: verdicts, and whose turn it is to ask.
+"""What Redis keeps of the anti-fraud service for all processes: verdicts, whose turn it is to ask, and open breakers.
 
 | Key | What it holds | Until when |
 |---|---|---|
 | antifraud:{user id}:verdict | `yes` or `no` | `cache_until`, to the millisecond |
 | antifraud:{user id}:turn | the token of the attempt that may ask of the user | it has asked, or its lease is over |
+| antifraud:open-breakers | processes, `host:pid`, each with the millisecond until which it refuses | it is well again |
 
 The braces, which stand in the keys too, put those of one user into one slot of a Redis Cluster.
 
@@ -11,10 +12,13 @@ Redis being away is no error for the user, only a warning: nothing is kept then,
 """
 
 import logging
+import os
 import secrets
+import socket
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from typing import Any
 from uuid import UUID
 
 import redis
@@ -30,6 +34,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CACHED = {b"yes": True, b"no": False}
 # For the ways to Redis and back, and for a busy processor.
 _LEASE_MARGIN_S = 1.0
+_OPEN_BREAKERS = "antifraud:open-breakers"
 
 # pcall: a value that is no text is as none, and its error does not end the script. A turn that holds this attempt's
 # token is its own: of an earlier call, whose lease begins anew, or of a try whose answer was lost on the way.
@@ -125,6 +130,33 @@ class Verdicts:
         except redis.RedisError as error:
             _warn(error)
 
+    def keep_open_breaker(self, until: datetime) -> None:
+        """Let it be known that this process refuses until then; what dead processes have left goes."""
+        try:
+            with self._redis.pipeline() as both:
+                both.zremrangebyscore(_OPEN_BREAKERS, "-inf", _milliseconds(datetime.now(UTC)))
+                both.zadd(_OPEN_BREAKERS, {_this_process(): _milliseconds(until)})
+                both.execute()
+        except redis.RedisError as error:
+            _warn(error)
+
+    def delete_open_breaker(self) -> None:
+        """Let it be known that this process refuses no more."""
+        try:
+            self._redis.zrem(_OPEN_BREAKERS, _this_process())
+        except redis.RedisError as error:
+            _warn(error)
+
+    def list_open_breakers(self) -> list[tuple[str, datetime]]:
+        """Return the processes, host:pid, that refuse now, each with the instant (UTC) until which it does.
+
+        Raises:
+            redis.RedisError: Redis does not answer.
+        """
+        now_ms = _milliseconds(datetime.now(UTC))
+        found: Any = self._redis.zrangebyscore(_OPEN_BREAKERS, now_ms, "+inf", withscores=True)
+        return [(member.decode(), _EPOCH + timedelta(milliseconds=until_ms)) for member, until_ms in found]
+
     def ping(self) -> None:
         """Raise redis.RedisError, with a reason, if Redis does not answer."""
         self._redis.ping()
@@ -140,6 +172,11 @@ def _warn(error: redis.RedisError) -> None:
 
 def _keys(user_id: UUID) -> tuple[str, str]:
     return f"antifraud:{{{user_id}}}:verdict", f"antifraud:{{{user_id}}}:turn"
+
+
+def _this_process() -> str:
+    # Asked for each time: a runtime may be made before a fork.
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _milliseconds(instant: datetime) -> int:

@@ -30,7 +30,13 @@ from tests.people import Api
 from tests.stand_in import StandIn
 
 # The cost of a password hash is what production needs, and tests do not; with answers it is the other way round.
-_FOR_TESTS = {"ARGON2_MEMORY_KIB": "8", "ARGON2_ITERATIONS": "1", "CHECK_ANSWERS": "true"}
+# A service that fails for one test must not be given up for the next one: tests of the breaker have their own.
+_FOR_TESTS = {
+    "ARGON2_MEMORY_KIB": "8",
+    "ARGON2_ITERATIONS": "1",
+    "ANTIFRAUD_BREAKER_FAILURES": "1000000",
+    "CHECK_ANSWERS": "true",
+}
 
 
 class Clock:
@@ -136,8 +142,8 @@ def cache(settings: Settings) -> Iterator["redis.Redis"]:
 
 
 @pytest.fixture
-def antifrauds(settings: Settings) -> Iterator[Callable[..., Antifraud]]:
-    """Makes anti-fraud checks as other processes would, with settings of their own.
+def antifrauds(settings: Settings, cache: "redis.Redis") -> Iterator[Callable[..., Antifraud]]:
+    """Makes anti-fraud checks as other processes would, with settings of their own; no open breaker is left behind.
 
     They are patient, since tests hold calls back by intention.
     """
@@ -150,6 +156,7 @@ def antifrauds(settings: Settings) -> Iterator[Callable[..., Antifraud]]:
             return antifraud
 
         yield make
+    cache.delete("antifraud:open-breakers")
 
 
 @pytest.fixture

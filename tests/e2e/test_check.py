@@ -1,12 +1,16 @@
 """The command `check`: thing by thing what is well, and by its exit status whether all is."""
 
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.e2e.conftest import House
-from tests.e2e.server import run_command
+import redis
 
-_ALL = ["settings", "specification", "PostgreSQL", "schema", "Redis", "anti-fraud"]
+from tests.conformance import Conformance
+from tests.e2e.conftest import House
+from tests.e2e.server import Server, run_command
+
+_ALL = ["settings", "specification", "PostgreSQL", "schema", "Redis", "anti-fraud", "breakers"]
 _WELL = dict.fromkeys(_ALL, True)
 
 
@@ -29,15 +33,36 @@ def test_all_is_well(house: House, tmp_path: Path) -> None:
 
 
 def test_redis_is_away(house: House, tmp_path: Path) -> None:
-    """Without Redis it says that, and that all else is well."""
+    """Without Redis it says that, and that the breakers can't be seen."""
     house.valkey.stop()
-    assert _checked(house.environment, tmp_path)[:2] == (1, _WELL | {"Redis": False})
+    status, found, said = _checked(house.environment, tmp_path)
+    assert (status, found) == (1, _WELL | {"Redis": False, "breakers": False})
+    assert "Can't be seen without Redis." in said
 
 
 def test_antifraud_is_away(house: House, tmp_path: Path) -> None:
     """Without the anti-fraud service it says that, and that all else is well."""
     house.antifraud.stop()
     assert _checked(house.environment, tmp_path)[:2] == (1, _WELL | {"anti-fraud": False})
+
+
+def test_open_breaker(house: House, conformance: Conformance, tmp_path: Path) -> None:
+    """Of a worker that asks the anti-fraud service no more it says so, and until when, even if that is back."""
+    impatient = {"ANTIFRAUD_BREAKER_FAILURES": "1", "ANTIFRAUD_BREAKER_COOLDOWN_S": "600", "SERVER_WORKERS": "1"}
+    with Server(house.environment | impatient, tmp_path, conformance) as server:
+        user, promo_id = server.people.sign_up_user(), server.people.sign_up_company().create_promo()
+        house.antifraud.stop()
+        assert user.post(f"/user/promo/{promo_id}/activate").status_code == 403
+        [worker] = server.workers()
+        house.antifraud.start()
+        status, found, said = _checked(house.environment, tmp_path)
+        assert user.post(f"/user/promo/{promo_id}/activate").status_code == 403
+        assert server.log.count("antifraud_breaker_open") == 1
+    with redis.Redis(house.valkey.host, house.valkey.port) as cache:
+        cache.delete("antifraud:open-breakers")
+    assert (status, found) == (1, _WELL | {"breakers": False})
+    assert f"refused by {socket.gethostname()}:{worker.pid} until 2" in said
+    assert house.calls(user.body["email"]) == 0
 
 
 def test_postgresql_is_away(house: House, tmp_path: Path) -> None:

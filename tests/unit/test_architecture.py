@@ -25,10 +25,11 @@ ROOMS = {
     "promo_api.logs": Room("promo_api.errors promo_api.settings"),
     "promo_api.tokens": Room("promo_api.errors promo_api.settings", "jwt"),
     "promo_api.passwords": Room("promo_api.errors promo_api.settings", "argon2"),
+    "promo_api.breaker": Room(),
     "promo_api.antifraud_client": Room("promo_api.settings", "orjson requests urllib3"),
     "promo_api.verdicts": Room("promo_api.antifraud_client promo_api.settings", "redis"),
     "promo_api.antifraud": Room(
-        "promo_api.antifraud_client promo_api.settings promo_api.verdicts"
+        "promo_api.antifraud_client promo_api.breaker promo_api.settings promo_api.verdicts"
     ),
     "persistence": Room(),
     "persistence.tables": Room("", "sqlalchemy"),

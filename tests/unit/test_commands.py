@@ -66,6 +66,7 @@ def test_check_without_servers(tmp_path: Path) -> None:
         ["FAIL", "schema"],
         ["FAIL", "Redis"],
         ["FAIL", "anti-fraud"],
+        ["FAIL", "breakers"],
     ]
 
 
