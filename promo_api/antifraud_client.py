@@ -51,7 +51,7 @@ class AntifraudClient:
         self._http.trust_env = False
         self._http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         for scheme in ("http://", "https://"):
-            self._http.mount(scheme, _Adapter(pool_maxsize=settings.server_threads))
+            self._http.mount(scheme, _Adapter(pool_maxsize=settings.antifraud_threads))
 
     def ask(self, email: str, promo_id: UUID) -> Verdict:
         """Ask once whether a user may activate a promo.

@@ -82,7 +82,7 @@ def test_pool_that_is_exhausted(open_database: Open) -> None:
 
 def test_pool_is_as_large_as_the_threads(open_database: Open) -> None:
     """Unless it is set, a worker has a connection for each of its threads, and none more."""
-    database = open_database(server_threads=3, postgres_pool_timeout_s=0.1)
+    database = open_database(server_threads=1, antifraud_threads=2, postgres_pool_timeout_s=0.1)
     with ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(database.autocommit())
