@@ -1,28 +1,54 @@
-"""How gunicorn runs the service: its options, its worker, and the application that it forks."""
+"""How gunicorn runs the service: its options, its master, its workers, the application that it forks; and how they end.
 
+| Signal | To the master | To one worker |
+|---|---|---|
+| SIGTERM | all workers stop; exit status 0 | this worker stops; when it has ended, the master starts another |
+| SIGTERM again | no change | no change |
+| SIGINT, SIGQUIT | all workers end at once, also those that are stopping; exit status 0 | SIGQUIT: it ends at once |
+| SIGHUP | new workers start, and those that were there stop | it ends at once |
+
+SIGINT to a worker, as Ctrl-C in a terminal sends it to all processes, is as SIGTERM, and the second one as SIGQUIT.
+
+To stop is: connections that are being made are taken in, then new ones are refused. Each request is answered, and so is
+each one that comes over a connection that is there; the answer is the last one on its connection, and says so (see
+contract/protocol.py). When all connections have ended the handlers' threads end, then the connections to PostgreSQL and
+Redis are closed, and the process ends. Requests that take longer than SERVER_STOP_TIMEOUT_S are cut, which is logged.
+To end at once is to cut all requests. Nothing is half done in either case: a handler's writes are one transaction.
+"""
+
+import asyncio
+import ctypes
+import logging
 import os
+import signal
+import socket
+import struct
+import sys
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.sock import BaseSocket
 from starlette.types import ASGIApp
+from uvicorn import Server as Uvicorn
 from uvicorn_worker import UvicornWorker
 
 from promo_api.contract.protocol import StrictHttpProtocol
 from promo_api.settings import Settings
 
+_log = logging.getLogger(__name__)
+
 _MEMORY_DISK = "/dev/shm"  # noqa: S108 gunicorn makes its files there with names of its own
+# A client that has been told that it is connected says so within this: many times the way from a load balancer.
+_HANDSHAKE_S = 0.1
+_ACCEPT_S = 2
+# A worker cuts its requests itself. If it can't even do that the master, which gives it this much more, kills it.
+_END_S = 5
 
-
-class Worker(UvicornWorker):
-    """A process that serves: uvicorn with its fast parts; a broken start is an error and not hidden."""
-
-    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
-        "loop": "uvloop",
-        "http": StrictHttpProtocol,
-        "ws": "none",
-        "lifespan": "on",
-        "server_header": False,
-    }
+_SO_ATTACH_FILTER = 26
+# Of a TCP segment, load the byte of the flags; drop what asks for a new connection (SYN), and take everything else.
+_NO_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 
 
 class Server(BaseApplication):
@@ -42,9 +68,103 @@ class Server(BaseApplication):
         """Return the application."""
         return self._app
 
+    def run(self) -> None:
+        """Serve until a signal ends it."""
+        Master(self).run()
+
+
+class Master(Arbiter):
+    """The process that starts, watches and stops the workers.
+
+    The kernel makes connections on its own and keeps them until a worker accepts them. When the last process closes the
+    listening socket it resets those that wait, and a client may have sent a request by then. So the kernel is told to
+    drop requests for new connections, the workers accept all that are there, and only then close the socket.
+
+    Who asks for a connection meanwhile, 0.3 s at most, asks again after a second and is refused. What remains is a
+    client that has needed longer than `_HANDSHAKE_S` for the last step of the handshake: its connection is reset
+    before any process has seen it, so that nothing was done and it may try again.
+    """
+
+    def stop(self, graceful: bool = True) -> None:  # noqa: FBT002 gunicorn's
+        """Stop the workers, or end them at once."""
+        # Unless others go on listening on the same socket: systemd that made it, or a master that took it over.
+        if graceful and not self.systemd and self.reexec_pid == self.master_pid == 0:
+            for listener in self.LISTENERS:
+                drop_newcomers(listener)
+        super().stop(graceful)
+
+
+class Worker(UvicornWorker):
+    """A process that serves: uvicorn with its fast parts; a broken start is an error and not hidden."""
+
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
+        "loop": "uvloop",
+        "http": StrictHttpProtocol,
+        "ws": "none",
+        "lifespan": "on",
+        "server_header": False,
+    }
+
+    async def _serve(self) -> None:
+        """Do what the method that this replaces does, with a server and an end at once of our own."""
+        self.config.app = self.wsgi
+        asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, self._end_at_once)
+        server = StoppingServer(self.config, self.sockets, self.cfg.graceful_timeout - _END_S)
+        # The sockets themselves: gunicorn's wrapper would close each number once more when another may have got it.
+        await server.serve([listener.sock for listener in self.sockets])
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+    def _end_at_once(self) -> None:
+        """End as a process that handles no signals: what is left running has no way to delay it."""
+        _log.warning("ended_at_once")
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
+
+
+class StoppingServer(Uvicorn):
+    """Uvicorn, which stops without losing a request.
+
+    Args:
+        config: of uvicorn.
+        listeners: gunicorn's listening sockets.
+        stop_timeout_s: after how long requests that still run are cut.
+    """
+
+    def __init__(self, config: Any, listeners: list[BaseSocket], stop_timeout_s: float) -> None:
+        super().__init__(config)
+        self._listeners = listeners
+        self._stop_timeout_s = stop_timeout_s
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept what waits to be accepted, refuse what comes, and let the rest end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ACCEPT_S):
+                await self._empty_backlog()
+        await super().shutdown(sockets)
+
+    async def _empty_backlog(self) -> None:
+        await asyncio.sleep(_HANDSHAKE_S)
+        # In each turn the loop accepts; the kernel tells no other way that there is nothing left.
+        while any(listener.get_backlog() > 0 for listener in self._listeners):  # noqa: ASYNC110 there is no event
+            await asyncio.sleep(0)
+
+    async def _wait_tasks_to_complete(self) -> None:
+        # Those that were accepted last were no connections yet when the others were told.
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        try:
+            async with asyncio.timeout(self._stop_timeout_s):
+                await super()._wait_tasks_to_complete()
+        except TimeoutError:
+            state = self.server_state
+            _log.error("stop_timed_out: %d requests, %d connections cut", len(state.tasks), len(state.connections))
+            self.force_exit = True  # else it would wait for the threads of the handlers
+
 
 def gunicorn_options(settings: Settings) -> dict[str, Any]:
     """Return the options of gunicorn that differ from its defaults."""
+    graceful_timeout = settings.server_stop_timeout_s + _END_S
     return {
         "bind": str(settings.server_address),
         "workers": settings.server_workers,
@@ -53,8 +173,20 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
         "preload_app": True,
         # Longer than a load balancer keeps a connection that it may use again at any moment.
         "keepalive": 75,
-        "graceful_timeout": 20,
+        "graceful_timeout": graceful_timeout,
+        # Without a sign of life for so long a worker is killed. It gives one in each half of this, but none once it
+        # stops, and must be able to end what it does also if it is stopped alone.
+        "timeout": max(30, 2 * graceful_timeout),
         # The heartbeat of the workers, in memory: a disk that is slow or full must not end them.
         "worker_tmp_dir": _MEMORY_DISK if os.access(_MEMORY_DISK, os.W_OK) else None,
         "control_socket_disable": True,
     }
+
+
+def drop_newcomers(listener: BaseSocket) -> None:
+    """Have the kernel drop requests for new connections, where it can be told to: Linux."""
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in _NO_SYN))
+    with suppress(OSError):
+        listener.setsockopt(
+            socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(_NO_SYN), ctypes.addressof(program))
+        )

@@ -122,6 +122,9 @@ class Settings:
     server_address: Address = setting("host:port to listen on", _ALL_INTERFACES)  # noqa: RUF009 it makes a field
     server_workers: int = setting("processes that serve", 2, low=1, high=64)
     server_threads: int = setting("other requests that a worker handles at once", 8, low=1, high=256)
+    server_stop_timeout_s: int = setting(
+        "how long running requests may take to end once the service is asked to stop", 20, unit="s", low=3, high=300
+    )
     idempotency_lifetime_h: int = setting(
         "how long the answer to a request with an Idempotency-Key is kept", 24, unit="h", low=1, high=720
     )

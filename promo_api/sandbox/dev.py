@@ -26,8 +26,9 @@ _PROGRAM = (sys.executable, "-m", "promo_api")
 # Its own defaults, and stand-ins for what only the servers can tell; what is given wins.
 _DEFAULTS = {"SERVER_ADDRESS": "127.0.0.1:8080", "ANTIFRAUD_ADDRESS": "127.0.0.1:1", "SECRET_KEY": "-" * 64}
 _ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 what it is reached at, not what it listens on
-# The service gives its requests 20 s to end.
-_READY_S, _END_S = 60, 30
+_READY_S = 60
+# For the service to end, once its requests have had the time that it gives them.
+_END_S = 10
 _POLL_S = 0.1
 _ENDED_BY_SIGNAL = 128
 
@@ -50,11 +51,11 @@ def run_dev(environment: Mapping[str, str], folder: Path = Path(".promo"), progr
     """
     given = {name: value for name, value in environment.items() if value}
     try:
-        address = Settings.from_environment(_DEFAULTS | given).server_address
+        settings = Settings.from_environment(_DEFAULTS | given)
     except SettingsError as error:
         _say("\n- ".join(["The settings can't be used:", *error.problems]), sys.stderr)
         return 2
-    dev = _Dev(_DEFAULTS | given, given.keys(), address, folder, program)
+    dev = _Dev(_DEFAULTS | given, given.keys(), settings, folder, program)
     try:
         with stop_signals() as signals, locked(folder):
             return dev.run(signals)
@@ -71,7 +72,7 @@ class _Dev:
     Args:
         environment: of the service; what the embedded servers tell is added.
         given: the names in it that don't come from the defaults.
-        address: that the service will listen on.
+        settings: that the service will read from the environment.
         folder: see run_dev.
         program: see run_dev.
     """
@@ -80,14 +81,15 @@ class _Dev:
         self,
         environment: dict[str, str],
         given: AbstractSet[str],
-        address: Address,
+        settings: Settings,
         folder: Path,
         program: Sequence[str],
     ) -> None:
         self._environment = environment
         self._given = given
+        self._listens_on = address = settings.server_address
         self._address = Address(_ANY_HOST.get(address.host, address.host), address.port)
-        self._listens_on = address
+        self._patience_s = settings.server_stop_timeout_s + _END_S
         self._folder = folder
         self._program = program
         self._pid_file = folder / "serve.pid"
@@ -110,7 +112,7 @@ class _Dev:
         leftover = read_pid_file(self._pid_file)
         if leftover is not None:
             _say(f"Ending the service that the last dev left running (process {leftover.pid}).")
-            end_group(leftover, _END_S)
+            end_group(leftover, self._patience_s)
         self._pid_file.unlink(missing_ok=True)
 
     def _start_servers(self, stack: ExitStack, signals: StopSignals) -> None:
@@ -178,7 +180,7 @@ class _Dev:
             yield child
         finally:
             with suppress(psutil.NoSuchProcess):
-                end_group(psutil.Process(child.pid), _END_S)
+                end_group(psutil.Process(child.pid), self._patience_s)
             child.wait()
             self._pid_file.unlink(missing_ok=True)
 

@@ -73,10 +73,20 @@ class Server:
 
     def end(self) -> int:
         """Ask it to stop, wait for its end, and return its exit status; -1: it had not been started."""
-        process, self._process = self._process, None
-        if process is None:
+        if self._process is None:
             return -1
-        process.terminate()
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to its master."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for its end, and return its exit status."""
+        process, self._process = self._process, None
+        assert process is not None
         with suppress(subprocess.TimeoutExpired):
             return process.wait(_END_S)
         os.killpg(process.pid, signal.SIGKILL)

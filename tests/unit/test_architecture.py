@@ -63,7 +63,7 @@ ROOMS = {
         "starlette",
     ),
     "promo_api.gunicorn_conf": Room(
-        "promo_api.contract.protocol promo_api.settings", "gunicorn starlette uvicorn_worker"
+        "promo_api.contract.protocol promo_api.settings", "gunicorn starlette uvicorn uvicorn_worker"
     ),
     "promo_api.check": Room(
         "persistence.migrations promo_api.app promo_api.contract.application promo_api.errors promo_api.runtime "

@@ -1,0 +1,194 @@
+"""SIGTERM: what has been asked is answered, who asks anew is refused, and who takes too long is cut."""
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from http.client import HTTPResponse
+from pathlib import Path
+from signal import SIGHUP, SIGINT, SIGQUIT, SIGTERM
+from time import monotonic
+from typing import Any
+
+import pytest
+import requests
+
+from promo_api.sandbox.processes import wait_gone, wait_until
+from tests.conformance import Conformance
+from tests.e2e.conftest import House, assert_discreet
+from tests.e2e.raw import request
+from tests.e2e.server import Server
+
+_PING = request(b"GET", b"/api/ping")
+_SIGN_IN = request(
+    b"POST",
+    b"/api/user/auth/sign-in",
+    b"Content-Type: application/json",
+    body=b'{"email": "nobody@example.com", "password": "Passw0rd!"}',
+)
+_STOP_TIMEOUT_S = 3
+
+
+@pytest.fixture
+def server(house: House, conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
+    """A server with one worker, which waits for the anti-fraud service as long as a test wants."""
+    own = {"SERVER_WORKERS": "1", "ANTIFRAUD_READ_TIMEOUT_S": "30"}
+    with Server(house.environment | own, tmp_path, conformance) as server:
+        yield server
+    assert_discreet(server)
+    assert "Traceback" not in server.log
+
+
+@contextmanager
+def _activation(house: House, server: Server) -> Iterator["Future[Any]"]:
+    """Have an activation run until the anti-fraud service may answer."""
+    user = server.people.sign_up_user()
+    promo_id = server.people.sign_up_company().create_promo()
+    house.steer(user_email=user.body["email"], delay_ms=60_000)
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(user.post, f"/user/promo/{promo_id}/activate")
+        try:
+            assert wait_until(lambda: house.calls(user.body["email"]) == 1, 10)
+            yield answer
+        finally:
+            house.forget()
+
+
+def _is_stopping(server: Server) -> bool:
+    return "[INFO] Shutting down\n" in server.log
+
+
+def _refuses(server: Server) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", server.port), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def _connect(server: Server, *sent: bytes) -> socket.socket:
+    """Connect and send something; the answer to a whole request is awaited."""
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    for part in sent:
+        connection.sendall(part)
+        if part is _PING:
+            assert _answer(connection).status == 200
+    return connection
+
+
+def _answer(connection: socket.socket) -> HTTPResponse:
+    answer = HTTPResponse(connection)
+    answer.begin()
+    answer.read()
+    return answer
+
+
+def test_connections_are_answered_once_more(server: Server) -> None:
+    """A request that comes, or goes on, after SIGTERM is answered, and the answer says that it is the last one."""
+    connections = {
+        # what has been sent before, and what is sent after
+        _connect(server, _PING): _SIGN_IN,
+        _connect(server, _PING, _SIGN_IN[:20]): _SIGN_IN[20:],
+        _connect(server, _PING, _SIGN_IN[:-5]): _SIGN_IN[-5:],
+        _connect(server, _SIGN_IN[:20]): _SIGN_IN[20:],
+        _connect(server): _SIGN_IN,
+    }
+    server.signal(SIGTERM)
+    assert wait_until(lambda: _is_stopping(server), 10)
+    for connection, rest in connections.items():
+        connection.sendall(rest)
+    for connection in connections:
+        answer = _answer(connection)
+        assert (answer.status, answer.will_close) == (401, True)
+        assert connection.recv(1) == b""
+        connection.close()
+    assert server.wait() == 0
+
+
+def test_silent_connections_do_not_delay_the_end(server: Server) -> None:
+    """A connection over which nothing comes is closed long before requests are cut."""
+    began = [
+        _connect(server),
+        _connect(server, _PING),
+        _connect(server, _SIGN_IN[:20]),
+        _connect(server, _SIGN_IN[:-5]),
+    ]
+    server.signal(SIGTERM)
+    assert [connection.recv(1) for connection in began] == [b""] * 4
+    assert server.wait() == 0
+    assert "stop_timed_out" not in server.log
+    for connection in began:
+        connection.close()
+
+
+def test_new_connections_are_refused(house: House, server: Server) -> None:
+    """While a request runs nobody else is let in, and a second SIGTERM changes nothing; the request is answered."""
+    with _activation(house, server) as answer:
+        server.signal(SIGTERM)
+        assert wait_until(lambda: _refuses(server), 10)
+        server.signal(SIGTERM)
+        assert _refuses(server)
+        assert not answer.done()
+        house.forget()
+        assert answer.result(20).status_code == 200
+    assert server.wait() == 0
+    assert "stop_timed_out" not in server.log
+
+
+def test_a_request_that_takes_too_long(house: House, conformance: Conformance, tmp_path: Path) -> None:
+    """It is cut, with a line in the log, and the server ends though its handler doesn't."""
+    own = {"SERVER_STOP_TIMEOUT_S": str(_STOP_TIMEOUT_S), "ANTIFRAUD_READ_TIMEOUT_S": "30"}
+    with Server(house.environment | own, tmp_path, conformance) as server:
+        workers = server.workers()
+        with _activation(house, server) as answer:
+            asked_at = monotonic()
+            assert server.end() == 0
+            assert _STOP_TIMEOUT_S < monotonic() - asked_at < _STOP_TIMEOUT_S + 3
+            with pytest.raises(requests.ConnectionError):
+                answer.result(5)
+        assert wait_gone(workers, 1)
+    assert "stop_timed_out: 1 requests, 1 connections cut" in server.log
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("signals", [[SIGINT], [SIGQUIT], [SIGTERM, SIGINT]], ids=str)
+def test_end_at_once(house: House, server: Server, signals: list[int]) -> None:
+    """SIGINT and SIGQUIT wait for no request, and cut short a stop that does."""
+    workers = server.workers()
+    with _activation(house, server) as answer:
+        asked_at = monotonic()
+        for number in signals:
+            server.signal(number)
+        assert server.wait() == 0
+        assert monotonic() - asked_at < 10
+        with pytest.raises(requests.ConnectionError):
+            answer.result(5)
+    assert wait_gone(workers, 1)
+
+
+def test_stop_of_a_worker(house: House, server: Server) -> None:
+    """A worker that is asked alone answers its request; another takes its place, and nobody is refused meanwhile."""
+    [worker] = server.workers()
+    with _activation(house, server) as answer, ThreadPoolExecutor(1) as threads:
+        worker.send_signal(SIGTERM)
+        assert wait_until(lambda: _is_stopping(server), 10)
+        other = threads.submit(server.answers)
+        assert not answer.done()
+        house.forget()
+        assert answer.result(20).status_code == 200
+        assert other.result(20)
+    assert server.workers() != [worker]
+
+
+def test_reload(house: House, server: Server) -> None:
+    """SIGHUP replaces the worker; the one that was there answers its request."""
+    [worker] = server.workers()
+    with _activation(house, server) as answer:
+        server.signal(SIGHUP)
+        assert wait_until(lambda: _is_stopping(server), 10)
+        assert server.answers()
+        assert not answer.done()
+        house.forget()
+        assert answer.result(20).status_code == 200
+    assert wait_until(lambda: len(server.workers()) == 1, 10)
+    assert server.workers() != [worker]
