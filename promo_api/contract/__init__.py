@@ -8,6 +8,7 @@ All that knows Connexion, Starlette or Flask from inside is here, one idea a fil
 | routing | path and method to operation; 404 and 405 |
 | binding | operation to handler function, bound to the runtime; who asks |
 | formats, schemas | schemas of api.yml, compiled; what is wrong with a value, without repeating it |
+| pruning | no sender decides how long that takes |
 | parameters, bodies | strict reading of what was sent |
 | validation | the form of a request, told after who sent it |
 | bridge | one hop from the event loop to a handler's thread, through Flask |

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import jsonschema_rs
 
 from promo_api.contract.formats import FORMATS
+from promo_api.contract.pruning import prune
 from promo_api.errors import Violation
 
 VIOLATIONS_MAX = 20
@@ -60,6 +61,7 @@ class _Schema:
         self._validator = jsonschema_rs.Draft4Validator(self._schema, formats=FORMATS, validate_formats=True)
 
     def violations(self, value: Any, place: str, pointer: str = "") -> list[Violation]:
+        value = prune(value, self._schema)
         try:
             if self._validator.is_valid(value):
                 return []

@@ -47,6 +47,7 @@ def test_body_arrives(app: ASGIApp) -> None:
         "application/json; charset=US-ASCII",
         "application/json\t;\tcharset=utf-8",
         "application/json; profile=x",
+        "application/json" + ";" * 60_000,
     ],
 )
 def test_json_in_utf8(app: ASGIApp, media_type: str) -> None:
@@ -78,6 +79,8 @@ def test_body_without_a_type_is_taken_for_json(app: ASGIApp, body: bytes) -> Non
         "application/json; charset=nosuch",
         "application/json; charset",
         "application/json; charset=",
+        'application/json; charset="utf-8',
+        "application/json; charset*=utf-8''utf-8; charset*0=u; charset*1=16",
         "\xe9",
     ],
 )
@@ -160,9 +163,6 @@ def test_optional_body(app: ASGIApp, headers: list[Header]) -> None:
         BODY.decode().encode("utf-16"),
         b"// no comment\n" + BODY,
         b"1" * 5000,
-        b"[" * 100_000,
-        b"[" * 100_000 + b"]" * 100_000,
-        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
     ],
     ids=lambda body: ascii(body[:12]),
 )
@@ -204,6 +204,14 @@ def test_large_integers(app: ASGIApp, digits: int) -> None:
     answer = _post(app, b'{"a":' + b"9" * digits + b"}")
     assert (answer.status == 200) == (digits == 19)
     assert answer.status in (200, 400)
+
+
+@pytest.mark.parametrize("body", [b"[" * 9999, b"[" * 9999 + b"]" * 9999, b"[" + b"[]," * 9999 + b"1]"])
+def test_many_lists_are_not_even_parsed(app: ASGIApp, body: bytes) -> None:
+    """A body with more lists than any right one has room for is 400 for that, JSON or not."""
+    answer = _post(app, body)
+    assert (answer.status, answer.raised) == (400, None)
+    assert [each["message"] for each in answer.details()] == ["must not hold that many lists, objects and members"]
 
 
 @pytest.mark.parametrize("depth", [200, 300, 800, 1000])
@@ -271,12 +279,8 @@ def test_answers_do_not_repeat_what_was_sent(service: ASGIApp, field: str, caplo
 )
 def test_long_texts_are_refused_by_every_pattern(service: ASGIApp, text: str) -> None:
     """No pattern of api.yml runs wild on a text as long as the body may be."""
-    sent = (
-        f'{{"email":"{text}","password":"{text}"}}'[:LIMIT].encode()
-        if len(text) < LIMIT // 2
-        else f'{{"email":"{text}"}}'.encode()
-    )
-    answer = ask(service, "POST", "/api/user/auth/sign-in", headers=[JSON], body=sent)
+    sent = f'{{"email":"{text}"}}' if len(text) > LIMIT // 2 else f'{{"email":"{text}","password":"{text}"}}'
+    answer = ask(service, "POST", "/api/user/auth/sign-in", headers=[JSON], body=sent.encode())
     assert answer.status == 400
 
 
