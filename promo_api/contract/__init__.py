@@ -14,7 +14,8 @@ All that knows Connexion, Starlette or Flask from inside is here, one idea a fil
 | bridge | one hop from the event loop to a handler's thread, through Flask |
 | responses | every error in one shape |
 | conformance | answers keep the contract too, where that is asked for |
-| protocol | what is no HTTP |
+| framing | what is no HTTP |
+| protocol | how connections end |
 | documentation | the page for people, and the file for programs |
 """
 

@@ -1,54 +1,35 @@
-"""Connections: what is no HTTP, or has no end, is refused in the one shape too, and a stop loses no request.
+"""Connections, and how they end: a stop loses no request.
 
-Uvicorn answers what is no HTTP before any application is asked, in plain text, and reads request headers of any length.
-
-Asked to stop, it closes at once every connection on which no request runs; but a load balancer that has just sent one
-over such a connection may not send it again, for all it knows it was done. Here every connection is told with its next
-answer, `Connection: close`, and only one over which nothing comes is closed without a word.
+Asked to stop, Uvicorn closes at once every connection on which no request runs; but a load balancer that has just sent
+one over such a connection may not send it again, for all it knows it was done. Here every connection is told with its
+next answer, `Connection: close`, and only one over which nothing comes is closed without a word.
 """
 
 import select
 
-import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from promo_api.contract.framing import StrictReader
 
-_HEAD_MAX_BYTES = 64 * 1024
 # A load balancer uses a busy connection again in less. One that it uses more rarely is closed while it is silent; what
 # remains is a request that is on its way just then, as whenever a server closes a connection that was kept.
 _GRACE_S = 2
 
 
-class StrictHttpProtocol(HttpToolsProtocol):
-    """Uvicorn's reader of HTTP."""
+class StrictHttpProtocol(StrictReader):
+    """A connection that can be asked to end."""
 
-    _in_head = False
-    _head_bytes = 0
     _stopping = False
 
-    def on_message_begin(self) -> None:
-        """Begin to count the request line and the headers of a request."""
-        super().on_message_begin()
-        self._in_head, self._head_bytes = True, 0
-
     def on_headers_complete(self) -> None:
-        """Stop counting: a body has a limit of its own."""
-        self._in_head = False
+        """Let the answer be the last one, if the service stops."""
         super().on_headers_complete()
         if self._stopping:
             self.cycle.keep_alive = False
 
     def data_received(self, data: bytes) -> None:
-        """Read on, unless it is the head of a request that does not end."""
+        """Read on; if the service stops, no silence may be too long."""
         super().data_received(data)
-        self._head_bytes += len(data)
-        if self._in_head and self._head_bytes > _HEAD_MAX_BYTES and not self.transport.is_closing():
-            self._refuse(b"431 Request Header Fields Too Large", "The request line and headers are too long.")
         if self._stopping:
             self._limit_silence()
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 it tells no more than ours
-        """Answer what can't be read as HTTP, and end the connection."""
-        self._refuse(b"400 Bad Request", "This is not a valid HTTP request.")
 
     def shutdown(self) -> None:
         """Let the next answer be the last, if one is asked for within the grace."""
@@ -70,17 +51,6 @@ class StrictHttpProtocol(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(_GRACE_S, self.timeout_keep_alive_handler)
-
-    def _refuse(self, status: bytes, message: str) -> None:
-        body = orjson.dumps({"status": "error", "message": message})
-        lines = (
-            b"HTTP/1.1 " + status,
-            b"content-type: application/json",
-            b"content-length: %d" % len(body),
-            b"connection: close",
-        )
-        self.transport.write(b"\r\n".join((*lines, b"", body)))
-        self.transport.close()
 
 
 def _is_readable(descriptor: int) -> bool:

@@ -68,6 +68,37 @@ def server(
 
 
 @pytest.fixture
+def unharmed(server: Server) -> Iterator[None]:
+    """After the test the server answers, by the same processes, and has not logged a failure."""
+    workers = {worker.pid for worker in server.workers()}
+    before = len(server.log)
+    yield
+    assert server.answers()
+    assert {worker.pid for worker in server.workers()} == workers
+    written = server.log[before:]
+    assert "Traceback" not in written
+    assert "ERROR" not in written
+
+
+@pytest.fixture(scope="package")
+def company_header(server: Server) -> bytes:
+    """The header of a company whose token is good, so that what is refused is refused for its form."""
+    return f"Authorization: Bearer {server.people.sign_up_company().token}".encode()
+
+
+@pytest.fixture(scope="package")
+def user_header(server: Server) -> bytes:
+    """The header of a user whose token is good."""
+    return f"Authorization: Bearer {server.people.sign_up_user().token}".encode()
+
+
+@pytest.fixture(scope="package")
+def comments(server: Server) -> bytes:
+    """A path that takes a body and needs the token of a user."""
+    return f"/api/user/promo/{server.people.sign_up_company().create_promo()}/comments".encode()
+
+
+@pytest.fixture
 def own_server(e2e_environment: dict[str, str], conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
     """A server that the test may stop, start and kill, on the database that the others use too."""
     with Server(e2e_environment, tmp_path, conformance) as server:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 TIMEOUT_S = 3
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class RawAnswer(NamedTuple):
@@ -24,28 +25,31 @@ def send_raw(url: str, message: bytes) -> RawAnswer:
         began = monotonic()
         with suppress(BrokenPipeError, ConnectionResetError):  # it may answer, and close, before all was sent
             connection.sendall(message)
-        content = _received(connection)
+        content = _received(connection, with_body=not message.startswith(b"HEAD "))
     first = content.split(b"\r\n", 1)[0].split(b" ")
     return RawAnswer(int(first[1]) if first[0].startswith(b"HTTP/1.") else 0, content, monotonic() - began)
 
 
-def _received(connection: socket.socket) -> bytes:
-    """Return what comes, up to the end of the first answer's body, or of the connection."""
+def _received(connection: socket.socket, *, with_body: bool = True) -> bytes:
+    """Return what comes, up to the end of the first answer, or of the connection; "100 Continue" is no answer yet."""
     content = b""
     with suppress(TimeoutError, ConnectionResetError):
         while part := connection.recv(65536):
-            content += part
+            content = (content + part).removeprefix(_CONTINUE)
             head, end, body = content.partition(b"\r\n\r\n")
-            if end and len(body) >= _length(head):
+            if end and (not with_body or len(body) >= _length(head)):
                 break
     return content
 
 
 def _length(head: bytes) -> int:
-    for line in head.lower().split(b"\r\n"):
-        if line.startswith(b"content-length:"):
-            return int(line.partition(b":")[2])
-    return 0
+    return int(fields(head).get("content-length", "0"))
+
+
+def fields(head: bytes) -> dict[str, str]:
+    """Return the header fields of an answer, by their names in small letters."""
+    lines = head.decode("latin-1").partition("\r\n\r\n")[0].split("\r\n")[1:]
+    return {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 def request(method: bytes, path: bytes, *headers: bytes, body: bytes = b"", version: bytes = b"HTTP/1.1") -> bytes:

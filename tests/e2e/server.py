@@ -130,6 +130,10 @@ class Server:
         assert self._process is not None
         return psutil.Process(self._process.pid).children(recursive=True)
 
+    def worked_s(self) -> float:
+        """Return how long the processes that answer requests have worked, all together, and not just waited."""
+        return sum(times.user + times.system for times in (worker.cpu_times() for worker in self.workers()))
+
     def kill_worker(self) -> None:
         """End one of the workers at once, as a fault would."""
         self._kill(self.workers()[:1])

@@ -1,0 +1,95 @@
+"""What is no HTTP, or has no end, is refused in the one shape too.
+
+Uvicorn answers it before any application is asked, in plain text, and reads request headers of any length. It also lets
+pass what RFC 9112 has a server refuse, since a proxy before it may have understood it differently: no Host or two of
+them, a transfer coding that it does not know, a target with a fragment, another version; and it takes trailers, which
+come after the body, for headers, so that a token could come after all who look for one.
+"""
+
+import re
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_AROUND_MAX_BYTES = 64 * 1024
+_PIECE_BYTES = 16 * 1024
+_TARGET = re.compile(rb"(https?://[^/?#]+)?/[^#]*", re.IGNORECASE | re.DOTALL)
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
+
+
+class StrictReader(HttpToolsProtocol):
+    """Uvicorn's reader of HTTP, made strict."""
+
+    _in_head = False
+    # All that a request has beside its body, less the body: who sends much may need many chunks for it.
+    _around_bytes = 0
+
+    def on_message_begin(self) -> None:
+        """Begin to count what a request has beside its body."""
+        super().on_message_begin()
+        self._in_head, self._around_bytes = True, 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, and leave out a trailer."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer a request, unless its head is one that RFC 9112 refuses.
+
+        Raises:
+            ValueError: it is; the parser turns that into a request that can't be read.
+        """
+        self._in_head = False
+        if not self._is_strict():
+            raise ValueError
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body: there are other limits for that."""
+        self._around_bytes -= 2 * len(body)
+        super().on_body(body)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on in pieces, unless there is more around the body of a request than in it, and too much of that."""
+        for start in range(0, len(data), _PIECE_BYTES):
+            piece = data[start : start + _PIECE_BYTES]
+            self._around_bytes += len(piece)
+            super().data_received(piece)
+            if self.transport.is_closing():
+                return
+            if self._around_bytes > _AROUND_MAX_BYTES:
+                self._refuse(
+                    b"431 Request Header Fields Too Large",
+                    "The head of this request, or what is around its body, is too long.",
+                )
+                return
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 it tells no more than ours
+        """Answer what can't be read as HTTP, and end the connection."""
+        self._refuse(b"400 Bad Request", "This is not a valid HTTP request.")
+
+    def _is_strict(self) -> bool:
+        version = self.parser.get_http_version()
+        hosts, codings = self._values(b"host"), self._values(b"transfer-encoding")
+        return (
+            version in ("1.0", "1.1")
+            and len(hosts) in ((0, 1) if version == "1.0" else (1,))
+            and all(_HOST.fullmatch(host) for host in hosts)
+            and (not codings or (version == "1.1" and codings == [b"chunked"]))
+            and _TARGET.fullmatch(self.url) is not None
+        )
+
+    def _values(self, wanted: bytes) -> list[bytes]:
+        return [value.strip().lower() for name, value in self.headers if name == wanted]
+
+    def _refuse(self, status: bytes, message: str) -> None:
+        body = orjson.dumps({"status": "error", "message": message})
+        lines = (
+            b"HTTP/1.1 " + status,
+            b"content-type: application/json",
+            b"content-length: %d" % len(body),
+            b"connection: close",
+        )
+        self.transport.write(b"\r\n".join((*lines, b"", body)))
+        self.transport.close()

@@ -1,0 +1,243 @@
+"""Bytes that are no HTTP, or HTTP that two servers may understand in two ways: refused at once, and the server lives.
+
+What RFC 9112 allows, however odd, is answered as it should be.
+"""
+
+import pytest
+
+from tests.e2e.raw import request
+from tests.e2e.refusals import answered, assert_refused
+from tests.e2e.server import Server
+
+pytestmark = pytest.mark.usefixtures("unharmed")
+
+_HOST = b"Host: localhost"
+_JSON = b"Content-Type: application/json"
+_CHUNKED = b"Transfer-Encoding: chunked"
+_BODY = b'{"text": "0123456789"}'
+_CHUNK = b"16\r\n" + _BODY + b"\r\n"
+_END = b"0\r\n\r\n"
+_MEGABYTE = 1_000_000
+
+# The whole of what is sent.
+_GARBAGE = {
+    "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)),
+    "ssh": b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+    "http-2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "nonsense": b"\x00\x01\x02\xff\xfe\r\n\r\n",
+    "words": b"hello, is anybody there?\r\n\r\n",
+    "byte-order-mark": b"\xef\xbb\xbf" + request(b"GET", b"/api/ping"),
+    "empty-lines-without-end": b"\r\n" * _MEGABYTE,
+    "letters-without-end": b"x" * _MEGABYTE,
+    "target-without-end": b"GET /" + b"x" * _MEGABYTE,
+    "old-version": b"GET /api/user/profile HTTP/1.0\r\n\r\n",
+    "no-version": b"GET /api/ping\r\n\r\n",
+    "other-version": b"GET /api/ping HTTP/9.9\r\nHost: x\r\n\r\n",
+    "version-2": b"GET /api/ping HTTP/2.0\r\nHost: x\r\n\r\n",
+    "version-1.2": b"GET /api/ping HTTP/1.2\r\nHost: x\r\n\r\n",
+    "long-version": b"GET /api/ping HTTP/1.1111\r\nHost: x\r\n\r\n",
+    "version-in-small-letters": b"GET /api/ping http/1.1\r\nHost: x\r\n\r\n",
+    "no-target": b"GET  HTTP/1.1\r\nHost: x\r\n\r\n",
+    "only-line-feeds": b"GET /api/ping HTTP/1.1\nHost: x\n\n",
+    "only-carriage-returns": b"GET /api/ping HTTP/1.1\rHost: x\r\r",
+    "space-at-first": b" " + request(b"GET", b"/api/ping"),
+    "folded-first-line": b"GET /api/ping HTTP/1.1\r\n Host: x\r\n\r\n",
+    "proxy": b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n",
+    "asterisk": b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+    "old-chunks": b"POST /api/user/auth/sign-in HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n" + _CHUNK + _END,
+    "no-host": b"GET /api/ping HTTP/1.1\r\n\r\n",
+    "two-hosts": b"GET /api/ping HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "one-host-twice": b"GET /api/ping HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+    "host-with-a-path": b"GET /api/ping HTTP/1.1\r\nHost: a/b\r\n\r\n",
+    "host-of-words": b"GET /api/ping HTTP/1.1\r\nHost: a b\r\n\r\n",
+    "host-of-raw-bytes": b"GET /api/ping HTTP/1.1\r\nHost: \xff\xfe\r\n\r\n",
+}
+_TARGETS = {
+    "fragment": b"/api/ping#x",
+    "fragment-after-a-query": b"/api/ping?#x",
+    "carriage-return": b"/api/pi\rng",
+    "line-feed": b"/api/pi\nng",
+    "tab": b"/api/pi\tng",
+    "space": b"/api/pi ng",
+    "nul": b"/api/pi\x00ng",
+    "other-scheme": b"ftp://localhost/api/ping",
+    "no-host": b"http:///api/ping",
+    "no-path": b"http://localhost",
+    "broken-host": b"http://[::1/api/ping",
+}
+# Added to the head of a request without a body.
+_HEADERS = {
+    "no-colon": b"this is no header",
+    "space-before-colon": b"X-Test : 1",
+    "no-name": b": 1",
+    "name-of-signs": b"X(Test)@: 1",
+    "name-of-raw-bytes": b"\xff\xfe: 1",
+    "nul": b"X-Test: a\x00b",
+    "carriage-return": b"X-Test: a\rb",
+    "line-feed": b"X-Test: a\nb",
+    "folded": b"X-Test: a\r\n b",
+    "folded-with-a-tab": b"X-Test: a\r\n\tb",
+    "huge": b"\r\n".join(b"X-Test-%d: %s" % (number, b"x" * 10_000) for number in range(1000)),
+    "many": b"\r\n".join([b"a:"] * 100_000),
+}
+# In place of the length of a body of 22 bytes.
+_LENGTHS = {
+    "twice": b"Content-Length: 22\r\nContent-Length: 22",
+    "two": b"Content-Length: 22\r\nContent-Length: 3",
+    "list": b"Content-Length: 22, 22",
+    "negative": b"Content-Length: -1",
+    "sign": b"Content-Length: +22",
+    "space": b"Content-Length: 2 2",
+    "hexadecimal": b"Content-Length: 0x16",
+    "point": b"Content-Length: 22.0",
+    "underscore": b"Content-Length: 2_2",
+    "other-digits": "Content-Length: \N{ARABIC-INDIC DIGIT TWO}\N{ARABIC-INDIC DIGIT TWO}".encode(),
+    "word": b"Content-Length: many",
+    "empty": b"Content-Length:",
+    "past-64-bits": b"Content-Length: 18446744073709551638",
+    "huge": b"Content-Length: " + b"9" * 30,
+    "large": b"Content-Length: 999999999999",
+    "large-and-expecting": b"Expect: 100-continue\r\nContent-Length: 999999999999",
+    "none": b"X-Test: 1",
+    "chunked-too": b"Content-Length: 22\r\nTransfer-Encoding: chunked",
+    "unknown-coding": b"Transfer-Encoding: nonsense",
+    "identity": b"Transfer-Encoding: identity",
+    "folded-coding": b"Transfer-Encoding:\r\n chunked",
+}
+# In place of the one coding that there is.
+_CODINGS = {
+    "twice": b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+    "another-before": b"Transfer-Encoding: gzip, chunked",
+    "another-after": b"Transfer-Encoding: chunked, identity",
+    "vertical-tab": b"Transfer-Encoding: \x0bchunked",
+    "space-before-colon": b"Transfer-Encoding : chunked",
+}
+_CHUNKS = {
+    "no-number": b"zz\r\n",
+    "no-size": b"\r\n" + _BODY + b"\r\n" + _END,
+    "negative": b"-16\r\n" + _BODY + b"\r\n" + _END,
+    "sign": b"+16\r\n" + _BODY + b"\r\n" + _END,
+    "hexadecimal": b"0x16\r\n" + _BODY + b"\r\n" + _END,
+    "space": b"16 \r\n" + _BODY + b"\r\n" + _END,
+    "line-feeds": b"16\n" + _BODY + b"\n0\n\n",
+    "too-short": b"5\r\n" + _BODY + b"\r\n" + _END,
+    "long-size": b"f" * 17 + b"\r\n" + _BODY,
+    "endless-size": b"0" * _MEGABYTE,
+    "endless-extension": b"16;" + b"x" * _MEGABYTE,
+    "long-extension": b"16;" + b"x" * 100_000 + b"\r\n" + _BODY + b"\r\n" + _END,
+    "many-trailers": _CHUNK + b"0\r\n" + b"X-Test: 1\r\n" * 100_000 + b"\r\n",
+    "tiny": b"1\r\n \r\n" * 300_000 + _END,
+    "large": b"ffffffff\r\n" + b" " * 3 * _MEGABYTE,
+    "no-json": b"1\r\n{\r\n" + _END,
+}
+_ALLOWED_CHUNKS = {
+    "extension": b'16;name=value;quoted="a b"\r\n' + _BODY + b"\r\n" + _END,
+    "zeros": b"0" * 1000 + _CHUNK + _END,
+    "one-byte-each": b"".join(b"1\r\n%c\r\n" % byte for byte in _BODY) + _END,
+    "trailers": _CHUNK + b"0\r\nX-Test: 1\r\nContent-Type: text/plain\r\nAuthorization: Bearer x\r\n\r\n",
+}
+_ALLOWED = {
+    "empty-lines-at-first": b"\r\n\r\n" + request(b"GET", b"/api/ping"),
+    "spaces-in-the-first-line": b"GET   /api/ping   HTTP/1.1\r\nHost: x\r\n\r\n",
+    "absolute-target": request(b"GET", b"http://localhost/api/ping"),
+    "empty-host": b"GET /api/ping HTTP/1.1\r\nHost:\r\n\r\n",
+    "old-version-without-host": b"GET /api/ping HTTP/1.0\r\n\r\n",
+    "empty-query": request(b"GET", b"/api/ping?"),
+    "body": request(b"GET", b"/api/ping", _JSON, body=_BODY),
+    "large-body": request(b"GET", b"/api/ping", body=b"x" * 5 * _MEGABYTE),
+    "chunked-body": request(b"GET", b"/api/ping", _CHUNKED) + _CHUNK + _END,
+    "other-protocol": request(b"GET", b"/api/ping", b"Connection: Upgrade", b"Upgrade: h2c"),
+}
+_ALLOWED_LENGTHS = {
+    "zeros": b"Content-Length: 00022",
+    "spaces-around": b"Content-Length:   22  ",
+    "expecting": b"Expect: 100-continue\r\nContent-Length: 22",
+    "expecting-another-thing": b"Expect: 200-miracle\r\nContent-Length: 22",
+}
+
+
+def _post(path: bytes, *lines: bytes, body: bytes) -> bytes:
+    return request(b"POST", path, _JSON, *lines) + body
+
+
+@pytest.mark.parametrize("name", _GARBAGE)
+def test_garbage(server: Server, name: str) -> None:
+    """What is no HTTP, or HTTP of another kind, is refused as well."""
+    assert_refused(server, _GARBAGE[name])
+
+
+@pytest.mark.parametrize("name", _TARGETS)
+def test_targets(server: Server, name: str) -> None:
+    """A target that is no path, and no address of one, is refused."""
+    assert_refused(server, request(b"GET", _TARGETS[name]), 400)
+
+
+@pytest.mark.parametrize("name", _HEADERS)
+def test_headers(server: Server, name: str) -> None:
+    """A line that is no header is refused, and so are headers without end, which are not kept in memory."""
+    assert_refused(server, request(b"GET", b"/api/ping", _HEADERS[name]), 400, 431)
+
+
+def test_two_tokens(server: Server, user_header: bytes) -> None:
+    """Which of two tokens counts can't be known."""
+    assert_refused(server, request(b"GET", b"/api/user/profile", user_header, b"Authorization: Bearer x"), 401)
+
+
+def test_websocket(server: Server) -> None:
+    """There is no other protocol to upgrade to, so the request is one like any other."""
+    upgrade = (b"Connection: upgrade", b"Upgrade: websocket")
+    assert_refused(server, request(b"GET", b"/api/user/profile", *upgrade), 401)
+
+
+@pytest.mark.parametrize("name", _LENGTHS)
+def test_lengths(server: Server, user_header: bytes, comments: bytes, name: str) -> None:
+    """A body whose end is not clear is refused, and so is one that would be too large."""
+    assert_refused(server, _post(comments, user_header, _LENGTHS[name], body=_BODY), 400, 413)
+
+
+@pytest.mark.parametrize("name", _CODINGS)
+def test_codings(server: Server, user_header: bytes, comments: bytes, name: str) -> None:
+    """A transfer coding that is not known, or not clear, is refused."""
+    assert_refused(server, _post(comments, user_header, _CODINGS[name], body=_CHUNK + _END), 400)
+
+
+@pytest.mark.parametrize("name", _CHUNKS)
+def test_chunks(server: Server, user_header: bytes, comments: bytes, name: str) -> None:
+    """Chunks that are none are refused, and so is what makes more of them than there is in them."""
+    assert_refused(server, _post(comments, user_header, _CHUNKED, body=_CHUNKS[name]), 400, 413, 431)
+
+
+@pytest.mark.parametrize("name", _ALLOWED)
+def test_allowed(server: Server, name: str) -> None:
+    """What RFC 9112 allows is answered; a body that an operation does not take is not looked at."""
+    assert answered(server, _ALLOWED[name]).status == 200
+
+
+@pytest.mark.parametrize("name", _ALLOWED_LENGTHS)
+def test_allowed_lengths(server: Server, user_header: bytes, comments: bytes, name: str) -> None:
+    """A length may be written in odd ways, and a client may ask first."""
+    assert answered(server, _post(comments, user_header, _ALLOWED_LENGTHS[name], body=_BODY)).status == 201
+
+
+@pytest.mark.parametrize("name", _ALLOWED_CHUNKS)
+def test_allowed_chunks(server: Server, user_header: bytes, comments: bytes, name: str) -> None:
+    """Extensions mean nothing, nor do trailers: a token or a type that comes after the body does not count."""
+    assert answered(server, _post(comments, user_header, _CHUNKED, body=_ALLOWED_CHUNKS[name])).status == 201
+
+
+def test_token_after_the_body(server: Server, user_header: bytes, comments: bytes) -> None:
+    """A token that comes as a trailer is none."""
+    message = _post(comments, _CHUNKED, body=_CHUNK + b"0\r\n" + user_header + b"\r\n\r\n")
+    assert_refused(server, message, 401)
+
+
+def test_body_of_a_deletion(server: Server, user_header: bytes, comments: bytes) -> None:
+    """DELETE may have a body, which is not looked at."""
+    like = comments.removesuffix(b"comments") + b"like"
+    assert answered(server, request(b"DELETE", like, user_header, _JSON, body=b"\xff" * 1000)).status == 200
+
+
+def test_many_requests_at_once(server: Server) -> None:
+    """Requests that are sent without waiting for answers are not taken for one that is too long."""
+    many = request(b"GET", b"/api/ping") * 5000
+    assert answered(server, many).status == 200
