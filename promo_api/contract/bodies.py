@@ -54,6 +54,7 @@ class JsonBody:
 
 async def _read(headers: Headers, receive: Receive) -> bytes:
     declared = headers.get("content-length", "")
+    # Its first digits tell enough, and Python refuses to read thousands of them.
     if declared.isdecimal() and int(declared[:20]) > _BODY_MAX_BYTES:
         raise _too_large()
     content = bytearray()
