@@ -1,15 +1,16 @@
-"""What schemathesis must know of this API beside api.yml: accounts to ask with, and the rules that JSON Schema can't
-say.
+"""What schemathesis must know of this API beside api.yml: accounts to ask with, the rules that JSON Schema can't say,
+and what belongs to whom.
 
 schemathesis.toml names this file. It needs nothing of the project, so that anybody can test any server with it.
 """
 
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
 import requests
 import schemathesis
-from schemathesis import AuthContext, Case, HookContext
+from schemathesis import AuthContext, Case, CheckContext, HookContext, Response
 
 _PAIRS = (("age_from", "age_until"), ("active_from", "active_until"))
 # No run is longer; one account of each kind for all of it, so that it meets what it made.
@@ -39,13 +40,18 @@ class _Account:
     path = ""
     body: dict[str, Any]
 
-    def get(self, case: Case, context: AuthContext) -> str:  # noqa: ARG002 the names are given
-        """Return a token."""
-        body = {**self.body, "email": f"{uuid4().hex}@example.com", "password": _PASSWORD}
-        answer = requests.post(f"{case.operation.base_url}{self.path}", json=body, timeout=30)
+    @classmethod
+    def sign_up(cls, base_url: str) -> str:
+        """Return the token of a new account."""
+        body = {**cls.body, "email": f"{uuid4().hex}@example.com", "password": _PASSWORD}
+        answer = requests.post(f"{base_url}{cls.path}", json=body, timeout=30)
         answer.raise_for_status()
         token: str = answer.json()["token"]
         return token
+
+    def get(self, case: Case, context: AuthContext) -> str:  # noqa: ARG002 the names are given
+        """Return a token."""
+        return self.sign_up(case.operation.base_url)
 
     def set(self, case: Case, data: str, context: AuthContext) -> None:  # noqa: ARG002 the names are given
         """Put the token into the request."""
@@ -66,3 +72,29 @@ class User(_Account):
 
     path = "/user/auth/sign-up"
     body = {"name": "Fuzzing", "surname": "User", "other": {"age": 30, "country": "ru"}}  # noqa: RUF012 never changed
+
+
+# By what only the owner may do: the kind of the owner.
+_OWNERS = {
+    "business_promos.get_promo": Company,
+    "business_promos.update_promo": Company,
+    "business_promos.get_promo_stat": Company,
+    "user_comments.update_comment": User,
+}
+_stranger = cache(lambda kind, base_url: kind.sign_up(base_url))
+
+
+@schemathesis.check
+def ownership(ctx: CheckContext, response: Response, case: Case) -> None:  # noqa: ARG001 the names are given
+    """What the owner was just allowed to do is refused to another account of the same kind.
+
+    The check object_level_authorization is about that too, but asks only with accounts that a file names and that exist
+    before the run.
+    """
+    kind = _OWNERS.get(case.operation.definition.raw["operationId"])
+    if kind is None or not 200 <= response.status_code < 300:
+        return
+    sent = response.request
+    headers = {**sent.headers, "Authorization": f"Bearer {_stranger(kind, case.operation.base_url)}"}
+    answer = requests.request(str(sent.method), str(sent.url), data=sent.body, headers=headers, timeout=30)
+    assert answer.status_code == 403, f"A stranger did the same, and the answer was {answer.status_code}"
