@@ -115,7 +115,7 @@ class Settings:
     )
     antifraud_threads: int = setting(
         "activations that a worker handles at once; the anti-fraud service may keep them waiting, but nobody else",
-        8,
+        16,
         low=1,
         high=256,
     )

@@ -17,6 +17,7 @@ from time import perf_counter
 import psycopg
 import requests
 
+import promo_api.contract  # noqa: F401 it silences what the import of Connexion warns of
 from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
 from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.valkey import EmbeddedValkey

@@ -154,11 +154,11 @@ def test_settings_do_not_change() -> None:
 @pytest.mark.parametrize(
     ("given", "size"),
     [
-        ({}, 16),
-        ({"SERVER_THREADS": "3"}, 11),
+        ({}, 24),
+        ({"SERVER_THREADS": "3"}, 19),
         ({"SERVER_THREADS": "3", "ANTIFRAUD_THREADS": "2"}, 5),
         ({"POSTGRES_POOL_SIZE": "5"}, 5),
-        ({"POSTGRES_POOL_SIZE": "0"}, 16),
+        ({"POSTGRES_POOL_SIZE": "0"}, 24),
     ],
 )
 def test_pool_size(given: dict[str, str], size: int) -> None:
