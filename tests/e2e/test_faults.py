@@ -92,10 +92,10 @@ def _stop_antifraud(house: House, rush: Rush) -> None:
     house.antifraud.start()
 
 
-def _steer(**behaviour: Any) -> Callable[[House, Rush], None]:
+def _steer(refused: int = 10, **behaviour: Any) -> Callable[[House, Rush], None]:
     def fault(house: House, rush: Rush) -> None:
         house.steer(**behaviour)
-        rush.await_status(403, 10)
+        rush.await_status(403, refused)
         house.forget()
 
     return fault
@@ -113,6 +113,7 @@ _FAULTS: dict[str, Callable[[House, Rush], None]] = {
     "anti-fraud stops": _stop_antifraud,
     "anti-fraud fails": _steer(status=500),
     "anti-fraud answers garbage": _steer(body='{"ok": "yes"}'),
+    "anti-fraud answers too late": _steer(2, delay_ms=60_000),
     "anti-fraud hangs up": _steer(disconnect=True),
     "anti-fraud refuses": _steer(ok=False),
 }
