@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Table, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from persistence.prepared import Prepared
 from persistence.tables import companies, users
 
 
@@ -24,13 +25,13 @@ class Accounts:
 
     def __init__(self, table: Table) -> None:
         columns = table.c
-        self._find_credentials = select(columns.id, columns.password_hash).where(
-            columns.email_key == bindparam("email_key")
+        self._find_credentials = Prepared(
+            select(columns.id, columns.password_hash).where(columns.email_key == bindparam("email_key"))
         )
         self._insert = (
             insert(table).on_conflict_do_nothing(index_elements=["email_key"]).returning(columns.token_version)
         )
-        self._end_tokens = (
+        self._end_tokens = Prepared(
             update(table)
             .where(columns.id == bindparam("account_id"), columns.password_hash == bindparam("checked_hash"))
             .values(token_version=columns.token_version + 1, password_hash=bindparam("new_hash"))
@@ -39,7 +40,7 @@ class Accounts:
 
     def find_credentials(self, connection: Connection, email: str) -> Credentials | None:
         """Return what a sign-in by this address, in any case, is checked against; None if no account has it."""
-        row = connection.execute(self._find_credentials, {"email_key": email.casefold()}).one_or_none()
+        row = self._find_credentials.row(connection, {"email_key": email.casefold()})
         return None if row is None else Credentials(*row)
 
     def insert_account(self, connection: Connection, account_id: UUID, values: Mapping[str, Any]) -> int | None:
@@ -71,7 +72,8 @@ class Accounts:
             The version of the tokens to come; None if the password has changed since it was checked.
         """
         values = {"account_id": account_id, "checked_hash": checked_hash, "new_hash": new_hash}
-        return connection.execute(self._end_tokens, values).scalar_one_or_none()
+        version: int | None = self._end_tokens.value(connection, values)
+        return version
 
 
 COMPANY_ACCOUNTS = Accounts(companies)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Text, Uuid, bindparam, delete, desc, insert, select, update
 
+from persistence.prepared import Prepared
 from persistence.tables import comments, promo_counters, users
 
 
@@ -36,9 +37,13 @@ _COMMENTS = (
     .join_from(comments, users, users.c.id == comments.c.author_id)
     .where(comments.c.promo_id == _PROMO_ID)
 )
-_FIND = _COMMENTS.where(comments.c.id == _ID)
-_NEWEST = _COMMENTS.order_by(desc(comments.c.created_at), desc(comments.c.id))
-_TOTAL = select(promo_counters.c.comment_count).where(promo_counters.c.promo_id == _PROMO_ID)
+_FIND = Prepared(_COMMENTS.where(comments.c.id == _ID))
+_PAGE = Prepared(
+    _COMMENTS.order_by(desc(comments.c.created_at), desc(comments.c.id))
+    .limit(bindparam("limit"))
+    .offset(bindparam("offset"))
+)
+_TOTAL = Prepared(select(promo_counters.c.comment_count).where(promo_counters.c.promo_id == _PROMO_ID))
 _ADDED = (
     update(promo_counters)
     .where(promo_counters.c.promo_id == _PROMO_ID)
@@ -46,7 +51,7 @@ _ADDED = (
     .returning(promo_counters.c.promo_id)
     .cte("counted")
 )
-_INSERT = (
+_INSERT = Prepared(
     insert(comments)
     .from_select(
         ["promo_id", "id", "author_id", "text"],
@@ -55,7 +60,7 @@ _INSERT = (
     .returning(comments.c.created_at)
 )
 _OWN = (comments.c.promo_id == _PROMO_ID, comments.c.id == _ID, comments.c.author_id == _AUTHOR_ID)
-_UPDATE = update(comments).where(*_OWN).values(text=bindparam("words")).returning(comments.c.id)
+_UPDATE = Prepared(update(comments).where(*_OWN).values(text=bindparam("words")).returning(comments.c.id))
 # The promo's row is locked before the comment's, as everywhere.
 _LOCKED = select(promo_counters.c.promo_id).where(promo_counters.c.promo_id == _PROMO_ID).with_for_update().cte("promo")
 _DELETED = (
@@ -64,7 +69,7 @@ _DELETED = (
     .returning(comments.c.promo_id)
     .cte("deleted")
 )
-_DELETE = (
+_DELETE = Prepared(
     update(promo_counters)
     .where(promo_counters.c.promo_id == _DELETED.c.promo_id)
     .values(comment_count=promo_counters.c.comment_count - 1)
@@ -74,7 +79,7 @@ _DELETE = (
 
 def find_comment(connection: Connection, promo_id: UUID, comment_id: UUID) -> Comment | None:
     """Return the comment, or None if this promo has none of this id."""
-    row = connection.execute(_FIND, {"promo": promo_id, "comment": comment_id}).one_or_none()
+    row = _FIND.row(connection, {"promo": promo_id, "comment": comment_id})
     return None if row is None else Comment(*row)
 
 
@@ -82,11 +87,10 @@ def list_comments(
     connection: Connection, promo_id: UUID, *, limit: int, offset: int
 ) -> tuple[list[Comment], int] | None:
     """Return a page of the promo's comments, latest first, and how many it has; None if there is no such promo."""
-    total = connection.execute(_TOTAL, {"promo": promo_id}).scalar_one_or_none()
+    total = _TOTAL.value(connection, {"promo": promo_id})
     if total is None:
         return None
-    page = _NEWEST.limit(limit).offset(offset)
-    rows = connection.execute(page, {"promo": promo_id}) if limit else ()
+    rows = _PAGE.rows(connection, {"promo": promo_id, "limit": limit, "offset": offset}) if limit else ()
     return [Comment(*row) for row in rows], total
 
 
@@ -95,16 +99,17 @@ def insert_comment(
 ) -> datetime | None:
     """Insert a comment and return when it was made; None if there is no such promo."""
     values = {"promo": promo_id, "comment": comment_id, "author": author_id, "words": text}
-    return connection.execute(_INSERT, values).scalar_one_or_none()
+    created_at: datetime | None = _INSERT.value(connection, values)
+    return created_at
 
 
 def update_comment(connection: Connection, promo_id: UUID, *, comment_id: UUID, author_id: UUID, text: str) -> bool:
     """Change the text of a comment; False if the promo has none of this id and author."""
     values = {"promo": promo_id, "comment": comment_id, "author": author_id, "words": text}
-    return connection.execute(_UPDATE, values).one_or_none() is not None
+    return _UPDATE.row(connection, values) is not None
 
 
 def delete_comment(connection: Connection, promo_id: UUID, *, comment_id: UUID, author_id: UUID) -> bool:
     """Delete a comment; False if the promo has none of this id and author."""
     values = {"promo": promo_id, "comment": comment_id, "author": author_id}
-    return connection.execute(_DELETE, values).one_or_none() is not None
+    return _DELETE.row(connection, values) is not None

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, select
 
+from persistence.prepared import Prepared
 from persistence.tables import companies
 
 
@@ -17,10 +18,11 @@ class Company:
     token_version: int
 
 
-_FIND = select(*(companies.c[name] for name in Company.__dataclass_fields__)).where(companies.c.id == bindparam("id"))
+_COLUMNS = [companies.c[name] for name in Company.__dataclass_fields__]
+_FIND = Prepared(select(*_COLUMNS).where(companies.c.id == bindparam("id")))
 
 
 def find_company(connection: Connection, company_id: UUID) -> Company | None:
     """Return the company, or None if there is none of this id."""
-    row = connection.execute(_FIND, {"id": company_id}).one_or_none()
+    row = _FIND.row(connection, {"id": company_id})
     return None if row is None else Company(*row)

@@ -45,8 +45,8 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self._silence = Silence()
-        self.engine = _create_engine(settings)
-        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._autocommit = _create_engine(settings)
+        self.engine = self._autocommit.execution_options(isolation_level="READ COMMITTED")
 
     @contextmanager
     def autocommit(self) -> Iterator[Connection]:
@@ -59,7 +59,7 @@ class Database:
         """
         with self.translated():
             self._check_silence()
-            with self._autocommit.connect() as connection:
+            with self._autocommit.connect() as connection, _discarded_if_closed(connection):
                 yield connection
 
     @contextmanager
@@ -73,7 +73,7 @@ class Database:
         """
         with self.translated():
             self._check_silence()
-            with self.engine.begin() as connection:
+            with self.engine.begin() as connection, _discarded_if_closed(connection):
                 yield connection
 
     @contextmanager
@@ -85,20 +85,22 @@ class Database:
             raise DependencyDown(
                 "The service is busy. Try again in a moment.", reason="no connection to PostgreSQL came free in time"
             ) from error
-        except exc.DBAPIError as error:
-            if isinstance(error.orig, _NO_SCHEMA):
+        except (exc.DBAPIError, psycopg.Error) as error:
+            # What SQLAlchemy runs fails with an error of its own around that of the driver, which prepared ones raise.
+            cause = error.orig if isinstance(error, exc.DBAPIError) else error
+            if isinstance(cause, _NO_SCHEMA):
                 raise DependencyDown(
                     "The database has not been set up for this version. Its operator runs the migrations.",
                     reason="python -m promo_api migrate has not been run",
                     retry_after_s=30,
                 ) from error
-            if isinstance(error.orig, SILENT):
+            if isinstance(cause, SILENT):
                 self._silence.begin()
-            if isinstance(error.orig, _AWAY):
-                raise _away(str(error.orig).partition("\n")[0]) from error
-            if _constraint(error.orig) == kept_answers.primary_key.name:
+            if isinstance(cause, _AWAY):
+                raise _away(str(cause).partition("\n")[0]) from error
+            if _constraint(cause) == kept_answers.primary_key.name:
                 raise KeyTaken from None
-            raise _refused(error.orig) from None
+            raise _refused(cause) from None
 
     def close(self) -> None:
         """Close all connections."""
@@ -111,6 +113,17 @@ class Database:
     def _ask(self) -> None:
         with self._autocommit.connect() as connection:
             connection.exec_driver_sql("SELECT 1")
+
+
+@contextmanager
+def _discarded_if_closed(connection: Connection) -> Iterator[None]:
+    """Have the pool forget a connection that has been lost: of what prepared statements meet, it is told nothing."""
+    try:
+        yield
+    except psycopg.Error:
+        if connection.connection.driver_connection.closed:  # type: ignore[union-attr]
+            connection.invalidate()
+        raise
 
 
 def _away(reason: str) -> DependencyDown:
@@ -142,6 +155,8 @@ def _create_engine(settings: Settings) -> Engine:
         max_overflow=0,
         pool_timeout=settings.postgres_pool_timeout_s,
         pool_use_lifo=True,
+        # Most of what is lent; a transaction is begun by those who want one.
+        isolation_level="AUTOCOMMIT",
         # An error message with the parameters of its statement would carry codes and addresses into the log.
         hide_parameters=True,
         # As answers are written: ids and instants among them.
@@ -181,6 +196,7 @@ def _opener(answer_limit_s: float) -> Callable[..., LimitedConnection]:
     ) -> LimitedConnection:
         connection = LimitedConnection.connect(*arguments, **parameters)
         connection.answer_limit_s = answer_limit_s
+        connection.statements = connection.cursor()
         return connection
 
     return open_connection

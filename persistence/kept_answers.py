@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, DateTime, Text, Uuid, and_, bindparam, delete, func, insert, select, tuple_
 
+from persistence.prepared import Prepared
 from persistence.tables import kept_answers
 
 
@@ -47,7 +48,7 @@ _KEY = and_(
 )
 _NOW = bindparam("now", type_=DateTime(timezone=True))
 # What has expired goes on the way, so that its key can be taken again before the sweep has come to it.
-_FIND = (
+_FIND = Prepared(
     select(_COLUMNS.fingerprint, _COLUMNS.status, _COLUMNS.body)
     .where(_KEY, _COLUMNS.expires_at > _NOW)
     .add_cte(delete(kept_answers).where(_KEY, _COLUMNS.expires_at <= _NOW).cte("expired"))
@@ -64,13 +65,13 @@ _EXPIRED = (
 _SWEEP = (
     delete(kept_answers).where(tuple_(*_IDENTITY).in_(select(*_EXPIRED.c))).returning(_COLUMNS.account_id).cte("swept")
 )
-_COUNT_SWEPT = select(func.count()).select_from(_SWEEP)
+_COUNT_SWEPT = Prepared(select(func.count()).select_from(_SWEEP))
 
 
 def find_answer(connection: Connection, key: RepeatKey, now: datetime) -> KeptAnswer | None:
     """Return the answer that was given under the key; None if there is none, or it has expired at `now`."""
     values = {"account": key.account_id, "name": key.operation, "chosen": key.key, "now": now}
-    row = connection.execute(_FIND, values).one_or_none()
+    row = _FIND.row(connection, values)
     return None if row is None else KeptAnswer(*row)
 
 
@@ -90,4 +91,4 @@ def delete_expired(connection: Connection, now: datetime, *, limit: int) -> int:
 
     What another process is deleting is passed over, so that nobody waits for anybody.
     """
-    return int(connection.execute(_COUNT_SWEPT, {"now": now, "most": limit}).scalar_one())
+    return int(_COUNT_SWEPT.value(connection, {"now": now, "most": limit}))

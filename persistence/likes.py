@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import CTE, Connection, Select, Uuid, bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from persistence.prepared import Prepared
 from persistence.tables import likes, promo_counters
 
 _PROMO_ID, _USER_ID = bindparam("promo", type_=Uuid), bindparam("user", type_=Uuid)
@@ -40,14 +41,14 @@ def _unlike() -> Select[Any]:
     return _counted(promo, unliked.returning(likes.c.promo_id).cte("unliked"), -1)
 
 
-_LIKE, _UNLIKE = _like(), _unlike()
+_LIKE, _UNLIKE = Prepared(_like()), Prepared(_unlike())
 
 
 def insert_like(connection: Connection, promo_id: UUID, user_id: UUID) -> bool:
     """Have the user like the promo, who may do so already; False if there is no such promo."""
-    return connection.execute(_LIKE, {"promo": promo_id, "user": user_id}).one_or_none() is not None
+    return _LIKE.row(connection, {"promo": promo_id, "user": user_id}) is not None
 
 
 def delete_like(connection: Connection, promo_id: UUID, user_id: UUID) -> bool:
     """Have the user like the promo no more, who may not do so anyway; False if there is no such promo."""
-    return connection.execute(_UNLIKE, {"promo": promo_id, "user": user_id}).one_or_none() is not None
+    return _UNLIKE.row(connection, {"promo": promo_id, "user": user_id}) is not None

@@ -32,9 +32,11 @@ class LimitedConnection(psycopg.Connection[Any]):
 
     Attributes:
         answer_limit_s: how long each wait may take, be it for a statement, a commit or a rollback; None: for ever.
+        statements: runs prepared statements; one for all, since to make one costs half as much as to use it.
     """
 
     answer_limit_s: float | None = None
+    statements: psycopg.Cursor[Any]
 
     def wait(self, gen: PQGen[_RV], interval: float = 0.1, timeout: float | None = None) -> _RV:
         """Do as psycopg does, which ends up here with all that it sends on an open connection.

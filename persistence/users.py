@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, select, update
 
+from persistence.prepared import Prepared
 from persistence.tables import users
 
 
@@ -26,12 +27,12 @@ class User:
 
 
 _COLUMNS = [users.c[name] for name in User.__dataclass_fields__]
-_FIND = select(*_COLUMNS).where(users.c.id == bindparam("id"))
+_FIND = Prepared(select(*_COLUMNS).where(users.c.id == bindparam("id")))
 
 
 def find_user(connection: Connection, user_id: UUID) -> User | None:
     """Return the user, or None if there is none of this id."""
-    row = connection.execute(_FIND, {"id": user_id}).one_or_none()
+    row = _FIND.row(connection, {"id": user_id})
     return None if row is None else User(*row)
 
 

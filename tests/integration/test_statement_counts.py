@@ -1,34 +1,27 @@
 """How many statements an operation sends to the database: a promise of speed, and no loop over rows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
-from promo_api.runtime import Runtime
 from tests.people import PASSWORD, Account, Api, company_body, promo_body, user_body
+from tests.statements import sent_statements
 
 Count = Callable[[Callable[[], Any]], int]
 
 
 @pytest.fixture
-def count(runtime: Runtime) -> Iterator[Count]:
+def count() -> Count:
     """Counts the statements that an action, which must succeed, sends to the database."""
-    statements: list[str] = []
-
-    def listen(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        statements.append(statement)
 
     def counted(action: Callable[[], Any]) -> int:
-        statements.clear()
-        answer = action()
+        with sent_statements() as sent:
+            answer = action()
         assert answer.is_success, answer.text
-        return len(statements)
+        return len(sent)
 
-    event.listen(runtime.database.engine, "before_cursor_execute", listen)
-    yield counted
-    event.remove(runtime.database.engine, "before_cursor_execute", listen)
+    return counted
 
 
 @pytest.fixture
@@ -121,14 +114,8 @@ def test_promos_of_a_company(company: Account, count: Count) -> None:
     assert count(lambda: company.get(f"/business/promo/{promo_id}/stat")) == 3
 
 
-def test_expired_or_malformed_token_asks_nothing(api: Api, runtime: Runtime) -> None:
+def test_expired_or_malformed_token_asks_nothing(api: Api) -> None:
     """A token that says nothing of ours costs no statement."""
-    statements: list[str] = []
-
-    def listen(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        statements.append(statement)
-
-    event.listen(runtime.database.engine, "before_cursor_execute", listen)
-    assert api.call("GET", "/user/profile", token="no-token").status_code == 401
-    event.remove(runtime.database.engine, "before_cursor_execute", listen)
-    assert statements == []
+    with sent_statements() as sent:
+        assert api.call("GET", "/user/profile", token="no-token").status_code == 401
+    assert sent == []

@@ -34,13 +34,16 @@ ROOMS = {
     "persistence": Room(),
     "persistence.tables": Room("", "sqlalchemy"),
     "persistence.silence": Room("", "sqlalchemy psycopg"),
+    "persistence.prepared": Room("persistence.silence", "sqlalchemy"),
     "persistence.engine": Room(
         "persistence.silence persistence.tables promo_api.errors promo_api.settings", "orjson sqlalchemy psycopg"
     ),
     "persistence.audience": Room("persistence.tables", "sqlalchemy"),
     "persistence.migrations": Room("persistence.silence", "sqlalchemy alembic"),
     "persistence.migrations.*": Room("persistence.tables", "alembic"),
-    "persistence.*": Room("promo_api.errors persistence.tables persistence.audience", "sqlalchemy"),
+    "persistence.*": Room(
+        "promo_api.errors persistence.prepared persistence.tables persistence.audience", "sqlalchemy"
+    ),
     "handlers": Room(),
     "handlers.shapes": Room("handlers persistence.*"),
     "handlers.accounts": Room("handlers persistence.* promo_api.errors promo_api.runtime promo_api.tokens"),
@@ -123,8 +126,8 @@ def test_every_room_is_lived_in(room: str) -> None:
 
 
 def test_query_modules_are_all_there() -> None:
-    """Beside the query modules stand only the engine, its limits, the tables, the audience and the migrations."""
-    beside = {"engine", "silence", "tables", "audience", "migrations", "migrations.env"}
+    """Beside the query modules stand the engine, its limits, prepared statements, tables, audience and migrations."""
+    beside = {"engine", "silence", "prepared", "tables", "audience", "migrations", "migrations.env"}
     assert {module.removeprefix("persistence.") for module in files() if module.startswith("persistence.")} == {
         *QUERIES,
         *beside,
@@ -135,7 +138,7 @@ def test_query_modules_are_all_there() -> None:
 def test_queries_do_not_know_each_other(module: str) -> None:
     """A query module imports no other one, nor the engine that lends it connections."""
     ours = {name for name in imported(module) if name.partition(".")[0] in PACKAGES}
-    assert ours <= {"persistence.tables", "persistence.audience", "promo_api.errors"}
+    assert ours <= {"persistence.prepared", "persistence.tables", "persistence.audience", "promo_api.errors"}
 
 
 @pytest.mark.parametrize("module", HANDLERS)

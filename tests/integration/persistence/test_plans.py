@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, text
 
 from persistence.activations import Claim, claim_values, find_offer, list_country_uses
 from persistence.cards import find_card, list_feed_cards, list_history_cards
@@ -21,6 +21,7 @@ from persistence.migrations import update_schema
 from persistence.promos import find_promo, list_promos
 from persistence.users import User, find_user
 from promo_api.settings import Settings
+from tests.statements import sent_statements
 
 _TODAY = date(2025, 6, 1)
 _COMPANY, _USER, _PROMO = (UUID(int=number) for number in (1, 1, 777))
@@ -60,15 +61,9 @@ def user(connection: Connection) -> User:
 
 def _scans(connection: Connection, run: Callable[[], Any]) -> set[tuple[str, str]]:
     """Return what the last statement of a function of persistence would read, and by which index ("": the whole)."""
-    seen: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_context: Any) -> None:
-        seen.append((statement, parameters))
-
-    event.listen(connection, "before_cursor_execute", note)
-    run()
-    event.remove(connection, "before_cursor_execute", note)
-    statement, parameters = seen[-1]
+    with sent_statements() as sent:
+        run()
+    statement, parameters = sent[-1]
     return set(
         _read(connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()[0]["Plan"])
     )

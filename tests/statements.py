@@ -1,0 +1,30 @@
+"""The statements that are sent to PostgreSQL, whoever builds and runs them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import current_thread
+from typing import Any
+
+import psycopg
+import pytest
+
+
+@contextmanager
+def sent_statements() -> Iterator[list[tuple[str, Any]]]:
+    """Collect what is sent during a block, each statement with its parameters; not what goes on beside requests."""
+    sent: list[tuple[str, Any]] = []
+
+    def noting(name: str) -> Any:
+        run = getattr(psycopg.Cursor, name)
+
+        def note(cursor: Any, statement: str, parameters: Any = None, **options: Any) -> Any:
+            if current_thread().name != "sweeper":
+                sent.append((statement, parameters))
+            return run(cursor, statement, parameters, **options)
+
+        return note
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("execute", "executemany"):
+            patch.setattr(psycopg.Cursor, name, noting(name))
+        yield sent
