@@ -118,9 +118,10 @@ class EmbeddedValkey:
     def _answers(self, pid: int) -> bool:
         # It has to be this process that answers: another server may have got the port in between.
         with suppress(OSError), socket.create_connection((self.host, self.port), timeout=1) as connection:
-            connection.sendall(b"INFO server\r\n")
+            # While it loads its data it answers this, but nothing else.
+            connection.sendall(b"INFO server persistence\r\n")
             answer = connection.recv(65536)
-            return b"process_id:%d\r\n" % pid in answer
+            return b"process_id:%d\r\n" % pid in answer and b"\r\nloading:0\r\n" in answer
         return False
 
     def _end(self, number: signal.Signals) -> None:
