@@ -45,11 +45,12 @@ def test_data_survive_a_restart_on_the_same_port(folder: Path) -> None:
 
 
 def test_data_survive_a_kill(folder: Path) -> None:
-    """A server that was killed starts again on its port with all that it had confirmed."""
+    """A server that was killed starts again on its port with all that had reached its disk, a second later at most."""
     with EmbeddedValkey(folder / "data") as server, client(server) as connection:
         port = server.port
         for number in range(100):
             connection.set(f"verdict {number}", number)
+        assert connection.waitaof(1, 0, 20_000)[0] == 1
         server.kill()
         with pytest.raises(redis.ConnectionError):
             connection.ping()
