@@ -107,6 +107,8 @@ class Worker(UvicornWorker):
         "ws": "none",
         "lifespan": "on",
         "server_header": False,
+        # Nobody asks where a request came from.
+        "proxy_headers": False,
     }
 
     def init_process(self) -> None:

@@ -6,6 +6,8 @@ Then, in the handler's thread, its version against the account's, since a sign-i
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from time import time
 from typing import Literal
 from uuid import UUID
 
@@ -15,6 +17,7 @@ from jwt.types import Options
 Kind = Literal["company", "user"]
 
 _ALGORITHM = "HS256"
+_DECODED_MAX = 4096
 # When a token was issued is for people to read: the clock of the machine that issued it may be ahead of ours.
 _CHECKS: Options = {"require": ["sub", "aud", "ver", "iat", "exp"], "strict_aud": True, "verify_iat": False}
 
@@ -34,6 +37,9 @@ class Tokens:
     def __init__(self, secret_key: str, lifetime_h: int) -> None:
         self._key = secret_key
         self._lifetime = timedelta(hours=lifetime_h)
+        # A token is sent with each request, and to decode it takes as long as all other checks of the request. What it
+        # says never changes, but for whether it has expired; what is no good token is an exception, and not kept.
+        self._decoded = lru_cache(_DECODED_MAX)(self._decode)
 
     def issue(self, claims: Claims) -> str:
         """Return a token, good from now on for the lifetime of tokens."""
@@ -50,17 +56,18 @@ class Tokens:
     def read(self, token: str, kind: Kind) -> Claims | None:
         """Return what the token says; None if it is not one of ours, not of this kind, or has expired."""
         try:
-            payload = jwt.decode(
-                token,
-                self._key,
-                algorithms=[_ALGORITHM],
-                audience=kind,
-                options=_CHECKS,
-            )
-            version = payload["ver"]
-            return Claims(UUID(payload["sub"]), kind, version) if type(version) is int else None
+            claims, expires_at_s = self._decoded(token, kind)
         except (jwt.InvalidTokenError, ValueError):
             return None
+        return claims if expires_at_s > time() else None
+
+    def _decode(self, token: str, kind: Kind) -> tuple[Claims, int]:
+        """Return what a token says, and when it expires, in seconds since 1970."""
+        payload = jwt.decode(token, self._key, algorithms=[_ALGORITHM], audience=kind, options=_CHECKS)
+        version = payload["ver"]
+        if type(version) is not int:
+            raise ValueError("the version is no number")
+        return Claims(UUID(payload["sub"]), kind, version), int(payload["exp"])
 
 
 def read_company_token(tokens: Tokens, token: str) -> dict[str, Claims] | None:

@@ -105,6 +105,20 @@ def test_missing_claim(claim: str) -> None:
     assert TOKENS.read(jwt.encode(_payload(**{claim: None}), KEY), "user") is None
 
 
+def test_expires_though_it_was_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that has been read before is none from the second on at which it expires, and is kept by no other key."""
+    tokens, expires_at = Tokens(KEY, 12), datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    token = _signed(exp=expires_at)
+    assert tokens.read(token, "user") is not None
+    for seconds, good in ((-0.001, True), (0, False), (60, False)):
+        monkeypatch.setattr("promo_api.tokens.time", lambda moment=expires_at.timestamp() + seconds: moment)
+        assert (tokens.read(token, "user") is not None) == good
+    monkeypatch.undo()
+    assert tokens.read(token, "user") is not None
+    assert tokens.read(token, "company") is None
+    assert Tokens("another key " * 3, 12).read(token, "user") is None
+
+
 @pytest.mark.parametrize("ago", [timedelta(seconds=1), timedelta(days=400)])
 def test_expired(ago: timedelta) -> None:
     """A token is none from the second on at which it expires."""
