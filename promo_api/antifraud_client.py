@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPResponse
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from uuid import UUID
 
@@ -42,16 +41,15 @@ class AntifraudClient:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._url = f"{settings.antifraud_address}/api/validate"
+        url = f"{settings.antifraud_address}/api/validate"
         connect_s, read_s = settings.antifraud_connect_timeout_s, settings.antifraud_read_timeout_s
         # The stubs of requests know numbers only. What connecting takes beyond its limit goes off the limit of reading.
         self._timeout: Any = Timeout(connect=connect_s, read=read_s, total=connect_s + read_s)
-        self._http = requests.Session()
-        # Proxies and credentials of the environment are no settings of ours.
-        self._http.trust_env = False
-        self._http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        for scheme in ("http://", "https://"):
-            self._http.mount(scheme, _Adapter(pool_maxsize=settings.antifraud_threads))
+        # Without a session around it: no cookies, no proxies or credentials of the environment, no redirects, and half
+        # the time on the processor.
+        self._http = _Adapter(pool_maxsize=settings.antifraud_threads)
+        self._question = requests.Request("POST", url, {"Content-Type": "application/json"}).prepare()
+        self._knock = requests.Request("GET", url).prepare()
 
     def ask(self, email: str, promo_id: UUID) -> Verdict:
         """Ask once whether a user may activate a promo.
@@ -59,11 +57,10 @@ class AntifraudClient:
         Raises:
             NoAnswer: there is no verdict; the message says why in a few constant words.
         """
-        question = {"user_email": email, "promo_id": str(promo_id)}
+        question = self._question.copy()
+        question.prepare_body(orjson.dumps({"user_email": email, "promo_id": str(promo_id)}), None)
         try:
-            with self._http.post(
-                self._url, json=question, timeout=self._timeout, stream=True, allow_redirects=False
-            ) as response:
+            with self._http.send(question, timeout=self._timeout, stream=True) as response:
                 if response.status_code != requests.codes.ok:
                     raise NoAnswer(f"status {response.status_code}")
                 return _verdict(_body(response))
@@ -72,7 +69,7 @@ class AntifraudClient:
 
     def ping(self) -> None:
         """Raise requests.RequestException, with a reason, if nothing listens at the address of the service."""
-        self._http.get(self._url, timeout=self._timeout, allow_redirects=False, stream=True).close()
+        self._http.send(self._knock, timeout=self._timeout, stream=True).close()
 
     def close(self) -> None:
         """Close all connections."""
