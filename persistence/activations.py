@@ -1,9 +1,10 @@
-"""Activations: the claim that is exact at any concurrency, and what they add up to.
+"""Activations: the claim that is exact at any concurrency, and where they came from.
 
 Why the counting is right: uses are counted by one UPDATE of the promo's row in promo_counters, whose condition (what is
 claimed still fits below use_limit) PostgreSQL checks again on the newest version of the row once it has its lock. The
-same statement issues the codes and records the activations, and stands or falls as a whole. Since that lock is held
-until the end, there is a free code for each use that is counted, and no code is looked for by two at once.
+same statement issues the codes, records the activations and counts them by country, and stands or falls as a whole.
+Since that lock is held until the end, there is a free code for each use that is counted, no code is looked for by two
+at once, and nobody else has, or waits for, the promo's rows in country_uses: they add no wait and no deadlock.
 
 Why it is fast all the same: the row is locked until the statement is committed, which takes as long for one use as for
 many. So those who wait for the same promo in one process are counted together, by one statement (promo_api.batches):
@@ -29,16 +30,18 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
-    insert,
     not_,
     select,
     true,
     update,
 )
+from sqlalchemy.dialects.postgresql import insert
 
 from persistence.audience import Member, fits_age, fits_country
+from persistence.prepared import Prepared
 from persistence.tables import (
     activations,
+    country_uses,
     has_begun,
     has_not_ended,
     has_uses_left,
@@ -134,14 +137,26 @@ def _counted() -> CTE:
 def _recorded(won: Select[Any]) -> CTE:
     """Record the activations that were won: promo, user, id and country of each."""
     columns = ["promo_id", "user_id", "id", "country_key"]
-    return insert(activations).from_select(columns, won).returning(activations.c.id).cte("recorded")
+    told = (activations.c.id, activations.c.promo_id, activations.c.country_key)
+    return insert(activations).from_select(columns, won).returning(*told).cte("recorded")
+
+
+def _counted_by_country(recorded: CTE) -> CTE:
+    """Count the activations that were recorded, each country once."""
+    key = (recorded.c.promo_id, recorded.c.country_key)
+    counted = insert(country_uses).from_select(
+        ["promo_id", "country_key", "activations_count"], select(*key, func.count()).group_by(*key)
+    )
+    sums = {"activations_count": country_uses.c.activations_count + counted.excluded.activations_count}
+    return counted.on_conflict_do_update(constraint=country_uses.primary_key, set_=sums).cte("counted_by_country")
 
 
 def _claim_common() -> Select[Any]:
     counted, claim = _counted(), _claims()
     won = select(counted.c.promo_id, claim.c.user_id, claim.c.id, claim.c.country_key)
     recorded = _recorded(won.join_from(counted, claim, true()))
-    return select(recorded.c.id, promos.c.promo_common).join_from(recorded, promos, promos.c.id == _PROMO_ID)
+    given = select(recorded.c.id, promos.c.promo_common).join_from(recorded, promos, promos.c.id == _PROMO_ID)
+    return given.add_cte(_counted_by_country(recorded))
 
 
 def _claim_unique() -> Select[Any]:
@@ -171,15 +186,14 @@ def _claim_unique() -> Select[Any]:
         .cte("issued")
     )
     recorded = _recorded(select(issued.c.promo_id, issued.c.user_id, issued.c.activation_id, issued.c.country_key))
-    return select(issued.c.activation_id, issued.c.value).add_cte(recorded)
+    return select(issued.c.activation_id, issued.c.value).add_cte(_counted_by_country(recorded))
 
 
 _CLAIMS = {"COMMON": _claim_common(), "UNIQUE": _claim_unique()}
-_STAT = (
-    select(activations.c.country_key, func.count())
-    .where(activations.c.promo_id == _PROMO_ID)
-    .group_by(activations.c.country_key)
-    .order_by(activations.c.country_key.collate("C"))
+_COUNTRY_USES = Prepared(
+    select(country_uses.c.country_key, country_uses.c.activations_count)
+    .where(country_uses.c.promo_id == _PROMO_ID)
+    .order_by(country_uses.c.country_key.collate("C"))
 )
 
 
@@ -220,4 +234,4 @@ def claim_values(
 
 def list_country_uses(connection: Connection, promo_id: UUID) -> list[CountryUse]:
     """Return from where a promo was activated how often, by country from a to z."""
-    return [CountryUse(*row) for row in connection.execute(_STAT, {"promo": promo_id})]
+    return [CountryUse(*row) for row in _COUNTRY_USES.rows(connection, {"promo": promo_id})]

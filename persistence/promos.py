@@ -8,24 +8,36 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     ColumnElement,
     Connection,
     Date,
+    Integer,
     Select,
     Text,
+    Uuid,
     bindparam,
     case,
-    desc,
+    exists,
     func,
     insert,
     literal,
     or_,
     select,
+    true,
     update,
 )
-from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from persistence.tables import is_active, promo_codes, promo_counters, promos
+from persistence.prepared import Prepared
+from persistence.tables import (
+    TARGET_KEY,
+    company_order,
+    company_promo_counts,
+    is_active,
+    promo_codes,
+    promo_counters,
+    promos,
+)
 
 
 @dataclass(frozen=True)
@@ -54,13 +66,7 @@ class Promo:
     active: bool
 
 
-_CODES = (
-    select(func.array_agg(aggregate_order_by(promo_codes.c.value, promo_codes.c.position)))
-    .where(promo_codes.c.promo_id == promo_counters.c.promo_id)
-    .scalar_subquery()
-)
 _DERIVED: dict[str, ColumnElement[Any]] = {
-    "promo_unique": case((promos.c.mode == "UNIQUE", _CODES)),
     "max_count": case((promos.c.mode == "UNIQUE", 1), else_=promo_counters.c.use_limit),
     "used_count": promo_counters.c.used_count,
     "like_count": promo_counters.c.like_count,
@@ -69,27 +75,48 @@ _DERIVED: dict[str, ColumnElement[Any]] = {
 _PROMOS = select(
     *(_DERIVED[name].label(name) if name in _DERIVED else promos.c[name] for name in Promo.__dataclass_fields__)
 ).join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
-_FIND = _PROMOS.where(promos.c.id == bindparam("id"))
-_OWN = promos.c.company_id == bindparam("company_id")
-_FITS_COUNTRIES = or_(
-    promos.c.country_key.is_(None), promos.c.country_key == func.any(bindparam("country_keys", type_=ARRAY(Text)))
+_FIND = Prepared(_PROMOS.where(promos.c.id == bindparam("id")))
+_COMPANY_ID = bindparam("company", type_=Uuid)
+_OWN = select(promos.c.id, promos.c.created_at, promos.c.active_from, promos.c.active_until).where(
+    promos.c.company_id == _COMPANY_ID
 )
-_NEWEST = (desc(promos.c.created_at), desc(promos.c.id))
-# A missing active_from counts as minus infinity, a missing active_until as plus infinity.
-_SORTED = {
-    None: _NEWEST,
-    "active_from": (desc(promos.c.active_from).nulls_last(), *_NEWEST),
-    "active_until": (desc(promos.c.active_until).nulls_first(), *_NEWEST),
+_MOST, _SKIPPED = bindparam("most", type_=BigInteger), bindparam("skipped", type_=BigInteger)
+# The countries of a filter, and '' for the promos that are for all.
+_ASKED_KEYS = bindparam("country_keys", type_=ARRAY(Text))
+_TOTAL = select(func.coalesce(func.sum(company_promo_counts.c.promos_count), 0)).where(
+    company_promo_counts.c.company_id == _COMPANY_ID
+)
+# By whether there is a filter.
+_TOTALS = {
+    False: Prepared(_TOTAL),
+    True: Prepared(_TOTAL.where(company_promo_counts.c.country_key == func.any(_ASKED_KEYS))),
 }
+_COUNTED_KEY, _DIFFERENCE = bindparam("target_key", type_=Text), bindparam("difference", type_=Integer)
+_COUNTED = (company_promo_counts.c.company_id == _COMPANY_ID, company_promo_counts.c.country_key == _COUNTED_KEY)
+# A part that no other transaction holds is changed; if there is none, a new one is made.
+_FREE_PART = select(company_promo_counts.c.part).where(*_COUNTED).limit(1).with_for_update(skip_locked=True).cte("free")
+_CHANGED_PART = (
+    update(company_promo_counts)
+    .where(*_COUNTED, company_promo_counts.c.part == _FREE_PART.c.part)
+    .values(promos_count=company_promo_counts.c.promos_count + _DIFFERENCE)
+    .returning(company_promo_counts.c.part)
+    .cte("changed")
+)
+_COUNT = insert(company_promo_counts).from_select(
+    ["company_id", "country_key", "promos_count"],
+    select(_COMPANY_ID, _COUNTED_KEY, _DIFFERENCE).where(~exists(select(_CHANGED_PART.c.part))),
+)
 _INSERT_COUNTERS = insert(promo_counters)
 _GIVEN_CODES = (
-    func.unnest(bindparam("codes", type_=ARRAY(Text)))
+    func.json_array_elements_text(promos.c.promo_unique)
     .table_valued("value", with_ordinality="position")
     .render_derived()
 )
 _INSERT_CODES = insert(promo_codes).from_select(
     ["promo_id", "position", "value"],
-    select(bindparam("promo", type_=promo_codes.c.promo_id.type), _GIVEN_CODES.c.position, _GIVEN_CODES.c.value),
+    select(promos.c.id, _GIVEN_CODES.c.position, _GIVEN_CODES.c.value)
+    .join_from(promos, _GIVEN_CODES, true())
+    .where(promos.c.id == bindparam("promo")),
 )
 _UPDATE_LIMIT = (
     update(promo_counters)
@@ -101,7 +128,7 @@ _UPDATE_LIMIT = (
 
 def find_promo(connection: Connection, promo_id: UUID, today: date) -> Promo | None:
     """Return the promo, active or not by the business day `today`; None if there is none of this id."""
-    row = connection.execute(_FIND, {"id": promo_id, "today": today}).one_or_none()
+    row = _FIND.row(connection, {"id": promo_id, "today": today})
     return None if row is None else Promo(*row)
 
 
@@ -131,21 +158,20 @@ def list_promos(
         limit: promos on the page at most.
         offset: promos before the page.
     """
-    matching: list[ColumnElement[bool]] = [_OWN]
-    values: dict[str, Any] = {"company_id": company_id}
+    values: dict[str, Any] = {"company": company_id}
     if countries is not None:
-        matching.append(_FITS_COUNTRIES)
-        values["country_keys"] = [country.casefold() for country in countries]
-    total = connection.execute(select(func.count()).select_from(promos).where(*matching), values).scalar_one()
-    page: Select[Any] = _PROMOS.where(*matching).order_by(*_SORTED[sort_by]).limit(limit).offset(offset)
-    rows = connection.execute(page, {**values, "today": today}) if limit else ()
+        values["country_keys"] = sorted({"", *(country.casefold() for country in countries)})
+    filtered = countries is not None
+    total = int(_TOTALS[filtered].value(connection, values))
+    values |= {"today": today, "most": limit, "skipped": offset}
+    rows = _PAGES[sort_by, filtered].rows(connection, values) if limit else ()
     return [Promo(*row) for row in rows], total
 
 
 def insert_promo(
     connection: Connection, promo_id: UUID, values: Mapping[str, Any], *, use_limit: int, codes: Sequence[str] | None
 ) -> None:
-    """Insert a promo with its counters and codes; to be run in one transaction.
+    """Insert a promo with its counters and codes, and count it; to be run in one transaction.
 
     Args:
         connection: where to run it.
@@ -154,10 +180,12 @@ def insert_promo(
         use_limit: how many activations it allows.
         codes: the values of a UNIQUE promo in their order; None for a COMMON one.
     """
-    connection.execute(insert(promos), {"id": promo_id, **values, **_keys(values)})
+    keys = _keys(values)
+    connection.execute(insert(promos), {"id": promo_id, **values, **keys, "promo_unique": codes})
     connection.execute(_INSERT_COUNTERS, {"promo_id": promo_id, "use_limit": use_limit})
     if codes is not None:
-        connection.execute(_INSERT_CODES, {"promo": promo_id, "codes": list(codes)})
+        connection.execute(_INSERT_CODES, {"promo": promo_id})
+    _count(connection, values["company_id"], {keys["country_key"]: 1})
 
 
 def update_use_limit(connection: Connection, promo_id: UUID, use_limit: int) -> bool:
@@ -166,7 +194,7 @@ def update_use_limit(connection: Connection, promo_id: UUID, use_limit: int) -> 
 
 
 def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, Any]) -> bool:
-    """Change the definition of a promo.
+    """Change the definition of a promo, and count it for its country of then; to be run in one transaction.
 
     Args:
         connection: where to run it.
@@ -177,13 +205,58 @@ def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, A
         False, and nothing changed, if its period would end before it begins.
     """
     begins, ends = _after("active_from", changes), _after("active_until", changes)
+    # The country that the promo has until now: locked, so that no other change comes between.
+    before = (
+        select(promos.c.id, promos.c.country_key)
+        .where(promos.c.id == promo_id)
+        .with_for_update(key_share=True)
+        .cte("before")
+    )
     statement = (
         update(promos)
-        .where(promos.c.id == promo_id, or_(begins.is_(None), ends.is_(None), begins <= ends))
+        .where(promos.c.id == before.c.id, or_(begins.is_(None), ends.is_(None), begins <= ends))
         .values(**changes, **_keys(changes))
-        .returning(promos.c.id)
+        .returning(promos.c.company_id, before.c.country_key, promos.c.country_key)
     )
-    return connection.execute(statement).one_or_none() is not None
+    changed = connection.execute(statement).one_or_none()
+    if changed is None:
+        return False
+    company_id, old_key, new_key = changed
+    if old_key != new_key:
+        _count(connection, company_id, {old_key: -1, new_key: 1})
+    return True
+
+
+def _count(connection: Connection, company_id: UUID, differences: Mapping[str | None, int]) -> None:
+    """Change the number of a company's promos by target country (None: all countries)."""
+    rows = [{"company": company_id, "target_key": key or "", "difference": n} for key, n in differences.items()]
+    connection.execute(_COUNT, rows)
+
+
+def _page(sort_by: str | None, *, filtered: bool) -> Prepared:
+    """Return the statement of a page of a company's list, which is chosen before its rows are made."""
+    own = (_first_of_countries(sort_by) if filtered else _OWN).subquery("own")
+    page = select(own.c.id).order_by(*company_order(own.c, sort_by)).limit(_MOST).offset(_SKIPPED).subquery("page")
+    return Prepared(_PROMOS.join(page, page.c.id == promos.c.id).order_by(*company_order(promos.c, sort_by)))
+
+
+def _first_of_countries(sort_by: str | None) -> Select[Any]:
+    """Return the first promos for each country that is asked for: no more than a page could need.
+
+    One index has them in their order for each country, and none for several; and the one that has all promos of a
+    company in their order would be read to its end where only few of them, or none, are for the country.
+    """
+    asked = func.unnest(_ASKED_KEYS).table_valued("country_key", name="asked").render_derived()
+    of_one = _OWN.where(asked.c.country_key == TARGET_KEY).order_by(*company_order(promos.c, sort_by))
+    first = of_one.limit(_MOST + _SKIPPED).lateral("first")
+    return select(first).select_from(asked.join(first, true()))
+
+
+_PAGES = {
+    (sort_by, filtered): _page(sort_by, filtered=filtered)
+    for sort_by in (None, "active_from", "active_until")
+    for filtered in (False, True)
+}
 
 
 def _after(name: str, changes: Mapping[str, Any]) -> ColumnElement[Any]:

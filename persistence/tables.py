@@ -1,10 +1,13 @@
 """The tables: what one row means and who writes it.
 
-All that grows or is hot (promo_counters, promo_codes, activations, likes, comments) has promo_id first in its primary
-key, so that it can be spread over machines by it. Locks are taken in the order promo_counters, promo_codes,
-activations, likes, comments. A column named `..._key` holds the case-folded form of its neighbour, made by Python,
-since a database in the C locale folds ASCII only.
+All that grows or is hot (promo_counters, promo_codes, activations, country_uses, likes, comments) has promo_id first in
+its primary key, so that it can be spread over machines by it. Locks are taken in the order promo_counters, promo_codes,
+activations, country_uses, likes, comments; rows of company_promo_counts come last, and nobody waits for them. A
+column named `..._key` holds the case-folded form of its neighbour, made by Python, since a database in the C locale
+folds ASCII only. Whatever is kept beside the rows that tell it is recounted by `check` (persistence.recounts).
 """
+
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -27,8 +30,10 @@ from sqlalchemy import (
     bindparam,
     desc,
     func,
+    literal_column,
     or_,
 )
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 metadata = MetaData(
     naming_convention={
@@ -76,7 +81,9 @@ users = Table(
 )
 
 # The definition of a promo: what its company said of it. Written by its company, seldom.
-# promo_common is the one value of a COMMON promo; those of a UNIQUE one are in promo_codes.
+# promo_common is the one value of a COMMON promo, promo_unique the list of a UNIQUE one as its company gave it; neither
+# ever changes. The list is kept to be shown, while promo_codes tells which of its values are left; as JSON, since that
+# is read four times as fast as an array of thousands.
 promos = Table(
     "promos",
     metadata,
@@ -95,13 +102,38 @@ promos = Table(
     Column("active_until", Date),
     Column("promo_common", Text),
     _created_at(),
+    Column("promo_unique", JSON(none_as_null=True)),
     CheckConstraint("(mode = 'COMMON') = (promo_common IS NOT NULL)", name="mode"),
+    CheckConstraint("(mode = 'UNIQUE') = (promo_unique IS NOT NULL)", name="unique_mode"),
     CheckConstraint("mode IN ('COMMON', 'UNIQUE')", name="known_mode"),
     CheckConstraint("age_from <= age_until", name="ages"),
     CheckConstraint("active_from <= active_until", name="period"),
 )
 Index("promos_newest", desc(promos.c.created_at), desc(promos.c.id))
-Index("promos_company_newest", promos.c.company_id, desc(promos.c.created_at), desc(promos.c.id))
+
+# The country that a promo is for, '' for one that is for all: an index finds these as it finds any other. '' is no
+# parameter, since a plan that knows no parameters could not tell the index by it.
+TARGET_KEY = func.coalesce(promos.c.country_key, literal_column("''", Text))
+
+
+def company_order(columns: ReadOnlyColumnCollection[str, Any], sort_by: str | None) -> list[ColumnElement[Any]]:
+    """Return the order of a company's list by columns of promos; `sort_by` is active_from, active_until or None.
+
+    A missing active_from counts as minus infinity, a missing active_until as plus infinity; among equals, and by None,
+    the newest comes first.
+    """
+    begins, ends = desc(columns.active_from).nulls_last(), desc(columns.active_until).nulls_first()
+    first = {None: [], "active_from": [begins], "active_until": [ends]}[sort_by]
+    return [*first, desc(columns.created_at), desc(columns.id)]
+
+
+# For each order of a company's list one index that has all its promos in it, and one that has those for each country.
+Index("promos_company_newest", promos.c.company_id, *company_order(promos.c, None))
+Index("promos_company_active_from", promos.c.company_id, *company_order(promos.c, "active_from"))
+Index("promos_company_active_until", promos.c.company_id, *company_order(promos.c, "active_until"))
+Index("promos_country_newest", promos.c.company_id, TARGET_KEY, *company_order(promos.c, None))
+Index("promos_country_active_from", promos.c.company_id, TARGET_KEY, *company_order(promos.c, "active_from"))
+Index("promos_country_active_until", promos.c.company_id, TARGET_KEY, *company_order(promos.c, "active_until"))
 Index("promos_category", promos.c.category_keys, postgresql_using="gin")
 
 # The numbers of a promo: one row for each row of promos, changed by every activation, like and comment.
@@ -150,8 +182,21 @@ activations = Table(
     Column("country_key", Text, nullable=False),
     Column("activated_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
 )
-Index("activations_country", activations.c.promo_id, activations.c.country_key)
 Index("activations_history", activations.c.user_id, desc(activations.c.activated_at), desc(activations.c.id))
+
+# How many activations of a promo came from a country: one row for each country that there was any from. Changed by the
+# statement that records the activations; it has the lock of the promo's row in promo_counters, so nobody waits for
+# these rows.
+country_uses = Table(
+    "country_uses",
+    metadata,
+    Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
+    Column("country_key", Text, primary_key=True),
+    Column("activations_count", Integer, nullable=False),
+    CheckConstraint("activations_count > 0", name="activations"),
+    # As in promo_counters.
+    postgresql_with={"fillfactor": "50"},
+)
 
 # A like that is in force: inserted by like, deleted by unlike.
 likes = Table(
@@ -172,6 +217,21 @@ comments = Table(
     _created_at(),
 )
 Index("comments_newest", comments.c.promo_id, desc(comments.c.created_at), desc(comments.c.id))
+
+# A part of the number of promos that a company has for a country ('' in country_key: for all countries); the number is
+# the sum over the parts. Changed in the transaction that makes a promo or changes its country: it takes a part that no
+# other transaction holds, or makes one. So nobody waits for another one's commit, and there are no more parts than
+# there were transactions at once. A part may be below zero, the sum never is.
+company_promo_counts = Table(
+    "company_promo_counts",
+    metadata,
+    Column("company_id", Uuid, ForeignKey("companies.id"), primary_key=True),
+    Column("country_key", Text, primary_key=True),
+    Column("part", Uuid, primary_key=True, server_default=func.gen_random_uuid()),
+    Column("promos_count", Integer, nullable=False),
+    # As in promo_counters.
+    postgresql_with={"fillfactor": "50"},
+)
 
 # An answer that is given again when its request comes again: what one operation did for an account under an
 # Idempotency-Key. Inserted with what the operation did, in the same transaction, so that there is neither one without

@@ -98,20 +98,30 @@ def test_comments(company: Account, user: Account, count: Count) -> None:
 
 
 def test_promos_of_a_company(company: Account, count: Count) -> None:
-    """A new promo takes three statements, four with values, however many these are; a list takes three; a change five
-    at most.
+    """A new promo takes four statements, five with values, however many these are; a list takes three; a change six
+    at most, five if the country stays.
     """
     values = [f"code-{n}" for n in range(1000)]
-    assert count(lambda: company.post("/business/promo", json=promo_body())) == 3
-    assert count(lambda: company.post("/business/promo", json=promo_body(promo_unique=values))) == 4
+    assert count(lambda: company.post("/business/promo", json=promo_body())) == 4
+    assert count(lambda: company.post("/business/promo", json=promo_body(promo_unique=values))) == 5
     promo_id = company.create_promo()
     for _ in range(9):
         company.create_promo(promo_unique=["one", "two"])
-    assert count(lambda: company.get("/business/promo?limit=100&country=ru&sort_by=active_until")) == 3
+    for query in ("", "&sort_by=active_from", "&country=ru&sort_by=active_until", "&country=ru,fr&offset=3"):
+        assert count(lambda query=query: company.get(f"/business/promo?limit=100{query}")) == 3  # type: ignore[misc]
+    assert count(lambda: company.get("/business/promo?limit=0&country=ru")) == 2
     assert count(lambda: company.get(f"/business/promo/{promo_id}")) == 2
     patch = {"description": "A new description", "target": {"country": "ru"}, "max_count": 5}
-    assert count(lambda: company.patch(f"/business/promo/{promo_id}", json=patch)) <= 5
-    assert count(lambda: company.get(f"/business/promo/{promo_id}/stat")) == 3
+    for most in (6, 5):
+        assert count(lambda: company.patch(f"/business/promo/{promo_id}", json=patch)) <= most
+
+
+def test_statistics(api: Api, company: Account, count: Count) -> None:
+    """Statistics take three statements, from however many countries there were activations."""
+    promo_id = company.create_promo()
+    for country in ("ru", "fr", "us"):
+        api.sign_up_user(country=country).post(f"/user/promo/{promo_id}/activate")
+        assert count(lambda: company.get(f"/business/promo/{promo_id}/stat")) == 3
 
 
 def test_expired_or_malformed_token_asks_nothing(api: Api) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Table, func, select
 
 from persistence.engine import Database
-from persistence.tables import activations, comments, likes, promo_codes, promo_counters
+from persistence.tables import activations, comments, country_uses, likes, promo_codes, promo_counters
 
 
 class Counts(NamedTuple):
@@ -30,6 +30,11 @@ def recounted(database: Database, promo_id: str) -> Counts:
         counts = Counts(counters.used_count, counters.like_count, counters.comment_count)
         assert counts == Counts(rows(activations), rows(likes), rows(comments))
         assert counters.used_count <= counters.use_limit
+        told = select(activations.c.country_key, func.count()).where(activations.c.promo_id == promo)
+        kept = select(country_uses.c.country_key, country_uses.c.activations_count)
+        assert sorted(connection.execute(kept.where(country_uses.c.promo_id == promo))) == sorted(
+            connection.execute(told.group_by(activations.c.country_key))
+        )
         if rows(promo_codes):
             issued = select(promo_codes.c.activation_id).where(
                 promo_codes.c.promo_id == promo, promo_codes.c.activation_id.is_not(None)

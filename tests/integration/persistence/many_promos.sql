@@ -1,12 +1,12 @@
--- 20,000 promos of 100 companies, and what 1,000 users did with them. The row n of each has the id that Python calls
--- UUID(int=n).
+-- 20,000 promos of 100 companies, 30,000 of one more, and what 1,000 users did with the first ones. The row n of each has
+-- the id that Python calls UUID(int=n).
 
 CREATE FUNCTION pg_temp.id(n integer) RETURNS uuid IMMUTABLE LANGUAGE sql
     AS $$ SELECT lpad(to_hex(n), 32, '0')::uuid $$;
 
 INSERT INTO companies (id, name, email, email_key, password_hash)
 SELECT pg_temp.id(n), 'Company', n || '@example.com', n || '@example.com', 'hash'
-FROM generate_series(1, 100) n;
+FROM generate_series(1, 101) n;
 
 INSERT INTO users (id, name, surname, email, email_key, password_hash, age, country, country_key)
 SELECT pg_temp.id(n), 'Ann', 'Lee', n || '@example.com', n || '@example.com', 'hash', n % 100, 'ru', 'ru'
@@ -17,19 +17,30 @@ INSERT INTO promos (
     active_from, active_until, promo_common, created_at
 )
 SELECT
-    pg_temp.id(n), pg_temp.id(1 + n % 100), 'COMMON', 'A description', country, country, n % 90,
+    pg_temp.id(n), pg_temp.id(CASE WHEN n <= 20000 THEN 1 + n % 100 ELSE 101 END), 'COMMON', 'A description', country, country, n % 90,
     ARRAY['kind' || n % 500], ARRAY['kind' || n % 500],
     date '2025-01-01' + n % 300, date '2026-01-01' + n % 300, 'value',
     timestamptz '2025-01-01' + n * interval '1 minute'
-FROM generate_series(1, 20000) n, LATERAL (SELECT (ARRAY['ru', 'us', 'fr', NULL])[1 + n % 4]) AS targeted (country);
+FROM generate_series(1, 50000) n, LATERAL (SELECT (ARRAY['ru', 'us', 'fr', NULL])[1 + n % 4]) AS targeted (country);
 
 INSERT INTO promo_counters (promo_id, use_limit, used_count, like_count)
 SELECT pg_temp.id(n), 1000, 3, 3
-FROM generate_series(1, 20000) n;
+FROM generate_series(1, 50000) n;
+
+-- In twenty parts each, as if twenty had been made at once.
+INSERT INTO company_promo_counts (company_id, country_key, promos_count)
+SELECT company_id, coalesce(country_key, ''), count(*)
+FROM promos
+GROUP BY company_id, country_key, extract(epoch FROM created_at)::bigint / 6000 % 20;
 
 INSERT INTO activations (promo_id, user_id, id, country_key)
 SELECT pg_temp.id(1 + n % 20000), pg_temp.id(1 + n % 1000), pg_temp.id(n), 'ru'
 FROM generate_series(1, 60000) n;
+
+INSERT INTO country_uses (promo_id, country_key, activations_count)
+SELECT promo_id, country_key, count(*)
+FROM activations
+GROUP BY promo_id, country_key;
 
 INSERT INTO likes (promo_id, user_id)
 SELECT pg_temp.id(1 + n % 20000), pg_temp.id(1 + (n * 7 + n / 20000) % 1000)

@@ -1,0 +1,88 @@
+"""Numbers and lists that are kept, so that reading them takes no longer as they grow.
+
+It is for a service that stands still: a process of an earlier version, which goes on, would count nothing by country.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+_NEWEST = [sa.text("created_at DESC"), sa.text("id DESC")]
+_ORDERS = {
+    "newest": _NEWEST,
+    "active_from": [sa.text("active_from DESC NULLS LAST"), *_NEWEST],
+    "active_until": [sa.text("active_until DESC NULLS FIRST"), *_NEWEST],
+}
+_TARGET_KEY = sa.text("coalesce(country_key, '')")
+
+
+def upgrade() -> None:
+    """Make the tables, the column and the indexes, and fill them from the rows that they tell of."""
+    # What is written meanwhile would be in no number. As strong as the strongest lock that comes, which would be waited
+    # for in vain if others had begun to wait for the weaker one.
+    op.execute("LOCK TABLE promos, activations IN ACCESS EXCLUSIVE MODE")
+    _keep_country_uses()
+    _keep_company_counts()
+    _keep_codes()
+    for name, order in _ORDERS.items():
+        if name != "newest":
+            op.create_index(f"promos_company_{name}", "promos", ["company_id", *order])
+        op.create_index(f"promos_country_{name}", "promos", ["company_id", _TARGET_KEY, *order])
+
+
+def _keep_country_uses() -> None:
+    op.create_table(
+        "country_uses",
+        sa.Column("promo_id", sa.Uuid, sa.ForeignKey("promos.id"), primary_key=True),
+        sa.Column("country_key", sa.Text, primary_key=True),
+        sa.Column("activations_count", sa.Integer, nullable=False),
+        sa.CheckConstraint("activations_count > 0", name=op.f("country_uses_activations_ck")),
+        postgresql_with={"fillfactor": "50"},
+    )
+    op.execute(
+        "INSERT INTO country_uses (promo_id, country_key, activations_count)"
+        " SELECT promo_id, country_key, count(*) FROM activations GROUP BY promo_id, country_key"
+    )
+    op.drop_index("activations_country", "activations")
+
+
+def _keep_company_counts() -> None:
+    op.create_table(
+        "company_promo_counts",
+        sa.Column("company_id", sa.Uuid, sa.ForeignKey("companies.id"), primary_key=True),
+        sa.Column("country_key", sa.Text, primary_key=True),
+        sa.Column("part", sa.Uuid, primary_key=True, server_default=sa.func.gen_random_uuid()),
+        sa.Column("promos_count", sa.Integer, nullable=False),
+        postgresql_with={"fillfactor": "50"},
+    )
+    op.execute(
+        "INSERT INTO company_promo_counts (company_id, country_key, promos_count)"
+        " SELECT company_id, coalesce(country_key, ''), count(*) FROM promos GROUP BY 1, 2"
+    )
+
+
+def _keep_codes() -> None:
+    op.add_column("promos", sa.Column("promo_unique", sa.JSON))
+    op.execute(
+        "UPDATE promos SET promo_unique ="
+        " (SELECT json_agg(value ORDER BY position) FROM promo_codes WHERE promo_codes.promo_id = promos.id)"
+        " WHERE mode = 'UNIQUE'"
+    )
+    op.create_check_constraint(
+        op.f("promos_unique_mode_ck"), "promos", "(mode = 'UNIQUE') = (promo_unique IS NOT NULL)"
+    )
+
+
+def downgrade() -> None:
+    """Take away all of it: it can be made again from the rows."""
+    for name in _ORDERS:
+        if name != "newest":
+            op.drop_index(f"promos_company_{name}", "promos")
+        op.drop_index(f"promos_country_{name}", "promos")
+    op.drop_constraint(op.f("promos_unique_mode_ck"), "promos")
+    op.drop_column("promos", "promo_unique")
+    op.drop_table("company_promo_counts")
+    op.create_index("activations_country", "activations", ["promo_id", "country_key"])
+    op.drop_table("country_uses")
