@@ -5,9 +5,19 @@ from dataclasses import dataclass
 
 import redis
 import requests
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from persistence.migrations import find_revision, newest_revision
+from persistence.recounts import (
+    count_wrong_codes,
+    count_wrong_comments,
+    count_wrong_company_promos,
+    count_wrong_country_uses,
+    count_wrong_issues,
+    count_wrong_likes,
+    count_wrong_uses,
+)
+from persistence.silence import unlimited_transaction
 from promo_api.app import create_app
 from promo_api.contract.application import BrokenContract
 from promo_api.errors import DependencyDown
@@ -29,9 +39,10 @@ class _Unwell(Exception):
 
 
 def check_all(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Look at settings, specification, PostgreSQL, schema, Redis, anti-fraud service and breakers, one after the other.
+    """Look at settings, specification, PostgreSQL, schema, Redis, anti-fraud service, breakers and counts in turn.
 
-    If the settings can't be used, they are the only finding.
+    The last one reads whole tables, and takes as long as it takes. If the settings can't be used, they are the only
+    finding.
     """
     try:
         settings = Settings.from_environment(environment)
@@ -108,10 +119,34 @@ def _breakers(runtime: Runtime) -> str:
     return "None is open: each process asks the anti-fraud service."
 
 
+def _counts(runtime: Runtime) -> str:
+    try:
+        with runtime.database.translated(), unlimited_transaction(runtime.database.engine) as connection:
+            connection.execute(text("SET TRANSACTION READ ONLY"))
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            found = {name: recount(connection) for name, recount in _RECOUNTS.items()}
+    except DependencyDown as error:
+        raise _Unwell("Can't be recounted without PostgreSQL and its schema.") from error
+    wrong = [f"{name} (for {number})" for name, number in found.items() if number]
+    if wrong:
+        raise _Unwell(f"Recounted from all rows, these differ: {', '.join(wrong)}.")
+    return f"Recounted from all rows, these agree: {', '.join(found)}."
+
+
 def _postgresql_address(settings: Settings) -> str:
     return f"{settings.postgres_host}:{settings.postgres_port}/{settings.postgres_database}"
 
 
+# What is kept twice, and who tells for how many promos or companies it is wrong.
+_RECOUNTS: dict[str, Callable[[Connection], int]] = {
+    "uses of promos": count_wrong_uses,
+    "likes of promos": count_wrong_likes,
+    "comments of promos": count_wrong_comments,
+    "uses of promos by country": count_wrong_country_uses,
+    "issued codes of promos": count_wrong_issues,
+    "codes of promos": count_wrong_codes,
+    "promos of companies by country": count_wrong_company_promos,
+}
 _LOOKS: dict[str, Callable[[Runtime], str]] = {
     "specification": _specification,
     "PostgreSQL": _postgresql,
@@ -119,4 +154,5 @@ _LOOKS: dict[str, Callable[[Runtime], str]] = {
     "Redis": _redis,
     "anti-fraud": _antifraud,
     "breakers": _breakers,
+    "counts": _counts,
 }

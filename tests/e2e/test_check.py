@@ -1,16 +1,17 @@
 """The command `check`: thing by thing what is well, and by its exit status whether all is."""
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import psycopg
 import redis
 
 from tests.conformance import Conformance
 from tests.e2e.conftest import House
 from tests.e2e.server import Server, run_command
 
-_ALL = ["settings", "specification", "PostgreSQL", "schema", "Redis", "anti-fraud", "breakers"]
+_ALL = ["settings", "specification", "PostgreSQL", "schema", "Redis", "anti-fraud", "breakers", "counts"]
 _WELL = dict.fromkeys(_ALL, True)
 
 
@@ -21,6 +22,13 @@ def _checked(environment: Mapping[str, str], folder: Path) -> tuple[int, dict[st
     lines = [line.split() for line in done.stdout.splitlines()]
     found = {words[1]: words[0] == "ok" for words in lines if words and words[0] in ("ok", "FAIL")}
     return done.returncode, found, done.stdout
+
+
+def _set_like_counts(house: House, promo_ids: Sequence[str], number: int) -> None:
+    target = {"host": house.postgres.host, "port": house.postgres.port, "user": house.postgres.username}
+    with psycopg.connect(**target, dbname="promo") as connection:
+        statement = "UPDATE promo_counters SET like_count = %s WHERE promo_id = ANY(%s::uuid[])"
+        assert connection.execute(statement, [number, list(promo_ids)]).rowcount == len(promo_ids)
 
 
 def test_all_is_well(house: House, tmp_path: Path) -> None:
@@ -66,10 +74,10 @@ def test_open_breaker(house: House, conformance: Conformance, tmp_path: Path) ->
 
 
 def test_postgresql_is_away(house: House, tmp_path: Path) -> None:
-    """Without PostgreSQL it says that, and that the schema can't be seen; `migrate` says it too."""
+    """Without PostgreSQL it says that, and that schema and counts can't be seen; `migrate` says it too."""
     house.postgres.stop()
     status, found, said = _checked(house.environment, tmp_path)
-    assert (status, found) == (1, _WELL | {"PostgreSQL": False, "schema": False})
+    assert (status, found) == (1, _WELL | {"PostgreSQL": False, "schema": False, "counts": False})
     assert house.postgres.host in said
     done = run_command(house.environment, "migrate", folder=tmp_path)
     assert done.returncode == 1
@@ -89,11 +97,24 @@ def test_one_line_for_each_thing(house: House, tmp_path: Path) -> None:
 def test_schema_is_missing(empty_database: dict[str, str], tmp_path: Path) -> None:
     """On an empty database it says what to do, and after that has been done all is well."""
     status, found, said = _checked(empty_database, tmp_path)
-    assert (status, found) == (1, _WELL | {"schema": False})
+    assert (status, found) == (1, _WELL | {"schema": False, "counts": False})
     assert "python -m promo_api migrate" in said
     for _ in range(2):
         assert run_command(empty_database, "migrate", folder=tmp_path).returncode == 0
     assert _checked(empty_database, tmp_path)[:2] == (0, _WELL)
+
+
+def test_wrong_count(house: House, tmp_path: Path) -> None:
+    """Of counts that are not those of the rows it says which they are, and for how many promos; it changes nothing."""
+    company = house.server.people.sign_up_company()
+    promo_ids = [company.create_promo() for _ in range(2)]
+    _set_like_counts(house, promo_ids, 3)
+    for _ in range(2):
+        status, found, said = _checked(house.environment, tmp_path)
+        assert (status, found) == (1, _WELL | {"counts": False})
+        assert "these differ: likes of promos (for 2)." in said
+    _set_like_counts(house, promo_ids, 0)
+    assert _checked(house.environment, tmp_path)[:2] == (0, _WELL)
 
 
 def test_settings_cannot_be_used(house: House, tmp_path: Path) -> None:

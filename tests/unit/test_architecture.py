@@ -69,8 +69,8 @@ ROOMS = {
         "promo_api.contract.protocol promo_api.settings", "gunicorn starlette uvicorn uvicorn_worker"
     ),
     "promo_api.check": Room(
-        "persistence.migrations promo_api.app promo_api.contract.application promo_api.errors promo_api.runtime "
-        "promo_api.settings",
+        "persistence.migrations persistence.recounts persistence.silence promo_api.app "
+        "promo_api.contract.application promo_api.errors promo_api.runtime promo_api.settings",
         "redis requests sqlalchemy",
     ),
     "promo_api.__main__": Room(
@@ -86,7 +86,8 @@ ROOMS = {
     ),
 }  # fmt: skip
 QUERIES = [
-    "accounts", "activations", "cards", "comments", "companies", "kept_answers", "likes", "promos", "users",
+    "accounts", "activations", "cards", "comments", "companies", "kept_answers", "likes", "promos", "recounts",
+    "users",
 ]  # fmt: skip
 HANDLERS = [module for module in files() if module.startswith("handlers.")]
 

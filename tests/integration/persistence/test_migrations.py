@@ -2,7 +2,11 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from functools import partial
+from pathlib import Path
 from threading import Barrier
+from uuid import UUID
 
 import pytest
 from alembic import command
@@ -11,16 +15,27 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
 from persistence import migrations
+from persistence.activations import CountryUse, list_country_uses
 from persistence.engine import Database
 from persistence.migrations import find_revision, newest_revision, update_schema
+from persistence.promos import list_promos
 from persistence.tables import metadata
+from promo_api import check
 from promo_api.settings import Settings
 
 Open = Callable[..., Database]
+_ROWS_OF_0002 = Path(__file__).with_name("rows_of_0002.sql")
 
 
 def _tables(database: Database) -> set[str]:
     return set(inspect(database.engine).get_table_names())
+
+
+def _migrate(database: Database, revision: str, *, down: bool = False) -> None:
+    with database.engine.begin() as connection:
+        config = migrations._config()
+        config.attributes["connection"] = connection
+        (command.downgrade if down else command.upgrade)(config, revision)
 
 
 def _definitions(connection: Connection) -> set[str]:
@@ -81,13 +96,28 @@ def test_downgrade_and_upgrade(open_database: Open, empty: Settings) -> None:
     """What the migrations make they also take away, and can make again."""
     database = open_database(empty)
     update_schema(database.engine)
-    with database.engine.begin() as connection:
-        config = migrations._config()
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
+    _migrate(database, "base", down=True)
     assert _tables(database) == {"alembic_version"}
     update_schema(database.engine)
     assert _tables(database) == {*metadata.tables, "alembic_version"}
+
+
+def test_numbers_are_kept_from_then_on(open_database: Open, empty: Settings) -> None:
+    """What 0003 keeps is right from the start where there are activations and promos already."""
+    database = open_database(empty)
+    _migrate(database, "0002")
+    with database.engine.begin() as connection:
+        rows = _ROWS_OF_0002.read_text(encoding="utf-8")
+        connection.exec_driver_sql(rows, execution_options={"no_parameters": True})
+    update_schema(database.engine)
+    with database.autocommit() as connection:
+        assert [recount(connection) for recount in check._RECOUNTS.values() if recount(connection)] == []
+        assert list_country_uses(connection, UUID(int=1)) == [CountryUse("fr", 2), CountryUse("ru", 1)]
+        listed = partial(list_promos, connection, UUID(int=1), date(2025, 1, 1), sort_by=None, limit=10, offset=0)
+        promos, total = listed(countries=None)
+        assert [promo.promo_unique for promo in promos] == [["b", "a", 'é"', "b"], None, None]
+        assert (total, listed(countries=["fr"])[1]) == (3, 2)
+    _migrate(database, "0002", down=True)
 
 
 def test_failed_migration_leaves_nothing(open_database: Open, empty: Settings) -> None:

@@ -1,0 +1,102 @@
+"""Recounts: they find what is kept otherwise than the rows tell, and nothing else."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Connection, text
+
+from persistence import recounts
+from persistence.engine import Database
+from persistence.migrations import update_schema
+from promo_api import check
+from promo_api.settings import Settings
+
+_ROWS = """
+INSERT INTO companies (id, name, email, email_key, password_hash)
+VALUES ({a}, 'Company', 'a', 'a', 'hash'), ({b}, 'Company', 'b', 'b', 'hash');
+INSERT INTO users (id, name, surname, email, email_key, password_hash, age, country, country_key)
+VALUES ({a}, 'Ann', 'Lee', 'a', 'a', 'hash', 30, 'ru', 'ru');
+INSERT INTO promos (id, company_id, mode, description, country_key, category_keys, promo_common, promo_unique)
+VALUES ({a}, {a}, 'COMMON', 'A promo', 'ru', '{{}}', 'value', NULL),
+    ({b}, {a}, 'UNIQUE', 'A promo', NULL, '{{}}', NULL, '["one", "tw\\u00e9", "one"]');
+INSERT INTO promo_counters (promo_id, use_limit, used_count, like_count, comment_count)
+VALUES ({a}, 9, 2, 1, 1), ({b}, 3, 1, 0, 0);
+INSERT INTO promo_codes (promo_id, position, value, activation_id)
+VALUES ({b}, 1, 'one', {b}), ({b}, 2, 'twé', NULL), ({b}, 3, 'one', NULL);
+INSERT INTO activations (promo_id, user_id, id, country_key)
+VALUES ({a}, {a}, {a}, 'ru'), ({a}, {a}, {c}, 'fr'), ({b}, {a}, {b}, 'ru');
+INSERT INTO country_uses (promo_id, country_key, activations_count)
+VALUES ({a}, 'ru', 1), ({a}, 'fr', 1), ({b}, 'ru', 1);
+INSERT INTO likes (promo_id, user_id) VALUES ({a}, {a});
+INSERT INTO comments (promo_id, id, author_id, text) VALUES ({a}, {a}, {a}, 'A comment');
+INSERT INTO company_promo_counts (company_id, country_key, promos_count)
+VALUES ({a}, 'ru', 2), ({a}, 'ru', -1), ({a}, '', 1), ({b}, 'ru', 0);
+"""
+_IDS = {name: f"'{UUID(int=number)}'" for number, name in enumerate("abc", 1)}
+# One thing that goes wrong, who finds it, and for how many promos or companies.
+_WRONG = {
+    "used": ("UPDATE promo_counters SET used_count = used_count + 1", recounts.count_wrong_uses, 2),
+    "not used": ("UPDATE promo_counters SET used_count = 0 WHERE promo_id = {a}", recounts.count_wrong_uses, 1),
+    "likes": ("UPDATE promo_counters SET like_count = 1", recounts.count_wrong_likes, 1),
+    "like lost": ("DELETE FROM likes", recounts.count_wrong_likes, 1),
+    "comments": ("UPDATE promo_counters SET comment_count = 7", recounts.count_wrong_comments, 2),
+    "comment lost": ("DELETE FROM comments", recounts.count_wrong_comments, 1),
+    "country": (
+        "UPDATE country_uses SET country_key = 'us' WHERE country_key = 'ru'", recounts.count_wrong_country_uses, 2
+    ),
+    "country lost": ("DELETE FROM country_uses WHERE country_key = 'fr'", recounts.count_wrong_country_uses, 1),
+    "country more": (
+        "UPDATE country_uses SET activations_count = 2 WHERE country_key = 'fr'", recounts.count_wrong_country_uses, 1
+    ),
+    "part": (
+        "DELETE FROM company_promo_counts WHERE promos_count < 0", recounts.count_wrong_company_promos, 1
+    ),
+    "other company": (
+        "UPDATE company_promo_counts SET company_id = {b} WHERE country_key = ''",
+        recounts.count_wrong_company_promos, 2,
+    ),
+    "issued": ("UPDATE promo_codes SET activation_id = {c} WHERE position = 2", recounts.count_wrong_issues, 1),
+    "issue lost": ("UPDATE promo_codes SET activation_id = NULL", recounts.count_wrong_issues, 1),
+    "value": ("UPDATE promo_codes SET value = 'four' WHERE position = 2", recounts.count_wrong_codes, 1),
+    "order": ("UPDATE promo_codes SET position = position + 3 WHERE position = 1", recounts.count_wrong_codes, 1),
+    "codes lost": ("DELETE FROM promo_codes", recounts.count_wrong_codes, 1),
+    "limit": ("UPDATE promo_counters SET use_limit = 4 WHERE promo_id = {b}", recounts.count_wrong_codes, 1),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def small(empty_for_module: Settings) -> Iterator[Database]:
+    """A database with one row or two of everything, all of them counted right."""
+    with closing(Database(empty_for_module)) as database:
+        update_schema(database.engine)
+        with database.engine.begin() as connection:
+            connection.exec_driver_sql(_ROWS.format(**_IDS), execution_options={"no_parameters": True})
+        yield database
+
+
+@pytest.fixture
+def connection(small: Database) -> Iterator[Connection]:
+    """A connection to that database; what a test changes is rolled back."""
+    with small.engine.connect() as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("name", _WRONG)
+def test_what_is_wrong_is_found(connection: Connection, name: str) -> None:
+    """Each number that is not what its rows tell is found, whether the number went wrong or the rows did."""
+    change, recount, wrong = _WRONG[name]
+    assert recount(connection) == 0
+    connection.execute(text(change.format(**_IDS)))
+    assert recount(connection) == wrong
+
+
+def test_all_recounts_are_run(connection: Connection) -> None:
+    """The command `check` runs every recount that there is, and none of them finds a fault in what is right."""
+    there: set[Callable[[Connection], int]] = {
+        getattr(recounts, name) for name in dir(recounts) if name.startswith("count_wrong_")
+    }
+    assert there <= set(check._RECOUNTS.values())
+    assert {name: recount(connection) for name, recount in check._RECOUNTS.items() if recount(connection)} == {}
+    assert there == {recount for _, recount, _ in _WRONG.values()}
