@@ -10,6 +10,7 @@ from handlers.shapes import Page, page, page_limit, promo_shape
 from persistence.activations import list_country_uses
 from persistence.companies import Company
 from persistence.kept_answers import RepeatKey
+from persistence.listings import delete_listing, insert_listing
 from persistence.promos import (
     Promo,
     find_promo,
@@ -22,6 +23,8 @@ from persistence.promos import (
 from promo_api.errors import InvalidInput, NotFound, NotOwner
 from promo_api.runtime import Runtime
 
+# What tells in which feeds a promo stands.
+_LISTED = {"target", "active_from", "active_until", "max_count"}
 _PERIOD_REVERSED = "must not be before active_from, given now or earlier"
 
 
@@ -37,6 +40,7 @@ def create_promo(runtime: Runtime, company: Company, *, body: Body, key: RepeatK
     use_limit = body["max_count"] if codes is None else len(codes)
     with runtime.database.transaction() as connection:
         insert_promo(connection, promo_id, values, use_limit=use_limit, codes=codes)
+        insert_listing(connection, promo_id)
         answer = {"id": promo_id}, 201
         keep_answers(connection, [(key, answer)])
     return answer
@@ -78,11 +82,16 @@ def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body) ->
     promo = _own_promo(runtime, company, id)
     if promo.mode == "UNIQUE" and use_limit not in (None, 1):
         raise InvalidInput.body("/max_count", "must be 1 for a UNIQUE promo")
+    is_relisted = not _LISTED.isdisjoint(body)
     with runtime.database.transaction() as connection:
+        if is_relisted:
+            delete_listing(connection, id)
         if promo.mode == "COMMON" and use_limit is not None and not update_use_limit(connection, id, use_limit):
             raise InvalidInput.body("/max_count", "must not be below the number of activations that there are")
         if changes and not update_definition(connection, id, changes):
             raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
+        if is_relisted:
+            insert_listing(connection, id)
     return promo_shape(_own_promo(runtime, company, id), company.name)
 
 

@@ -5,6 +5,7 @@ from uuid import UUID
 from handlers import Body
 from handlers.shapes import Page, card_shape, page, page_limit
 from persistence.cards import find_card, list_feed_cards
+from persistence.tallies import count_promos
 from persistence.users import User
 from promo_api.errors import NotFound
 from promo_api.runtime import Runtime
@@ -20,15 +21,15 @@ def list_feed(
     active: bool | None = None,
 ) -> Page:
     """List the promos whose targeting fits the user."""
+    today, most = runtime.today(), page_limit(limit)
     with runtime.database.autocommit() as connection:
-        cards, total = list_feed_cards(
-            connection,
-            user,
-            runtime.today(),
-            category=category,
-            active=active,
-            limit=page_limit(limit),
-            offset=offset,
+        total = count_promos(connection, user, today, category=category, active=active)
+        # Beyond the last one there is nothing to look for.
+        most = min(most, total - offset)
+        cards = (
+            list_feed_cards(connection, user, today, category=category, active=active, limit=most, offset=offset)
+            if most > 0
+            else []
         )
     return page([card_shape(card) for card in cards], total)
 

@@ -30,6 +30,7 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
+    literal,
     not_,
     select,
     true,
@@ -40,8 +41,10 @@ from sqlalchemy.dialects.postgresql import insert
 from persistence.audience import Member, fits_age, fits_country
 from persistence.prepared import Prepared
 from persistence.tables import (
+    TALLIED,
     activations,
     country_uses,
+    feed_tally_changes,
     has_begun,
     has_not_ended,
     has_uses_left,
@@ -129,9 +132,22 @@ def _counted() -> CTE:
             exists().where(promos.c.id == _PROMO_ID, in_period()),
         )
         .values(used_count=promo_counters.c.used_count + _SIZE)
-        .returning(promo_counters.c.promo_id)
+        .returning(promo_counters.c.promo_id, not_(has_uses_left()).label("took_last"))
         .cte("counted")
     )
+
+
+def _exhausted(counted: CTE) -> CTE:
+    """Tell the tallies of feeds when the last use has gone.
+
+    The promo is read by a lock, hence as it is now and not in the snapshot of the statement: its target may have been
+    changed while the statement waited for the counters. Nobody changes it from then on without their lock.
+    """
+    took_last = select(counted.c.promo_id).where(counted.c.took_last).exists()
+    target = select(*(promos.c[name] for name in TALLIED)).where(promos.c.id == _PROMO_ID, took_last)
+    promo = target.with_for_update(read=True).cte("promo")
+    change = select(literal(0).label("promo_count"), literal(-1).label("usable_count"), *promo.c)
+    return insert(feed_tally_changes).from_select(["promo_count", "usable_count", *TALLIED], change).cte("exhausted")
 
 
 def _recorded(won: Select[Any]) -> CTE:
@@ -156,7 +172,7 @@ def _claim_common() -> Select[Any]:
     won = select(counted.c.promo_id, claim.c.user_id, claim.c.id, claim.c.country_key)
     recorded = _recorded(won.join_from(counted, claim, true()))
     given = select(recorded.c.id, promos.c.promo_common).join_from(recorded, promos, promos.c.id == _PROMO_ID)
-    return given.add_cte(_counted_by_country(recorded))
+    return given.add_cte(_counted_by_country(recorded), _exhausted(counted))
 
 
 def _claim_unique() -> Select[Any]:
@@ -186,7 +202,7 @@ def _claim_unique() -> Select[Any]:
         .cte("issued")
     )
     recorded = _recorded(select(issued.c.promo_id, issued.c.user_id, issued.c.activation_id, issued.c.country_key))
-    return select(issued.c.activation_id, issued.c.value).add_cte(_counted_by_country(recorded))
+    return select(issued.c.activation_id, issued.c.value).add_cte(_counted_by_country(recorded), _exhausted(counted))
 
 
 _CLAIMS = {"COMMON": _claim_common(), "UNIQUE": _claim_unique()}

@@ -3,7 +3,7 @@
 from typing import Protocol
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, SmallInteger, Text, and_, bindparam, or_
+from sqlalchemy import ColumnElement, FromClause, SmallInteger, Text, and_, bindparam, or_
 
 from persistence.tables import promos
 
@@ -24,23 +24,14 @@ class Member(Protocol):
         """The country, case-folded."""
 
 
-def fits_country() -> ColumnElement[bool]:
+def fits_country(of: FromClause = promos) -> ColumnElement[bool]:
     """Return the condition on promos that they are for the country of the parameter `user_country`, or for all."""
-    return or_(promos.c.country_key.is_(None), promos.c.country_key == bindparam("user_country", type_=Text))
+    return or_(of.c.country_key.is_(None), of.c.country_key == bindparam("user_country", type_=Text))
 
 
-def fits_age() -> ColumnElement[bool]:
+def fits_age(of: FromClause = promos) -> ColumnElement[bool]:
     """Return the condition on promos that the age of the parameter `user_age` is within their bounds."""
     age = bindparam("user_age", type_=SmallInteger)
     return and_(
-        or_(promos.c.age_from.is_(None), promos.c.age_from <= age),
-        or_(promos.c.age_until.is_(None), promos.c.age_until >= age),
+        or_(of.c.age_from.is_(None), of.c.age_from <= age), or_(of.c.age_until.is_(None), of.c.age_until >= age)
     )
-
-
-def fits_user() -> ColumnElement[bool]:
-    """Return the condition on promos that a user of the parameters `user_country` and `user_age` fits the targeting.
-
-    Categories do not count: they are what a feed is filtered by.
-    """
-    return and_(fits_country(), fits_age())

@@ -8,18 +8,34 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Integer,
+    Select,
+    Text,
     Uuid,
+    and_,
     bindparam,
     desc,
     exists,
     func,
+    literal,
     not_,
     select,
+    union_all,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 
-from persistence.audience import Member, fits_user
-from persistence.tables import activations, companies, is_active, likes, promo_counters, promos
+from persistence.audience import Member, fits_age
+from persistence.prepared import Prepared
+from persistence.tables import (
+    activations,
+    companies,
+    feed_entries,
+    has_uses_left,
+    in_period,
+    is_active,
+    likes,
+    promo_counters,
+    promos,
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +88,36 @@ _HISTORY = (
 _HISTORY_TOTAL = select(func.count()).select_from(activations).where(activations.c.user_id == _USER_ID)
 
 
+def _feed(active: bool | None) -> Select[Any]:
+    """Return the statement of a feed's page: the entries of all countries and of the user's, merged in their order.
+
+    Each part ends by itself as soon as a page could be made of it alone: so PostgreSQL reads it by its index, in order,
+    and sorts nothing. For the same reason it asks of one entry after the other whether uses are left, by a subquery,
+    which cannot be turned into a join of all that there are.
+    """
+    entries = feed_entries.c
+    usable = select(has_uses_left()).where(promo_counters.c.promo_id == entries.promo_id).scalar_subquery()
+    is_active_entry = and_(in_period(feed_entries), usable)
+    order = (desc(entries.created_at), desc(entries.promo_id))
+    fitting = select(entries.created_at, entries.promo_id).where(
+        entries.category_key == bindparam("category", type_=Text), fits_age(feed_entries)
+    )
+    if active is not None:
+        fitting = fitting.where(is_active_entry if active else not_(is_active_entry))
+    fitting = fitting.order_by(*order).limit(_MOST + _BEFORE)
+    countries = (literal("", Text), bindparam("user_country", type_=Text))
+    parts = [fitting.where(entries.country_key == country).subquery() for country in countries]
+    both = union_all(*(select(part) for part in parts)).subquery("both")
+    # The page is chosen before its cards are made: asked of all that match, likes and activations would be read whole.
+    newest = select(both.c.promo_id).order_by(desc(both.c.created_at), desc(both.c.promo_id))
+    page = newest.limit(_MOST).offset(_BEFORE).subquery("page")
+    return _CARDS.join(page, page.c.promo_id == promos.c.id).order_by(*_NEWEST)
+
+
+_MOST, _BEFORE = (bindparam(name, type_=Integer) for name in ("most", "before"))
+_FEED = {active: Prepared(_feed(active)) for active in (None, True, False)}
+
+
 def find_card(connection: Connection, promo_id: UUID, user_id: UUID, today: date) -> Card | None:
     """Return the promo as the user sees it, whoever it targets; None if there is none of this id."""
     row = connection.execute(_FIND, {"promo": promo_id, "user": user_id, "today": today}).one_or_none()
@@ -87,8 +133,8 @@ def list_feed_cards(
     active: bool | None,
     limit: int,
     offset: int,
-) -> tuple[list[Card], int]:
-    """Return a page of the promos whose targeting fits the user, newest first, and how many there are on all pages.
+) -> list[Card]:
+    """Return a page of the promos whose targeting fits the user, newest first; `tallies` has how many there are.
 
     Args:
         connection: where to run it.
@@ -99,20 +145,16 @@ def list_feed_cards(
         limit: promos on the page at most.
         offset: promos before the page.
     """
-    matching = select(promos.c.id).where(fits_user())
-    values = {"user_country": member.country_key, "user_age": member.age, "user": member.id, "today": today}
-    if category is not None:
-        matching = matching.where(promos.c.category_keys.op("@>")(bindparam("categories", type_=ARRAY(TEXT))))
-        values["categories"] = [category.casefold()]
-    if active is not None:
-        matching = matching.join(promo_counters, promo_counters.c.promo_id == promos.c.id)
-        matching = matching.where(is_active() if active else not_(is_active()))
-    total = connection.execute(matching.with_only_columns(func.count()), values).scalar_one()
-    # The page is chosen before its cards are made: asked of all that match, likes and activations would be read whole.
-    page = matching.order_by(*_NEWEST).limit(limit).offset(offset).subquery("page")
-    cards = _CARDS.join(page, page.c.id == promos.c.id).order_by(*_NEWEST)
-    rows = connection.execute(cards, values) if limit else ()
-    return [Card(*row) for row in rows], total
+    values = {
+        "category": "" if category is None else category.casefold(),
+        "user_country": member.country_key,
+        "user_age": member.age,
+        "user": member.id,
+        "today": today,
+        "most": limit,
+        "before": offset,
+    }
+    return [Card(*row) for row in _FEED[active].rows(connection, values)]
 
 
 def list_history_cards(

@@ -1,10 +1,11 @@
 """The tables: what one row means and who writes it.
 
 All that grows or is hot (promo_counters, promo_codes, activations, country_uses, likes, comments) has promo_id first in
-its primary key, so that it can be spread over machines by it. Locks are taken in the order promo_counters, promo_codes,
-activations, country_uses, likes, comments; rows of company_promo_counts come last, and nobody waits for them. A
-column named `..._key` holds the case-folded form of its neighbour, made by Python, since a database in the C locale
-folds ASCII only. Whatever is kept beside the rows that tell it is recounted by `check` (persistence.recounts).
+its primary key, so that it can be spread over machines by it; what feeds are read from, feed_entries and feed_tallies,
+is read across all promos. Locks are taken in the order promo_counters, promos, promo_codes, activations, country_uses,
+likes, comments; rows of company_promo_counts come last, and nobody waits for them; those of feed_tallies are locked by
+the sweeper alone. A column named `..._key` holds the case-folded form of its neighbour, made by Python, since a
+database in the C locale folds ASCII only. Whatever is kept beside the rows that tell it is recounted by `check`.
 """
 
 from typing import Any
@@ -12,16 +13,20 @@ from typing import Any
 from sqlalchemy import (
     ARRAY,
     JSON,
+    BigInteger,
     CheckConstraint,
     Column,
     ColumnElement,
     Date,
     DateTime,
     ForeignKey,
+    FromClause,
+    Identity,
     Index,
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
@@ -109,8 +114,6 @@ promos = Table(
     CheckConstraint("age_from <= age_until", name="ages"),
     CheckConstraint("active_from <= active_until", name="period"),
 )
-Index("promos_newest", desc(promos.c.created_at), desc(promos.c.id))
-
 # The country that a promo is for, '' for one that is for all: an index finds these as it finds any other. '' is no
 # parameter, since a plan that knows no parameters could not tell the index by it.
 TARGET_KEY = func.coalesce(promos.c.country_key, literal_column("''", Text))
@@ -134,7 +137,6 @@ Index("promos_company_active_until", promos.c.company_id, *company_order(promos.
 Index("promos_country_newest", promos.c.company_id, TARGET_KEY, *company_order(promos.c, None))
 Index("promos_country_active_from", promos.c.company_id, TARGET_KEY, *company_order(promos.c, "active_from"))
 Index("promos_country_active_until", promos.c.company_id, TARGET_KEY, *company_order(promos.c, "active_until"))
-Index("promos_category", promos.c.category_keys, postgresql_using="gin")
 
 # The numbers of a promo: one row for each row of promos, changed by every activation, like and comment.
 # use_limit is how many activations it allows in all: max_count of a COMMON promo, the number of codes of a UNIQUE one.
@@ -250,24 +252,82 @@ kept_answers = Table(
 )
 Index("kept_answers_expiry", kept_answers.c.expires_at)
 
+# Where a promo stands in feeds: one row under the category '' that a feed without a filter reads, and one under each of
+# its categories. country_key is '' when it is for all countries. Made from promos by listings, in the transaction that
+# changes them: read by the primary key, it is a feed in its order, of which a page is a piece; the index has all that
+# tells whether the promo fits a user. Not a foreign key, since it never outlives its promo: promos are not deleted.
+feed_entries = Table(
+    "feed_entries",
+    metadata,
+    Column("category_key", Text, nullable=False),
+    Column("country_key", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("promo_id", Uuid, nullable=False),
+    Column("age_from", SmallInteger),
+    Column("age_until", SmallInteger),
+    Column("active_from", Date),
+    Column("active_until", Date),
+    PrimaryKeyConstraint(
+        "category_key",
+        "country_key",
+        "created_at",
+        "promo_id",
+        postgresql_include=["age_from", "age_until", "active_from", "active_until"],
+    ),
+)
+
+# How many promos stand in feeds; `tallies` says what the numbers mean, and writes them.
+feed_tallies = Table(
+    "feed_tallies",
+    metadata,
+    Column("category_key", Text, primary_key=True),
+    Column("country_key", Text, primary_key=True),
+    Column("span", Text, primary_key=True),
+    Column("starts_on", Date, primary_key=True),
+    Column("age", SmallInteger, primary_key=True, autoincrement=False),
+    Column("promo_count", Integer, nullable=False),
+    postgresql_with={"fillfactor": "80"},
+)
+
+# What feed_tallies do not count yet: promo_count more promos, usable_count of them with a use left, of this targeting
+# and period. Only ever inserted, so that nobody waits for anybody, in the transaction that adds a promo, changes it or
+# takes its last use; folded into feed_tallies and deleted by the sweeper. The total is always the sum of both tables.
+feed_tally_changes = Table(
+    "feed_tally_changes",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("promo_count", SmallInteger, nullable=False),
+    Column("usable_count", SmallInteger, nullable=False),
+    Column("country_key", Text),
+    Column("age_from", SmallInteger),
+    Column("age_until", SmallInteger),
+    Column("category_keys", ARRAY(Text), nullable=False),
+    Column("active_from", Date),
+    Column("active_until", Date),
+)
+Index("feed_tally_changes_country", feed_tally_changes.c.country_key)
+
+# What a change says of its promo, in the columns that both tables have.
+TALLIED = ("country_key", "age_from", "age_until", "category_keys", "active_from", "active_until")
+
 # Parameters of statements are not named like columns: SQLAlchemy would take those of an UPDATE for values to set.
 # Today by the business calendar: a parameter of every statement that asks whether a promo is active.
 TODAY = bindparam("today", type_=Date)
 
 
-def has_begun() -> ColumnElement[bool]:
+def has_begun(of: FromClause = promos) -> ColumnElement[bool]:
     """Return the condition on promos that TODAY is not before the period, whose first day belongs to it."""
-    return or_(promos.c.active_from.is_(None), promos.c.active_from <= TODAY)
+    return or_(of.c.active_from.is_(None), of.c.active_from <= TODAY)
 
 
-def has_not_ended() -> ColumnElement[bool]:
+def has_not_ended(of: FromClause = promos) -> ColumnElement[bool]:
     """Return the condition on promos that TODAY is not after the period, whose last day belongs to it."""
-    return or_(promos.c.active_until.is_(None), promos.c.active_until >= TODAY)
+    return or_(of.c.active_until.is_(None), of.c.active_until >= TODAY)
 
 
-def in_period() -> ColumnElement[bool]:
-    """Return the condition on promos that TODAY lies within the period."""
-    return and_(has_begun(), has_not_ended())
+def in_period(of: FromClause = promos) -> ColumnElement[bool]:
+    """Return the condition on promos, or on a table `of` the same columns, that TODAY lies within the period."""
+    return and_(has_begun(of), has_not_ended(of))
 
 
 def has_uses_left() -> ColumnElement[bool]:

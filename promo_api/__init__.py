@@ -13,7 +13,7 @@ A map, from the outside in:
 | tokens, passwords | each around one library |
 | antifraud | may this user activate? The rule, with one attempt at a time for each user |
 | verdicts, antifraud_client, breaker | its parts: what Redis keeps, one call over HTTP, when to call no more |
-| sweeper | deletes what has expired |
+| sweeper | deletes what has expired, and keeps the tallies of feeds short of changes |
 | batches | work that several threads want done is done together |
 | errors | what can go wrong with a request, one class for each meaning |
 | check | looks at everything that the service needs |

@@ -12,7 +12,7 @@ from persistence.users import User, find_user
 from promo_api.contract.application import build_application
 from promo_api.errors import Unauthenticated
 from promo_api.runtime import Runtime
-from promo_api.sweeper import Sweeper
+from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes
 from promo_api.tokens import Claims
 
 SPECIFICATION = Path(__file__).parent.parent / "api.yml"
@@ -42,12 +42,14 @@ def create_app(runtime: Runtime) -> ASGIApp:
 @contextmanager
 def _serving(runtime: Runtime) -> Iterator[None]:
     """Do what goes on beside requests while a process serves, and close the runtime at the end."""
-    sweeper = Sweeper(runtime.database, runtime.clock)
-    sweeper.start()
+    sweepers = [sweeper_of_answers(runtime.database, runtime.clock), sweeper_of_changes(runtime.database)]
+    for sweeper in sweepers:
+        sweeper.start()
     try:
         yield
     finally:
-        sweeper.stop()
+        for sweeper in sweepers:
+            sweeper.stop()
         runtime.close()
 
 

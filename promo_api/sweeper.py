@@ -1,8 +1,10 @@
-"""Deletes answers that were kept for repeated requests and have expired, while the service serves.
+"""What is done beside requests while the service serves, bit by bit.
 
-Nothing depends on when it does so: an expired answer is never given. Each process sweeps, a few rows in each statement,
-which passes over what another one is deleting; after each it rests for as long as that took. So whatever has
-accumulated goes within a while, and no request waits for it.
+Answers that were kept for repeated requests are deleted when they have expired; changes of what feeds hold are moved
+into the tallies. Nothing depends on when that is done: an expired answer is never given, and a change counts before it
+is moved as well as after it. Each process sweeps, a few rows in each statement, which passes over what another one is
+sweeping; after each it rests for as long as that took. So whatever has accumulated goes within a while, and no request
+waits for it.
 """
 
 import logging
@@ -10,29 +12,34 @@ from collections.abc import Callable
 from datetime import datetime
 from threading import Event, Thread
 from time import monotonic
+from typing import Any
 
 from persistence.engine import Database
 from persistence.kept_answers import delete_expired
+from persistence.tallies import update_tallies
 from promo_api.errors import DependencyDown
 
 _log = logging.getLogger(__name__)
 
-_EVERY_S = 60.0
-_ROWS = 1000
+_ANSWERS, _ANSWERS_EVERY_S = 1000, 60.0
+# A change may be one of more than a hundred tallies, and the more of them wait, the more a total costs.
+_CHANGES, _CHANGES_EVERY_S = 200, 1.0
 
 
 class Sweeper:
     """A thread that sweeps until it is stopped.
 
     Args:
-        database: where the answers are kept.
-        clock: tells what has expired.
+        database: where to sweep.
+        sweep: sweeps some rows by one statement, and returns how many they were.
+        rows: how many these are when more may be left.
         every_s: how long it rests when nothing is left to sweep.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], datetime], every_s: float = _EVERY_S) -> None:
+    def __init__(self, database: Database, sweep: Callable[[Any], int], rows: int, every_s: float) -> None:
         self._database = database
-        self._clock = clock
+        self._sweep = sweep
+        self._rows = rows
         self._every_s = every_s
         self._stopped = Event()
         self._thread = Thread(target=self._run, name="sweeper", daemon=True)
@@ -47,9 +54,9 @@ class Sweeper:
         self._thread.join()
 
     def sweep(self) -> int:
-        """Delete some of what has expired, the oldest first, and return how many rows that were."""
+        """Sweep some rows, the oldest first, and return how many they were."""
         with self._database.autocommit() as connection:
-            return delete_expired(connection, self._clock(), limit=_ROWS)
+            return self._sweep(connection)
 
     def _run(self) -> None:
         rest_s = 0.0
@@ -57,7 +64,17 @@ class Sweeper:
             began = monotonic()
             rest_s = self._every_s
             try:
-                if self.sweep() == _ROWS:
+                if self.sweep() == self._rows:
                     rest_s = monotonic() - began
             except DependencyDown as error:
                 _log.warning("sweep_failed: %s", error.reason)
+
+
+def sweeper_of_answers(database: Database, clock: Callable[[], datetime], every_s: float = _ANSWERS_EVERY_S) -> Sweeper:
+    """Return a sweeper that deletes what `clock` says has expired."""
+    return Sweeper(database, lambda connection: delete_expired(connection, clock(), limit=_ANSWERS), _ANSWERS, every_s)
+
+
+def sweeper_of_changes(database: Database, every_s: float = _CHANGES_EVERY_S) -> Sweeper:
+    """Return a sweeper that moves changes into the tallies."""
+    return Sweeper(database, lambda connection: update_tallies(connection, limit=_CHANGES), _CHANGES, every_s)

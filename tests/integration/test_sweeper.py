@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import delete, func, insert, select
 
 from persistence.engine import Database
-from persistence.tables import kept_answers
+from persistence.tables import feed_tally_changes, kept_answers
 from promo_api.runtime import Runtime
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
-from promo_api.sweeper import Sweeper
+from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes
 
 _NOW = datetime(2001, 1, 10, 9, tzinfo=UTC)
 _PATIENCE_S = 20
@@ -43,7 +43,7 @@ def _count(database: Database, account_id: UUID) -> int:
 
 def test_what_has_expired_goes(runtime: Runtime, account_id: UUID) -> None:
     """An answer goes from the instant on at which it expires, and not before."""
-    sweeper = Sweeper(runtime.database, lambda: _NOW)
+    sweeper = sweeper_of_answers(runtime.database, lambda: _NOW)
     for expires_at in (_NOW - timedelta(days=1), _NOW, _NOW + timedelta(microseconds=1)):
         _keep(runtime.database, account_id, 1, expires_at)
     assert sweeper.sweep() == 2
@@ -54,7 +54,7 @@ def test_what_has_expired_goes(runtime: Runtime, account_id: UUID) -> None:
 def test_few_at_a_time(runtime: Runtime, account_id: UUID) -> None:
     """A statement deletes no more than a thousand rows, however many have expired."""
     _keep(runtime.database, account_id, 1500, _NOW)
-    sweeper = Sweeper(runtime.database, lambda: _NOW)
+    sweeper = sweeper_of_answers(runtime.database, lambda: _NOW)
     assert [sweeper.sweep(), sweeper.sweep()] == [1000, 500]
 
 
@@ -64,13 +64,13 @@ def test_nobody_waits(runtime: Runtime, account_id: UUID) -> None:
     held = select(kept_answers.c.key).where(kept_answers.c.account_id == account_id).limit(1).with_for_update()
     with runtime.database.transaction() as connection:
         assert len(connection.execute(held).all()) == 1
-        assert Sweeper(runtime.database, lambda: _NOW).sweep() == 2
+        assert sweeper_of_answers(runtime.database, lambda: _NOW).sweep() == 2
 
 
 def test_thread(runtime: Runtime, account_id: UUID) -> None:
     """The thread sweeps all that has accumulated, sweeps again later on, and ends when it is stopped."""
     _keep(runtime.database, account_id, 2500, _NOW)
-    sweeper = Sweeper(runtime.database, lambda: _NOW, every_s=0.01)
+    sweeper = sweeper_of_answers(runtime.database, lambda: _NOW, every_s=0.01)
     sweeper.start()
     try:
         for _ in range(2):
@@ -84,7 +84,7 @@ def test_thread(runtime: Runtime, account_id: UUID) -> None:
 def test_database_away(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     """Without PostgreSQL the sweep says so, and goes on when its time comes again."""
     nowhere = Database(replace(settings, postgres_port=1))
-    sweeper = Sweeper(nowhere, lambda: _NOW, every_s=0.01)
+    sweeper = sweeper_of_answers(nowhere, lambda: _NOW, every_s=0.01)
     sweeper.start()
     try:
         assert wait_until(lambda: caplog.text.count("sweep_failed") > 1, _PATIENCE_S)
@@ -92,3 +92,18 @@ def test_database_away(settings: Settings, caplog: pytest.LogCaptureFixture) -> 
         sweeper.stop()
         nowhere.close()
     assert "Traceback" not in caplog.text
+
+
+def test_changes_of_feeds(runtime: Runtime) -> None:
+    """The other sweeper moves all changes into the tallies, and those that come later too."""
+    change = {"promo_count": 0, "usable_count": 0, "category_keys": []}
+    waiting = select(func.count()).select_from(feed_tally_changes)
+    sweeper = sweeper_of_changes(runtime.database, every_s=0.01)
+    sweeper.start()
+    try:
+        with runtime.database.autocommit() as connection:
+            for _ in range(2):
+                connection.execute(insert(feed_tally_changes), [change] * 500)
+                assert wait_until(lambda: connection.execute(waiting).scalar_one() == 0, _PATIENCE_S)
+    finally:
+        sweeper.stop()

@@ -21,7 +21,7 @@ ROOMS = {
     "promo_api.errors": Room(),
     "promo_api.settings": Room(),
     "promo_api.batches": Room(),
-    "promo_api.sweeper": Room("persistence.engine persistence.kept_answers promo_api.errors"),
+    "promo_api.sweeper": Room("persistence.engine persistence.kept_answers persistence.tallies promo_api.errors"),
     "promo_api.logs": Room("promo_api.errors promo_api.settings"),
     "promo_api.tokens": Room("promo_api.errors promo_api.settings", "jwt"),
     "promo_api.passwords": Room("promo_api.errors promo_api.settings", "argon2"),
@@ -86,8 +86,8 @@ ROOMS = {
     ),
 }  # fmt: skip
 QUERIES = [
-    "accounts", "activations", "cards", "comments", "companies", "kept_answers", "likes", "promos", "recounts",
-    "users",
+    "accounts", "activations", "cards", "comments", "companies", "kept_answers", "likes", "listings", "promos",
+    "recounts", "tallies", "users",
 ]  # fmt: skip
 HANDLERS = [module for module in files() if module.startswith("handlers.")]
 

@@ -53,3 +53,14 @@ FROM generate_series(1, 20000) n;
 INSERT INTO promo_codes (promo_id, position, value)
 SELECT pg_temp.id(1 + n % 10), n, 'code' || n
 FROM generate_series(1, 20000) n;
+
+INSERT INTO feed_entries
+SELECT unnest(category_keys || ''::text), coalesce(country_key, ''), created_at, id, age_from, age_until,
+    active_from, active_until
+FROM promos;
+
+INSERT INTO feed_tally_changes (
+    promo_count, usable_count, country_key, age_from, age_until, category_keys, active_from, active_until
+)
+SELECT 1, 1, country_key, age_from, age_until, category_keys, active_from, active_until
+FROM promos;

@@ -17,9 +17,11 @@ from sqlalchemy import Connection, inspect, text
 from persistence import migrations
 from persistence.activations import CountryUse, list_country_uses
 from persistence.engine import Database
+from persistence.listings import count_wrong_entries
 from persistence.migrations import find_revision, newest_revision, update_schema
 from persistence.promos import list_promos
 from persistence.tables import metadata
+from persistence.tallies import count_wrong_tallies
 from promo_api import check
 from promo_api.settings import Settings
 
@@ -118,6 +120,38 @@ def test_numbers_are_kept_from_then_on(open_database: Open, empty: Settings) -> 
         assert [promo.promo_unique for promo in promos] == [["b", "a", 'é"', "b"], None, None]
         assert (total, listed(countries=["fr"])[1]) == (3, 2)
     _migrate(database, "0002", down=True)
+
+
+_PROMOS = """
+    INSERT INTO companies (id, name, email, email_key, password_hash)
+    VALUES (gen_random_uuid(), 'Company', 'a@b.example', 'a@b.example', 'hash');
+    INSERT INTO promos (
+        id, company_id, mode, description, country_key, age_from, age_until, category_keys, active_from, active_until,
+        promo_common
+    )
+    SELECT gen_random_uuid(), companies.id, 'COMMON', 'A promo', (ARRAY['ru', 'us', NULL])[1 + n % 3],
+        nullif(n % 7, 0), nullif(10 + n % 11 * 9, 10), (ARRAY['a', 'a', 'b'])[1 : n % 4],
+        date '2026-01-01' + nullif(n % 50, 0), date '9999-12-31' - nullif(n % 60, 0), 'value'
+    FROM generate_series(1, 500) n, companies;
+    INSERT INTO promo_counters (promo_id, use_limit, used_count) SELECT id, 1, age_from % 2 FROM promos
+    WHERE age_from IS NOT NULL;
+    INSERT INTO promo_counters (promo_id, use_limit) SELECT id, 0 FROM promos WHERE age_from IS NULL
+"""
+
+
+def test_promos_that_are_there_are_listed(open_database: Open, empty: Settings) -> None:
+    """Promos that were made before there were entries and tallies of feeds are in them as those made later are."""
+    database = open_database(empty)
+    with database.engine.begin() as connection:
+        config = migrations._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        connection.exec_driver_sql(_PROMOS, execution_options={"no_parameters": True})
+    update_schema(database.engine)
+    with database.autocommit() as connection:
+        assert (count_wrong_tallies(connection), count_wrong_entries(connection)) == (0, 0)
+        listed = "SELECT count(*) FROM feed_entries WHERE category_key = ''"
+        assert connection.exec_driver_sql(listed).scalar_one() == 500
 
 
 def test_failed_migration_leaves_nothing(open_database: Open, empty: Settings) -> None:

@@ -17,8 +17,10 @@ from persistence.cards import find_card, list_feed_cards, list_history_cards
 from persistence.comments import list_comments
 from persistence.engine import Database
 from persistence.likes import insert_like
+from persistence.listings import count_wrong_entries
 from persistence.migrations import update_schema
 from persistence.promos import find_promo, list_promos
+from persistence.tallies import count_promos, count_wrong_tallies, update_tallies
 from persistence.users import User, find_user
 from promo_api.settings import Settings
 from tests.statements import sent_statements
@@ -27,7 +29,7 @@ _TODAY = date(2025, 6, 1)
 _COMPANY, _LARGE_COMPANY, _USER, _PROMO = (UUID(int=number) for number in (1, 101, 1, 777))
 _BIG = {
     "promos", "promo_counters", "promo_codes", "activations", "country_uses", "likes", "comments",
-    "company_promo_counts",
+    "company_promo_counts", "feed_entries", "feed_tallies",
 }  # fmt: skip
 _ROWS = Path(__file__).with_name("many_promos.sql")
 
@@ -42,6 +44,8 @@ def full(empty_for_module: Settings) -> Iterator[Database]:
         with database.engine.begin() as connection:
             rows = _ROWS.read_text(encoding="utf-8")
             connection.exec_driver_sql(rows, execution_options={"no_parameters": True})
+            assert update_tallies(connection, limit=100_000) == 20_000
+            assert (count_wrong_tallies(connection), count_wrong_entries(connection)) == (0, 0)
         with database.autocommit() as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")
         yield database
@@ -85,21 +89,34 @@ def _whole(scans: set[tuple[str, str]]) -> set[str]:
     return {table for table, index in scans if not index} & _BIG
 
 
-@pytest.mark.parametrize("active", [None, True])
+@pytest.mark.parametrize("active", [None, True, False])
 def test_feed_page(connection: Connection, user: User, active: bool | None) -> None:
-    """The first page of a feed is read in the order of the creation, as far as it goes."""
+    """The first page of a feed is read in the order of the feed, as far as it goes."""
     page = partial(list_feed_cards, category=None, active=active, limit=10, offset=0)
     scans = _scans(connection, lambda: page(connection, user, _TODAY))
-    assert ("promos", "promos_newest") in scans
+    assert ("feed_entries", "feed_entries_pk") in scans
+    assert ("bitmap", "feed_entries_pk") not in scans
     assert _whole(scans) == set()
 
 
-def test_feed_page_of_a_category(connection: Connection, user: User) -> None:
-    """A feed of a category that few promos list does not read all promos."""
-    page = partial(list_feed_cards, category="Kind7", active=None, limit=10, offset=0)
+@pytest.mark.parametrize("offset", [0, 1000])
+@pytest.mark.parametrize("category", [None, "Kind7", "nothing"])
+def test_other_feed_pages(connection: Connection, user: User, category: str | None, offset: int) -> None:
+    """A later page, and one of a category, read the entries of their category and countries; few may be sorted."""
+    page = partial(list_feed_cards, category=category, active=True, limit=10, offset=offset)
     scans = _scans(connection, lambda: page(connection, user, _TODAY))
-    assert ("bitmap", "promos_category") in scans
+    assert {("feed_entries", "feed_entries_pk"), ("bitmap", "feed_entries_pk")} & scans
     assert _whole(scans) == set()
+
+
+@pytest.mark.parametrize("category", [None, "Kind7"])
+@pytest.mark.parametrize("active", [None, True, False])
+def test_feed_total(connection: Connection, user: User, active: bool | None, category: str | None) -> None:
+    """The total of a feed reads the tallies of its category, country and days, and no promo."""
+    scans = _scans(connection, lambda: count_promos(connection, user, _TODAY, category=category, active=active))
+    assert {("feed_tallies", "feed_tallies_pk"), ("bitmap", "feed_tallies_pk")} & scans
+    assert _whole(scans) == set()
+    assert not {"promos", "promo_counters", "feed_entries"} & {table for table, _ in scans}
 
 
 @pytest.mark.parametrize("company_id", [_COMPANY, _LARGE_COMPANY])
@@ -180,4 +197,6 @@ def test_plans_of_statements_run_often(connection: Connection, user: User) -> No
         for sort_by in (None, "active_from", "active_until"):
             listed(connection, _COMPANY, _TODAY, countries=["ru"], sort_by=sort_by)
             listed(connection, _COMPANY, _TODAY, countries=None, sort_by=sort_by)
+        list_feed_cards(connection, user, _TODAY, category=None, active=True, limit=10, offset=0)
+        count_promos(connection, user, _TODAY, category=None, active=True)
     assert counted() == before

@@ -1,0 +1,113 @@
+"""Promos by the hundred, and what a feed of them must say: counted one by one, from the promos alone."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from random import Random
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, Row, insert, select
+
+from persistence.activations import Claim, claim_values
+from persistence.listings import delete_listing, insert_listing
+from persistence.promos import insert_promo, update_promo, update_use_limit
+from persistence.tables import companies, promo_counters, promos, users
+
+COUNTRIES = [None, "Ru", "rU", "us", "FR"]
+CATEGORIES = ["Кофе", "кОФЕ", "кофе", "tea", "Straße", "STRASSE", "a,{b}"]
+TODAY = date(2026, 3, 17)
+_COMPANY, _USER = UUID(int=1), UUID(int=2)
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who looks at a feed."""
+
+    age: int
+    country_key: str
+    id: UUID = _USER
+
+
+def seeded(seed: int) -> Random:
+    """Return chance that is the same in each run."""
+    return Random(seed)  # noqa: S311 nothing is kept secret by it
+
+
+def insert_people(connection: Connection) -> None:
+    """Make the company that all promos are of, and the user that claims are of."""
+    account = {"name": "Ann", "email": "a@b.example", "email_key": "a@b.example", "password_hash": "hash"}
+    connection.execute(insert(companies), {"id": _COMPANY, **account})
+    user = {"surname": "Lee", "age": 30, "country": "ru", "country_key": "ru"}
+    connection.execute(insert(users), {"id": _USER, **account, **user})
+
+
+def random_target(random: Random) -> dict[str, Any]:
+    """Return who a promo is for: bounds at the ends of the scale or none, categories given twice or in another case."""
+    ages = sorted(random.choice([0, 1, 17, 18, 30, 99, 100, random.randrange(101)]) for _ in range(2))
+    return {
+        "country": random.choice(COUNTRIES),
+        "age_from": random.choice([None, ages[0]]),
+        "age_until": random.choice([None, ages[1]]),
+        "categories": random.choice([None, [], random.choices(CATEGORIES, k=3)]),
+    }
+
+
+def random_period(random: Random) -> dict[str, date | None]:
+    """Return when a promo is active: about TODAY, for ever, or at the ends of the calendar."""
+    days = sorted(
+        random.choice([date.min, date.max, TODAY, TODAY + timedelta(random.randrange(-500, 500))]) for _ in range(2)
+    )
+    return {
+        "active_from": random.choice([None, days[0]]),
+        "active_until": random.choice([None, days[1]]),
+    }
+
+
+def create_promo(connection: Connection, random: Random) -> UUID:
+    """Create a promo as the handler does, in the transaction of the connection."""
+    values = {"company_id": _COMPANY, "mode": "COMMON", "description": "A promo", "promo_common": "value"}
+    promo_id = uuid4()
+    values |= random_target(random) | random_period(random)
+    insert_promo(connection, promo_id, values, use_limit=random.randrange(3), codes=None)
+    insert_listing(connection, promo_id)
+    return promo_id
+
+
+def change_promo(connection: Connection, promo_id: UUID, random: Random) -> None:
+    """Change target, period or number of uses of a promo as the handler does, in the transaction of the connection."""
+    delete_listing(connection, promo_id)
+    if random.random() < 0.5:
+        update_use_limit(connection, promo_id, random.randrange(4))
+    if random.random() < 0.7:
+        update_promo(connection, promo_id, random_target(random))
+    if random.random() < 0.5:
+        update_promo(connection, promo_id, random_period(random))
+    insert_listing(connection, promo_id)
+
+
+def use_promo(connection: Connection, promo_id: UUID) -> None:
+    """Activate a promo, if that can be done."""
+    claim_values(connection, promo_id, [Claim(uuid4(), _USER, "ru")], TODAY, mode="COMMON")
+
+
+def list_all(connection: Connection) -> list[Row[Any]]:
+    """Return all promos with the number of uses that are left, newest first."""
+    left = (promo_counters.c.use_limit - promo_counters.c.used_count).label("uses_left")
+    joined = select(promos, left).join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
+    return list(connection.execute(joined.order_by(promos.c.created_at.desc(), promos.c.id.desc())))
+
+
+def fitting(rows: list[Row[Any]], viewer: Viewer, today: date, category: str | None, active: bool | None) -> list[UUID]:
+    """Return the ids of those promos that a feed must list, in its order."""
+    return [
+        row.id
+        for row in rows
+        if (row.country or viewer.country_key).casefold() == viewer.country_key
+        and (row.age_from or 0) <= viewer.age <= (100 if row.age_until is None else row.age_until)
+        and (category is None or category.casefold() in [listed.casefold() for listed in row.categories or ()])
+        and active in (None, _is_active(row, today))
+    ]
+
+
+def _is_active(row: Row[Any], today: date) -> bool:
+    return (row.active_from or date.min) <= today <= (row.active_until or date.max) and row.uses_left > 0
