@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/installed-from-lock
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test fuzz bench lock clean
+.PHONY: help install run test fuzz bench bench-growth lock clean
 
 help:
 	@echo "make run      run the API here, with PostgreSQL, Valkey and an anti-fraud stand-in of its own"
@@ -12,6 +12,7 @@ help:
 	@echo "make install  only create .venv and install from the lock"
 	@echo "make fuzz     schemathesis against the service for a long time"
 	@echo "make bench    what the contract layer costs, and one promo in demand beside many"
+	@echo "make bench-growth  how answers slow down with a million promos; takes twenty minutes and 9 GB"
 	@echo "make lock     renew the locks from setup.cfg"
 	@echo "make clean    remove .venv; the data of make run, in .promo, stays"
 
@@ -39,6 +40,9 @@ fuzz: install
 bench: install
 	@$(BIN)/python -m tests.bench.contract_layer
 	@$(BIN)/python -m tests.bench.hot_promo
+
+bench-growth: install
+	@$(BIN)/python -m tests.bench.growth
 
 lock: install
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header setup.cfg -o requirements.lock

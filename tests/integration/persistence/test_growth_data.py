@@ -1,0 +1,140 @@
+"""The rows that growth is measured on: they agree with each other, and are the same each time."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from persistence.engine import Database
+from persistence.migrations import update_schema
+from promo_api.settings import Settings
+from tests.bench.data import Size, fill, row_id
+from tests.race.recount import recounted
+
+_SIZE = Size(promos=2_000, users=1_000, activations=20_000)
+_SEED, _TODAY = 7, date(2025, 6, 1)
+_TABLES = ("companies", "users", "promos", "promo_counters", "promo_codes", "activations")
+_KEYS_AND_INDEXES = """
+    SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace
+    UNION ALL SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2, 3
+"""
+
+
+def _connected(settings: Settings) -> "closing[psycopg.Connection[Any]]":
+    return closing(
+        psycopg.connect(
+            host=settings.postgres_host,
+            port=settings.postgres_port,
+            user=settings.postgres_username,
+            password=settings.postgres_password or None,
+            dbname=settings.postgres_database,
+            autocommit=True,
+        )
+    )
+
+
+def _migrate(settings: Settings) -> None:
+    with closing(Database(settings)) as database:
+        update_schema(database.engine)
+
+
+def _fill(connection: "psycopg.Connection[Any]", seed: int, tell: Callable[[str], None] = lambda _line: None) -> None:
+    fill(connection, _SIZE, seed=seed, today=_TODAY, tell=tell)
+
+
+def _digests(connection: "psycopg.Connection[Any]") -> list[Any]:
+    # When an account was made is the one thing that the clock decides.
+    each = "SELECT md5(string_agg(md5((to_jsonb(t) - {}::text[])::text), '' ORDER BY t)) FROM {} t"
+    return [
+        connection.execute(
+            each.format("'{created_at}'" if table in ("companies", "users") else "'{}'", table).encode()
+        ).fetchone()
+        for table in _TABLES
+    ]
+
+
+@pytest.fixture(scope="module")
+def full(empty_for_module: Settings) -> Iterator["psycopg.Connection[Any]"]:
+    """A connection to a database that has been filled."""
+    _migrate(empty_for_module)
+    with _connected(empty_for_module) as connection:
+        _fill(connection, _SEED)
+        yield connection
+
+
+def test_particular_rows(full: "psycopg.Connection[Any]") -> None:
+    """The companies, promos and users that are measured have as many rows as they should, and so has each table."""
+
+    def rows(table: str, column: str, kind: str, number: int) -> Any:
+        statement = f"SELECT count(*) FROM {table} WHERE {column} = %s"  # noqa: S608 names from this test
+        return full.execute(statement.encode(), [row_id(kind, number, _SEED)]).fetchall()[0][0]
+
+    assert [rows("promos", "company_id", "company", number) for number in (1, 2)] == [200, 100]
+    assert [rows("activations", "promo_id", "promo", number) for number in (1, 2)] == [2_000, 100]
+    assert [rows("activations", "user_id", "user", number) for number in (1, 2)] == [20, 10]
+    counts = [full.execute(f"SELECT count(*) FROM {table}".encode()).fetchall()[0][0] for table in _TABLES[:4]]  # noqa: S608 names from this test
+    assert counts == [22, 1_000, 2_000, 2_000]
+
+
+def test_counters(full: "psycopg.Connection[Any]", empty_for_module: Settings) -> None:
+    """The counters of promos are those of their rows, limits are kept, and the codes that were issued are recorded."""
+    found = "SELECT id FROM promos WHERE mode = 'UNIQUE' UNION SELECT promo_id FROM activations WHERE user_id = %s"
+    promos: list[UUID] = [promo for (promo,) in full.execute(found, [row_id("user", 1, _SEED)])]
+    assert len(promos) > 50
+    with closing(Database(empty_for_module)) as database:
+        uses = [recounted(database, str(promo)).uses for promo in promos]
+        assert recounted(database, str(row_id("promo", 1, _SEED))).uses == 2_000
+    assert sum(uses) > 500
+    [(total,)] = full.execute("SELECT sum(used_count) FROM promo_counters").fetchall()
+    assert total == _SIZE.activations
+
+
+def test_variety(full: "psycopg.Connection[Any]") -> None:
+    """There are promos of each kind: both modes, with and without a country, with and without uses left, in their
+    period and out of it.
+    """
+    [shares] = full.execute(
+        """
+        SELECT avg((mode = 'UNIQUE')::int), avg((country IS NULL)::int), avg((used_count = use_limit)::int),
+            avg((coalesce(active_from <= %(today)s, true) AND coalesce(active_until >= %(today)s, true))::int),
+            avg((category_keys @> '{kind1}')::int), avg((category_keys @> '{kind50}')::int)
+        FROM promos JOIN promo_counters ON promo_id = id
+        """,
+        {"today": _TODAY},
+    ).fetchall()
+    bounds = [(0.03, 0.07), (0.28, 0.38), (0.03, 0.07), (0.4, 0.7), (0.1, 0.3), (0.005, 0.05)]
+    assert [low < share < high for share, (low, high) in zip(shares, bounds, strict=True)] == [True] * 6, shares
+
+
+def test_again(full: "psycopg.Connection[Any]", empty: Settings) -> None:
+    """Another database of the same seed has the same rows, and all keys and indexes that it had before it was filled;
+    what is done is told all the while.
+    """
+    _migrate(empty)
+    told: list[str] = []
+    with _connected(empty) as connection:
+        before = connection.execute(_KEYS_AND_INDEXES).fetchall()
+        _fill(connection, _SEED, told.append)
+        assert connection.execute(_KEYS_AND_INDEXES).fetchall() == before
+        assert _digests(connection) == _digests(full)
+    assert {"activations: 20,000 of 20,000", "making activations_history", "vacuum and analyze"} <= {*told}
+
+
+def test_seed(full: "psycopg.Connection[Any]", empty: Settings) -> None:
+    """Another seed makes other rows."""
+    _migrate(empty)
+    with _connected(empty) as connection:
+        _fill(connection, _SEED + 1)
+        assert not {*_digests(connection)} & {*_digests(full)}
+
+
+@pytest.mark.parametrize("changes", [{"promos": 1_500}, {"users": 0}, {"activations": 15_000}])
+def test_sizes_that_do_not_work_out(changes: dict[str, int]) -> None:
+    """A size whose parts would not be whole numbers is refused."""
+    with pytest.raises(ValueError, match=f"number of {next(iter(changes))} must be a multiple"):
+        Size(**{"promos": 1_000, "users": 1_000, "activations": 10_000} | changes)
