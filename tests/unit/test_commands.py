@@ -67,6 +67,7 @@ def test_check_without_servers(tmp_path: Path) -> None:
         ["FAIL", "Redis"],
         ["FAIL", "anti-fraud"],
         ["FAIL", "breakers"],
+        ["FAIL", "counts"],
     ]
 
 
