@@ -38,21 +38,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from persistence.audience import Member, fits_age, fits_country
+from persistence.activity import has_begun, has_not_ended, has_uses_left, in_period
+from persistence.audience import TALLIED, Member, fits_age, fits_country
 from persistence.prepared import Prepared
-from persistence.tables import (
-    TALLIED,
-    activations,
-    country_uses,
-    feed_tally_changes,
-    has_begun,
-    has_not_ended,
-    has_uses_left,
-    in_period,
-    promo_codes,
-    promo_counters,
-    promos,
-)
+from persistence.tables import activations, country_uses, feed_tally_changes, promo_codes, promo_counters, promos
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ from sqlalchemy import ColumnElement, FromClause, SmallInteger, Text, and_, bind
 
 from persistence.tables import promos
 
+# What a change says of its promo, in the columns that both tables have.
+TALLIED = ("country_key", "age_from", "age_until", "category_keys", "active_from", "active_until")
+
 
 class Member(Protocol):
     """What is asked of a user to tell which promos fit: the case-folded country and the age in years."""

@@ -23,19 +23,10 @@ from sqlalchemy import (
     union_all,
 )
 
+from persistence.activity import has_uses_left, in_period, is_active
 from persistence.audience import Member, fits_age
 from persistence.prepared import Prepared
-from persistence.tables import (
-    activations,
-    companies,
-    feed_entries,
-    has_uses_left,
-    in_period,
-    is_active,
-    likes,
-    promo_counters,
-    promos,
-)
+from persistence.tables import activations, companies, feed_entries, likes, promo_counters, promos
 
 
 @dataclass(frozen=True)

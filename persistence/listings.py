@@ -27,8 +27,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TEXT, array
 from sqlalchemy.sql.dml import ReturningInsert
 
+from persistence.activity import has_uses_left
+from persistence.audience import TALLIED
 from persistence.prepared import Prepared
-from persistence.tables import TALLIED, feed_entries, feed_tally_changes, has_uses_left, promo_counters, promos
+from persistence.tables import feed_entries, feed_tally_changes, promo_counters, promos
 
 _PROMO = bindparam("promo", type_=promos.c.id.type)
 _PLACE = ("category_key", "country_key", "created_at", "promo_id")

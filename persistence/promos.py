@@ -28,16 +28,9 @@ from sqlalchemy import (
     update,
 )
 
+from persistence.activity import is_active
 from persistence.prepared import Prepared
-from persistence.tables import (
-    TARGET_KEY,
-    company_order,
-    company_promo_counts,
-    is_active,
-    promo_codes,
-    promo_counters,
-    promos,
-)
+from persistence.tables import TARGET_KEY, company_order, company_promo_counts, promo_codes, promo_counters, promos
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from sqlalchemy import (
     Date,
     DateTime,
     ForeignKey,
-    FromClause,
     Identity,
     Index,
     Integer,
@@ -31,12 +30,9 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
-    and_,
-    bindparam,
     desc,
     func,
     literal_column,
-    or_,
 )
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
@@ -268,10 +264,7 @@ feed_entries = Table(
     Column("active_from", Date),
     Column("active_until", Date),
     PrimaryKeyConstraint(
-        "category_key",
-        "country_key",
-        "created_at",
-        "promo_id",
+        *("category_key", "country_key", "created_at", "promo_id"),
         postgresql_include=["age_from", "age_until", "active_from", "active_until"],
     ),
 )
@@ -306,35 +299,3 @@ feed_tally_changes = Table(
     Column("active_until", Date),
 )
 Index("feed_tally_changes_country", feed_tally_changes.c.country_key)
-
-# What a change says of its promo, in the columns that both tables have.
-TALLIED = ("country_key", "age_from", "age_until", "category_keys", "active_from", "active_until")
-
-# Parameters of statements are not named like columns: SQLAlchemy would take those of an UPDATE for values to set.
-# Today by the business calendar: a parameter of every statement that asks whether a promo is active.
-TODAY = bindparam("today", type_=Date)
-
-
-def has_begun(of: FromClause = promos) -> ColumnElement[bool]:
-    """Return the condition on promos that TODAY is not before the period, whose first day belongs to it."""
-    return or_(of.c.active_from.is_(None), of.c.active_from <= TODAY)
-
-
-def has_not_ended(of: FromClause = promos) -> ColumnElement[bool]:
-    """Return the condition on promos that TODAY is not after the period, whose last day belongs to it."""
-    return or_(of.c.active_until.is_(None), of.c.active_until >= TODAY)
-
-
-def in_period(of: FromClause = promos) -> ColumnElement[bool]:
-    """Return the condition on promos, or on a table `of` the same columns, that TODAY lies within the period."""
-    return and_(has_begun(of), has_not_ended(of))
-
-
-def has_uses_left() -> ColumnElement[bool]:
-    """Return the condition on promo_counters that a use is left."""
-    return promo_counters.c.used_count < promo_counters.c.use_limit
-
-
-def is_active() -> ColumnElement[bool]:
-    """Return the condition on promos and promo_counters that a promo is active TODAY: within its period, uses left."""
-    return and_(in_period(), has_uses_left())

@@ -46,17 +46,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TEXT, array, insert
 from sqlalchemy.types import TypeEngine
 
-from persistence.audience import Member, fits_age, fits_country
+from persistence.activity import has_uses_left, in_period
+from persistence.audience import TALLIED, Member, fits_age, fits_country
 from persistence.prepared import Prepared
-from persistence.tables import (
-    TALLIED,
-    feed_tallies,
-    feed_tally_changes,
-    has_uses_left,
-    in_period,
-    promo_counters,
-    promos,
-)
+from persistence.tables import feed_tallies, feed_tally_changes, promo_counters, promos
 
 _KEY = ("category_key", "country_key", "span", "starts_on", "age")
 _PERIODS = ("year", "month", "day")

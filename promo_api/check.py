@@ -7,6 +7,7 @@ import redis
 import requests
 from sqlalchemy import Connection, text
 
+from persistence.listings import count_wrong_entries
 from persistence.migrations import find_revision, newest_revision
 from persistence.recounts import (
     count_wrong_codes,
@@ -18,6 +19,7 @@ from persistence.recounts import (
     count_wrong_uses,
 )
 from persistence.silence import unlimited_transaction
+from persistence.tallies import count_wrong_tallies
 from promo_api.app import create_app
 from promo_api.contract.application import BrokenContract
 from promo_api.errors import DependencyDown
@@ -146,6 +148,8 @@ _RECOUNTS: dict[str, Callable[[Connection], int]] = {
     "issued codes of promos": count_wrong_issues,
     "codes of promos": count_wrong_codes,
     "promos of companies by country": count_wrong_company_promos,
+    "entries of feeds": count_wrong_entries,
+    "tallies of feeds": count_wrong_tallies,
 }
 _LOOKS: dict[str, Callable[[Runtime], str]] = {
     "specification": _specification,

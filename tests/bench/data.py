@@ -21,6 +21,7 @@ import psycopg
 from psycopg import sql
 
 from tests.bench.bare_tables import bare_tables
+from tests.bench.derived import DERIVED
 
 FEW_PROMOS = 100
 FEW_PROMO_ACTIVATIONS = 100
@@ -134,9 +135,6 @@ def _chunks(rows: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + _CHUNK - 1, rows)
 
 
-# What fills each table that is derived from others, by its name, in an order in which it can be done.
-DERIVED: dict[str, str] = {}
-
 # `pick` makes the choice that the number n has of `size` possibilities, from zero; `salt` tells apart the choices that
 # are made for one number. The square of an even chance makes the first countries and kinds frequent and the last rare.
 _FUNCTIONS = (
@@ -180,7 +178,7 @@ _NUMBERED = {
     "promos": """
         INSERT INTO promos (
             id, company_id, mode, description, country, country_key, age_from, age_until, categories, category_keys,
-            active_from, active_until, promo_common, created_at
+            active_from, active_until, promo_common, promo_unique, created_at
         )
         SELECT
             pg_temp.id('promo', n), pg_temp.id('company', company), mode, 'What the promo ' || n || ' is about',
@@ -192,6 +190,7 @@ _NUMBERED = {
             CASE WHEN pg_temp.pick(n, 'ends', 3) > 0
                 THEN coalesce(active_from, %(today)s::date - 200) + pg_temp.pick(n, 'period', 400) END,
             CASE mode WHEN 'COMMON' THEN 'value-' || n END,
+            CASE mode WHEN 'UNIQUE' THEN '[]'::json END,
             %(today)s::date - 30 - interval '365 days' * (%(promos)s - n) / %(promos)s
         FROM generate_series(%(first)s::bigint, %(last)s) n,
             LATERAL (SELECT

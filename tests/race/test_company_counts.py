@@ -9,9 +9,10 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, select
 
+from persistence.listings import delete_listing, insert_listing
 from persistence.promos import insert_promo, list_promos, update_promo
 from persistence.recounts import count_wrong_company_promos
-from persistence.tables import company_promo_counts, promos
+from persistence.tables import company_promo_counts, promo_counters
 from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime
 from tests.people import Account, Api
@@ -44,7 +45,9 @@ def _assert_recounted(runtime: Runtime) -> None:
 
 
 def _insert(connection: Connection, company: Account) -> None:
-    insert_promo(connection, uuid4(), {**_DEFINITION, "company_id": UUID(company.id)}, use_limit=1, codes=None)
+    promo_id = uuid4()
+    insert_promo(connection, promo_id, {**_DEFINITION, "company_id": UUID(company.id)}, use_limit=1, codes=None)
+    insert_listing(connection, promo_id)
 
 
 def test_created_and_changed_at_once(api: Api, crowd: Runtime) -> None:
@@ -123,10 +126,12 @@ def test_changes_of_one_promo_in_a_queue(api: Api, crowd: Runtime, stage: Stage)
     def change(country: str) -> Callable[[], Any]:
         return partial(company.patch, f"/business/promo/{promo_id}", json=_target(country))
 
-    with stage.holding(promos, id=UUID(promo_id)) as (holder, queue):
+    with stage.holding(promo_counters, promo_id=UUID(promo_id)) as (holder, queue):
         queue.add(change("fr"), change("it"), change("it"), change("us"))
         moved = {"country": "de", "age_from": None, "age_until": None, "categories": None}
+        delete_listing(holder, UUID(promo_id))
         assert update_promo(holder, UUID(promo_id), moved)
+        insert_listing(holder, UUID(promo_id))
     assert [answer.status_code for answer in queue.results()] == [200] * 4
     last = company.get(f"/business/promo/{promo_id}").json()["target"]["country"]
     assert {country: _total(company, f"&country={country}") for country in ("ru", "de", "fr", "it", "us")} == {

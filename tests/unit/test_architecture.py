@@ -38,11 +38,13 @@ ROOMS = {
     "persistence.engine": Room(
         "persistence.silence persistence.tables promo_api.errors promo_api.settings", "orjson sqlalchemy psycopg"
     ),
+    "persistence.activity": Room("persistence.tables", "sqlalchemy"),
     "persistence.audience": Room("persistence.tables", "sqlalchemy"),
     "persistence.migrations": Room("persistence.silence", "sqlalchemy alembic"),
     "persistence.migrations.*": Room("persistence.tables", "alembic"),
     "persistence.*": Room(
-        "promo_api.errors persistence.prepared persistence.tables persistence.audience", "sqlalchemy"
+        "promo_api.errors persistence.prepared persistence.tables persistence.activity persistence.audience",
+        "sqlalchemy",
     ),
     "handlers": Room(),
     "handlers.shapes": Room("handlers persistence.*"),
@@ -69,7 +71,8 @@ ROOMS = {
         "promo_api.contract.protocol promo_api.settings", "gunicorn starlette uvicorn uvicorn_worker"
     ),
     "promo_api.check": Room(
-        "persistence.migrations persistence.recounts persistence.silence promo_api.app "
+        "persistence.listings persistence.migrations persistence.recounts persistence.silence persistence.tallies "
+        "promo_api.app "
         "promo_api.contract.application promo_api.errors promo_api.runtime promo_api.settings",
         "redis requests sqlalchemy",
     ),
@@ -127,8 +130,8 @@ def test_every_room_is_lived_in(room: str) -> None:
 
 
 def test_query_modules_are_all_there() -> None:
-    """Beside the query modules stand the engine, its limits, prepared statements, tables, audience and migrations."""
-    beside = {"engine", "silence", "prepared", "tables", "audience", "migrations", "migrations.env"}
+    """Beside the query modules stands only what all of them share, and what opens and migrates the database."""
+    beside = {"engine", "silence", "prepared", "tables", "activity", "audience", "migrations", "migrations.env"}
     assert {module.removeprefix("persistence.") for module in files() if module.startswith("persistence.")} == {
         *QUERIES,
         *beside,
@@ -139,7 +142,8 @@ def test_query_modules_are_all_there() -> None:
 def test_queries_do_not_know_each_other(module: str) -> None:
     """A query module imports no other one, nor the engine that lends it connections."""
     ours = {name for name in imported(module) if name.partition(".")[0] in PACKAGES}
-    assert ours <= {"persistence.prepared", "persistence.tables", "persistence.audience", "promo_api.errors"}
+    shared = {f"persistence.{name}" for name in ("prepared", "tables", "activity", "audience")}
+    assert ours <= {*shared, "promo_api.errors"}
 
 
 @pytest.mark.parametrize("module", HANDLERS)

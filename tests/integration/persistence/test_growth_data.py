@@ -49,7 +49,7 @@ def _fill(connection: "psycopg.Connection[Any]", seed: int, tell: Callable[[str]
 
 def _digests(connection: "psycopg.Connection[Any]") -> list[Any]:
     # When an account was made is the one thing that the clock decides.
-    each = "SELECT md5(string_agg(md5((to_jsonb(t) - {}::text[])::text), '' ORDER BY t)) FROM {} t"
+    each = "SELECT md5(string_agg(md5((to_jsonb(t) - {}::text[])::text), '' ORDER BY to_jsonb(t)::text)) FROM {} t"
     return [
         connection.execute(
             each.format("'{created_at}'" if table in ("companies", "users") else "'{}'", table).encode()

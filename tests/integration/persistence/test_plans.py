@@ -44,7 +44,7 @@ def full(empty_for_module: Settings) -> Iterator[Database]:
         with database.engine.begin() as connection:
             rows = _ROWS.read_text(encoding="utf-8")
             connection.exec_driver_sql(rows, execution_options={"no_parameters": True})
-            assert update_tallies(connection, limit=100_000) == 20_000
+            assert update_tallies(connection, limit=100_000) == 50_000
             assert (count_wrong_tallies(connection), count_wrong_entries(connection)) == (0, 0)
         with database.autocommit() as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 
 from persistence import recounts
 from persistence.engine import Database
+from persistence.listings import insert_listing
 from persistence.migrations import update_schema
 from promo_api import check
 from promo_api.settings import Settings
@@ -73,6 +74,8 @@ def small(empty_for_module: Settings) -> Iterator[Database]:
         update_schema(database.engine)
         with database.engine.begin() as connection:
             connection.exec_driver_sql(_ROWS.format(**_IDS), execution_options={"no_parameters": True})
+            for number in (1, 2):
+                insert_listing(connection, UUID(int=number))
         yield database
 
 
