@@ -95,7 +95,7 @@ _OFFER_COLUMNS = {
     "age": not_(fits_age()),
     "country": not_(fits_country()),
 }
-_OFFER = (
+_OFFER = Prepared(
     select(*(_OFFER_COLUMNS[name].label(name) for name in Offer.__dataclass_fields__))
     .join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
     .where(promos.c.id == _PROMO_ID)
@@ -194,7 +194,7 @@ def _claim_unique() -> Select[Any]:
     return select(issued.c.activation_id, issued.c.value).add_cte(_counted_by_country(recorded), _exhausted(counted))
 
 
-_CLAIMS = {"COMMON": _claim_common(), "UNIQUE": _claim_unique()}
+_CLAIMS = {"COMMON": Prepared(_claim_common()), "UNIQUE": Prepared(_claim_unique())}
 _COUNTRY_USES = Prepared(
     select(country_uses.c.country_key, country_uses.c.activations_count)
     .where(country_uses.c.promo_id == _PROMO_ID)
@@ -205,7 +205,7 @@ _COUNTRY_USES = Prepared(
 def find_offer(connection: Connection, promo_id: UUID, user: Member, today: date) -> Offer | None:
     """Return what speaks against an activation by the user on the business day `today`; None: no such promo."""
     values = {"promo": promo_id, "user_country": user.country_key, "user_age": user.age, "today": today}
-    row = connection.execute(_OFFER, values).one_or_none()
+    row = _OFFER.row(connection, values)
     return None if row is None else Offer(*row)
 
 
@@ -233,7 +233,7 @@ def claim_values(
         "size": len(claims),
         "today": today,
     }
-    won = {row[0]: row[1] for row in connection.execute(_CLAIMS[mode], values)}
+    won: dict[UUID, str] = {row[0]: row[1] for row in _CLAIMS[mode].rows(connection, values)}
     return [won[claim.activation_id] for claim in claims] if won else []
 
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
     literal,
     not_,
     select,
+    true,
     union_all,
 )
 
@@ -64,19 +65,34 @@ _COLUMNS: dict[str, ColumnElement[Any]] = {
     "is_liked_by_user": exists().where(likes.c.promo_id == promo_counters.c.promo_id, likes.c.user_id == _USER_ID),
     "comment_count": promo_counters.c.comment_count,
 }
-_CARDS = (
-    select(*(_COLUMNS[name].label(name) for name in Card.__dataclass_fields__))
-    .join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
-    .join(companies, companies.c.id == promos.c.company_id)
-)
+
+
+def _cards(**known: ColumnElement[Any]) -> Select[Any]:
+    """Return the statement of cards; a column that is `known` anyway need not be looked for."""
+    columns = {**_COLUMNS, **known}
+    return (
+        select(*(columns[name].label(name) for name in Card.__dataclass_fields__))
+        .join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
+        .join(companies, companies.c.id == promos.c.company_id)
+    )
+
+
+_CARDS = _cards()
 _NEWEST = (desc(promos.c.created_at), desc(promos.c.id))
-_FIND = _CARDS.where(promos.c.id == bindparam("promo"))
-_HISTORY = (
-    _CARDS.join(activations, activations.c.promo_id == promo_counters.c.promo_id)
-    .where(activations.c.user_id == _USER_ID)
-    .order_by(desc(activations.c.activated_at), desc(activations.c.id))
-)
-_HISTORY_TOTAL = select(func.count()).select_from(activations).where(activations.c.user_id == _USER_ID)
+_MOST, _BEFORE = (bindparam(name, type_=Integer) for name in ("most", "before"))
+_FIND = Prepared(_CARDS.where(promos.c.id == bindparam("promo")))
+
+
+def _history() -> Select[Any]:
+    latest = (desc(activations.c.activated_at), desc(activations.c.id))
+    own = select(activations).where(activations.c.user_id == _USER_ID)
+    page = own.order_by(*latest).limit(_MOST).offset(_BEFORE).subquery("page")
+    cards = _cards(is_activated_by_user=true()).join(page, page.c.promo_id == promo_counters.c.promo_id)
+    return cards.order_by(desc(page.c.activated_at), desc(page.c.id))
+
+
+_HISTORY = Prepared(_history())
+_HISTORY_TOTAL = Prepared(select(func.count()).select_from(activations).where(activations.c.user_id == _USER_ID))
 
 
 def _feed(active: bool | None) -> Select[Any]:
@@ -105,13 +121,12 @@ def _feed(active: bool | None) -> Select[Any]:
     return _CARDS.join(page, page.c.promo_id == promos.c.id).order_by(*_NEWEST)
 
 
-_MOST, _BEFORE = (bindparam(name, type_=Integer) for name in ("most", "before"))
 _FEED = {active: Prepared(_feed(active)) for active in (None, True, False)}
 
 
 def find_card(connection: Connection, promo_id: UUID, user_id: UUID, today: date) -> Card | None:
     """Return the promo as the user sees it, whoever it targets; None if there is none of this id."""
-    row = connection.execute(_FIND, {"promo": promo_id, "user": user_id, "today": today}).one_or_none()
+    row = _FIND.row(connection, {"promo": promo_id, "user": user_id, "today": today})
     return None if row is None else Card(*row)
 
 
@@ -152,7 +167,7 @@ def list_history_cards(
     connection: Connection, user_id: UUID, today: date, *, limit: int, offset: int
 ) -> tuple[list[Card], int]:
     """Return a page of the user's activations, latest first, each as the card of its promo, and how many there are."""
-    values = {"user": user_id, "today": today}
-    total = connection.execute(_HISTORY_TOTAL, values).scalar_one()
-    rows = connection.execute(_HISTORY.limit(limit).offset(offset), values) if limit else ()
+    total: int = _HISTORY_TOTAL.value(connection, {"user": user_id})
+    values = {"user": user_id, "today": today, "most": limit, "before": offset}
+    rows = _HISTORY.rows(connection, values) if limit else ()
     return [Card(*row) for row in rows], total

@@ -95,23 +95,37 @@ _CHANGED_PART = (
     .returning(company_promo_counts.c.part)
     .cte("changed")
 )
-_COUNT = insert(company_promo_counts).from_select(
-    ["company_id", "country_key", "promos_count"],
-    select(_COMPANY_ID, _COUNTED_KEY, _DIFFERENCE).where(~exists(select(_CHANGED_PART.c.part))),
+_COUNT = Prepared(
+    insert(company_promo_counts)
+    .from_select(
+        ["company_id", "country_key", "promos_count"],
+        select(_COMPANY_ID, _COUNTED_KEY, _DIFFERENCE).where(~exists(select(_CHANGED_PART.c.part))),
+    )
+    .returning(company_promo_counts.c.part)
 )
-_INSERT_COUNTERS = insert(promo_counters)
-_GIVEN_CODES = (
-    func.json_array_elements_text(promos.c.promo_unique)
-    .table_valued("value", with_ordinality="position")
-    .render_derived()
-)
-_INSERT_CODES = insert(promo_codes).from_select(
-    ["promo_id", "position", "value"],
-    select(promos.c.id, _GIVEN_CODES.c.position, _GIVEN_CODES.c.value)
-    .join_from(promos, _GIVEN_CODES, true())
-    .where(promos.c.id == bindparam("promo")),
-)
-_UPDATE_LIMIT = (
+_OWNER = Prepared(select(promos.c.company_id).where(promos.c.id == bindparam("id")))
+
+
+def _insert() -> Select[Any]:
+    """Return the statement that inserts a promo, its counters and its codes: each of them is a round trip less."""
+    codes = bindparam("codes", type_=ARRAY(Text))
+    given = {column.name: bindparam(column.name, type_=column.type) for column in promos.c if column.name in _GIVEN}
+    promo = insert(promos).values(**given, promo_unique=func.to_json(codes)).returning(promos.c.id).cte("promo")
+    counters = insert(promo_counters).from_select(
+        ["promo_id", "use_limit"], select(promo.c.id, bindparam("use_limit", type_=Integer))
+    )
+    value = func.unnest(codes).table_valued("value", with_ordinality="position", name="given").render_derived()
+    values = insert(promo_codes).from_select(
+        ["promo_id", "position", "value"],
+        select(promo.c.id, value.c.position, value.c.value).join_from(promo, value, true()),
+    )
+    return select(promo.c.id).add_cte(counters.cte("counters"), values.cte("codes"))
+
+
+# What is given of a promo when it is inserted.
+_GIVEN = {column.name for column in promos.c} - {"created_at", "promo_unique"}
+_INSERT = Prepared(_insert())
+_UPDATE_LIMIT = Prepared(
     update(promo_counters)
     .where(promo_counters.c.promo_id == bindparam("promo"), promo_counters.c.used_count <= bindparam("limit"))
     .values(use_limit=bindparam("limit"))
@@ -127,7 +141,8 @@ def find_promo(connection: Connection, promo_id: UUID, today: date) -> Promo | N
 
 def find_promo_owner(connection: Connection, promo_id: UUID) -> UUID | None:
     """Return the id of the promo's company; None if there is no such promo."""
-    return connection.execute(select(promos.c.company_id).where(promos.c.id == promo_id)).scalar_one_or_none()
+    owner_id: UUID | None = _OWNER.value(connection, {"id": promo_id})
+    return owner_id
 
 
 def list_promos(
@@ -174,16 +189,13 @@ def insert_promo(
         codes: the values of a UNIQUE promo in their order; None for a COMMON one.
     """
     keys = _keys(values)
-    connection.execute(insert(promos), {"id": promo_id, **values, **keys, "promo_unique": codes})
-    connection.execute(_INSERT_COUNTERS, {"promo_id": promo_id, "use_limit": use_limit})
-    if codes is not None:
-        connection.execute(_INSERT_CODES, {"promo": promo_id})
+    _INSERT.row(connection, {"id": promo_id, **values, **keys, "use_limit": use_limit, "codes": codes})
     _count(connection, values["company_id"], {keys["country_key"]: 1})
 
 
 def update_use_limit(connection: Connection, promo_id: UUID, use_limit: int) -> bool:
     """Set how many activations a promo allows; False, and nothing changed, if there have been more already."""
-    return connection.execute(_UPDATE_LIMIT, {"promo": promo_id, "limit": use_limit}).one_or_none() is not None
+    return _UPDATE_LIMIT.row(connection, {"promo": promo_id, "limit": use_limit}) is not None
 
 
 def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, Any]) -> bool:
@@ -222,8 +234,8 @@ def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, A
 
 def _count(connection: Connection, company_id: UUID, differences: Mapping[str | None, int]) -> None:
     """Change the number of a company's promos by target country (None: all countries)."""
-    rows = [{"company": company_id, "target_key": key or "", "difference": n} for key, n in differences.items()]
-    connection.execute(_COUNT, rows)
+    for key, difference in differences.items():
+        _COUNT.row(connection, {"company": company_id, "target_key": key or "", "difference": difference})
 
 
 def _page(sort_by: str | None, *, filtered: bool) -> Prepared:

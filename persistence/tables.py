@@ -183,8 +183,7 @@ activations = Table(
 Index("activations_history", activations.c.user_id, desc(activations.c.activated_at), desc(activations.c.id))
 
 # How many activations of a promo came from a country: one row for each country that there was any from. Changed by the
-# statement that records the activations; it has the lock of the promo's row in promo_counters, so nobody waits for
-# these rows.
+# statement that records the activations, which has the lock of the promo's row in promo_counters.
 country_uses = Table(
     "country_uses",
     metadata,
