@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
-    Integer,
     Select,
     Text,
     Uuid,
@@ -79,7 +79,7 @@ def _cards(**known: ColumnElement[Any]) -> Select[Any]:
 
 _CARDS = _cards()
 _NEWEST = (desc(promos.c.created_at), desc(promos.c.id))
-_MOST, _BEFORE = (bindparam(name, type_=Integer) for name in ("most", "before"))
+_MOST, _BEFORE = (bindparam(name, type_=BigInteger) for name in ("most", "before"))
 _FIND = Prepared(_CARDS.where(promos.c.id == bindparam("promo")))
 
 

@@ -121,7 +121,7 @@ def _discarded_if_closed(connection: Connection) -> Iterator[None]:
     try:
         yield
     except psycopg.Error:
-        if connection.connection.driver_connection.closed:  # type: ignore[union-attr]
+        if connection.connection.dbapi_connection.closed:  # type: ignore[union-attr]
             connection.invalidate()
         raise
 

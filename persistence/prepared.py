@@ -27,7 +27,7 @@ class Prepared:
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[_Row]:
         """Run it, and return all rows."""
-        driver = cast("LimitedConnection", connection.connection.driver_connection)
+        driver = cast("LimitedConnection", connection.connection.dbapi_connection)
         return driver.statements.execute(self._text, {**self._constants, **values}).fetchall()
 
     def row(self, connection: Connection, values: Mapping[str, Any]) -> _Row | None:

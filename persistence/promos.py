@@ -184,12 +184,14 @@ def insert_promo(
     Args:
         connection: where to run it.
         promo_id: the id to give it.
-        values: columns of promos; the case-folded keys of country and categories are added.
+        values: columns of promos, None for those that are left out; the case-folded keys of country and categories
+            are added.
         use_limit: how many activations it allows.
         codes: the values of a UNIQUE promo in their order; None for a COMMON one.
     """
     keys = _keys(values)
-    _INSERT.row(connection, {"id": promo_id, **values, **keys, "use_limit": use_limit, "codes": codes})
+    given = {**dict.fromkeys(_GIVEN), "id": promo_id, **values, **keys}
+    _INSERT.row(connection, {**given, "use_limit": use_limit, "codes": codes})
     _count(connection, values["company_id"], {keys["country_key"]: 1})
 
 
