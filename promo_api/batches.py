@@ -60,7 +60,7 @@ class Batches:
         with self._lock:
             batch = self._newest.get(key)
             leads = batch is None or not batch.is_open
-            if batch is None or not batch.is_open:
+            if batch is None or leads:
                 batch = self._newest[key] = _Batch(batch)
             place = len(batch.items)
             batch.items.append(item)

@@ -16,6 +16,19 @@ _ORDERS = {
     "active_until": [sa.text("active_until DESC NULLS FIRST"), *_NEWEST],
 }
 _TARGET_KEY = sa.text("coalesce(country_key, '')")
+_COUNTRY_USES = """
+    INSERT INTO country_uses (promo_id, country_key, activations_count)
+    SELECT promo_id, country_key, count(*) FROM activations GROUP BY promo_id, country_key
+"""
+_COMPANY_COUNTS = """
+    INSERT INTO company_promo_counts (company_id, country_key, promos_count)
+    SELECT company_id, coalesce(country_key, ''), count(*) FROM promos GROUP BY 1, 2
+"""
+_CODES = """
+    UPDATE promos SET promo_unique =
+        (SELECT json_agg(value ORDER BY position) FROM promo_codes WHERE promo_codes.promo_id = promos.id)
+    WHERE mode = 'UNIQUE'
+"""
 
 
 def upgrade() -> None:
@@ -41,10 +54,7 @@ def _keep_country_uses() -> None:
         sa.CheckConstraint("activations_count > 0", name=op.f("country_uses_activations_ck")),
         postgresql_with={"fillfactor": "50"},
     )
-    op.execute(
-        "INSERT INTO country_uses (promo_id, country_key, activations_count)"
-        " SELECT promo_id, country_key, count(*) FROM activations GROUP BY promo_id, country_key"
-    )
+    op.execute(_COUNTRY_USES)
     op.drop_index("activations_country", "activations")
 
 
@@ -57,19 +67,12 @@ def _keep_company_counts() -> None:
         sa.Column("promos_count", sa.Integer, nullable=False),
         postgresql_with={"fillfactor": "50"},
     )
-    op.execute(
-        "INSERT INTO company_promo_counts (company_id, country_key, promos_count)"
-        " SELECT company_id, coalesce(country_key, ''), count(*) FROM promos GROUP BY 1, 2"
-    )
+    op.execute(_COMPANY_COUNTS)
 
 
 def _keep_codes() -> None:
     op.add_column("promos", sa.Column("promo_unique", sa.JSON))
-    op.execute(
-        "UPDATE promos SET promo_unique ="
-        " (SELECT json_agg(value ORDER BY position) FROM promo_codes WHERE promo_codes.promo_id = promos.id)"
-        " WHERE mode = 'UNIQUE'"
-    )
+    op.execute(_CODES)
     op.create_check_constraint(
         op.f("promos_unique_mode_ck"), "promos", "(mode = 'UNIQUE') = (promo_unique IS NOT NULL)"
     )

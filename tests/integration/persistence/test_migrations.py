@@ -142,10 +142,8 @@ _PROMOS = """
 def test_promos_that_are_there_are_listed(open_database: Open, empty: Settings) -> None:
     """Promos that were made before there were entries and tallies of feeds are in them as those made later are."""
     database = open_database(empty)
+    _migrate(database, "0002")
     with database.engine.begin() as connection:
-        config = migrations._config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
         connection.exec_driver_sql(_PROMOS, execution_options={"no_parameters": True})
     update_schema(database.engine)
     with database.autocommit() as connection:
