@@ -1,6 +1,7 @@
 """Activation, the moment the platform exists for, and looking back on it."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import date
 from functools import partial
 from uuid import UUID, uuid4
@@ -29,24 +30,27 @@ _KeyedClaim = tuple[Claim, RepeatKey | None]
 
 @repeatable
 def activate_promo(runtime: Runtime, user: User, *, id: UUID, key: RepeatKey | None) -> Answer:
-    """Give the user a value of the promo: cheap checks first, then the anti-fraud service, then the claim that
-    decides.
+    """Give the user a value of the promo.
+
+    The claim decides, and comes last: after the cheap checks and the anti-fraud service. Where a verdict of that one is
+    kept that allows it, the claim comes first, and what speaks against it is only asked if it has failed.
     """
     today = runtime.today()
-    offer = _offer(runtime, id, user, today)
-    for reason in _reasons(offer):
+    claim = Claim(uuid4(), user.id, user.country_key, user.age), key
+    if runtime.antifraud.has_allowed(user.id):
+        with suppress(ActivationDenied, KeyTaken):
+            return runtime.batches.do((id, today, "at once"), claim, partial(_claimed, runtime, id, today))
+    for reason in _reasons(_offer(runtime, id, user, today)):
         raise ActivationDenied(reason, _REFUSALS[reason])
     if not runtime.antifraud.allows(user.id, user.email, id):
         raise ActivationDenied("antifraud", "The anti-fraud check did not allow this activation.")
-    claim = Claim(uuid4(), user.id, user.country_key)
-    together = partial(_activated, runtime, id, today, offer.mode)
-    return runtime.batches.do((id, today), (claim, key), together)
+    return runtime.batches.do((id, today), claim, partial(_activated, runtime, id, today))
 
 
 def get_eligibility(runtime: Runtime, user: User, *, id: UUID) -> Body:
     """Say whether the user could activate the promo now, and all that speaks against it."""
     reasons = _reasons(_offer(runtime, id, user, runtime.today()))
-    if runtime.antifraud.blocked(user.id):
+    if runtime.antifraud.has_blocked(user.id):
         reasons.append("blocked")
     return {"eligible": not reasons, "reasons": reasons}
 
@@ -71,22 +75,20 @@ def _reasons(offer: Offer) -> list[str]:
 
 
 def _activated(
-    runtime: Runtime, promo_id: UUID, today: date, mode: str, claims: Sequence[_KeyedClaim]
+    runtime: Runtime, promo_id: UUID, today: date, claims: Sequence[_KeyedClaim]
 ) -> Sequence[Answer | Exception]:
     """Activate a promo for all who wait for it; where that can't be done for all, for one after the other."""
     try:
-        return _claimed(runtime, promo_id, today, mode, claims)
+        return _claimed(runtime, promo_id, today, claims)
     except (ActivationDenied, KeyTaken):
         if len(claims) == 1:
             raise
-    return [_outcome(partial(_claimed, runtime, promo_id, today, mode, [claim])) for claim in claims]
+    return [_outcome(partial(_claimed, runtime, promo_id, today, [claim])) for claim in claims]
 
 
-def _claimed(
-    runtime: Runtime, promo_id: UUID, today: date, mode: str, claims: Sequence[_KeyedClaim]
-) -> Sequence[Answer]:
+def _claimed(runtime: Runtime, promo_id: UUID, today: date, claims: Sequence[_KeyedClaim]) -> Sequence[Answer]:
     with doing(runtime, *(key for _, key in claims)) as connection:
-        values = claim_values(connection, promo_id, [claim for claim, _ in claims], today, mode=mode)
+        values = claim_values(connection, promo_id, [claim for claim, _ in claims], today)
         if not values:
             raise ActivationDenied("exhausted", _REFUSALS["exhausted"])
         answers: list[Answer] = [({"promo": value}, 200) for value in values]

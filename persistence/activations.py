@@ -3,8 +3,9 @@
 Why the counting is right: uses are counted by one UPDATE of the promo's row in promo_counters, whose condition (what is
 claimed still fits below use_limit) PostgreSQL checks again on the newest version of the row once it has its lock. The
 same statement issues the codes, records the activations and counts them by country, and stands or falls as a whole.
-Since that lock is held until the end, there is a free code for each use that is counted, no code is looked for by two
-at once, and nobody else has, or waits for, the promo's rows in country_uses: they add no wait and no deadlock.
+Codes are issued in their order: the use that is counted as the n-th gets the n-th code, which nobody has to look for.
+Since the lock is held until the end, nobody else has, or waits for, that code or the promo's rows in country_uses: they
+add no wait and no deadlock.
 
 Why it is fast all the same: the row is locked until the statement is committed, which takes as long for one use as for
 many. So those who wait for the same promo in one process are counted together, by one statement (promo_api.batches):
@@ -25,10 +26,12 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Select,
+    SmallInteger,
     Text,
     Uuid,
+    all_,
     bindparam,
-    exists,
+    case,
     func,
     literal,
     not_,
@@ -49,7 +52,6 @@ class Offer:
     """What speaks against an activation by a user, as a promo stands now.
 
     Attributes:
-        mode: COMMON or UNIQUE.
         inactive: its company allows no use at all.
         not_started: its first day has not come.
         expired: its last day is over.
@@ -58,7 +60,6 @@ class Offer:
         country: it is for users of another country.
     """
 
-    mode: str
     inactive: bool
     not_started: bool
     expired: bool
@@ -69,11 +70,12 @@ class Offer:
 
 @dataclass(frozen=True)
 class Claim:
-    """One use that a user asks for; `country_key` is recorded for the statistics."""
+    """One use that a user of this age asks for; `country_key` is recorded for the statistics."""
 
     activation_id: UUID
     user_id: UUID
     country_key: str
+    age: int
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,6 @@ class CountryUse:
 _PROMO_ID = bindparam("promo", type_=Uuid)
 _NO_USE = promo_counters.c.use_limit == 0
 _OFFER_COLUMNS = {
-    "mode": promos.c.mode,
     "inactive": _NO_USE,
     "not_started": not_(has_begun()),
     "expired": not_(has_not_ended()),
@@ -101,28 +102,56 @@ _OFFER = Prepared(
     .where(promos.c.id == _PROMO_ID)
 )
 _SIZE = bindparam("size", type_=Integer)
+_AGES, _COUNTRIES = bindparam("ages", type_=ARRAY(SmallInteger)), bindparam("countries", type_=ARRAY(Text))
 
 
-def _claims() -> FromClause:
+def _claims() -> CTE:
     """Return the claims as a table, numbered from one."""
     ids, users = (bindparam(name, type_=ARRAY(Uuid)) for name in ("activations", "users"))
-    columns = func.unnest(ids, users, bindparam("countries", type_=ARRAY(Text)))
     names = (activations.c.id, activations.c.user_id, activations.c.country_key)
-    return columns.table_valued(*names, with_ordinality="number", name="claim").render_derived()
+    given = func.unnest(ids, users, _COUNTRIES).table_valued(*names, with_ordinality="number", name="given")
+    return select(given.render_derived()).cte("claim")
 
 
 def _counted() -> CTE:
-    """Count a use for each claim, if the promo is within its period and has so many left; else none."""
+    """Count a use for each claim, if the promo is for all of them today and has so many left; else none."""
     return (
         update(promo_counters)
         .where(
             promo_counters.c.promo_id == _PROMO_ID,
             promo_counters.c.used_count + _SIZE <= promo_counters.c.use_limit,
-            exists().where(promos.c.id == _PROMO_ID, in_period()),
+            promos.c.id == promo_counters.c.promo_id,
+            in_period(),
+            fits_age(age=all_(_AGES)),
+            fits_country(country=all_(_COUNTRIES)),
         )
         .values(used_count=promo_counters.c.used_count + _SIZE)
-        .returning(promo_counters.c.promo_id, not_(has_uses_left()).label("took_last"))
+        .returning(
+            promo_counters.c.promo_id,
+            (promo_counters.c.used_count - _SIZE).label("used_before"),
+            not_(has_uses_left()).label("took_last"),
+            (promos.c.mode == "UNIQUE").label("is_unique"),
+            promos.c.promo_common,
+        )
         .cte("counted")
+    )
+
+
+def _issued(counted: CTE, claim: CTE) -> CTE:
+    """Issue the codes of a UNIQUE promo that come next, one for each claim."""
+    return (
+        update(promo_codes)
+        .where(
+            counted.c.is_unique,
+            promo_codes.c.promo_id == counted.c.promo_id,
+            # A range: a plan that does not know how many claims come would expect too many rows of a join by number.
+            promo_codes.c.position > counted.c.used_before,
+            promo_codes.c.position <= counted.c.used_before + _SIZE,
+            claim.c.number == promo_codes.c.position - counted.c.used_before,
+        )
+        .values(activation_id=claim.c.id)
+        .returning(promo_codes.c.activation_id, promo_codes.c.value)
+        .cte("issued")
     )
 
 
@@ -139,11 +168,16 @@ def _exhausted(counted: CTE) -> CTE:
     return insert(feed_tally_changes).from_select(["promo_count", "usable_count", *TALLIED], change).cte("exhausted")
 
 
-def _recorded(won: Select[Any]) -> CTE:
+def _recorded(won: FromClause) -> CTE:
     """Record the activations that were won: promo, user, id and country of each."""
     columns = ["promo_id", "user_id", "id", "country_key"]
-    told = (activations.c.id, activations.c.promo_id, activations.c.country_key)
-    return insert(activations).from_select(columns, won).returning(*told).cte("recorded")
+    told = (activations.c.promo_id, activations.c.country_key)
+    return (
+        insert(activations)
+        .from_select(columns, select(*(won.c[name] for name in columns)))
+        .returning(*told)
+        .cte("recorded")
+    )
 
 
 def _counted_by_country(recorded: CTE) -> CTE:
@@ -156,45 +190,27 @@ def _counted_by_country(recorded: CTE) -> CTE:
     return counted.on_conflict_do_update(constraint=country_uses.primary_key, set_=sums).cte("counted_by_country")
 
 
-def _claim_common() -> Select[Any]:
-    counted, claim = _counted(), _claims()
-    won = select(counted.c.promo_id, claim.c.user_id, claim.c.id, claim.c.country_key)
-    recorded = _recorded(won.join_from(counted, claim, true()))
-    given = select(recorded.c.id, promos.c.promo_common).join_from(recorded, promos, promos.c.id == _PROMO_ID)
-    return given.add_cte(_counted_by_country(recorded), _exhausted(counted))
-
-
-def _claim_unique() -> Select[Any]:
-    counted, claim = _counted(), _claims()
-    free = (
-        select(promo_codes.c.promo_id, promo_codes.c.position)
-        .where(
-            promo_codes.c.promo_id == _PROMO_ID,
-            promo_codes.c.activation_id.is_(None),
-            select(counted.c.promo_id).exists(),
+def _claim() -> Select[Any]:
+    claim, counted = _claims(), _counted()
+    issued = _issued(counted, claim)
+    # A use without its code has no id, and cannot be recorded: the statement fails, and nothing is counted either.
+    identity = case((counted.c.is_unique, issued.c.activation_id), else_=claim.c.id)
+    won = (
+        select(
+            counted.c.promo_id,
+            claim.c.user_id,
+            identity.label("id"),
+            claim.c.country_key,
+            func.coalesce(issued.c.value, counted.c.promo_common).label("value"),
         )
-        .order_by(promo_codes.c.position)
-        .limit(_SIZE)
-        .with_for_update(of=promo_codes, skip_locked=True)
-        .cte("free")
+        .join_from(counted, claim, true())
+        .outerjoin(issued, issued.c.activation_id == claim.c.id)
+        .cte("won")
     )
-    numbered = select(free, func.row_number().over(order_by=free.c.position).label("number")).cte("numbered")
-    issued = (
-        update(promo_codes)
-        .where(
-            promo_codes.c.promo_id == numbered.c.promo_id,
-            promo_codes.c.position == numbered.c.position,
-            numbered.c.number == claim.c.number,
-        )
-        .values(activation_id=claim.c.id)
-        .returning(*promo_codes.c, claim.c.user_id, claim.c.country_key)
-        .cte("issued")
-    )
-    recorded = _recorded(select(issued.c.promo_id, issued.c.user_id, issued.c.activation_id, issued.c.country_key))
-    return select(issued.c.activation_id, issued.c.value).add_cte(_counted_by_country(recorded), _exhausted(counted))
+    return select(won.c.id, won.c.value).add_cte(_counted_by_country(_recorded(won)), _exhausted(counted))
 
 
-_CLAIMS = {"COMMON": Prepared(_claim_common()), "UNIQUE": Prepared(_claim_unique())}
+_CLAIM = Prepared(_claim())
 _COUNTRY_USES = Prepared(
     select(country_uses.c.country_key, country_uses.c.activations_count)
     .where(country_uses.c.promo_id == _PROMO_ID)
@@ -209,31 +225,29 @@ def find_offer(connection: Connection, promo_id: UUID, user: Member, today: date
     return None if row is None else Offer(*row)
 
 
-def claim_values(
-    connection: Connection, promo_id: UUID, claims: Sequence[Claim], today: date, *, mode: str
-) -> list[str]:
+def claim_values(connection: Connection, promo_id: UUID, claims: Sequence[Claim], today: date) -> list[str]:
     """Activate a promo: count the uses, issue the values and record who got them, all in one statement.
 
     Args:
         connection: where to run it.
-        promo_id: the promo.
+        promo_id: the promo, which need not exist.
         claims: one or more uses, which are granted together or not at all.
         today: the business day; the promo must be within its period on it.
-        mode: the mode of the promo, which never changes.
 
     Returns:
-        The values in the order of the claims; empty, and nothing is changed, if fewer uses than claims are left or the
-        period is over.
+        The values in the order of the claims; empty, and nothing is changed, if fewer uses than claims are left, one
+        of the users is not of those that the promo is for, or it is not within its period. `find_offer` tells why.
     """
     values = {
         "promo": promo_id,
         "activations": [claim.activation_id for claim in claims],
         "users": [claim.user_id for claim in claims],
         "countries": [claim.country_key for claim in claims],
+        "ages": [claim.age for claim in claims],
         "size": len(claims),
         "today": today,
     }
-    won: dict[UUID, str] = {row[0]: row[1] for row in _CLAIMS[mode].rows(connection, values)}
+    won: dict[UUID, str] = {row[0]: row[1] for row in _CLAIM.rows(connection, values)}
     return [won[claim.activation_id] for claim in claims] if won else []
 
 

@@ -1,6 +1,6 @@
 """Who a promo is for: what is asked of a user, and the condition on promos."""
 
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, FromClause, SmallInteger, Text, and_, bindparam, or_
@@ -27,14 +27,16 @@ class Member(Protocol):
         """The country, case-folded."""
 
 
-def fits_country(of: FromClause = promos) -> ColumnElement[bool]:
-    """Return the condition on promos that they are for the country of the parameter `user_country`, or for all."""
-    return or_(of.c.country_key.is_(None), of.c.country_key == bindparam("user_country", type_=Text))
+_COUNTRY, _AGE = bindparam("user_country", type_=Text), bindparam("user_age", type_=SmallInteger)
 
 
-def fits_age(of: FromClause = promos) -> ColumnElement[bool]:
-    """Return the condition on promos that the age of the parameter `user_age` is within their bounds."""
-    age = bindparam("user_age", type_=SmallInteger)
+def fits_country(of: FromClause = promos, country: ColumnElement[Any] = _COUNTRY) -> ColumnElement[bool]:
+    """Return the condition on promos that they are for a country, or for all; `country` may be `all_` of several."""
+    return or_(of.c.country_key.is_(None), of.c.country_key == country)
+
+
+def fits_age(of: FromClause = promos, age: ColumnElement[Any] = _AGE) -> ColumnElement[bool]:
+    """Return the condition on promos that an age is within their bounds; `age` may be `all_` of several."""
     return and_(
         or_(of.c.age_from.is_(None), of.c.age_from <= age), or_(of.c.age_until.is_(None), of.c.age_until >= age)
     )

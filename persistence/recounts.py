@@ -64,6 +64,16 @@ def count_wrong_issues(connection: Connection) -> int:
     )
 
 
+def count_wrong_turns(connection: Connection) -> int:
+    """Return how many promos have issued other codes than the first ones of their list, as many as there were uses."""
+    is_due = promo_codes.c.position <= promo_counters.c.used_count
+    out_of_turn = select(func.count(promo_codes.c.promo_id.distinct())).join_from(
+        promo_codes, promo_counters, promo_counters.c.promo_id == promo_codes.c.promo_id
+    )
+    statement = out_of_turn.where(is_due != promo_codes.c.activation_id.is_not(None))
+    return int(connection.execute(statement).scalar_one())
+
+
 def count_wrong_codes(connection: Connection) -> int:
     """Return how many promos have other codes than their list has, or more or fewer uses to give than codes."""
     values = aggregate_order_by(promo_codes.c.value, promo_codes.c.position)

@@ -153,8 +153,8 @@ promo_counters = Table(
     postgresql_with={"fillfactor": "50"},
 )
 
-# One value of a UNIQUE promo, at its place in the list as the company gave it. Inserted with the promo; the activation
-# that issues it sets activation_id.
+# One value of a UNIQUE promo, at its place in the list as the company gave it, from one on. Inserted with the promo;
+# the activation that issues it sets activation_id. They are issued in their order: as many as promo_counters has uses.
 promo_codes = Table(
     "promo_codes",
     metadata,
@@ -162,12 +162,6 @@ promo_codes = Table(
     Column("position", Integer, primary_key=True),
     Column("value", Text, nullable=False),
     Column("activation_id", Uuid),
-)
-Index(
-    "promo_codes_free",
-    promo_codes.c.promo_id,
-    promo_codes.c.position,
-    postgresql_where=promo_codes.c.activation_id.is_(None),
 )
 
 # One activation: who, where from (country_key of the user at that moment), when. Only ever inserted.

@@ -29,10 +29,11 @@ class Antifraud:
 
         ANTIFRAUD_TURN_TIMEOUT_S                                         to wait for its turn
         + 2 x (ANTIFRAUD_CONNECT_TIMEOUT_S + ANTIFRAUD_READ_TIMEOUT_S)   to ask, and to ask once more
-        + 10 x REDIS_TIMEOUT_S                                           if Redis answers nothing any more
+        + 12 x REDIS_TIMEOUT_S                                           if Redis answers nothing any more
 
-    The last is for five visits to Redis at most, to take the turn, renew it, end it, and to tell twice of the breaker;
-    each is tried twice. See AntifraudClient for what a name of the service with many addresses adds.
+    The last is for six visits to Redis at most, to look for a verdict, take the turn, renew it, end it, and to tell
+    twice of the breaker; each is tried twice. See AntifraudClient for what a name of the service with many addresses
+    adds.
 
     A process that dies while it asks keeps the others of its user from asking for at most ANTIFRAUD_CONNECT_TIMEOUT_S +
     ANTIFRAUD_READ_TIMEOUT_S + 1 s; ANTIFRAUD_TURN_TIMEOUT_S should be longer than that.
@@ -45,6 +46,10 @@ class Antifraud:
         self._cooldown_s = settings.antifraud_breaker_cooldown_s
         self._attempt_s = _CALLS * (settings.antifraud_connect_timeout_s + settings.antifraud_read_timeout_s)
         self._breaker = Breaker(settings.antifraud_breaker_failures, self._cooldown_s, self._tell)
+
+    def has_allowed(self, user_id: UUID) -> bool:
+        """Tell whether a verdict that holds says yes. Nobody is asked, and nothing changes."""
+        return self._verdicts.find(user_id) is True
 
     def allows(self, user_id: UUID, email: str, promo_id: UUID) -> bool:
         """Tell whether the user may activate the promo; False also if the service can't say."""
@@ -61,7 +66,7 @@ class Antifraud:
             self._verdicts.end_turn(turn, verdict)
         return verdict is not None and verdict.ok
 
-    def blocked(self, user_id: UUID) -> bool:
+    def has_blocked(self, user_id: UUID) -> bool:
         """Tell whether a verdict that holds says no. Nobody is asked, and nothing changes."""
         return self._verdicts.find(user_id) is False
 

@@ -16,6 +16,7 @@ from persistence.recounts import (
     count_wrong_country_uses,
     count_wrong_issues,
     count_wrong_likes,
+    count_wrong_turns,
     count_wrong_uses,
 )
 from persistence.silence import unlimited_transaction
@@ -146,6 +147,7 @@ _RECOUNTS: dict[str, Callable[[Connection], int]] = {
     "comments of promos": count_wrong_comments,
     "uses of promos by country": count_wrong_country_uses,
     "issued codes of promos": count_wrong_issues,
+    "order of issued codes": count_wrong_turns,
     "codes of promos": count_wrong_codes,
     "promos of companies by country": count_wrong_company_promos,
     "entries of feeds": count_wrong_entries,

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 
 from persistence.migrations import update_schema
 from promo_api.antifraud import Antifraud
+from promo_api.antifraud_client import Verdict
 from promo_api.app import create_app
 from promo_api.runtime import Runtime
 from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
@@ -26,7 +27,7 @@ from promo_api.sandbox.valkey import EmbeddedValkey
 from promo_api.settings import Settings
 from promo_api.verdicts import Move, Turn, Verdicts
 from tests.conformance import Conformance
-from tests.people import Api
+from tests.people import Account, Api
 from tests.stand_in import StandIn
 
 # The cost of a password hash is what production needs, and tests do not; with answers it is the other way round.
@@ -157,6 +158,33 @@ def antifrauds(settings: Settings, cache: "redis.Redis") -> Iterator[Callable[..
 
         yield make
     cache.delete("antifraud:open-breakers")
+
+
+@pytest.fixture
+def trust(runtime: Runtime, antifrauds: Callable[..., Antifraud]) -> Callable[[Account], None]:
+    """Keeps a verdict that allows a user, as if the anti-fraud service had been asked before."""
+    verdicts = antifrauds()._verdicts
+
+    def keep(user: Account) -> None:
+        claims = runtime.tokens.read(user.token, "user")
+        assert claims is not None
+        verdicts.end_turn(Turn(claims.account_id), Verdict(ok=True, holds_until=datetime.now(UTC) + timedelta(hours=1)))
+
+    return keep
+
+
+@pytest.fixture(params=["asked about", "allowed already"])
+def everyone(request: pytest.FixtureRequest, trust: Callable[[Account], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users about whom the anti-fraud service is asked each time, and such that it has allowed already."""
+    sign_up = Api.sign_up_user
+
+    def sign_up_trusted(api: Api, **changes: Any) -> Account:
+        user = sign_up(api, **changes)
+        trust(user)
+        return user
+
+    if request.param == "allowed already":
+        monkeypatch.setattr(Api, "sign_up_user", sign_up_trusted)
 
 
 @pytest.fixture

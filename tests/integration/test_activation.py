@@ -7,6 +7,8 @@ import pytest
 
 from tests.people import Account, Api
 
+pytestmark = pytest.mark.usefixtures("everyone")
+
 
 @pytest.fixture
 def company(api: Api) -> Account:
@@ -126,6 +128,22 @@ def test_period_is_that_of_today(api: Api, company: Account) -> None:
         company.patch(f"/business/promo/{promo_id}", json={"active_until": date})
         statuses.append(_activate(user, promo_id).status_code)
     assert statuses == [200, 403]
+
+
+def test_refusals_are_told(api: Api, company: Account) -> None:
+    """The reason that is told is the first one of those that eligibility tells."""
+    user = api.sign_up_user(country="ru", age=30)
+    foreign, old = {"country": "fr"}, {"age_until": 29}
+    used_up = company.create_promo(max_count=1)
+    assert _activate(user, used_up).status_code == 200
+    promos = [company.create_promo(**changes) for changes in ({"max_count": 0}, {"target": foreign}, {"target": old})]
+    told = [_activate(user, promo_id).json()["message"] for promo_id in (*promos, used_up)]
+    assert told == [
+        "This promo is not active.",
+        "This promo is for users of another country.",
+        "This promo is for users of another age.",
+        "This promo is not active any more: its last use has gone.",
+    ]
 
 
 def test_no_such_promo(api: Api) -> None:

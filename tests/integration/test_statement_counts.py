@@ -67,11 +67,18 @@ def test_feed(company: Account, user: Account, count: Count) -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"promo_unique": [f"code-{n}" for n in range(1000)]}])
-def test_activation(company: Account, user: Account, count: Count, changes: dict[str, Any]) -> None:
-    """An activation takes three statements in either mode: who, whether, and the one that decides."""
+def test_activation(
+    company: Account, user: Account, count: Count, trust: Callable[[Account], None], changes: dict[str, Any]
+) -> None:
+    """An activation takes three statements in either mode: who, whether, and the one that decides; and two where the
+    anti-fraud service has allowed the user before.
+    """
     promo_id = company.create_promo(**changes)
     for _ in range(2):
         assert count(lambda: user.post(f"/user/promo/{promo_id}/activate")) == 3
+    trust(user)
+    for _ in range(2):
+        assert count(lambda: user.post(f"/user/promo/{promo_id}/activate")) == 2
 
 
 def test_card_history_and_likes(company: Account, user: Account, count: Count) -> None:

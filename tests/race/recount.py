@@ -41,4 +41,7 @@ def recounted(database: Database, promo_id: str) -> Counts:
             )
             recorded = select(activations.c.id).where(activations.c.promo_id == promo)
             assert sorted(connection.scalars(issued)) == sorted(connection.scalars(recorded))
+            assert (
+                rows(promo_codes, promo_codes.c.position > counts.uses, promo_codes.c.activation_id.is_not(None)) == 0
+            )
     return counts

@@ -17,6 +17,8 @@ from tests.people import Account, Api
 from tests.race.interleaving import Stage, pid_of, together
 from tests.race.recount import recounted
 
+pytestmark = pytest.mark.usefixtures("everyone")
+
 
 def _activation(user: Account, promo_id: str) -> Callable[[], Any]:
     return partial(user.post, f"/user/promo/{promo_id}/activate")
@@ -87,6 +89,16 @@ def test_raised_limit_holds_for_those_who_waited(processes: Api, crowd: Runtime,
     assert recounted(crowd.database, promo_id).uses == 3
 
 
+def test_those_who_do_not_fit_take_nothing_from_others(api: Api, crowd: Runtime) -> None:
+    """Of many at once, all those that the promo is for get a value, and nobody else, however they come together."""
+    company, fitting, foreign = api.sign_up_company(), api.sign_up_user(), api.sign_up_user(country="fr")
+    young = api.sign_up_user(age=17)
+    promo_id = company.create_promo(promo_unique=["code"] * 30, target={"country": "RU", "age_from": 18})
+    answers = together([_activation(user, promo_id) for user in (fitting, foreign, young, fitting) * 15])
+    assert _statuses(answers) == [200, 403, 403, 200] * 15
+    assert recounted(crowd.database, promo_id).uses == 30
+
+
 def test_limit_is_not_lowered_below_claims_before_it(processes: Api, crowd: Runtime, stage: Stage) -> None:
     """A PATCH that waits behind claims is refused if they have used more than it would allow."""
     company, user = processes.sign_up_company(), processes.sign_up_user()
@@ -114,12 +126,12 @@ def test_claim_that_was_rolled_back_is_free(api: Api, crowd: Runtime, stage: Sta
     """The last value, claimed by a connection that dies before its commit, goes to the one who waited for it."""
     user = api.sign_up_user()
     promo_id = api.sign_up_company().create_promo(**promo)
-    member, mode = _member(crowd, user), "UNIQUE" if "promo_unique" in promo else "COMMON"
+    member = _member(crowd, user)
 
     def claim_and_die() -> None:
         with crowd.database.transaction() as connection:
-            claim = Claim(uuid4(), member.id, member.country_key)
-            assert claim_values(connection, UUID(promo_id), [claim], crowd.today(), mode=mode) == ["only-code"]
+            claim = Claim(uuid4(), member.id, member.country_key, member.age)
+            assert claim_values(connection, UUID(promo_id), [claim], crowd.today()) == ["only-code"]
             queue.add(_activation(user, promo_id))
             stage.terminate(pid_of(connection))
 
@@ -135,8 +147,8 @@ def test_those_who_waited_are_refused_at_the_commit(processes: Api, crowd: Runti
     promo_id = processes.sign_up_company().create_promo(promo_unique=["only-code"])
     member = _member(crowd, user)
     with stage.queue() as queue, crowd.database.transaction() as connection:
-        claim = Claim(uuid4(), member.id, member.country_key)
-        claim_values(connection, UUID(promo_id), [claim], crowd.today(), mode="UNIQUE")
+        claim = Claim(uuid4(), member.id, member.country_key, member.age)
+        claim_values(connection, UUID(promo_id), [claim], crowd.today())
         queue.add(*[_activation(user, promo_id)] * 3)
     assert _statuses(queue.results()) == [403] * 3
     assert recounted(crowd.database, promo_id).uses == 1

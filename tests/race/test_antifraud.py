@@ -258,11 +258,11 @@ def test_blocked(stand_in: StandIn, antifrauds: Make, cache: "redis.Redis", kept
     member, antifraud = Member(), antifrauds()
     if kept is not None:
         cache.set(member.verdict_key, kept, px=HOUR_MS)
-    assert antifraud.blocked(member.user_id) is blocked
+    assert antifraud.has_blocked(member.user_id) is blocked
     assert (stand_in.calls(member), cache.get(member.verdict_key), cache.get(member.turn_key)) == (0, kept, None)
 
 
 def test_blocked_without_redis(antifrauds: Make, caplog: pytest.LogCaptureFixture) -> None:
     """Without Redis nobody is known to be blocked, and there is a warning."""
-    assert not antifrauds(redis_port=1).blocked(Member().user_id)
+    assert not antifrauds(redis_port=1).has_blocked(Member().user_id)
     assert "antifraud_cache_unavailable" in caplog.text

@@ -14,6 +14,8 @@ from tests.people import Account, Api, promo_body
 from tests.race.interleaving import Stage, together
 from tests.race.recount import recounted
 
+pytestmark = pytest.mark.usefixtures("everyone")
+
 
 def _activation(user: Account, promo_id: str, key: str | None) -> Callable[[], Any]:
     headers = {} if key is None else {"Idempotency-Key": key}

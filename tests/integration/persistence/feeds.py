@@ -87,7 +87,7 @@ def change_promo(connection: Connection, promo_id: UUID, random: Random) -> None
 
 def use_promo(connection: Connection, promo_id: UUID) -> None:
     """Activate a promo, if that can be done."""
-    claim_values(connection, promo_id, [Claim(uuid4(), _USER, "ru")], TODAY, mode="COMMON")
+    claim_values(connection, promo_id, [Claim(uuid4(), _USER, "ru", 30)], TODAY)
 
 
 def list_all(connection: Connection) -> list[Row[Any]]:

@@ -153,7 +153,7 @@ def test_history_page(connection: Connection, limit: int) -> None:
 
 
 def _claim(user: User) -> Claim:
-    return Claim(uuid4(), user.id, user.country_key)
+    return Claim(uuid4(), user.id, user.country_key, user.age)
 
 
 _FINDS: dict[str, Callable[[Connection, User], Any]] = {
@@ -163,10 +163,7 @@ _FINDS: dict[str, Callable[[Connection, User], Any]] = {
     "comments": lambda connection, _user: list_comments(connection, _PROMO, limit=10, offset=0),
     "statistics": lambda connection, _user: list_country_uses(connection, _PROMO),
     "like": lambda connection, user: insert_like(connection, _PROMO, user.id),
-    "claim": lambda connection, user: claim_values(connection, _PROMO, [_claim(user)], _TODAY, mode="COMMON"),
-    "unique claims": lambda connection, user: claim_values(
-        connection, _PROMO, [_claim(user), _claim(user)], _TODAY, mode="UNIQUE"
-    ),
+    "claims": lambda connection, user: claim_values(connection, _PROMO, [_claim(user), _claim(user)], _TODAY),
 }
 
 
@@ -192,6 +189,7 @@ def test_plans_of_statements_run_often(connection: Connection, user: User) -> No
     for _ in range(15):
         find_card(connection, _PROMO, user.id, _TODAY)
         find_offer(connection, _PROMO, user, _TODAY)
+        claim_values(connection, _PROMO, [_claim(user)], _TODAY)
         list_history_cards(connection, _USER, _TODAY, limit=10, offset=0)
         list_country_uses(connection, _PROMO)
         for sort_by in (None, "active_from", "active_until"):

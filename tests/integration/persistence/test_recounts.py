@@ -60,6 +60,9 @@ _WRONG = {
     ),
     "issued": ("UPDATE promo_codes SET activation_id = {c} WHERE position = 2", recounts.count_wrong_issues, 1),
     "issue lost": ("UPDATE promo_codes SET activation_id = NULL", recounts.count_wrong_issues, 1),
+    "turn": (
+        "UPDATE promo_codes SET activation_id = CASE position WHEN 2 THEN {b}::uuid END", recounts.count_wrong_turns, 1
+    ),
     "value": ("UPDATE promo_codes SET value = 'four' WHERE position = 2", recounts.count_wrong_codes, 1),
     "order": ("UPDATE promo_codes SET position = position + 3 WHERE position = 1", recounts.count_wrong_codes, 1),
     "codes lost": ("DELETE FROM promo_codes", recounts.count_wrong_codes, 1),
