@@ -7,9 +7,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import delete
 
 from persistence.activations import Claim, claim_values
-from persistence.tables import promo_counters
+from persistence.engine import StatementRefused
+from persistence.tables import promo_codes, promo_counters
 from persistence.users import User, find_user
 from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime
@@ -139,6 +141,23 @@ def test_claim_that_was_rolled_back_is_free(api: Api, crowd: Runtime, stage: Sta
         claim_and_die()
     assert [answer.json() for answer in queue.results()] == [{"promo": "only-code"}]
     assert recounted(crowd.database, promo_id).uses == 1
+
+
+def test_use_without_its_code_is_not_counted(api: Api, crowd: Runtime) -> None:
+    """Where the code that comes next is not there, the claim fails as a whole: no use is counted without a value."""
+    promo_id = UUID(api.sign_up_company().create_promo(promo_unique=["one", "two"]))
+    member = _member(crowd, api.sign_up_user())
+    claims = [Claim(uuid4(), member.id, member.country_key, member.age) for _ in range(2)]
+    second = delete(promo_codes).where(promo_codes.c.promo_id == promo_id, promo_codes.c.position == 2)
+
+    def claim_without_the_second() -> None:
+        with crowd.database.transaction() as connection:
+            connection.execute(second)
+            claim_values(connection, promo_id, claims, crowd.today())
+
+    with pytest.raises(StatementRefused, match="NotNullViolation"):
+        claim_without_the_second()
+    assert recounted(crowd.database, str(promo_id)).uses == 0
 
 
 def test_those_who_waited_are_refused_at_the_commit(processes: Api, crowd: Runtime, stage: Stage) -> None:
