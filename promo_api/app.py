@@ -1,5 +1,6 @@
 """The application: api.yml, the contract layer, and the handlers bound to a runtime."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -10,10 +11,13 @@ from starlette.types import ASGIApp
 from persistence.companies import Company, find_company
 from persistence.users import User, find_user
 from promo_api.contract.application import build_application
+from promo_api.contract.observation import Answered, ObservationMiddleware
 from promo_api.errors import Unauthenticated
 from promo_api.runtime import Runtime
 from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes
 from promo_api.tokens import Claims
+
+_log = logging.getLogger(__name__)
 
 SPECIFICATION = Path(__file__).parent.parent / "api.yml"
 
@@ -24,7 +28,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
     Raises:
         contract.application.BrokenContract: api.yml can't be served.
     """
-    return build_application(
+    application = build_application(
         SPECIFICATION,
         package="handlers",
         runtime=runtime,
@@ -36,6 +40,19 @@ def create_app(runtime: Runtime) -> ASGIApp:
         threads={"": runtime.settings.server_threads, "antifraud": runtime.settings.antifraud_threads},
         lifetime=partial(_serving, runtime),
         check_answers=runtime.settings.check_answers,
+    )
+    return ObservationMiddleware(application, _observe)
+
+
+def _observe(answered: Answered) -> None:
+    """Write the log line of a request."""
+    _log.info(
+        "request: %s %s %s %d %.1f ms",
+        answered.request_id,
+        answered.method,
+        answered.operation_id or "-",
+        answered.status,
+        answered.duration_s * 1000,
     )
 
 

@@ -2,6 +2,10 @@
 
 import logging
 import sys
+from contextvars import ContextVar
+
+# The id of the request that is worked on, in the event loop and in the handler's thread; "": none.
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def set_up_logging() -> None:

@@ -54,7 +54,7 @@ ROOMS = {
         "handlers handlers.shapes handlers.accounts handlers.repeats persistence.* promo_api.errors promo_api.runtime"
     ),
     "promo_api.contract.*": Room(
-        "promo_api.contract.* promo_api.errors", "connexion flask jsonschema_rs orjson starlette uvicorn"
+        "promo_api.contract.* promo_api.errors promo_api.logs", "connexion flask jsonschema_rs orjson starlette uvicorn"
     ),
     "promo_api.contract": Room(),
     # The shell binds what the other rooms are.
@@ -63,7 +63,8 @@ ROOMS = {
         "promo_api.tokens"
     ),
     "promo_api.app": Room(
-        "persistence.companies persistence.users promo_api.contract.application promo_api.errors promo_api.runtime "
+        "persistence.companies persistence.users promo_api.contract.application "
+        "promo_api.contract.observation promo_api.errors promo_api.runtime "
         "promo_api.sweeper promo_api.tokens",
         "starlette",
     ),

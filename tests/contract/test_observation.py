@@ -1,0 +1,87 @@
+"""Requests and the ids that they go by: answered with, logged with, told of."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+from starlette.types import ASGIApp
+
+from promo_api.contract.observation import Answered, ObservationMiddleware
+from promo_api.logs import REQUEST_ID
+from tests.contract.asgi import ask
+
+
+async def _tell_id(_request: object) -> PlainTextResponse:
+    return PlainTextResponse(REQUEST_ID.get())
+
+
+async def _fail(_request: object) -> PlainTextResponse:
+    raise RuntimeError
+
+
+@pytest.fixture
+def told() -> list[Answered]:
+    """What is told of the requests."""
+    return []
+
+
+@pytest.fixture
+def client(told: list[Answered]) -> TestClient:
+    """An application that is observed."""
+    observed = ObservationMiddleware(Starlette(routes=[Route("/id", _tell_id), Route("/fail", _fail)]), told.append)
+    return TestClient(observed, raise_server_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    "sane", ["a", "0" * 100, "6fa459ea-ee8a-3ca4-894e-db77e160355e", "Root=1-67891233:abc_D/e+f=.0"]
+)
+def test_sane_id_is_kept(client: TestClient, told: list[Answered], sane: str) -> None:
+    """The sender's id is that of the request in all that is done for it, and in its answer."""
+    answer = client.get("/id", headers={"X-Request-Id": sane})
+    assert (answer.text, answer.headers["X-Request-Id"], told[0].request_id) == (sane, sane, sane)
+
+
+@pytest.mark.parametrize(
+    "given", [[], [""], ["a b"], ["a" * 101], ["ann@example.com"], ["\x1b[31m"], ["{}"], ["one", "two"]]
+)
+def test_other_id_is_made(client: TestClient, told: list[Answered], given: list[str]) -> None:
+    """Where there is none, several, or one that could spoil a log line, the request gets one of its own."""
+    answers = [client.get("/id", headers=[("X-Request-Id", value) for value in given]) for _ in range(2)]
+    ids = [answer.headers["X-Request-Id"] for answer in answers]
+    assert ids == [answer.text for answer in answers] == [answered.request_id for answered in told]
+    assert len({*ids, *given}) == 2 + len(given)
+    assert all(len(made) == 32 and made.isalnum() for made in ids)
+
+
+def test_failure_is_told_of(client: TestClient, told: list[Answered]) -> None:
+    """A request whose answer is a failure is told of once, with the status that it got."""
+    assert client.get("/fail").status_code == 500
+    assert [(answered.method, answered.status) for answered in told] == [("GET", 500)]
+    assert 0 < told[0].duration_s < 60
+
+
+def test_request_that_is_cut_has_no_status(told: list[Answered]) -> None:
+    """Of a request that ended before its answer it is told that it had none."""
+
+    async def cut(_scope: Any, _receive: Any, _send: Any) -> None:
+        raise asyncio.CancelledError
+
+    scope = {"type": "http", "method": "GET", "headers": []}
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(ObservationMiddleware(cut, told.append)(scope, None, None))  # type: ignore[arg-type]
+    assert [answered.status for answered in told] == [0]
+
+
+@pytest.mark.parametrize(
+    ("path", "operation"), [("/ping", "health.ping"), ("/user/profile", "user_profile.get_profile"), ("/nothing", "-")]
+)
+def test_each_request_is_logged(service: ASGIApp, caplog: pytest.LogCaptureFixture, path: str, operation: str) -> None:
+    """One line for each request tells its id, operation and status."""
+    with caplog.at_level("INFO", "promo_api.app"):
+        answer = ask(service, "GET", f"/api{path}")
+    (line,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("request: ")]
+    assert line.split()[1:5] == [dict(answer.headers)["x-request-id"], "GET", operation, str(answer.status)]
