@@ -91,8 +91,10 @@ def fill(connection: psycopg.Connection, size: Size, *, seed: int, today: date, 
             month; about half of them are active today.
         tell: is told what is done and how far it is.
     """
-    # What is lost by a crash is made anew; a sort for an index of many rows has the memory that it needs.
-    connection.execute("SET synchronous_commit = off")
+    # VACUUM takes for visible to all only what it knows to be on the disk. After commits that wait for nothing it would
+    # leave out what was filled last, and what could be read from an index alone would be looked for in its table too.
+    connection.execute("SET synchronous_commit = on")
+    # A sort for an index of many rows has the memory that it needs.
     connection.execute("SET maintenance_work_mem = '512MB'")
     connection.execute("SET work_mem = '128MB'")
     connection.execute("SET timezone = 'UTC'")

@@ -13,6 +13,7 @@ from persistence.engine import Database
 from persistence.migrations import update_schema
 from promo_api.settings import Settings
 from tests.bench.data import Size, fill, row_id
+from tests.bench.derived import DERIVED
 from tests.race.recount import recounted
 
 _SIZE = Size(promos=2_000, users=1_000, activations=20_000)
@@ -109,6 +110,12 @@ def test_variety(full: "psycopg.Connection[Any]") -> None:
     ).fetchall()
     bounds = [(0.03, 0.07), (0.28, 0.38), (0.03, 0.07), (0.4, 0.7), (0.1, 0.3), (0.005, 0.05)]
     assert [low < share < high for share, (low, high) in zip(shares, bounds, strict=True)] == [True] * 6, shares
+
+
+def test_visible_to_all(full: "psycopg.Connection[Any]") -> None:
+    """VACUUM has found each page visible to all, so that an index alone is read where that will do."""
+    hidden = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relallvisible < relpages AND relname = ANY(%s)"
+    assert full.execute(hidden, [[*_TABLES, *DERIVED]]).fetchall() == []
 
 
 def test_again(full: "psycopg.Connection[Any]", empty: Settings) -> None:
