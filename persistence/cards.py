@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    ScalarSelect,
     Select,
     Text,
     Uuid,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     bindparam,
     desc,
     exists,
+    false,
     func,
     literal,
     not_,
@@ -95,25 +97,38 @@ _HISTORY = Prepared(_history())
 _HISTORY_TOTAL = Prepared(select(func.count()).select_from(activations).where(activations.c.user_id == _USER_ID))
 
 
+def _unknown(value: ColumnElement[Any]) -> ScalarSelect[Any]:
+    """Return the value of a parameter so that a plan is the same whether it is made for this value or for any."""
+    return select(value).scalar_subquery()
+
+
+def _likely(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition so that plans expect it to hold for nearly all rows, as they do of not being null."""
+    return func.nullif(condition, false()).is_not(None)
+
+
 def _feed(active: bool | None) -> Select[Any]:
     """Return the statement of a feed's page: the entries of all countries and of the user's, merged in their order.
 
     Each part ends by itself as soon as a page could be made of it alone: so PostgreSQL reads it by its index, in order,
     and sorts nothing. For the same reason it asks of one entry after the other whether uses are left, by a subquery,
     which cannot be turned into a join of all that there are.
+
+    No plan is to know how many entries that will be. One that expects to need most of those of a country, because the
+    page is far down or because next to none are there or fit, would read all of them and sort them.
     """
     entries = feed_entries.c
     usable = select(has_uses_left()).where(promo_counters.c.promo_id == entries.promo_id).scalar_subquery()
     is_active_entry = and_(in_period(feed_entries), usable)
-    order = (desc(entries.created_at), desc(entries.promo_id))
-    fitting = select(entries.created_at, entries.promo_id).where(
-        entries.category_key == bindparam("category", type_=Text), fits_age(feed_entries)
-    )
+    fits = fits_age(feed_entries)
     if active is not None:
-        fitting = fitting.where(is_active_entry if active else not_(is_active_entry))
-    fitting = fitting.order_by(*order).limit(_MOST + _BEFORE)
+        fits = and_(fits, is_active_entry if active else not_(is_active_entry))
+    order = (desc(entries.created_at), desc(entries.promo_id))
+    category = _unknown(bindparam("category", type_=Text))
+    fitting = select(entries.created_at, entries.promo_id).where(entries.category_key == category, _likely(fits))
+    fitting = fitting.order_by(*order).limit(_unknown(_MOST + _BEFORE))
     countries = (literal("", Text), bindparam("user_country", type_=Text))
-    parts = [fitting.where(entries.country_key == country).subquery() for country in countries]
+    parts = [fitting.where(entries.country_key == _unknown(country)).subquery() for country in countries]
     both = union_all(*(select(part) for part in parts)).subquery("both")
     # The page is chosen before its cards are made: asked of all that match, likes and activations would be read whole.
     newest = select(both.c.promo_id).order_by(desc(both.c.created_at), desc(both.c.promo_id))

@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, text
 
@@ -76,37 +77,59 @@ def _scans(connection: Connection, run: Callable[[], Any]) -> set[tuple[str, str
     )
 
 
-def _read(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    if node["Node Type"] == "Bitmap Index Scan":
-        yield "bitmap", node["Index Name"]
-    elif "Relation Name" in node and node["Node Type"] not in ("Bitmap Heap Scan", "ModifyTable"):
-        yield node["Relation Name"], node.get("Index Name", "")
+def _plan(connection: Connection, run: Callable[[], Any], mode: str) -> dict[str, Any]:
+    """Return the plan of the last statement of a function of persistence, prepared, in a mode of plan_cache_mode."""
+    with sent_statements() as sent:
+        run()
+    statement, parameters = sent[-1]
+    connection.exec_driver_sql(f"SET LOCAL plan_cache_mode = {mode}")
+    numbered = statement % {name: f"${number}" for number, name in enumerate(parameters, 1)}
+    driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+    places = ", ".join(["%s"] * len(parameters))
+    with psycopg.ClientCursor(driver) as cursor:
+        cursor.execute(f"PREPARE asked AS {numbered}".encode())
+        cursor.execute(f"EXPLAIN (FORMAT JSON) EXECUTE asked ({places})".encode(), [*parameters.values()])
+        [(explained,)] = cursor.fetchall()
+        cursor.execute("DEALLOCATE asked")
+    plan: dict[str, Any] = explained[0]["Plan"]
+    return plan
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
     for part in node.get("Plans", ()):
-        yield from _read(part)
+        yield from _nodes(part)
+
+
+def _read(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for node in _nodes(plan):
+        if node["Node Type"] == "Bitmap Index Scan":
+            yield "bitmap", node["Index Name"]
+        elif "Relation Name" in node and node["Node Type"] not in ("Bitmap Heap Scan", "ModifyTable"):
+            yield node["Relation Name"], node.get("Index Name", "")
 
 
 def _whole(scans: set[tuple[str, str]]) -> set[str]:
     return {table for table, index in scans if not index} & _BIG
 
 
-@pytest.mark.parametrize("active", [None, True, False])
-def test_feed_page(connection: Connection, user: User, active: bool | None) -> None:
-    """The first page of a feed is read in the order of the feed, as far as it goes."""
-    page = partial(list_feed_cards, category=None, active=active, limit=10, offset=0)
-    scans = _scans(connection, lambda: page(connection, user, _TODAY))
-    assert ("feed_entries", "feed_entries_pk") in scans
-    assert ("bitmap", "feed_entries_pk") not in scans
-    assert _whole(scans) == set()
-
-
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize("offset", [0, 1000])
 @pytest.mark.parametrize("category", [None, "Kind7", "nothing"])
-def test_other_feed_pages(connection: Connection, user: User, category: str | None, offset: int) -> None:
-    """A later page, and one of a category, read the entries of their category and countries; few may be sorted."""
-    page = partial(list_feed_cards, category=category, active=True, limit=10, offset=offset)
-    scans = _scans(connection, lambda: page(connection, user, _TODAY))
-    assert {("feed_entries", "feed_entries_pk"), ("bitmap", "feed_entries_pk")} & scans
-    assert _whole(scans) == set()
+@pytest.mark.parametrize("active", [None, True, False])
+def test_feed_page(
+    full: Database, user: User, active: bool | None, category: str | None, offset: int, mode: str
+) -> None:
+    """A feed is read in its order as far as the page goes and never sorted, whether the plan knows values or not."""
+    page = partial(list_feed_cards, category=category, active=active, limit=10, offset=offset)
+    with full.engine.connect() as connection:
+        # Where it is hardest, until the end of the transaction: as if VACUUM had not yet met a single entry.
+        connection.exec_driver_sql("UPDATE pg_class SET relallvisible = 0 WHERE relname = 'feed_entries'")
+        plan = _plan(connection, lambda: page(connection, user, _TODAY), mode)
+    [merged] = [node for node in _nodes(plan) if node["Node Type"] == "Merge Append"]
+    assert set(_read(merged)) - {("promo_counters", "promo_counters_pk")} == {("feed_entries", "feed_entries_pk")}
+    assert not {node["Node Type"] for node in _nodes(merged)} & {"Sort", "Incremental Sort"}
+    assert _whole(set(_read(plan))) == set()
 
 
 @pytest.mark.parametrize("category", [None, "Kind7"])
