@@ -1,5 +1,6 @@
 """What a company does with its promos."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
@@ -66,12 +67,12 @@ def list_promos(
             limit=page_limit(limit),
             offset=offset,
         )
-    return page([promo_shape(promo, company.name) for promo in promos], total)
+        return page(_shapes(runtime, connection, company, promos), total)
 
 
 def get_promo(runtime: Runtime, company: Company, *, id: UUID) -> Body:
     """Return a promo of the company."""
-    return promo_shape(_own_promo(runtime, company, id), company.name)
+    return _shown(runtime, company, id)
 
 
 def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body) -> Body:
@@ -79,7 +80,8 @@ def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body) ->
     changes, use_limit = _changes(body), body.get("max_count")
     if _reversed(changes.get("active_from"), changes.get("active_until")):
         raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
-    promo = _own_promo(runtime, company, id)
+    with runtime.database.autocommit() as connection:
+        promo = _own_promo(runtime, connection, company, id)
     if promo.mode == "UNIQUE" and use_limit not in (None, 1):
         raise InvalidInput.body("/max_count", "must be 1 for a UNIQUE promo")
     is_relisted = not _LISTED.isdisjoint(body)
@@ -92,7 +94,7 @@ def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body) ->
             raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
         if is_relisted:
             insert_listing(connection, id)
-    return promo_shape(_own_promo(runtime, company, id), company.name)
+    return _shown(runtime, company, id)
 
 
 def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:
@@ -109,9 +111,19 @@ def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:
     }
 
 
-def _own_promo(runtime: Runtime, company: Company, promo_id: UUID) -> Promo:
+def _shown(runtime: Runtime, company: Company, promo_id: UUID) -> Body:
     with runtime.database.autocommit() as connection:
-        promo = find_promo(connection, promo_id, runtime.today())
+        promo = _own_promo(runtime, connection, company, promo_id)
+        return _shapes(runtime, connection, company, [promo])[0]
+
+
+def _shapes(runtime: Runtime, connection: Any, company: Company, promos: Sequence[Promo]) -> list[Body]:
+    code_lists = runtime.code_lists.find_lists(connection, [promo.id for promo in promos if promo.mode == "UNIQUE"])
+    return [promo_shape(promo, company.name, code_lists.get(promo.id)) for promo in promos]
+
+
+def _own_promo(runtime: Runtime, connection: Any, company: Company, promo_id: UUID) -> Promo:
+    promo = find_promo(connection, promo_id, runtime.today())
     if promo is None:
         raise _missing()
     _check_owner(promo.company_id, company)

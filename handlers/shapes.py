@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from orjson import Fragment
+
 from handlers import Body, Headers
 from persistence.cards import Card
 from persistence.comments import Comment
@@ -23,8 +25,8 @@ def page(entries: list[Body], total: int) -> Page:
     return entries, 200, {"X-Total-Count": str(total)}
 
 
-def promo_shape(promo: Promo, company_name: str) -> Body:
-    """Return a promo as its company sees it (PromoReadOnly)."""
+def promo_shape(promo: Promo, company_name: str, code_list: bytes | None) -> Body:
+    """Return a promo as its company sees it (PromoReadOnly), given the list of a UNIQUE one as JSON."""
     target = {
         "age_from": promo.age_from,
         "age_until": promo.age_until,
@@ -44,7 +46,7 @@ def promo_shape(promo: Promo, company_name: str) -> Body:
             "active_from": promo.active_from,
             "active_until": promo.active_until,
             "promo_common": promo.promo_common,
-            "promo_unique": promo.promo_unique,
+            "promo_unique": code_list and Fragment(code_list),
             "like_count": promo.like_count,
             "used_count": promo.used_count,
             "active": promo.active,

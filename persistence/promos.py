@@ -35,9 +35,9 @@ from persistence.tables import TARGET_KEY, company_order, company_promo_counts, 
 
 @dataclass(frozen=True)
 class Promo:
-    """A promo with all that its company may know.
+    """A promo with all that its company may know but the list of a UNIQUE one, which persistence.code_lists has.
 
-    None: not given, or not of this mode. `promo_unique` has all values in the order of the creation, issued or not.
+    None: not given, or not of this mode.
     """
 
     id: UUID
@@ -52,7 +52,6 @@ class Promo:
     active_from: date | None
     active_until: date | None
     promo_common: str | None
-    promo_unique: list[str] | None
     max_count: int
     used_count: int
     like_count: int

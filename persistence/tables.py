@@ -84,7 +84,7 @@ users = Table(
 # The definition of a promo: what its company said of it. Written by its company, seldom.
 # promo_common is the one value of a COMMON promo, promo_unique the list of a UNIQUE one as its company gave it; neither
 # ever changes. The list is kept to be shown, while promo_codes tells which of its values are left; as JSON, since that
-# is read four times as fast as an array of thousands.
+# goes into the answer as it is.
 promos = Table(
     "promos",
     metadata,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 
+from persistence.code_lists import CodeLists
 from persistence.engine import Database
 from promo_api.antifraud import Antifraud
 from promo_api.batches import Batches
@@ -25,6 +26,7 @@ class Runtime:
 
     settings: Settings
     database: Database
+    code_lists: CodeLists
     antifraud: Antifraud
     passwords: Passwords
     batches: Batches
@@ -37,6 +39,7 @@ class Runtime:
         return cls(
             settings=settings,
             database=Database(settings),
+            code_lists=CodeLists(settings.code_lists_memory_mib * 1024**2),
             antifraud=Antifraud(settings),
             passwords=Passwords(settings),
             batches=Batches(),

@@ -128,6 +128,13 @@ class Settings:
     idempotency_lifetime_h: int = setting(
         "how long the answer to a request with an Idempotency-Key is kept", 24, unit="h", low=1, high=720
     )
+    code_lists_memory_mib: int = setting(
+        "memory in which a worker keeps the lists of UNIQUE promos that it has read last",
+        16,
+        unit="MiB",
+        low=0,
+        high=65536,
+    )
     check_answers: bool = setting(
         "whether every answer is held against api.yml too, and is a 500 where it breaks it; for tests", default=False
     )

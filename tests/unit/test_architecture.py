@@ -40,6 +40,7 @@ ROOMS = {
     ),
     "persistence.activity": Room("persistence.tables", "sqlalchemy"),
     "persistence.audience": Room("persistence.tables", "sqlalchemy"),
+    "persistence.code_lists": Room("persistence.prepared persistence.tables", "cachetools sqlalchemy"),
     "persistence.migrations": Room("persistence.silence", "sqlalchemy alembic"),
     "persistence.migrations.*": Room("persistence.tables", "alembic"),
     "persistence.*": Room(
@@ -47,7 +48,7 @@ ROOMS = {
         "sqlalchemy",
     ),
     "handlers": Room(),
-    "handlers.shapes": Room("handlers persistence.*"),
+    "handlers.shapes": Room("handlers persistence.*", "orjson"),
     "handlers.accounts": Room("handlers persistence.* promo_api.errors promo_api.runtime promo_api.tokens"),
     "handlers.repeats": Room("handlers persistence.* promo_api.errors promo_api.runtime"),
     "handlers.*": Room(
@@ -59,8 +60,8 @@ ROOMS = {
     "promo_api.contract": Room(),
     # The shell binds what the other rooms are.
     "promo_api.runtime": Room(
-        "persistence.engine promo_api.antifraud promo_api.batches promo_api.passwords promo_api.settings "
-        "promo_api.tokens"
+        "persistence.code_lists persistence.engine promo_api.antifraud promo_api.batches promo_api.passwords "
+        "promo_api.settings promo_api.tokens"
     ),
     "promo_api.app": Room(
         "persistence.companies persistence.users promo_api.contract.application "
@@ -90,8 +91,8 @@ ROOMS = {
     ),
 }  # fmt: skip
 QUERIES = [
-    "accounts", "activations", "cards", "comments", "companies", "kept_answers", "likes", "listings", "promos",
-    "recounts", "tallies", "users",
+    "accounts", "activations", "cards", "code_lists", "comments", "companies", "kept_answers", "likes", "listings",
+    "promos", "recounts", "tallies", "users",
 ]  # fmt: skip
 HANDLERS = [module for module in files() if module.startswith("handlers.")]
 

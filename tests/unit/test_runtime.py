@@ -12,7 +12,7 @@ NOTHING = cast("Any", None)
 
 
 def _today(now: datetime) -> date:
-    return Runtime(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, clock=lambda: now).today()
+    return Runtime(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, clock=lambda: now).today()
 
 
 @pytest.mark.parametrize(

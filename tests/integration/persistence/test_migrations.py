@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Barrier
 from uuid import UUID
 
+import orjson
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, inspect, text
 
 from persistence import migrations
 from persistence.activations import CountryUse, list_country_uses
+from persistence.code_lists import CodeLists
 from persistence.engine import Database
 from persistence.listings import count_wrong_entries
 from persistence.migrations import find_revision, newest_revision, update_schema
@@ -117,7 +119,9 @@ def test_numbers_are_kept_from_then_on(open_database: Open, empty: Settings) -> 
         assert list_country_uses(connection, UUID(int=1)) == [CountryUse("fr", 2), CountryUse("ru", 1)]
         listed = partial(list_promos, connection, UUID(int=1), date(2025, 1, 1), sort_by=None, limit=10, offset=0)
         promos, total = listed(countries=None)
-        assert [promo.promo_unique for promo in promos] == [["b", "a", 'é"', "b"], None, None]
+        assert [promo.mode for promo in promos] == ["UNIQUE", "COMMON", "COMMON"]
+        lists = CodeLists(0).find_lists(connection, [promos[0].id])
+        assert orjson.loads(lists[promos[0].id]) == ["b", "a", 'é"', "b"]
         assert (total, listed(countries=["fr"])[1]) == (3, 2)
     _migrate(database, "0002", down=True)
 
