@@ -62,6 +62,19 @@ def test_death_in_the_middle_of_activations(own_server: Server) -> None:
     assert company.get(f"/business/promo/{promo_id}").json()["used_count"] == 80 == len(given) + lost
 
 
+def test_threads_share_one_heap(own_server: Server) -> None:
+    """No thread of a worker has memory of its own, which would keep what its largest answer took."""
+    assert own_server.people.sign_up_user().get("/user/profile").status_code == 200
+    assert [worker for worker in own_server.workers() if _heaps_of_threads(worker)] == []
+
+
+def _heaps_of_threads(process: psutil.Process) -> list[str]:
+    """Return where glibc keeps the memory of single threads: at multiples of 64 MiB."""
+    maps = [line.split() for line in Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8").splitlines()]
+    own = [place for place, access, *file in maps if access == "rw-p" and len(file) == 3]
+    return [place for place in own if int(place.partition("-")[0], 16) % 2**26 == 0]
+
+
 def test_end(own_server: Server) -> None:
     """SIGTERM ends the server with exit status 0, and nothing of it is left."""
     workers = own_server.workers()
