@@ -9,19 +9,16 @@ from uuid import UUID
 
 import psycopg
 
-import promo_api.contract  # noqa: F401 it silences what the import of Connexion warns of
-from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
 from promo_api.sandbox.postgres import EmbeddedPostgres
-from promo_api.sandbox.valkey import EmbeddedValkey
 from promo_api.tokens import Claims, Kind, Tokens
 from tests.bench.data import READER_AGE, READER_COUNTRY, Size, fill, row_id
+from tests.bench.surroundings import SECRET_KEY, surroundings
 from tests.conformance import Conformance
 from tests.e2e.server import Server
 
 ANSWER_MAX_S = 300
 
 _SEED = 1
-_SECRET_KEY = "a key for measuring " * 2
 _FOR_READER = """
     SELECT count(*) FROM promos
     WHERE coalesce(country_key, %(country)s) = %(country)s
@@ -45,7 +42,7 @@ class Filled:
 
     def token(self, kind: Kind, number: int) -> str:
         """Return a token of the company or user of this number."""
-        return Tokens(_SECRET_KEY, 24).issue(Claims(row_id(kind, number, _SEED), kind, 1))
+        return Tokens(SECRET_KEY, 24).issue(Claims(row_id(kind, number, _SEED), kind, 1))
 
     def promo_id(self, number: int) -> UUID:
         """Return the id of the promo of this number."""
@@ -62,20 +59,9 @@ def filled(folder: Path, sizes: Sequence[Size], tell: Callable[[str], None]) -> 
         tell: is told what is done and how far it is.
     """
     with ExitStack() as stack:
-        postgres = stack.enter_context(EmbeddedPostgres(folder / "postgres"))
-        valkey = stack.enter_context(EmbeddedValkey(folder / "valkey"))
-        antifraud = stack.enter_context(EmbeddedAntifraud())
-        environment = {
-            "POSTGRES_HOST": postgres.host,
-            "POSTGRES_PORT": str(postgres.port),
-            "POSTGRES_USERNAME": postgres.username,
-            # What takes longer than a statement may is to be measured too.
-            "POSTGRES_STATEMENT_TIMEOUT_S": str(ANSWER_MAX_S),
-            "REDIS_HOST": valkey.host,
-            "REDIS_PORT": str(valkey.port),
-            "ANTIFRAUD_ADDRESS": antifraud.address,
-            "SECRET_KEY": _SECRET_KEY,
-        }
+        postgres, environment = stack.enter_context(surroundings(folder))
+        # What takes longer than a statement may is to be measured too.
+        environment["POSTGRES_STATEMENT_TIMEOUT_S"] = str(ANSWER_MAX_S)
         yield [
             stack.enter_context(_served(postgres, environment, folder / f"promo_{number}", size, tell))
             for number, size in enumerate(sizes, 1)

@@ -2,8 +2,7 @@
 
 A hot promo is slow where its one counter is locked for the time of a commit, which a fast disk hides. So commits are
 made slow: PostgreSQL waits 2 ms before each flush of its log (commit_delay, with commit_siblings = 0), as on a disk
-that takes so long, or with a standby that must have the commit too. Verdicts of the anti-fraud service are kept, so
-that it is not what is measured.
+that takes so long, or with a standby that must have the commit too.
 """
 
 import sys
@@ -15,13 +14,10 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import psycopg
-import requests
 
-import promo_api.contract  # noqa: F401 it silences what the import of Connexion warns of
-from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
 from promo_api.sandbox.postgres import EmbeddedPostgres
-from promo_api.sandbox.valkey import EmbeddedValkey
 from tests.bench.load import WRK, Request, requests_per_s
+from tests.bench.surroundings import surroundings
 from tests.conformance import Conformance
 from tests.e2e.server import Server
 
@@ -32,7 +28,6 @@ _PROMOS = 100
 _COMMIT_US = 2000
 _ROUNDS = 5
 _ROUND_S = 4
-_DAY_MS = 86_400_000
 
 
 @contextmanager
@@ -40,25 +35,13 @@ def served() -> Iterator[tuple[Server, EmbeddedPostgres]]:
     """Serve the API with two workers, on a PostgreSQL whose commits are slow."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="promo-bench-", ignore_cleanup_errors=True)))
-        postgres = stack.enter_context(EmbeddedPostgres(folder / "postgres"))
-        valkey = stack.enter_context(EmbeddedValkey(folder / "valkey"))
-        antifraud = stack.enter_context(EmbeddedAntifraud())
-        requests.put(f"http://{antifraud.address}/stub/behaviour", json={"cache_ms": _DAY_MS}, timeout=10)
+        postgres, environment = stack.enter_context(surroundings(folder))
         postgres.create_database("promo")
         with _connected(postgres) as connection:
             connection.execute(f"ALTER SYSTEM SET commit_delay = {_COMMIT_US}")
             connection.execute("ALTER SYSTEM SET commit_siblings = 0")
             connection.execute("SELECT pg_reload_conf()")
-        environment = {
-            "POSTGRES_HOST": postgres.host,
-            "POSTGRES_PORT": str(postgres.port),
-            "POSTGRES_USERNAME": postgres.username,
-            "POSTGRES_DATABASE": "promo",
-            "REDIS_HOST": valkey.host,
-            "REDIS_PORT": str(valkey.port),
-            "ANTIFRAUD_ADDRESS": antifraud.address,
-            "SECRET_KEY": "a key for measuring " * 2,
-        }
+        environment["POSTGRES_DATABASE"] = "promo"
         yield stack.enter_context(Server(environment, folder, Conformance())), postgres
 
 
