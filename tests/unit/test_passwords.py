@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event, Lock, Semaphore
+from threading import Event, Lock, Semaphore, get_ident
 from typing import Any, cast
 
 import pytest
@@ -106,12 +106,14 @@ class _HeldHasher:
     def __init__(self) -> None:
         self.begun, self.go, self.lock = Semaphore(0), Event(), Lock()
         self.running, self.most = 0, 0
+        self.threads: set[int] = set()
 
     def work(self, *_arguments: str) -> Any:
         """Hash or verify."""
         with self.lock:
             self.running += 1
             self.most = max(self.most, self.running)
+            self.threads.add(get_ident())
         self.begun.release()
         assert self.go.wait(10)
         with self.lock:
@@ -143,7 +145,10 @@ WAYS: list[Callable[[Passwords], object]] = [
 
 @pytest.mark.parametrize("concurrency", [1, 2, 3])
 def test_only_so_many_at_once(held: _HeldHasher, concurrency: int) -> None:
-    """As many hashes are computed at once as are set, in whatever way they are asked for; the others wait."""
+    """As many hashes are computed at once as are set, in whatever way they are asked for; the others wait.
+
+    And no more threads compute them, whoever asks: each of them keeps the memory of a hash for good.
+    """
     passwords = _passwords(argon2_concurrency=concurrency)
     passwords._hasher = cast("PasswordHasher", held)
     with ThreadPoolExecutor(8) as threads:
@@ -152,7 +157,7 @@ def test_only_so_many_at_once(held: _HeldHasher, concurrency: int) -> None:
         assert not held.begun.acquire(timeout=0.1), "one too many has begun"
         held.go.set()
         assert all(future.result(timeout=10) is not None for future in asked)
-    assert held.most == concurrency
+    assert held.most == len(held.threads) == concurrency
 
 
 def test_turn_is_given_back_after_a_failure() -> None:
