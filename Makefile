@@ -11,7 +11,8 @@ help:
 	@echo "make test     lint, types and all tests"
 	@echo "make install  only create .venv and install from the lock"
 	@echo "make fuzz     schemathesis against the service for a long time"
-	@echo "make bench    what the contract layer costs, and one promo in demand beside many"
+	@echo "make bench    what the contract layer costs, one promo in demand beside many, and requests a second"
+	@echo "              beside a yardstick: make bench YARDSTICK=FOLDER"
 	@echo "make bench-growth  how answers slow down with a million promos; takes twenty minutes and 9 GB"
 	@echo "make lock     renew the locks from setup.cfg"
 	@echo "make clean    remove .venv; the data of make run, in .promo, stays"
@@ -40,6 +41,7 @@ fuzz: install
 bench: install
 	@$(BIN)/python -m tests.bench.contract_layer
 	@$(BIN)/python -m tests.bench.hot_promo
+	@$(BIN)/python -m tests.bench.throughput --yardstick "$(YARDSTICK)"
 
 bench-growth: install
 	@$(BIN)/python -m tests.bench.growth
