@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/installed-from-lock
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test fuzz bench bench-growth lock clean
+.PHONY: help install run test fuzz bench bench-growth bench-memory lock clean
 
 help:
 	@echo "make run      run the API here, with PostgreSQL, Valkey and an anti-fraud stand-in of its own"
@@ -14,6 +14,7 @@ help:
 	@echo "make bench    what the contract layer costs, one promo in demand beside many, and requests a second"
 	@echo "              beside a yardstick: make bench YARDSTICK=FOLDER"
 	@echo "make bench-growth  how answers slow down with a million promos; takes twenty minutes and 9 GB"
+	@echo "make bench-memory  the memory of the workers under load; takes ten minutes"
 	@echo "make lock     renew the locks from setup.cfg"
 	@echo "make clean    remove .venv; the data of make run, in .promo, stays"
 
@@ -45,6 +46,9 @@ bench: install
 
 bench-growth: install
 	@$(BIN)/python -m tests.bench.growth
+
+bench-memory: install
+	@$(BIN)/python -m tests.bench.memory
 
 lock: install
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header setup.cfg -o requirements.lock
