@@ -1,9 +1,7 @@
 """Password hashes: argon2id, a few at once.
 
 A hash takes some 20 ms of a core and 19 MiB, by intention. So many at once as there are threads would starve every
-other request of the process, so they take turns. And they are computed in threads of their own: the C library keeps
-what a thread has freed for the next time that this thread needs it, so that in the end each thread that ever computed
-a hash would hold 19 MiB, hundreds of MB in all.
+other request of the process, so they take turns, in the order in which they came: a few threads compute nothing else.
 """
 
 import secrets
