@@ -9,7 +9,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
-    ScalarSelect,
+    FromClause,
     Select,
     Text,
     Uuid,
@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from persistence.activity import has_uses_left, in_period, is_active
 from persistence.audience import Member, fits_age
-from persistence.prepared import Prepared
+from persistence.prepared import Prepared, hidden, row_by_row
 from persistence.tables import activations, companies, feed_entries, likes, promo_counters, promos
 
 
@@ -79,27 +79,25 @@ def _cards(**known: ColumnElement[Any]) -> Select[Any]:
     )
 
 
-_CARDS = _cards()
-_NEWEST = (desc(promos.c.created_at), desc(promos.c.id))
+def _cards_of(page: FromClause, **known: ColumnElement[Any]) -> Select[Any]:
+    """Return the statement of the cards of a page of promos."""
+    card = row_by_row(_cards(**known).where(promo_counters.c.promo_id == page.c.promo_id), "card")
+    return select(card).join_from(page, card, true())
+
+
 _MOST, _BEFORE = (bindparam(name, type_=BigInteger) for name in ("most", "before"))
-_FIND = Prepared(_CARDS.where(promos.c.id == bindparam("promo")))
+_FIND = Prepared(_cards().where(promos.c.id == bindparam("promo")))
 
 
 def _history() -> Select[Any]:
     latest = (desc(activations.c.activated_at), desc(activations.c.id))
     own = select(activations).where(activations.c.user_id == _USER_ID)
-    page = own.order_by(*latest).limit(_MOST).offset(_BEFORE).subquery("page")
-    cards = _cards(is_activated_by_user=true()).join(page, page.c.promo_id == promo_counters.c.promo_id)
-    return cards.order_by(desc(page.c.activated_at), desc(page.c.id))
+    page = own.order_by(*latest).limit(hidden(_MOST)).offset(hidden(_BEFORE)).subquery("page")
+    return _cards_of(page, is_activated_by_user=true()).order_by(desc(page.c.activated_at), desc(page.c.id))
 
 
 _HISTORY = Prepared(_history())
 _HISTORY_TOTAL = Prepared(select(func.count()).select_from(activations).where(activations.c.user_id == _USER_ID))
-
-
-def _unknown(value: ColumnElement[Any]) -> ScalarSelect[Any]:
-    """Return the value of a parameter so that a plan is the same whether it is made for this value or for any."""
-    return select(value).scalar_subquery()
 
 
 def _likely(condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -124,16 +122,16 @@ def _feed(active: bool | None) -> Select[Any]:
     if active is not None:
         fits = and_(fits, is_active_entry if active else not_(is_active_entry))
     order = (desc(entries.created_at), desc(entries.promo_id))
-    category = _unknown(bindparam("category", type_=Text))
+    category = hidden(bindparam("category", type_=Text))
     fitting = select(entries.created_at, entries.promo_id).where(entries.category_key == category, _likely(fits))
-    fitting = fitting.order_by(*order).limit(_unknown(_MOST + _BEFORE))
+    fitting = fitting.order_by(*order).limit(hidden(_MOST + _BEFORE))
     countries = (literal("", Text), bindparam("user_country", type_=Text))
-    parts = [fitting.where(entries.country_key == _unknown(country)).subquery() for country in countries]
+    parts = [fitting.where(entries.country_key == hidden(country)).subquery() for country in countries]
     both = union_all(*(select(part) for part in parts)).subquery("both")
     # The page is chosen before its cards are made: asked of all that match, likes and activations would be read whole.
-    newest = select(both.c.promo_id).order_by(desc(both.c.created_at), desc(both.c.promo_id))
-    page = newest.limit(_MOST).offset(_BEFORE).subquery("page")
-    return _CARDS.join(page, page.c.promo_id == promos.c.id).order_by(*_NEWEST)
+    newest = select(both).order_by(desc(both.c.created_at), desc(both.c.promo_id))
+    page = newest.limit(hidden(_MOST)).offset(hidden(_BEFORE)).subquery("page")
+    return _cards_of(page).order_by(desc(page.c.created_at), desc(page.c.promo_id))
 
 
 _FEED = {active: Prepared(_feed(active)) for active in (None, True, False)}

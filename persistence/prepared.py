@@ -8,12 +8,39 @@ than its statements. Values and rows need no conversion: the driver knows the ty
 from collections.abc import Mapping
 from typing import Any, cast
 
-from sqlalchemy import URL, ClauseElement, Connection
+from sqlalchemy import (
+    URL,
+    ClauseElement,
+    ColumnElement,
+    Connection,
+    FromClause,
+    ScalarSelect,
+    Select,
+    literal_column,
+    select,
+)
 
 from persistence.silence import LimitedConnection
 
 _Row = tuple[Any, ...]
 _DIALECT = URL.create("postgresql+psycopg").get_dialect()()
+
+
+def hidden(value: ColumnElement[Any]) -> ScalarSelect[Any]:
+    """Return the value of a parameter, so that a plan is the same whether it is made for this value or for any.
+
+    PostgreSQL keeps the plan of a prepared statement that is good for all values only if those for the values of each
+    time promise to be no better. Else it makes a new one each time, which takes longer than all the statement does.
+    """
+    return select(value).scalar_subquery()
+
+
+def row_by_row(rows: Select[Any], name: str) -> FromClause:
+    """Return what is read for each row of a page, by its indexes, one row after the other.
+
+    A plan that does not know how short pages are would join them with whole tables: OFFSET keeps it from joining.
+    """
+    return rows.offset(literal_column("0")).lateral(name)
 
 
 class Prepared:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Uuid,
     bindparam,
     case,
+    cast,
     exists,
     func,
     insert,
@@ -29,7 +30,7 @@ from sqlalchemy import (
 )
 
 from persistence.activity import is_active
-from persistence.prepared import Prepared
+from persistence.prepared import Prepared, hidden, row_by_row
 from persistence.tables import TARGET_KEY, company_order, company_promo_counts, promo_codes, promo_counters, promos
 
 
@@ -70,7 +71,7 @@ _PROMOS = select(
 _FIND = Prepared(_PROMOS.where(promos.c.id == bindparam("id")))
 _COMPANY_ID = bindparam("company", type_=Uuid)
 _OWN = select(promos.c.id, promos.c.created_at, promos.c.active_from, promos.c.active_until).where(
-    promos.c.company_id == _COMPANY_ID
+    promos.c.company_id == hidden(_COMPANY_ID)
 )
 _MOST, _SKIPPED = bindparam("most", type_=BigInteger), bindparam("skipped", type_=BigInteger)
 # The countries of a filter, and '' for the promos that are for all.
@@ -81,7 +82,9 @@ _TOTAL = select(func.coalesce(func.sum(company_promo_counts.c.promos_count), 0))
 # By whether there is a filter.
 _TOTALS = {
     False: Prepared(_TOTAL),
-    True: Prepared(_TOTAL.where(company_promo_counts.c.country_key == func.any(_ASKED_KEYS))),
+    True: Prepared(
+        _TOTAL.where(company_promo_counts.c.country_key == func.any(cast(hidden(_ASKED_KEYS), ARRAY(Text))))
+    ),
 }
 _COUNTED_KEY, _DIFFERENCE = bindparam("target_key", type_=Text), bindparam("difference", type_=Integer)
 _COUNTED = (company_promo_counts.c.company_id == _COMPANY_ID, company_promo_counts.c.country_key == _COUNTED_KEY)
@@ -242,8 +245,10 @@ def _count(connection: Connection, company_id: UUID, differences: Mapping[str | 
 def _page(sort_by: str | None, *, filtered: bool) -> Prepared:
     """Return the statement of a page of a company's list, which is chosen before its rows are made."""
     own = (_first_of_countries(sort_by) if filtered else _OWN).subquery("own")
-    page = select(own.c.id).order_by(*company_order(own.c, sort_by)).limit(_MOST).offset(_SKIPPED).subquery("page")
-    return Prepared(_PROMOS.join(page, page.c.id == promos.c.id).order_by(*company_order(promos.c, sort_by)))
+    first = select(own).order_by(*company_order(own.c, sort_by))
+    page = first.limit(hidden(_MOST)).offset(hidden(_SKIPPED)).subquery("page")
+    promo = row_by_row(_PROMOS.where(promos.c.id == page.c.id), "promo")
+    return Prepared(select(promo).join_from(page, promo, true()).order_by(*company_order(page.c, sort_by)))
 
 
 def _first_of_countries(sort_by: str | None) -> Select[Any]:
@@ -252,9 +257,9 @@ def _first_of_countries(sort_by: str | None) -> Select[Any]:
     One index has them in their order for each country, and none for several; and the one that has all promos of a
     company in their order would be read to its end where only few of them, or none, are for the country.
     """
-    asked = func.unnest(_ASKED_KEYS).table_valued("country_key", name="asked").render_derived()
+    asked = func.unnest(hidden(_ASKED_KEYS)).table_valued("country_key", name="asked").render_derived()
     of_one = _OWN.where(asked.c.country_key == TARGET_KEY).order_by(*company_order(promos.c, sort_by))
-    first = of_one.limit(_MOST + _SKIPPED).lateral("first")
+    first = of_one.limit(hidden(_MOST + _SKIPPED)).lateral("first")
     return select(first).select_from(asked.join(first, true()))
 
 
