@@ -5,7 +5,7 @@ claimed still fits below use_limit) PostgreSQL checks again on the newest versio
 same statement issues the codes, records the activations and counts them by country, and stands or falls as a whole.
 Codes are issued in their order: the use that is counted as the n-th gets the n-th code, which nobody has to look for.
 Since the lock is held until the end, nobody else has, or waits for, that code or the promo's rows in country_uses: they
-add no wait and no deadlock.
+add no wait and no deadlock. For their rows in user_uses users wait for none but themselves.
 
 Why it is fast all the same: the row is locked until the statement is committed, which takes as long for one use as for
 many. So those who wait for the same promo in one process are counted together, by one statement (promo_api.batches):
@@ -44,7 +44,15 @@ from sqlalchemy.dialects.postgresql import insert
 from persistence.activity import has_begun, has_not_ended, has_uses_left, in_period
 from persistence.audience import TALLIED, Member, fits_age, fits_country
 from persistence.prepared import Prepared
-from persistence.tables import activations, country_uses, feed_tally_changes, promo_codes, promo_counters, promos
+from persistence.tables import (
+    activations,
+    country_uses,
+    feed_tally_changes,
+    promo_codes,
+    promo_counters,
+    promos,
+    user_uses,
+)
 
 
 @dataclass(frozen=True)
@@ -171,7 +179,7 @@ def _exhausted(counted: CTE) -> CTE:
 def _recorded(won: FromClause) -> CTE:
     """Record the activations that were won: promo, user, id and country of each."""
     columns = ["promo_id", "user_id", "id", "country_key"]
-    told = (activations.c.promo_id, activations.c.country_key)
+    told = (activations.c.promo_id, activations.c.country_key, activations.c.user_id)
     return (
         insert(activations)
         .from_select(columns, select(*(won.c[name] for name in columns)))
@@ -188,6 +196,14 @@ def _counted_by_country(recorded: CTE) -> CTE:
     )
     sums = {"activations_count": country_uses.c.activations_count + counted.excluded.activations_count}
     return counted.on_conflict_do_update(constraint=country_uses.primary_key, set_=sums).cte("counted_by_country")
+
+
+def _counted_by_user(recorded: CTE) -> CTE:
+    """Count the activations that were recorded, each user once, in one order for all who do so at the same time."""
+    counts = select(recorded.c.user_id, func.count()).group_by(recorded.c.user_id).order_by(recorded.c.user_id)
+    counted = insert(user_uses).from_select(["user_id", "activations_count"], counts)
+    sums = {"activations_count": user_uses.c.activations_count + counted.excluded.activations_count}
+    return counted.on_conflict_do_update(constraint=user_uses.primary_key, set_=sums).cte("counted_by_user")
 
 
 def _claim() -> Select[Any]:
@@ -207,7 +223,10 @@ def _claim() -> Select[Any]:
         .outerjoin(issued, issued.c.activation_id == claim.c.id)
         .cte("won")
     )
-    return select(won.c.id, won.c.value).add_cte(_counted_by_country(_recorded(won)), _exhausted(counted))
+    recorded = _recorded(won)
+    return select(won.c.id, won.c.value).add_cte(
+        _counted_by_country(recorded), _counted_by_user(recorded), _exhausted(counted)
+    )
 
 
 _CLAIM = Prepared(_claim())

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from persistence.activity import has_uses_left, in_period, is_active
 from persistence.audience import Member, fits_age
 from persistence.prepared import Prepared, hidden, row_by_row
-from persistence.tables import activations, companies, feed_entries, likes, promo_counters, promos
+from persistence.tables import activations, companies, feed_entries, likes, promo_counters, promos, user_uses
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _history() -> Select[Any]:
 
 
 _HISTORY = Prepared(_history())
-_HISTORY_TOTAL = Prepared(select(func.count()).select_from(activations).where(activations.c.user_id == _USER_ID))
+_HISTORY_TOTAL = Prepared(select(user_uses.c.activations_count).where(user_uses.c.user_id == _USER_ID))
 
 
 def _likely(condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -180,7 +180,7 @@ def list_history_cards(
     connection: Connection, user_id: UUID, today: date, *, limit: int, offset: int
 ) -> tuple[list[Card], int]:
     """Return a page of the user's activations, latest first, each as the card of its promo, and how many there are."""
-    total: int = _HISTORY_TOTAL.value(connection, {"user": user_id})
+    total: int = _HISTORY_TOTAL.value(connection, {"user": user_id}) or 0
     values = {"user": user_id, "today": today, "most": limit, "before": offset}
     rows = _HISTORY.rows(connection, values) if limit else ()
     return [Card(*row) for row in rows], total

@@ -19,6 +19,7 @@ from persistence.tables import (
     promo_codes,
     promo_counters,
     promos,
+    user_uses,
 )
 
 
@@ -44,6 +45,11 @@ def count_wrong_country_uses(connection: Connection) -> int:
     """Return how many promos have other numbers in country_uses than activations from there."""
     told = _counted(activations, activations.c.promo_id, activations.c.country_key)
     return _count_differing(connection, select(country_uses), told)
+
+
+def count_wrong_user_uses(connection: Connection) -> int:
+    """Return how many users have another number in user_uses than activations."""
+    return _count_differing(connection, select(user_uses), _counted(activations, activations.c.user_id))
 
 
 def count_wrong_company_promos(connection: Connection) -> int:
@@ -97,11 +103,11 @@ def count_wrong_codes(connection: Connection) -> int:
 
 
 def _count_differing(connection: Connection, kept: Select[Any], told: Select[Any]) -> int:
-    """Return for how many promos or companies what is kept differs from what the rows tell.
+    """Return for how many promos, companies or users what is kept differs from what the rows tell.
 
     Args:
         connection: where to run it.
-        kept: a promo or company, further keys if there are any, and at last the number; one row for all of these.
+        kept: a promo, company or user, further keys if there are any, and at last the number; one row for all of these.
         told: the same as the rows tell it; a number that one side does not have is 0.
     """
     left, right = kept.subquery("kept"), told.subquery("told")

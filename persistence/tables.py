@@ -3,9 +3,9 @@
 All that grows or is hot (promo_counters, promo_codes, activations, country_uses, likes, comments) has promo_id first in
 its primary key, so that it can be spread over machines by it; what feeds are read from, feed_entries and feed_tallies,
 is read across all promos. Locks are taken in the order promo_counters, promos, promo_codes, activations, country_uses,
-likes, comments; rows of company_promo_counts come last, and nobody waits for them; those of feed_tallies are locked by
-the sweeper alone. A column named `..._key` holds the case-folded form of its neighbour, made by Python, since a
-database in the C locale folds ASCII only. Whatever is kept beside the rows that tell it is recounted by `check`.
+user_uses, likes, comments; rows of company_promo_counts come last, and nobody waits for them; those of feed_tallies are
+locked by the sweeper alone. A column named `..._key` holds the case-folded form of its neighbour, made by Python, since
+a database in the C locale folds ASCII only. Whatever is kept beside the rows that tell it is recounted by `check`.
 """
 
 from typing import Any
@@ -44,6 +44,10 @@ metadata = MetaData(
         "ck": "%(table_name)s_%(constraint_name)s_ck",
     }
 )
+
+
+# Half of each page stays free, so that a new version of a row needs no new index entry.
+_HALF_FREE = {"fillfactor": "50"}
 
 
 def _created_at() -> Column[object]:
@@ -127,12 +131,10 @@ def company_order(columns: ReadOnlyColumnCollection[str, Any], sort_by: str | No
 
 
 # For each order of a company's list one index that has all its promos in it, and one that has those for each country.
-Index("promos_company_newest", promos.c.company_id, *company_order(promos.c, None))
-Index("promos_company_active_from", promos.c.company_id, *company_order(promos.c, "active_from"))
-Index("promos_company_active_until", promos.c.company_id, *company_order(promos.c, "active_until"))
-Index("promos_country_newest", promos.c.company_id, TARGET_KEY, *company_order(promos.c, None))
-Index("promos_country_active_from", promos.c.company_id, TARGET_KEY, *company_order(promos.c, "active_from"))
-Index("promos_country_active_until", promos.c.company_id, TARGET_KEY, *company_order(promos.c, "active_until"))
+for _sort_by in (None, "active_from", "active_until"):
+    _order = company_order(promos.c, _sort_by)
+    Index(f"promos_company_{_sort_by or 'newest'}", promos.c.company_id, *_order)
+    Index(f"promos_country_{_sort_by or 'newest'}", promos.c.company_id, TARGET_KEY, *_order)
 
 # The numbers of a promo: one row for each row of promos, changed by every activation, like and comment.
 # use_limit is how many activations it allows in all: max_count of a COMMON promo, the number of codes of a UNIQUE one.
@@ -149,8 +151,7 @@ promo_counters = Table(
     CheckConstraint("used_count BETWEEN 0 AND use_limit", name="used"),
     CheckConstraint("like_count >= 0", name="likes"),
     CheckConstraint("comment_count >= 0", name="comments"),
-    # Half of each page stays free, so that a new version of a row needs no new index entry.
-    postgresql_with={"fillfactor": "50"},
+    postgresql_with=_HALF_FREE,
 )
 
 # One value of a UNIQUE promo, at its place in the list as the company gave it, from one on. Inserted with the promo;
@@ -185,8 +186,18 @@ country_uses = Table(
     Column("country_key", Text, primary_key=True),
     Column("activations_count", Integer, nullable=False),
     CheckConstraint("activations_count > 0", name="activations"),
-    # As in promo_counters.
-    postgresql_with={"fillfactor": "50"},
+    postgresql_with=_HALF_FREE,
+)
+
+# How many activations a user has, if any. Changed by the statement that records them, after country_uses, and in the
+# order of the users where it is for several: so no two of them wait for each other.
+user_uses = Table(
+    "user_uses",
+    metadata,
+    Column("user_id", Uuid, ForeignKey("users.id"), primary_key=True),
+    Column("activations_count", Integer, nullable=False),
+    CheckConstraint("activations_count > 0", name="activations"),
+    postgresql_with=_HALF_FREE,
 )
 
 # A like that is in force: inserted by like, deleted by unlike.
@@ -220,8 +231,7 @@ company_promo_counts = Table(
     Column("country_key", Text, primary_key=True),
     Column("part", Uuid, primary_key=True, server_default=func.gen_random_uuid()),
     Column("promos_count", Integer, nullable=False),
-    # As in promo_counters.
-    postgresql_with={"fillfactor": "50"},
+    postgresql_with=_HALF_FREE,
 )
 
 # An answer that is given again when its request comes again: what one operation did for an account under an
@@ -252,10 +262,8 @@ feed_entries = Table(
     Column("country_key", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("promo_id", Uuid, nullable=False),
-    Column("age_from", SmallInteger),
-    Column("age_until", SmallInteger),
-    Column("active_from", Date),
-    Column("active_until", Date),
+    *(Column(name, SmallInteger) for name in ("age_from", "age_until")),
+    *(Column(name, Date) for name in ("active_from", "active_until")),
     PrimaryKeyConstraint(
         *("category_key", "country_key", "created_at", "promo_id"),
         postgresql_include=["age_from", "age_until", "active_from", "active_until"],
@@ -285,10 +293,8 @@ feed_tally_changes = Table(
     Column("promo_count", SmallInteger, nullable=False),
     Column("usable_count", SmallInteger, nullable=False),
     Column("country_key", Text),
-    Column("age_from", SmallInteger),
-    Column("age_until", SmallInteger),
+    *(Column(name, SmallInteger) for name in ("age_from", "age_until")),
     Column("category_keys", ARRAY(Text), nullable=False),
-    Column("active_from", Date),
-    Column("active_until", Date),
+    *(Column(name, Date) for name in ("active_from", "active_until")),
 )
 Index("feed_tally_changes_country", feed_tally_changes.c.country_key)

@@ -17,6 +17,7 @@ from persistence.recounts import (
     count_wrong_issues,
     count_wrong_likes,
     count_wrong_turns,
+    count_wrong_user_uses,
     count_wrong_uses,
 )
 from persistence.silence import unlimited_transaction
@@ -146,6 +147,7 @@ _RECOUNTS: dict[str, Callable[[Connection], int]] = {
     "likes of promos": count_wrong_likes,
     "comments of promos": count_wrong_comments,
     "uses of promos by country": count_wrong_country_uses,
+    "activations of users": count_wrong_user_uses,
     "issued codes of promos": count_wrong_issues,
     "order of issued codes": count_wrong_turns,
     "codes of promos": count_wrong_codes,

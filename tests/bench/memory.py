@@ -65,10 +65,12 @@ def growth(rss: list[float]) -> float:
 
 def verdict(rss: list[float]) -> str:
     """Return whether a worker kept its bounds, as a line for people; `rss` in MB, a sample each ten seconds."""
-    met = rss[-1] <= END_MAX_MB and growth(rss) <= GROWTH_MAX
-    end = f"{rss[-1]:.1f} MB at the end, wanted: at most {END_MAX_MB}"
-    grown = f"{growth(rss):+.1%} from minutes 3 and 4 to the last two, wanted: at most {GROWTH_MAX:+.0%}"
-    return f"{end}; {grown}: {'met' if met else 'NOT MET'}."
+    # A median, since a password hash takes 19 MiB more for as long as it is computed.
+    end_mb = median(rss[-2 * _MINUTE_SAMPLES :])
+    met = end_mb <= END_MAX_MB and growth(rss) <= GROWTH_MAX
+    end = f"{end_mb:.1f} MB in the last two minutes, wanted: at most {END_MAX_MB}"
+    grown = f"{growth(rss):+.1%} since minutes 3 and 4, wanted: at most {GROWTH_MAX:+.0%}"
+    return f"{end}; {grown}; {max(rss):.1f} MB at most for a moment: {'met' if met else 'NOT MET'}."
 
 
 class Mix:

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Table, func, select
 
 from persistence.engine import Database
-from persistence.tables import activations, comments, country_uses, likes, promo_codes, promo_counters
+from persistence.tables import activations, comments, country_uses, likes, promo_codes, promo_counters, user_uses
 
 
 class Counts(NamedTuple):
@@ -34,6 +34,12 @@ def recounted(database: Database, promo_id: str) -> Counts:
         kept = select(country_uses.c.country_key, country_uses.c.activations_count)
         assert sorted(connection.execute(kept.where(country_uses.c.promo_id == promo))) == sorted(
             connection.execute(told.group_by(activations.c.country_key))
+        )
+        users = select(activations.c.user_id).where(activations.c.promo_id == promo)
+        of_users = select(activations.c.user_id, func.count()).where(activations.c.user_id.in_(users))
+        kept_of_users = select(user_uses.c.user_id, user_uses.c.activations_count)
+        assert sorted(connection.execute(kept_of_users.where(user_uses.c.user_id.in_(users)))) == sorted(
+            connection.execute(of_users.group_by(activations.c.user_id))
         )
         if rows(promo_codes):
             issued = select(promo_codes.c.activation_id).where(

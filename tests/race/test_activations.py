@@ -101,6 +101,20 @@ def test_those_who_do_not_fit_take_nothing_from_others(api: Api, crowd: Runtime)
     assert recounted(crowd.database, promo_id).uses == 30
 
 
+@pytest.mark.parametrize("how", ["api", "processes"])
+def test_many_users_at_many_promos(request: pytest.FixtureRequest, crowd: Runtime, how: str) -> None:
+    """Users who activate the same promos at once, each in an order of its own, all get their values: nobody waits for
+    somebody who waits for them.
+    """
+    api: Api = request.getfixturevalue(how)
+    company, users = api.sign_up_company(), [api.sign_up_user() for _ in range(8)]
+    promos = [company.create_promo() for _ in range(4)]
+    jobs = [_activation(user, promo_id) for turn in range(4) for user in users for promo_id in promos]
+    for turn in range(3):
+        assert set(_statuses(together([*jobs[turn::3], *reversed(jobs[turn::3])]))) == {200}
+    assert [recounted(crowd.database, promo_id).uses for promo_id in promos] == [2 * 4 * 8] * 4
+
+
 def test_limit_is_not_lowered_below_claims_before_it(processes: Api, crowd: Runtime, stage: Stage) -> None:
     """A PATCH that waits behind claims is refused if they have used more than it would allow."""
     company, user = processes.sign_up_company(), processes.sign_up_user()

@@ -42,6 +42,11 @@ SELECT promo_id, country_key, count(*)
 FROM activations
 GROUP BY promo_id, country_key;
 
+INSERT INTO user_uses (user_id, activations_count)
+SELECT user_id, count(*)
+FROM activations
+GROUP BY user_id;
+
 INSERT INTO likes (promo_id, user_id)
 SELECT pg_temp.id(1 + n % 20000), pg_temp.id(1 + (n * 7 + n / 20000) % 1000)
 FROM generate_series(0, 59999) n;

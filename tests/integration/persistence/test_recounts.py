@@ -30,6 +30,7 @@ INSERT INTO activations (promo_id, user_id, id, country_key)
 VALUES ({a}, {a}, {a}, 'ru'), ({a}, {a}, {c}, 'fr'), ({b}, {a}, {b}, 'ru');
 INSERT INTO country_uses (promo_id, country_key, activations_count)
 VALUES ({a}, 'ru', 1), ({a}, 'fr', 1), ({b}, 'ru', 1);
+INSERT INTO user_uses (user_id, activations_count) VALUES ({a}, 3);
 INSERT INTO likes (promo_id, user_id) VALUES ({a}, {a});
 INSERT INTO comments (promo_id, id, author_id, text) VALUES ({a}, {a}, {a}, 'A comment');
 INSERT INTO company_promo_counts (company_id, country_key, promos_count)
@@ -51,6 +52,8 @@ _WRONG = {
     "country more": (
         "UPDATE country_uses SET activations_count = 2 WHERE country_key = 'fr'", recounts.count_wrong_country_uses, 1
     ),
+    "user": ("UPDATE user_uses SET activations_count = 2", recounts.count_wrong_user_uses, 1),
+    "user lost": ("DELETE FROM user_uses", recounts.count_wrong_user_uses, 1),
     "part": (
         "DELETE FROM company_promo_counts WHERE promos_count < 0", recounts.count_wrong_company_promos, 1
     ),
