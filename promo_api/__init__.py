@@ -6,7 +6,8 @@ A map, from the outside in:
 |---|---|
 | __main__ | the commands: serve, dev, migrate, check, antifraud-stub |
 | settings | every setting, read once |
-| gunicorn_conf, logs | how the processes run, and what they write |
+| gunicorn_conf | how the processes run |
+| logs, log_stream, request_log | what they write: lines, where these go, and the one of each request |
 | app | api.yml + contract layer + handlers, bound to a runtime |
 | contract/ | all that knows Connexion, Starlette or Flask from inside |
 | runtime | what a handler gets: settings, database, antifraud, passwords, batches, tokens, clock |

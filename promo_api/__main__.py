@@ -41,7 +41,7 @@ def _serve(environment: Environment, _arguments: argparse.Namespace) -> int:
     from promo_api.runtime import Runtime
 
     settings = Settings.from_environment(environment)
-    set_up_logging()
+    set_up_logging(settings.log_format)
     try:
         app = create_app(Runtime.open(settings))
     except BrokenContract as error:

@@ -97,7 +97,7 @@ class Antifraud:
         while (move := self._verdicts.next_move(turn)) is Move.WAIT and not self._breaker.refuses():
             left_s = gives_up_at - time.monotonic()
             if left_s <= 0:
-                _log.warning("antifraud_turn_timeout: user %s", turn.user_id)
+                _log.warning("antifraud_turn_timeout", extra={"user_id": turn.user_id})
                 break
             time.sleep(min(pause_s, left_s))
             pause_s = min(pause_s * _PAUSE_GROWTH, _LONGEST_PAUSE_S)
@@ -111,7 +111,7 @@ class Antifraud:
             try:
                 return self._client.ask(email, promo_id)
             except NoAnswer as error:
-                _log.warning("antifraud_no_answer: attempt %d of %d, %s", call, _CALLS, error)
+                _log.warning("antifraud_no_answer", extra={"attempt": call, "of": _CALLS, "reason": str(error)})
         return None
 
     def _tell(self, phase: Phase) -> None:
@@ -120,7 +120,7 @@ class Antifraud:
             self._verdicts.delete_open_breaker()
             return
         if phase is Phase.OPEN:
-            _log.warning("antifraud_breaker_open: for %g s", self._cooldown_s)
+            _log.warning("antifraud_breaker_open", extra={"cooldown_s": self._cooldown_s})
         # While the probe runs the others are still refused.
         seconds = self._cooldown_s if phase is Phase.OPEN else self._attempt_s
         self._verdicts.keep_open_breaker(datetime.now(UTC) + timedelta(seconds=seconds))

@@ -1,6 +1,5 @@
 """The application: api.yml, the contract layer, and the handlers bound to a runtime."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,11 +12,10 @@ from persistence.users import User, find_user
 from promo_api.contract.application import build_application
 from promo_api.contract.observation import Answered, ObservationMiddleware
 from promo_api.errors import Unauthenticated
+from promo_api.request_log import log_request
 from promo_api.runtime import Runtime
 from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes
 from promo_api.tokens import Claims
-
-_log = logging.getLogger(__name__)
 
 SPECIFICATION = Path(__file__).parent.parent / "api.yml"
 
@@ -45,15 +43,8 @@ def create_app(runtime: Runtime) -> ASGIApp:
 
 
 def _observe(answered: Answered) -> None:
-    """Write the log line of a request."""
-    _log.info(
-        "request: %s %s %s %d %.1f ms",
-        answered.request_id,
-        answered.method,
-        answered.operation_id or "-",
-        answered.status,
-        answered.duration_s * 1000,
-    )
+    """Tell of a request that has been answered."""
+    log_request(answered)
 
 
 @contextmanager

@@ -30,6 +30,8 @@ from typing import Any, ClassVar
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
 from gunicorn.sock import BaseSocket
 from starlette.types import ASGIApp
 from uvicorn import Server as Uvicorn
@@ -76,6 +78,16 @@ class Server(BaseApplication):
     def run(self) -> None:
         """Serve until a signal ends it."""
         Master(self).run()
+
+
+class Lines(Logger):
+    """Gunicorn's log, and uvicorn's, which takes its handlers from here: lines as the service writes them."""
+
+    def setup(self, cfg: Config) -> None:
+        """Write where the root logger does; of requests nothing, which would be their paths."""
+        super().setup(cfg)
+        # A list of its own, since at a reload gunicorn adds a handler to it first.
+        self.error_log.handlers = [*logging.getLogger().handlers]
 
 
 class Master(Arbiter):
@@ -171,7 +183,7 @@ class StoppingServer(Uvicorn):
                 await super()._wait_tasks_to_complete()
         except TimeoutError:
             state = self.server_state
-            _log.error("stop_timed_out: %d requests, %d connections cut", len(state.tasks), len(state.connections))
+            _log.error("stop_timed_out", extra={"requests": len(state.tasks), "connections": len(state.connections)})
             self.force_exit = True  # else it would wait for the threads of the handlers
 
 
@@ -184,6 +196,7 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
         "worker_class": Worker,
         # The application is built once, before the fork: the workers share its memory.
         "preload_app": True,
+        "logger_class": Lines,
         # Longer than a load balancer keeps a connection that it may use again at any moment.
         "keepalive": 75,
         "graceful_timeout": graceful_timeout,

@@ -7,6 +7,7 @@ everything that is wrong with them is told at once.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from enum import StrEnum
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
@@ -33,6 +34,13 @@ class Address(NamedTuple):
         if found is None or not 0 < int(found[3]) <= _PORT_MAX:
             raise ValueError("must be host:port")
         return cls(found[1] or found[2], int(found[3]))
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    JSON = "json"
+    TEXT = "text"
 
 
 _ALL_INTERFACES = Address("0.0.0.0", 8080)  # noqa: S104 as a container does
@@ -125,6 +133,9 @@ class Settings:
     server_stop_timeout_s: int = setting(
         "how long running requests may take to end once the service is asked to stop", 20, unit="s", low=3, high=300
     )
+    log_format: LogFormat = setting(  # noqa: RUF009 it makes a field
+        "how log lines are written: json for programs, text for people", LogFormat.JSON
+    )
     idempotency_lifetime_h: int = setting(
         "how long the answer to a request with an Idempotency-Key is kept", 24, unit="h", low=1, high=720
     )
@@ -215,6 +226,12 @@ def _switch(text: str) -> bool:
     return text.lower() == "true"
 
 
+def _log_format(text: str) -> LogFormat:
+    if text not in set(LogFormat):
+        raise ValueError("must be json or text")
+    return LogFormat(text)
+
+
 def _antifraud_url(text: str) -> str:
     url = text if "://" in text else f"http://{text}"
     if not re.fullmatch(r"https?://[!-~]+", url) or not _has_host(url):
@@ -236,4 +253,5 @@ _READERS: dict[Any, Callable[[str], Any]] = {
     float: _number,
     bool: _switch,
     Address: Address.read,
+    LogFormat: _log_format,
 }

@@ -67,7 +67,7 @@ class Sweeper:
                 if self.sweep() == self._rows:
                     rest_s = monotonic() - began
             except DependencyDown as error:
-                _log.warning("sweep_failed: %s", error.reason)
+                _log.warning("sweep_failed", extra={"reason": error.reason})
 
 
 def sweeper_of_answers(database: Database, clock: Callable[[], datetime], every_s: float = _ANSWERS_EVERY_S) -> Sweeper:

@@ -167,7 +167,7 @@ class Verdicts:
 
 
 def _warn(error: redis.RedisError) -> None:
-    _log.warning("antifraud_cache_unavailable: %s", type(error).__name__)
+    _log.warning("antifraud_cache_unavailable", extra={"reason": type(error).__name__})
 
 
 def _keys(user_id: UUID) -> tuple[str, str]:

@@ -22,6 +22,7 @@ _log = logging.getLogger(__name__)
 
 _MEDIA_TYPE = "application/json"
 _FAILED = 500
+_TOLD_MAX = 10
 
 
 class _Header:
@@ -99,7 +100,8 @@ class ConformanceMiddleware(SpecMiddleware):
             violations = answer.violations(Headers(raw=messages[0]["headers"]), content)
         if not violations:
             return messages
-        _log.error("answer_breaks_contract: %s %d %s", operation_id, status, violations)
+        told = [f"{each.place} {each.pointer} {each.message}" for each in violations[:_TOLD_MAX]]
+        _log.error("answer_breaks_contract", extra={"operation": operation_id, "status": status, "violations": told})
         headers = [(b"content-type", _MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(FAILURE))]
         return [
             {"type": "http.response.start", "status": _FAILED, "headers": headers},

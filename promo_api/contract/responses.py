@@ -57,7 +57,7 @@ async def refused(_request: ConnexionRequest, error: RequestError) -> ConnexionR
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, DependencyDown):
         headers["Retry-After"] = str(error.retry_after_s)
-        _log.warning("dependency_down: %s", error.reason)
+        _log.warning("dependency_down", extra={"reason": error.reason, "retry_after_s": error.retry_after_s})
     return _answer(status, error.message, headers, violations)
 
 

@@ -24,7 +24,12 @@ from promo_api.settings import Address, Settings, SettingsError
 
 _PROGRAM = (sys.executable, "-m", "promo_api")
 # Its own defaults, and stand-ins for what only the servers can tell; what is given wins.
-_DEFAULTS = {"SERVER_ADDRESS": "127.0.0.1:8080", "ANTIFRAUD_ADDRESS": "127.0.0.1:1", "SECRET_KEY": "-" * 64}
+_DEFAULTS = {
+    "SERVER_ADDRESS": "127.0.0.1:8080",
+    "ANTIFRAUD_ADDRESS": "127.0.0.1:1",
+    "SECRET_KEY": "-" * 64,
+    "LOG_FORMAT": "text",
+}
 _ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 what it is reached at, not what it listens on
 _READY_S = 60
 # For the service to end, once its requests have had the time that it gives them.

@@ -54,9 +54,14 @@ def test_answer_that_breaks_it(
     with caplog.at_level(logging.ERROR, conformance.__name__):
         answer = _answered(tmp_path, responses)
     assert (answer.status, answer.json()["status"]) == (500, "error")
-    (line,) = [record.getMessage() for record in caplog.records if record.name == conformance.__name__]
-    assert line.startswith("answer_breaks_contract: echo.show_page 200")
-    assert told in line
+    (record,) = [record for record in caplog.records if record.name == conformance.__name__]
+    fields = vars(record)
+    assert (record.getMessage(), fields["operation"], fields["status"]) == (
+        "answer_breaks_contract",
+        "echo.show_page",
+        200,
+    )
+    assert told in fields["violations"][0]
 
 
 def test_error_answers_are_held_too(tmp_path: Path) -> None:

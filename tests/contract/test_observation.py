@@ -77,11 +77,18 @@ def test_request_that_is_cut_has_no_status(told: list[Answered]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "operation"), [("/ping", "health.ping"), ("/user/profile", "user_profile.get_profile"), ("/nothing", "-")]
+    ("path", "operation"), [("/ping", "health.ping"), ("/user/profile", "user_profile.get_profile"), ("/nothing", "")]
 )
 def test_each_request_is_logged(service: ASGIApp, caplog: pytest.LogCaptureFixture, path: str, operation: str) -> None:
-    """One line for each request tells its id, operation and status."""
-    with caplog.at_level("INFO", "promo_api.app"):
+    """One line for each request tells its id, operation, method, status and duration."""
+    with caplog.at_level("INFO", "promo_api.request_log"):
         answer = ask(service, "GET", f"/api{path}")
-    (line,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("request: ")]
-    assert line.split()[1:5] == [dict(answer.headers)["x-request-id"], "GET", operation, str(answer.status)]
+    (record,) = [record for record in caplog.records if record.getMessage() == "request"]
+    told = vars(record)
+    assert 0 < told["duration_ms"] < 60_000
+    assert [told[name] for name in ("request_id", "operation", "method", "status")] == [
+        answer.header("x-request-id"),
+        operation,
+        "GET",
+        answer.status,
+    ]

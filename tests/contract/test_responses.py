@@ -108,9 +108,9 @@ def test_forms_of_a_good_answer(app: ASGIApp) -> None:
 def test_dependency_that_is_down_is_logged(app: ASGIApp, caplog: pytest.LogCaptureFixture) -> None:
     """What a dependency's failure was is for the log."""
     ask(app, "GET", "/api/refuse?error=DependencyDown")
-    assert [record.getMessage() for record in caplog.records if record.name == responses.__name__] == [
-        "dependency_down: it sleeps"
-    ]
+    (record,) = [record for record in caplog.records if record.name == responses.__name__]
+    told = vars(record)
+    assert (record.getMessage(), told["reason"], told["retry_after_s"]) == ("dependency_down", "it sleeps", 7)
 
 
 def test_failure_before_any_handler(

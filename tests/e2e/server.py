@@ -1,5 +1,6 @@
 """The commands of the project as processes, and the server among them."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psutil
 import requests
@@ -118,6 +119,11 @@ class Server:
     def log(self) -> str:
         """All that it has written."""
         return self._log.read_text(encoding="utf-8")
+
+    def lines(self, since: int = 0) -> list[dict[str, Any]]:
+        """Return what it has written since the log had so many characters, line by line, where LOG_FORMAT is json."""
+        whole = self.log[since:].rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
 
     def answers(self) -> bool:
         """Tell whether it answers."""

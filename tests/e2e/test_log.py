@@ -78,6 +78,7 @@ def test_log_of_a_failing_database(house: House) -> None:
                 connection.execute(text(f"ALTER TABLE {table}_away RENAME TO {table}"))
         engine.dispose()
     assert 503 in statuses
-    assert "dependency_down: python -m promo_api migrate has not been run" in house.server.log[before:]
+    down = [line for line in house.server.lines(before) if line["event"] == "dependency_down"]
+    assert {line["reason"] for line in down} == {"python -m promo_api migrate has not been run"}
     assert_discreet(house.server)
     assert user.get("/user/profile").status_code == 200

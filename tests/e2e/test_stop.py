@@ -36,6 +36,7 @@ def server(house: House, conformance: Conformance, tmp_path: Path) -> Iterator[S
     with Server(house.environment | own, tmp_path, conformance) as server:
         yield server
     assert_discreet(server)
+    assert server.lines(), "gunicorn's own lines are as all others, also after a reload"
     assert "Traceback" not in server.log
 
 
@@ -55,7 +56,7 @@ def _activation(house: House, server: Server) -> Iterator["Future[Any]"]:
 
 
 def _is_stopping(server: Server) -> bool:
-    return "[INFO] Shutting down\n" in server.log
+    return '"message":"Shutting down"' in server.log
 
 
 def _refuses(server: Server) -> bool:
@@ -147,7 +148,8 @@ def test_a_request_that_takes_too_long(house: House, conformance: Conformance, t
             with pytest.raises(requests.ConnectionError):
                 answer.result(5)
         assert wait_gone(workers, 1)
-    assert "stop_timed_out: 1 requests, 1 connections cut" in server.log
+    [line] = [line for line in server.lines() if line["event"] == "stop_timed_out"]
+    assert (line["level"], line["requests"], line["connections"]) == ("error", 1, 1)
     assert "Traceback" not in server.log
 
 

@@ -20,7 +20,7 @@ HERE = f"{socket.gethostname()}:{os.getpid()}"
 
 def _events(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return the names of the events of breakers in the log."""
-    names = [record.getMessage().partition(":")[0] for record in caplog.records]
+    names = [record.getMessage() for record in caplog.records]
     return [name for name in names if name.startswith("antifraud_breaker")]
 
 

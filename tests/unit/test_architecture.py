@@ -22,7 +22,9 @@ ROOMS = {
     "promo_api.settings": Room(),
     "promo_api.batches": Room(),
     "promo_api.sweeper": Room("persistence.engine persistence.kept_answers persistence.tallies promo_api.errors"),
-    "promo_api.logs": Room("promo_api.errors promo_api.settings"),
+    "promo_api.log_stream": Room(),
+    "promo_api.logs": Room("promo_api.log_stream promo_api.settings", "orjson"),
+    "promo_api.request_log": Room("promo_api.contract.observation"),
     "promo_api.tokens": Room("promo_api.errors promo_api.settings", "jwt"),
     "promo_api.passwords": Room("promo_api.errors promo_api.settings", "argon2"),
     "promo_api.breaker": Room(),
@@ -65,7 +67,7 @@ ROOMS = {
     ),
     "promo_api.app": Room(
         "persistence.companies persistence.users promo_api.contract.application "
-        "promo_api.contract.observation promo_api.errors promo_api.runtime "
+        "promo_api.contract.observation promo_api.errors promo_api.request_log promo_api.runtime "
         "promo_api.sweeper promo_api.tokens",
         "starlette",
     ),

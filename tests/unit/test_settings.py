@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from promo_api.settings import Address, Settings, SettingsError, variable
+from promo_api.settings import Address, LogFormat, Settings, SettingsError, variable
 
 SECRET = "a key that nobody may ever read anywhere"
 LEAST = {"ANTIFRAUD_ADDRESS": "antifraud:9090", "SECRET_KEY": SECRET}
@@ -164,6 +164,18 @@ def test_settings_do_not_change() -> None:
 def test_pool_size(given: dict[str, str], size: int) -> None:
     """A worker keeps a connection for each of its threads, unless told otherwise."""
     assert _read(**given).pool_size == size
+
+
+@pytest.mark.parametrize("text", ["json", "text"])
+def test_log_formats(text: str) -> None:
+    """There are two formats of the log."""
+    assert _read(LOG_FORMAT=text).log_format == LogFormat(text)
+
+
+@pytest.mark.parametrize("text", ["JSON", "text ", "xml", "TRUE"])
+def test_no_log_formats(text: str) -> None:
+    """Any other is a problem that names both."""
+    assert _problem(LOG_FORMAT=text).startswith(f"LOG_FORMAT must be json or text (it is {text!r}): how log lines ")
 
 
 @pytest.mark.parametrize(

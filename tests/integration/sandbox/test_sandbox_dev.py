@@ -77,6 +77,7 @@ def test_runs_until_asked_to_stop(
         assert part in printed
     environment = dev.ask()["environment"]
     assert environment["POSTGRES_DATABASE"] == "promo"
+    assert environment["LOG_FORMAT"] == "text"
     assert f"http://{environment['ANTIFRAUD_ADDRESS']}" in printed
     os.killpg(dev.process.pid, number)  # as the terminal does it, to all of its group
     os.killpg(dev.process.pid, number)

@@ -1,0 +1,191 @@
+"""Where log lines go: nobody fails or waits for them, whatever becomes of who reads them."""
+
+import fcntl
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from promo_api.log_stream import LogStream
+from promo_api.logs import JsonLines
+
+Pipe = tuple[int, int]
+
+
+def _stream(descriptor: int) -> LogStream:
+    stream = LogStream(descriptor)
+    stream.setFormatter(JsonLines())
+    return stream
+
+
+def _tell(stream: LogStream, number: int) -> None:
+    fields = {"name": "promo_api.x", "levelname": "INFO", "msg": "told", "number": number}
+    stream.handle(logging.makeLogRecord(fields))
+
+
+def _numbers(text: bytes) -> list[Any]:
+    """Return what was told, by number; a pair: lines were lost, and how many."""
+    lines = [json.loads(line) for line in text.splitlines()]
+    return [line["number"] if line["event"] == "told" else (line["event"], line["lost"]) for line in lines]
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    """A pipe: where to read, and where to write."""
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        with suppress(OSError):
+            os.close(end)
+
+
+def _fill(descriptor: int) -> None:
+    """Leave no room in a pipe."""
+    os.set_blocking(descriptor, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(descriptor, b"\n" * 4096)
+    os.set_blocking(descriptor, True)
+
+
+def test_lines(pipe: Pipe) -> None:
+    """Each record is a line."""
+    stream = _stream(pipe[1])
+    for number in range(3):
+        _tell(stream, number)
+    assert _numbers(os.read(pipe[0], 65536)) == [0, 1, 2]
+
+
+def test_pipe_that_nobody_reads(pipe: Pipe) -> None:
+    """Where there is no room, the first line waits a moment and the others don't; how many were lost is told then."""
+    stream = _stream(pipe[1])
+    _fill(pipe[1])
+    began = monotonic()
+    for number in range(1000):
+        _tell(stream, number)
+    assert monotonic() - began < 5
+    assert os.read(pipe[0], 2**20).strip() == b""
+    for number in (1000, 1001):
+        _tell(stream, number)
+    assert _numbers(os.read(pipe[0], 65536)) == [("log_lines_lost", 1000), 1000, 1001]
+
+
+def test_reader_that_ends(pipe: Pipe) -> None:
+    """Nobody reads any more, and nobody minds."""
+    stream = _stream(pipe[1])
+    os.close(pipe[0])
+    _tell(stream, 0)
+    assert stream._lost == 1
+
+
+def test_room_for_a_burst(pipe: Pipe) -> None:
+    """A pipe takes what a busy worker writes in a second."""
+    limit = int(Path("/proc/sys/fs/pipe-max-size").read_text(encoding="utf-8"))
+    assert fcntl.fcntl(pipe[1], fcntl.F_GETPIPE_SZ) < 2**20 <= limit
+    LogStream(pipe[1])
+    assert fcntl.fcntl(pipe[1], fcntl.F_GETPIPE_SZ) == 2**20
+
+
+def test_closed_descriptor(pipe: Pipe) -> None:
+    """A descriptor that was closed takes nothing, and a line more is lost."""
+    stream = _stream(pipe[1])
+    os.close(pipe[1])
+    _tell(stream, 0)
+    assert stream._lost == 1
+
+
+def test_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What doesn't fit is lost; when there is space again, the line that was cut spoils no other."""
+    with (tmp_path / "log").open("wb") as file:
+        stream = _stream(file.fileno())
+        write, room = os.write, 150
+
+        def write_as_far_as_it_goes(descriptor: int, text: bytes) -> int:
+            nonlocal room
+            if not room:
+                raise OSError(28, "No space left on device")
+            written = write(descriptor, text[:room])
+            room -= written
+            return written
+
+        monkeypatch.setattr(os, "write", write_as_far_as_it_goes)
+        for number in range(4):
+            _tell(stream, number)
+        room = 10_000
+        _tell(stream, 4)
+    whole, cut, *rest = (tmp_path / "log").read_bytes().splitlines()
+    assert _numbers(whole) == [0]
+    assert not cut.endswith(b"}")
+    assert _numbers(b"\n".join(rest)) == [("log_lines_lost", 3), 4]
+
+
+def test_device_that_is_full() -> None:
+    """/dev/full takes nothing."""
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        stream = _stream(full.fileno())
+        for number in range(3):
+            _tell(stream, number)
+    assert stream._lost == 3
+
+
+def test_record_that_is_no_line(pipe: Pipe) -> None:
+    """A record that can't be written as a line is lost, and its request goes on."""
+    stream = _stream(pipe[1])
+    stream.handle(logging.makeLogRecord({"name": "promo_api.x", "msg": "told", "number": "\ud800"}))
+    _tell(stream, 1)
+    assert _numbers(os.read(pipe[0], 65536)) == [("log_lines_lost", 1), 1]
+
+
+_CLOSED = """
+import logging, os, sys
+os.close(2)
+sys.stderr = None  # as Python does where it is closed at the start
+from promo_api.logs import set_up_logging
+from promo_api.settings import LogFormat
+set_up_logging(LogFormat.JSON)
+logging.getLogger("promo_api").warning("something")
+with open(sys.argv[1], "wb") as other:
+    print(other.fileno())
+    logging.getLogger("promo_api").warning("something")
+"""
+
+
+def test_closed_standard_error(tmp_path: Path) -> None:
+    """Lines go nowhere then, and least of all where something else has got the number of standard error."""
+    command = [sys.executable, "-c", _CLOSED, str(tmp_path / "other")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{int(done.stdout)}\n")
+    assert int(done.stdout) > 2
+    assert (tmp_path / "other").read_bytes() == b""
+
+
+_MANY = """
+import logging, sys
+from promo_api.logs import set_up_logging
+from promo_api.settings import LogFormat
+set_up_logging(LogFormat.JSON)
+for number in range(2000):
+    logging.getLogger("promo_api").warning("told", extra={"number": number, "reason": "x" * (number % 3000)})
+"""
+
+
+def test_lines_of_several_processes_do_not_mix() -> None:
+    """Processes that write to one pipe as fast as they can leave every line whole."""
+    reader, writer = os.pipe()
+    writers = [subprocess.Popen([sys.executable, "-c", _MANY], stderr=writer) for _ in range(2)]
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        lines = [json.loads(line) for line in pipe.read().splitlines()]
+    assert [each.wait(30) for each in writers] == [0, 0]
+    for each in writers:
+        numbers = [line["number"] for line in lines if line["process"] == each.pid and line["event"] == "told"]
+        assert numbers == sorted(numbers)
+        assert len(numbers) > 100
