@@ -21,6 +21,7 @@ class Conformance:
 
     def check(self, method: str, path: str, answer: Any) -> None:
         """Assert that an answer is one that api.yml describes; `path` is the one that was asked, without /api."""
+        assert answer.headers["x-request-id"]
         operation = self._operation(path)
         if operation is None or method.lower() not in operation:
             assert answer.status_code in (404, 405), answer.status_code

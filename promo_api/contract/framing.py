@@ -7,9 +7,13 @@ come after the body, for headers, so that a token could come after all who look 
 """
 
 import re
+from http import HTTPStatus
+from time import perf_counter
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from promo_api.contract.observation import ObservationMiddleware
 
 _AROUND_MAX_BYTES = 64 * 1024
 _PIECE_BYTES = 16 * 1024
@@ -23,11 +27,12 @@ class StrictReader(HttpToolsProtocol):
     _in_head = False
     # All that a request has beside its body, less the body: who sends much may need many chunks for it.
     _around_bytes = 0
+    _began_s = 0.0
 
     def on_message_begin(self) -> None:
         """Begin to count what a request has beside its body."""
         super().on_message_begin()
-        self._in_head, self._around_bytes = True, 0
+        self._in_head, self._around_bytes, self._began_s = True, 0, perf_counter()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header, and leave out a trailer."""
@@ -59,15 +64,13 @@ class StrictReader(HttpToolsProtocol):
             if self.transport.is_closing():
                 return
             if self._around_bytes > _AROUND_MAX_BYTES:
-                self._refuse(
-                    b"431 Request Header Fields Too Large",
-                    "The head of this request, or what is around its body, is too long.",
-                )
+                message = "The head of this request, or what is around its body, is too long."
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
                 return
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 it tells no more than ours
         """Answer what can't be read as HTTP, and end the connection."""
-        self._refuse(b"400 Bad Request", "This is not a valid HTTP request.")
+        self._refuse(HTTPStatus.BAD_REQUEST, "This is not a valid HTTP request.")
 
     def _is_strict(self) -> bool:
         version = self.parser.get_http_version()
@@ -83,13 +86,15 @@ class StrictReader(HttpToolsProtocol):
     def _values(self, wanted: bytes) -> list[bytes]:
         return [value.strip().lower() for name, value in self.headers if name == wanted]
 
-    def _refuse(self, status: bytes, message: str) -> None:
+    def _refuse(self, status: HTTPStatus, message: str) -> None:
         body = orjson.dumps({"status": "error", "message": message})
-        lines = (
-            b"HTTP/1.1 " + status,
+        lines = [
+            b"HTTP/1.1 %d %s" % (status, status.phrase.encode()),
             b"content-type: application/json",
             b"content-length: %d" % len(body),
             b"connection: close",
-        )
+        ]
+        if isinstance(self.app, ObservationMiddleware):
+            lines.append(b"x-request-id: " + self.app.refused(self.scope, status, self._began_s).encode())
         self.transport.write(b"\r\n".join((*lines, b"", body)))
         self.transport.close()

@@ -1,9 +1,10 @@
-"""Each request goes by an id, and is told of when it has been answered."""
+"""Each request goes by an id, and is told of once, when it has been answered."""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 from uuid import uuid4
 
 from connexion.middleware.abstract import ROUTING_CONTEXT
@@ -14,6 +15,8 @@ from promo_api.logs import REQUEST_ID
 # What may stand in a log line and in a header as it is, and is no e-mail address.
 _SANE = re.compile(rb"[A-Za-z0-9._:/+=-]{1,100}")
 _HEADER = b"x-request-id"
+# In the scope of a request: the id that it goes by, and whether it has been told of.
+_ID, _TOLD = "promo_api.request_id", "promo_api.told"
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Answered:
 
     Attributes:
         request_id: what it goes by.
-        method: of HTTP.
+        method: of HTTP; "" if that could not be read.
         operation_id: of api.yml; "" if it asked for something else, the documentation or nothing that there is.
         status: of the answer; 0 if it was cut before it had one.
         duration_s: from its first header to the last byte of the answer, as far as they are known here.
@@ -55,7 +58,7 @@ class ObservationMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began_s, status, request_id = perf_counter(), 0, _request_id(scope)
+        began_s, status, request_id = perf_counter(), 0, _identified(scope)
         REQUEST_ID.set(request_id)
         header = (_HEADER, request_id.encode())
 
@@ -69,13 +72,37 @@ class ObservationMiddleware:
         try:
             await self._app(scope, receive, told)
         finally:
-            operation_id = scope.get("extensions", {}).get(ROUTING_CONTEXT, {}).get("operation_id", "")
-            self._observe(Answered(request_id, scope["method"], operation_id, status, perf_counter() - began_s))
+            if _TOLD not in scope:
+                self._tell(scope, status, began_s)
+
+    def refused(self, scope: Any, status: int, began_s: float) -> str:
+        """Tell of a request that the server itself refuses, and return the id for its answer.
+
+        The application may be waiting for the rest of it, and is not told of as well; or have answered it already, and
+        what has come since is refused as a request of its own.
+
+        Args:
+            scope: as much of it as is known; None: nothing.
+            status: of the answer.
+            began_s: by time.perf_counter, if anything is known.
+        """
+        if scope is None or _TOLD in scope:
+            scope, began_s = {"headers": []}, perf_counter()
+        self._tell(scope, status, began_s)
+        return _identified(scope)
+
+    def _tell(self, scope: Scope, status: int, began_s: float) -> None:
+        scope[_TOLD] = True
+        operation_id = scope.get("extensions", {}).get(ROUTING_CONTEXT, {}).get("operation_id", "")
+        duration_s = perf_counter() - began_s
+        self._observe(Answered(_identified(scope), scope.get("method", ""), operation_id, status, duration_s))
 
 
-def _request_id(scope: Scope) -> str:
-    """Return the id that the sender gave, if it is sane and the only one, else a new one."""
-    given = [value for name, value in scope["headers"] if name == _HEADER]
-    if len(given) == 1 and _SANE.fullmatch(given[0]):
-        return str(given[0].decode())
-    return uuid4().hex
+def _identified(scope: Scope) -> str:
+    """Return the id of a request: what the sender gave, if it is sane and the only one, else a new one."""
+    if _ID not in scope:
+        given = [value for name, value in scope["headers"] if name == _HEADER]
+        sane = len(given) == 1 and _SANE.fullmatch(given[0])
+        scope[_ID] = given[0].decode() if sane else uuid4().hex
+    request_id: str = scope[_ID]
+    return request_id

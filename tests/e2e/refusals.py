@@ -39,6 +39,7 @@ def assert_refused(server: Server, message: bytes, *statuses: int) -> RawAnswer:
     assert not statuses or answer.status in statuses, answer
     told = fields(head)
     assert told["content-type"] == "application/json"
+    assert told["x-request-id"]
     if message.startswith(b"HEAD "):
         assert body == b""
         return answer
