@@ -1,6 +1,9 @@
 """Requests and the ids that they go by: answered with, logged with, told of."""
 
 import asyncio
+import re
+from pathlib import Path
+from string import ascii_letters, digits, printable
 from time import perf_counter
 from typing import Any
 
@@ -11,6 +14,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
+from promo_api.app import SPECIFICATION
 from promo_api.contract.observation import Answered, ObservationMiddleware
 from promo_api.logs import REQUEST_ID
 from tests.contract.asgi import ask
@@ -56,6 +60,29 @@ def test_other_id_is_made(client: TestClient, told: list[Answered], given: list[
     assert ids == [answer.text for answer in answers] == [answered.request_id for answered in told]
     assert len({*ids, *given}) == 2 + len(given)
     assert all(len(made) == 32 and made.isalnum() for made in ids)
+
+
+@pytest.mark.parametrize("page", [SPECIFICATION, SPECIFICATION.with_name("LOGS.md")], ids=lambda page: page.name)
+def test_sane_is_what_is_said_to_be(client: TestClient, page: Path) -> None:
+    """What is written for people names each character that an id may have, and the greatest length."""
+    said = re.search(r"`X-Request-Id`.*1 to (\d+) characters of\s+`A-Z a-z 0-9 ([^`]*)`", _flat(page))
+    assert said is not None
+    allowed = {*ascii_letters, *digits, *said[2].split()}
+    kept = {text for text in printable.strip() if _id_of(client, text) == text}
+    assert kept == allowed
+    assert [_id_of(client, "a" * length) == "a" * length for length in (int(said[1]), int(said[1]) + 1)] == [
+        True,
+        False,
+    ]
+
+
+def _flat(page: Path) -> str:
+    return " ".join(page.read_text(encoding="utf-8").split())
+
+
+def _id_of(client: TestClient, given: str) -> str:
+    request_id: str = client.get("/id", headers={"X-Request-Id": given}).headers["X-Request-Id"]
+    return request_id
 
 
 def test_failure_is_told_of(client: TestClient, told: list[Answered]) -> None:
