@@ -4,7 +4,7 @@ from typing import Any
 
 import requests
 
-_SECRETS = ("email", "password", "token", "promo", "promo_common", "promo_unique")
+_SECRETS = ("email", "password", "token", "promo", "promo_common", "promo_unique", "text")
 _TIMEOUT_S = 30
 
 
@@ -12,7 +12,7 @@ class Remote(requests.Session):
     """A client of one server; each request has a connection of its own, so that any worker may get it.
 
     Attributes:
-        secrets: every address, password, token and value of a promo that has been sent or received.
+        secrets: every address, password, token, key, comment and value of a promo that has been sent or received.
     """
 
     def __init__(self, url: str) -> None:
@@ -25,6 +25,7 @@ class Remote(requests.Session):
     def request(self, method: str, path: str, **request: Any) -> requests.Response:  # type: ignore[override]
         """Send a request to a path of the server."""
         self._remember(request.get("json"))
+        self.secrets.update(value for name, value in request.get("headers", {}).items() if name == "Idempotency-Key")
         answer = super().request(method, f"{self._url}{path}", timeout=_TIMEOUT_S, **request)
         if answer.headers.get("content-type") == "application/json":
             self._remember(answer.json())
