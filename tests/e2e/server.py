@@ -43,6 +43,7 @@ class Server:
         url: where it answers.
         remote: what the tests ask it with.
         people: those who ask it.
+        around: a command that runs the one it is given.
     """
 
     def __init__(self, environment: Mapping[str, str], folder: Path, conformance: Conformance) -> None:
@@ -50,6 +51,7 @@ class Server:
         self.environment = {"SERVER_WORKERS": "2"} | dict(environment) | {"SERVER_ADDRESS": f"{_HOST}:{self.port}"}
         self._folder = folder
         self._log = folder / "serve.log"
+        self.around: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"http://{_HOST}:{self.port}"
         self.remote = Remote(self.url)
@@ -64,8 +66,8 @@ class Server:
         """Start it, and wait until it answers and all its workers are there."""
         with self._log.open("ab") as log:
             self._process = process = subprocess.Popen(
-                _command("serve"), env=_variables(self.environment), cwd=self._folder, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True,
+                [*self.around, *_command("serve")], env=_variables(self.environment), cwd=self._folder,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         assert wait_until(lambda: self.answers() or process.poll() is not None, _START_S), self.log
         assert process.poll() is None, self.log
