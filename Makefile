@@ -4,11 +4,12 @@ BIN := .venv/bin
 STAMP := .venv/installed-from-lock
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test fuzz bench bench-speed bench-growth bench-memory lock clean
+.PHONY: help install run test fuzz bench bench-speed bench-growth bench-memory lock clean test-pgbouncer
 
 help:
 	@echo "make run      run the API here, with PostgreSQL, Valkey and an anti-fraud stand-in of its own"
 	@echo "make test     lint, types and all tests"
+	@echo "make test-pgbouncer  the tests that need PostgreSQL, through PgBouncer, which must be installed"
 	@echo "make install  only create .venv and install from the lock"
 	@echo "make fuzz     schemathesis against the service for a long time"
 	@echo "make bench    all that BENCHMARKS.md tells, in three quarters of an hour; its parts are"
@@ -36,6 +37,10 @@ test: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
+
+test-pgbouncer: install
+	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || { echo "PgBouncer is not installed (Debian: apt-get install pgbouncer)."; exit 1; }
+	TEST_THROUGH_PGBOUNCER=1 $(BIN)/pytest -n 2 tests/integration tests/race tests/e2e tests/clients tests/contract/test_fuzz.py
 
 fuzz: install
 	FUZZ_EXAMPLES=200 FUZZ_SEEDS=1,2,3 $(BIN)/pytest -s tests/contract/test_fuzz.py

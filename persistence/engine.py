@@ -172,7 +172,7 @@ def _create_engine(settings: Settings) -> Engine:
             "tcp_user_timeout": 10_000,
             # A database made in the C locale has no encoding, and psycopg would return bytes from it.
             "client_encoding": "utf8",
-            "options": _session_options(settings),
+            **_session(settings),
         },
     )
     event.listen(engine, "do_connect", _opener(settings.postgres_statement_timeout_s + _ANSWER_MARGIN_S))
@@ -180,14 +180,24 @@ def _create_engine(settings: Settings) -> Engine:
     return engine
 
 
-def _session_options(settings: Settings) -> str:
+def session_settings(settings: Settings) -> dict[str, str]:
+    """Return what each session in PostgreSQL must have set, by name: its time limits in milliseconds, and UTC."""
     limits = {
         "statement_timeout": settings.postgres_statement_timeout_s,
         "lock_timeout": settings.postgres_lock_timeout_s,
         "idle_in_transaction_session_timeout": settings.postgres_idle_transaction_timeout_s,
     }
-    times = " ".join(f"-c {name}={round(seconds * 1000)}" for name, seconds in limits.items())
-    return f"{times} -c timezone=UTC"
+    return {name: str(round(seconds * 1000)) for name, seconds in limits.items()} | {"TimeZone": "UTC"}
+
+
+def _session(settings: Settings) -> dict[str, str | None]:
+    """Return how a connection makes its session; one that a pooler lends belongs to nobody, and is left as it is.
+
+    Its settings are those of the role then, and what one transaction prepared the next would not find.
+    """
+    if settings.postgres_transaction_pooling:
+        return {"prepare_threshold": None}
+    return {"options": " ".join(f"-c {name}={value}" for name, value in session_settings(settings).items())}
 
 
 def _opener(answer_limit_s: float) -> Callable[..., LimitedConnection]:

@@ -7,6 +7,7 @@ import redis
 import requests
 from sqlalchemy import Connection, text
 
+from persistence.engine import session_settings
 from persistence.listings import count_wrong_entries
 from persistence.migrations import find_revision, newest_revision
 from persistence.recounts import (
@@ -74,12 +75,17 @@ def _specification(runtime: Runtime) -> str:
 
 
 def _postgresql(runtime: Runtime) -> str:
+    address, needed = _postgresql_address(runtime.settings), session_settings(runtime.settings)
     try:
         with runtime.database.autocommit() as connection:
             version = connection.execute(text("SHOW server_version")).scalar_one()
+            found = connection.execute(_SESSION_SETTINGS, {"names": list(needed)})
+            wrong = [f"{name} is {value} and not {needed[name]}" for name, value in found if value != needed[name]]
     except DependencyDown as error:
-        raise _Unwell(f"{_postgresql_address(runtime.settings)} does not answer: {error.reason}") from error
-    return f"{_postgresql_address(runtime.settings)} answers, version {version}."
+        raise _Unwell(f"{address} does not answer: {error.reason}") from error
+    if wrong:
+        raise _Unwell(f"{address} answers, but sessions are not as the settings want them: {', '.join(wrong)}.")
+    return f"{address} answers, version {version}."
 
 
 def _schema(runtime: Runtime) -> str:
@@ -141,6 +147,8 @@ def _postgresql_address(settings: Settings) -> str:
     return f"{settings.postgres_host}:{settings.postgres_port}/{settings.postgres_database}"
 
 
+# With a pooler that lends by the transaction they are those of the role, which the service does not set.
+_SESSION_SETTINGS = text("SELECT name, setting FROM pg_settings WHERE name = ANY(:names) ORDER BY name")
 # What is kept twice, and who tells for how many promos or companies it is wrong.
 _RECOUNTS: dict[str, Callable[[Connection], int]] = {
     "uses of promos": count_wrong_uses,

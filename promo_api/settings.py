@@ -81,6 +81,10 @@ class Settings:
     postgres_host: str = setting("host of PostgreSQL, or the folder of its socket", "localhost", low=1)
     postgres_port: int = setting("port of PostgreSQL", 5432, low=1, high=_PORT_MAX)
     postgres_database: str = setting("name of the database", "promo", low=1)
+    postgres_transaction_pooling: bool = setting(
+        "whether PostgreSQL is behind a pooler that lends connections by the transaction, as PgBouncer does",
+        default=False,
+    )
     postgres_pool_size: int = setting(
         "connections that a worker keeps; 0: one for each of its threads", 0, low=0, high=1000
     )

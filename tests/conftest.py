@@ -28,6 +28,7 @@ from promo_api.settings import Settings
 from promo_api.verdicts import Move, Turn, Verdicts
 from tests.conformance import Conformance
 from tests.people import Account, Api
+from tests.pgbouncer import LEFT_OUT, THROUGH_PGBOUNCER, behind_pgbouncer
 from tests.stand_in import StandIn
 
 # The cost of a password hash is what production needs, and tests do not; with answers it is the other way round.
@@ -38,6 +39,14 @@ _FOR_TESTS = {
     "ANTIFRAUD_BREAKER_FAILURES": "1000000",
     "CHECK_ANSWERS": "true",
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out, with the reason, what can't be done through PgBouncer, where tests go through one."""
+    for item in items if THROUGH_PGBOUNCER else ():
+        for end, reason in LEFT_OUT.items():
+            if item.nodeid.endswith(end):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 class Clock:
@@ -74,14 +83,15 @@ def environment(antifraud: EmbeddedAntifraud, request: pytest.FixtureRequest) ->
 
 def _postgres(stack: ExitStack, folder: Path) -> dict[str, str]:
     given = {name: value for name, value in os.environ.items() if name.startswith("POSTGRES_")}
-    if "POSTGRES_HOST" in given:
+    if "POSTGRES_HOST" in given and not THROUGH_PGBOUNCER:
         return given
     server = stack.enter_context(EmbeddedPostgres(folder / "postgres", durable=False))
-    return {
+    direct = {
         "POSTGRES_HOST": server.host,
         "POSTGRES_PORT": str(server.port),
         "POSTGRES_USERNAME": server.username,
     }
+    return direct | behind_pgbouncer(stack, server, folder / "pgbouncer")
 
 
 def _redis(stack: ExitStack, folder: Path) -> dict[str, str]:

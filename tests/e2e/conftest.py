@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -13,12 +13,16 @@ import pytest
 import requests
 from psycopg import sql
 
+from persistence.engine import Database
+from promo_api.errors import DependencyDown
 from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
 from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.processes import wait_until
 from promo_api.sandbox.valkey import EmbeddedValkey
+from promo_api.settings import Settings
 from tests.conformance import Conformance
 from tests.e2e.server import Server
+from tests.pgbouncer import behind_pgbouncer
 
 _numbers = count(1)
 
@@ -141,9 +145,21 @@ class House:
         """Have the anti-fraud service answer in order from now on, also to those whom it keeps waiting."""
         assert requests.delete(f"http://{self.antifraud.address}/stub", timeout=10).status_code == 204
 
+    def start_postgres(self) -> None:
+        """Start PostgreSQL, and wait until it is reached as the server reaches it: a pooler does not notice at once."""
+        self.postgres.start()
+        settings = Settings.from_environment(self.environment)
+
+        def is_reached() -> bool:
+            with suppress(DependencyDown), closing(Database(settings)) as database, database.autocommit() as connection:
+                return connection.exec_driver_sql("SELECT 1").scalar_one() == 1
+            return False
+
+        assert wait_until(is_reached, 20)
+
     def mend(self) -> None:
         """Start what was stopped, and forget how the anti-fraud service was to answer."""
-        self.postgres.start()
+        self.start_postgres()
         self.valkey.start()
         self.antifraud.start()
         self.forget()
@@ -172,6 +188,7 @@ def _whole_house(
             "REDIS_PORT": str(valkey.port),
             "ANTIFRAUD_ADDRESS": antifraud.address,
         }
+        inside |= behind_pgbouncer(stack, postgres, data / "pgbouncer")
         server = stack.enter_context(Server(environment | inside, folder, conformance))
         yield House(postgres, valkey, antifraud, server)
     assert_discreet(server)

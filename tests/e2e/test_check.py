@@ -1,5 +1,6 @@
 """The command `check`: thing by thing what is well, and by its exit status whether all is."""
 
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -78,11 +79,19 @@ def test_postgresql_is_away(house: House, tmp_path: Path) -> None:
     house.postgres.stop()
     status, found, said = _checked(house.environment, tmp_path)
     assert (status, found) == (1, _WELL | {"PostgreSQL": False, "schema": False, "counts": False})
-    assert house.postgres.host in said
+    assert house.environment["POSTGRES_HOST"] in said
     done = run_command(house.environment, "migrate", folder=tmp_path)
     assert done.returncode == 1
     assert "could not be applied" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_limits_of_the_role(house: House, tmp_path: Path) -> None:
+    """Where a pooler stands before PostgreSQL it says which limits the role has not got."""
+    pooled = house.environment | {"POSTGRES_TRANSACTION_POOLING": "true", "POSTGRES_LOCK_TIMEOUT_S": "1.5"}
+    status, found, said = _checked(pooled, tmp_path)
+    assert (status, found) == (1, _WELL | {"PostgreSQL": False})
+    assert re.search(r"lock_timeout is \d+ and not 1500", said)
 
 
 def test_one_line_for_each_thing(house: House, tmp_path: Path) -> None:

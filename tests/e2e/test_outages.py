@@ -153,7 +153,7 @@ def test_postgresql_away_and_back(house: House, how: str) -> None:
         assert answer.json()["status"] == "error"
     assert house.server.people.call("GET", "/ping").status_code == 200
     assert house.server.people.call("GET", "/user/profile").status_code == 401
-    house.postgres.start()
+    house.start_postgres()
     assert {user.get("/user/profile").status_code for _ in range(16)} == {200}
     assert user.post(f"{path}/activate").json() == {"promo": "outage-value"}
 
@@ -164,7 +164,7 @@ def test_postgresql_restarted(house: House, how: str) -> None:
     _, user, path = _people(house)
     assert {user.get("/user/feed").status_code for _ in range(10)} == {200}
     getattr(house.postgres, how)()
-    house.postgres.start()
+    house.start_postgres()
     assert {user.get("/user/profile").status_code for _ in range(10)} == {200}
     assert user.post(f"{path}/activate").status_code == 200
 
@@ -175,7 +175,7 @@ def test_postgresql_starts_after_the_api(house: House) -> None:
     house.postgres.stop()
     house.server.restart()
     assert user.get("/user/profile").status_code == 503
-    house.postgres.start()
+    house.start_postgres()
     assert user.post(f"{path}/activate").status_code == 200
 
 

@@ -13,6 +13,7 @@ from promo_api.runtime import Runtime
 from promo_api.settings import Settings
 from tests.conformance import Conformance
 from tests.people import Api
+from tests.pgbouncer import limited
 from tests.race.interleaving import Stage
 
 _THREADS = 24
@@ -26,7 +27,7 @@ def crowd(settings: Settings, runtime: Runtime) -> Iterator[Runtime]:
     """
     assert runtime.database
     patient = {f"postgres_{limit}_timeout_s": 30.0 for limit in ("pool", "statement", "lock", "idle_transaction")}
-    crowd = Runtime.open(replace(settings, server_threads=_THREADS, **patient))
+    crowd = Runtime.open(limited(replace(settings, server_threads=_THREADS, **patient)))
     yield crowd
     crowd.close()
 

@@ -75,8 +75,8 @@ ROOMS = {
         "promo_api.contract.protocol promo_api.settings", "gunicorn starlette uvicorn uvicorn_worker"
     ),
     "promo_api.check": Room(
-        "persistence.listings persistence.migrations persistence.recounts persistence.silence persistence.tallies "
-        "promo_api.app "
+        "persistence.engine persistence.listings persistence.migrations persistence.recounts persistence.silence "
+        "persistence.tallies promo_api.app "
         "promo_api.contract.application promo_api.errors promo_api.runtime promo_api.settings",
         "redis requests sqlalchemy",
     ),

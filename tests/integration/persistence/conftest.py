@@ -14,6 +14,7 @@ from psycopg import sql
 from persistence.engine import Database
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
+from tests.pgbouncer import limited
 
 _numbers = count(1)
 
@@ -60,7 +61,7 @@ def open_database(settings: Settings, runtime: Runtime) -> Iterator[Callable[...
     with ExitStack() as stack:
 
         def open_with(given: Settings = settings, **changes: Any) -> Database:
-            database = Database(replace(given, **changes))
+            database = Database(limited(replace(given, **changes)))
             stack.callback(database.close)
             return database
 

@@ -59,7 +59,8 @@ class Administrator:
 @pytest.fixture
 def administrator(open_database: Open) -> Administrator:
     """One who ends connections of others."""
-    return Administrator(open_database(postgres_pool_size=1))
+    # With limits of its own it has a role of its own where there is a pooler, which would lend it one of the others'.
+    return Administrator(open_database(postgres_pool_size=1, postgres_statement_timeout_s=10.0))
 
 
 @_MODES

@@ -24,6 +24,7 @@ from persistence.promos import find_promo, list_promos
 from persistence.tallies import count_promos, count_wrong_tallies, update_tallies
 from persistence.users import User, find_user
 from promo_api.settings import Settings
+from tests.pgbouncer import limited
 from tests.statements import sent_statements
 
 _TODAY = date(2025, 6, 1)
@@ -39,7 +40,7 @@ _ROWS = Path(__file__).with_name("many_promos.sql")
 def full(empty_for_module: Settings) -> Iterator[Database]:
     """A database with 50,000 promos, and what belongs to them, as PostgreSQL knows it after ANALYZE."""
     # All of it is one request to PostgreSQL, and takes longer than a request of the service may.
-    patient = replace(empty_for_module, postgres_statement_timeout_s=300.0)
+    patient = limited(replace(empty_for_module, postgres_statement_timeout_s=300.0))
     with closing(Database(patient)) as database:
         update_schema(database.engine)
         with database.engine.begin() as connection:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from time import monotonic
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Connection, select, text
@@ -11,11 +11,13 @@ from sqlalchemy import Connection, select, text
 from persistence.engine import Database
 from persistence.likes import insert_like
 from persistence.tables import promo_counters
+from persistence.users import find_user
 from promo_api.errors import DependencyDown
 from promo_api.sandbox.processes import wait_until
 from tests.people import Api
 
 Open = Callable[..., Database]
+_SET = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "TimeZone"]
 
 
 def _setting(connection: Connection, name: str) -> str:
@@ -35,6 +37,17 @@ def test_settings_of_a_session(open_database: Open, mode: str) -> None:
         assert _setting(connection, "timezone") == "UTC"
         assert _setting(connection, "transaction_isolation") == "read committed"
         assert _setting(connection, "application_name") == "promo-api"
+
+
+def test_session_of_a_pooler(open_database: Open) -> None:
+    """A session that a pooler lends is left as it was found: nothing is set for it, and no statement stays in it."""
+    database = open_database(postgres_transaction_pooling=True)
+    given = text("SELECT name FROM pg_settings WHERE name = ANY(:names) AND source = 'client'")
+    with database.transaction() as connection:
+        for _ in range(10):
+            assert find_user(connection, uuid4()) is None
+        assert connection.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar_one() == 0
+        assert connection.execute(given, {"names": _SET}).all() == []
 
 
 def test_autocommit_holds_no_transaction(open_database: Open) -> None:

@@ -1,0 +1,155 @@
+"""PgBouncer before a PostgreSQL of the tests, as DEPLOYMENT.md has it, and what a test can't do through it."""
+
+import os
+import re
+import shutil
+import subprocess
+from configparser import ConfigParser
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import psycopg
+from psycopg import sql
+
+from persistence.engine import session_settings
+from promo_api.sandbox.ports import free_port
+from promo_api.sandbox.postgres import EmbeddedPostgres
+from promo_api.sandbox.postgres_programs import server_account
+from promo_api.sandbox.processes import wait_until
+from promo_api.settings import Settings
+
+_PAGE = Path(__file__).parents[1] / "DEPLOYMENT.md"
+_START_S, _END_S = 20, 10
+_HOST = "127.0.0.1"
+# Whether the tests are to reach PostgreSQL through PgBouncer.
+THROUGH_PGBOUNCER = bool(os.environ.get("TEST_THROUGH_PGBOUNCER"))
+# Tests that look at the one session of a connection, by the end of their names, each with its reason.
+LEFT_OUT = {
+    "test_failures.py::test_connection_closed_while_used[autocommit]": "the next statement has another session",
+    "test_silence.py::test_transaction_without_a_limit": "the session is PgBouncer's, and outlives the connection",
+}
+_DEFAULTS = Settings(antifraud_address="127.0.0.1:1", secret_key="-" * 32)
+
+
+class _Place(NamedTuple):
+    """How a server is reached."""
+
+    host: str
+    port: int
+    user: str
+
+
+class PgBouncer:
+    """PgBouncer on a free port, with the configuration of DEPLOYMENT.md but for its places and how it lets in.
+
+    Args:
+        server: the PostgreSQL behind it.
+        folder: for its files, below that of the server or beside it; made when it isn't there.
+
+    Attributes:
+        environment: how a service reaches it.
+    """
+
+    def __init__(self, server: EmbeddedPostgres, folder: Path) -> None:
+        self._server, self._folder, self._port = server, folder, free_port(_HOST)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.environment = {
+            "POSTGRES_HOST": _HOST,
+            "POSTGRES_PORT": str(self._port),
+            "POSTGRES_USERNAME": server.username,
+            "POSTGRES_TRANSACTION_POOLING": "true",
+        }
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+        assert program, "PgBouncer is not installed (Debian: apt-get install pgbouncer)"
+        account, server = server_account(), self._server
+        _set_limits(_Place(server.host, server.port, server.username), server.username, _DEFAULTS)
+        self._folder.mkdir()
+        self._write_configuration()
+        for path in (self._folder, *self._folder.iterdir()):
+            if account is not None:
+                os.chown(path, account.pw_uid, account.pw_gid)
+        self._process = subprocess.Popen(
+            [program, "-q", str(self._folder / "pgbouncer.ini")], cwd="/", start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            user=account.pw_uid if account else None, group=account.pw_gid if account else None,
+            extra_groups=[] if account else None,
+        )  # fmt: skip
+        assert wait_until(self._answers, _START_S), (self._folder / "log").read_text()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop it."""
+        assert self._process is not None
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_S)
+        self._process.kill()
+        self._process.wait()
+
+    def _write_configuration(self) -> None:
+        configuration = ConfigParser(interpolation=None)
+        configuration.read_string(_written_configuration())
+        server = self._server
+        configuration["databases"] = {"*": f"host={server.host} port={server.port}"}
+        users = self._folder / "users"
+        changes = {
+            "listen_addr": _HOST, "listen_port": str(self._port), "unix_socket_dir": "",
+            "logfile": str(self._folder / "log"), "pidfile": str(self._folder / "pid"),
+            "auth_type": "trust", "auth_file": str(users), "auth_user": server.username,
+            # Tests make databases and roles, and see that no connection is left.
+            "auth_query": "SELECT usename, passwd FROM pg_shadow WHERE usename = $1",
+            "server_idle_timeout": "1",
+        }  # fmt: skip
+        configuration["pgbouncer"].update(changes)
+        users.write_text(f'"{server.username}" ""\n')
+        with (self._folder / "pgbouncer.ini").open("w") as file:
+            configuration.write(file)
+
+    def _answers(self) -> bool:
+        with suppress(psycopg.OperationalError):
+            psycopg.connect(host=_HOST, port=self._port, user=self._server.username, dbname="postgres").close()
+            return True
+        return False
+
+
+def _written_configuration() -> str:
+    found = re.search(r"^```ini pgbouncer.ini\n(.*?)^```", _PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def limited(settings: Settings) -> Settings:
+    """Return settings whose role has the limits that they ask for, where the service does not set them itself."""
+    needed = session_settings(settings)
+    if not settings.postgres_transaction_pooling or needed == session_settings(_DEFAULTS):
+        return settings
+    place = _Place(settings.postgres_host, settings.postgres_port, settings.postgres_username)
+    role = "limits-" + "-".join(needed.values())
+    with suppress(psycopg.errors.DuplicateObject):
+        _execute(place, sql.SQL("CREATE ROLE {} SUPERUSER LOGIN").format(sql.Identifier(role)))
+        _set_limits(place, role, settings)
+    return replace(settings, postgres_username=role)
+
+
+def behind_pgbouncer(stack: ExitStack, server: EmbeddedPostgres, folder: Path) -> dict[str, str]:
+    """Return how a service reaches a server for as long as the stack is open: through PgBouncer, if that is asked."""
+    return stack.enter_context(PgBouncer(server, folder)).environment if THROUGH_PGBOUNCER else {}
+
+
+def _set_limits(place: _Place, role: str, settings: Settings) -> None:
+    for name, value in session_settings(settings).items():
+        setting = sql.SQL("ALTER ROLE {} SET {} = {}").format(sql.Identifier(role), sql.Identifier(name), value)
+        _execute(place, setting)
+
+
+def _execute(place: _Place, statement: sql.Composed) -> None:
+    with closing(psycopg.connect(**place._asdict(), dbname="postgres", autocommit=True)) as connection:
+        connection.execute(statement)
