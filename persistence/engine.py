@@ -15,12 +15,12 @@ from promo_api.errors import DependencyDown, KeyTaken
 from promo_api.settings import Settings
 
 _NO_SCHEMA = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
+_STANDBY = psycopg.errors.ReadOnlySqlTransaction
 _AWAY = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     psycopg.errors.IdleInTransactionSessionTimeout,
-    # A server that is a standby now.
-    psycopg.errors.ReadOnlySqlTransaction,
+    _STANDBY,
 )
 # A server that is well ends a statement at its timeout; this is for the way of that answer.
 _ANSWER_MARGIN_S = 1.0
@@ -59,7 +59,7 @@ class Database:
         """
         with self.translated():
             self._check_silence()
-            with self._autocommit.connect() as connection, _discarded_if_closed(connection):
+            with self._autocommit.connect() as connection, _discarded_if_lost(connection):
                 yield connection
 
     @contextmanager
@@ -73,7 +73,7 @@ class Database:
         """
         with self.translated():
             self._check_silence()
-            with self.engine.begin() as connection, _discarded_if_closed(connection):
+            with self.engine.begin() as connection, _discarded_if_lost(connection):
                 yield connection
 
     @contextmanager
@@ -86,8 +86,7 @@ class Database:
                 "The service is busy. Try again in a moment.", reason="no connection to PostgreSQL came free in time"
             ) from error
         except (exc.DBAPIError, psycopg.Error) as error:
-            # What SQLAlchemy runs fails with an error of its own around that of the driver, which prepared ones raise.
-            cause = error.orig if isinstance(error, exc.DBAPIError) else error
+            cause = _cause(error)
             if isinstance(cause, _NO_SCHEMA):
                 raise DependencyDown(
                     "The database has not been set up for this version. Its operator runs the migrations.",
@@ -116,14 +115,27 @@ class Database:
 
 
 @contextmanager
-def _discarded_if_closed(connection: Connection) -> Iterator[None]:
-    """Have the pool forget a connection that has been lost: of what prepared statements meet, it is told nothing."""
+def _discarded_if_lost(connection: Connection) -> Iterator[None]:
+    """Have the pool forget a connection that is closed, or leads to what is a standby now: the next one is a new one.
+
+    Of what prepared statements meet, the pool is told nothing; of its own statements it sees that one is closed.
+    """
     try:
         yield
-    except psycopg.Error:
-        if connection.connection.dbapi_connection.closed:  # type: ignore[union-attr]
+    except (psycopg.Error, exc.DBAPIError) as error:
+        cause = _cause(error)
+        if not connection.invalidated and (isinstance(cause, _STANDBY) or _is_closed(connection)):
             connection.invalidate()
         raise
+
+
+def _is_closed(connection: Connection) -> bool:
+    return bool(connection.connection.dbapi_connection.closed)  # type: ignore[union-attr]
+
+
+def _cause(error: exc.DBAPIError | psycopg.Error) -> BaseException | None:
+    """Return the error of the driver, which SQLAlchemy wraps for what it runs, and prepared statements raise as is."""
+    return error.orig if isinstance(error, exc.DBAPIError) else error
 
 
 def _away(reason: str) -> DependencyDown:
@@ -145,8 +157,6 @@ def _create_engine(settings: Settings) -> Engine:
         "postgresql+psycopg",
         username=settings.postgres_username,
         password=settings.postgres_password or None,
-        host=settings.postgres_host,
-        port=settings.postgres_port,
         database=settings.postgres_database,
     )
     engine = create_engine(
@@ -163,6 +173,10 @@ def _create_engine(settings: Settings) -> Engine:
         json_serializer=lambda value: orjson.dumps(value).decode(),
         json_deserializer=orjson.loads,
         connect_args={
+            "host": settings.postgres_host,
+            "port": settings.postgres_port,
+            # Of several the one that is no standby; of one it is known once something is written.
+            "target_session_attrs": "read-write" if "," in settings.postgres_host else "any",
             "connect_timeout": settings.postgres_connect_timeout_s,
             "application_name": "promo-api",
             # A server that is gone without a word is noticed, and not waited for.

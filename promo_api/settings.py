@@ -78,8 +78,12 @@ class Settings:
 
     postgres_username: str = setting("role of the service in PostgreSQL", "postgres", low=1)
     postgres_password: str = setting("password of that role; empty: the server asks for none", "", secret=True)
-    postgres_host: str = setting("host of PostgreSQL, or the folder of its socket", "localhost", low=1)
-    postgres_port: int = setting("port of PostgreSQL", 5432, low=1, high=_PORT_MAX)
+    postgres_host: str = setting(
+        "host of PostgreSQL, or the folder of its socket; several, with commas: the one that takes writes is used",
+        "localhost",
+        low=1,
+    )
+    postgres_port: str = setting("port of PostgreSQL; of several hosts one for all, or one for each", "5432")
     postgres_database: str = setting("name of the database", "promo", low=1)
     postgres_transaction_pooling: bool = setting(
         "whether PostgreSQL is behind a pooler that lends connections by the transaction, as PgBouncer does",
@@ -186,7 +190,10 @@ class Settings:
                 problems.append(f"{name} {error}{shown}: {declared.metadata['sentence']}.")
         if problems:
             raise SettingsError(problems)
-        return cls(**values)
+        settings = cls(**values)
+        if settings.postgres_port.count(",") not in (0, settings.postgres_host.count(",")):
+            raise SettingsError(["POSTGRES_PORT must be one port for all hosts of POSTGRES_HOST, or one for each."])
+        return settings
 
     @property
     def pool_size(self) -> int:
@@ -200,8 +207,8 @@ def variable(declared: Field[Any]) -> str:
 
 
 def _read(declared: Field[Any], text: str) -> Any:
-    reader: Callable[[str], Any] = _READERS[declared.type]
-    value = _antifraud_url(text) if declared.name == "antifraud_address" else reader(text)
+    reader = _READERS_BY_NAME.get(declared.name) or _READERS[declared.type]
+    value = reader(text)
     low, high = declared.metadata["low"], declared.metadata["high"]
     measured = len(value) if isinstance(value, str) else value
     noun = " characters long" if isinstance(value, str) else ""
@@ -236,6 +243,13 @@ def _log_format(text: str) -> LogFormat:
     return LogFormat(text)
 
 
+def _ports(text: str) -> str:
+    ports = text.split(",")
+    if not all(re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) <= _PORT_MAX for port in ports):
+        raise ValueError(f"must be a port, 1 to {_PORT_MAX}, or several with commas")
+    return text
+
+
 def _antifraud_url(text: str) -> str:
     url = text if "://" in text else f"http://{text}"
     if not re.fullmatch(r"https?://[!-~]+", url) or not _has_host(url):
@@ -259,3 +273,4 @@ _READERS: dict[Any, Callable[[str], Any]] = {
     Address: Address.read,
     LogFormat: _log_format,
 }
+_READERS_BY_NAME: dict[str, Callable[[str], Any]] = {"postgres_port": _ports, "antifraud_address": _antifraud_url}

@@ -228,6 +228,27 @@ def test_no_addresses(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("hosts", "ports"), [("pg1", "1"), ("pg1,pg2", "65535"), ("pg1,pg2", "5432,5433"), ("/run/a,/run/b,pg", "1,2,3")]
+)
+def test_ports_of_hosts(hosts: str, ports: str) -> None:
+    """Several hosts have one port, or one each."""
+    settings = _read(POSTGRES_HOST=hosts, POSTGRES_PORT=ports)
+    assert (settings.postgres_host, settings.postgres_port) == (hosts, ports)
+
+
+@pytest.mark.parametrize(("hosts", "ports"), [("pg1", "1,2"), ("pg1,pg2", "1,2,3"), ("pg1,pg2,pg3", "1,2")])
+def test_ports_of_other_hosts(hosts: str, ports: str) -> None:
+    """Any other number of ports is a problem."""
+    assert "POSTGRES_PORT must be one port" in _problem(POSTGRES_HOST=hosts, POSTGRES_PORT=ports)
+
+
+@pytest.mark.parametrize("text", ["0", "65536", "x", "5432,", ",5432", "5432, 5433", "-1", "5432;5433", "\uff18"])
+def test_no_ports(text: str) -> None:
+    """What is no port, or no list of ports, is a problem."""
+    assert "POSTGRES_PORT must be a port, 1 to 65535, or several with commas" in _problem(POSTGRES_PORT=text)
+
+
+@pytest.mark.parametrize(
     ("text", "url"),
     [
         ("antifraud:9090", "http://antifraud:9090"),

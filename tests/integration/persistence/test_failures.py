@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from persistence.accounts import USER_ACCOUNTS
 from persistence.engine import Database, StatementRefused
+from persistence.prepared import Prepared
 from persistence.promos import insert_promo
 from promo_api.errors import DependencyDown
 from promo_api.sandbox.ports import free_port
@@ -90,6 +91,26 @@ def test_connection_closed_while_used(open_database: Open, administrator: Admini
     with pytest.raises(DependencyDown, match="does not answer"):
         lose()
     assert _ask(database, mode)
+
+
+@_MODES
+@pytest.mark.parametrize("prepared", [True, False])
+def test_connection_to_a_standby(open_database: Open, empty: Settings, mode: str, prepared: bool) -> None:
+    """Who can only read is told that the database is away, and the next one gets another connection."""
+    database = open_database(empty, postgres_pool_size=1)
+    write, name = text("SELECT lo_create(0)"), empty.postgres_database
+
+    def try_to_write() -> None:
+        with getattr(database, mode)() as connection:
+            assert Prepared(write).rows(connection, {}) if prepared else connection.execute(write).all()
+
+    with open_database().autocommit() as administrator:
+        administrator.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+        assert _ask(database, mode)
+        administrator.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
+    with pytest.raises(DependencyDown):
+        try_to_write()
+    try_to_write()
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
