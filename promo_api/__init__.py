@@ -14,6 +14,7 @@ A map, from the outside in:
 | tokens, passwords | each around one library |
 | antifraud | may this user activate? The rule, with one attempt at a time for each user |
 | verdicts, antifraud_client, breaker | its parts: what Redis keeps, one call over HTTP, when to call no more |
+| redis_url, redis_client | where Redis is: one server, Sentinels or a Cluster |
 | sweeper | deletes what has expired, and keeps the tallies of feeds short of changes |
 | batches | work that several threads want done is done together |
 | errors | what can go wrong with a request, one class for each meaning |

@@ -101,7 +101,7 @@ def _schema(runtime: Runtime) -> str:
 
 
 def _redis(runtime: Runtime) -> str:
-    address = f"{runtime.settings.redis_host}:{runtime.settings.redis_port}"
+    address = runtime.settings.redis
     try:
         runtime.antifraud.ping_cache()
     except redis.RedisError as error:

@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
+from promo_api.redis_url import RedisUrl
+
 _PORT_MAX = 65535
 
 
@@ -103,6 +105,9 @@ class Settings:
     )
     redis_host: str = setting("host of Redis or Valkey", "localhost", low=1)
     redis_port: int = setting("port of Redis or Valkey", 6379, low=1, high=_PORT_MAX)
+    redis_url: str = setting(
+        "Redis or Valkey by URL, in place of host and port: one server, Sentinels or a Cluster", "", secret=True
+    )
     redis_timeout_s: float = setting(
         "how long Redis may take to connect or to answer", 0.5, unit="s", low=0.01, high=10
     )
@@ -196,6 +201,13 @@ class Settings:
         return settings
 
     @property
+    def redis(self) -> RedisUrl:
+        """Where Redis is."""
+        if self.redis_url:
+            return RedisUrl.read(self.redis_url)
+        return RedisUrl(hosts=((self.redis_host, self.redis_port),))
+
+    @property
     def pool_size(self) -> int:
         """Connections to PostgreSQL that a worker keeps."""
         return self.postgres_pool_size or self.server_threads + self.antifraud_threads
@@ -250,6 +262,11 @@ def _ports(text: str) -> str:
     return text
 
 
+def _redis_url(text: str) -> str:
+    RedisUrl.read(text)
+    return text
+
+
 def _antifraud_url(text: str) -> str:
     url = text if "://" in text else f"http://{text}"
     if not re.fullmatch(r"https?://[!-~]+", url) or not _has_host(url):
@@ -273,4 +290,8 @@ _READERS: dict[Any, Callable[[str], Any]] = {
     Address: Address.read,
     LogFormat: _log_format,
 }
-_READERS_BY_NAME: dict[str, Callable[[str], Any]] = {"postgres_port": _ports, "antifraud_address": _antifraud_url}
+_READERS_BY_NAME: dict[str, Callable[[str], Any]] = {
+    "postgres_port": _ports,
+    "redis_url": _redis_url,
+    "antifraud_address": _antifraud_url,
+}

@@ -18,14 +18,12 @@ import socket
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any
 from uuid import UUID
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from promo_api.antifraud_client import Verdict
+from promo_api.redis_client import RedisClient
 from promo_api.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -38,7 +36,7 @@ _OPEN_BREAKERS = "antifraud:open-breakers"
 
 # pcall: a value that is no text is as none, and its error does not end the script. A turn that holds this attempt's
 # token is its own: of an earlier call, whose lease begins anew, or of a try whose answer was lost on the way.
-_NEXT_MOVE = """
+_NEXT_MOVE = b"""
 local kept = redis.pcall('GET', KEYS[1])
 if kept == 'yes' or kept == 'no' then return kept end
 local holder = redis.call('GET', KEYS[2])
@@ -47,7 +45,7 @@ redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return 'ask'
 """
 # Who has lost the turn, since its lease ran out, asked before whoever has it now: what that one kept stays.
-_END_TURN = """
+_END_TURN = b"""
 local mine = redis.call('GET', KEYS[2]) == ARGV[1]
 if ARGV[2] ~= '' then
     if mine then
@@ -87,22 +85,13 @@ class Verdicts:
     def __init__(self, settings: Settings) -> None:
         call_s = settings.antifraud_connect_timeout_s + settings.antifraud_read_timeout_s
         self._lease_ms = round((call_s + _LEASE_MARGIN_S) * 1000)
-        self._redis = redis.Redis(
-            host=settings.redis_host,
-            port=settings.redis_port,
-            socket_timeout=settings.redis_timeout_s,
-            socket_connect_timeout=settings.redis_timeout_s,
-            # Once more, since a restart of Redis leaves dead connections in the pool.
-            retry=Retry(NoBackoff(), 1),
-            max_connections=None,
-        )
-        self._next_move = self._redis.register_script(_NEXT_MOVE)
-        self._end_turn = self._redis.register_script(_END_TURN)
+        self._redis = RedisClient(settings.redis, settings.redis_timeout_s)
 
     def find(self, user_id: UUID) -> bool | None:
         """Return the verdict that is kept; None: there is none, or Redis is away."""
         try:
-            kept = self._redis.get(_keys(user_id)[0])
+            with self._redis.lent() as client:
+                kept = client.get(_keys(user_id)[0])
         except redis.RedisError as error:
             _warn(error)
             return None
@@ -114,7 +103,8 @@ class Verdicts:
         ASK gives it the turn for the length of a lease, or renews it. Without Redis there are no turns: everybody asks.
         """
         try:
-            return Move(self._next_move(_keys(turn.user_id), (turn.token, self._lease_ms)))
+            with self._redis.lent() as client:
+                return Move(client.register_script(_NEXT_MOVE)(_keys(turn.user_id), (turn.token, self._lease_ms)))
         except redis.RedisError as error:
             _warn(error)
             return Move.ASK
@@ -126,14 +116,15 @@ class Verdicts:
             word = "yes" if verdict.ok else "no"
             until_ms = _milliseconds(verdict.holds_until)
         try:
-            self._end_turn(_keys(turn.user_id), (turn.token, word, until_ms))
+            with self._redis.lent() as client:
+                client.register_script(_END_TURN)(_keys(turn.user_id), (turn.token, word, until_ms))
         except redis.RedisError as error:
             _warn(error)
 
     def keep_open_breaker(self, until: datetime) -> None:
         """Let it be known that this process refuses until then; what dead processes have left goes."""
         try:
-            with self._redis.pipeline() as both:
+            with self._redis.lent() as client, client.pipeline() as both:
                 both.zremrangebyscore(_OPEN_BREAKERS, "-inf", _milliseconds(datetime.now(UTC)))
                 both.zadd(_OPEN_BREAKERS, {_this_process(): _milliseconds(until)})
                 both.execute()
@@ -143,7 +134,8 @@ class Verdicts:
     def delete_open_breaker(self) -> None:
         """Let it be known that this process refuses no more."""
         try:
-            self._redis.zrem(_OPEN_BREAKERS, _this_process())
+            with self._redis.lent() as client:
+                client.zrem(_OPEN_BREAKERS, _this_process())
         except redis.RedisError as error:
             _warn(error)
 
@@ -154,12 +146,14 @@ class Verdicts:
             redis.RedisError: Redis does not answer.
         """
         now_ms = _milliseconds(datetime.now(UTC))
-        found: Any = self._redis.zrangebyscore(_OPEN_BREAKERS, now_ms, "+inf", withscores=True)
+        with self._redis.lent() as client:
+            found = client.zrangebyscore(_OPEN_BREAKERS, now_ms, "+inf", withscores=True)
         return [(member.decode(), _EPOCH + timedelta(milliseconds=until_ms)) for member, until_ms in found]
 
     def ping(self) -> None:
         """Raise redis.RedisError, with a reason, if Redis does not answer."""
-        self._redis.ping()
+        with self._redis.lent() as client:
+            client.ping()
 
     def close(self) -> None:
         """Close all connections."""

@@ -122,13 +122,14 @@ class _Dev:
 
     def _start_servers(self, stack: ExitStack, signals: StopSignals) -> None:
         starts = {
-            "POSTGRES_HOST": ("PostgreSQL", self._start_postgres),
-            "REDIS_HOST": ("Valkey", self._start_valkey),
-            "ANTIFRAUD_ADDRESS": ("Anti-fraud stand-in", self._start_antifraud),
+            ("POSTGRES_HOST",): ("PostgreSQL", self._start_postgres),
+            ("REDIS_URL", "REDIS_HOST"): ("Valkey", self._start_valkey),
+            ("ANTIFRAUD_ADDRESS",): ("Anti-fraud stand-in", self._start_antifraud),
         }
-        for name, (what, start) in starts.items():
-            if name in self._given:
-                _say(f"{what}: not started, {name} is given.")
+        for names, (what, start) in starts.items():
+            given = [name for name in names if name in self._given]
+            if given:
+                _say(f"{what}: not started, {given[0]} is given.")
                 continue
             began = time.monotonic()
             start(stack)

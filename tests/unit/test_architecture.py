@@ -19,7 +19,9 @@ class Room(NamedTuple):
 ROOMS = {
     "promo_api": Room(),
     "promo_api.errors": Room(),
-    "promo_api.settings": Room(),
+    "promo_api.redis_url": Room(),
+    "promo_api.redis_client": Room("promo_api.redis_url", "redis"),
+    "promo_api.settings": Room("promo_api.redis_url"),
     "promo_api.batches": Room(),
     "promo_api.sweeper": Room("persistence.engine persistence.kept_answers persistence.tallies promo_api.errors"),
     "promo_api.log_stream": Room(),
@@ -29,7 +31,7 @@ ROOMS = {
     "promo_api.passwords": Room("promo_api.errors promo_api.settings", "argon2"),
     "promo_api.breaker": Room(),
     "promo_api.antifraud_client": Room("promo_api.settings", "orjson requests urllib3"),
-    "promo_api.verdicts": Room("promo_api.antifraud_client promo_api.settings", "redis"),
+    "promo_api.verdicts": Room("promo_api.antifraud_client promo_api.redis_client promo_api.settings", "redis"),
     "promo_api.antifraud": Room(
         "promo_api.antifraud_client promo_api.breaker promo_api.settings promo_api.verdicts"
     ),

@@ -146,6 +146,13 @@ def test_command_of_the_service_fails(start_dev: StartDev, command: str) -> None
     assert "status 7." in err
 
 
+def test_redis_by_url_is_used(start_dev: StartDev) -> None:
+    """Nor is a Redis started where one is named by its URL."""
+    printed = start_dev(REDIS_URL="redis+sentinel://:hunter2@sentinel.example/verdicts").read_until_ready()
+    assert "Valkey: not started, REDIS_URL is given." in printed
+    assert "hunter2" not in printed
+
+
 def test_given_servers_are_used(start_dev: StartDev, folder: Path) -> None:
     """What the environment names is not started but used, and an empty value names nothing."""
     key = "k" * 40

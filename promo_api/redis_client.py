@@ -1,0 +1,84 @@
+"""A client of Redis, be it one server, one that Sentinels name, or a Cluster."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import RedisClusterException
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from promo_api.redis_url import Kind, RedisUrl
+
+Client = redis.Redis | RedisCluster
+
+
+class RedisClient:
+    """Opens its client with the first use: that of a Cluster asks it for its servers as soon as it is made.
+
+    Args:
+        url: where Redis is.
+        timeout_s: how long each server may take to connect or to answer.
+    """
+
+    def __init__(self, url: RedisUrl, timeout_s: float) -> None:
+        self._url, self._timeout_s = url, timeout_s
+        self._client: Client | None = None
+
+    @contextmanager
+    def lent(self) -> Iterator[Any]:
+        """Lend the client for a block.
+
+        Raises:
+            redis.RedisError: whatever goes wrong with Redis, also what a Cluster tells by errors of another kind.
+        """
+        try:
+            # Two threads may make one each: the last one stays, and neither waits for the other.
+            if self._client is None:
+                self._client = _OPENERS[self._url.kind](self._url, self._options())
+            yield self._client
+        except RedisClusterException as error:
+            raise redis.RedisError(str(error)) from error
+
+    def close(self) -> None:
+        """Close all connections."""
+        if self._client is not None:
+            self._client.close()
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "socket_timeout": self._timeout_s,
+            "socket_connect_timeout": self._timeout_s,
+            "username": self._url.username,
+            "password": self._url.password,
+            "ssl": self._url.tls,
+            # Once more, since a restart of Redis leaves dead connections in the pool.
+            "retry": Retry(NoBackoff(), 1),
+        }
+
+
+def _open_one(url: RedisUrl, options: dict[str, Any]) -> Client:
+    [(host, port)] = url.hosts
+    return redis.Redis(host=host, port=port, db=int(url.part or 0), max_connections=None, **options)
+
+
+def _open_by_sentinels(url: RedisUrl, options: dict[str, Any]) -> Client:
+    unnamed = {name: value for name, value in options.items() if name not in ("username", "password")}
+    sentinel = Sentinel(url.hosts, sentinel_kwargs=unnamed, **options)  # type: ignore[no-untyped-call]
+    client: redis.Redis = sentinel.master_for(url.part, max_connections=None)  # type: ignore[no-untyped-call]
+    return client
+
+
+def _open_cluster(url: RedisUrl, options: dict[str, Any]) -> Client:
+    nodes = [ClusterNode(*host) for host in url.hosts]  # type: ignore[no-untyped-call]
+    return RedisCluster(startup_nodes=nodes, **options)
+
+
+_OPENERS: dict[Kind, Callable[[RedisUrl, dict[str, Any]], Client]] = {
+    Kind.ONE: _open_one,
+    Kind.SENTINEL: _open_by_sentinels,
+    Kind.CLUSTER: _open_cluster,
+}

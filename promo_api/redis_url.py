@@ -1,0 +1,89 @@
+"""Where Redis is: one server, or several of which Sentinels or a Cluster know who does what.
+
+| URL | What it leads to |
+|---|---|
+| redis://HOST:PORT/DATABASE | one server |
+| redis+sentinel://HOST:PORT,HOST:PORT/SERVICE | the primary that these Sentinels name for the service |
+| redis+cluster://HOST:PORT,HOST:PORT | a Cluster that these servers, and maybe others, are of |
+
+With `rediss` it goes through TLS. USER:PASSWORD@ or :PASSWORD@ before the hosts, in percent-encoding, is for the
+servers; Sentinels are asked without. Ports and the database may be left out.
+"""
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Self
+from urllib.parse import unquote
+
+_PORT_MAX = 65535
+_WHOLE = re.compile(r"redis(s?)(?:\+(sentinel|cluster))?://(?:([^:@/]*):([^:@/]+)@)?([^@/]+)(?:/([A-Za-z0-9._-]*))?")
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?")
+_FORMS = (
+    "must be redis://HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or redis+cluster://HOST:PORT,HOST:PORT"
+)
+
+
+class Kind(Enum):
+    """Who knows which server is to be asked."""
+
+    ONE = ""
+    SENTINEL = "sentinel"
+    CLUSTER = "cluster"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisUrl:
+    """A URL, taken apart; its text is without the password.
+
+    Attributes:
+        hosts: each with its port; at least one.
+        part: of a single server its database, of Sentinels the service; else empty.
+    """
+
+    hosts: tuple[tuple[str, int], ...]
+    kind: Kind = Kind.ONE
+    tls: bool = False
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    part: str = ""
+
+    def __str__(self) -> str:
+        named = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
+        return f"{named}/{self.part}" if self.part else named
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Take a URL apart.
+
+        Raises:
+            ValueError: it is none; the message does not repeat it.
+        """
+        found = _WHOLE.fullmatch(text)
+        if found is None:
+            raise ValueError(_FORMS)
+        tls, kind, username, password, hosts, part = found.groups(default="")
+        url = cls(
+            hosts=tuple(_host(host, 26379 if kind == "sentinel" else 6379) for host in hosts.split(",")),
+            kind=Kind(kind),
+            tls=bool(tls),
+            username=unquote(username) or None,
+            password=unquote(password) or None,
+            part=part,
+        )
+        if not url._is_complete():
+            raise ValueError(_FORMS)
+        return url
+
+    def _is_complete(self) -> bool:
+        """Tell whether it has what its kind must have, and nothing else."""
+        if self.kind is Kind.ONE:
+            return len(self.hosts) == 1 and (not self.part or self.part.isdecimal())
+        return bool(self.part) == (self.kind is Kind.SENTINEL)
+
+
+def _host(text: str, port: int) -> tuple[str, int]:
+    found = _HOST.fullmatch(text)
+    if found is None or not 0 < int(found[3] or port) <= _PORT_MAX:
+        raise ValueError(_FORMS)
+    return found[1] or found[2], int(found[3] or port)

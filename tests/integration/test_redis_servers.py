@@ -1,0 +1,147 @@
+"""Verdicts in several Redis servers: with Sentinels when the primary dies, and in a Cluster."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import redis
+
+from promo_api.antifraud import Antifraud
+from promo_api.sandbox.ports import free_port
+from promo_api.sandbox.processes import wait_until
+from promo_api.sandbox.valkey import _program
+from tests.stand_in import HOUR_MS, Member, StandIn
+
+_HOST, _PASSWORD = "127.0.0.1", "hunter2"
+_START_S, _END_S, _PATIENCE_S = 20, 10, 15
+_SENTINEL = """
+sentinel monitor verdicts {host} {port} 1
+sentinel auth-pass verdicts {password}
+sentinel down-after-milliseconds verdicts 300
+sentinel failover-timeout verdicts 3000
+"""
+
+
+class Process:
+    """A server of Redis' kind on a free port, in a folder of its own."""
+
+    def __init__(self, stack: ExitStack, folder: Path, *options: str, configuration: str | None = None) -> None:
+        folder.mkdir()
+        self.port = free_port(_HOST)
+        file = folder / "configuration"
+        file.write_text(configuration or "")
+        command = [_program(), str(file), *options, "--bind", _HOST, "--port", str(self.port), "--dir", str(folder)]
+        with (folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder)
+        stack.callback(self.kill)
+        self.client = stack.enter_context(redis.Redis(_HOST, self.port, password=_password(options)))
+        assert wait_until(self._answers, _START_S), (folder / "log").read_text()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait(_END_S)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client.ping())
+        except redis.RedisError:
+            return False
+
+
+def _password(options: tuple[str, ...]) -> str | None:
+    return _PASSWORD if _PASSWORD in options else None
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """What is opened on it is closed at the end."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def _calls(stand_in: StandIn, antifraud: Antifraud, *members: Member) -> int:
+    """Let each member try to activate some promo, which is allowed, and return how many calls that took."""
+    before = stand_in.calls(*members)
+    assert all(member.tries(antifraud) for member in members)
+    return stand_in.calls(*members) - before
+
+
+def _is_reached(antifraud: Antifraud) -> bool:
+    try:
+        antifraud.ping_cache()
+    except redis.RedisError:
+        return False
+    return True
+
+
+def test_primary_dies(
+    stack: ExitStack, antifrauds: Callable[..., Antifraud], stand_in: StandIn, tmp_path: Path
+) -> None:
+    """Without the primary that Sentinels named each attempt asks; what it had kept holds once they name another."""
+    secret = ["--requirepass", _PASSWORD, "--masterauth", _PASSWORD]
+    primary = Process(stack, tmp_path / "primary", *secret)
+    replica = Process(stack, tmp_path / "replica", *secret, "--replicaof", _HOST, str(primary.port))
+    watched = _SENTINEL.format(host=_HOST, port=primary.port, password=_PASSWORD)
+    sentinel = Process(stack, tmp_path / "sentinel", "--sentinel", configuration=watched)
+    assert wait_until(lambda: sentinel.client.sentinel_master("verdicts")["num-slaves"] == 1, _PATIENCE_S)
+    antifraud = antifrauds(redis_url=f"redis+sentinel://:{_PASSWORD}@{_HOST}:{sentinel.port}/verdicts")
+
+    first, second = Member(), Member()
+    for member in (first, second):
+        stand_in.answers(member, cache_ms=HOUR_MS)
+    assert [_calls(stand_in, antifraud, first) for _ in range(2)] == [1, 0]
+    assert wait_until(lambda: replica.client.exists(first.verdict_key) == 1, _PATIENCE_S)
+    primary.kill()
+    assert [_calls(stand_in, antifraud, second) for _ in range(2)] == [1, 1]
+    assert wait_until(lambda: replica.client.role()[0] == b"master", _PATIENCE_S)
+    assert wait_until(lambda: _is_reached(antifraud), _PATIENCE_S)
+    assert _calls(stand_in, antifraud, first) == 0
+    assert [_calls(stand_in, antifraud, second) for _ in range(2)] == [1, 0]
+
+
+def test_cluster(stack: ExitStack, antifrauds: Callable[..., Antifraud], stand_in: StandIn, tmp_path: Path) -> None:
+    """Verdicts, turns and open breakers are kept in a Cluster; without one of its servers all is still allowed."""
+    nodes = [Process(stack, tmp_path / f"node-{number}", "--cluster-enabled", "yes") for number in range(3)]
+    for number, node in enumerate(nodes):
+        slots = (str(16384 * number // 3), str(16384 * (number + 1) // 3 - 1))
+        node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", *slots)
+        node.client.execute_command("CLUSTER", "MEET", _HOST, str(nodes[0].port))
+    ok = b"cluster_state:ok"
+    assert wait_until(lambda: all(ok in _cluster_info(node) for node in nodes), _PATIENCE_S)
+    antifraud = antifrauds(redis_url=f"redis+cluster://{_HOST}:{nodes[0].port}")
+
+    antifraud.ping_cache()
+    members = [Member() for _ in range(30)]
+    for member in members:
+        stand_in.answers(member, cache_ms=HOUR_MS)
+    assert [_calls(stand_in, antifraud, *members) for _ in range(2)] == [30, 0]
+    kept = [len(node.client.keys("*:verdict")) for node in nodes]
+    assert (sum(kept), min(kept) > 0) == (30, True)
+    verdicts = antifraud._verdicts
+    verdicts.keep_open_breaker(datetime.now(UTC) + timedelta(hours=1))
+    assert len(verdicts.list_open_breakers()) == 1
+    verdicts.delete_open_breaker()
+    assert verdicts.list_open_breakers() == []
+    nodes[2].kill()
+    assert _calls(stand_in, antifraud, *members) >= kept[2]
+
+
+def _cluster_info(node: Process) -> bytes:
+    # As it is sent: redis-py makes a dict of it.
+    return bytes(node.client.execute_command("CLUSTER", "INFO", NEVER_DECODE=True))
+
+
+def test_nobody_listens(antifrauds: Callable[..., Antifraud], stand_in: StandIn) -> None:
+    """Sentinels or a Cluster that can't be reached are as a Redis that is away: each attempt asks."""
+    ports = f"{_HOST}:{free_port(_HOST)},{_HOST}:{free_port(_HOST)}"
+    for url in (f"redis+sentinel://{ports}/verdicts", f"redis+cluster://{ports}"):
+        antifraud = antifrauds(redis_url=url)
+        member = Member()
+        stand_in.answers(member, cache_ms=HOUR_MS)
+        assert [_calls(stand_in, antifraud, member) for _ in range(2)] == [1, 1]
+        with pytest.raises(redis.RedisError):
+            antifraud.ping_cache()
