@@ -1,7 +1,6 @@
 """PgBouncer before a PostgreSQL of the tests, as DEPLOYMENT.md has it, and what a test can't do through it."""
 
 import os
-import re
 import shutil
 import subprocess
 from configparser import ConfigParser
@@ -20,8 +19,8 @@ from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.postgres_programs import server_account
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
+from tests.deployment_page import block
 
-_PAGE = Path(__file__).parents[1] / "DEPLOYMENT.md"
 _START_S, _END_S = 20, 10
 _HOST = "127.0.0.1"
 # Whether the tests are to reach PostgreSQL through PgBouncer.
@@ -114,7 +113,7 @@ class PgBouncer:
 
     def _write_configuration(self) -> None:
         configuration = ConfigParser(interpolation=None)
-        configuration.read_string(_written_configuration())
+        configuration.read_string(block("ini pgbouncer.ini"))
         server = self._server
         configuration["databases"] = {"*": f"host={server.host} port={server.port}"}
         users = self._folder / "users"
@@ -136,12 +135,6 @@ class PgBouncer:
             _connected(_Place(_HOST, self.port, self._server.username), "postgres").close()
             return True
         return False
-
-
-def _written_configuration() -> str:
-    found = re.search(r"^```ini pgbouncer.ini\n(.*?)^```", _PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert found is not None
-    return found[1]
 
 
 def limited(settings: Settings) -> Settings:

@@ -7,6 +7,7 @@ from pathlib import Path
 from promo_api.__main__ import _COMMANDS
 from promo_api.settings import Settings, SettingsError, variable
 from tests.conformance import operations
+from tests.deployment_page import PAGE
 
 _ROOT = Path(__file__).parents[2]
 _README = (_ROOT / "README.md").read_text(encoding="utf-8")
@@ -61,6 +62,28 @@ def test_example_names_settings() -> None:
     except SettingsError as error:
         problems = error.problems
     assert [problem.split()[0] for problem in problems] == ["SECRET_KEY"]
+
+
+def test_deployment_page_names_settings() -> None:
+    """What DEPLOYMENT.md says of settings is said of such as there are."""
+    settings = {variable(declared) for declared in fields(Settings)}
+    prefixes = {name.partition("_")[0] for name in settings}
+    named = {
+        name for name in re.findall(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b", PAGE) if name.partition("_")[0] in prefixes
+    }
+    assert named
+    assert named <= settings
+
+
+def test_deployment_page_leads_somewhere() -> None:
+    """The links of DEPLOYMENT.md lead to headings that are there, and each migration is in its table."""
+    pages = {"": PAGE, "README.md": _README}
+    for page, anchor in re.findall(r"\]\(([A-Za-z.]*)#([a-z-]+)\)", PAGE):
+        headings = re.findall(r"^#+ (.*)$", pages[page], re.MULTILINE)
+        assert anchor in {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    versions = (_ROOT / "persistence" / "migrations" / "versions").glob("[0-9]*.py")
+    table = PAGE.partition("| Migration |")[2].partition("\n\n")[0]
+    assert {version.name[:4] for version in versions} == set(re.findall(r"\b[0-9]{4}\b", table))
 
 
 def test_readme_names_commands() -> None:

@@ -1,0 +1,162 @@
+"""DEPLOYMENT.md, done as it is written, but for names and addresses."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+
+from promo_api.sandbox.ports import free_port
+from promo_api.sandbox.postgres import EmbeddedPostgres
+from promo_api.sandbox.postgres_programs import program
+from promo_api.sandbox.processes import wait_until
+from promo_api.settings import Settings
+from tests.conformance import Conformance
+from tests.deployment_page import block
+from tests.e2e.conftest import assert_discreet
+from tests.e2e.remote import Remote
+from tests.e2e.server import Server, run_command
+from tests.people import Api
+
+_HOST = "127.0.0.1"
+_START_S, _END_S = 20, 10
+# One who may do everything does it as it is, and not as the user postgres.
+_SUDO = 'set -eu\nsudo() { shift 2; "$@"; }\n'
+
+
+@pytest.fixture
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """A server on which nothing has been done."""
+    # Not within pytest's folder, which any other run of pytest closes to the user of PostgreSQL.
+    with (
+        TemporaryDirectory(prefix="promo-", ignore_cleanup_errors=True) as folder,
+        EmbeddedPostgres(Path(folder) / "postgres", durable=False) as server,
+    ):
+        yield server
+
+
+def _administer(postgres: EmbeddedPostgres, statements: str) -> None:
+    place: dict[str, Any] = {"host": postgres.host, "port": postgres.port, "user": postgres.username}
+    with psycopg.connect(**place, dbname="postgres", autocommit=True) as connection:
+        for statement in filter(str.strip, statements.split(";")):
+            connection.execute(statement.encode())
+
+
+def _run(postgres: EmbeddedPostgres, commands: str, folder: Path) -> None:
+    place = {"PGHOST": postgres.host, "PGPORT": str(postgres.port), "PGUSER": postgres.username}
+    path = f"{program('psql').parent}:{os.environ['PATH']}"
+    subprocess.run(
+        ["/bin/bash", "-c", _SUDO + commands],
+        env=os.environ | place | {"PATH": path},
+        cwd=folder,
+        check=True,
+        timeout=60,
+    )
+
+
+def _settings(postgres: EmbeddedPostgres) -> dict[str, str]:
+    return {
+        "POSTGRES_HOST": postgres.host,
+        "POSTGRES_PORT": str(postgres.port),
+        "POSTGRES_USERNAME": "promo",
+        "POSTGRES_PASSWORD": "change-me",
+        "POSTGRES_DATABASE": "promo",
+        "POSTGRES_TRANSACTION_POOLING": "true",
+    }
+
+
+def test_role_limits_backup_and_restore(
+    postgres: EmbeddedPostgres, environment: dict[str, str], conformance: Conformance, tmp_path: Path
+) -> None:
+    """A role that owns its database, with its limits, is all that is needed; a database that was restored is whole."""
+    _administer(postgres, block("sql role"))
+    _administer(postgres, block("sql limits"))
+    settings = environment | _settings(postgres)
+    with Server(settings, tmp_path, conformance) as server:
+        user, promo_id = server.people.sign_up_user(), server.people.sign_up_company().create_promo()
+        assert user.post(f"/user/promo/{promo_id}/activate").status_code == 200
+        _run(postgres, block("sh backup"), tmp_path)
+        server.end()
+        _, create = block("sql role").splitlines()
+        _administer(postgres, f"DROP DATABASE promo; {create}")
+        _run(postgres, block("sh restore"), tmp_path)
+        _administer(postgres, block("sql limits"))
+        checked = run_command(settings, "check", folder=tmp_path)
+        assert checked.returncode == 0, checked.stdout
+        server.start()
+        assert user.get("/user/promo/history").headers["X-Total-Count"] == "1"
+    assert_discreet(server)
+
+
+@contextmanager
+def _running(command: list[str], url: str) -> Iterator[None]:
+    """Run a program for the time of a block, which begins once it answers."""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            assert wait_until(lambda: _answers(url), _START_S)
+            yield
+        finally:
+            process.terminate()
+            process.wait(_END_S)
+
+
+def _answers(url: str) -> bool:
+    with suppress(requests.RequestException):
+        return requests.get(f"{url}/api/ping", timeout=5).status_code == 200
+    return False
+
+
+def _assert_serves(url: str, conformance: Conformance) -> None:
+    people = Api(Remote(url), conformance)  # type: ignore[arg-type]
+    user, promo_id = people.sign_up_user(), people.sign_up_company().create_promo(promo_unique=["x" * 30] * 5000)
+    assert user.post(f"/user/promo/{promo_id}/activate").json() == {"promo": "x" * 30}
+
+
+def test_nginx(server: Server, conformance: Conformance, tmp_path: Path) -> None:
+    """Through nginx the service answers as it does without."""
+    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if nginx is None:
+        pytest.skip("nginx is not installed")
+    port = free_port(_HOST)
+    site = block(
+        "nginx promo.conf", {"127.0.0.1:8080": f"{_HOST}:{server.port}", "listen 80": f"listen {_HOST}:{port}"}
+    )
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    places = " ".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in kinds)
+    configuration = tmp_path / "nginx.conf"
+    configuration.write_text(
+        f"user root; daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log; events {{}}\n"
+        f"http {{ access_log off; {places}\n{site}}}\n"
+    )
+    url = f"http://{_HOST}:{port}"
+    with _running([nginx, "-c", str(configuration), "-e", f"{tmp_path}/error.log"], url):
+        _assert_serves(url, conformance)
+
+
+def test_haproxy(server: Server, conformance: Conformance, tmp_path: Path) -> None:
+    """And through HAProxy."""
+    haproxy = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
+    if haproxy is None:
+        pytest.skip("HAProxy is not installed")
+    port = free_port(_HOST)
+    site = block("haproxy promo.cfg", {"127.0.0.1:8080": f"{_HOST}:{server.port}", "bind :80": f"bind {_HOST}:{port}"})
+    configuration = tmp_path / "haproxy.cfg"
+    configuration.write_text(f"defaults\n    timeout client 30s\n\n{site}")
+    url = f"http://{_HOST}:{port}"
+    with _running([haproxy, "-db", "-f", str(configuration)], url):
+        _assert_serves(url, conformance)
+
+
+def test_times_of_a_stop() -> None:
+    """The service is killed no sooner than its own patience has ended."""
+    patience = re.search(r"^TimeoutStopSec=(\d+)$", block("ini promo.service"), re.MULTILINE)
+    assert patience is not None
+    assert int(patience[1]) == Settings(antifraud_address="", secret_key="").server_stop_timeout_s + 10
