@@ -49,6 +49,19 @@ def test_redis_is_away(house: House, tmp_path: Path) -> None:
     assert "Can't be seen without Redis." in said
 
 
+def test_redis_by_url(house: House, tmp_path: Path) -> None:
+    """Of a Redis that is named by a URL it says where it is, well or not, and not with which password it is asked."""
+    place = f"{house.valkey.host}:{house.valkey.port}"
+    moved = house.environment | {"REDIS_HOST": "nowhere.invalid", "REDIS_URL": f"redis://{place}/3"}
+    status, found, said = _checked(moved, tmp_path)
+    assert (status, found) == (0, _WELL)
+    assert f"{place}/3 answers." in said
+    status, found, said = _checked(moved | {"REDIS_URL": f"redis://nobody:hunter2@{place}"}, tmp_path)
+    assert (status, found) == (1, _WELL | {"Redis": False, "breakers": False})
+    assert f"{place} does not answer: " in said
+    assert "hunter2" not in said
+
+
 def test_antifraud_is_away(house: House, tmp_path: Path) -> None:
     """Without the anti-fraud service it says that, and that all else is well."""
     house.antifraud.stop()
