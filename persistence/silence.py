@@ -43,10 +43,16 @@ class LimitedConnection(psycopg.Connection[Any]):
 
         Raises:
             NoAnswer: the connection is closed; closing takes no answer.
+            OperationalError: among others, the connection has been lost, whatever psycopg calls it.
         """
         limit_s = self.answer_limit_s if timeout is None else timeout
         try:
             return super().wait(gen, interval, limit_s)
+        except psycopg.InternalError as error:
+            # A server that ends, and PgBouncer that tells so once more: two answers to one COMMIT are told as a defect.
+            if self.closed:
+                raise psycopg.OperationalError("the connection was closed") from error
+            raise
         except psycopg.OperationalError as error:
             # An error that PostgreSQL tells, or the end of the connection, ends the conversation; this was in it.
             if self.pgconn.transaction_status != TransactionStatus.ACTIVE:

@@ -9,7 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
+from psycopg.abc import PQGen
 from sqlalchemy import Connection, text
 
 from persistence.accounts import USER_ACCOUNTS
@@ -87,6 +89,27 @@ def test_connection_closed_while_used(open_database: Open, administrator: Admini
         with getattr(database, mode)() as connection:
             administrator.terminate([connection.execute(text("SELECT pg_backend_pid()")).scalar_one()])
             connection.execute(text("SELECT 1"))
+
+    with pytest.raises(DependencyDown, match="does not answer"):
+        lose()
+    assert _ask(database, mode)
+
+
+@_MODES
+def test_connection_whose_end_is_told_twice(open_database: Open, mode: str) -> None:
+    """So is it where a pooler tells once more what PostgreSQL has told, which psycopg takes for a defect of its own."""
+    database = open_database(postgres_pool_size=1)
+
+    def lose() -> None:
+        with getattr(database, mode)() as connection:
+            driver: psycopg.Connection[Any] = connection.connection.dbapi_connection
+
+            def answers() -> PQGen[None]:
+                driver.close()
+                raise psycopg.InternalError("received 2 results from command 'COMMIT'")
+                yield
+
+            driver.wait(answers())
 
     with pytest.raises(DependencyDown, match="does not answer"):
         lose()
