@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
@@ -163,6 +164,7 @@ class Settings:
         "whether every answer is held against api.yml too, and is a 500 where it breaks it; for tests", default=False
     )
     secret_key: str = setting("the key that signs tokens", low=32, secret=True)
+    secret_key_file: str = setting("file that holds this key, read where SECRET_KEY is not given", "")
     token_lifetime_h: int = setting("how long a token is good for", 12, unit="h", low=1, high=24)
     argon2_memory_kib: int = setting("memory of a password hash", 19456, unit="KiB", low=8, high=4194304)
     argon2_iterations: int = setting("passes of a password hash over its memory", 2, low=1, high=100)
@@ -183,13 +185,11 @@ class Settings:
         problems: list[str] = []
         for declared in fields(cls):
             name = variable(declared)
-            text = environment.get(name, "")
-            if not text:
-                if declared.default is MISSING:
-                    problems.append(f"{name} is not set: {declared.metadata['sentence']}.")
-                continue
             try:
-                values[declared.name] = _read(declared, text)
+                if text := environment.get(name, "") or _kept(name, environment):
+                    values[declared.name] = _read(declared, text)
+                elif declared.default is MISSING:
+                    problems.append(f"{name} is not set: {declared.metadata['sentence']}.")
             except ValueError as error:
                 shown = f" (it is {text!r})" if declared.repr else ""
                 problems.append(f"{name} {error}{shown}: {declared.metadata['sentence']}.")
@@ -216,6 +216,20 @@ class Settings:
 def variable(declared: Field[Any]) -> str:
     """Return the name of the environment variable of a field of `Settings`."""
     return declared.name.upper()
+
+
+def _kept(name: str, environment: Mapping[str, str]) -> str:
+    """Return what a file holds in place of the variable; empty: there is no file for it."""
+    file = environment.get("SECRET_KEY_FILE", "") if name == "SECRET_KEY" else ""
+    if not file:
+        return ""
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"can't be read from {file}, {(error.strerror or str(error)).lower()}") from error
+    except UnicodeDecodeError:
+        # Its message would repeat a piece of the file.
+        raise ValueError(f"can't be read from {file}, which is not UTF-8") from None
 
 
 def _read(declared: Field[Any], text: str) -> Any:

@@ -1,6 +1,7 @@
 """Settings: every default, every bound, every problem at once, and never a secret."""
 
 from dataclasses import MISSING, Field, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,6 +120,32 @@ def test_empty_counts_as_not_given(declared: Field[Any]) -> None:
         assert "is not set" in _problem(**{variable(declared): ""})
     else:
         assert _value(declared, "") == declared.default
+
+
+def test_key_in_a_file(tmp_path: Path) -> None:
+    """The key may stand in a file, with a line end after it; a key that is given goes before it."""
+    file = tmp_path / "key"
+    file.write_text(f"{SECRET}\n")
+    assert _read(SECRET_KEY="", SECRET_KEY_FILE=str(file)).secret_key == SECRET
+    assert _read(SECRET_KEY="x" * 32, SECRET_KEY_FILE=str(file)).secret_key == "x" * 32
+
+
+@pytest.mark.parametrize(
+    ("held", "problem"),
+    [
+        (None, "SECRET_KEY can't be read from {}, no such file or directory: the key that signs tokens."),
+        (b"hunter2\n", "SECRET_KEY must be at least 32 characters long: the key that signs tokens."),
+        (b"hunter2\xff" * 32, "SECRET_KEY can't be read from {}, which is not UTF-8: the key that signs tokens."),
+        (b"\n", "SECRET_KEY is not set: the key that signs tokens."),
+    ],
+    ids=["no file", "too short", "not UTF-8", "empty"],
+)
+def test_no_key_in_a_file(tmp_path: Path, held: bytes | None, problem: str) -> None:
+    """A file that holds no key is a problem like a key that is none, and nothing of it is told."""
+    file = tmp_path / "key"
+    if held is not None:
+        file.write_bytes(held)
+    assert _problem(SECRET_KEY="", SECRET_KEY_FILE=str(file)) == problem.format(file)
 
 
 def test_all_problems_at_once() -> None:
