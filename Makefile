@@ -4,12 +4,13 @@ BIN := .venv/bin
 STAMP := .venv/installed-from-lock
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test fuzz bench bench-speed bench-growth bench-memory lock clean test-pgbouncer
+.PHONY: help install run test fuzz bench bench-speed bench-growth bench-memory lock clean test-pgbouncer e2e
 
 help:
 	@echo "make run      run the API here, with PostgreSQL, Valkey and an anti-fraud stand-in of its own"
 	@echo "make test     lint, types and all tests"
 	@echo "make test-pgbouncer  the tests that need PostgreSQL, through PgBouncer, which must be installed"
+	@echo "make e2e      the image and its containers, tried with Docker; make e2e ENGINE=required fails where there is none"
 	@echo "make install  only create .venv and install from the lock"
 	@echo "make fuzz     schemathesis against the service for a long time"
 	@echo "make bench    all that BENCHMARKS.md tells, in three quarters of an hour; its parts are"
@@ -41,6 +42,9 @@ test: install
 test-pgbouncer: install
 	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || { echo "PgBouncer is not installed (Debian: apt-get install pgbouncer)."; exit 1; }
 	TEST_THROUGH_PGBOUNCER=1 $(BIN)/pytest -n 2 tests/integration tests/race tests/e2e tests/clients tests/contract/test_fuzz.py
+ENGINE ?= optional
+e2e: install
+	ENGINE=$(ENGINE) $(BIN)/pytest tests/e2e/container
 
 fuzz: install
 	FUZZ_EXAMPLES=200 FUZZ_SEEDS=1,2,3 $(BIN)/pytest -s tests/contract/test_fuzz.py

@@ -37,7 +37,7 @@ class Rush:
 
     def __init__(self, server: Server) -> None:
         people = server.people
-        self._settings = Settings.from_environment(server.environment)
+        self._server = server
         self._users = [people.sign_up_user() for _ in range(_CLIENTS)]
         company = people.sign_up_company()
         codes = [f"rush-{number}" for number in range(_CODES)]
@@ -75,7 +75,7 @@ class Rush:
 
     def assert_exact(self) -> None:
         """Assert that nothing was given twice or lost, and that all that is counted is right."""
-        database = Database(self._settings)
+        database = Database(Settings.from_environment(self._server.environment))
         try:
             for promo_id in self.promos:
                 assert len(self.values[promo_id]) <= recounted(database, promo_id).uses

@@ -1,0 +1,33 @@
+"""The health check of the image, as the engine runs it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.e2e.server import Server
+
+_DOCKERFILE = Path(__file__).parents[2] / "Dockerfile"
+
+
+def _status(address: str) -> int:
+    """Return the exit status of the health check, in an environment that also names a proxy."""
+    text = _DOCKERFILE.read_text(encoding="utf-8").replace("\\\n", "")
+    found = re.search(r"^HEALTHCHECK .*?CMD (.*)$", text, re.MULTILINE)
+    assert found is not None
+    program, *arguments = json.loads(found[1])
+    assert program == "python"
+    environment = {**os.environ, "SERVER_ADDRESS": address, "http_proxy": "http://127.0.0.1:1"}
+    done = subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, timeout=30, check=False
+    )  # fmt: skip
+    return done.returncode
+
+
+def test_health_check(own_server: Server) -> None:
+    """It passes while the service answers at the port that SERVER_ADDRESS names, and fails when it doesn't."""
+    assert _status(f"0.0.0.0:{own_server.port}") == 0
+    own_server.end()
+    assert _status(f"0.0.0.0:{own_server.port}") != 0

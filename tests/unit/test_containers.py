@@ -1,0 +1,151 @@
+"""The image and its containers, as far as their files tell: they fit each other, the settings and the code."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import promo_api
+from promo_api.settings import Address, Settings
+
+_ROOT = Path(__file__).parents[2]
+_DOCKERFILE = (_ROOT / "Dockerfile").read_text(encoding="utf-8")
+_README = (_ROOT / "README.md").read_text(encoding="utf-8")
+_COMPOSE = yaml.safe_load((_ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+_SERVICES: dict[str, dict[str, Any]] = _COMPOSE["services"]
+# Those that run the service with its settings.
+_OURS = ["web", "migrate", "key"]
+# Those that end when they have done what they are for.
+_ONE_OFF = ["migrate", "key"]
+
+
+def _example() -> dict[str, str]:
+    lines = (_ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def _instructions(name: str) -> list[str]:
+    """Return the arguments of all instructions of a name, in order, with their lines joined."""
+    text = re.sub(r"^\s*#.*\n", "", _DOCKERFILE, flags=re.MULTILINE).replace("\\\n", "")
+    return re.findall(rf"^{name}\s+(.*)$", text, re.MULTILINE)
+
+
+def test_example_fits_the_containers() -> None:
+    """The hosts of .env.example are services of the compose file, and the port that is published is that of the API."""
+    example = _example()
+    hosts = {example["POSTGRES_HOST"], example["REDIS_HOST"], Address.read(example["ANTIFRAUD_ADDRESS"]).host}
+    assert hosts == {"postgres", "redis", "antifraud"} <= _SERVICES.keys()
+    port = Address.read(example["SERVER_ADDRESS"]).port
+    assert _SERVICES["web"]["ports"] == [f"${{PUBLISHED_PORT:-8000}}:{port}"]
+    assert _instructions("EXPOSE") == [str(port)]
+    stub = Address.read(_SERVICES["antifraud"]["command"][-1])
+    assert stub.port == Address.read(example["ANTIFRAUD_ADDRESS"]).port
+
+
+@pytest.mark.parametrize("name", _OURS)
+def test_service_is_given_all_of_env(name: str) -> None:
+    """Whatever setting stands in .env reaches the service; what else it is given are settings, but for the key."""
+    service = _SERVICES[name]
+    assert service["env_file"] == ".env"
+    given = service["environment"]
+    assert {variable.lower() for variable in given} <= Settings.__dataclass_fields__.keys()
+    assert "SECRET_KEY" not in given
+
+
+@pytest.mark.parametrize("setting", ["USERNAME", "PASSWORD", "DATABASE"])
+def test_postgresql_is_given_what_the_service_is(setting: str) -> None:
+    """Both sides of the connection are told the same, in the same way."""
+    theirs = {"USERNAME": "USER", "DATABASE": "DB"}.get(setting, setting)
+    ours = _SERVICES["web"]["environment"][f"POSTGRES_{setting}"]
+    assert ours == _SERVICES["postgres"]["environment"][f"POSTGRES_{theirs}"] == f"${{POSTGRES_{setting}:-promo}}"
+
+
+@pytest.mark.parametrize("name", _SERVICES)
+def test_containers_are_confined(name: str) -> None:
+    """No container can write but where it must, gain privileges, or fill the disk with its log; one can be reached."""
+    service = _SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+    assert ("ports" in service) == (name == "web")
+    assert ("cap_add" in service) == (name in ("postgres", "redis"))
+
+
+@pytest.mark.parametrize("name", _SERVICES)
+def test_containers_come_back(name: str) -> None:
+    """What serves is started again when it has ended, and has a health check, the service that of its image."""
+    service, serves = _SERVICES[name], name not in _ONE_OFF
+    assert service.get("restart") == ("unless-stopped" if serves else None)
+    assert (service.get("healthcheck") == {"disable": True}) == (not serves)
+    assert ("healthcheck" in service) == (name != "web")
+
+
+def test_order_of_the_start() -> None:
+    """The key is there before the migrations, and these are done before the service starts."""
+    done, healthy = {"condition": "service_completed_successfully"}, {"condition": "service_healthy"}
+    assert _SERVICES["migrate"]["depends_on"] == {"key": done, "postgres": healthy}
+    assert _SERVICES["web"]["depends_on"]["migrate"] == done
+
+
+def test_every_volume_is_used() -> None:
+    """Data and key are in volumes that have names, and no other volume is there."""
+    used = {volume.partition(":")[0] for service in _SERVICES.values() for volume in service.get("volumes", [])}
+    assert used == _COMPOSE["volumes"].keys() == {"key", "postgres", "redis"}
+
+
+def test_stop_is_waited_for() -> None:
+    """Nobody kills the service while it may still answer."""
+    grace_s = int(_SERVICES["web"]["stop_grace_period"].removesuffix("s"))
+    assert grace_s == Settings.server_stop_timeout_s + 10
+    assert _instructions("STOPSIGNAL") == ["SIGTERM"]
+
+
+def test_image_is_built_from_what_the_context_has() -> None:
+    """What .dockerignore lets in is what the image is made of: the lock, the contract, the packages."""
+    let_in = (_ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    copied = {words.split()[0] for words in _instructions("COPY") if not words.startswith("--from")}
+    assert {name.removeprefix("!") for name in let_in if name.startswith("!")} == copied
+    assert all((_ROOT / name).exists() for name in copied)
+    assert let_in[0] == "*"
+    assert let_in[-1] == "**/__pycache__"
+
+
+def test_image_is_made_in_two_stages() -> None:
+    """Both are of one base, whose Python the service supports; the second runs as a user with a number, not as root."""
+    build, final = (words.removesuffix(" AS build") for words in _instructions("FROM"))
+    assert build == final
+    version = re.fullmatch(r"python:(3\.\d+)-slim", final)
+    assert version is not None
+    assert f"Python 3.11, 3.12 or {version[1]}" in _README
+    assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", _instructions("USER")[-1])
+
+
+def test_image_says_what_it_is() -> None:
+    """Its labels are those of the project, and what it runs is a command without a shell."""
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', _instructions("LABEL")[0]))
+    setup = (_ROOT / "setup.cfg").read_text(encoding="utf-8")
+    told = {name: re.search(rf"^{name} = (.*)$", setup, re.MULTILINE) for name in ("name", "description", "license")}
+    named = {name: found[1] for name, found in told.items() if found is not None}
+    assert labels == {
+        "title": named["name"],
+        "description": named["description"],
+        "version": promo_api.__version__,
+        "licenses": named["license"],
+    }
+    assert json.loads(_instructions("CMD")[0]) == ["python", "-m", "promo_api", "serve"]
+
+
+def test_health_check_asks_where_the_service_listens() -> None:
+    """Without SERVER_ADDRESS the health check asks at the port that is its default."""
+    assert f"or ':{Settings.server_address.port}')" in _instructions("HEALTHCHECK")[0]
+
+
+def test_readme_and_compose_file_tell_the_same_command() -> None:
+    """All that there is to do stands in both."""
+    command = "cp .env.example .env && docker compose up -d --build"
+    assert f"\n{command}" in _README
+    assert command in (_ROOT / "docker-compose.yml").read_text(encoding="utf-8")
