@@ -42,6 +42,7 @@ test: install
 test-pgbouncer: install
 	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || { echo "PgBouncer is not installed (Debian: apt-get install pgbouncer)."; exit 1; }
 	TEST_THROUGH_PGBOUNCER=1 $(BIN)/pytest -n 2 tests/integration tests/race tests/e2e tests/clients tests/contract/test_fuzz.py
+
 ENGINE ?= optional
 e2e: install
 	ENGINE=$(ENGINE) $(BIN)/pytest tests/e2e/container

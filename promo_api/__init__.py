@@ -5,7 +5,7 @@ A map, from the outside in:
 | Module | What it does |
 |---|---|
 | __main__ | the commands: serve, dev, migrate, check, antifraud-stub |
-| settings | every setting, read once |
+| settings, setting_values | every setting, read once, and how their values are written |
 | gunicorn_conf | how the processes run |
 | logs, log_stream, request_log | what they write: lines, where these go, and the one of each request |
 | app | api.yml + contract layer + handlers, bound to a runtime |

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dotenv import dotenv_values
 
 from promo_api.errors import DependencyDown
-from promo_api.settings import Address, Settings, SettingsError
+from promo_api.setting_values import Address
+from promo_api.settings import Settings, SettingsError
 
 Environment = Mapping[str, str]
 

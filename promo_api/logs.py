@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from promo_api.log_stream import LogStream
-from promo_api.settings import LogFormat
+from promo_api.setting_values import LogFormat
 
 _log = logging.getLogger(__name__)
 

@@ -4,47 +4,13 @@ A field of `Settings` is an environment variable of the same name in capitals. T
 everything that is wrong with them is told at once.
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple, Self
-from urllib.parse import urlsplit
+from typing import Any, Self
 
 from promo_api.redis_url import RedisUrl
-
-_PORT_MAX = 65535
-
-
-class Address(NamedTuple):
-    """Where a server listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @classmethod
-    def read(cls, text: str) -> Self:
-        """Return the address that is written as host:port; an IPv6 address stands in brackets.
-
-        Raises:
-            ValueError: it is none.
-        """
-        found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", text)
-        if found is None or not 0 < int(found[3]) <= _PORT_MAX:
-            raise ValueError("must be host:port")
-        return cls(found[1] or found[2], int(found[3]))
-
-
-class LogFormat(StrEnum):
-    """How log lines are written."""
-
-    JSON = "json"
-    TEXT = "text"
-
+from promo_api.setting_values import PORT_MAX, Address, LogFormat, read_value
 
 _ALL_INTERFACES = Address("0.0.0.0", 8080)  # noqa: S104 as a container does
 
@@ -105,7 +71,7 @@ class Settings:
         "after how long PostgreSQL ends a transaction that does nothing", 10.0, unit="s", low=0.1, high=300
     )
     redis_host: str = setting("host of Redis or Valkey", "localhost", low=1)
-    redis_port: int = setting("port of Redis or Valkey", 6379, low=1, high=_PORT_MAX)
+    redis_port: int = setting("port of Redis or Valkey", 6379, low=1, high=PORT_MAX)
     redis_url: str = setting(
         "Redis or Valkey by URL, in place of host and port: one server, Sentinels or a Cluster", "", secret=True
     )
@@ -233,8 +199,7 @@ def _kept(name: str, environment: Mapping[str, str]) -> str:
 
 
 def _read(declared: Field[Any], text: str) -> Any:
-    reader = _READERS_BY_NAME.get(declared.name) or _READERS[declared.type]
-    value = reader(text)
+    value = read_value(declared.name, declared.type, text)
     low, high = declared.metadata["low"], declared.metadata["high"]
     measured = len(value) if isinstance(value, str) else value
     noun = " characters long" if isinstance(value, str) else ""
@@ -243,69 +208,3 @@ def _read(declared: Field[Any], text: str) -> Any:
     if high is not None and measured > high:
         raise ValueError(f"must be at most {high}{noun}")
     return value
-
-
-def _integer(text: str) -> int:
-    if not re.fullmatch(r"-?[0-9]{1,18}", text):
-        raise ValueError("must be a whole number")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    if not re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", text):
-        raise ValueError("must be a number")
-    return float(text)
-
-
-def _switch(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError("must be true or false")
-    return text.lower() == "true"
-
-
-def _log_format(text: str) -> LogFormat:
-    if text not in set(LogFormat):
-        raise ValueError("must be json or text")
-    return LogFormat(text)
-
-
-def _ports(text: str) -> str:
-    ports = text.split(",")
-    if not all(re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) <= _PORT_MAX for port in ports):
-        raise ValueError(f"must be a port, 1 to {_PORT_MAX}, or several with commas")
-    return text
-
-
-def _redis_url(text: str) -> str:
-    RedisUrl.read(text)
-    return text
-
-
-def _antifraud_url(text: str) -> str:
-    url = text if "://" in text else f"http://{text}"
-    if not re.fullmatch(r"https?://[!-~]+", url) or not _has_host(url):
-        raise ValueError("must be host:port or an http or https URL")
-    return url.rstrip("/")
-
-
-def _has_host(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0 and not parts.query and not parts.fragment
-    except ValueError:
-        return False
-
-
-_READERS: dict[Any, Callable[[str], Any]] = {
-    str: str,
-    int: _integer,
-    float: _number,
-    bool: _switch,
-    Address: Address.read,
-    LogFormat: _log_format,
-}
-_READERS_BY_NAME: dict[str, Callable[[str], Any]] = {
-    "postgres_port": _ports,
-    "redis_url": _redis_url,
-    "antifraud_address": _antifraud_url,
-}

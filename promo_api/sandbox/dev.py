@@ -20,7 +20,8 @@ from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.processes import end_group, read_pid_file, write_pid_file
 from promo_api.sandbox.signals import StopSignals, stop_signals
 from promo_api.sandbox.valkey import EmbeddedValkey
-from promo_api.settings import Address, Settings, SettingsError
+from promo_api.setting_values import Address
+from promo_api.settings import Settings, SettingsError
 
 _PROGRAM = (sys.executable, "-m", "promo_api")
 # Its own defaults, and stand-ins for what only the servers can tell; what is given wins.

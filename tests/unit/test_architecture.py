@@ -21,11 +21,12 @@ ROOMS = {
     "promo_api.errors": Room(),
     "promo_api.redis_url": Room(),
     "promo_api.redis_client": Room("promo_api.redis_url", "redis"),
-    "promo_api.settings": Room("promo_api.redis_url"),
+    "promo_api.setting_values": Room("promo_api.redis_url"),
+    "promo_api.settings": Room("promo_api.redis_url promo_api.setting_values"),
     "promo_api.batches": Room(),
     "promo_api.sweeper": Room("persistence.engine persistence.kept_answers persistence.tallies promo_api.errors"),
     "promo_api.log_stream": Room(),
-    "promo_api.logs": Room("promo_api.log_stream promo_api.settings", "orjson"),
+    "promo_api.logs": Room("promo_api.log_stream promo_api.setting_values", "orjson"),
     "promo_api.request_log": Room("promo_api.contract.observation"),
     "promo_api.tokens": Room("promo_api.errors promo_api.settings", "jwt"),
     "promo_api.passwords": Room("promo_api.errors promo_api.settings", "argon2"),
@@ -85,12 +86,12 @@ ROOMS = {
     "promo_api.__main__": Room(
         "persistence.engine persistence.migrations promo_api.app promo_api.check promo_api.contract.application "
         "promo_api.errors promo_api.gunicorn_conf promo_api.logs promo_api.runtime promo_api.sandbox.dev "
-        "promo_api.sandbox.antifraud_stub promo_api.settings",
+        "promo_api.sandbox.antifraud_stub promo_api.setting_values promo_api.settings",
         "dotenv",
     ),
     "promo_api.sandbox": Room(),
     "promo_api.sandbox.*": Room(
-        "promo_api promo_api.sandbox promo_api.sandbox.* promo_api.settings",
+        "promo_api promo_api.sandbox promo_api.sandbox.* promo_api.setting_values promo_api.settings",
         "flask psutil psycopg werkzeug",
     ),
 }  # fmt: skip

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 import promo_api
-from promo_api.settings import Address, Settings
+from promo_api.setting_values import Address
+from promo_api.settings import Settings
 
 _ROOT = Path(__file__).parents[2]
 _DOCKERFILE = (_ROOT / "Dockerfile").read_text(encoding="utf-8")

@@ -149,7 +149,7 @@ import logging, os, sys
 os.close(2)
 sys.stderr = None  # as Python does where it is closed at the start
 from promo_api.logs import set_up_logging
-from promo_api.settings import LogFormat
+from promo_api.setting_values import LogFormat
 set_up_logging(LogFormat.JSON)
 logging.getLogger("promo_api").warning("something")
 with open(sys.argv[1], "wb") as other:
@@ -170,7 +170,7 @@ def test_closed_standard_error(tmp_path: Path) -> None:
 _MANY = """
 import logging, sys
 from promo_api.logs import set_up_logging
-from promo_api.settings import LogFormat
+from promo_api.setting_values import LogFormat
 set_up_logging(LogFormat.JSON)
 for number in range(2000):
     logging.getLogger("promo_api").warning("told", extra={"number": number, "reason": "x" * (number % 3000)})

@@ -170,7 +170,7 @@ def test_words_of_other_libraries() -> None:
 _UNCAUGHT = """
 import logging, sys, threading, warnings
 from promo_api.logs import set_up_logging
-from promo_api.settings import LogFormat
+from promo_api.setting_values import LogFormat
 
 set_up_logging(LogFormat.JSON)
 

@@ -1,0 +1,121 @@
+"""The values of settings, as they are written in the environment."""
+
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
+
+from promo_api.redis_url import RedisUrl
+
+PORT_MAX = 65535
+
+
+class Address(NamedTuple):
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Return the address that is written as host:port; an IPv6 address stands in brackets.
+
+        Raises:
+            ValueError: it is none.
+        """
+        found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", text)
+        if found is None or not 0 < int(found[3]) <= PORT_MAX:
+            raise ValueError("must be host:port")
+        return cls(found[1] or found[2], int(found[3]))
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+def read_value(name: str, kind: Any, text: str) -> Any:
+    """Return the value of a setting that is written as `text`.
+
+    Args:
+        name: of the field of Settings.
+        kind: the type of the field.
+        text: as it is in the environment, not empty.
+
+    Raises:
+        ValueError: it is none; the message goes on after the name of the setting, and does not repeat the text.
+    """
+    reader = _READERS_BY_NAME.get(name) or _READERS[kind]
+    return reader(text)
+
+
+def _integer(text: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,18}", text):
+        raise ValueError("must be a whole number")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    if not re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", text):
+        raise ValueError("must be a number")
+    return float(text)
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text.lower() == "true"
+
+
+def _log_format(text: str) -> LogFormat:
+    if text not in set(LogFormat):
+        raise ValueError("must be json or text")
+    return LogFormat(text)
+
+
+def _ports(text: str) -> str:
+    ports = text.split(",")
+    if not all(re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) <= PORT_MAX for port in ports):
+        raise ValueError(f"must be a port, 1 to {PORT_MAX}, or several with commas")
+    return text
+
+
+def _redis_url(text: str) -> str:
+    RedisUrl.read(text)
+    return text
+
+
+def _antifraud_url(text: str) -> str:
+    url = text if "://" in text else f"http://{text}"
+    if not re.fullmatch(r"https?://[!-~]+", url) or not _has_host(url):
+        raise ValueError("must be host:port or an http or https URL")
+    return url.rstrip("/")
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and not parts.query and not parts.fragment
+    except ValueError:
+        return False
+
+
+_READERS: dict[Any, Callable[[str], Any]] = {
+    str: str,
+    int: _integer,
+    float: _number,
+    bool: _switch,
+    Address: Address.read,
+    LogFormat: _log_format,
+}
+_READERS_BY_NAME: dict[str, Callable[[str], Any]] = {
+    "postgres_port": _ports,
+    "redis_url": _redis_url,
+    "antifraud_address": _antifraud_url,
+}

@@ -1,0 +1,147 @@
+"""The values of settings: what is taken, and what is a problem."""
+
+import pytest
+
+from promo_api.setting_values import Address, LogFormat
+from promo_api.settings import Settings, SettingsError
+
+_LEAST = {"ANTIFRAUD_ADDRESS": "antifraud:9090", "SECRET_KEY": "a key that nobody may ever read anywhere"}
+
+
+def _read(**changes: str) -> Settings:
+    return Settings.from_environment(_LEAST | changes)
+
+
+def _problem(**changes: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        _read(**changes)
+    (problem,) = caught.value.problems
+    return problem
+
+
+@pytest.mark.parametrize("text", ["json", "text"])
+def test_log_formats(text: str) -> None:
+    """There are two formats of the log."""
+    assert _read(LOG_FORMAT=text).log_format == LogFormat(text)
+
+
+@pytest.mark.parametrize("text", ["JSON", "text ", "xml", "TRUE"])
+def test_no_log_formats(text: str) -> None:
+    """Any other is a problem that names both."""
+    assert _problem(LOG_FORMAT=text).startswith(f"LOG_FORMAT must be json or text (it is {text!r}): how log lines ")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:80", Address("127.0.0.1", 80)),
+        ("localhost:1", Address("localhost", 1)),
+        ("x-1.example:65535", Address("x-1.example", 65535)),
+        ("[::1]:8080", Address("::1", 8080)),
+    ],
+)
+def test_addresses(text: str, address: Address) -> None:
+    """Where to listen is host and port; an IPv6 address stands in brackets."""
+    assert _read(SERVER_ADDRESS=text).server_address == address
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:80", "x.example:1", "[::1]:8080"])
+def test_address_is_written_as_it_is_read(text: str) -> None:
+    """What gunicorn gets is an address again, with the brackets of IPv6."""
+    assert str(_read(SERVER_ADDRESS=text).server_address) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "host",
+        "host:",
+        ":80",
+        "host:0",
+        "host:65536",
+        "host:99999",
+        "host:-1",
+        "host:x",
+        "host: 80",
+        "host:80 ",
+        "host:\uff18\uff10",
+        "80",
+        "[]:80",
+        " :80",
+        "a b:80",
+        "http://host:80",
+        "host/path:80",
+    ],
+)
+def test_no_addresses(text: str) -> None:
+    """What nobody can listen on is a problem."""
+    assert (
+        _problem(SERVER_ADDRESS=text) == f"SERVER_ADDRESS must be host:port (it is {text!r}): host:port to listen on."
+    )
+
+
+@pytest.mark.parametrize(
+    ("hosts", "ports"), [("pg1", "1"), ("pg1,pg2", "65535"), ("pg1,pg2", "5432,5433"), ("/run/a,/run/b,pg", "1,2,3")]
+)
+def test_ports_of_hosts(hosts: str, ports: str) -> None:
+    """Several hosts have one port, or one each."""
+    settings = _read(POSTGRES_HOST=hosts, POSTGRES_PORT=ports)
+    assert (settings.postgres_host, settings.postgres_port) == (hosts, ports)
+
+
+@pytest.mark.parametrize(("hosts", "ports"), [("pg1", "1,2"), ("pg1,pg2", "1,2,3"), ("pg1,pg2,pg3", "1,2")])
+def test_ports_of_other_hosts(hosts: str, ports: str) -> None:
+    """Any other number of ports is a problem."""
+    assert "POSTGRES_PORT must be one port" in _problem(POSTGRES_HOST=hosts, POSTGRES_PORT=ports)
+
+
+@pytest.mark.parametrize("text", ["0", "65536", "x", "5432,", ",5432", "5432, 5433", "-1", "5432;5433", "\uff18"])
+def test_no_ports(text: str) -> None:
+    """What is no port, or no list of ports, is a problem."""
+    assert "POSTGRES_PORT must be a port, 1 to 65535, or several with commas" in _problem(POSTGRES_PORT=text)
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("antifraud:9090", "http://antifraud:9090"),
+        ("127.0.0.1:1", "http://127.0.0.1:1"),
+        ("antifraud", "http://antifraud"),
+        ("http://antifraud:9090", "http://antifraud:9090"),
+        ("http://antifraud:9090/", "http://antifraud:9090"),
+        ("https://antifraud.example", "https://antifraud.example"),
+        ("https://antifraud.example/inner/way/", "https://antifraud.example/inner/way"),
+        ("[::1]:9090", "http://[::1]:9090"),
+    ],
+)
+def test_antifraud_addresses(text: str, url: str) -> None:
+    """The anti-fraud service is host:port, or a URL, to which paths can be added."""
+    assert _read(ANTIFRAUD_ADDRESS=text).antifraud_address == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://",
+        "https://:80",
+        "ftp://antifraud",
+        "file:///etc/passwd",
+        "://antifraud",
+        "/path",
+        "antifraud:0",
+        "antifraud:x",
+        "antifraud:65536",
+        "http://[::1",
+        "::1:90",
+        "http://antifraud?x=1",
+        "http://antifraud#x",
+        "antifraud:80 ",
+        " antifraud:80",
+        "anti fraud:80",
+        "antifraud:80\n",
+    ],
+)
+def test_no_antifraud_addresses(text: str) -> None:
+    """What nobody can be asked at is a problem."""
+    problem = _problem(ANTIFRAUD_ADDRESS=text)
+    assert problem.startswith(f"ANTIFRAUD_ADDRESS must be host:port or an http or https URL (it is {text!r}): ")
