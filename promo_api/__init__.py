@@ -10,13 +10,14 @@ A map, from the outside in:
 | logs, log_stream, request_log | what they write: lines, where these go, and the one of each request |
 | app | api.yml + contract layer + handlers, bound to a runtime |
 | contract/ | all that knows Connexion, Starlette or Flask from inside |
-| runtime | what a handler gets: settings, database, antifraud, passwords, batches, tokens, clock |
+| runtime | what a handler gets: settings, database, antifraud, health, passwords, batches, tokens, clock |
 | tokens, passwords | each around one library |
 | antifraud | may this user activate? The rule, with one attempt at a time for each user |
 | verdicts, antifraud_client, breaker | its parts: what Redis keeps, one call over HTTP, when to call no more |
 | redis_url, redis_client | where Redis is: one server, Sentinels or a Cluster |
 | sweeper | deletes what has expired, and keeps the tallies of feeds short of changes |
 | batches | work that several threads want done is done together |
+| health | is what the service needs well? Asked often, and in nobody's way |
 | errors | what can go wrong with a request, one class for each meaning |
 | check | looks at everything that the service needs |
 | sandbox/ | embedded PostgreSQL, Valkey and an anti-fraud stand-in, for `dev` and the tests |
@@ -24,4 +25,8 @@ A map, from the outside in:
 Beside this package: `handlers/` (one function per operationId) and `persistence/` (tables and statements).
 """
 
+from pathlib import Path
+
 __version__ = "0.1.0"
+
+SPECIFICATION = Path(__file__).parent.parent / "api.yml"

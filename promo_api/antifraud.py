@@ -86,6 +86,14 @@ class Antifraud:
         """Raise requests.RequestException, with a reason, if nothing listens at the address of the service."""
         self._client.ping()
 
+    def reach_service(self) -> None:
+        """Raise OSError if no connection to the service can be made; nothing is asked of it."""
+        self._client.reach()
+
+    def is_given_up(self) -> bool:
+        """Tell whether this process asks the service no more for a while."""
+        return self._breaker.refuses()
+
     def close(self) -> None:
         """Close all connections."""
         self._client.close()

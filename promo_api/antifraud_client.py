@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPResponse
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import orjson
@@ -18,6 +19,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from promo_api.settings import Settings
 
 _ANSWER_MAX_BYTES = 64 * 1024
+_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class AntifraudClient:
 
     def __init__(self, settings: Settings) -> None:
         url = f"{settings.antifraud_address}/api/validate"
+        self._parts = urlsplit(url)
         connect_s, read_s = settings.antifraud_connect_timeout_s, settings.antifraud_read_timeout_s
+        self._connect_timeout_s = connect_s
         # The stubs of requests know numbers only. What connecting takes beyond its limit goes off the limit of reading.
         self._timeout: Any = Timeout(connect=connect_s, read=read_s, total=connect_s + read_s)
         # Without a session around it: no cookies, no proxies or credentials of the environment, no redirects, and half
@@ -70,6 +74,11 @@ class AntifraudClient:
     def ping(self) -> None:
         """Raise requests.RequestException, with a reason, if nothing listens at the address of the service."""
         self._http.send(self._knock, timeout=self._timeout, stream=True).close()
+
+    def reach(self) -> None:
+        """Raise OSError if no connection to the service can be made. It is asked nothing."""
+        port = self._parts.port or _PORTS[self._parts.scheme]
+        socket.create_connection((self._parts.hostname, port), self._connect_timeout_s).close()
 
     def close(self) -> None:
         """Close all connections."""

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 from starlette.types import ASGIApp
 
 from persistence.companies import Company, find_company
 from persistence.users import User, find_user
+from promo_api import SPECIFICATION
 from promo_api.contract.application import build_application
 from promo_api.contract.observation import Answered, ObservationMiddleware
 from promo_api.errors import Unauthenticated
@@ -16,8 +16,6 @@ from promo_api.request_log import log_request
 from promo_api.runtime import Runtime
 from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes
 from promo_api.tokens import Claims
-
-SPECIFICATION = Path(__file__).parent.parent / "api.yml"
 
 
 def create_app(runtime: Runtime) -> ASGIApp:
@@ -35,7 +33,8 @@ def create_app(runtime: Runtime) -> ASGIApp:
             "userAuth": partial(authenticate_user, runtime),
         },
         tokens=runtime.tokens,
-        threads={"": runtime.settings.server_threads, "antifraud": runtime.settings.antifraud_threads},
+        # One look at a time is enough for health, and whoever asks for it keeps nobody else waiting.
+        threads={"": runtime.settings.server_threads, "antifraud": runtime.settings.antifraud_threads, "health": 1},
         lifetime=partial(_serving, runtime),
         check_answers=runtime.settings.check_answers,
     )

@@ -8,6 +8,7 @@ from persistence.code_lists import CodeLists
 from persistence.engine import Database
 from promo_api.antifraud import Antifraud
 from promo_api.batches import Batches
+from promo_api.health import Health
 from promo_api.passwords import Passwords
 from promo_api.settings import Settings
 from promo_api.tokens import Tokens
@@ -28,6 +29,7 @@ class Runtime:
     database: Database
     code_lists: CodeLists
     antifraud: Antifraud
+    health: Health
     passwords: Passwords
     batches: Batches
     tokens: Tokens
@@ -36,11 +38,13 @@ class Runtime:
     @classmethod
     def open(cls, settings: Settings, clock: Callable[[], datetime] = utc_now) -> "Runtime":
         """Make a runtime; the counterpart is `close`."""
+        antifraud = Antifraud(settings)
         return cls(
             settings=settings,
             database=Database(settings),
             code_lists=CodeLists(settings.code_lists_memory_mib * 1024**2),
-            antifraud=Antifraud(settings),
+            antifraud=antifraud,
+            health=Health(settings, antifraud),
             passwords=Passwords(settings),
             batches=Batches(),
             tokens=Tokens(settings.secret_key, settings.token_lifetime_h),
@@ -49,6 +53,7 @@ class Runtime:
 
     def close(self) -> None:
         """Close all connections."""
+        self.health.close()
         self.antifraud.close()
         self.database.close()
 

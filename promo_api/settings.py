@@ -116,6 +116,9 @@ class Settings:
     log_format: LogFormat = setting(  # noqa: RUF009 it makes a field
         "how log lines are written: json for programs, text for people", LogFormat.JSON
     )
+    health_timeout_s: float = setting(
+        "how long GET /api/health waits for what the service needs", 1.0, unit="s", low=0.1, high=10
+    )
     idempotency_lifetime_h: int = setting(
         "how long the answer to a request with an Idempotency-Key is kept", 24, unit="h", low=1, high=720
     )

@@ -39,11 +39,12 @@ from promo_client.api.b2c import (
     user_promos_get_promo,
     user_promos_list_feed,
 )
-from promo_client.api.default import health_ping
+from promo_client.api.default import health_get_health, health_ping
 from promo_client.models import (
     BusinessPromosListPromosSortBy,
     CommentWrite,
     CompanySignUp,
+    DependencyHealthState,
     EligibilityReasonsItem,
     Error,
     ErrorStatus,
@@ -101,6 +102,7 @@ def refused(answer: Answer[object], status: int) -> Error:
 def sign_up_company(guest: Client) -> tuple[str, str]:
     """A company signs up; its address is taken then; it signs in."""
     assert good(health_ping.sync_detailed(client=guest)).status is StatusOkStatus.OK
+    assert good(health_get_health.sync_detailed(client=guest)).dependencies.postgres.state is DependencyHealthState.UP
     email = f"python-{uuid4()}@coffee.example"
     body = CompanySignUp(name="Northern Coffee", email=email, password=PASSWORD)
     assert good(business_auth_sign_up.sync_detailed(client=guest, body=body)).company_id.version

@@ -36,6 +36,9 @@ ROOMS = {
     "promo_api.antifraud": Room(
         "promo_api.antifraud_client promo_api.breaker promo_api.settings promo_api.verdicts"
     ),
+    "promo_api.health": Room(
+        "promo_api persistence.engine persistence.migrations promo_api.antifraud promo_api.settings"
+    ),
     "persistence": Room(),
     "persistence.tables": Room("", "sqlalchemy"),
     "persistence.silence": Room("", "sqlalchemy psycopg"),
@@ -56,6 +59,7 @@ ROOMS = {
     "handlers.shapes": Room("handlers persistence.*", "orjson"),
     "handlers.accounts": Room("handlers persistence.* promo_api.errors promo_api.runtime promo_api.tokens"),
     "handlers.repeats": Room("handlers persistence.* promo_api.errors promo_api.runtime"),
+    "handlers.health": Room("handlers promo_api.health promo_api.runtime"),
     "handlers.*": Room(
         "handlers handlers.shapes handlers.accounts handlers.repeats persistence.* promo_api.errors promo_api.runtime"
     ),
@@ -65,11 +69,11 @@ ROOMS = {
     "promo_api.contract": Room(),
     # The shell binds what the other rooms are.
     "promo_api.runtime": Room(
-        "persistence.code_lists persistence.engine promo_api.antifraud promo_api.batches promo_api.passwords "
-        "promo_api.settings promo_api.tokens"
+        "persistence.code_lists persistence.engine promo_api.antifraud promo_api.batches promo_api.health "
+        "promo_api.passwords promo_api.settings promo_api.tokens"
     ),
     "promo_api.app": Room(
-        "persistence.companies persistence.users promo_api.contract.application "
+        "promo_api persistence.companies persistence.users promo_api.contract.application "
         "promo_api.contract.observation promo_api.errors promo_api.request_log promo_api.runtime "
         "promo_api.sweeper promo_api.tokens",
         "starlette",

@@ -38,6 +38,7 @@ function refused(answer: Answer<unknown>, status: number): ApiError {
 
 const guest = signedIn();
 assert.equal(good(await guest.GET("/ping")).status, "ok");
+assert.equal((await guest.GET("/health")).data?.dependencies.postgres.state, "up");
 
 // A company signs up; its address is taken then; it signs in.
 const companyEmail = `typescript-${randomUUID()}@coffee.example`;
