@@ -32,7 +32,7 @@ COPY --from=build /srv/promo /srv/promo
 WORKDIR /srv/promo
 ENV PATH=/opt/promo/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001:10001
-EXPOSE 8080
+EXPOSE 8080 9464
 STOPSIGNAL SIGTERM
 # Not by urllib, which would ask a proxy that the environment may name.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-c", "\

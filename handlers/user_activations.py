@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date
-from functools import partial
+from functools import partial, wraps
+from typing import Any
 from uuid import UUID, uuid4
 
 from handlers import Body
@@ -13,6 +14,7 @@ from persistence.activations import Claim, Offer, claim_values, find_offer
 from persistence.cards import list_history_cards
 from persistence.kept_answers import RepeatKey
 from persistence.users import User
+from promo_api import metrics
 from promo_api.errors import ActivationDenied, KeyTaken, NotFound
 from promo_api.runtime import Runtime
 
@@ -28,7 +30,24 @@ _REFUSALS = {
 _KeyedClaim = tuple[Claim, RepeatKey | None]
 
 
+def _counted(handler: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Return the handler, whose outcomes are counted; what is told once more to who repeats a request is none."""
+
+    @wraps(handler)
+    def activate(*arguments: Any, **named: Any) -> Answer:
+        try:
+            answer = handler(*arguments, **named)
+        except ActivationDenied as error:
+            metrics.activation_refused(error.reason)
+            raise
+        metrics.activation_granted()
+        return answer
+
+    return activate
+
+
 @repeatable
+@_counted
 def activate_promo(runtime: Runtime, user: User, *, id: UUID, key: RepeatKey | None) -> Answer:
     """Give the user a value of the promo.
 

@@ -3,14 +3,16 @@
 import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from time import perf_counter
+from typing import Any, cast
 
 import orjson
 import psycopg
-from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, exc
+from sqlalchemy import URL, Connection, Dialect, Engine, QueuePool, create_engine, event, exc
 
 from persistence.silence import SILENT, LimitedConnection, Silence
 from persistence.tables import kept_answers
+from promo_api import metrics
 from promo_api.errors import DependencyDown, KeyTaken
 from promo_api.settings import Settings
 
@@ -59,7 +61,9 @@ class Database:
         """
         with self.translated():
             self._check_silence()
+            asked_s = perf_counter()
             with self._autocommit.connect() as connection, _discarded_if_lost(connection):
+                metrics.connection_got(asked_s)
                 yield connection
 
     @contextmanager
@@ -73,7 +77,9 @@ class Database:
         """
         with self.translated():
             self._check_silence()
+            asked_s = perf_counter()
             with self.engine.begin() as connection, _discarded_if_lost(connection):
+                metrics.connection_got(asked_s)
                 yield connection
 
     @contextmanager
@@ -82,6 +88,7 @@ class Database:
         try:
             yield
         except exc.TimeoutError as error:
+            metrics.pool_timed_out()
             raise DependencyDown(
                 "The service is busy. Try again in a moment.", reason="no connection to PostgreSQL came free in time"
             ) from error
@@ -100,6 +107,10 @@ class Database:
             if _constraint(cause) == kept_answers.primary_key.name:
                 raise KeyTaken from None
             raise _refused(cause) from None
+
+    def count_lent(self) -> int:
+        """Return how many connections are lent now."""
+        return cast("QueuePool", self.engine.pool).checkedout()
 
     def close(self) -> None:
         """Close all connections."""

@@ -18,6 +18,7 @@ A map, from the outside in:
 | sweeper | deletes what has expired, and keeps the tallies of feeds short of changes |
 | batches | work that several threads want done is done together |
 | health | is what the service needs well? Asked often, and in nobody's way |
+| metrics, exposition | what is counted, and how Prometheus gets it |
 | errors | what can go wrong with a request, one class for each meaning |
 | check | looks at everything that the service needs |
 | sandbox/ | embedded PostgreSQL, Valkey and an anti-fraud stand-in, for `dev` and the tests |

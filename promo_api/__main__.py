@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dotenv import dotenv_values
 
 from promo_api.errors import DependencyDown
+from promo_api.exposition import CannotListen, Exposition, expose
 from promo_api.setting_values import Address
 from promo_api.settings import Settings, SettingsError
 
@@ -35,20 +36,31 @@ def main() -> int:
 
 
 def _serve(environment: Environment, _arguments: argparse.Namespace) -> int:
-    from promo_api.app import create_app
-    from promo_api.contract.application import BrokenContract
-    from promo_api.gunicorn_conf import Server
     from promo_api.logs import set_up_logging
-    from promo_api.runtime import Runtime
 
     settings = Settings.from_environment(environment)
     set_up_logging(settings.log_format)
+    try:
+        with expose(settings.metrics_address) as exposition:
+            return _serve_exposed(settings, exposition)
+    except CannotListen as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _serve_exposed(settings: Settings, exposition: Exposition | None) -> int:
+    """Import what counts, now that it is decided where it does, and serve."""
+    from promo_api.app import create_app
+    from promo_api.contract.application import BrokenContract
+    from promo_api.gunicorn_conf import Server
+    from promo_api.runtime import Runtime
+
     try:
         app = create_app(Runtime.open(settings))
     except BrokenContract as error:
         print(error, file=sys.stderr)
         return 1
-    Server(app, settings).run()
+    Server(app, settings, exposition).run()
     return 0
 
 

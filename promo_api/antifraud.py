@@ -10,6 +10,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from promo_api import metrics
 from promo_api.antifraud_client import AntifraudClient, NoAnswer, Verdict
 from promo_api.breaker import Breaker, Phase
 from promo_api.settings import Settings
@@ -116,13 +117,19 @@ class Antifraud:
             # Renews the lease. Who was held up for longer than that may find another's turn, or what that one was told.
             if call > 1 and (move := self._move(turn, gives_up_at)) is not Move.ASK:
                 return None if move is Move.WAIT else Verdict(move is Move.ALLOW, None)
+            began_s = time.perf_counter()
             try:
-                return self._client.ask(email, promo_id)
+                verdict = self._client.ask(email, promo_id)
             except NoAnswer as error:
+                metrics.antifraud_failed(time.perf_counter() - began_s)
                 _log.warning("antifraud_no_answer", extra={"attempt": call, "of": _CALLS, "reason": str(error)})
+            else:
+                metrics.antifraud_answered(allowed=verdict.ok, duration_s=time.perf_counter() - began_s)
+                return verdict
         return None
 
     def _tell(self, phase: Phase) -> None:
+        metrics.breaker_became(phase.name.lower())
         if phase is Phase.CLOSED:
             _log.warning("antifraud_breaker_closed")
             self._verdicts.delete_open_breaker()

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 
 from persistence.companies import Company, find_company
 from persistence.users import User, find_user
-from promo_api import SPECIFICATION
+from promo_api import SPECIFICATION, __version__, metrics
 from promo_api.contract.application import build_application
 from promo_api.contract.observation import Answered, ObservationMiddleware
 from promo_api.errors import Unauthenticated
@@ -38,11 +38,12 @@ def create_app(runtime: Runtime) -> ASGIApp:
         lifetime=partial(_serving, runtime),
         check_answers=runtime.settings.check_answers,
     )
-    return ObservationMiddleware(application, _observe)
+    return ObservationMiddleware(application, _observe, metrics.request_began)
 
 
 def _observe(answered: Answered) -> None:
-    """Tell of a request that has been answered."""
+    """Count a request, and write its log line."""
+    metrics.request_ended(answered.operation_id, answered.status, answered.duration_s)
     log_request(answered)
 
 
@@ -53,7 +54,8 @@ def _serving(runtime: Runtime) -> Iterator[None]:
     for sweeper in sweepers:
         sweeper.start()
     try:
-        yield
+        with metrics.worker_serving(__version__, runtime.settings.pool_size, runtime.database.count_lent):
+            yield
     finally:
         for sweeper in sweepers:
             sweeper.stop()

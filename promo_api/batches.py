@@ -12,6 +12,8 @@ from collections.abc import Callable, Hashable, Sequence
 from threading import Event, Lock
 from typing import Any, TypeVar
 
+from promo_api import metrics
+
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -78,6 +80,7 @@ class Batches:
             batch.before = None
         with self._lock:
             batch.is_open = False
+        metrics.batch_began(len(batch.items))
         try:
             batch.results = work(batch.items)
         except Exception as error:  # noqa: BLE001 raised again by everyone whose item was in it

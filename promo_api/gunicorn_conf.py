@@ -20,7 +20,6 @@ import asyncio
 import ctypes
 import gc
 import logging
-import os
 import signal
 import socket
 import struct
@@ -38,6 +37,7 @@ from uvicorn import Server as Uvicorn
 from uvicorn_worker import UvicornWorker
 
 from promo_api.contract.protocol import StrictHttpProtocol
+from promo_api.exposition import MEMORY_DISK, Exposition
 from promo_api.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,6 @@ _log = logging.getLogger(__name__)
 # lists; to read it is quick, but the collector, which looks again and again while they become more, took a second.
 _COLLECTED_AT_ONCE = 50_000
 _M_ARENA_MAX = -8  # of mallopt
-_MEMORY_DISK = "/dev/shm"  # noqa: S108 gunicorn makes its files there with names of its own
 # A client that has been told that it is connected says so within this: many times the way from a load balancer.
 _HANDSHAKE_S = 0.1
 _ACCEPT_S = 2
@@ -59,17 +58,27 @@ _NO_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0
 
 
 class Server(BaseApplication):
-    """Gunicorn with an application that has been built already."""
+    """Gunicorn with an application that has been built already.
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    Args:
+        app: the application.
+        settings: of the service.
+        exposition: serves the metrics of all processes; None: nobody does.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, exposition: Exposition | None) -> None:
         self._app = app
         self._settings = settings
+        self._exposition = exposition
         super().__init__()
 
     def load_config(self) -> None:
         """Take the options from the settings alone: neither from a file nor from GUNICORN_CMD_ARGS."""
         for name, value in gunicorn_options(self._settings).items():
             self.cfg.set(name, value)
+        exposition = self._exposition
+        if exposition is not None:
+            self.cfg.set("child_exit", lambda _master, worker: exposition.keep_counts_of_dead(worker.pid))
 
     def load(self) -> ASGIApp:
         """Return the application."""
@@ -77,6 +86,8 @@ class Server(BaseApplication):
 
     def run(self) -> None:
         """Serve until a signal ends it."""
+        if self._exposition is not None:
+            self._exposition.start()
         Master(self).run()
 
 
@@ -204,7 +215,7 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
         # stops, and must be able to end what it does also if it is stopped alone.
         "timeout": max(30, 2 * graceful_timeout),
         # The heartbeat of the workers, in memory: a disk that is slow or full must not end them.
-        "worker_tmp_dir": _MEMORY_DISK if os.access(_MEMORY_DISK, os.W_OK) else None,
+        "worker_tmp_dir": MEMORY_DISK,
         "control_socket_disable": True,
     }
 

@@ -5,12 +5,18 @@ other request of the process, so they take turns, in the order in which they cam
 """
 
 import secrets
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from promo_api import metrics
 from promo_api.settings import Settings
+
+_T = TypeVar("_T")
 
 
 class Passwords:
@@ -28,7 +34,7 @@ class Passwords:
 
     def hash(self, password: str) -> str:
         """Return a hash of the password with a salt of its own, in the PHC form."""
-        return self._threads.submit(self._hasher.hash, password).result()
+        return self._compute(self._hasher.hash, password)
 
     def verify(self, password_hash: str | None, password: str) -> bool:
         """Tell whether this is the password of the hash.
@@ -36,7 +42,7 @@ class Passwords:
         None is the hash of an account that does not exist: the answer is False, after as long a time as any other.
         """
         try:
-            right = self._threads.submit(self._hasher.verify, password_hash or self._nobodys_hash, password).result()
+            right = self._compute(self._hasher.verify, password_hash or self._nobodys_hash, password)
         except (VerificationError, InvalidHashError):
             return False
         return right and password_hash is not None
@@ -44,3 +50,14 @@ class Passwords:
     def renewed(self, password_hash: str, password: str) -> str:
         """Return the hash, or one of the cost that is set today if it is of another."""
         return self.hash(password) if self._hasher.check_needs_rehash(password_hash) else password_hash
+
+    def _compute(self, function: Callable[..., _T], *arguments: str) -> _T:
+        """Run a function of the hasher on one of the threads, as soon as one of them is free."""
+        asked_s = perf_counter()
+
+        def computed() -> _T:
+            with metrics.hash_computed(asked_s):
+                return function(*arguments)
+
+        metrics.hash_asked()
+        return self._threads.submit(computed).result()

@@ -112,6 +112,7 @@ _READERS: dict[Any, Callable[[str], Any]] = {
     float: _number,
     bool: _switch,
     Address: Address.read,
+    Address | None: Address.read,
     LogFormat: _log_format,
 }
 _READERS_BY_NAME: dict[str, Callable[[str], Any]] = {

@@ -116,6 +116,9 @@ class Settings:
     log_format: LogFormat = setting(  # noqa: RUF009 it makes a field
         "how log lines are written: json for programs, text for people", LogFormat.JSON
     )
+    metrics_address: Address | None = setting(  # noqa: RUF009 it makes a field
+        "host:port on which Prometheus gets the metrics, at /metrics; empty: nowhere", None
+    )
     health_timeout_s: float = setting(
         "how long GET /api/health waits for what the service needs", 1.0, unit="s", low=0.1, high=10
     )

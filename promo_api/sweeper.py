@@ -17,6 +17,7 @@ from typing import Any
 from persistence.engine import Database
 from persistence.kept_answers import delete_expired
 from persistence.tallies import update_tallies
+from promo_api import metrics
 from promo_api.errors import DependencyDown
 
 _log = logging.getLogger(__name__)
@@ -30,13 +31,15 @@ class Sweeper:
     """A thread that sweeps until it is stopped.
 
     Args:
+        name: that it is counted by.
         database: where to sweep.
         sweep: sweeps some rows by one statement, and returns how many they were.
         rows: how many these are when more may be left.
         every_s: how long it rests when nothing is left to sweep.
     """
 
-    def __init__(self, database: Database, sweep: Callable[[Any], int], rows: int, every_s: float) -> None:
+    def __init__(self, name: str, database: Database, sweep: Callable[[Any], int], rows: int, every_s: float) -> None:
+        self._name = name
         self._database = database
         self._sweep = sweep
         self._rows = rows
@@ -56,7 +59,9 @@ class Sweeper:
     def sweep(self) -> int:
         """Sweep some rows, the oldest first, and return how many they were."""
         with self._database.autocommit() as connection:
-            return self._sweep(connection)
+            rows = self._sweep(connection)
+        metrics.swept(self._name, rows)
+        return rows
 
     def _run(self) -> None:
         rest_s = 0.0
@@ -67,14 +72,19 @@ class Sweeper:
                 if self.sweep() == self._rows:
                     rest_s = monotonic() - began
             except DependencyDown as error:
+                metrics.sweep_failed(self._name)
                 _log.warning("sweep_failed", extra={"reason": error.reason})
 
 
 def sweeper_of_answers(database: Database, clock: Callable[[], datetime], every_s: float = _ANSWERS_EVERY_S) -> Sweeper:
     """Return a sweeper that deletes what `clock` says has expired."""
-    return Sweeper(database, lambda connection: delete_expired(connection, clock(), limit=_ANSWERS), _ANSWERS, every_s)
+    return Sweeper(
+        "answers", database, lambda connection: delete_expired(connection, clock(), limit=_ANSWERS), _ANSWERS, every_s
+    )
 
 
 def sweeper_of_changes(database: Database, every_s: float = _CHANGES_EVERY_S) -> Sweeper:
     """Return a sweeper that moves changes into the tallies."""
-    return Sweeper(database, lambda connection: update_tallies(connection, limit=_CHANGES), _CHANGES, every_s)
+    return Sweeper(
+        "changes", database, lambda connection: update_tallies(connection, limit=_CHANGES), _CHANGES, every_s
+    )

@@ -22,6 +22,7 @@ from uuid import UUID
 
 import redis
 
+from promo_api import metrics
 from promo_api.antifraud_client import Verdict
 from promo_api.redis_client import RedisClient
 from promo_api.settings import Settings
@@ -93,9 +94,12 @@ class Verdicts:
             with self._redis.lent() as client:
                 kept = client.get(_keys(user_id)[0])
         except redis.RedisError as error:
+            metrics.verdicts_unavailable()
             _warn(error)
             return None
-        return _CACHED.get(kept) if isinstance(kept, bytes) else None
+        verdict = _CACHED.get(kept) if isinstance(kept, bytes) else None
+        metrics.verdict_looked_up(verdict)
+        return verdict
 
     def next_move(self, turn: Turn) -> Move:
         """Return what the attempt is to do now: as the kept verdict says, else to ask or to wait for its turn.

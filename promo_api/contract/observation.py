@@ -39,6 +39,7 @@ class Answered:
 
 
 Observe = Callable[[Answered], None]
+Begin = Callable[[], None]
 
 
 class ObservationMiddleware:
@@ -46,12 +47,14 @@ class ObservationMiddleware:
 
     Args:
         app: what answers.
-        observe: is told of each request.
+        observe: is told of each request once it has ended.
+        begin: is called when a request comes.
     """
 
-    def __init__(self, app: ASGIApp, observe: Observe) -> None:
+    def __init__(self, app: ASGIApp, observe: Observe, begin: Begin = lambda: None) -> None:
         self._app = app
         self._observe = observe
+        self._begin = begin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; what begins and ends the process passes."""
@@ -60,6 +63,7 @@ class ObservationMiddleware:
             return
         began_s, status, request_id = perf_counter(), 0, _identified(scope)
         REQUEST_ID.set(request_id)
+        self._begin()
         header = (_HEADER, request_id.encode())
 
         async def told(message: Message) -> None:

@@ -28,7 +28,7 @@ def test_settings_table_is_the_settings() -> None:
             "required"
             if declared.default is MISSING
             else f"`{declared.default}`"
-            if declared.default != ""
+            if declared.default not in ("", None)
             else "empty",
             declared.metadata["sentence"],
         ]

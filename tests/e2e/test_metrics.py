@@ -1,0 +1,168 @@
+"""Metrics of a server with two workers add up: to what was sent, over deaths of workers, and until it has stopped."""
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from promo_api.sandbox.processes import wait_until
+from tests.conformance import Conformance
+from tests.e2e.conftest import House, assert_discreet
+from tests.e2e.scrape import Metrics, folder_of, scrape, settled, with_metrics
+from tests.e2e.server import Server, run_command
+
+_ACTIVATE = "user_activations.activate_promo"
+
+
+@pytest.fixture
+def watched(house: House, conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
+    """A server in the house whose metrics are served."""
+    with Server(with_metrics(house.environment), tmp_path, conformance) as server:
+        yield server
+    assert_discreet(server)
+
+
+def _send(server: Server, threads: ThreadPoolExecutor) -> "Counter[tuple[str, str]]":
+    """Send requests of several kinds, many at once, and return how many of each there were, by what they got."""
+    company, users = server.people.sign_up_company(), [server.people.sign_up_user() for _ in range(6)]
+    few = company.create_promo(promo_unique=[f"metric-{number}" for number in range(20)])
+    elsewhere = company.create_promo(target={"country": "fr"})
+    sent = Counter({("business_auth.sign_up", "200"): 1, ("user_auth.sign_up", "200"): 6})
+    sent["business_promos.create_promo", "201"] = 2
+    kinds: dict[str, Any] = {
+        "user_promos.list_feed": lambda number: users[number % 6].get("/user/feed"),
+        "user_profile.get_profile": lambda _: server.people.call("GET", "/user/profile"),
+        "none": lambda number: server.people.call("GET", f"/nothing/{number}"),
+        "health.get_health": lambda _: server.people.call("GET", "/health"),
+        f"{_ACTIVATE} few": lambda number: users[number % 6].post(f"/user/promo/{few}/activate"),
+        f"{_ACTIVATE} elsewhere": lambda number: users[number % 6].post(f"/user/promo/{elsewhere}/activate"),
+    }
+    answers = [(kind, threads.submit(send, number)) for number in range(25) for kind, send in kinds.items()]
+    sent.update((kind.split()[0], str(answer.result(60).status_code)) for kind, answer in answers)
+    return sent
+
+
+def test_metrics_add_up(watched: Server) -> None:
+    """After requests over both workers each counter is what was sent, and no gauge is left above nothing."""
+    with ThreadPoolExecutor(8) as threads:
+        sent = _send(watched, threads)
+    assert sent[_ACTIVATE, "200"] == 20
+    assert sent[_ACTIVATE, "403"] == 30
+    metrics = settled(watched, lambda now: _without_pings(now) == sum(sent.values()))
+    for (operation, status), number in sent.items():
+        assert metrics("promo_requests_total", operation=operation, status=status) == number, operation
+    operations = Counter({operation: 0 for operation, _ in sent})
+    for (operation, _), number in sent.items():
+        operations[operation] += number
+    for operation, number in operations.items():
+        assert metrics("promo_request_duration_seconds_count", operation=operation) == number
+        assert metrics("promo_request_duration_seconds_bucket", operation=operation, le="+Inf") == number
+        assert metrics("promo_requests_total", operation=operation) == number
+    assert metrics("promo_activations_total", outcome="granted", reason="none") == 20
+    assert metrics("promo_activations_total", outcome="refused", reason="exhausted") == 5
+    assert metrics("promo_activations_total", outcome="refused", reason="country") == 25
+    assert metrics("promo_activations_total") == 50
+    assert metrics("promo_antifraud_verdict_lookups_total", result="none") == 50
+    assert metrics("promo_password_hash_duration_seconds_count") == 7
+    assert metrics("promo_workers") == 2
+    assert metrics("promo_postgres_pool_size") == 2 * 24
+    assert metrics("promo_password_hashes") == 0
+    settled(watched, lambda now: now("promo_requests_in_progress") == now("promo_postgres_connections_lent") == 0)
+
+
+def _without_pings(metrics: Metrics) -> float:
+    """Return how many requests were counted, but for those that saw whether the server had started."""
+    return metrics("promo_requests_total") - metrics("promo_requests_total", operation="health.ping")
+
+
+def test_death_of_a_worker(house: House, watched: Server) -> None:
+    """What a killed worker has counted stays; what it was doing, and that it was there, goes."""
+    with ThreadPoolExecutor(8) as threads:
+        sent = _send(watched, threads)
+        feeds = sent["user_promos.list_feed", "200"]
+        user = watched.people.sign_up_user()
+        house.steer(user_email=user.body["email"], delay_ms=60_000)
+        promo_id = watched.people.sign_up_company().create_promo()
+        held = threads.submit(user.post, f"/user/promo/{promo_id}/activate")
+        settled(watched, lambda now: now("promo_requests_in_progress") == 1)
+        watched.kill_workers()
+        with pytest.raises(requests.ConnectionError):
+            held.result(30)
+    metrics = settled(watched, lambda now: now("promo_workers") == 2)
+    assert metrics("promo_requests_in_progress") == 0
+    assert metrics("promo_requests_total", operation="user_promos.list_feed") == feeds
+    assert metrics("promo_request_duration_seconds_count", operation="user_promos.list_feed") == feeds
+    assert metrics("promo_activations_total", outcome="granted") == 20
+    house.forget()
+    assert user.get("/user/feed").status_code == 200
+    settled(watched, lambda now: now("promo_requests_total", operation="user_promos.list_feed") == feeds + 1)
+
+
+def test_stop(house: House, watched: Server) -> None:
+    """While the server stops, its metrics are told on; when it has stopped nothing of them is left."""
+    user, folder = watched.people.sign_up_user(), folder_of(watched)
+    promo_id = watched.people.sign_up_company().create_promo()
+    house.steer(user_email=user.body["email"], delay_ms=60_000)
+    with ThreadPoolExecutor(2) as threads:
+        activation = threads.submit(user.post, f"/user/promo/{promo_id}/activate")
+        settled(watched, lambda now: now("promo_requests_in_progress") == 1)
+        end = threads.submit(watched.end)
+        # The other worker has ended.
+        metrics = settled(watched, lambda now: now("promo_workers") == 1)
+        assert metrics("promo_requests_in_progress") == 1
+        assert metrics("promo_requests_total", operation="user_auth.sign_up", status="200") == 1
+        assert folder.is_dir()
+        house.forget()
+        assert activation.result(30).status_code == 200
+        assert end.result(30) == 0
+    assert not folder.exists()
+    with pytest.raises(requests.ConnectionError):
+        scrape(watched)
+    assert "Traceback" not in watched.log
+
+
+def test_workers_that_stand_still(watched: Server) -> None:
+    """The metrics are told when no worker could tell them, and no worker listens for who asks for them."""
+    workers = watched.workers()
+    connections = [connection for worker in workers for connection in worker.net_connections()]
+    assert {each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN} == {watched.port}
+    for worker in workers:
+        worker.suspend()
+    try:
+        assert scrape(watched)("promo_workers") == 2
+    finally:
+        for worker in workers:
+            worker.resume()
+
+
+def test_new_workers(watched: Server) -> None:
+    """SIGHUP replaces the workers; what the old ones have counted stays, in no more files than before."""
+    user, folder = watched.people.sign_up_user(), folder_of(watched)
+    for _ in range(2):
+        assert user.get("/user/feed").status_code == 200
+        before = {worker.pid for worker in watched.workers()}
+        watched.signal(signal.SIGHUP)
+        assert _replaced(watched, before)
+    metrics = settled(watched, lambda now: now("promo_workers") == 2)
+    assert metrics("promo_requests_total", operation="user_promos.list_feed") == 2
+    # Counters and histograms of the master, of two workers and of all that have ended; gauges, of two kinds.
+    assert wait_until(lambda: len([*folder.iterdir()]) <= 4 * 2 + 3 * 2, 10)
+
+
+def _replaced(server: Server, before: set[int]) -> bool:
+    return wait_until(lambda: not before & {worker.pid for worker in server.workers()} and server.answers(), 40)
+
+
+def test_address_that_is_taken(watched: Server, tmp_path: Path) -> None:
+    """A server whose metrics have no port to be on says so in a sentence and ends with 1; the first one goes on."""
+    address = watched.environment["METRICS_ADDRESS"]
+    done = run_command(watched.environment, "serve", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"METRICS_ADDRESS: the metrics can't be served at {address}: Address already in use.\n"
+    assert scrape(watched)("promo_workers") == 2

@@ -1,0 +1,154 @@
+"""What the service counts while it is used, by one process: each outcome of an activation, each answer, each wait."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from persistence.engine import Database
+from promo_api.antifraud import Antifraud
+from promo_api.errors import DependencyDown
+from promo_api.runtime import Runtime
+from promo_api.sandbox.processes import wait_until
+from promo_api.settings import Settings
+from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes
+from tests.counting import Counting
+from tests.people import Account, Api
+from tests.stand_in import HOUR_MS, Member, StandIn
+
+_TOMORROW = (date.today() + timedelta(days=2)).isoformat()  # noqa: DTZ011 any zone's will do
+_YESTERDAY = (date.today() - timedelta(days=2)).isoformat()  # noqa: DTZ011
+
+
+def _activate(api: Api, key: str | None = None, **promo: Any) -> tuple[Account, str]:
+    """Have a user of 30 from Russia activate a promo, and return who and where."""
+    user = api.sign_up_user()
+    path = f"/user/promo/{api.sign_up_company().create_promo(**promo)}/activate"
+    user.post(path, headers={} if key is None else {"Idempotency-Key": key})
+    return user, path
+
+
+@pytest.mark.parametrize(
+    ("reason", "promo"),
+    [
+        ("inactive", {"max_count": 0}),
+        ("not_started", {"active_from": _TOMORROW}),
+        ("expired", {"active_until": _YESTERDAY}),
+        ("age", {"target": {"age_from": 31}}),
+        ("country", {"target": {"country": "fr"}}),
+    ],
+)
+def test_refusals(api: Api, reason: str, promo: dict[str, Any]) -> None:
+    """An activation that is refused is counted by its reason, and no other one is."""
+    counted = Counting()
+    _activate(api, **promo)
+    assert counted("promo_activations_total", outcome="refused", reason=reason) == 1
+    assert counted("promo_activations_total", outcome="granted", reason="none") == 0
+    assert counted("promo_requests_total", operation="user_activations.activate_promo", status="403") == 1
+
+
+def test_exhausted(api: Api, everyone: None) -> None:
+    """So is one that finds no use left, whether it is found before the anti-fraud service is asked, or by the claim."""
+    assert everyone is None
+    counted = Counting()
+    user, path = _activate(api, max_count=1)
+    assert user.post(path).status_code == 403
+    assert counted("promo_activations_total", outcome="granted", reason="none") == 1
+    assert counted("promo_activations_total", outcome="refused", reason="exhausted") == 1
+
+
+def test_repetition(api: Api) -> None:
+    """An activation that is only told of once more is counted once."""
+    counted = Counting()
+    user, path = _activate(api, key="one")
+    assert user.post(path, headers={"Idempotency-Key": "one"}).status_code == 200
+    assert counted("promo_activations_total", outcome="granted", reason="none") == 1
+    assert counted("promo_requests_total", operation="user_activations.activate_promo", status="200") == 2
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "results", "outcome"),
+    [
+        ({"ok": True}, {"yes": 1}, ("granted", "none")),
+        ({"ok": False}, {"no": 1}, ("refused", "antifraud")),
+        ({"status": 500}, {"no_answer": 2}, ("refused", "antifraud")),
+    ],
+)
+def test_antifraud_calls(
+    api: Api, stand_in: StandIn, behaviour: dict[str, Any], results: dict[str, int], outcome: tuple[str, str]
+) -> None:
+    """Each call to the anti-fraud service is counted by what it brought, the second one too."""
+    user = api.sign_up_user()
+    stand_in.answers(Member(email=user.body["email"]), **behaviour)
+    path = f"/user/promo/{api.sign_up_company().create_promo()}/activate"
+    counted = Counting()
+    user.post(path)
+    calls = {name: counted("promo_antifraud_call_duration_seconds_count", result=name) for name in results}
+    assert calls == results
+    assert counted("promo_activations_total", outcome=outcome[0], reason=outcome[1]) == 1
+    assert counted("promo_antifraud_verdict_lookups_total", result="none") == 1
+
+
+@pytest.mark.parametrize(("ok", "result"), [(True, "yes"), (False, "no")])
+def test_kept_verdicts(api: Api, stand_in: StandIn, ok: bool, result: str) -> None:
+    """A verdict that is kept is counted when it is found, and the service is not asked again."""
+    user = api.sign_up_user()
+    stand_in.answers(Member(email=user.body["email"]), ok=ok, cache_ms=HOUR_MS)
+    path = f"/user/promo/{api.sign_up_company().create_promo()}/activate"
+    user.post(path)
+    counted = Counting()
+    user.post(path)
+    assert counted("promo_antifraud_verdict_lookups_total", result=result) == 1
+    assert counted("promo_antifraud_verdict_lookups_total", result="none") == 0
+    assert counted("promo_antifraud_call_duration_seconds_count", result=result) == 0
+
+
+def test_verdicts_without_redis(antifrauds: Callable[..., Antifraud]) -> None:
+    """A look that Redis does not answer is counted as such."""
+    counted = Counting()
+    assert antifrauds(redis_port=1).has_allowed(uuid4()) is False
+    assert counted("promo_antifraud_verdict_lookups_total", result="unavailable") == 1
+
+
+def test_connections(settings: Settings, runtime: Runtime) -> None:
+    """A connection is counted while it is lent; who waits for one in vain is too, and a new one took a while."""
+    assert runtime
+    database = Database(replace(settings, postgres_pool_size=1, postgres_pool_timeout_s=0.1))
+    counted = Counting()
+    with database.autocommit():
+        assert database.count_lent() == 1
+        with pytest.raises(DependencyDown), database.transaction():
+            pass
+    assert database.count_lent() == 0
+    assert counted("promo_postgres_pool_timeouts_total") == 1
+    assert counted("promo_postgres_wait_seconds_count") == 1
+    with pytest.raises(RuntimeError), database.transaction():
+        raise RuntimeError
+    assert database.count_lent() == 0
+    database.close()
+
+
+def test_sweeps(runtime: Runtime, settings: Settings) -> None:
+    """What the sweepers do is counted, and what they fail at."""
+    counted = Counting()
+    sweeper_of_answers(runtime.database, runtime.clock).sweep()
+    assert counted("promo_sweeps_total", sweeper="answers", result="done") == 1
+    rows = sweeper_of_changes(runtime.database).sweep()
+    assert counted("promo_swept_rows_total", sweeper="changes") == rows
+    nowhere = Database(replace(settings, postgres_port=1))
+    failing = sweeper_of_changes(nowhere, every_s=60)
+    failing.start()
+    assert wait_until(lambda: counted("promo_sweeps_total", sweeper="changes", result="failed") == 1, 20)
+    failing.stop()
+    nowhere.close()
+
+
+def test_requests_for_nothing(api: Api) -> None:
+    """A path that is none of api.yml's is counted under one name, whatever it is."""
+    counted = Counting()
+    for path in ("/nothing", "/user/x/y/z"):
+        assert api.call("GET", path).status_code == 404
+    assert counted("promo_requests_total", operation="none", status="404") == 2

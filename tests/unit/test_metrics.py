@@ -1,0 +1,117 @@
+"""What is counted, and how, in one process."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from time import perf_counter, process_time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from handlers.user_activations import _REFUSALS
+from promo_api import metrics
+from promo_api.antifraud import Antifraud
+from promo_api.batches import Batches
+from promo_api.breaker import Phase
+from promo_api.passwords import Passwords
+from promo_api.sandbox.processes import wait_until
+from promo_api.settings import Settings
+from tests.counting import Counting
+
+_CHEAP: Any = {"argon2_memory_kib": 8, "argon2_iterations": 1, "argon2_parallelism": 1, "argon2_concurrency": 1}
+
+
+def test_reasons_are_those_of_refusals() -> None:
+    """Each reason for which an activation is refused is counted; a new one that is not would fail the request."""
+    assert {*metrics._refused} == {*_REFUSALS, "antifraud"}
+
+
+def test_requests() -> None:
+    """A request is counted by what it asked for, how it ended, and how long it took."""
+    counted = Counting()
+    metrics.request_began()
+    metrics.request_ended("health.ping", 200, 0.003)
+    assert counted("promo_requests_total", operation="health.ping", status="200") == 1
+    assert counted("promo_request_duration_seconds_bucket", operation="health.ping", le="0.0025") == 0
+    assert counted("promo_request_duration_seconds_bucket", operation="health.ping", le="0.005") == 1
+
+
+def test_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a process serves it tells again and again how many requests and connections are in use, and what it is."""
+    monkeypatch.setattr(metrics, "_LEVELS_EVERY_S", 0.01)
+    counted, lent = Counting(), [3]
+    with metrics.worker_serving("1.2.3", 24, lambda: lent[0]):
+        metrics.request_began()
+        assert wait_until(lambda: counted("promo_requests_in_progress") == 1, 10)
+        assert wait_until(lambda: counted("promo_postgres_connections_lent") == 3, 10)
+        assert counted("promo_build_info", version="1.2.3") == counted("promo_workers") == 1
+        assert metrics.REGISTRY.get_sample_value("promo_postgres_pool_size") == 24
+        metrics.request_ended("health.ping", 200, 0.003)
+        lent[0] = 0
+        assert wait_until(lambda: counted("promo_requests_in_progress") == 0, 10)
+        assert wait_until(lambda: counted("promo_postgres_connections_lent") == 0, 10)
+    assert counted("promo_workers") == 0
+
+
+@pytest.mark.parametrize(("status", "counted_as"), [(404, "404"), (0, "cut")])
+def test_requests_for_nothing(status: int, counted_as: str) -> None:
+    """What asks for no operation, or was cut, has words of its own in place of a path or a status."""
+    counted = Counting()
+    metrics.request_began()
+    metrics.request_ended("", status, 0.1)
+    assert counted("promo_requests_total", operation="none", status=counted_as) == 1
+
+
+def test_breaker() -> None:
+    """The breaker of a process is in one state at most, and in none of them once it is closed."""
+    counted = Counting()
+    antifraud = Antifraud(Settings(antifraud_address="http://127.0.0.1:1", secret_key="x" * 32, redis_port=1))
+    seen = []
+    for phase in (Phase.OPEN, Phase.PROBING, Phase.OPEN, Phase.PROBING, Phase.CLOSED):
+        antifraud._tell(phase)
+        seen.append(tuple(counted("promo_antifraud_breakers", state=state) for state in ("open", "probing")))
+    assert seen == [(1, 0), (0, 1), (1, 0), (0, 1), (0, 0)]
+    antifraud.close()
+
+
+def test_password_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password hash counts as waiting, then as running, then as neither; both times are told."""
+    passwords = Passwords(Settings(antifraud_address="x", secret_key="x" * 32, **_CHEAP))
+    begun, go = Event(), Event()
+    counted = Counting()
+
+    def hash_slowly(_password: str) -> str:
+        begun.set()
+        assert go.wait(10)
+        return "hash"
+
+    monkeypatch.setattr(passwords, "_hasher", SimpleNamespace(hash=hash_slowly))
+    with ThreadPoolExecutor(2) as threads:
+        hashes = [threads.submit(passwords.hash, "Passw0rd!") for _ in range(2)]
+        assert begun.wait(10)
+        assert wait_until(lambda: counted("promo_password_hashes", state="waiting") == 1, 10)
+        assert counted("promo_password_hashes", state="running") == 1
+        go.set()
+        assert [each.result(10) for each in hashes] == ["hash", "hash"]
+    assert counted("promo_password_hashes", state="waiting") == counted("promo_password_hashes", state="running") == 0
+    assert counted("promo_password_hash_duration_seconds_count") == 2
+    assert counted("promo_password_hash_wait_seconds_count") == 2
+
+
+def test_batches() -> None:
+    """Each batch is told of, with how many are in it."""
+    counted = Counting()
+    assert Batches().do("key", 1, lambda items: [*items]) == 1
+    assert counted("promo_activation_batch_claims_count") == 1
+    assert counted("promo_activation_batch_claims_sum") == 1
+
+
+def test_price_of_a_request() -> None:
+    """To count a request and its two connections takes some millionths of a second; this bound is many times that."""
+    began_s = process_time()
+    for _ in range(1000):
+        metrics.request_began()
+        for _ in range(2):
+            metrics.connection_got(perf_counter())
+        metrics.request_ended("health.ping", 200, 0.001)
+    assert process_time() - began_s < 0.1

@@ -1,0 +1,112 @@
+"""METRICS.md and the dashboard tell of the metrics that there are, no more and no less."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from prometheus_client import Metric
+
+from promo_api import metrics
+
+_ROOT = Path(__file__).parents[2]
+_PAGE = (_ROOT / "METRICS.md").read_text(encoding="utf-8")
+_DASHBOARD = json.loads((_ROOT / "deploy" / "grafana-dashboard.json").read_text(encoding="utf-8"))
+_ROW = re.compile(r"^\| `(promo_\w+)` \| (\w+) \| (.*?) \| (.*?) \| (.+) \|$", re.MULTILINE)
+
+
+def _declared() -> dict[str, Metric]:
+    """Return the metrics by the name that they are asked for."""
+    found = {each.name: each for each in metrics.REGISTRY.collect()}
+    return {f"{name}_total" if each.type == "counter" else name: each for name, each in found.items()}
+
+
+def _labels(metric: Metric) -> dict[str, set[str]]:
+    """Return the labels of a metric with the values that there are so far."""
+    found: dict[str, set[str]] = {name: set() for name in _label_names(metric)}
+    for sample in metric.samples:
+        for name, value in sample.labels.items():
+            if name != "le":
+                found[name].add(value)
+    return found
+
+
+def _label_names(metric: Metric) -> tuple[str, ...]:
+    collectors = metrics.REGISTRY._names_to_collectors
+    return cast("Any", collectors[metric.name])._labelnames or ()
+
+
+def _listed_labels(cell: str) -> dict[str, str]:
+    return dict(re.findall(r"`(\w+)`: ([^;]+)", cell))
+
+
+def test_page_lists_each_metric() -> None:
+    """METRICS.md has a row for each metric, and the metric of each row is there, of its type and with its labels."""
+    rows = {name: (kind, [*_listed_labels(labels)]) for name, kind, labels, _, _ in _ROW.findall(_PAGE)}
+    there = {name: (each.type, [*_label_names(each)]) for name, each in _declared().items()}
+    assert rows == there
+
+
+def test_page_lists_the_values_of_labels() -> None:
+    """Where METRICS.md lists the values of a label, these are all that the metric has from the start."""
+    listed = 0
+    for name, _, cell, _, _ in _ROW.findall(_PAGE):
+        for label, text in _listed_labels(cell).items():
+            values = set(re.findall(r"`(\w+)`", text))
+            if values:
+                assert values == _labels(_declared()[name])[label], name
+                listed += 1
+    assert listed >= 8
+
+
+def test_page_says_when_to_raise_an_alarm() -> None:
+    """Each expression to alarm on names metrics that are there, and there is one for most of them."""
+    alarms = re.findall(r"^\| `(.+)` \| .+ \|$", _PAGE.partition("## Alarm")[2], re.MULTILINE)
+    assert len(alarms) >= 8
+    assert set().union(*map(_named, alarms)) <= {*_declared()}
+
+
+def _named(expression: str) -> set[str]:
+    """Return the metrics that an expression asks for; the parts of a histogram are the histogram."""
+    histograms = {name for name, each in _declared().items() if each.type == "histogram"}
+    names = set(re.findall(r"\bpromo_\w+", expression))
+    return {re.sub(r"_(bucket|sum|count)$", "", name) if _whole(name) in histograms else name for name in names}
+
+
+def _whole(name: str) -> str:
+    return re.sub(r"_(bucket|sum|count)$", "", name)
+
+
+def _expressions(panel: Any) -> Iterator[str]:
+    for target in panel.get("targets", ()):
+        yield target["expr"]
+
+
+def test_dashboard_asks_for_metrics_that_are_there() -> None:
+    """Each panel of the dashboard has a title and asks, and each metric that it asks for is there."""
+    panels = [panel for panel in _DASHBOARD["panels"] if panel["type"] != "row"]
+    assert len(panels) >= 8
+    for panel in panels:
+        assert panel["title"]
+        asked = [*_expressions(panel)]
+        assert asked, panel["title"]
+        assert all(_named(expression) for expression in asked), panel["title"]
+        assert set().union(*map(_named, asked)) <= {*_declared()}, panel["title"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_dashboard_can_be_imported() -> None:
+    """It names the data source by a variable, as Grafana asks for when a dashboard is imported, and no other one."""
+    text = json.dumps(_DASHBOARD)
+    assert set(re.findall(r'"uid": "(\$[^"]+|[^"]*)"', text)) <= {"${datasource}", "promo-code-api"}
+    (variable,) = [each for each in _DASHBOARD["templating"]["list"] if each["name"] == "datasource"]
+    assert (variable["type"], variable["query"]) == ("datasource", "prometheus")
+    assert _DASHBOARD["schemaVersion"] >= 38
+
+
+def test_labels_have_few_values() -> None:
+    """No label is for what somebody sends: each has one value of each operation, status, or a handful."""
+    assert {name for each in _declared().values() for name in _label_names(each)} == {
+        "operation", "status", "outcome", "reason", "result", "state", "sweeper", "version",
+    }  # fmt: skip
