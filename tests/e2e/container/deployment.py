@@ -30,6 +30,7 @@ import pathlib
 status = {path.parent.name: path.read_text() for path in pathlib.Path("/proc").glob("[0-9]*/status")}
 print(*(number for number, told in status.items() if "\\nPPid:\\t1\\n" in told and "python" in told.split("\\n")[0]))
 """
+_READ_KEY = "import os, pathlib; print(pathlib.Path(os.environ['SECRET_KEY_FILE']).read_text())"
 _STEER = """
 import sys, urllib.request
 method, path, body = sys.argv[1:]
@@ -119,6 +120,11 @@ class Deployment:
     def log(self) -> str:
         """All that the service has written since its container was made."""
         return self._engine.log(self.container("web"))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What it was given that nobody may know: the key that was made for it."""
+        return {"SECRET_KEY": self.inside("web", "python", "-c", _READ_KEY).strip()}
 
     def workers(self) -> set[str]:
         """Return the numbers that the processes which answer requests have within their container."""
