@@ -96,7 +96,7 @@ class Exposition:
                 for file in self._folder.glob(f"*_{pid}.db"):
                     _move_counts(file, self._folder / file.name.replace(str(pid), "ended"))
         except Exception:  # noqa: BLE001 whatever it is, it must not end the master
-            _log.exception("metrics_of_dead_lost")
+            _log.error("metrics_of_dead_lost", exc_info=True)
 
     def _prepare(self) -> None:
         self._lock.acquire()
@@ -139,7 +139,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 nor is anybody to know who it was
         """Write a line and no traceback: whoever asked has gone, or was too slow."""
-        _log.warning("metrics_not_sent: %s", type(sys.exception()).__name__)
+        _log.warning("metrics_not_sent", extra={"reason": type(sys.exception()).__name__})
 
 
 @contextmanager

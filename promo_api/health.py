@@ -115,7 +115,7 @@ class Health:
         findings = {name: self._finding(name, ends_at) for name in self._looks}
         for name, finding in findings.items():
             if finding.reason != (before.findings[name].reason if before else ""):
-                _log.warning("health_changed: %s %s", name, finding.reason or "is well")
+                _log.warning("health_changed", extra={"dependency": name, "reason": finding.reason})
         return Report(findings, self._needed, self._found)
 
     def _finding(self, name: str, ends_at: float) -> Finding:

@@ -39,9 +39,12 @@ def test_example_fits_the_containers() -> None:
     example = _example()
     hosts = {example["POSTGRES_HOST"], example["REDIS_HOST"], Address.read(example["ANTIFRAUD_ADDRESS"]).host}
     assert hosts == {"postgres", "redis", "antifraud"} <= _SERVICES.keys()
-    port = Address.read(example["SERVER_ADDRESS"]).port
-    assert _SERVICES["web"]["ports"] == [f"${{PUBLISHED_PORT:-8000}}:{port}"]
-    assert _instructions("EXPOSE") == [str(port)]
+    port, metrics_port = (Address.read(example[name]).port for name in ("SERVER_ADDRESS", "METRICS_ADDRESS"))
+    assert _SERVICES["web"]["ports"] == [
+        f"${{PUBLISHED_PORT:-8000}}:{port}",
+        f"127.0.0.1:${{PUBLISHED_METRICS_PORT:-9464}}:{metrics_port}",
+    ]
+    assert _instructions("EXPOSE") == [f"{port} {metrics_port}"]
     stub = Address.read(_SERVICES["antifraud"]["command"][-1])
     assert stub.port == Address.read(example["ANTIFRAUD_ADDRESS"]).port
 

@@ -1,5 +1,6 @@
 """The runtime: the business day, and things that are opened and closed in pairs."""
 
+from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any, cast
 
@@ -12,7 +13,8 @@ NOTHING = cast("Any", None)
 
 
 def _today(now: datetime) -> date:
-    return Runtime(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, clock=lambda: now).today()
+    others = dict.fromkeys((opened.name for opened in fields(Runtime)), NOTHING)
+    return Runtime(**others | {"clock": lambda: now}).today()
 
 
 @pytest.mark.parametrize(

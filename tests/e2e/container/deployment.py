@@ -62,7 +62,11 @@ class Deployment:
         port = free_port("127.0.0.1")
         settings = {variable(declared) for declared in fields(Settings)} | {"COMPOSE_FILE"}
         around = {name: value for name, value in os.environ.items() if name not in settings}
-        own = {"COMPOSE_PROJECT_NAME": self._project, "PUBLISHED_PORT": f"127.0.0.1:{port}"}
+        own = {
+            "COMPOSE_PROJECT_NAME": self._project,
+            "PUBLISHED_PORT": f"127.0.0.1:{port}",
+            "PUBLISHED_METRICS_PORT": str(free_port("127.0.0.1")),
+        }
         self._environment = around | own
         self.url = f"http://127.0.0.1:{port}"
         self.remote = Remote(self.url)
