@@ -17,7 +17,8 @@ from promo_api.sandbox.ports import free_port
 from promo_api.setting_values import Address
 from tests.e2e.raw import request, send_raw
 
-_HOST = "127.0.0.1"
+# An address of this process alone: on that of all, another one may take a free port before it is used.
+_HOST = f"127.0.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 # A process that counts, tells its id, and ends as it is told to.
 _COUNT = """
