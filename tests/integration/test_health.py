@@ -230,8 +230,11 @@ def test_changes_are_logged(make: Callable[..., Health], caplog: pytest.LogCaptu
     for _ in range(2):
         health.report()
         health._looks_again_at = 0.0
-    lines = [record.getMessage() for record in caplog.records if record.name == "promo_api.health"]
-    assert lines == ["health_changed: redis It does not answer."]
+    told = [vars(record) for record in caplog.records if record.name == "promo_api.health"]
+    assert [(each["msg"], each["dependency"], each["reason"]) for each in told] == [
+        ("health_changed", "redis", "It does not answer.")
+    ]
     health._looks["redis"] = lambda: ""
     health.report()
-    assert caplog.records[-1].getMessage() == "health_changed: redis is well"
+    last = vars(caplog.records[-1])
+    assert (last["msg"], last["dependency"], last["reason"]) == ("health_changed", "redis", "")
