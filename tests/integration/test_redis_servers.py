@@ -105,11 +105,15 @@ def test_primary_dies(
 
 def test_cluster(stack: ExitStack, antifrauds: Callable[..., Antifraud], stand_in: StandIn, tmp_path: Path) -> None:
     """Verdicts, turns and open breakers are kept in a Cluster; without one of its servers all is still allowed."""
-    nodes = [Process(stack, tmp_path / f"node-{number}", "--cluster-enabled", "yes") for number in range(3)]
+    nodes = []
+    for number in range(3):
+        # Else it talks to the others on a port that may be taken: its own and 10,000.
+        options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port(_HOST)))
+        nodes.append(Process(stack, tmp_path / f"node-{number}", *options))
     for number, node in enumerate(nodes):
         slots = (str(16384 * number // 3), str(16384 * (number + 1) // 3 - 1))
         node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", *slots)
-        node.client.execute_command("CLUSTER", "MEET", _HOST, str(nodes[0].port))
+        node.client.execute_command("CLUSTER", "MEET", _HOST, str(nodes[0].port), _bus_port(nodes[0]))
     ok = b"cluster_state:ok"
     assert wait_until(lambda: all(ok in _cluster_info(node) for node in nodes), _PATIENCE_S)
     antifraud = antifrauds(redis_url=f"redis+cluster://{_HOST}:{nodes[0].port}")
@@ -128,6 +132,11 @@ def test_cluster(stack: ExitStack, antifrauds: Callable[..., Antifraud], stand_i
     assert verdicts.list_open_breakers() == []
     nodes[2].kill()
     assert _calls(stand_in, antifraud, *members) >= kept[2]
+
+
+def _bus_port(node: Process) -> str:
+    found: dict[str, str] = node.client.config_get("cluster-port")
+    return found["cluster-port"]
 
 
 def _cluster_info(node: Process) -> bytes:
