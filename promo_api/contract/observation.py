@@ -61,9 +61,8 @@ class ObservationMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began_s, status, request_id = perf_counter(), 0, _identified(scope)
+        began_s, status, request_id = perf_counter(), 0, self._identified(scope)
         REQUEST_ID.set(request_id)
-        self._begin()
         header = (_HEADER, request_id.encode())
 
         async def told(message: Message) -> None:
@@ -92,21 +91,24 @@ class ObservationMiddleware:
         """
         if scope is None or _TOLD in scope:
             scope, began_s = {"headers": []}, perf_counter()
+        request_id = self._identified(scope)
         self._tell(scope, status, began_s)
-        return _identified(scope)
+        return request_id
 
     def _tell(self, scope: Scope, status: int, began_s: float) -> None:
         scope[_TOLD] = True
         operation_id = scope.get("extensions", {}).get(ROUTING_CONTEXT, {}).get("operation_id", "")
         duration_s = perf_counter() - began_s
-        self._observe(Answered(_identified(scope), scope.get("method", ""), operation_id, status, duration_s))
+        self._observe(Answered(scope[_ID], scope.get("method", ""), operation_id, status, duration_s))
 
-
-def _identified(scope: Scope) -> str:
-    """Return the id of a request: what the sender gave, if it is sane and the only one, else a new one."""
-    if _ID not in scope:
-        given = [value for name, value in scope["headers"] if name == _HEADER]
-        sane = len(given) == 1 and _SANE.fullmatch(given[0])
-        scope[_ID] = given[0].decode() if sane else uuid4().hex
-    request_id: str = scope[_ID]
-    return request_id
+    def _identified(self, scope: Scope) -> str:
+        """Return the id of a request, which begins when it gets it: what the sender gave, if that is sane and the only
+        one, else a new one.
+        """
+        if _ID not in scope:
+            given = [value for name, value in scope["headers"] if name == _HEADER]
+            sane = len(given) == 1 and _SANE.fullmatch(given[0])
+            scope[_ID] = given[0].decode() if sane else uuid4().hex
+            self._begin()
+        request_id: str = scope[_ID]
+        return request_id

@@ -130,15 +130,18 @@ def test_refusal_is_told_of_in_place_of_the_request(told: list[Answered]) -> Non
     async def wait_in_vain(scope: Any, _receive: Any, _send: Any) -> None:
         ids.append(observed.refused(scope, 400, perf_counter()))
 
-    observed = ObservationMiddleware(wait_in_vain, told.append)
+    begun: list[None] = []
+    observed = ObservationMiddleware(wait_in_vain, told.append, lambda: begun.append(None))
     asyncio.run(observed(scope, None, None))  # type: ignore[arg-type]
     assert ids == ["mine"]
+    assert len(begun) == len(told)
     assert [(answered.request_id, answered.method, answered.status) for answered in told] == [("mine", "POST", 400)]
 
 
 def test_refusal_of_what_comes_after_an_answer(told: list[Answered]) -> None:
     """What comes after a request has been answered is refused as another one, of which nothing is known."""
-    observed = ObservationMiddleware(PlainTextResponse("too early"), told.append)
+    begun: list[None] = []
+    observed = ObservationMiddleware(PlainTextResponse("too early"), told.append, lambda: begun.append(None))
     scope = {"type": "http", "method": "POST", "headers": [(b"x-request-id", b"mine")]}
 
     async def send(_message: Any) -> None:
@@ -147,6 +150,7 @@ def test_refusal_of_what_comes_after_an_answer(told: list[Answered]) -> None:
     asyncio.run(observed(scope, None, send))  # type: ignore[arg-type]
     ids = [observed.refused(scope, 400, 0), observed.refused(None, 400, 0)]
     assert len({"mine", *ids}) == 3
+    assert len(begun) == len(told) == 3
     assert [answered.request_id for answered in told] == ["mine", *ids]
     assert [(answered.method, answered.status) for answered in told[1:]] == [("", 400)] * 2
     assert all(answered.duration_s < 60 for answered in told)
