@@ -27,6 +27,7 @@ from sqlalchemy import (
     Integer,
     Select,
     SmallInteger,
+    Table,
     Text,
     Uuid,
     all_,
@@ -188,22 +189,13 @@ def _recorded(won: FromClause) -> CTE:
     )
 
 
-def _counted_by_country(recorded: CTE) -> CTE:
-    """Count the activations that were recorded, each country once."""
-    key = (recorded.c.promo_id, recorded.c.country_key)
-    counted = insert(country_uses).from_select(
-        ["promo_id", "country_key", "activations_count"], select(*key, func.count()).group_by(*key)
-    )
-    sums = {"activations_count": country_uses.c.activations_count + counted.excluded.activations_count}
-    return counted.on_conflict_do_update(constraint=country_uses.primary_key, set_=sums).cte("counted_by_country")
-
-
-def _counted_by_user(recorded: CTE) -> CTE:
-    """Count the activations that were recorded, each user once, in one order for all who do so at the same time."""
-    counts = select(recorded.c.user_id, func.count()).group_by(recorded.c.user_id).order_by(recorded.c.user_id)
-    counted = insert(user_uses).from_select(["user_id", "activations_count"], counts)
-    sums = {"activations_count": user_uses.c.activations_count + counted.excluded.activations_count}
-    return counted.on_conflict_do_update(constraint=user_uses.primary_key, set_=sums).cte("counted_by_user")
+def _counted_in(kept: Table, recorded: CTE) -> CTE:
+    """Count the activations that were recorded in a table, each of its keys once, in one order for all who do so."""
+    key = [recorded.c[column.name] for column in kept.primary_key]
+    counts = select(*key, func.count()).group_by(*key).order_by(*key)
+    counted = insert(kept).from_select([*(column.name for column in key), "activations_count"], counts)
+    sums = {"activations_count": kept.c.activations_count + counted.excluded.activations_count}
+    return counted.on_conflict_do_update(constraint=kept.primary_key, set_=sums).cte(f"counted_in_{kept.name}")
 
 
 def _claim() -> Select[Any]:
@@ -225,7 +217,7 @@ def _claim() -> Select[Any]:
     )
     recorded = _recorded(won)
     return select(won.c.id, won.c.value).add_cte(
-        _counted_by_country(recorded), _counted_by_user(recorded), _exhausted(counted)
+        _counted_in(country_uses, recorded), _counted_in(user_uses, recorded), _exhausted(counted)
     )
 
 

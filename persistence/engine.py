@@ -2,7 +2,7 @@
 
 import select
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter
 from typing import Any, cast
 
@@ -50,8 +50,7 @@ class Database:
         self._autocommit = _create_engine(settings)
         self.engine = self._autocommit.execution_options(isolation_level="READ COMMITTED")
 
-    @contextmanager
-    def autocommit(self) -> Iterator[Connection]:
+    def autocommit(self) -> AbstractContextManager[Connection]:
         """Lend a connection on which each statement is a transaction of its own: two round trips less.
 
         Raises:
@@ -59,15 +58,9 @@ class Database:
             KeyTaken: another request with the same Idempotency-Key was carried out first.
             StatementRefused: a statement has a defect.
         """
-        with self.translated():
-            self._check_silence()
-            asked_s = perf_counter()
-            with self._autocommit.connect() as connection, _discarded_if_lost(connection):
-                metrics.connection_got(asked_s)
-                yield connection
+        return self._lent(self._autocommit.connect)
 
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self) -> AbstractContextManager[Connection]:
         """Lend a connection in a transaction, which is committed at the end, or rolled back on any exception.
 
         Raises:
@@ -75,12 +68,7 @@ class Database:
             KeyTaken: another request with the same Idempotency-Key was carried out first.
             StatementRefused: a statement has a defect.
         """
-        with self.translated():
-            self._check_silence()
-            asked_s = perf_counter()
-            with self.engine.begin() as connection, _discarded_if_lost(connection):
-                metrics.connection_got(asked_s)
-                yield connection
+        return self._lent(self.engine.begin)
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -115,6 +103,15 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+    @contextmanager
+    def _lent(self, lend: Callable[[], AbstractContextManager[Connection]]) -> Iterator[Connection]:
+        with self.translated():
+            self._check_silence()
+            asked_s = perf_counter()
+            with lend() as connection, _discarded_if_lost(connection):
+                metrics.connection_got(asked_s)
+                yield connection
 
     def _check_silence(self) -> None:
         if not self._silence.breaks(self._ask):

@@ -3,32 +3,19 @@
 import pytest
 
 from promo_api.setting_values import Address, LogFormat
-from promo_api.settings import Settings, SettingsError
-
-_LEAST = {"ANTIFRAUD_ADDRESS": "antifraud:9090", "SECRET_KEY": "a key that nobody may ever read anywhere"}
-
-
-def _read(**changes: str) -> Settings:
-    return Settings.from_environment(_LEAST | changes)
-
-
-def _problem(**changes: str) -> str:
-    with pytest.raises(SettingsError) as caught:
-        _read(**changes)
-    (problem,) = caught.value.problems
-    return problem
+from tests.unit.given_settings import problem_of, read
 
 
 @pytest.mark.parametrize("text", ["json", "text"])
 def test_log_formats(text: str) -> None:
     """There are two formats of the log."""
-    assert _read(LOG_FORMAT=text).log_format == LogFormat(text)
+    assert read(LOG_FORMAT=text).log_format == LogFormat(text)
 
 
 @pytest.mark.parametrize("text", ["JSON", "text ", "xml", "TRUE"])
 def test_no_log_formats(text: str) -> None:
     """Any other is a problem that names both."""
-    assert _problem(LOG_FORMAT=text).startswith(f"LOG_FORMAT must be json or text (it is {text!r}): how log lines ")
+    assert problem_of(LOG_FORMAT=text).startswith(f"LOG_FORMAT must be json or text (it is {text!r}): how log lines ")
 
 
 @pytest.mark.parametrize(
@@ -42,13 +29,13 @@ def test_no_log_formats(text: str) -> None:
 )
 def test_addresses(text: str, address: Address) -> None:
     """Where to listen is host and port; an IPv6 address stands in brackets."""
-    assert _read(SERVER_ADDRESS=text).server_address == address
+    assert read(SERVER_ADDRESS=text).server_address == address
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:80", "x.example:1", "[::1]:8080"])
 def test_address_is_written_as_it_is_read(text: str) -> None:
     """What gunicorn gets is an address again, with the brackets of IPv6."""
-    assert str(_read(SERVER_ADDRESS=text).server_address) == text
+    assert str(read(SERVER_ADDRESS=text).server_address) == text
 
 
 @pytest.mark.parametrize(
@@ -76,7 +63,7 @@ def test_address_is_written_as_it_is_read(text: str) -> None:
 def test_no_addresses(text: str) -> None:
     """What nobody can listen on is a problem."""
     assert (
-        _problem(SERVER_ADDRESS=text) == f"SERVER_ADDRESS must be host:port (it is {text!r}): host:port to listen on."
+        problem_of(SERVER_ADDRESS=text) == f"SERVER_ADDRESS must be host:port (it is {text!r}): host:port to listen on."
     )
 
 
@@ -85,20 +72,20 @@ def test_no_addresses(text: str) -> None:
 )
 def test_ports_of_hosts(hosts: str, ports: str) -> None:
     """Several hosts have one port, or one each."""
-    settings = _read(POSTGRES_HOST=hosts, POSTGRES_PORT=ports)
+    settings = read(POSTGRES_HOST=hosts, POSTGRES_PORT=ports)
     assert (settings.postgres_host, settings.postgres_port) == (hosts, ports)
 
 
 @pytest.mark.parametrize(("hosts", "ports"), [("pg1", "1,2"), ("pg1,pg2", "1,2,3"), ("pg1,pg2,pg3", "1,2")])
 def test_ports_of_other_hosts(hosts: str, ports: str) -> None:
     """Any other number of ports is a problem."""
-    assert "POSTGRES_PORT must be one port" in _problem(POSTGRES_HOST=hosts, POSTGRES_PORT=ports)
+    assert "POSTGRES_PORT must be one port" in problem_of(POSTGRES_HOST=hosts, POSTGRES_PORT=ports)
 
 
 @pytest.mark.parametrize("text", ["0", "65536", "x", "5432,", ",5432", "5432, 5433", "-1", "5432;5433", "\uff18"])
 def test_no_ports(text: str) -> None:
     """What is no port, or no list of ports, is a problem."""
-    assert "POSTGRES_PORT must be a port, 1 to 65535, or several with commas" in _problem(POSTGRES_PORT=text)
+    assert "POSTGRES_PORT must be a port, 1 to 65535, or several with commas" in problem_of(POSTGRES_PORT=text)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +103,7 @@ def test_no_ports(text: str) -> None:
 )
 def test_antifraud_addresses(text: str, url: str) -> None:
     """The anti-fraud service is host:port, or a URL, to which paths can be added."""
-    assert _read(ANTIFRAUD_ADDRESS=text).antifraud_address == url
+    assert read(ANTIFRAUD_ADDRESS=text).antifraud_address == url
 
 
 @pytest.mark.parametrize(
@@ -143,5 +130,5 @@ def test_antifraud_addresses(text: str, url: str) -> None:
 )
 def test_no_antifraud_addresses(text: str) -> None:
     """What nobody can be asked at is a problem."""
-    problem = _problem(ANTIFRAUD_ADDRESS=text)
+    problem = problem_of(ANTIFRAUD_ADDRESS=text)
     assert problem.startswith(f"ANTIFRAUD_ADDRESS must be host:port or an http or https URL (it is {text!r}): ")

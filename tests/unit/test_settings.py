@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from promo_api.settings import Settings, SettingsError, variable
+from tests.unit.given_settings import LEAST, SECRET, problem_of, read
 
-SECRET = "a key that nobody may ever read anywhere"
-LEAST = {"ANTIFRAUD_ADDRESS": "antifraud:9090", "SECRET_KEY": SECRET}
 NUMBERS = [declared for declared in fields(Settings) if declared.type in (int, float)]
 TEXTS = [declared for declared in fields(Settings) if declared.type is str]
 
@@ -18,24 +17,13 @@ def _name(value: object) -> str | None:
     return value.name if isinstance(value, Field) else None
 
 
-def _read(**changes: str) -> Settings:
-    return Settings.from_environment(LEAST | changes)
-
-
-def _problem(**changes: str) -> str:
-    with pytest.raises(SettingsError) as caught:
-        _read(**changes)
-    (problem,) = caught.value.problems
-    return problem
-
-
 def _value(declared: Field[Any], text: str) -> Any:
-    return getattr(_read(**{variable(declared): text}), declared.name)
+    return getattr(read(**{variable(declared): text}), declared.name)
 
 
 def test_defaults() -> None:
     """What must be given is given; all else has a default, which is in its own bounds."""
-    settings = _read()
+    settings = read()
     for declared in fields(Settings):
         value = getattr(settings, declared.name)
         assert value == (LEAST.get(variable(declared)) if declared.default is MISSING else declared.default) or (
@@ -75,7 +63,7 @@ def test_bounds_of_numbers(declared: Field[Any], bound: str) -> None:
     assert _value(declared, str(limit)) == limit
     beyond = f"{limit + step:.3f}" if declared.type is float else str(limit + step)
     words = f"must be at {'least' if bound == 'low' else 'most'} {limit}"
-    assert _problem(**{variable(declared): beyond}) == (
+    assert problem_of(**{variable(declared): beyond}) == (
         f"{variable(declared)} {words} (it is {beyond!r}): {declared.metadata['sentence']}."
     )
 
@@ -87,14 +75,14 @@ def test_bounds_of_numbers(declared: Field[Any], bound: str) -> None:
 def test_no_numbers(declared: Field[Any], text: str) -> None:
     """What is no number in plain digits is a problem."""
     noun = "a whole number" if declared.type is int else "a number"
-    assert f" must be {noun} (it is " in _problem(**{variable(declared): text})
+    assert f" must be {noun} (it is " in problem_of(**{variable(declared): text})
 
 
 @pytest.mark.parametrize("declared", NUMBERS, ids=_name)
 def test_fractions(declared: Field[Any]) -> None:
     """Seconds may have fractions, numbers of things may not."""
     if declared.type is int:
-        assert "must be a whole number" in _problem(**{variable(declared): "1.5"})
+        assert "must be a whole number" in problem_of(**{variable(declared): "1.5"})
     else:
         assert _value(declared, "1.5") == 1.5
 
@@ -105,19 +93,19 @@ def test_bounds_of_texts(declared: Field[Any]) -> None:
     low = declared.metadata["low"]
     assert _value(declared, "x" * low) == "x" * low
     if low > 1:
-        assert f"must be at least {low} characters long" in _problem(**{variable(declared): "x" * (low - 1)})
+        assert f"must be at least {low} characters long" in problem_of(**{variable(declared): "x" * (low - 1)})
 
 
 def test_length_is_counted_in_characters() -> None:
     """A key of 32 letters of any script is long enough."""
-    assert _read(SECRET_KEY="я" * 32).secret_key == "я" * 32
+    assert read(SECRET_KEY="я" * 32).secret_key == "я" * 32
 
 
 @pytest.mark.parametrize("declared", fields(Settings), ids=_name)
 def test_empty_counts_as_not_given(declared: Field[Any]) -> None:
     """An empty value is the default, or missing where there is none."""
     if declared.default is MISSING:
-        assert "is not set" in _problem(**{variable(declared): ""})
+        assert "is not set" in problem_of(**{variable(declared): ""})
     else:
         assert _value(declared, "") == declared.default
 
@@ -126,8 +114,8 @@ def test_key_in_a_file(tmp_path: Path) -> None:
     """The key may stand in a file, with a line end after it; a key that is given goes before it."""
     file = tmp_path / "key"
     file.write_text(f"{SECRET}\n")
-    assert _read(SECRET_KEY="", SECRET_KEY_FILE=str(file)).secret_key == SECRET
-    assert _read(SECRET_KEY="x" * 32, SECRET_KEY_FILE=str(file)).secret_key == "x" * 32
+    assert read(SECRET_KEY="", SECRET_KEY_FILE=str(file)).secret_key == SECRET
+    assert read(SECRET_KEY="x" * 32, SECRET_KEY_FILE=str(file)).secret_key == "x" * 32
 
 
 @pytest.mark.parametrize(
@@ -145,7 +133,7 @@ def test_no_key_in_a_file(tmp_path: Path, held: bytes | None, problem: str) -> N
     file = tmp_path / "key"
     if held is not None:
         file.write_bytes(held)
-    assert _problem(SECRET_KEY="", SECRET_KEY_FILE=str(file)) == problem.format(file)
+    assert problem_of(SECRET_KEY="", SECRET_KEY_FILE=str(file)) == problem.format(file)
 
 
 def test_all_problems_at_once() -> None:
@@ -161,14 +149,14 @@ def test_all_problems_at_once() -> None:
 
 def test_other_names_are_ignored() -> None:
     """The environment is full of names that are none of ours; case counts."""
-    assert _read(PATH="/bin", postgres_port="wrong", NOSUCH="x") == _read()
+    assert read(PATH="/bin", postgres_port="wrong", NOSUCH="x") == read()
 
 
 def test_secrets_are_not_shown() -> None:
     """Neither the text of the settings nor a problem holds a secret, good or bad."""
-    assert SECRET not in repr(_read())
-    assert "hunter2" not in repr(_read(POSTGRES_PASSWORD="hunter2"))
-    assert "hunter2" not in _problem(SECRET_KEY="hunter2")
+    assert SECRET not in repr(read())
+    assert "hunter2" not in repr(read(POSTGRES_PASSWORD="hunter2"))
+    assert "hunter2" not in problem_of(SECRET_KEY="hunter2")
     assert [declared.name for declared in fields(Settings) if not declared.repr] == [
         "postgres_password",
         "redis_url",
@@ -179,7 +167,7 @@ def test_secrets_are_not_shown() -> None:
 def test_settings_do_not_change() -> None:
     """Settings are read once."""
     with pytest.raises(AttributeError):
-        _read().server_workers = 5  # type: ignore[misc]
+        read().server_workers = 5  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -194,4 +182,4 @@ def test_settings_do_not_change() -> None:
 )
 def test_pool_size(given: dict[str, str], size: int) -> None:
     """A worker keeps a connection for each of its threads, unless told otherwise."""
-    assert _read(**given).pool_size == size
+    assert read(**given).pool_size == size
