@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from handlers import Body
-from handlers.repeats import Answer, keep_answers, repeatable
+from handlers.repeats import Answer, doing, keep_answers, repeatable
 from handlers.shapes import Page, page, page_limit, promo_shape
 from persistence.activations import list_country_uses
 from persistence.companies import Company
@@ -39,9 +39,8 @@ def create_promo(runtime: Runtime, company: Company, *, body: Body, key: RepeatK
     promo_id = uuid4()
     values = {**definition, "company_id": company.id, "mode": body["mode"], "promo_common": body.get("promo_common")}
     use_limit = body["max_count"] if codes is None else len(codes)
-    with runtime.database.transaction() as connection:
+    with doing(runtime, key) as connection:
         insert_promo(connection, promo_id, values, use_limit=use_limit, codes=codes)
-        insert_listing(connection, promo_id)
         answer = {"id": promo_id}, 201
         keep_answers(connection, [(key, answer)])
     return answer

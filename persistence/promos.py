@@ -28,8 +28,10 @@ from sqlalchemy import (
     true,
     update,
 )
+from sqlalchemy.sql.dml import ReturningInsert
 
 from persistence.activity import is_active
+from persistence.places import listing
 from persistence.prepared import Prepared, hidden, row_by_row
 from persistence.tables import TARGET_KEY, company_order, company_promo_counts, promo_codes, promo_counters, promos
 
@@ -86,47 +88,54 @@ _TOTALS = {
         _TOTAL.where(company_promo_counts.c.country_key == func.any(cast(hidden(_ASKED_KEYS), ARRAY(Text))))
     ),
 }
-_COUNTED_KEY, _DIFFERENCE = bindparam("target_key", type_=Text), bindparam("difference", type_=Integer)
-_COUNTED = (company_promo_counts.c.company_id == _COMPANY_ID, company_promo_counts.c.country_key == _COUNTED_KEY)
-# A part that no other transaction holds is changed; if there is none, a new one is made.
-_FREE_PART = select(company_promo_counts.c.part).where(*_COUNTED).limit(1).with_for_update(skip_locked=True).cte("free")
-_CHANGED_PART = (
-    update(company_promo_counts)
-    .where(*_COUNTED, company_promo_counts.c.part == _FREE_PART.c.part)
-    .values(promos_count=company_promo_counts.c.promos_count + _DIFFERENCE)
-    .returning(company_promo_counts.c.part)
-    .cte("changed")
-)
-_COUNT = Prepared(
-    insert(company_promo_counts)
-    .from_select(
-        ["company_id", "country_key", "promos_count"],
-        select(_COMPANY_ID, _COUNTED_KEY, _DIFFERENCE).where(~exists(select(_CHANGED_PART.c.part))),
-    )
-    .returning(company_promo_counts.c.part)
-)
 _OWNER = Prepared(select(promos.c.company_id).where(promos.c.id == bindparam("id")))
 
 
-def _insert() -> Select[Any]:
-    """Return the statement that inserts a promo, its counters and its codes: each of them is a round trip less."""
-    codes = bindparam("codes", type_=ARRAY(Text))
-    given = {column.name: bindparam(column.name, type_=column.type) for column in promos.c if column.name in _GIVEN}
-    promo = insert(promos).values(**given, promo_unique=func.to_json(codes)).returning(promos.c.id).cte("promo")
-    counters = insert(promo_counters).from_select(
-        ["promo_id", "use_limit"], select(promo.c.id, bindparam("use_limit", type_=Integer))
+def _counted(company_id: ColumnElement[Any], target_key: ColumnElement[Any], difference: int) -> ReturningInsert[Any]:
+    """Return the statement that changes the number of a company's promos for a country, or for all ('').
+
+    A part that no other transaction holds is changed; if there is none, a new one is made.
+    """
+    parts = company_promo_counts.c
+    counted = (parts.company_id == company_id, parts.country_key == target_key)
+    free = select(parts.part).where(*counted).limit(1).with_for_update(skip_locked=True).cte("free")
+    changed = (
+        update(company_promo_counts)
+        .where(*counted, parts.part == free.c.part)
+        .values(promos_count=parts.promos_count + difference)
+        .returning(parts.part)
+        .cte("changed")
     )
+    made = select(company_id, target_key, literal(difference, Integer)).where(~exists(select(changed.c.part)))
+    names = ["company_id", "country_key", "promos_count"]
+    return insert(company_promo_counts).from_select(names, made).returning(parts.part)
+
+
+def _insert() -> Select[Any]:
+    """Return the statement that inserts a promo and all that goes with it: five round trips less, and one commit."""
+    codes, use_limit = bindparam("codes", type_=ARRAY(Text)), bindparam("use_limit", type_=Integer)
+    given = {column.name: bindparam(column.name, type_=column.type) for column in promos.c if column.name in _GIVEN}
+    promo = insert(promos).values(**given, promo_unique=func.to_json(codes)).returning(*promos.c).cte("promo")
+    counters = insert(promo_counters).from_select(["promo_id", "use_limit"], select(promo.c.id, use_limit))
     value = func.unnest(codes).table_valued("value", with_ordinality="position", name="given").render_derived()
     values = insert(promo_codes).from_select(
         ["promo_id", "position", "value"],
         select(promo.c.id, value.c.position, value.c.value).join_from(promo, value, true()),
     )
-    return select(promo.c.id).add_cte(counters.cte("counters"), values.cte("codes"))
+    listed = select(promo, (use_limit > 0).label("usable")).cte("listed")
+    counted = _counted(given["company_id"], func.coalesce(given["country_key"], ""), 1)
+    return select(promo.c.id).add_cte(
+        counters.cte("counters"), values.cte("codes"), counted.cte("counted"), *listing(listed)
+    )
 
 
 # What is given of a promo when it is inserted.
 _GIVEN = {column.name for column in promos.c} - {"created_at", "promo_unique"}
 _INSERT = Prepared(_insert())
+_COUNTS = {
+    difference: Prepared(_counted(_COMPANY_ID, bindparam("target_key", type_=Text), difference))
+    for difference in (-1, 1)
+}
 _UPDATE_LIMIT = Prepared(
     update(promo_counters)
     .where(promo_counters.c.promo_id == bindparam("promo"), promo_counters.c.used_count <= bindparam("limit"))
@@ -181,7 +190,7 @@ def list_promos(
 def insert_promo(
     connection: Connection, promo_id: UUID, values: Mapping[str, Any], *, use_limit: int, codes: Sequence[str] | None
 ) -> None:
-    """Insert a promo with its counters and codes, and count it; to be run in one transaction.
+    """Insert a promo with its counters and codes, count it and list it in all feeds that it is for; by one statement.
 
     Args:
         connection: where to run it.
@@ -191,10 +200,8 @@ def insert_promo(
         use_limit: how many activations it allows.
         codes: the values of a UNIQUE promo in their order; None for a COMMON one.
     """
-    keys = _keys(values)
-    given = {**dict.fromkeys(_GIVEN), "id": promo_id, **values, **keys}
+    given = {**dict.fromkeys(_GIVEN), "id": promo_id, **values, **_keys(values)}
     _INSERT.row(connection, {**given, "use_limit": use_limit, "codes": codes})
-    _count(connection, values["company_id"], {keys["country_key"]: 1})
 
 
 def update_use_limit(connection: Connection, promo_id: UUID, use_limit: int) -> bool:
@@ -232,14 +239,9 @@ def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, A
         return False
     company_id, old_key, new_key = changed
     if old_key != new_key:
-        _count(connection, company_id, {old_key: -1, new_key: 1})
+        for key, difference in ((old_key, -1), (new_key, 1)):
+            _COUNTS[difference].row(connection, {"company": company_id, "target_key": key or ""})
     return True
-
-
-def _count(connection: Connection, company_id: UUID, differences: Mapping[str | None, int]) -> None:
-    """Change the number of a company's promos by target country (None: all countries)."""
-    for key, difference in differences.items():
-        _COUNT.row(connection, {"company": company_id, "target_key": key or "", "difference": difference})
 
 
 def _page(sort_by: str | None, *, filtered: bool) -> Prepared:

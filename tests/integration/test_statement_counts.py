@@ -105,10 +105,10 @@ def test_comments(company: Account, user: Account, count: Count) -> None:
 
 
 def test_promos_of_a_company(company: Account, count: Count) -> None:
-    """A new promo takes four statements; a list takes three; a change seven at most, five if the country stays, and
+    """A new promo takes two statements; a list takes three; a change seven at most, five if the country stays, and
     three more if it changes in which feeds the promo stands.
     """
-    assert count(lambda: company.post("/business/promo", json=promo_body())) == 4
+    assert count(lambda: company.post("/business/promo", json=promo_body())) == 2
     promo_id = company.create_promo()
     for _ in range(9):
         company.create_promo()

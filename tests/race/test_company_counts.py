@@ -47,7 +47,6 @@ def _assert_recounted(runtime: Runtime) -> None:
 def _insert(connection: Connection, company: Account) -> None:
     promo_id = uuid4()
     insert_promo(connection, promo_id, {**_DEFINITION, "company_id": UUID(company.id)}, use_limit=1, codes=None)
-    insert_listing(connection, promo_id)
 
 
 def test_created_and_changed_at_once(api: Api, crowd: Runtime) -> None:

@@ -69,7 +69,6 @@ def create_promo(connection: Connection, random: Random) -> UUID:
     promo_id = uuid4()
     values |= random_target(random) | random_period(random)
     insert_promo(connection, promo_id, values, use_limit=random.randrange(3), codes=None)
-    insert_listing(connection, promo_id)
     return promo_id
 
 

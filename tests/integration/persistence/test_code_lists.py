@@ -12,7 +12,6 @@ import orjson
 import pytest
 
 from persistence.code_lists import CodeLists
-from persistence.listings import insert_listing
 from persistence.promos import insert_promo
 from promo_api.runtime import Runtime
 from tests.people import Account, Api
@@ -117,7 +116,6 @@ def test_undone_promo(api: Api, runtime: Runtime) -> None:
     assert seen() == {}
     with runtime.database.transaction() as connection:
         insert_promo(connection, promo_id, definition, use_limit=1, codes=["done"])
-        insert_listing(connection, promo_id)
     assert seen() == {promo_id: b'["done"]'}
 
 
