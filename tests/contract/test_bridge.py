@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from threading import Barrier, Event, Lock, current_thread
+from threading import Barrier, Event, Lock, Thread, current_thread
 from typing import Any
 
 import pytest
 from starlette.types import ASGIApp
 
+from promo_api.contract import bridge as bridge_module
 from promo_api.contract.bridge import Lanes, ThreadBridge
+from promo_api.sandbox.processes import wait_until
 from tests.contract.asgi import ask
 from tests.contract.tiny import contract, operation, serve
 
@@ -77,14 +79,14 @@ def test_scope_is_within_reach() -> None:
 def test_so_many_at_once_and_no_more() -> None:
     """Two threads serve two requests at once, the others wait for them."""
     pairs, lock = Barrier(2, timeout=10), Lock()
-    running, most, names = 0, 0, Counter[str]()
+    running, most, threads = 0, 0, Counter[Thread]()
 
     def wsgi(_environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
         nonlocal running, most
         with lock:
             running += 1
             most = max(most, running)
-            names[current_thread().name] += 1
+            threads[current_thread()] += 1
         pairs.wait()
         with lock:
             running -= 1
@@ -93,8 +95,58 @@ def test_so_many_at_once_and_no_more() -> None:
 
     assert len(_run(wsgi, requests=6)) == 6
     assert most == 2
-    assert len(names) == 2
-    assert all(name.startswith("handler") for name in names)
+    assert len(threads) == 2
+    assert all(thread.name == "handler" for thread in threads)
+
+
+def _turns(pairs: Barrier, most: list[int]) -> Callable[..., Iterable[bytes]]:
+    """Return what answers once so many are in it as the barrier wants, and notes the most that ever were."""
+    lock, running = Lock(), [0]
+
+    def wsgi(_environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
+        with lock:
+            running[0] += 1
+            most.append(running[0])
+        pairs.wait()
+        with lock:
+            running[0] -= 1
+        start("200 OK", [])
+        return []
+
+    return wsgi
+
+
+def test_few_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as none is held up three threads serve all requests, however many there may be."""
+    monkeypatch.setattr(bridge_module, "_HELD_UP_S", 60)
+    most: list[int] = []
+    assert len(_run(_turns(Barrier(3, timeout=10), most), requests=12, threads=8)) == 12
+    assert max(most) == 3
+
+
+def test_others_run_beside_those_that_are_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For those that are held up other threads are started, up to the most; and ended when they are too many."""
+    monkeypatch.setattr(bridge_module, "_HELD_UP_S", 0.01)
+    most: list[int] = []
+    everyone = Barrier(8, timeout=10)
+    bridge = ThreadBridge(_turns(everyone, most), 8)
+
+    async def together(requests: int) -> None:
+        await asyncio.gather(*(_answer(bridge) for _ in range(requests)))
+
+    async def first_many_then_one_by_one() -> None:
+        await together(8)
+        assert len(bridge._threads) == 8
+        bridge._wsgi_app = _turns(Barrier(1), [])
+        for _ in range(8):
+            await together(1)
+
+    try:
+        asyncio.run(first_many_then_one_by_one())
+        assert max(most) == 8
+        assert wait_until(lambda: sum(thread.is_alive() for thread in bridge._threads) == 3, 10)
+    finally:
+        bridge.close()
 
 
 def test_lanes_do_not_wait_for_each_other() -> None:
