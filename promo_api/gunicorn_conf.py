@@ -37,6 +37,7 @@ from uvicorn import Server as Uvicorn
 from uvicorn_worker import UvicornWorker
 
 from promo_api.contract.protocol import StrictHttpProtocol
+from promo_api.door import Door
 from promo_api.exposition import MEMORY_DISK, Exposition
 from promo_api.settings import Settings
 
@@ -146,7 +147,7 @@ class Worker(UvicornWorker):
         self.config.app = self.wsgi
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, self._end_at_once)
         server = StoppingServer(self.config, self.sockets, self.cfg.graceful_timeout - _END_S)
-        # The sockets themselves: gunicorn's wrapper would close each number once more when another may have got it.
+        # The sockets themselves: the event loop takes nothing that wraps one.
         await server.serve([listener.sock for listener in self.sockets])
         if not server.started:
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
@@ -172,12 +173,23 @@ class StoppingServer(Uvicorn):
         self._listeners = listeners
         self._stop_timeout_s = stop_timeout_s
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, and accept connections."""
+        await super().startup([])
+        self.servers = [Door(listener, self._make_protocol) for listener in sockets or ()]  # type: ignore[misc]
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept what waits to be accepted, refuse what comes, and let the rest end."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_ACCEPT_S):
                 await self._empty_backlog()
         await super().shutdown(sockets)
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        state = self.lifespan.state
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=state
+        )
 
     async def _empty_backlog(self) -> None:
         await asyncio.sleep(_HANDSHAKE_S)

@@ -132,18 +132,6 @@ def test_stock_order_of_a_stop(timed_out: bool) -> None:
     assert told == ["connection", "wait", *([] if timed_out else ["lifespan"])]
 
 
-def test_stock_closes_a_socket_twice(listener: TCPSocket, caplog: pytest.LogCaptureFixture) -> None:
-    """First uvloop closes the number, then gunicorn's wrapper: why gunicorn_conf.py hands over what is wrapped."""
-    caplog.set_level(logging.INFO)
-
-    async def main() -> None:
-        server = await asyncio.get_running_loop().create_server(asyncio.Protocol, sock=listener)
-        server.close()
-
-    _run(main())
-    assert "Error while closing socket [Errno 9]" in caplog.text
-
-
 def test_backlog_is_told(listener: TCPSocket) -> None:
     """It is told how many connections wait to be accepted: gunicorn_conf.py waits until there are none."""
     waiting = [socket.create_connection(listener.getsockname()) for _ in range(3)]

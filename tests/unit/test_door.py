@@ -1,0 +1,120 @@
+"""How connections are taken in: shared with those who listen on the same socket, and never given up."""
+
+import asyncio
+import errno
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from typing import cast
+
+import pytest
+
+from promo_api import door
+from promo_api.door import Door
+
+
+class _Guests:
+    """The connections that some doors have taken in; `there` is set once there are so many."""
+
+    def __init__(self, number: int) -> None:
+        self._missing = number
+        self.there = asyncio.Event()
+        self.of_door = Counter[str]()
+
+    def count(self, door: str) -> None:
+        """Count a connection for a door."""
+        self.of_door[door] += 1
+        self._missing -= 1
+        if not self._missing:
+            self.there.set()
+
+
+class _Guest(asyncio.Protocol):
+    """A connection, which is counted."""
+
+    def __init__(self, guests: _Guests, door: str) -> None:
+        self._guests, self._door = guests, door
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count it, and end it."""
+        cast("asyncio.Transport", transport).abort()
+        self._guests.count(self._door)
+
+
+class _Exhausted(socket.socket):
+    """A listening socket whose process has no files left, until it is told that it has."""
+
+    refusals = 1
+
+    def accept(self) -> tuple[socket.socket, object]:
+        """Fail, as long as it should."""
+        if self.refusals:
+            self.refusals -= 1
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return super().accept()
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A socket that listens, as gunicorn hands it over."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)  # noqa: FBT003 its only parameter
+        yield listening
+
+
+def _connect(listener: socket.socket, number: int) -> list[socket.socket]:
+    return [socket.create_connection(listener.getsockname()) for _ in range(number)]
+
+
+async def _let_in(guests: _Guests, doors: dict[str, socket.socket]) -> None:
+    """Open the doors until all guests are there."""
+    opened = [Door(listener, partial(_Guest, guests, name)) for name, listener in doors.items()]
+    async with asyncio.timeout(10):
+        await guests.there.wait()
+    for each in opened:
+        each.close()
+
+
+def test_doors_share_what_comes_together(listener: socket.socket) -> None:
+    """Of connections that are made at one moment, each of four who listen takes its part, give or take a few."""
+    with ExitStack() as stack:
+        for client in _connect(listener, 32):
+            stack.enter_context(client)
+        doors = {name: stack.enter_context(listener.dup()) for name in "abcd"}
+        guests = _Guests(32)
+        asyncio.run(_let_in(guests, doors))
+    assert max(guests.of_door.values()) <= 12
+
+
+def test_connection_waits_while_no_more_can_be_opened(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where a connection can't be opened that is logged, and it is taken in as soon as it can."""
+    monkeypatch.setattr(door, "_OUT_OF_RESOURCES_S", 0.01)
+    guests = _Guests(1)
+    with _Exhausted(fileno=listener.detach()) as exhausted, _connect(exhausted, 1)[0]:
+        asyncio.run(_let_in(guests, {"a": exhausted}))
+    told = [record for record in caplog.records if record.name == door.__name__]
+    assert [(record.getMessage(), vars(record)["reason"]) for record in told] == [
+        ("accept_failed", "Too many open files")
+    ]
+    assert guests.of_door == {"a": 1}
+
+
+def test_closed_door(listener: socket.socket) -> None:
+    """Nobody gets in through a closed door, be it closed in its pause; the next one takes in who waits."""
+    early, late = _Guests(1), _Guests(2)
+
+    async def main(stack: ExitStack) -> None:
+        stack.enter_context(_connect(listener, 1)[0])
+        await _let_in(early, {"first": stack.enter_context(listener.dup())})
+        for client in _connect(listener, 2):
+            stack.enter_context(client)
+        await _let_in(late, {"second": listener})
+
+    with ExitStack() as stack:
+        asyncio.run(main(stack))
+    assert early.of_door + late.of_door == {"first": 1, "second": 2}
