@@ -12,7 +12,7 @@ from promo_api import SPECIFICATION, __version__, metrics
 from promo_api.contract.application import build_application
 from promo_api.contract.observation import Answered, ObservationMiddleware
 from promo_api.errors import Unauthenticated
-from promo_api.request_log import log_request
+from promo_api.request_log import RequestLog
 from promo_api.runtime import Runtime
 from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes
 from promo_api.tokens import Claims
@@ -24,6 +24,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
     Raises:
         contract.application.BrokenContract: api.yml can't be served.
     """
+    request_log = RequestLog()
     application = build_application(
         SPECIFICATION,
         package="handlers",
@@ -35,20 +36,20 @@ def create_app(runtime: Runtime) -> ASGIApp:
         tokens=runtime.tokens,
         # One look at a time is enough for health, and whoever asks for it keeps nobody else waiting.
         threads={"": runtime.settings.server_threads, "antifraud": runtime.settings.antifraud_threads, "health": 1},
-        lifetime=partial(_serving, runtime),
+        lifetime=partial(_serving, runtime, request_log),
         check_answers=runtime.settings.check_answers,
     )
-    return ObservationMiddleware(application, _observe, metrics.request_began)
+    return ObservationMiddleware(application, partial(_observe, request_log), metrics.request_began)
 
 
-def _observe(answered: Answered) -> None:
+def _observe(request_log: RequestLog, answered: Answered) -> None:
     """Count a request, and write its log line."""
     metrics.request_ended(answered.operation_id, answered.status, answered.duration_s)
-    log_request(answered)
+    request_log.add(answered)
 
 
 @contextmanager
-def _serving(runtime: Runtime) -> Iterator[None]:
+def _serving(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
     """Do what goes on beside requests while a process serves, and close the runtime at the end."""
     sweepers = [sweeper_of_answers(runtime.database, runtime.clock), sweeper_of_changes(runtime.database)]
     for sweeper in sweepers:
@@ -60,6 +61,7 @@ def _serving(runtime: Runtime) -> Iterator[None]:
         for sweeper in sweepers:
             sweeper.stop()
         runtime.close()
+        request_log.end()
 
 
 def authenticate_company(runtime: Runtime, claims: Claims) -> Company:

@@ -17,11 +17,14 @@ import fcntl
 import logging
 import os
 import select
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 # A burst of lines fits in: a second of a busy worker's, where 64 KiB, the default, are a twentieth of that.
 _PIPE_BYTES = 1024 * 1024
 _PATIENCE_MS = 50
+# With room for it in a pipe, what is no longer is written at once and in one piece.
+_PIECE_BYTES = select.PIPE_BUF
 
 
 class LogStream(logging.Handler):
@@ -38,28 +41,70 @@ class LogStream(logging.Handler):
         self._room.register(descriptor, select.POLLOUT)
         self._lost = 0
         self._torn = False
+        self._gathers = False
+        self._gathered: list[bytes] = []
         with suppress(AttributeError, OSError):  # no Linux, no pipe, or no more memory for this user's pipes
             fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write the lines of a block at its end, as many at once as may be; what other threads have to say waits.
+
+        Each write costs more than a line: it gives up Python's lock, and other threads take it.
+        """
+        with self.lock:  # type: ignore[union-attr]
+            self._gathers = True
+            try:
+                yield
+            finally:
+                self._gathers = False
+                self._write_gathered()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the line of a record, or count it as lost."""
         try:
-            if not self._room.poll(0 if self._lost else _PATIENCE_MS):
-                raise BlockingIOError  # noqa: TRY301 as a write to a descriptor that doesn't block
-            if self._lost:
-                self._write(_lines_lost(self._lost))
-                self._lost = 0
-            self._write(record)
+            self._gathered.append(self._line(record))
         except Exception:  # noqa: BLE001 whatever is wrong with a line, its request goes on
             self._lost += 1
+        if not self._gathers:
+            self._write_gathered()
 
-    def _write(self, record: logging.LogRecord) -> None:
-        # With room for it in a pipe, what is at most PIPE_BUF bytes is written at once and in one piece.
-        line = b"\n" * self._torn + self.format(record).encode() + b"\n"
-        written = os.write(self._descriptor, line)
-        self._torn = written < len(line)
+    def _line(self, record: logging.LogRecord) -> bytes:
+        return self.format(record).encode() + b"\n"
+
+    def _write_gathered(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        for lines in _pieces(gathered):
+            try:
+                self._write_after_lost(b"".join(lines))
+            except Exception:  # noqa: BLE001 nor does it end for them all
+                self._lost += len(lines)
+
+    def _write_after_lost(self, lines: bytes) -> None:
+        if not self._room.poll(0 if self._lost else _PATIENCE_MS):
+            raise BlockingIOError  # as a write to a descriptor that doesn't block
+        if self._lost:
+            self._write(self._line(_lines_lost(self._lost)))
+            self._lost = 0
+        self._write(lines)
+
+    def _write(self, lines: bytes) -> None:
+        whole = b"\n" * self._torn + lines
+        self._torn = os.write(self._descriptor, whole) < len(whole)
         if self._torn:
             raise BlockingIOError
+
+
+def _pieces(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Yield the lines in their order, as many at a time as can be written in one piece; each is one at least."""
+    piece: list[bytes] = []
+    for line in lines:
+        if piece and sum(map(len, piece)) + len(line) > _PIECE_BYTES:
+            yield piece
+            piece = []
+        piece.append(line)
+    if piece:
+        yield piece
 
 
 def _lines_lost(number: int) -> logging.LogRecord:

@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -56,6 +57,16 @@ def set_up_logging(log_format: LogFormat) -> None:
     sys.excepthook = lambda _kind, error, _trace: _tell_uncaught("main thread", error)
     sys.unraisablehook = lambda told: _tell_uncaught("finalizer", told.exc_value)
     threading.excepthook = lambda told: _tell_uncaught(told.thread.name if told.thread else "", told.exc_value)
+
+
+@contextmanager
+def lines_together() -> Iterator[None]:
+    """Write the lines of a block at its end, at once."""
+    with ExitStack() as stack:
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, LogStream):
+                stack.enter_context(handler.together())
+        yield
 
 
 class JsonLines(logging.Formatter):

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
+from promo_api import request_log
 from promo_api.app import SPECIFICATION
 from promo_api.contract.observation import Answered, ObservationMiddleware
 from promo_api.logs import REQUEST_ID
@@ -107,8 +108,11 @@ def test_request_that_is_cut_has_no_status(told: list[Answered]) -> None:
 @pytest.mark.parametrize(
     ("path", "operation"), [("/ping", "health.ping"), ("/user/profile", "user_profile.get_profile"), ("/nothing", "")]
 )
-def test_each_request_is_logged(service: ASGIApp, caplog: pytest.LogCaptureFixture, path: str, operation: str) -> None:
+def test_each_request_is_logged(
+    service: ASGIApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str, operation: str
+) -> None:
     """One line for each request tells its id, operation, method, status and duration."""
+    monkeypatch.setattr(request_log, "_TOGETHER_S", 0)
     with caplog.at_level("INFO", "promo_api.request_log"):
         answer = ask(service, "GET", f"/api{path}")
     (record,) = [record for record in caplog.records if record.getMessage() == "request"]
@@ -120,6 +124,26 @@ def test_each_request_is_logged(service: ASGIApp, caplog: pytest.LogCaptureFixtu
         "GET",
         answer.status,
     ]
+
+
+def test_lines_of_requests_are_written_together(caplog: pytest.LogCaptureFixture) -> None:
+    """Lines of requests wait a moment for each other, none of them is lost at the end, and none is late after it."""
+    log = request_log.RequestLog()
+
+    async def main() -> None:
+        for number in range(3):
+            log.add(Answered(str(number), "GET", "", 200, 0.1))
+        assert _logged(caplog) == []
+        log.end()
+        log.add(Answered("3", "GET", "", 200, 0.1))
+
+    with caplog.at_level("INFO", "promo_api.request_log"):
+        asyncio.run(main())
+    assert _logged(caplog) == ["0", "1", "2", "3"]
+
+
+def _logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [vars(record)["request_id"] for record in caplog.records if record.getMessage() == "request"]
 
 
 def test_refusal_is_told_of_in_place_of_the_request(told: list[Answered]) -> None:

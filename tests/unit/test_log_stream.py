@@ -4,17 +4,21 @@ import fcntl
 import json
 import logging
 import os
+import select
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 from time import monotonic
 from typing import Any
 
 import pytest
 
+from promo_api import log_stream
 from promo_api.log_stream import LogStream
 from promo_api.logs import JsonLines
 
@@ -193,3 +197,46 @@ def test_lines_of_several_processes_do_not_mix() -> None:
         numbers = [line["number"] for line in lines if line["process"] == each.pid and line["event"] == "told"]
         assert numbers == sorted(numbers)
         assert len(numbers) > 100
+
+
+def test_lines_together(pipe: Pipe) -> None:
+    """Lines that are told together are written at the end, in order, in as few pieces as a pipe takes whole."""
+    read, write = pipe
+    stream = _stream(write)
+    with stream.together():
+        for number in range(100):
+            _tell(stream, number)
+        os.set_blocking(read, False)
+        with pytest.raises(BlockingIOError):
+            os.read(read, 1)
+    written = os.read(read, 1024 * 1024)
+    assert _numbers(written) == [*range(100)]
+    lengths = [len(line) + 1 for line in written.splitlines()]
+    pieces = [b"".join(piece) for piece in log_stream._pieces([b"x" * length for length in lengths])]
+    assert max(map(len, pieces)) <= select.PIPE_BUF < max(len(a) + len(b) for a, b in pairwise(pieces))
+
+
+def test_lines_together_that_are_lost(pipe: Pipe) -> None:
+    """Those that cannot be written are counted one by one, and told of once there is room."""
+    read, write = pipe
+    stream = _stream(write)
+    _fill(write)
+    with stream.together():
+        for number in range(100):
+            _tell(stream, number)
+    os.read(read, 1024 * 1024)
+    _tell(stream, 100)
+    assert _numbers(os.read(read, 1024 * 1024)) == [("log_lines_lost", 100), 100]
+
+
+def test_others_wait_for_lines_that_are_told_together(pipe: Pipe) -> None:
+    """What another thread has to say meanwhile comes after them, and is not lost."""
+    read, write = pipe
+    stream = _stream(write)
+    other = Thread(target=_tell, args=(stream, 3))
+    with stream.together():
+        _tell(stream, 1)
+        other.start()
+        _tell(stream, 2)
+    other.join()
+    assert _numbers(os.read(read, 1024 * 1024)) == [1, 2, 3]
