@@ -66,7 +66,8 @@ def _serve_exposed(settings: Settings, exposition: Exposition | None) -> int:
 
 def _migrate(environment: Environment, _arguments: argparse.Namespace) -> int:
     from persistence.engine import Database
-    from persistence.migrations import newest_revision, update_schema
+    from persistence.migrations import update_schema
+    from persistence.revisions import newest_revision
 
     database = Database(Settings.from_environment(environment))
     try:

@@ -9,7 +9,6 @@ from sqlalchemy import Connection, text
 
 from persistence.engine import session_settings
 from persistence.listings import count_wrong_entries
-from persistence.migrations import find_revision, newest_revision
 from persistence.recounts import (
     count_wrong_codes,
     count_wrong_comments,
@@ -21,6 +20,7 @@ from persistence.recounts import (
     count_wrong_user_uses,
     count_wrong_uses,
 )
+from persistence.revisions import find_revision, newest_revision
 from persistence.silence import unlimited_transaction
 from persistence.tallies import count_wrong_tallies
 from promo_api.app import create_app

@@ -18,7 +18,7 @@ from threading import Lock, Thread
 from time import monotonic, perf_counter
 
 from persistence.engine import Database
-from persistence.migrations import find_revision, newest_revision
+from persistence.revisions import find_revision, newest_revision
 from promo_api import SPECIFICATION
 from promo_api.antifraud import Antifraud
 from promo_api.settings import Settings

@@ -4,27 +4,12 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 
 from persistence.silence import unlimited_transaction
 
 # Any number will do, as long as nothing else that locks in this database takes it.
 _LOCK = 5_174_811_922
-
-
-def newest_revision() -> str:
-    """Return the revision that this version of the service needs."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    if revision is None:
-        raise LookupError("There are no migrations.")
-    return revision
-
-
-def find_revision(connection: Connection) -> str | None:
-    """Return the revision of a database; None if no migration has been applied to it."""
-    return MigrationContext.configure(connection).get_current_revision()
 
 
 def update_schema(engine: Engine) -> None:

@@ -20,8 +20,9 @@ from persistence.activations import CountryUse, list_country_uses
 from persistence.code_lists import CodeLists
 from persistence.engine import Database
 from persistence.listings import count_wrong_entries
-from persistence.migrations import find_revision, newest_revision, update_schema
+from persistence.migrations import update_schema
 from persistence.promos import list_promos
+from persistence.revisions import find_revision, newest_revision
 from persistence.tables import metadata
 from persistence.tallies import count_wrong_tallies
 from promo_api import check
