@@ -6,7 +6,7 @@ A map, from the outside in:
 |---|---|
 | __main__ | the commands: serve, dev, migrate, check, antifraud-stub |
 | settings, setting_values | every setting, read once, and how their values are written |
-| gunicorn_conf | how the processes run |
+| gunicorn_conf, door | how the processes run, and take in connections |
 | logs, log_stream, request_log | what they write: lines, where these go, and the one of each request |
 | app | api.yml + contract layer + handlers, bound to a runtime |
 | contract/ | all that knows Connexion, Starlette or Flask from inside |

@@ -141,7 +141,7 @@ class Settings:
     argon2_memory_kib: int = setting("memory of a password hash", 19456, unit="KiB", low=8, high=4194304)
     argon2_iterations: int = setting("passes of a password hash over its memory", 2, low=1, high=100)
     argon2_parallelism: int = setting("lanes of a password hash", 1, low=1, high=64)
-    argon2_concurrency: int = setting("password hashes that a worker computes at once", 2, low=1, high=256)
+    argon2_concurrency: int = setting("password hashes that a worker computes at once", 1, low=1, high=256)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:

@@ -25,7 +25,7 @@ ROOMS = {
     "promo_api.settings": Room("promo_api.redis_url promo_api.setting_values"),
     "promo_api.log_stream": Room(),
     "promo_api.logs": Room("promo_api.log_stream promo_api.setting_values", "orjson"),
-    "promo_api.request_log": Room("promo_api.contract.observation"),
+    "promo_api.request_log": Room("promo_api.contract.observation promo_api.logs"),
     # Whoever counts something imports it: callbacks through all rooms would be longer, and no easier to follow.
     "promo_api.metrics": Room("", "prometheus_client"),
     "promo_api.exposition": Room("promo_api.setting_values", "prometheus_client"),
@@ -44,7 +44,7 @@ ROOMS = {
         "promo_api.antifraud_client promo_api.breaker promo_api.metrics promo_api.settings promo_api.verdicts"
     ),
     "promo_api.health": Room(
-        "promo_api persistence.engine persistence.migrations promo_api.antifraud promo_api.settings"
+        "promo_api persistence.engine persistence.revisions promo_api.antifraud promo_api.settings"
     ),
     "persistence": Room(),
     "persistence.tables": Room("", "sqlalchemy"),
@@ -56,11 +56,14 @@ ROOMS = {
     ),
     "persistence.activity": Room("persistence.tables", "sqlalchemy"),
     "persistence.audience": Room("persistence.tables", "sqlalchemy"),
+    "persistence.places": Room("persistence.audience persistence.tables", "sqlalchemy"),
     "persistence.code_lists": Room("persistence.prepared persistence.tables", "cachetools sqlalchemy"),
+    "persistence.revisions": Room("", "sqlalchemy"),
     "persistence.migrations": Room("persistence.silence", "sqlalchemy alembic"),
     "persistence.migrations.*": Room("persistence.tables", "alembic"),
     "persistence.*": Room(
-        "promo_api.errors persistence.prepared persistence.tables persistence.activity persistence.audience",
+        "promo_api.errors persistence.prepared persistence.tables persistence.activity persistence.audience "
+        "persistence.places",
         "sqlalchemy",
     ),
     "handlers": Room(),
@@ -90,18 +93,20 @@ ROOMS = {
         "promo_api.sweeper promo_api.tokens",
         "starlette",
     ),
+    "promo_api.door": Room(),
     "promo_api.gunicorn_conf": Room(
-        "promo_api.contract.protocol promo_api.exposition promo_api.settings",
+        "promo_api.contract.protocol promo_api.door promo_api.exposition promo_api.settings",
         "gunicorn starlette uvicorn uvicorn_worker",
     ),
     "promo_api.check": Room(
-        "persistence.engine persistence.listings persistence.migrations persistence.recounts persistence.silence "
+        "persistence.engine persistence.listings persistence.recounts persistence.revisions persistence.silence "
         "persistence.tallies promo_api.app "
         "promo_api.contract.application promo_api.errors promo_api.runtime promo_api.settings",
         "redis requests sqlalchemy",
     ),
     "promo_api.__main__": Room(
-        "persistence.engine persistence.migrations promo_api.app promo_api.check promo_api.contract.application "
+        "persistence.engine persistence.migrations persistence.revisions promo_api.app promo_api.check "
+        "promo_api.contract.application "
         "promo_api.errors promo_api.exposition promo_api.gunicorn_conf promo_api.logs promo_api.runtime "
         "promo_api.sandbox.antifraud_stub promo_api.sandbox.dev promo_api.setting_values promo_api.settings",
         "dotenv",
@@ -155,7 +160,10 @@ def test_every_room_is_lived_in(room: str) -> None:
 
 def test_query_modules_are_all_there() -> None:
     """Beside the query modules stands only what all of them share, and what opens and migrates the database."""
-    beside = {"engine", "silence", "prepared", "tables", "activity", "audience", "migrations", "migrations.env"}
+    beside = {
+        "engine", "silence", "prepared", "tables", "activity", "audience", "places", "revisions", "migrations",
+        "migrations.env",
+    }  # fmt: skip
     assert {module.removeprefix("persistence.") for module in files() if module.startswith("persistence.")} == {
         *QUERIES,
         *beside,
@@ -166,7 +174,7 @@ def test_query_modules_are_all_there() -> None:
 def test_queries_do_not_know_each_other(module: str) -> None:
     """A query module imports no other one, nor the engine that lends it connections."""
     ours = {name for name in imported(module) if name.partition(".")[0] in PACKAGES}
-    shared = {f"persistence.{name}" for name in ("prepared", "tables", "activity", "audience")}
+    shared = {f"persistence.{name}" for name in ("prepared", "tables", "activity", "audience", "places")}
     assert ours <= {*shared, "promo_api.errors"}
 
 
@@ -193,6 +201,18 @@ def test_the_service_does_not_need_the_sandbox(module: str) -> None:
     assert not [name for name in imported(module, at_top=True) if name.startswith("promo_api.sandbox")]
     if module != "promo_api.__main__":
         assert not [name for name in imported(module) if name.startswith("promo_api.sandbox")]
+
+
+def test_workers_do_without_the_migrations() -> None:
+    """What a worker imports leads nowhere to the program that applies migrations: it would take memory for nothing."""
+    seen: set[str] = set()
+    ahead = {"promo_api.app", "promo_api.gunicorn_conf"}
+    while ahead:
+        module = ahead.pop()
+        seen.add(module)
+        ahead |= {name for name in imported(module) if name in files()} - seen
+    assert "persistence.engine" in seen
+    assert "persistence.migrations" not in seen
 
 
 def test_nobody_calls_upward() -> None:
