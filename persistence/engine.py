@@ -3,7 +3,7 @@
 import select
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import Any, cast
 
 import orjson
@@ -26,7 +26,6 @@ _AWAY = (
 )
 # A server that is well ends a statement at its timeout; this is for the way of that answer.
 _ANSWER_MARGIN_S = 1.0
-_IN_USE_S = 0.1
 
 
 class StatementRefused(Exception):
@@ -235,15 +234,12 @@ def _opener(answer_limit_s: float) -> Callable[..., LimitedConnection]:
     return open_connection
 
 
-def _refuse_closed(dbapi_connection: LimitedConnection, _record: object, _proxy: object) -> None:
+def _refuse_closed(dbapi_connection: psycopg.Connection[Any], _record: object, _proxy: object) -> None:
     """Have the pool replace a connection that PostgreSQL closed while it lay idle, at the price of no round trip.
 
     An idle connection has nothing to say: if its socket can be read, that is the end of the stream, or the
-    message before it. One that was in use a moment ago is not looked at, for a look gives up Python's lock: whoever
-    asks just after PostgreSQL has ended is told that it is away, as are those who ask while it ends.
+    message before it.
     """
-    if monotonic() - dbapi_connection.heard_s < _IN_USE_S:
-        return
     poll = select.poll()
     poll.register(dbapi_connection.fileno(), select.POLLIN)
     if poll.poll(0):

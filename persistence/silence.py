@@ -10,7 +10,6 @@ borrower, and must be started again after each fork), and `cancel_safe` (it asks
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
-from time import monotonic
 from typing import Any, TypeVar, cast
 
 import psycopg
@@ -33,12 +32,10 @@ class LimitedConnection(psycopg.Connection[Any]):
 
     Attributes:
         answer_limit_s: how long each wait may take, be it for a statement, a commit or a rollback; None: for ever.
-        heard_s: when PostgreSQL answered last, by time.monotonic.
         statements: runs prepared statements; one for all, since to make one costs half as much as to use it.
     """
 
     answer_limit_s: float | None = None
-    heard_s: float = 0.0
     statements: psycopg.Cursor[Any]
 
     def wait(self, gen: PQGen[_RV], interval: float = 0.1, timeout: float | None = None) -> _RV:
@@ -50,7 +47,7 @@ class LimitedConnection(psycopg.Connection[Any]):
         """
         limit_s = self.answer_limit_s if timeout is None else timeout
         try:
-            answer = super().wait(gen, interval, limit_s)
+            return super().wait(gen, interval, limit_s)
         except psycopg.InternalError as error:
             # A server that ends, and PgBouncer that tells so once more: two answers to one COMMIT are told as a defect.
             if self.closed:
@@ -62,8 +59,6 @@ class LimitedConnection(psycopg.Connection[Any]):
                 raise
             self.close()
             raise NoAnswer(f"no answer within {limit_s} s") from error
-        self.heard_s = monotonic()
-        return answer
 
 
 @contextmanager

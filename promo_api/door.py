@@ -39,6 +39,10 @@ class Door:
         self._is_closed = True
         self._loop.remove_reader(self._listener)
 
+    async def wait_closed(self) -> None:
+        """Wait until what was accepted last is known as a connection."""
+        await asyncio.gather(*self._begun, return_exceptions=True)
+
     def _open(self) -> None:
         if not self._is_closed:
             self._loop.add_reader(self._listener, self._accept)

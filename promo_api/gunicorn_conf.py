@@ -87,6 +87,7 @@ class Server(BaseApplication):
 
     def run(self) -> None:
         """Serve until a signal ends it."""
+        share_one_arena()
         if self._exposition is not None:
             self._exposition.start()
         Master(self).run()
@@ -139,7 +140,6 @@ class Worker(UvicornWorker):
     def init_process(self) -> None:
         """Serve, until told to end."""
         gc.set_threshold(_COLLECTED_AT_ONCE)
-        share_one_arena()
         super().init_process()
 
     async def _serve(self) -> None:
@@ -233,7 +233,9 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
 
 
 def share_one_arena() -> None:
-    """Have all threads of this process take memory from one heap, where the C library can be told to: glibc.
+    """Have all threads of this process, and of those forked from it, take memory from one heap.
+
+    The C library must be one that can be told to: glibc. A thread that has begun keeps the heap that it has.
 
     By default each thread gets a heap of its own, which keeps what the largest answer or password hash on that thread
     took: with two dozen threads, more than a worker takes for all else. Four heaps for all of them answered some more

@@ -1,7 +1,7 @@
 """The line of each request."""
 
-import asyncio
 import logging
+from asyncio import get_running_loop
 from contextvars import Context
 
 from promo_api.contract.observation import Answered
@@ -29,7 +29,7 @@ class RequestLog:
             self._write()
         elif len(self._waiting) == 1:
             # Not in the context of this request, whose id is not that of the others.
-            asyncio.get_running_loop().call_later(_TOGETHER_S, self._write, context=Context())
+            get_running_loop().call_later(_TOGETHER_S, self._write, context=Context())
 
     def end(self) -> None:
         """Write what waits, and from now on each line at once: the loop is going to end."""

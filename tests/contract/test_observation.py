@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from string import ascii_letters, digits, printable
 from time import perf_counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -112,7 +113,8 @@ def test_each_request_is_logged(
     service: ASGIApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str, operation: str
 ) -> None:
     """One line for each request tells its id, operation, method, status and duration."""
-    monkeypatch.setattr(request_log, "_TOGETHER_S", 0)
+    soon = SimpleNamespace(call_later=lambda _delay_s, write, context: context.run(write))
+    monkeypatch.setattr(request_log, "get_running_loop", lambda: soon)
     with caplog.at_level("INFO", "promo_api.request_log"):
         answer = ask(service, "GET", f"/api{path}")
     (record,) = [record for record in caplog.records if record.getMessage() == "request"]

@@ -121,6 +121,6 @@ def _asked(ask: Callable[[], Any]) -> tuple[int, str]:
     """Return the status and the value; 0 if there was no answer."""
     try:
         answer = ask()
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):  # before the answer, or within it
         return 0, ""
     return answer.status_code, answer.json().get("promo", "")
