@@ -1,13 +1,17 @@
-"""What companies and users have in common: an e-mail address, a password hash and the version of their tokens."""
+"""What companies and users have in common: an e-mail address, a password hash and the version of their tokens.
+
+Whatever happens to an account is recorded by the statement that does it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Table, bindparam, select, update
+from sqlalchemy import Column, Connection, Table, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from persistence.account_events import recorded
 from persistence.prepared import Prepared
 from persistence.tables import companies, users
 
@@ -28,15 +32,23 @@ class Accounts:
         self._find_credentials = Prepared(
             select(columns.id, columns.password_hash).where(columns.email_key == bindparam("email_key"))
         )
-        self._insert = (
-            insert(table).on_conflict_do_nothing(index_elements=["email_key"]).returning(columns.token_version)
+        given = {column.name: bindparam(column.name, type_=column.type) for column in _given(table)}
+        made = (
+            insert(table)
+            .values(**given)
+            .on_conflict_do_nothing(index_elements=["email_key"])
+            .returning(columns.id, columns.token_version)
+            .cte("made")
         )
-        self._end_tokens = Prepared(
+        self._insert = Prepared(select(made.c.token_version).add_cte(recorded(made, table, "signed_up")))
+        ended = (
             update(table)
             .where(columns.id == bindparam("account_id"), columns.password_hash == bindparam("checked_hash"))
             .values(token_version=columns.token_version + 1, password_hash=bindparam("new_hash"))
-            .returning(columns.token_version)
+            .returning(columns.id, columns.token_version)
+            .cte("ended")
         )
+        self._end_tokens = Prepared(select(ended.c.token_version).add_cte(recorded(ended, table, "signed_in")))
 
     def find_credentials(self, connection: Connection, email: str) -> Credentials | None:
         """Return what a sign-in by this address, in any case, is checked against; None if no account has it."""
@@ -49,18 +61,20 @@ class Accounts:
         Args:
             connection: where to run it.
             account_id: the id to give it.
-            values: its columns, email and password_hash among them; the case-folded address is added.
+            values: all columns of what its kind signs up with, None for what is not given, and password_hash; the
+                case-folded address is added.
 
         Returns:
             The version of its first token; None if an account of this kind has the address already, in any case.
         """
         row = {"id": account_id, **values, "email_key": values["email"].casefold()}
-        return connection.execute(self._insert, row).scalar_one_or_none()
+        version: int | None = self._insert.value(connection, row)
+        return version
 
     def update_token_version(
         self, connection: Connection, account_id: UUID, *, checked_hash: str, new_hash: str
     ) -> int | None:
-        """End every token of the account.
+        """End every token of the account, since somebody signs in to it.
 
         Args:
             connection: where to run it.
@@ -74,6 +88,11 @@ class Accounts:
         values = {"account_id": account_id, "checked_hash": checked_hash, "new_hash": new_hash}
         version: int | None = self._end_tokens.value(connection, values)
         return version
+
+
+def _given(table: Table) -> list[Column[Any]]:
+    """Return the columns that PostgreSQL does not fill in by itself."""
+    return [column for column in table.c if column.server_default is None]
 
 
 COMPANY_ACCOUNTS = Accounts(companies)

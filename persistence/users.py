@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import ARRAY, ColumnElement, Connection, FromClause, Text, bindparam, case, func, select, update
+from sqlalchemy.dialects.postgresql import array
 
+from persistence.account_events import recorded
 from persistence.prepared import Prepared
 from persistence.tables import users
 
@@ -27,6 +29,7 @@ class User:
 
 
 _COLUMNS = [users.c[name] for name in User.__dataclass_fields__]
+_CHANGEABLE = ("name", "surname", "avatar_url")
 _FIND = Prepared(select(*_COLUMNS).where(users.c.id == bindparam("id")))
 
 
@@ -39,8 +42,28 @@ def find_user(connection: Connection, user_id: UUID) -> User | None:
 def update_user(connection: Connection, user_id: UUID, changes: Mapping[str, Any]) -> User | None:
     """Change columns of a user and return it as it is then; None if there is none of this id.
 
-    `changes` has one or more of name, surname, avatar_url, password_hash.
+    `changes` has one or more of name, surname, avatar_url, password_hash. The same statement records what is different
+    since then, by the names of the members.
     """
-    statement = update(users).where(users.c.id == user_id).values(**changes).returning(*_COLUMNS)
+    # As it is until now: locked, so that no other change comes between.
+    before = select(users).where(users.c.id == user_id).with_for_update(key_share=True).cte("before")
+    changed = (
+        update(users)
+        .where(users.c.id == before.c.id)
+        .values(**changes)
+        .returning(*_COLUMNS, _changed_members(before).label("members"))
+        .cte("changed")
+    )
+    statement = select(*(changed.c[column.name] for column in _COLUMNS)).add_cte(
+        recorded(changed, users, "profile_changed", members=changed.c.members)
+    )
+    if "password_hash" in changes:
+        statement = statement.add_cte(recorded(changed, users, "password_changed"))
     row = connection.execute(statement).one_or_none()
     return None if row is None else User(*row)
+
+
+def _changed_members(before: FromClause) -> ColumnElement[Any]:
+    """Return the names of the members of the profile that are not as before."""
+    named = [case((users.c[name].is_distinct_from(before.c[name]), name)) for name in _CHANGEABLE]
+    return func.array_remove(array[Any](named, type_=Text()), None, type_=ARRAY(Text))

@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from persistence.tables import metadata
+from persistence.trail_tables import account_events
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+# The model is whole once both modules of tables have been imported, of which this is the second.
+context.configure(connection=context.config.attributes["connection"], target_metadata=account_events.metadata)
 context.run_migrations()

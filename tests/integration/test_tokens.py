@@ -25,9 +25,10 @@ SECURED: list[tuple[str, str, Kind]] = [
     for scheme in requirement
 ]
 PROFILE = "/user/profile"
+# What is left of an account, its events, has another id then.
 DELETED: dict[Kind, TextClause] = {
-    "company": text("DELETE FROM companies WHERE email = :email"),
-    "user": text("DELETE FROM users WHERE email = :email"),
+    "company": text("UPDATE companies SET id = gen_random_uuid() WHERE email = :email"),
+    "user": text("UPDATE users SET id = gen_random_uuid() WHERE email = :email"),
 }
 
 

@@ -48,6 +48,8 @@ ROOMS = {
     ),
     "persistence": Room(),
     "persistence.tables": Room("", "sqlalchemy"),
+    "persistence.trail_tables": Room("persistence.tables", "sqlalchemy"),
+    "persistence.account_events": Room("persistence.tables persistence.trail_tables", "sqlalchemy"),
     "persistence.silence": Room("", "sqlalchemy psycopg"),
     "persistence.prepared": Room("persistence.silence", "sqlalchemy"),
     "persistence.engine": Room(
@@ -60,10 +62,10 @@ ROOMS = {
     "persistence.code_lists": Room("persistence.prepared persistence.tables", "cachetools sqlalchemy"),
     "persistence.revisions": Room("", "sqlalchemy"),
     "persistence.migrations": Room("persistence.silence", "sqlalchemy alembic"),
-    "persistence.migrations.*": Room("persistence.tables", "alembic"),
+    "persistence.migrations.*": Room("persistence.trail_tables", "alembic"),
     "persistence.*": Room(
-        "promo_api.errors persistence.prepared persistence.tables persistence.activity persistence.audience "
-        "persistence.places",
+        "promo_api.errors persistence.prepared persistence.tables persistence.trail_tables persistence.activity "
+        "persistence.audience persistence.places persistence.account_events",
         "sqlalchemy",
     ),
     "handlers": Room(),
@@ -161,8 +163,8 @@ def test_every_room_is_lived_in(room: str) -> None:
 def test_query_modules_are_all_there() -> None:
     """Beside the query modules stands only what all of them share, and what opens and migrates the database."""
     beside = {
-        "engine", "silence", "prepared", "tables", "activity", "audience", "places", "revisions", "migrations",
-        "migrations.env",
+        "engine", "silence", "prepared", "tables", "trail_tables", "activity", "audience", "places", "account_events",
+        "revisions", "migrations", "migrations.env",
     }  # fmt: skip
     assert {module.removeprefix("persistence.") for module in files() if module.startswith("persistence.")} == {
         *QUERIES,
@@ -174,7 +176,8 @@ def test_query_modules_are_all_there() -> None:
 def test_queries_do_not_know_each_other(module: str) -> None:
     """A query module imports no other one, nor the engine that lends it connections."""
     ours = {name for name in imported(module) if name.partition(".")[0] in PACKAGES}
-    shared = {f"persistence.{name}" for name in ("prepared", "tables", "activity", "audience", "places")}
+    names = ("prepared", "tables", "trail_tables", "activity", "audience", "places", "account_events")
+    shared = {f"persistence.{name}" for name in names}
     assert ours <= {*shared, "promo_api.errors"}
 
 
@@ -183,7 +186,7 @@ def test_handlers_know_the_runtime_by_its_type(module: str) -> None:
     """A handler takes the runtime that it is given, and opens nothing."""
     assert imported_names(module, "promo_api.runtime") <= {"Runtime"}
     assert imported_names(module, "persistence.engine") == set()
-    assert "persistence.tables" not in imported(module)
+    assert not {"persistence.tables", "persistence.trail_tables"} & imported(module)
 
 
 def test_shapes_do_not_query() -> None:

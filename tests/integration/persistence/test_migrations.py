@@ -23,12 +23,13 @@ from persistence.listings import count_wrong_entries
 from persistence.migrations import update_schema
 from persistence.promos import list_promos
 from persistence.revisions import find_revision, newest_revision
-from persistence.tables import metadata
 from persistence.tallies import count_wrong_tallies
+from persistence.trail_tables import account_events
 from promo_api import check
 from promo_api.settings import Settings
 
 Open = Callable[..., Database]
+metadata = account_events.metadata
 _ROWS_OF_0002 = Path(__file__).with_name("rows_of_0002.sql")
 
 
