@@ -1,17 +1,19 @@
 """What a company does with its promos."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 
 from handlers import Body
 from handlers.repeats import Answer, doing, keep_answers, repeatable
-from handlers.shapes import Page, page, page_limit, promo_shape
+from handlers.shapes import Page, change_shape, changes_shape, page, page_limit, promo_shape
 from persistence.activations import list_country_uses
 from persistence.companies import Company
 from persistence.kept_answers import RepeatKey
 from persistence.listings import delete_listing, insert_listing
+from persistence.promo_changes import insert_change, list_changes as list_promo_changes
 from persistence.promos import (
     Promo,
     find_promo,
@@ -83,31 +85,49 @@ def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body) ->
         promo = _own_promo(runtime, connection, company, id)
     if promo.mode == "UNIQUE" and use_limit not in (None, 1):
         raise InvalidInput.body("/max_count", "must be 1 for a UNIQUE promo")
-    is_relisted = not _LISTED.isdisjoint(body)
     with runtime.database.transaction() as connection:
-        if is_relisted:
-            delete_listing(connection, id)
-        if promo.mode == "COMMON" and use_limit is not None and not update_use_limit(connection, id, use_limit):
-            raise InvalidInput.body("/max_count", "must not be below the number of activations that there are")
-        if changes and not update_definition(connection, id, changes):
-            raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
-        if is_relisted:
-            insert_listing(connection, id)
+        _change(runtime, connection, company, id, changes if use_limit is None else {**changes, "max_count": use_limit})
     return _shown(runtime, company, id)
+
+
+def list_changes(runtime: Runtime, company: Company, *, id: UUID, limit: int, offset: int) -> Page:
+    """List what the company did to its promo."""
+    with runtime.database.autocommit() as connection:
+        _check_own(connection, company, id)
+        entries, total = list_promo_changes(connection, id, limit=page_limit(limit), offset=offset)
+    return page([change_shape(entry) for entry in entries], total)
 
 
 def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:
     """Say how often a promo of the company was activated, and from where."""
     with runtime.database.autocommit() as connection:
-        owner_id = find_promo_owner(connection, id)
-        if owner_id is None:
-            raise _missing()
-        _check_owner(owner_id, company)
+        _check_own(connection, company, id)
         uses = list_country_uses(connection, id)
     return {
         "activations_count": sum(use.activations_count for use in uses),
         "countries": [vars(use) for use in uses],
     }
+
+
+def _change(runtime: Runtime, connection: Any, company: Company, promo_id: UUID, given: dict[str, Any]) -> None:
+    """Change what is different from the promo as it is once it is locked, and record that."""
+    before = find_promo(connection, promo_id, runtime.today(), locked=True)
+    if before is None:
+        raise _missing()
+    changed = changes_shape(before, replace(before, **given))
+    if not changed:
+        return
+    is_relisted = not _LISTED.isdisjoint(changed)
+    if is_relisted:
+        delete_listing(connection, promo_id)
+    if "max_count" in changed and not update_use_limit(connection, promo_id, given["max_count"]):
+        raise InvalidInput.body("/max_count", "must not be below the number of activations that there are")
+    columns = {name: value for name, value in given.items() if name != "max_count"}
+    if columns and not update_definition(connection, promo_id, columns):
+        raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
+    if is_relisted:
+        insert_listing(connection, promo_id)
+    insert_change(connection, promo_id, company.id, changed)
 
 
 def _shown(runtime: Runtime, company: Company, promo_id: UUID) -> Body:
@@ -127,6 +147,13 @@ def _own_promo(runtime: Runtime, connection: Any, company: Company, promo_id: UU
         raise _missing()
     _check_owner(promo.company_id, company)
     return promo
+
+
+def _check_own(connection: Any, company: Company, promo_id: UUID) -> None:
+    owner_id = find_promo_owner(connection, promo_id)
+    if owner_id is None:
+        raise _missing()
+    _check_owner(owner_id, company)
 
 
 def _missing() -> NotFound:

@@ -7,12 +7,15 @@ from orjson import Fragment
 from handlers import Body, Headers
 from persistence.cards import Card
 from persistence.comments import Comment
+from persistence.promo_changes import PromoChange
 from persistence.promos import Promo
 from persistence.users import User
 
 Page = tuple[list[Body], int, Headers]
 
 _PAGE_MAX = 100
+# The members of a promo that PATCH takes.
+_CHANGEABLE = ("description", "image_url", "target", "max_count", "active_from", "active_until")
 
 
 def page_limit(limit: int) -> int:
@@ -52,6 +55,18 @@ def promo_shape(promo: Promo, company_name: str, code_list: bytes | None) -> Bod
             "active": promo.active,
         }
     )
+
+
+def changes_shape(before: Promo, after: Promo) -> Body:
+    """Return the members that a company may change and that differ, each with what it was and what it is since then."""
+    shapes = [promo_shape(promo, "", None) for promo in (before, after)]
+    pairs = {name: [shape.get(name) for shape in shapes] for name in _CHANGEABLE}
+    return {name: _given({"from": old, "to": new}) for name, (old, new) in pairs.items() if old != new}
+
+
+def change_shape(change: PromoChange) -> Body:
+    """Return an entry of a promo's trail (PromoChange)."""
+    return _given(vars(change))
 
 
 def card_shape(card: Card) -> Body:

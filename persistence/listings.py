@@ -1,10 +1,10 @@
 """Where promos stand in feeds: their entries, and what the tallies are told of them.
 
 A listing is made with its promo (persistence.promos), from the row of that one. To change what it is made of (target,
-period, number of uses), delete it, change the promo and insert it again, in one transaction. A claim that takes the
-last use tells the tallies by itself (persistence.activations). Neither meets a state that the other has changed
-meanwhile: both begin with the lock of the promo's row in promo_counters, and read the promo by a snapshot, or a lock,
-that they take after it.
+period, number of uses), lock the promo (persistence.promos.find_promo), delete its listing, change it and insert the
+listing again, in one transaction. A claim that takes the last use tells the tallies by itself
+(persistence.activations). Neither meets a state that the other has changed meanwhile: both begin with the lock of the
+promo's row in promo_counters, and read the promo by a snapshot, or a lock, that they take after it.
 """
 
 from typing import Any
@@ -55,9 +55,6 @@ def _wrong_entries() -> Select[Any]:
 
 
 _LISTED = _listed()
-_LOCK = Prepared(
-    select(promo_counters.c.promo_id).where(promo_counters.c.promo_id == _PROMO).with_for_update(key_share=True)
-)
 _INSERT = Prepared(select(_LISTED.c.id).add_cte(*listing(_LISTED)))
 _DELETE, _WRONG = Prepared(_delete(_LISTED)), Prepared(_wrong_entries())
 
@@ -68,8 +65,7 @@ def insert_listing(connection: Connection, promo_id: UUID) -> None:
 
 
 def delete_listing(connection: Connection, promo_id: UUID) -> None:
-    """Take the promo, as it was listed, out of all feeds, and lock its counters until the end of the transaction."""
-    _LOCK.row(connection, {"promo": promo_id})
+    """Take the promo, which must be locked, out of all feeds that it was listed in."""
     _DELETE.row(connection, {"promo": promo_id})
 
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    literal_column,
     or_,
     select,
     true,
@@ -34,6 +35,7 @@ from persistence.activity import is_active
 from persistence.places import listing
 from persistence.prepared import Prepared, hidden, row_by_row
 from persistence.tables import TARGET_KEY, company_order, company_promo_counts, promo_codes, promo_counters, promos
+from persistence.trail_tables import promo_changes
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,12 @@ _DERIVED: dict[str, ColumnElement[Any]] = {
 _PROMOS = select(
     *(_DERIVED[name].label(name) if name in _DERIVED else promos.c[name] for name in Promo.__dataclass_fields__)
 ).join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
-_FIND = Prepared(_PROMOS.where(promos.c.id == bindparam("id")))
+_FOUND = _PROMOS.where(promos.c.id == bindparam("id"))
+# By whether it is locked, in the order of all locks; it is read again once both locks are there.
+_FIND = {
+    False: Prepared(_FOUND),
+    True: Prepared(_FOUND.with_for_update(key_share=True, of=[promo_counters, promos])),
+}
 _COMPANY_ID = bindparam("company", type_=Uuid)
 _OWN = select(promos.c.id, promos.c.created_at, promos.c.active_from, promos.c.active_until).where(
     promos.c.company_id == hidden(_COMPANY_ID)
@@ -123,9 +130,13 @@ def _insert() -> Select[Any]:
         select(promo.c.id, value.c.position, value.c.value).join_from(promo, value, true()),
     )
     listed = select(promo, (use_limit > 0).label("usable")).cte("listed")
+    created = insert(promo_changes).from_select(
+        ["promo_id", "number", "company_id", "event"],
+        select(promo.c.id, literal_column("1"), promo.c.company_id, literal_column("'created'")),
+    )
     counted = _counted(given["company_id"], func.coalesce(given["country_key"], ""), 1)
     return select(promo.c.id).add_cte(
-        counters.cte("counters"), values.cte("codes"), counted.cte("counted"), *listing(listed)
+        counters.cte("counters"), values.cte("codes"), counted.cte("counted"), created.cte("created"), *listing(listed)
     )
 
 
@@ -144,9 +155,12 @@ _UPDATE_LIMIT = Prepared(
 )
 
 
-def find_promo(connection: Connection, promo_id: UUID, today: date) -> Promo | None:
-    """Return the promo, active or not by the business day `today`; None if there is none of this id."""
-    row = _FIND.row(connection, {"id": promo_id, "today": today})
+def find_promo(connection: Connection, promo_id: UUID, today: date, *, locked: bool = False) -> Promo | None:
+    """Return the promo, active or not by the business day `today`; None if there is none of this id.
+
+    With `locked` nobody else changes it, or a number of it, until the end of the transaction.
+    """
+    row = _FIND[locked].row(connection, {"id": promo_id, "today": today})
     return None if row is None else Promo(*row)
 
 
@@ -190,7 +204,7 @@ def list_promos(
 def insert_promo(
     connection: Connection, promo_id: UUID, values: Mapping[str, Any], *, use_limit: int, codes: Sequence[str] | None
 ) -> None:
-    """Insert a promo with its counters and codes, count it and list it in all feeds that it is for; by one statement.
+    """Insert a promo with its counters and codes, count, record and list it in all feeds that it is for; at once.
 
     Args:
         connection: where to run it.

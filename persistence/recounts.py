@@ -4,10 +4,11 @@ Each comparison is one statement, which sees one moment, so it is right while ot
 takes minutes where these have many millions of rows.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, literal, or_, select
-from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+from sqlalchemy import ColumnElement, Connection, Select, Table, Text, and_, desc, func, literal, or_, select, true
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by, distinct_on
 
 from persistence.tables import (
     TARGET_KEY,
@@ -21,6 +22,7 @@ from persistence.tables import (
     promos,
     user_uses,
 )
+from persistence.trail_tables import promo_changes
 
 
 def count_wrong_uses(connection: Connection) -> int:
@@ -100,6 +102,45 @@ def count_wrong_codes(connection: Connection) -> int:
         .where(differ)
     )
     return int(connection.execute(statement).scalar_one())
+
+
+def count_wrong_change_numbers(connection: Connection) -> int:
+    """Return how many promos have a trail in whose numbers there is a gap."""
+    whose = promo_changes.c.promo_id
+    gaps = select(whose).group_by(whose).having(func.max(promo_changes.c.number) != func.count()).subquery("gaps")
+    return int(connection.execute(select(func.count()).select_from(gaps)).scalar_one())
+
+
+def count_wrong_changes(connection: Connection) -> int:
+    """Return how many promos have, in some member, another value than the newest change of it tells."""
+    member = func.jsonb_each(promo_changes.c.changes.cast(JSONB)).table_valued("key", "value", name="member")
+    whose = (promo_changes.c.promo_id, member.c.key)
+    newest = (
+        select(*whose, member.c.value.cast(JSONB)["to"].label("told"))
+        .join_from(promo_changes, member, true())
+        .ext(distinct_on(*whose))
+        .order_by(*whose, desc(promo_changes.c.number))
+        .subquery("newest")
+    )
+    statement = (
+        select(func.count(newest.c.promo_id.distinct()))
+        .join_from(newest, promos, promos.c.id == newest.c.promo_id)
+        .join(promo_counters, promo_counters.c.promo_id == newest.c.promo_id)
+        .where(_members()[newest.c.key].is_distinct_from(newest.c.told))
+    )
+    return int(connection.execute(statement).scalar_one())
+
+
+def _members() -> ColumnElement[Any]:
+    """Return the members of a promo that its company may change, as an object of the API's own form."""
+    columns = {name: promos.c[name] for name in ("description", "image_url", "active_from", "active_until")}
+    target = _object({name: promos.c[name] for name in ("age_from", "age_until", "country", "categories")})
+    return _object({**columns, "target": target, "max_count": promo_counters.c.use_limit})
+
+
+def _object(members: Mapping[str, ColumnElement[Any]]) -> ColumnElement[Any]:
+    pairs = [part for name, value in members.items() for part in (literal(name, Text), value)]
+    return func.jsonb_strip_nulls(func.jsonb_build_object(*pairs, type_=JSONB), type_=JSONB)
 
 
 def _count_differing(connection: Connection, kept: Select[Any], told: Select[Any]) -> int:

@@ -10,6 +10,8 @@ from sqlalchemy import Connection, text
 from persistence.engine import session_settings
 from persistence.listings import count_wrong_entries
 from persistence.recounts import (
+    count_wrong_change_numbers,
+    count_wrong_changes,
     count_wrong_codes,
     count_wrong_comments,
     count_wrong_company_promos,
@@ -160,6 +162,8 @@ _RECOUNTS: dict[str, Callable[[Connection], int]] = {
     "order of issued codes": count_wrong_turns,
     "codes of promos": count_wrong_codes,
     "promos of companies by country": count_wrong_company_promos,
+    "numbers of changes of promos": count_wrong_change_numbers,
+    "changes of promos": count_wrong_changes,
     "entries of feeds": count_wrong_entries,
     "tallies of feeds": count_wrong_tallies,
 }

@@ -18,6 +18,7 @@ from promo_client.api.b2b import (
     business_promos_create_promo,
     business_promos_get_promo,
     business_promos_get_promo_stat,
+    business_promos_list_changes,
     business_promos_list_promos,
     business_promos_update_promo,
 )
@@ -44,10 +45,13 @@ from promo_client.models import (
     BusinessPromosListPromosSortBy,
     CommentWrite,
     CompanySignUp,
+    DateChange,
     DependencyHealthState,
     EligibilityReasonsItem,
     Error,
     ErrorStatus,
+    MaxCountChange,
+    PromoChangeEvent,
     PromoCreateCommon,
     PromoCreateCommonMode,
     PromoCreateUnique,
@@ -158,6 +162,15 @@ def change_promo(company: AuthenticatedClient, common: UUID) -> None:
     assert isinstance(changed, PromoReadOnlyCommon)
     assert (changed.max_count, changed.active_until, changed.target) == (7, date(2999, 12, 31), Target())
     assert good(business_promos_get_promo.sync_detailed(common, client=company)) == changed
+    trail = business_promos_list_changes.sync_detailed(common, client=company, limit=10)
+    assert trail.headers["X-Total-Count"] == "2"
+    newest, oldest = good(trail)
+    assert (oldest.event, oldest.number, oldest.changes) == (PromoChangeEvent.CREATED, 1, UNSET)
+    assert (newest.event, newest.company_id) == (PromoChangeEvent.CHANGED, changed.company_id)
+    assert not isinstance(newest.changes, Unset)
+    assert newest.changes.max_count == MaxCountChange(from_=5, to=7)
+    assert newest.changes.active_until == DateChange(to=date(2999, 12, 31))
+    assert newest.changes.target is UNSET
 
 
 def sign_up_user(guest: Client) -> tuple[str, str]:

@@ -79,6 +79,7 @@ _OWNERS = {
     "business_promos.get_promo": Company,
     "business_promos.update_promo": Company,
     "business_promos.get_promo_stat": Company,
+    "business_promos.list_changes": Company,
     "user_comments.update_comment": User,
 }
 _stranger = cache(lambda kind, base_url: kind.sign_up(base_url))

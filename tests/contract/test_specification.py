@@ -39,6 +39,7 @@ TABLE = [
     Row("GET /business/promo/{id}", "business_promos.get_promo", "company", 200, "400 401 403 404"),
     Row("PATCH /business/promo/{id}", "business_promos.update_promo", "company", 200, "400 401 403 404"),
     Row("GET /business/promo/{id}/stat", "business_promos.get_promo_stat", "company", 200, "400 401 403 404"),
+    Row("GET /business/promo/{id}/changes", "business_promos.list_changes", "company", 200, "400 401 403 404", _LISTS),
     Row("POST /user/auth/sign-up", "user_auth.sign_up", "", 200, "400 409"),
     Row("POST /user/auth/sign-in", "user_auth.sign_in", "", 200, "400 401"),
     Row("GET /user/profile", "user_profile.get_profile", "user", 200, "401"),

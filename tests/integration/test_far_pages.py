@@ -29,5 +29,6 @@ def test_past_the_end(api: Api, paths: list[str], offset: int) -> None:
     assert user.post(comments, json={"text": "A comment on it."}).status_code == 201
     for path in (*paths, comments):
         _assert_empty(user, path, offset=offset)
-    for path in ("/business/promo", "/business/promo?country=fr", "/business/promo?sort_by=active_from&country=fr"):
+    lists = ["/business/promo", "/business/promo?country=fr", "/business/promo?sort_by=active_from&country=fr"]
+    for path in (*lists, f"/business/promo/{promo_id}/changes"):
         _assert_empty(company, path, offset=offset)

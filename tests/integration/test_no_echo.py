@@ -41,6 +41,8 @@ QUERIES = [
     f"/business/promo?country={MARK}",
     f"/business/promo?sort_by={MARK}&country=ru,{MARK}",
     f"/business/promo/{MARK}/stat",
+    f"/business/promo/{MARK}/changes",
+    f"/business/promo/{NO_ID}/changes?limit={MARK}",
 ]
 BROKEN = [f'{{"password": "{MARK}"', f"{MARK}", f'{{"password": "{MARK}\\x"}}', f'{{"{MARK}": "{MARK}" 5}}']
 

@@ -121,7 +121,7 @@ ROOMS = {
 }  # fmt: skip
 QUERIES = [
     "accounts", "activations", "cards", "code_lists", "comments", "companies", "kept_answers", "likes", "listings",
-    "promos", "recounts", "tallies", "users",
+    "promo_changes", "promos", "recounts", "tallies", "users",
 ]  # fmt: skip
 HANDLERS = [module for module in files() if module.startswith("handlers.")]
 

@@ -93,6 +93,14 @@ const changed = good(
 );
 assert.deepEqual([changed.max_count, changed.active_until, changed.target], [7, "2999-12-31", {}]);
 assert.deepEqual(good(await company.GET("/business/promo/{id}", ofCommon)), changed);
+const trail = await company.GET("/business/promo/{id}/changes", ofCommon);
+assert.equal(trail.response.headers.get("X-Total-Count"), "2");
+const [newest, oldest] = good(trail);
+assert.deepEqual([oldest?.number, oldest?.event, oldest?.changes], [1, "created", undefined]);
+assert.deepEqual(
+  [newest?.event, newest?.changes?.max_count, newest?.changes?.active_until],
+  ["changed", { from: 5, to: 7 }, { to: "2999-12-31" }],
+);
 const error = refused(await company.GET("/business/promo", { params: { query: { limit: -1 } } }), 400);
 assert.deepEqual(error.details?.map((violation) => [violation.in, violation.pointer]), [["query", "/limit"]]);
 

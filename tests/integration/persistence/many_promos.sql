@@ -59,6 +59,22 @@ INSERT INTO promo_codes (promo_id, position, value)
 SELECT pg_temp.id(1 + n % 10), n, 'code' || n
 FROM generate_series(1, 20000) n;
 
+INSERT INTO promo_changes (promo_id, number, company_id, event)
+SELECT id, 1, company_id, 'created'
+FROM promos;
+
+INSERT INTO promo_changes (promo_id, number, company_id, event, changes)
+SELECT pg_temp.id(777), n, pg_temp.id(1), 'changed', '{"max_count": {"from": 1, "to": 2}}'
+FROM generate_series(2, 100000) n;
+
+INSERT INTO account_events (user_id, event)
+SELECT pg_temp.id(1 + n % 1000), 'signed_in'
+FROM generate_series(1, 60000) n;
+
+INSERT INTO account_events (company_id, event)
+SELECT pg_temp.id(1 + n % 100), 'signed_in'
+FROM generate_series(1, 60000) n;
+
 INSERT INTO feed_entries
 SELECT unnest(category_keys || ''::text), coalesce(country_key, ''), created_at, id, age_from, age_until,
     active_from, active_until

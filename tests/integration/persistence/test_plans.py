@@ -20,6 +20,7 @@ from persistence.engine import Database
 from persistence.likes import insert_like
 from persistence.listings import count_wrong_entries
 from persistence.migrations import update_schema
+from persistence.promo_changes import insert_change, list_changes
 from persistence.promos import find_promo, list_promos
 from persistence.tallies import count_promos, count_wrong_tallies, update_tallies
 from persistence.users import User, find_user
@@ -31,7 +32,7 @@ _TODAY = date(2025, 6, 1)
 _COMPANY, _LARGE_COMPANY, _USER, _PROMO = (UUID(int=number) for number in (1, 101, 1, 777))
 _BIG = {
     "promos", "promo_counters", "promo_codes", "activations", "country_uses", "user_uses", "likes", "comments",
-    "company_promo_counts", "feed_entries", "feed_tallies",
+    "company_promo_counts", "feed_entries", "feed_tallies", "promo_changes", "account_events",
 }  # fmt: skip
 _ROWS = Path(__file__).with_name("many_promos.sql")
 
@@ -188,6 +189,10 @@ def _claim(user: User) -> Claim:
 _FINDS: dict[str, Callable[[Connection, User], Any]] = {
     "card": lambda connection, user: find_card(connection, _PROMO, user.id, _TODAY),
     "promo": lambda connection, _user: find_promo(connection, _PROMO, _TODAY),
+    "locked promo": lambda connection, _user: find_promo(connection, _PROMO, _TODAY, locked=True),
+    "trail": lambda connection, _user: list_changes(connection, _PROMO, limit=10, offset=90_000),
+    "length of the trail": lambda connection, _user: list_changes(connection, _PROMO, limit=0, offset=0),
+    "change": lambda connection, _user: insert_change(connection, _PROMO, _COMPANY, {}),
     "offer": lambda connection, user: find_offer(connection, _PROMO, user, _TODAY),
     "comments": lambda connection, _user: list_comments(connection, _PROMO, limit=10, offset=0),
     "statistics": lambda connection, _user: list_country_uses(connection, _PROMO),
@@ -202,6 +207,15 @@ def test_one_promo(connection: Connection, user: User, name: str) -> None:
     scans = _scans(connection, lambda: _FINDS[name](connection, user))
     assert scans
     assert _whole(scans) == set()
+
+
+@pytest.mark.parametrize("owner", ["company_id", "user_id"])
+def test_events_of_an_account(connection: Connection, owner: str) -> None:
+    """The events of one account are found by its index, also by the foreign key that follows a changed id."""
+    plan = connection.exec_driver_sql(
+        f"EXPLAIN (FORMAT JSON) SELECT FROM account_events WHERE {owner} = '{_USER}'"
+    ).scalar_one()[0]["Plan"]
+    assert {index for _, index in _read(plan) if index} == {f"account_events_{owner}"}
 
 
 def test_plans_of_statements_run_often(connection: Connection, user: User) -> None:
@@ -230,6 +244,7 @@ def test_plans_of_statements_run_often(connection: Connection, user: User) -> No
             list_feed_cards(connection, user, _TODAY, category=None, active=active, limit=10, offset=0)
             count_promos(connection, user, _TODAY, category=None, active=active)
         list_comments(connection, _PROMO, limit=10, offset=0)
+        list_changes(connection, _PROMO, limit=10, offset=1000)
     assert counted() == before
     planned_anew = "SELECT statement FROM pg_prepared_statements WHERE custom_plans > 5"
     assert connection.exec_driver_sql(planned_anew).all() == []

@@ -35,6 +35,10 @@ INSERT INTO likes (promo_id, user_id) VALUES ({a}, {a});
 INSERT INTO comments (promo_id, id, author_id, text) VALUES ({a}, {a}, {a}, 'A comment');
 INSERT INTO company_promo_counts (company_id, country_key, promos_count)
 VALUES ({a}, 'ru', 2), ({a}, 'ru', -1), ({a}, '', 1), ({b}, 'ru', 0);
+INSERT INTO promo_changes (promo_id, number, company_id, event, changes)
+VALUES ({a}, 1, {a}, 'created', NULL), ({a}, 2, {a}, 'changed', '{{"max_count": {{"from": 7, "to": 8}}}}'),
+    ({a}, 3, {a}, 'changed', '{{"max_count": {{"from": 8, "to": 9}}, "description": {{"from": "", "to": "A promo"}}}}'),
+    ({b}, 1, {a}, 'changed', '{{"target": {{"from": {{"country": "ru"}}, "to": {{}}}}}}');
 """
 _IDS = {name: f"'{UUID(int=number)}'" for number, name in enumerate("abc", 1)}
 # One thing that goes wrong, who finds it, and for how many promos or companies.
@@ -69,6 +73,20 @@ _WRONG = {
     "value": ("UPDATE promo_codes SET value = 'four' WHERE position = 2", recounts.count_wrong_codes, 1),
     "order": ("UPDATE promo_codes SET position = position + 3 WHERE position = 1", recounts.count_wrong_codes, 1),
     "codes lost": ("DELETE FROM promo_codes", recounts.count_wrong_codes, 1),
+    "gap": (
+        "INSERT INTO promo_changes (promo_id, number, company_id, event) VALUES ({b}, 3, {a}, 'created')",
+        recounts.count_wrong_change_numbers, 1,
+    ),
+    "description": ("UPDATE promos SET description = 'Another'", recounts.count_wrong_changes, 1),
+    "image": (
+        """INSERT INTO promo_changes (promo_id, number, company_id, event, changes) VALUES
+        ({b}, 2, {a}, 'changed', json_build_object('image_url', json_build_object('to', 'http')))""",
+        recounts.count_wrong_changes, 1,
+    ),
+    "target": ("UPDATE promos SET age_from = 1", recounts.count_wrong_changes, 1),
+    "limit changed": (
+        "UPDATE promo_counters SET use_limit = 10 WHERE promo_id = {a}", recounts.count_wrong_changes, 1
+    ),
     "limit": ("UPDATE promo_counters SET use_limit = 4 WHERE promo_id = {b}", recounts.count_wrong_codes, 1),
 }  # fmt: skip
 

@@ -1,0 +1,88 @@
+"""What companies did to promos; `persistence.promos` records a creation, in the statement that makes the promo.
+
+A change is recorded in the transaction that makes it, under the lock of the promo's row in promo_counters, which
+`find_promo` takes: so the numbers of a promo have no gap, and each change begins where the one before it ended.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    JSON,
+    Connection,
+    Integer,
+    Uuid,
+    bindparam,
+    desc,
+    func,
+    insert,
+    literal_column,
+    select,
+)
+
+from persistence.prepared import Prepared
+from persistence.trail_tables import promo_changes
+
+
+@dataclass(frozen=True)
+class PromoChange:
+    """An entry of a promo's trail; changed_at in UTC, `changes` None: the creation, which tells no values."""
+
+    number: int
+    company_id: UUID
+    changed_at: datetime
+    event: str
+    changes: dict[str, Any] | None
+
+
+_PROMO_ID = bindparam("promo", type_=Uuid)
+_COLUMNS = [promo_changes.c[name] for name in PromoChange.__dataclass_fields__]
+_NEWEST = (
+    select(promo_changes.c.number)
+    .where(promo_changes.c.promo_id == _PROMO_ID)
+    .order_by(desc(promo_changes.c.number))
+    .limit(literal_column("1"))
+)
+_TOTAL = Prepared(_NEWEST)
+_PAGE = Prepared(
+    select(*_COLUMNS)
+    .where(
+        promo_changes.c.promo_id == _PROMO_ID,
+        promo_changes.c.number > bindparam("after", type_=Integer),
+        promo_changes.c.number <= bindparam("until", type_=Integer),
+    )
+    .order_by(desc(promo_changes.c.number))
+)
+_INSERT = insert(promo_changes).from_select(
+    ["promo_id", "number", "company_id", "event", "changes"],
+    select(
+        _PROMO_ID,
+        func.coalesce(_NEWEST.scalar_subquery(), 0) + 1,
+        bindparam("company", type_=Uuid),
+        literal_column("'changed'"),
+        bindparam("difference", type_=JSON),
+    ),
+)
+
+
+def list_changes(connection: Connection, promo_id: UUID, *, limit: int, offset: int) -> tuple[list[PromoChange], int]:
+    """Return a page of a promo's trail, the newest first, and how many entries it has.
+
+    A page is found by its numbers, so it takes no longer however far it is.
+    """
+    total: int = _TOTAL.value(connection, {"promo": promo_id}) or 0
+    until = total - offset
+    after = max(until - limit, 0)
+    rows = _PAGE.rows(connection, {"promo": promo_id, "after": after, "until": until}) if until > after else ()
+    return [PromoChange(*row) for row in rows], total
+
+
+def insert_change(connection: Connection, promo_id: UUID, company_id: UUID, changes: Mapping[str, Any]) -> None:
+    """Record what a company has changed of a promo, in the transaction that locked the promo and changes it.
+
+    `changes` has one or more members of the API's promo, each with "from", if there was a value, and "to".
+    """
+    connection.execute(_INSERT, {"promo": promo_id, "company": company_id, "difference": changes})
