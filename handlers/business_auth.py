@@ -5,13 +5,15 @@ from persistence.accounts import COMPANY_ACCOUNTS
 from promo_api.runtime import Runtime
 
 
-def sign_up(runtime: Runtime, *, body: Body) -> Body:
+def sign_up(runtime: Runtime, *, body: Body, client_address: str) -> Body:
     """Make a company account."""
     values = {"name": body["name"], "email": body["email"]}
-    company_id, token = accounts.sign_up(runtime, COMPANY_ACCOUNTS, "company", password=body["password"], values=values)
+    company_id, token = accounts.sign_up(
+        runtime, COMPANY_ACCOUNTS, "company", client_address, password=body["password"], values=values
+    )
     return {"token": token, "company_id": company_id}
 
 
-def sign_in(runtime: Runtime, *, body: Body) -> Body:
+def sign_in(runtime: Runtime, *, body: Body, client_address: str) -> Body:
     """Give a company a token, and end its earlier ones."""
-    return {"token": accounts.sign_in(runtime, COMPANY_ACCOUNTS, "company", body)}
+    return {"token": accounts.sign_in(runtime, COMPANY_ACCOUNTS, "company", client_address, body)}

@@ -5,7 +5,7 @@ from persistence.accounts import USER_ACCOUNTS
 from promo_api.runtime import Runtime
 
 
-def sign_up(runtime: Runtime, *, body: Body) -> Body:
+def sign_up(runtime: Runtime, *, body: Body, client_address: str) -> Body:
     """Make a user account."""
     country = body["other"]["country"]
     values = {
@@ -17,10 +17,11 @@ def sign_up(runtime: Runtime, *, body: Body) -> Body:
         "country": country,
         "country_key": country.casefold(),
     }
-    _, token = accounts.sign_up(runtime, USER_ACCOUNTS, "user", password=body["password"], values=values)
+    password = body["password"]
+    _, token = accounts.sign_up(runtime, USER_ACCOUNTS, "user", client_address, password=password, values=values)
     return {"token": token}
 
 
-def sign_in(runtime: Runtime, *, body: Body) -> Body:
+def sign_in(runtime: Runtime, *, body: Body, client_address: str) -> Body:
     """Give a user a token, and end the earlier ones."""
-    return {"token": accounts.sign_in(runtime, USER_ACCOUNTS, "user", body)}
+    return {"token": accounts.sign_in(runtime, USER_ACCOUNTS, "user", client_address, body)}

@@ -10,10 +10,11 @@ A map, from the outside in:
 | logs, log_stream, request_log | what they write: lines, where these go, and the one of each request |
 | app | api.yml + contract layer + handlers, bound to a runtime |
 | contract/ | all that knows Connexion, Starlette or Flask from inside |
-| runtime | what a handler gets: settings, database, antifraud, health, passwords, batches, tokens, clock |
+| runtime | what a handler gets: settings, database, antifraud, limits, passwords, tokens, clock and more |
 | tokens, passwords | each around one library |
 | antifraud | may this user activate? The rule, with one attempt at a time for each user |
 | verdicts, antifraud_client, breaker | its parts: what Redis keeps, one call over HTTP, when to call no more |
+| limits | how often one may fail to sign in, sign up, or try to activate |
 | redis_url, redis_client | where Redis is: one server, Sentinels or a Cluster |
 | sweeper | deletes what has expired, and keeps the tallies of feeds short of changes |
 | batches | work that several threads want done is done together |

@@ -79,6 +79,24 @@ class KeyTaken(Exception):
     """
 
 
+class TooManyRequests(RequestError):
+    """The same was tried too often; it may be tried again later.
+
+    Attributes:
+        limit: a constant name: one of those in promo_api.limits.
+        times: how often it may be tried...
+        period_s: ...in so many seconds.
+        retry_after_s: after how many seconds it may be tried again.
+    """
+
+    def __init__(self, message: str, *, limit: str, times: int, period_s: int, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.times = times
+        self.period_s = period_s
+        self.retry_after_s = retry_after_s
+
+
 class DependencyDown(RequestError):
     """Something that the service needs does not answer; the same request may succeed later.
 

@@ -63,7 +63,11 @@ _POOL_TIMEOUTS = _counter("promo_postgres_pool_timeouts_total", "Waits for a con
 
 _HASHES = _gauge("promo_password_hashes", "Password hashes by state", "state")
 _HASH_WAIT = _histogram("promo_password_hash_wait_seconds", "Time that a password hash waits for its turn")
+_HASHES_REFUSED = _counter("promo_password_hashes_refused_total", "Password hashes for which the queue was too long")
 _HASH_DURATION = _histogram("promo_password_hash_duration_seconds", "Time to compute a password hash")
+
+_LIMITED = _counter("promo_limit_refusals_total", "Requests that came too often, by the limit", "limit")
+_LIMITS_UNAVAILABLE = _counter("promo_limits_unavailable_total", "Looks at limits that Redis did not answer")
 
 _SWEEPS = _counter("promo_sweeps_total", "Statements of the sweepers by how they ended", "sweeper", "result")
 _SWEPT_ROWS = _counter("promo_swept_rows_total", "Rows that the sweepers have dealt with", "sweeper")
@@ -87,6 +91,15 @@ _calls = {result: _CALL_DURATION.labels(result) for result in ("yes", "no", "no_
 _lookups = {result: _LOOKUPS.labels(result) for result in ("yes", "no", "none", "unavailable")}
 _breakers = {state: _BREAKERS.labels(state) for state in ("open", "probing")}
 _hashes = {state: _HASHES.labels(state) for state in ("waiting", "running")}
+_limited = {
+    limit: _LIMITED.labels(limit)
+    for limit in (
+        "failed-sign-ins-per-account",
+        "failed-sign-ins-per-address",
+        "sign-ups-per-address",
+        "activations-per-user",
+    )
+}
 _sweeps = {(name, end): _SWEEPS.labels(name, end) for name in ("answers", "changes") for end in ("done", "failed")}
 _swept_rows = {name: _SWEPT_ROWS.labels(name) for name in ("answers", "changes")}
 
@@ -193,6 +206,11 @@ def hash_asked() -> None:
     _hashes["waiting"].inc()
 
 
+def hash_refused() -> None:
+    """Count a password hash that was refused, since too many waited."""
+    _HASHES_REFUSED.inc()
+
+
 @contextmanager
 def hash_computed(asked_s: float) -> Iterator[None]:
     """Count a password hash as computed for the time of a block; `asked_s`: since when it has waited."""
@@ -205,6 +223,16 @@ def hash_computed(asked_s: float) -> Iterator[None]:
     finally:
         _HASH_DURATION.observe(perf_counter() - began_s)
         _hashes["running"].dec()
+
+
+def limited(limit: str) -> None:
+    """Count a request that was refused by this limit."""
+    _limited[limit].inc()
+
+
+def limits_unavailable() -> None:
+    """Count a look at limits, or what should have been counted there, that Redis did not answer."""
+    _LIMITS_UNAVAILABLE.inc()
 
 
 def swept(sweeper: str, rows: int) -> None:

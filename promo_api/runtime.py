@@ -9,6 +9,7 @@ from persistence.engine import Database
 from promo_api.antifraud import Antifraud
 from promo_api.batches import Batches
 from promo_api.health import Health
+from promo_api.limits import Limits
 from promo_api.passwords import Passwords
 from promo_api.settings import Settings
 from promo_api.tokens import Tokens
@@ -30,6 +31,7 @@ class Runtime:
     code_lists: CodeLists
     antifraud: Antifraud
     health: Health
+    limits: Limits
     passwords: Passwords
     batches: Batches
     tokens: Tokens
@@ -45,6 +47,7 @@ class Runtime:
             code_lists=CodeLists(settings.code_lists_memory_mib * 1024**2),
             antifraud=antifraud,
             health=Health(settings, antifraud),
+            limits=Limits(settings),
             passwords=Passwords(settings),
             batches=Batches(),
             tokens=Tokens(settings.secret_key, settings.token_lifetime_h),
@@ -54,6 +57,7 @@ class Runtime:
     def close(self) -> None:
         """Close all connections."""
         self.health.close()
+        self.limits.close()
         self.antifraud.close()
         self.database.close()
 

@@ -33,6 +33,28 @@ class Address(NamedTuple):
         return cls(found[1] or found[2], int(found[3]))
 
 
+class Rate(NamedTuple):
+    """How often something may happen: so many times in so many seconds; 0 times: as often as anybody likes."""
+
+    times: int
+    period_s: int
+
+    def __str__(self) -> str:
+        return f"{self.times}/{self.period_s}" if self.times else "0"
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Return the rate that is written as times/seconds, or as 0.
+
+        Raises:
+            ValueError: it is none.
+        """
+        found = re.fullmatch(r"0|([1-9][0-9]{0,8})/([1-9][0-9]{0,5})", text)
+        if found is None:
+            raise ValueError("must be times/seconds, such as 20/900, or 0")
+        return cls(int(found[1] or 0), int(found[2] or 1))
+
+
 class LogFormat(StrEnum):
     """How log lines are written."""
 
@@ -86,6 +108,12 @@ def _ports(text: str) -> str:
     return text
 
 
+def _header(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", text):
+        raise ValueError("must be the name of a header")
+    return text
+
+
 def _redis_url(text: str) -> str:
     RedisUrl.read(text)
     return text
@@ -114,9 +142,11 @@ _READERS: dict[Any, Callable[[str], Any]] = {
     Address: Address.read,
     Address | None: Address.read,
     LogFormat: _log_format,
+    Rate: Rate.read,
 }
 _READERS_BY_NAME: dict[str, Callable[[str], Any]] = {
     "postgres_port": _ports,
     "redis_url": _redis_url,
     "antifraud_address": _antifraud_url,
+    "client_address_header": _header,
 }

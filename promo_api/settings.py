@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from promo_api.redis_url import RedisUrl
-from promo_api.setting_values import PORT_MAX, Address, LogFormat, read_value
+from promo_api.setting_values import PORT_MAX, Address, LogFormat, Rate, read_value
 
 _ALL_INTERFACES = Address("0.0.0.0", 8080)  # noqa: S104 as a container does
 
@@ -59,7 +59,7 @@ class Settings:
         default=False,
     )
     postgres_pool_size: int = setting(
-        "connections that a worker keeps; 0: one for each of its threads", 0, low=0, high=1000
+        "connections that a worker keeps; 0: one for each of SERVER_THREADS and ANTIFRAUD_THREADS", 0, low=0, high=1000
     )
     postgres_pool_timeout_s: float = setting(
         "how long a request waits for a free connection", 3.0, unit="s", low=0.1, high=60
@@ -122,6 +122,22 @@ class Settings:
     health_timeout_s: float = setting(
         "how long GET /api/health waits for what the service needs", 1.0, unit="s", low=0.1, high=10
     )
+    client_address_header: str = setting(
+        "header in which a proxy tells the address of the client; empty: no proxy is trusted, and connections tell it",
+        "",
+    )
+    failed_sign_ins_per_account: Rate = setting(  # noqa: RUF009 it makes a field
+        "how often one may fail to sign in to an account, times/seconds; 0: no limit", Rate(20, 900)
+    )
+    failed_sign_ins_per_address: Rate = setting(  # noqa: RUF009 it makes a field
+        "how often clients of one address may fail to sign in, times/seconds; 0: no limit", Rate(20_000, 3600)
+    )
+    sign_ups_per_address: Rate = setting(  # noqa: RUF009 it makes a field
+        "how often clients of one address may try to sign up, times/seconds; 0: no limit", Rate(20_000, 3600)
+    )
+    activations_per_user: Rate = setting(  # noqa: RUF009 it makes a field
+        "how often a user may try to activate promos, times/seconds; 0: no limit, and nothing is counted", Rate(600, 60)
+    )
     idempotency_lifetime_h: int = setting(
         "how long the answer to a request with an Idempotency-Key is kept", 24, unit="h", low=1, high=720
     )
@@ -142,6 +158,9 @@ class Settings:
     argon2_iterations: int = setting("passes of a password hash over its memory", 2, low=1, high=100)
     argon2_parallelism: int = setting("lanes of a password hash", 1, low=1, high=64)
     argon2_concurrency: int = setting("password hashes that a worker computes at once", 1, low=1, high=256)
+    argon2_queue: int = setting(
+        "password hashes that may wait in a worker; what needs one more gets 503 at once", 64, low=1, high=1024
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:

@@ -32,11 +32,15 @@ from tests.pgbouncer import LEFT_OUT, THROUGH_PGBOUNCER, behind_pgbouncer
 from tests.stand_in import StandIn
 
 # The cost of a password hash is what production needs, and tests do not; with answers it is the other way round.
+# All tests come from one address, and their users activate more in a minute than people do; limits have own tests.
 # A service that fails for one test must not be given up for the next one: tests of the breaker have their own.
 _FOR_TESTS = {
     "ARGON2_MEMORY_KIB": "8",
     "ARGON2_ITERATIONS": "1",
     "ANTIFRAUD_BREAKER_FAILURES": "1000000",
+    "FAILED_SIGN_INS_PER_ADDRESS": "1000000/3600",
+    "SIGN_UPS_PER_ADDRESS": "1000000/3600",
+    "ACTIVATIONS_PER_USER": "1000000/60",
     "CHECK_ANSWERS": "true",
 }
 

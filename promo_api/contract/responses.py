@@ -19,6 +19,7 @@ from promo_api.errors import (
     NotFound,
     NotOwner,
     RequestError,
+    TooManyRequests,
     Unauthenticated,
     Violation,
 )
@@ -36,6 +37,7 @@ _STATUSES: dict[type[RequestError], int] = {
     NotFound: 404,
     EmailTaken: 409,
     KeyReused: 422,
+    TooManyRequests: 429,
     DependencyDown: 503,
 }
 
@@ -55,6 +57,11 @@ async def refused(_request: ConnexionRequest, error: RequestError) -> ConnexionR
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, TooManyRequests):
+        # As structured fields, by draft-ietf-httpapi-ratelimit-headers-10.
+        headers["RateLimit-Policy"] = f'"{error.limit}";q={error.times};w={error.period_s}'
+        headers["RateLimit"] = f'"{error.limit}";r=0;t={error.retry_after_s}'
+        headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, DependencyDown):
         headers["Retry-After"] = str(error.retry_after_s)
         _log.warning("dependency_down", extra={"reason": error.reason, "retry_after_s": error.retry_after_s})

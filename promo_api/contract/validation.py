@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from promo_api.contract.bodies import JsonBody
+from promo_api.contract.client_address import client_address
 from promo_api.contract.parameters import Header, Parameter, Query
 from promo_api.contract.schemas import VIOLATIONS_MAX
 from promo_api.errors import InvalidInput, Violation
@@ -59,6 +60,7 @@ class _Operation:
         self._headers = [Header(parameter) for parameter in parameters if parameter.place == "header"]
         self._body = JsonBody(operation.request_body) if operation.request_body else None
         self._secured = bool(operation.security)
+        self._tells_address = bool(operation._operation.get("x-client-address"))  # noqa: SLF001 there is no public way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = Call()
@@ -70,6 +72,8 @@ class _Operation:
             if not self._secured:
                 raise
             call.refusal = refusal
+        if self._tells_address:
+            call.arguments["client_address"] = client_address(scope)
         scope["extensions"][_CALL] = call
         await self._next_app(scope, receive, send)
 

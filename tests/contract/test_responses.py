@@ -20,6 +20,7 @@ STATUSES = {
     "NotFound": 404,
     "EmailTaken": 409,
     "KeyReused": 422,
+    "TooManyRequests": 429,
     "DependencyDown": 503,
 }
 
@@ -60,11 +61,24 @@ def test_details_of_a_refusal(app: ASGIApp) -> None:
 
 
 def test_headers_of_refusals(app: ASGIApp) -> None:
-    """401 names the scheme, 503 the time to wait, and no other answer does."""
-    wanted = {"Unauthenticated": ("Bearer", None), "DependencyDown": (None, "7"), "NotFound": (None, None)}
+    """401 names the scheme, 429 and 503 the time to wait, and no other answer does."""
+    wanted = {
+        "Unauthenticated": ("Bearer", None),
+        "TooManyRequests": (None, "5"),
+        "DependencyDown": (None, "7"),
+        "NotFound": (None, None),
+    }
     for name, headers in wanted.items():
         answer = ask(app, "GET", f"/api/refuse?error={name}")
         assert (answer.header("www-authenticate"), answer.header("retry-after")) == headers
+
+
+def test_headers_of_limits(app: ASGIApp) -> None:
+    """429 names the limit, how often one may try and when again, in the form of the IETF's draft; 503 does not."""
+    limited, down = (ask(app, "GET", f"/api/refuse?error={name}") for name in ("TooManyRequests", "DependencyDown"))
+    assert limited.header("ratelimit-policy") == '"tries";q=3;w=60'
+    assert limited.header("ratelimit") == '"tries";r=0;t=5'
+    assert down.header("ratelimit-policy") is down.header("ratelimit") is None
 
 
 def _assert_constant_failure(answer: Answer, caplog: pytest.LogCaptureFixture) -> None:

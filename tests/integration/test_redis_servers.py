@@ -1,18 +1,24 @@
-"""Verdicts in several Redis servers: with Sentinels when the primary dies, and in a Cluster."""
+"""Verdicts and limits in several Redis servers: with Sentinels when the primary dies, and in a Cluster."""
 
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 import redis
 
 from promo_api.antifraud import Antifraud
+from promo_api.errors import TooManyRequests
+from promo_api.limits import Limits
 from promo_api.sandbox.ports import free_port
 from promo_api.sandbox.processes import wait_until
 from promo_api.sandbox.valkey import _program
+from promo_api.setting_values import Rate
+from promo_api.settings import Settings
 from tests.stand_in import HOUR_MS, Member, StandIn
 
 _HOST, _PASSWORD = "127.0.0.1", "hunter2"
@@ -78,33 +84,61 @@ def _is_reached(antifraud: Antifraud) -> bool:
     return True
 
 
+def _limits(stack: ExitStack, settings: Settings, url: str) -> Limits:
+    limits = Limits(replace(settings, redis_url=url, activations_per_user=Rate(2, 600)))
+    stack.callback(limits.close)
+    return limits
+
+
+def _counted(node: Process) -> list[object]:
+    return [node.client.get(key) for key in node.client.keys("limits:*")]
+
+
+def _passes(limits: Limits, user_id: UUID) -> bool:
+    """Tell whether one more activation of a user is let through."""
+    try:
+        limits.count(limits.of_activation(user_id))
+    except TooManyRequests:
+        return False
+    return True
+
+
 def test_primary_dies(
-    stack: ExitStack, antifrauds: Callable[..., Antifraud], stand_in: StandIn, tmp_path: Path
+    stack: ExitStack, settings: Settings, antifrauds: Callable[..., Antifraud], stand_in: StandIn, tmp_path: Path
 ) -> None:
-    """Without the primary that Sentinels named each attempt asks; what it had kept holds once they name another."""
+    """Without the primary that Sentinels named each attempt asks, and nothing is limited; what it had kept holds once
+    they name another.
+    """
     secret = ["--requirepass", _PASSWORD, "--masterauth", _PASSWORD]
     primary = Process(stack, tmp_path / "primary", *secret)
     replica = Process(stack, tmp_path / "replica", *secret, "--replicaof", _HOST, str(primary.port))
     watched = _SENTINEL.format(host=_HOST, port=primary.port, password=_PASSWORD)
     sentinel = Process(stack, tmp_path / "sentinel", "--sentinel", configuration=watched)
     assert wait_until(lambda: sentinel.client.sentinel_master("verdicts")["num-slaves"] == 1, _PATIENCE_S)
-    antifraud = antifrauds(redis_url=f"redis+sentinel://:{_PASSWORD}@{_HOST}:{sentinel.port}/verdicts")
+    url = f"redis+sentinel://:{_PASSWORD}@{_HOST}:{sentinel.port}/verdicts"
+    antifraud, limits, user_id = antifrauds(redis_url=url), _limits(stack, settings, url), uuid4()
 
     first, second = Member(), Member()
     for member in (first, second):
         stand_in.answers(member, cache_ms=HOUR_MS)
     assert [_calls(stand_in, antifraud, first) for _ in range(2)] == [1, 0]
     assert wait_until(lambda: replica.client.exists(first.verdict_key) == 1, _PATIENCE_S)
+    assert [_passes(limits, user_id) for _ in range(3)] == [True, True, False]
+    assert wait_until(lambda: _counted(replica) == [b"3"], _PATIENCE_S)
     primary.kill()
+    assert _passes(limits, user_id)
     assert [_calls(stand_in, antifraud, second) for _ in range(2)] == [1, 1]
     assert wait_until(lambda: replica.client.role()[0] == b"master", _PATIENCE_S)
     assert wait_until(lambda: _is_reached(antifraud), _PATIENCE_S)
     assert _calls(stand_in, antifraud, first) == 0
     assert [_calls(stand_in, antifraud, second) for _ in range(2)] == [1, 0]
+    assert [_passes(limits, each) for each in (user_id, uuid4())] == [False, True]
 
 
-def test_cluster(stack: ExitStack, antifrauds: Callable[..., Antifraud], stand_in: StandIn, tmp_path: Path) -> None:
-    """Verdicts, turns and open breakers are kept in a Cluster; without one of its servers all is still allowed."""
+def test_cluster(
+    stack: ExitStack, settings: Settings, antifrauds: Callable[..., Antifraud], stand_in: StandIn, tmp_path: Path
+) -> None:
+    """Verdicts, turns, open breakers and limits are kept in a Cluster; without a server of it all is still allowed."""
     nodes = []
     for number in range(3):
         # Else it talks to the others on a port that may be taken: its own and 10,000.
@@ -116,7 +150,8 @@ def test_cluster(stack: ExitStack, antifrauds: Callable[..., Antifraud], stand_i
         node.client.execute_command("CLUSTER", "MEET", _HOST, str(nodes[0].port), _bus_port(nodes[0]))
     ok = b"cluster_state:ok"
     assert wait_until(lambda: all(ok in _cluster_info(node) for node in nodes), _PATIENCE_S)
-    antifraud = antifrauds(redis_url=f"redis+cluster://{_HOST}:{nodes[0].port}")
+    url = f"redis+cluster://{_HOST}:{nodes[0].port}"
+    antifraud, limits = antifrauds(redis_url=url), _limits(stack, settings, url)
 
     antifraud.ping_cache()
     members = [Member() for _ in range(30)]
@@ -130,8 +165,13 @@ def test_cluster(stack: ExitStack, antifrauds: Callable[..., Antifraud], stand_i
     assert len(verdicts.list_open_breakers()) == 1
     verdicts.delete_open_breaker()
     assert verdicts.list_open_breakers() == []
+    users = [uuid4() for _ in range(30)]
+    assert [[_passes(limits, user_id) for user_id in users] for _ in range(3)] == [[True] * 30] * 2 + [[False] * 30]
+    counted = [len(node.client.keys("limits:*")) for node in nodes]
+    assert (sum(counted), min(counted) > 0) == (30, True)
     nodes[2].kill()
     assert _calls(stand_in, antifraud, *members) >= kept[2]
+    assert sum(_passes(limits, user_id) for user_id in users) >= counted[2]
 
 
 def _bus_port(node: Process) -> str:

@@ -35,6 +35,10 @@ ROOMS = {
     ),
     "promo_api.tokens": Room("promo_api.errors promo_api.settings", "jwt"),
     "promo_api.passwords": Room("promo_api.errors promo_api.metrics promo_api.settings", "argon2"),
+    "promo_api.limits": Room(
+        "promo_api.errors promo_api.metrics promo_api.redis_client promo_api.setting_values promo_api.settings",
+        "limits redis",
+    ),
     "promo_api.breaker": Room(),
     "promo_api.antifraud_client": Room("promo_api.settings", "orjson requests urllib3"),
     "promo_api.verdicts": Room(
@@ -70,7 +74,9 @@ ROOMS = {
     ),
     "handlers": Room(),
     "handlers.shapes": Room("handlers persistence.*", "orjson"),
-    "handlers.accounts": Room("handlers persistence.* promo_api.errors promo_api.runtime promo_api.tokens"),
+    "handlers.accounts": Room(
+        "handlers persistence.* promo_api.errors promo_api.limits promo_api.runtime promo_api.tokens"
+    ),
     "handlers.repeats": Room("handlers persistence.* promo_api.errors promo_api.runtime"),
     "handlers.health": Room("handlers promo_api.health promo_api.runtime"),
     # Why an activation was refused is known nowhere else.
@@ -87,12 +93,12 @@ ROOMS = {
     # The shell binds what the other rooms are.
     "promo_api.runtime": Room(
         "persistence.code_lists persistence.engine promo_api.antifraud promo_api.batches promo_api.health "
-        "promo_api.passwords promo_api.settings promo_api.tokens"
+        "promo_api.limits promo_api.passwords promo_api.settings promo_api.tokens"
     ),
     "promo_api.app": Room(
         "promo_api persistence.companies persistence.users promo_api.contract.application "
-        "promo_api.contract.observation promo_api.errors promo_api.metrics promo_api.request_log promo_api.runtime "
-        "promo_api.sweeper promo_api.tokens",
+        "promo_api.contract.client_address promo_api.contract.observation promo_api.errors promo_api.metrics "
+        "promo_api.request_log promo_api.runtime promo_api.settings promo_api.sweeper promo_api.tokens",
         "starlette",
     ),
     "promo_api.door": Room(),

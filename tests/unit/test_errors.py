@@ -7,10 +7,18 @@ from collections.abc import Callable
 import pytest
 
 from promo_api import errors
-from promo_api.errors import ActivationDenied, DependencyDown, InvalidInput, RequestError, Violation
+from promo_api.errors import (
+    ActivationDenied,
+    DependencyDown,
+    InvalidInput,
+    RequestError,
+    TooManyRequests,
+    Violation,
+)
 
 _MAKE: dict[type[RequestError], Callable[[str], RequestError]] = {
     ActivationDenied: lambda message: ActivationDenied("inactive", message),
+    TooManyRequests: lambda message: TooManyRequests(message, limit="tries", times=3, period_s=60, retry_after_s=5),
     DependencyDown: lambda message: DependencyDown(message, reason="it sleeps"),
 }
 

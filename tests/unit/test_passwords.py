@@ -1,4 +1,4 @@
-"""Passwords: argon2id, as dear as it is set, and only so many at once."""
+"""Passwords: argon2id, as dear as it is set, only so many at once, and only so many that wait."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,8 +8,11 @@ from typing import Any, cast
 import pytest
 from argon2 import PasswordHasher, Type, extract_parameters
 
+from promo_api.errors import DependencyDown
 from promo_api.passwords import Passwords
+from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
+from tests.counting import Counting
 
 PASSWORD = "Passw0rd!"
 
@@ -158,6 +161,25 @@ def test_only_so_many_at_once(held: _HeldHasher, concurrency: int) -> None:
         held.go.set()
         assert all(future.result(timeout=10) is not None for future in asked)
     assert held.most == len(held.threads) == concurrency
+
+
+def test_only_so_many_wait(held: _HeldHasher) -> None:
+    """When as many hashes wait as may, one more is refused at once, in whatever way it is asked for; not so later."""
+    passwords, counted = _passwords(argon2_concurrency=2, argon2_queue=3), Counting()
+    passwords._hasher = cast("PasswordHasher", held)
+    with ThreadPoolExecutor(5) as threads:
+        asked = [threads.submit(passwords.hash, PASSWORD) for _ in range(5)]
+        assert all(held.begun.acquire(timeout=10) for _ in range(2))
+        assert wait_until(lambda: counted("promo_password_hashes", state="waiting") == 3, 10)
+        for number, way in enumerate(WAYS, 1):
+            with pytest.raises(DependencyDown) as refused:
+                way(passwords)
+            assert refused.value.retry_after_s == 1
+            assert counted("promo_password_hashes_refused_total") == number
+        held.go.set()
+        assert all(future.result(timeout=10) for future in asked)
+    assert passwords.hash(PASSWORD)
+    assert counted("promo_password_hashes", state="waiting") == 0
 
 
 def test_turn_is_given_back_after_a_failure() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from promo_api.setting_values import Address, LogFormat
+from promo_api.setting_values import Address, LogFormat, Rate
 from tests.unit.given_settings import problem_of, read
 
 
@@ -132,3 +132,38 @@ def test_no_antifraud_addresses(text: str) -> None:
     """What nobody can be asked at is a problem."""
     problem = problem_of(ANTIFRAUD_ADDRESS=text)
     assert problem.startswith(f"ANTIFRAUD_ADDRESS must be host:port or an http or https URL (it is {text!r}): ")
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("20/900", Rate(20, 900)), ("1/1", Rate(1, 1)), ("999999999/999999", Rate(999999999, 999999))]
+)
+def test_rates(text: str, rate: Rate) -> None:
+    """How often something may happen is times and seconds, and is written as it is read."""
+    assert read(ACTIVATIONS_PER_USER=text).activations_per_user == rate
+    assert str(rate) == text
+
+
+def test_no_limit() -> None:
+    """0 is no limit."""
+    rate = read(ACTIVATIONS_PER_USER="0").activations_per_user
+    assert (rate.times, str(rate)) == (0, "0")
+
+
+@pytest.mark.parametrize(
+    "text", ["20", "20/0", "0/60", "/60", "20/", "-1/60", "20/60/1", "20 / 60", "1/1000000", "٢/60"]
+)
+def test_no_rates(text: str) -> None:
+    """Anything else is a problem."""
+    assert problem_of(ACTIVATIONS_PER_USER=text).startswith("ACTIVATIONS_PER_USER must be times/seconds, such as 20/9")
+
+
+@pytest.mark.parametrize("text", ["X-Real-IP", "x-forwarded-for"])
+def test_headers(text: str) -> None:
+    """A header goes by its name, in any case."""
+    assert read(CLIENT_ADDRESS_HEADER=text).client_address_header == text
+
+
+@pytest.mark.parametrize("text", ["X Real", "X-Real-IP:", "X_REAL", "x" * 101, "é"])
+def test_no_headers(text: str) -> None:
+    """What is no name of a header is a problem."""
+    assert problem_of(CLIENT_ADDRESS_HEADER=text).startswith("CLIENT_ADDRESS_HEADER must be the name of a header")

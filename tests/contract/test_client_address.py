@@ -1,0 +1,65 @@
+"""Where a request comes from: its connection, and a proxy's header only where that is trusted."""
+
+from pathlib import Path
+
+import pytest
+from starlette.types import ASGIApp
+
+from promo_api.contract.client_address import ClientAddressMiddleware
+from tests.contract.asgi import Header, ask
+from tests.contract.tiny import contract, operation, serve
+
+_CONNECTION = "127.0.0.1"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> ASGIApp:
+    """An operation that must know the address, and one that need not."""
+    paths = {
+        "/known": {"get": operation(**{"x-client-address": True})},
+        "/not": {"get": operation("echo.show_too")},
+    }
+    return serve(tmp_path / "api.yml", contract(paths))
+
+
+def _told(app: ASGIApp, *headers: Header, path: str = "known") -> object:
+    return ask(app, "GET", f"/api/{path}", headers=headers).json()["arguments"].get("client_address")
+
+
+def test_connection(app: ASGIApp) -> None:
+    """An operation that asks for it is told where the connection comes from, and no other operation is."""
+    assert _told(app) == _CONNECTION
+    assert _told(app, path="not") is None
+
+
+@pytest.mark.parametrize("name", ["X-Real-IP", "X-Forwarded-For", "Forwarded"])
+def test_nobody_is_believed(app: ASGIApp, name: str) -> None:
+    """A header that is not trusted by name changes nothing."""
+    assert _told(app, (name, "198.51.100.7")) == _CONNECTION
+    assert _told(ClientAddressMiddleware(app, "X-Client"), (name, "198.51.100.7")) == _CONNECTION
+
+
+@pytest.mark.parametrize(
+    ("values", "address"),
+    [
+        (["198.51.100.7"], "198.51.100.7"),
+        (["2001:db8::1"], "2001:db8::1"),
+        ([" 198.51.100.7 "], "198.51.100.7"),
+        (["203.0.113.9, 198.51.100.7"], "198.51.100.7"),
+        (["nonsense,198.51.100.7"], "198.51.100.7"),
+        (["203.0.113.9", "198.51.100.7"], "198.51.100.7"),
+        ([], _CONNECTION),
+        ([""], _CONNECTION),
+        (["198.51.100.7,"], _CONNECTION),
+        (["198.51.100.7", ""], _CONNECTION),
+        (["198.51.100.7, unknown"], _CONNECTION),
+        (["198.51.100.7:8080"], _CONNECTION),
+        (["198.51.100.256"], _CONNECTION),
+        (["\xff\xfe"], _CONNECTION),
+    ],
+)
+def test_trusted_header(app: ASGIApp, values: list[str], address: str) -> None:
+    """The last address of the last header counts, in any case of its name; if that is none, the connection does."""
+    trusting = ClientAddressMiddleware(app, "X-Forwarded-For")
+    for name in ("X-Forwarded-For", "x-forwarded-for"):
+        assert _told(trusting, *[(name, value) for value in values]) == address

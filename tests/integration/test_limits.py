@@ -1,0 +1,226 @@
+"""Limits: what is tried too often is refused, to the one, and nobody else is."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from itertools import count
+from threading import Barrier
+from typing import Any
+
+import pytest
+import redis
+from starlette.testclient import TestClient
+
+from promo_api.app import create_app
+from promo_api.passwords import Passwords
+from promo_api.runtime import Runtime
+from promo_api.sandbox.processes import wait_until
+from promo_api.setting_values import Rate
+from promo_api.settings import Settings
+from tests.conformance import Conformance
+from tests.counting import Counting
+from tests.people import PASSWORD, Account, Api, company_body, new_email, user_body
+from tests.race.interleaving import together
+
+_WRONG = "Wr0ng!word"
+_numbers = count(1)
+Make = Callable[..., Api]
+
+
+@pytest.fixture
+def make(settings: Settings, runtime: Runtime, conformance: Conformance) -> Iterator[Make]:
+    """Makes services as other processes would be, with limits of their own, behind a proxy that tells addresses.
+
+    `runtime` is asked for since it brings the tables.
+    """
+    assert runtime.database
+    with ExitStack() as stack:
+
+        def make(**changes: Any) -> Api:
+            opened = Runtime.open(replace(settings, client_address_header="X-Real-IP", **changes))
+            return Api(stack.enter_context(TestClient(create_app(opened), raise_server_exceptions=False)), conformance)
+
+        yield make
+
+
+def _address() -> str:
+    """Return a client address that no test has used."""
+    number = next(_numbers)
+    return f"10.1.{number // 256}.{number % 256}"
+
+
+def _sign_in(api: Api, email: str, password: str, address: str = "", kind: str = "user") -> Any:
+    headers = {"X-Real-IP": address or _address()}
+    body = {"email": email, "password": password}
+    return api.call("POST", f"/{kind}/auth/sign-in", json=body, headers=headers)
+
+
+def _assert_told(answer: Any, limit: str, times: int, period_s: int) -> None:
+    assert answer.status_code == 429
+    wait_s = int(answer.headers["Retry-After"])
+    assert 0 < wait_s <= period_s
+    assert answer.headers["RateLimit-Policy"] == f'"{limit}";q={times};w={period_s}'
+    assert answer.headers["RateLimit"] == f'"{limit}";r=0;t={wait_s}'
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["account", "no account"])
+def test_failed_sign_ins_of_an_account(make: Make, known: bool) -> None:
+    """After so many failures, from wherever, the account takes no password, on any process; nor does one that is none.
+
+    An account of the other kind with the same address is another one, and case makes none.
+    """
+    api, other = make(failed_sign_ins_per_account=Rate(3, 60)), make(failed_sign_ins_per_account=Rate(3, 60))
+    email = api.sign_up_user().body["email"] if known else new_email()
+    company = api.sign_up_company(email=email)
+    assert [_sign_in(each, email, _WRONG).status_code for each in (api, other, api)] == [401] * 3
+    counted = Counting()
+    for each, address, password in ((api, email, _WRONG), (other, email.upper(), PASSWORD)):
+        _assert_told(_sign_in(each, address, password), "failed-sign-ins-per-account", 3, 60)
+    assert counted("promo_limit_refusals_total", limit="failed-sign-ins-per-account") == 2
+    assert _sign_in(api, company.body["email"], PASSWORD, kind="business").status_code == 200
+
+
+def test_successful_sign_ins_do_not_count(make: Make) -> None:
+    """However often people sign in, from one address, each may still fail as often as the limit says."""
+    api, address = make(failed_sign_ins_per_account=Rate(2, 60), failed_sign_ins_per_address=Rate(3, 60)), _address()
+    email = api.sign_up_user().body["email"]
+    tries = [PASSWORD] * 5 + [_WRONG] + [PASSWORD] * 5 + [_WRONG]
+    assert [_sign_in(api, email, password, address).status_code for password in tries] == [200] * 5 + [401] + [
+        200
+    ] * 5 + [401]
+    assert _sign_in(api, email, PASSWORD, address).status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("same", "other"),
+    [
+        (("198.51.100.7", "::ffff:198.51.100.7"), "198.51.100.8"),
+        (("2001:db8:1:2::1", "2001:DB8:1:2:ffff:ffff:ffff:ffff"), "2001:db8:1:3::1"),
+    ],
+    ids=["IPv4", "IPv6"],
+)
+def test_failed_sign_ins_from_an_address(make: Make, cache: "redis.Redis", same: tuple[str, ...], other: str) -> None:
+    """Who tries one password on many accounts is refused after so many failures, and nobody at another address is."""
+    cache.flushdb()
+    api = make(failed_sign_ins_per_address=Rate(4, 60))
+    answers = [_sign_in(api, new_email(), _WRONG, address) for address in same * 2]
+    assert [answer.status_code for answer in answers] == [401] * 4
+    email = api.sign_up_user().body["email"]
+    for address in same:
+        _assert_told(_sign_in(api, email, PASSWORD, address), "failed-sign-ins-per-address", 4, 60)
+    assert _sign_in(api, email, PASSWORD, other).status_code == 200
+
+
+@pytest.mark.parametrize(("kind", "body"), [("business", company_body), ("user", user_body)])
+def test_sign_ups(make: Make, kind: str, body: Callable[[], dict[str, Any]]) -> None:
+    """Sign-ups from an address count, also those that fail; bodies that are none do not, nor do other addresses."""
+    api, headers = make(sign_ups_per_address=Rate(3, 60)), {"X-Real-IP": _address()}
+    path, taken = f"/{kind}/auth/sign-up", body()
+    given = [taken, {}, taken, {}, body(), body()]
+    answers = [api.call("POST", path, json=each, headers=headers) for each in given]
+    assert [answer.status_code for answer in answers] == [200, 400, 409, 400, 200, 429]
+    _assert_told(answers[-1], "sign-ups-per-address", 3, 60)
+    assert api.call("POST", path, json=given[-1], headers={"X-Real-IP": _address()}).status_code == 200
+
+
+def _activation(api: Api) -> tuple[Account, Account, str]:
+    company = api.sign_up_company()
+    return api.sign_up_user(), api.sign_up_user(), f"/user/promo/{company.create_promo()}/activate"
+
+
+def test_activations(make: Make) -> None:
+    """What a user tries to activate counts, also in vain; what is repeated by its key counts once; others do not."""
+    api = make(activations_per_user=Rate(3, 60))
+    user, other, path = _activation(api)
+    keyed = {"Idempotency-Key": "once"}
+    answers = [user.post(path, headers=keyed) for _ in range(4)]
+    answers += [user.post("/user/promo/5e1f0a52-6f0b-4d3c-9a55-6f6f0c7f2b11/activate"), user.post(path)]
+    assert [answer.status_code for answer in answers] == [200] * 4 + [404, 200]
+    _assert_told(user.post(path), "activations-per-user", 3, 60)
+    assert user.post(path, headers=keyed).status_code == 200
+    assert other.post(path).status_code == 200
+    assert user.get("/user/promo/history").headers["X-Total-Count"] == "2"
+
+
+def test_cost(make: Make, trust: Callable[[Account], None], sent_to_redis: list[str]) -> None:
+    """An activation is counted by one command; nothing is sent for a limit that is off."""
+    for times, sent in ((1000, ["EVALSHA", "GET"]), (0, ["GET"])):
+        api = make(activations_per_user=Rate(times, 60))
+        user, _, path = _activation(api)
+        trust(user)
+        user.post(path)  # has Redis load the script, once and for all
+        sent_to_redis.clear()
+        assert user.post(path).status_code == 200
+        assert sent_to_redis == sent
+
+
+def test_again_after_retry_after(make: Make) -> None:
+    """When the seconds of Retry-After are over the same is let through, and a good part of them was needed."""
+    api = make(failed_sign_ins_per_account=Rate(2, 3))
+    email = api.sign_up_user().body["email"]
+    for _ in range(2):
+        _sign_in(api, email, _WRONG)
+    refused = _sign_in(api, email, PASSWORD)
+    wait_s = int(refused.headers["Retry-After"])
+    assert not wait_until(lambda: _sign_in(api, email, PASSWORD).status_code == 200, wait_s - 1.6)
+    assert wait_until(lambda: _sign_in(api, email, PASSWORD).status_code == 200, 1.6)
+
+
+def test_guesses_at_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many guesses that all begin before one has failed so many are answered as the limit says; and where so many
+    have failed before the right one is told from them, it is refused too.
+    """
+    apis = [make(failed_sign_ins_per_account=Rate(3, 60)) for _ in range(2)]
+    email = apis[0].sign_up_user().body["email"]
+    begun, verify = Barrier(8), Passwords.verify
+    told: list[int] = []
+
+    def late(self: Passwords, password_hash: str | None, password: str) -> bool:
+        begun.wait(20)
+        right = verify(self, password_hash, password)
+        assert not right or wait_until(lambda: len(told) == 7, 20)
+        return right
+
+    def guess(number: int) -> None:
+        told.append(_sign_in(apis[number % 2], email, _WRONG if number else PASSWORD).status_code)
+
+    monkeypatch.setattr(Passwords, "verify", late)
+    together([partial(guess, number) for number in range(8)])
+    assert sorted(told[:7]) == [401] * 3 + [429] * 4
+    assert told[7] == 429
+
+
+def test_without_redis(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """Without Redis nothing is limited, and the log warns of it."""
+    once = Rate(1, 60)
+    api = make(
+        redis_port=1,
+        failed_sign_ins_per_account=once,
+        failed_sign_ins_per_address=once,
+        sign_ups_per_address=once,
+        activations_per_user=once,
+    )
+    counted, address = Counting(), _address()
+    user, _, path = _activation(api)
+    email = user.body["email"]
+    assert [_sign_in(api, email, _WRONG, address).status_code for _ in range(3)] == [401] * 3
+    user = replace(user, token=_sign_in(api, email, PASSWORD, address).json()["token"])
+    assert [user.post(path).status_code for _ in range(3)] == [200] * 3
+    # Three sign-ups, two looks for each sign-in, and three activations.
+    assert counted("promo_limits_unavailable_total") == 3 + 4 * 2 + 3
+    warned = [record for record in caplog.records if record.getMessage() == "limits_unavailable"]
+    assert len(warned) == 14
+    assert {vars(record)["reason"] for record in warned} == {"ConnectionError"}
+
+
+def test_keys_tell_nothing(make: Make, cache: "redis.Redis") -> None:
+    """Neither e-mail nor client addresses stand in Redis, and all that is counted goes by itself."""
+    cache.flushdb()
+    api, address = make(), "203.0.113.77"
+    email = api.sign_up_user().body["email"]
+    _sign_in(api, email, _WRONG, address)
+    keys = cache.keys("limits:*")
+    assert len(keys) == 3
+    assert not [key for key in keys if email.encode() in key or address.encode() in key]
+    assert all(0 < cache.ttl(key) <= 3600 for key in keys)
