@@ -50,7 +50,7 @@ class Runtime:
             limits=Limits(settings),
             passwords=Passwords(settings),
             batches=Batches(),
-            tokens=Tokens(settings.secret_key, settings.token_lifetime_h),
+            tokens=Tokens(settings.secret_keys, settings.token_lifetime_h),
             clock=clock,
         )
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from promo_api.redis_url import RedisUrl
 
 PORT_MAX = 65535
+KEY_MIN_CHARACTERS = 32
 
 
 class Address(NamedTuple):
@@ -114,6 +115,13 @@ def _header(text: str) -> str:
     return text
 
 
+def _secret_key(text: str) -> str:
+    keys = [key.strip() for key in text.split(",")]
+    if min(map(len, keys)) < KEY_MIN_CHARACTERS:
+        raise ValueError(f"must be at least {KEY_MIN_CHARACTERS} characters long, and so must each of several")
+    return ",".join(keys)
+
+
 def _redis_url(text: str) -> str:
     RedisUrl.read(text)
     return text
@@ -147,6 +155,7 @@ _READERS: dict[Any, Callable[[str], Any]] = {
 _READERS_BY_NAME: dict[str, Callable[[str], Any]] = {
     "postgres_port": _ports,
     "redis_url": _redis_url,
+    "secret_key": _secret_key,
     "antifraud_address": _antifraud_url,
     "client_address_header": _header,
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from promo_api.redis_url import RedisUrl
-from promo_api.setting_values import PORT_MAX, Address, LogFormat, Rate, read_value
+from promo_api.setting_values import KEY_MIN_CHARACTERS, PORT_MAX, Address, LogFormat, Rate, read_value
 
 _ALL_INTERFACES = Address("0.0.0.0", 8080)  # noqa: S104 as a container does
 
@@ -151,7 +151,11 @@ class Settings:
     check_answers: bool = setting(
         "whether every answer is held against api.yml too, and is a 500 where it breaks it; for tests", default=False
     )
-    secret_key: str = setting("the key that signs tokens", low=32, secret=True)
+    secret_key: str = setting(
+        "the key that signs tokens; several, with commas: the first one signs, and tokens of all count",
+        low=KEY_MIN_CHARACTERS,
+        secret=True,
+    )
     secret_key_file: str = setting("file that holds this key, read where SECRET_KEY is not given", "")
     token_lifetime_h: int = setting("how long a token is good for", 12, unit="h", low=1, high=24)
     argon2_memory_kib: int = setting("memory of a password hash", 19456, unit="KiB", low=8, high=4194304)
@@ -197,6 +201,11 @@ class Settings:
         if self.redis_url:
             return RedisUrl.read(self.redis_url)
         return RedisUrl(hosts=((self.redis_host, self.redis_port),))
+
+    @property
+    def secret_keys(self) -> tuple[str, ...]:
+        """The keys of tokens: the first one signs, each one verifies."""
+        return tuple(self.secret_key.split(","))
 
     @property
     def pool_size(self) -> int:

@@ -78,7 +78,7 @@ def environment(antifraud: EmbeddedAntifraud, request: pytest.FixtureRequest) ->
     with ExitStack() as stack:
         # Not below pytest's own folder: another run of pytest would close that one for the user of the server.
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="promo-tests-")))
-        settings = {"ANTIFRAUD_ADDRESS": str(antifraud.address), "SECRET_KEY": "a key for tests " * 3, **_FOR_TESTS}
+        settings = {"ANTIFRAUD_ADDRESS": str(antifraud.address), "SECRET_KEY": "the key for tests" * 3, **_FOR_TESTS}
         settings |= _postgres(stack, folder) | _redis(stack, folder)
         name = f"promo_test_{worker}_{os.getpid()}"
         stack.enter_context(_database(settings, name))

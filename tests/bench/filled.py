@@ -42,7 +42,7 @@ class Filled:
 
     def token(self, kind: Kind, number: int) -> str:
         """Return a token of the company or user of this number."""
-        return Tokens(SECRET_KEY, 24).issue(Claims(row_id(kind, number, _SEED), kind, 1))
+        return Tokens([SECRET_KEY], 24).issue(Claims(row_id(kind, number, _SEED), kind, 1))
 
     def promo_id(self, number: int) -> UUID:
         """Return the id of the promo of this number."""

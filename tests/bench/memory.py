@@ -119,9 +119,9 @@ def _credentials(user: Account) -> dict[str, str]:
 
 def _tokens(user: Account) -> Iterator[str]:
     """Return many tokens of one user, which differ in when they expire."""
-    claims = Tokens(SECRET_KEY, 24).read(user.token, "user")
+    claims = Tokens([SECRET_KEY], 24).read(user.token, "user")
     assert claims is not None
-    return (Tokens(SECRET_KEY, lifetime_h).issue(claims) for lifetime_h in _LIFETIMES_H)
+    return (Tokens([SECRET_KEY], lifetime_h).issue(claims) for lifetime_h in _LIFETIMES_H)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
 from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.valkey import EmbeddedValkey
 
-SECRET_KEY = "a key for measuring " * 2
+SECRET_KEY = "a key for measuring" * 2
 
 _DAY_MS = 86_400_000
 

@@ -119,7 +119,7 @@ def test_token_of_a_deleted_account(api: Api, runtime: Runtime, method: str, tem
 @pytest.mark.parametrize(("method", "template", "kind"), SECURED)
 def test_expired_token(api: Api, runtime: Runtime, settings: Settings, method: str, template: str, kind: Kind) -> None:
     """A token that was right until a moment ago is refused."""
-    expired = Tokens(settings.secret_key, lifetime_h=0).issue(_claims(runtime, _sign_up(api, kind), kind))
+    expired = Tokens(settings.secret_keys, lifetime_h=0).issue(_claims(runtime, _sign_up(api, kind), kind))
     answer = api.call(method, _path(template), token=expired)
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
 

@@ -40,7 +40,7 @@ def test_what_must_be_given() -> None:
         Settings.from_environment({})
     first, second = caught.value.problems
     assert first.startswith("ANTIFRAUD_ADDRESS is not set: the anti-fraud service")
-    assert second.startswith("SECRET_KEY is not set: the key that signs tokens")
+    assert second.startswith("SECRET_KEY is not set: the key that signs tokens; several, with commas")
 
 
 @pytest.mark.parametrize("declared", fields(Settings), ids=_name)
@@ -121,10 +121,10 @@ def test_key_in_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("held", "problem"),
     [
-        (None, "SECRET_KEY can't be read from {}, no such file or directory: the key that signs tokens."),
-        (b"hunter2\n", "SECRET_KEY must be at least 32 characters long: the key that signs tokens."),
-        (b"hunter2\xff" * 32, "SECRET_KEY can't be read from {}, which is not UTF-8: the key that signs tokens."),
-        (b"\n", "SECRET_KEY is not set: the key that signs tokens."),
+        (None, "SECRET_KEY can't be read from {file}, no such file or directory"),
+        (b"hunter2\n", "SECRET_KEY must be at least 32 characters long, and so must each of several"),
+        (b"hunter2\xff" * 32, "SECRET_KEY can't be read from {file}, which is not UTF-8"),
+        (b"\n", "SECRET_KEY is not set"),
     ],
     ids=["no file", "too short", "not UTF-8", "empty"],
 )
@@ -133,7 +133,30 @@ def test_no_key_in_a_file(tmp_path: Path, held: bytes | None, problem: str) -> N
     file = tmp_path / "key"
     if held is not None:
         file.write_bytes(held)
-    assert problem_of(SECRET_KEY="", SECRET_KEY_FILE=str(file)) == problem.format(file)
+    assert problem_of(SECRET_KEY="", SECRET_KEY_FILE=str(file)) == (
+        f"{problem.format(file=file)}: the key that signs tokens; several, with commas: the first one signs, and "
+        "tokens of all count."
+    )
+
+
+def test_keys(tmp_path: Path) -> None:
+    """Several keys stand with commas, in the file also on lines of their own; space around a key is none of it."""
+    new, old = "new one " * 4 + "!", "old one " * 4 + "!"
+    assert read().secret_keys == (SECRET,)
+    assert read(SECRET_KEY=f" {new}").secret_keys == (new,)
+    assert read(SECRET_KEY=f"{new},{old}").secret_keys == (new, old)
+    file = tmp_path / "keys"
+    file.write_text(f"{new},\n{old}\n")
+    assert read(SECRET_KEY="", SECRET_KEY_FILE=str(file)).secret_keys == (new, old)
+
+
+@pytest.mark.parametrize("keys", ["{0},", ",{0}", "{0},,{0}", "{0},hunter2", "hunter2,{0}", "{0}," + " " * 40, ","])
+def test_no_keys(keys: str) -> None:
+    """Each of several keys must be as long as one, so a comma too many is a problem; none of them is told."""
+    problem = problem_of(SECRET_KEY=keys.format(SECRET))
+    assert problem.startswith("SECRET_KEY must be at least 32 characters long, and so must each of several: ")
+    assert SECRET not in problem
+    assert "hunter2" not in problem
 
 
 def test_all_problems_at_once() -> None:

@@ -1,18 +1,21 @@
 """Tokens: what is issued is read, and nothing else."""
 
+import json
+import string
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import jwt
 import pytest
+from jwt.utils import base64url_encode
 
 from promo_api.tokens import Claims, Kind, Tokens, read_company_token, read_user_token
 
 KEY = "a key for tests " * 3
 ACCOUNT = UUID("0b6f2d9e-3c1a-4f57-8e0d-2a9b7c4d1e63")
 KINDS: list[Kind] = ["company", "user"]
-TOKENS = Tokens(KEY, 12)
+TOKENS = Tokens([KEY], 12)
 
 
 def _payload(**changes: Any) -> dict[str, Any]:
@@ -36,8 +39,8 @@ def test_round_trip(kind: Kind, version: int) -> None:
 
 def test_tokens_of_another_process() -> None:
     """Processes with the same key read each other's tokens."""
-    token = Tokens(KEY, 1).issue(Claims(ACCOUNT, "user", 3))
-    assert Tokens(KEY, 24).read(token, "user") == Claims(ACCOUNT, "user", 3)
+    token = Tokens([KEY], 1).issue(Claims(ACCOUNT, "user", 3))
+    assert Tokens([KEY], 24).read(token, "user") == Claims(ACCOUNT, "user", 3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -52,7 +55,7 @@ def test_a_token_has_at_most_300_characters(kind: Kind) -> None:
 def test_lifetime(hours: int) -> None:
     """A token expires so many hours after it was issued."""
     before = datetime.now(UTC).replace(microsecond=0)
-    payload = jwt.decode(Tokens(KEY, hours).issue(Claims(ACCOUNT, "user", 1)), KEY, ["HS256"], audience="user")
+    payload = jwt.decode(Tokens([KEY], hours).issue(Claims(ACCOUNT, "user", 1)), KEY, ["HS256"], audience="user")
     assert payload["exp"] - payload["iat"] == hours * 3600
     assert before <= datetime.fromtimestamp(payload["iat"], UTC) <= datetime.now(UTC)
 
@@ -83,12 +86,76 @@ def test_other_key() -> None:
 def test_other_algorithm(algorithm: str) -> None:
     """The algorithm is ours to choose, not the token's."""
     assert TOKENS.read(_signed(algorithm=algorithm, key=KEY * 2), "user") is None
-    assert Tokens(KEY * 2, 1).read(_signed(algorithm=algorithm, key=KEY * 2), "user") is None
+    assert Tokens([KEY * 2], 1).read(_signed(algorithm=algorithm, key=KEY * 2), "user") is None
 
 
-def test_algorithm_none() -> None:
-    """A token without a signature is none."""
+@pytest.mark.parametrize("name", ["none", "None", "NONE", "nOnE"])
+def test_algorithm_none(name: str) -> None:
+    """A token without a signature is none, however it says so, and so is one with a signature that it denies."""
     assert TOKENS.read(jwt.encode(_payload(), None, "none"), "user") is None
+    payload, signature = _signed().split(".")[1:]
+    head = base64url_encode(json.dumps({"alg": name, "typ": "JWT"}).encode()).decode()
+    for end in ("", signature):
+        assert TOKENS.read(f"{head}.{payload}.{end}", "user") is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"typ": None},
+        {"typ": "at+jwt"},
+        {"typ": "jwt"},
+        {"kid": "1"},
+        {"jku": "https://keys.example/"},
+        {"jwk": {"kty": "oct", "k": "AAAA"}},
+        {"x5u": "https://keys.example/"},
+        {"crit": ["exp"]},
+        {"zip": "DEF"},
+    ],
+    ids=str,
+)
+def test_other_header(changes: dict[str, Any]) -> None:
+    """A header is as we write it: one that names another type, or a key, or whatever else, is none of ours."""
+    assert TOKENS.read(jwt.encode(_payload(), KEY, headers=changes), "user") is None
+
+
+def test_one_text_for_a_token() -> None:
+    """Each letter of a token counts, also the last one, of which a decoder reads some bits only; nothing is added."""
+    token = _signed()
+    letters = string.ascii_letters + string.digits + "-_"
+    read = [last for last in letters if TOKENS.read(token[:-1] + last, "user") is not None]
+    assert read == [token[-1]]
+    assert all(TOKENS.read(token + more, "user") is None for more in ("=", "==", "A", ".", " ", "\n"))
+
+
+def test_longest_token() -> None:
+    """A token of more than 300 characters is none, even if it is signed with the key."""
+    tokens = [_signed(pad="x" * length) for length in range(100)]
+    assert {299, 300} & {len(token) for token in tokens}
+    assert len(tokens[-1]) > 300
+    assert [token for token in tokens if TOKENS.read(token, "user")] == [token for token in tokens if len(token) <= 300]
+
+
+def test_keys_in_turn() -> None:
+    """The first key signs; what another one of them has signed counts as long as it is there, and no longer."""
+    old, new = "the old one " * 3, "the new one " * 3
+    claims = Claims(ACCOUNT, "user", 3)
+    before, between, after = Tokens([old], 12), Tokens([new, old], 12), Tokens([new], 12)
+    first, second = before.issue(claims), between.issue(claims)
+    assert [tokens.read(first, "user") for tokens in (before, between, after)] == [claims, claims, None]
+    assert [tokens.read(second, "user") for tokens in (before, between, after)] == [None, claims, claims]
+    assert between.read(_signed(), "user") is None
+    assert between.read(_signed(key=old, aud="company"), "user") is None
+
+
+def test_usual_token_costs_one_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token of the first key is held against that one alone, and once: from then on it is known."""
+    tokens, tried = Tokens([KEY, "x" * 32, "y" * 32], 12), []
+    decode = jwt.decode_complete
+    monkeypatch.setattr(jwt, "decode_complete", lambda *args, **options: (tried.append(1), decode(*args, **options))[1])
+    token = tokens.issue(Claims(ACCOUNT, "user", 3))
+    assert tokens.read(token, "user") == tokens.read(token, "user") == Claims(ACCOUNT, "user", 3)
+    assert len(tried) == 1
 
 
 def test_changed_token() -> None:
@@ -107,7 +174,7 @@ def test_missing_claim(claim: str) -> None:
 
 def test_expires_though_it_was_good(monkeypatch: pytest.MonkeyPatch) -> None:
     """A token that has been read before is none from the second on at which it expires, and is kept by no other key."""
-    tokens, expires_at = Tokens(KEY, 12), datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    tokens, expires_at = Tokens([KEY], 12), datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
     token = _signed(exp=expires_at)
     assert tokens.read(token, "user") is not None
     for seconds, good in ((-0.001, True), (0, False), (60, False)):
@@ -117,7 +184,7 @@ def test_expires_though_it_was_good(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert tokens.read(token, "user") is not None
     assert tokens.read(token, "company") is None
-    assert Tokens("another key " * 3, 12).read(token, "user") is None
+    assert Tokens(["another key " * 3], 12).read(token, "user") is None
 
 
 @pytest.mark.parametrize("ago", [timedelta(seconds=1), timedelta(days=400)])
@@ -148,6 +215,10 @@ def test_expired(ago: timedelta) -> None:
         {"aud": ""},
         {"exp": "x"},
         {"exp": []},
+        {"exp": "7258118400"},
+        {"exp": 7_258_118_400.5},
+        {"exp": float("inf")},
+        {"exp": True},
         {"nbf": 7_258_118_400},
     ],
     ids=str,
