@@ -112,7 +112,7 @@ def _redis(runtime: Runtime) -> str:
 
 
 def _antifraud(runtime: Runtime) -> str:
-    address = runtime.settings.antifraud_address
+    address = runtime.settings.antifraud_place
     try:
         runtime.antifraud.ping_service()
     except requests.RequestException as error:

@@ -4,6 +4,7 @@ A field of `Settings` is an environment variable of the same name in capitals. T
 everything that is wrong with them is told at once.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -78,7 +79,9 @@ class Settings:
     redis_timeout_s: float = setting(
         "how long Redis may take to connect or to answer", 0.5, unit="s", low=0.01, high=10
     )
-    antifraud_address: str = setting("the anti-fraud service: host:port, or a URL with http:// or https://")
+    antifraud_address: str = setting(  # a URL may hold a password
+        "the anti-fraud service: host:port, or a URL with http:// or https://", secret=True
+    )
     antifraud_connect_timeout_s: float = setting(
         "how long a connection to the anti-fraud service may take", 1.0, unit="s", low=0.01, high=30
     )
@@ -201,6 +204,11 @@ class Settings:
         if self.redis_url:
             return RedisUrl.read(self.redis_url)
         return RedisUrl(hosts=((self.redis_host, self.redis_port),))
+
+    @property
+    def antifraud_place(self) -> str:
+        """Where the anti-fraud service is, for people: its URL without user and password."""
+        return re.sub("//[^/]*@", "//", self.antifraud_address)
 
     @property
     def secret_keys(self) -> tuple[str, ...]:

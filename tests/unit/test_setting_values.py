@@ -131,7 +131,7 @@ def test_antifraud_addresses(text: str, url: str) -> None:
 def test_no_antifraud_addresses(text: str) -> None:
     """What nobody can be asked at is a problem."""
     problem = problem_of(ANTIFRAUD_ADDRESS=text)
-    assert problem.startswith(f"ANTIFRAUD_ADDRESS must be host:port or an http or https URL (it is {text!r}): ")
+    assert problem.startswith("ANTIFRAUD_ADDRESS must be host:port or an http or https URL: ")
 
 
 @pytest.mark.parametrize(

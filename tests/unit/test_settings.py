@@ -183,6 +183,7 @@ def test_secrets_are_not_shown() -> None:
     assert [declared.name for declared in fields(Settings) if not declared.repr] == [
         "postgres_password",
         "redis_url",
+        "antifraud_address",
         "secret_key",
     ]
 
