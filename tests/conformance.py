@@ -7,6 +7,7 @@ from connexion.spec import Specification
 
 from promo_api.app import SPECIFICATION
 from promo_api.contract.schemas import compile_schema
+from promo_api.contract.security_headers import SECURITY_HEADERS
 
 _ERROR = {"status": "error"}
 
@@ -22,6 +23,7 @@ class Conformance:
     def check(self, method: str, path: str, answer: Any) -> None:
         """Assert that an answer is one that api.yml describes; `path` is the one that was asked, without /api."""
         assert answer.headers["x-request-id"]
+        assert all(answer.headers[name.decode()] == value.decode() for name, value in SECURITY_HEADERS)
         operation = self._operation(path)
         if operation is None or method.lower() not in operation:
             assert answer.status_code in (404, 405), answer.status_code

@@ -19,6 +19,7 @@ from promo_api.contract.conformance import ConformanceMiddleware
 from promo_api.contract.documentation import DocumentationMiddleware
 from promo_api.contract.responses import add_error_handlers, broken
 from promo_api.contract.routing import RoutingMiddleware
+from promo_api.contract.security_headers import SecurityHeadersMiddleware
 from promo_api.contract.validation import ValidationMiddleware
 
 # From the outside in: what Connexion has by default, with ours in place of what is too loose or too slow.
@@ -80,8 +81,7 @@ def build_application(
             closing.callback(bridge.close)
     except Exception as error:
         raise BrokenContract(f"{specification.name} can't be served: {_sentence(error)}") from error
-    application: ASGIApp = app
-    return application
+    return SecurityHeadersMiddleware(app)
 
 
 def _sentence(error: Exception) -> str:

@@ -16,23 +16,23 @@ from typing import Any
 import orjson
 from connexion.middleware.swagger_ui import SwaggerUIMiddleware
 from connexion.spec import Specification
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _FOLDER = Path(__file__).parent / "page"
 # What the page needs of Connexion: the address without a slash, which it redirects, and files of Swagger UI.
 _CONNEXIONS = [
     "/ui", "/ui/swagger-ui.css", "/ui/swagger-ui-bundle.js", "/ui/favicon-16x16.png", "/ui/favicon-32x32.png",
 ]  # fmt: skip
+# A new version of the service is a new page at once; what is the same is asked for, and not sent again.
+_KEPT = "no-cache"
 _HEADERS = {
     # The browser itself sees to it that the page loads nothing from elsewhere, nor tells anything to anybody else.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    # A new version of the service is a new page at once.
-    "Cache-Control": "no-cache",
+    "Cache-Control": _KEPT,
 }
 
 
@@ -70,7 +70,13 @@ class DocumentationMiddleware(SwaggerUIMiddleware):
         elif ours is not None:
             await ours(scope, receive, send)
         else:
-            await super().__call__(scope, receive, send)
+
+            async def kept(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    MutableHeaders(scope=message).setdefault("Cache-Control", _KEPT)
+                await send(message)
+
+            await super().__call__(scope, receive, kept)
 
 
 def _text(name: str) -> str:

@@ -14,6 +14,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from promo_api.contract.observation import ObservationMiddleware
+from promo_api.contract.security_headers import SECURITY_HEADERS
 
 _AROUND_MAX_BYTES = 64 * 1024
 _PIECE_BYTES = 16 * 1024
@@ -93,6 +94,7 @@ class StrictReader(HttpToolsProtocol):
             b"content-type: application/json",
             b"content-length: %d" % len(body),
             b"connection: close",
+            *(b"%s: %s" % header for header in SECURITY_HEADERS),
         ]
         if isinstance(self.app, ObservationMiddleware):
             lines.append(b"x-request-id: " + self.app.refused(self.scope, status, self._began_s).encode())

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from promo_api.contract.security_headers import SECURITY_HEADERS
 from tests.e2e.raw import RawAnswer, fields, send_raw
 from tests.e2e.server import Server
 
@@ -40,6 +41,7 @@ def assert_refused(server: Server, message: bytes, *statuses: int) -> RawAnswer:
     told = fields(head)
     assert told["content-type"] == "application/json"
     assert told["x-request-id"]
+    assert told.items() >= {name.decode(): value.decode() for name, value in SECURITY_HEADERS}.items()
     if message.startswith(b"HEAD "):
         assert body == b""
         return answer
