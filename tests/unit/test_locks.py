@@ -1,0 +1,33 @@
+"""What is installed is what was locked: exact versions, by checksums."""
+
+import re
+
+import pytest
+
+from tests.unit.source import ROOT
+
+LOCKS = sorted(file.name for file in ROOT.glob("requirements*.lock"))
+INSTALLERS = ("Makefile", "Dockerfile", "DEPLOYMENT.md")
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_exact_versions_with_checksums(name: str) -> None:
+    """Each package of a lock has one version and at least one SHA-256, and comes from no place of its own."""
+    lock = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
+    packages = [line for line in lock.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    assert len(packages) > 20
+    wrong = [
+        package
+        for package in packages
+        if not re.fullmatch(r"[\w.\[\],-]+==[\w.+!]+( ; [^#@]+?)?( +--hash=sha256:[0-9a-f]{64})+\s*", package)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", INSTALLERS)
+def test_nothing_is_installed_without_them(name: str) -> None:
+    """Whoever installs packages of a lock has pip refuse what has another checksum; nothing else is fetched."""
+    text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
+    installs = [line for line in text.splitlines() if re.search(r"\bpip\b[^&|;]* install ", line)]
+    assert installs
+    assert [line for line in installs if not {"--require-hashes", "--no-deps"} & {*line.split()}] == []
