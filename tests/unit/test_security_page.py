@@ -1,0 +1,97 @@
+"""What SECURITY.md promises is shown by tests that there are."""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from promo_api.settings import Settings, variable
+from tests.unit.source import ROOT
+
+_PAGE = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+_README = (ROOT / "README.md").read_text(encoding="utf-8")
+# The parts of the ASVS that apply to a service without files.
+_PARTS = {f"V{number}" for number in (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14)}
+
+
+def _table(heading: str) -> list[list[str]]:
+    """Return the rows of the table that comes first below a heading."""
+    found = re.search(
+        rf"^## {re.escape(heading)}\n(?:(?!\|).*\n)*\|.*\|\n\|[-|]+\n((?:\|.*\|\n)+)", _PAGE, re.MULTILINE
+    )
+    assert found is not None, heading
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in found[1].splitlines()]
+
+
+TABLES = {
+    heading: _table(heading)
+    for heading in (
+        "What is promised, and against whom",
+        "The OWASP API Security Top 10 (2023)",
+        "The parts of the OWASP ASVS that apply",
+    )
+}
+ROWS = [row for rows in TABLES.values() for row in rows]
+
+
+@cache
+def _tests_of(file: Path) -> set[str]:
+    """Return the tests of a file."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+
+
+def _named(cell: str) -> Iterator[tuple[str, str]]:
+    """Yield the tests that a cell names: the file below tests/, and the function in it."""
+    for name in cell.split(", "):
+        found = re.fullmatch(r"`([a-z0-9_/]+\.py)::(test_[a-z0-9_]+)`", name)
+        assert found is not None, f"{name} is no test"
+        yield found[1], found[2]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+def test_each_promise_has_tests(row: list[str]) -> None:
+    """Each row says something, and names tests that there are, none of them twice."""
+    _, promise, cell = row
+    assert promise.endswith(".")
+    tests = [*_named(cell)]
+    assert len(tests) == len(set(tests)) > 0
+    missing = [f"{file}::{name}" for file, name in tests if name not in _tests_of(ROOT / "tests" / file)]
+    assert missing == []
+
+
+def test_top_ten_are_there_once() -> None:
+    """Each of the ten risks has one row, in order."""
+    risks = [risk.partition(",")[0] for risk, _, _ in TABLES["The OWASP API Security Top 10 (2023)"]]
+    assert risks == [f"API{number}" for number in range(1, 11)]
+
+
+def test_parts_that_apply_are_there() -> None:
+    """Each part of the ASVS that applies has rows, in order, and no two rows are about the same."""
+    names = [name for name, _, _ in TABLES["The parts of the OWASP ASVS that apply"]]
+    assert len(names) == len(set(names))
+    parts = [name.partition(" ")[0] for name in names]
+    assert set(parts) == _PARTS
+    assert parts == sorted(parts, key=lambda part: int(part.removeprefix("V")))
+
+
+def test_page_leads_somewhere() -> None:
+    """Each file that is linked is there, with the heading that is linked; the README links the page."""
+    links = re.findall(r"\]\(([^)#]+)(?:#([a-z-]+))?\)", _PAGE)
+    assert links
+    for file, anchor in links:
+        text = (ROOT / file).read_text(encoding="utf-8")
+        headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+        assert not anchor or anchor in headings, f"{file}#{anchor}"
+    assert "](SECURITY.md)" in _README
+
+
+def test_page_names_settings() -> None:
+    """What is said of settings is said of such as there are; `ARGON2` stands for all that begin so."""
+    settings = {variable(declared) for declared in Settings.__dataclass_fields__.values()}
+    named = set(re.findall(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b", _PAGE))
+    assert named
+    assert named <= settings
