@@ -25,6 +25,7 @@ import socket
 import struct
 import sys
 from contextlib import suppress
+from time import perf_counter
 from typing import Any, ClassVar
 
 from gunicorn.app.base import BaseApplication
@@ -52,6 +53,7 @@ _HANDSHAKE_S = 0.1
 _ACCEPT_S = 2
 # A worker cuts its requests itself. If it can't even do that the master, which gives it this much more, kills it.
 _END_S = 5
+_TICKS_OF_A_SECOND = 10  # of uvicorn
 
 _SO_ATTACH_FILTER = 26
 # Of a TCP segment, load the byte of the flags; drop what asks for a new connection (SYN), and take everything else.
@@ -63,19 +65,19 @@ class Server(BaseApplication):
 
     Args:
         app: the application.
-        settings: of the service.
+        settings: of the service; workers read them here too.
         exposition: serves the metrics of all processes; None: nobody does.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, exposition: Exposition | None) -> None:
         self._app = app
-        self._settings = settings
+        self.settings = settings
         self._exposition = exposition
         super().__init__()
 
     def load_config(self) -> None:
         """Take the options from the settings alone: neither from a file nor from GUNICORN_CMD_ARGS."""
-        for name, value in gunicorn_options(self._settings).items():
+        for name, value in gunicorn_options(self.settings).items():
             self.cfg.set(name, value)
         exposition = self._exposition
         if exposition is not None:
@@ -146,7 +148,12 @@ class Worker(UvicornWorker):
         """Do what the method that this replaces does, with a server and an end at once of our own."""
         self.config.app = self.wsgi
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, self._end_at_once)
-        server = StoppingServer(self.config, self.sockets, self.cfg.graceful_timeout - _END_S)
+        server = StoppingServer(
+            self.config,
+            self.sockets,
+            stop_timeout_s=self.cfg.graceful_timeout - _END_S,
+            client_timeout_s=self.app.settings.server_client_timeout_s,
+        )
         # The sockets themselves: the event loop takes nothing that wraps one.
         await server.serve([listener.sock for listener in self.sockets])
         if not server.started:
@@ -160,23 +167,35 @@ class Worker(UvicornWorker):
 
 
 class StoppingServer(Uvicorn):
-    """Uvicorn, which stops without losing a request.
+    """Uvicorn, which stops without losing a request, and waits for no client without end.
 
     Args:
         config: of uvicorn.
         listeners: gunicorn's listening sockets.
         stop_timeout_s: after how long requests that still run are cut.
+        client_timeout_s: after how long a client that is too slow is cut.
     """
 
-    def __init__(self, config: Any, listeners: list[BaseSocket], stop_timeout_s: float) -> None:
+    def __init__(
+        self, config: Any, listeners: list[BaseSocket], *, stop_timeout_s: float, client_timeout_s: float
+    ) -> None:
         super().__init__(config)
         self._listeners = listeners
         self._stop_timeout_s = stop_timeout_s
+        self._client_timeout_s = client_timeout_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, and accept connections."""
         await super().startup([])
         self.servers = [Door(listener, self._make_protocol) for listener in sockets or ()]  # type: ignore[misc]
+
+    async def on_tick(self, counter: int) -> bool:
+        """Do what is done ten times a second, and once a second look for clients that are too slow."""
+        if counter % _TICKS_OF_A_SECOND == 0:
+            now_s = perf_counter()
+            for connection in list(self.server_state.connections):
+                connection.cut_if_slow(now_s, self._client_timeout_s)  # type: ignore[union-attr]
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept what waits to be accepted, refuse what comes, and let the rest end."""

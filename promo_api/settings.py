@@ -116,6 +116,13 @@ class Settings:
     server_stop_timeout_s: int = setting(
         "how long running requests may take to end once the service is asked to stop", 20, unit="s", low=3, high=300
     )
+    server_client_timeout_s: int = setting(
+        "how long a client may take to send a request; or to take 64 KiB of an answer, or what is left of it",
+        30,
+        unit="s",
+        low=1,
+        high=600,
+    )
     log_format: LogFormat = setting(  # noqa: RUF009 it makes a field
         "how log lines are written: json for programs, text for people", LogFormat.JSON
     )

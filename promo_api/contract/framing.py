@@ -18,6 +18,8 @@ from promo_api.contract.security_headers import SECURITY_HEADERS
 
 _AROUND_MAX_BYTES = 64 * 1024
 _PIECE_BYTES = 16 * 1024
+# As many as other servers take, and several times what any client of ours has to send.
+_HEADERS_MAX = 100
 _TARGET = re.compile(rb"(https?://[^/?#]+)?/[^#]*", re.IGNORECASE | re.DOTALL)
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 
@@ -47,7 +49,7 @@ class StrictReader(HttpToolsProtocol):
             ValueError: it is; the parser turns that into a request that can't be read.
         """
         self._in_head = False
-        if not self._is_strict():
+        if self._is_too_long() or not self._is_strict():
             raise ValueError
         super().on_headers_complete()
 
@@ -64,14 +66,24 @@ class StrictReader(HttpToolsProtocol):
             super().data_received(piece)
             if self.transport.is_closing():
                 return
-            if self._around_bytes > _AROUND_MAX_BYTES:
-                message = "The head of this request, or what is around its body, is too long."
-                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
+            if self._is_too_long():
+                self._refuse_length()
                 return
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 it tells no more than ours
         """Answer what can't be read as HTTP, and end the connection."""
-        self._refuse(HTTPStatus.BAD_REQUEST, "This is not a valid HTTP request.")
+        if self._is_too_long():
+            self._refuse_length()
+        else:
+            self._refuse(HTTPStatus.BAD_REQUEST, "This is not a valid HTTP request.")
+
+    def _is_too_long(self) -> bool:
+        # Known before anybody begins to answer: what is refused must not be done.
+        return self._around_bytes > _AROUND_MAX_BYTES or len(self.headers or ()) > _HEADERS_MAX
+
+    def _refuse_length(self) -> None:
+        message = "The head of this request, or what is around its body, is too long."
+        self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
 
     def _is_strict(self) -> bool:
         version = self.parser.get_http_version()

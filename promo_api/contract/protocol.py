@@ -7,14 +7,14 @@ next answer, `Connection: close`, and only one over which nothing comes is close
 
 import select
 
-from promo_api.contract.framing import StrictReader
+from promo_api.contract.patience import PatientReader
 
 # A load balancer uses a busy connection again in less. One that it uses more rarely is closed while it is silent; what
 # remains is a request that is on its way just then, as whenever a server closes a connection that was kept.
 _GRACE_S = 2
 
 
-class StrictHttpProtocol(StrictReader):
+class StrictHttpProtocol(PatientReader):
     """A connection that can be asked to end."""
 
     _stopping = False

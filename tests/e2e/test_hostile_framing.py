@@ -79,6 +79,7 @@ _HEADERS = {
     "folded-with-a-tab": b"X-Test: a\r\n\tb",
     "huge": b"\r\n".join(b"X-Test-%d: %s" % (number, b"x" * 10_000) for number in range(1000)),
     "many": b"\r\n".join([b"a:"] * 100_000),
+    "more-than-a-hundred": b"\r\n".join([b"a:"] * 100),
 }
 # In place of the length of a body of 22 bytes.
 _LENGTHS = {
@@ -176,6 +177,14 @@ def test_targets(server: Server, name: str) -> None:
 def test_headers(server: Server, name: str) -> None:
     """A line that is no header is refused, and so are headers without end, which are not kept in memory."""
     assert_refused(server, request(b"GET", b"/api/ping", _HEADERS[name]), 400, 431)
+
+
+def test_a_hundred_headers(server: Server) -> None:
+    """A hundred of them are read, Host among them; what has more, or is far longer, is not done."""
+    assert answered(server, request(b"GET", b"/api/ping", *[b"a:"] * 99)).status == 200
+    assert_refused(server, request(b"GET", b"/api/ping", *[b"a:"] * 100), 431)
+    assert answered(server, request(b"GET", b"/api/ping", b"a: " + b"x" * 65_000)).status == 200
+    assert_refused(server, request(b"GET", b"/api/ping", b"a: " + b"x" * 90_000), 431)
 
 
 def test_two_tokens(server: Server, user_header: bytes) -> None:
