@@ -5,7 +5,8 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,14 +15,17 @@ import psycopg
 import pytest
 import requests
 
+from persistence.engine import Database
 from promo_api.sandbox.ports import free_port
 from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.postgres_programs import program
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
+from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes
 from tests.conformance import Conformance
 from tests.deployment_page import block
 from tests.e2e.conftest import assert_discreet
+from tests.e2e.everything import Everything
 from tests.e2e.remote import Remote
 from tests.e2e.server import Server, run_command
 from tests.people import Api
@@ -29,6 +33,22 @@ from tests.people import Api
 _HOST = "127.0.0.1"
 _START_S, _END_S = 20, 10
 # One who may do everything does it as it is, and not as the user postgres.
+# What another release may bring, and what the role of the service may not do.
+_LATER_TABLE = "CREATE TABLE later (id bigint)"
+_FORBIDDEN = [
+    "CREATE TABLE more (id bigint)",
+    "CREATE TEMPORARY TABLE more (id bigint)",
+    "CREATE SCHEMA more",
+    "ALTER TABLE users ADD COLUMN more bigint",
+    "ALTER ROLE promo_owner PASSWORD 'x'",
+    "CREATE INDEX ON users (name)",
+    "DROP TABLE likes",
+    "TRUNCATE likes",
+    "UPDATE alembic_version SET version_num = '0001'",
+    "CREATE FUNCTION public.more() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "COPY users TO PROGRAM 'cat'",
+    "SET ROLE promo_owner",
+]
 _SUDO = 'set -eu\nsudo() { shift 2; "$@"; }\n'
 
 
@@ -43,9 +63,11 @@ def postgres() -> Iterator[EmbeddedPostgres]:
         yield server
 
 
-def _administer(postgres: EmbeddedPostgres, statements: str) -> None:
-    place: dict[str, Any] = {"host": postgres.host, "port": postgres.port, "user": postgres.username}
-    with psycopg.connect(**place, dbname="postgres", autocommit=True) as connection:
+def _administer(
+    postgres: EmbeddedPostgres, statements: str, *, database: str = "postgres", role: str | None = None
+) -> None:
+    place: dict[str, Any] = {"host": postgres.host, "port": postgres.port, "user": role or postgres.username}
+    with psycopg.connect(**place, dbname=database, autocommit=True) as connection:
         for statement in filter(str.strip, statements.split(";")):
             connection.execute(statement.encode())
 
@@ -94,6 +116,48 @@ def test_role_limits_backup_and_restore(
         server.start()
         assert user.get("/user/promo/history").headers["X-Total-Count"] == "1"
     assert_discreet(server)
+
+
+def test_two_roles(
+    postgres: EmbeddedPostgres, environment: dict[str, str], conformance: Conformance, tmp_path: Path
+) -> None:
+    """A role that may change rows, and nothing else, is all that the service, its sweepers and `check` need."""
+    _administer(postgres, block("sql role"))
+    _administer(postgres, block("sql limits"))
+    settings = environment | _settings(postgres)
+    assert run_command(settings, "migrate", folder=tmp_path).returncode == 0
+    _administer(postgres, block("sql owner"), database="promo")
+    _administer(postgres, _LATER_TABLE, database="promo", role="promo_owner")
+    server = Server(settings, tmp_path, conformance)
+    try:
+        server.start()
+        assert set(Everything(server).ask_well().values()) <= {200, 201}
+        with closing(Database(Settings.from_environment(settings))) as database:
+            assert sweeper_of_answers(database, lambda: datetime.now(UTC) + timedelta(days=9)).sweep() > 0
+            sweeper_of_changes(database).sweep()
+        checked = run_command(settings, "check", folder=tmp_path)
+        assert checked.returncode == 0, checked.stdout
+    finally:
+        server.end()
+        server.remote.close()
+    assert "sweep_failed" not in server.log
+    assert_discreet(server)
+    _administer(postgres, "INSERT INTO later VALUES (1); DELETE FROM later", database="promo", role="promo")
+    for forbidden in _FORBIDDEN:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            _administer(postgres, forbidden, database="promo", role="promo")
+
+
+def test_migration_by_the_owner(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_path: Path) -> None:
+    """The other role migrates, by the command of the page."""
+    _administer(postgres, block("sql role"))
+    settings = environment | _settings(postgres)
+    assert run_command(settings, "migrate", folder=tmp_path).returncode == 0
+    _administer(postgres, block("sql owner"), database="promo")
+    _administer(postgres, "DELETE FROM alembic_version WHERE false", database="promo", role="promo_owner")
+    variables, _, command = block("sh migrate").strip().partition(" .venv/bin/python -m promo_api ")
+    given = dict(variable.split("=", 1) for variable in variables.split(" "))
+    assert run_command(settings | given, command, folder=tmp_path).returncode == 0
 
 
 @contextmanager
