@@ -41,6 +41,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
         threads=_threads(runtime.settings),
         lifetime=partial(_serving, runtime, request_log),
         check_answers=runtime.settings.check_answers,
+        origins=runtime.settings.origins,
     )
     if runtime.settings.client_address_header:
         application = ClientAddressMiddleware(application, runtime.settings.client_address_header)

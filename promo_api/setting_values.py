@@ -10,6 +10,8 @@ from promo_api.redis_url import RedisUrl
 
 PORT_MAX = 65535
 KEY_MIN_CHARACTERS = 32
+# In small letters and without a path, or it would be equal to none that a browser sends.
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 class Address(NamedTuple):
@@ -115,6 +117,15 @@ def _header(text: str) -> str:
     return text
 
 
+def _cors_origins(text: str) -> str:
+    origins = [origin.strip() for origin in text.split(",")]
+    if origins != ["*"] and not all(_ORIGIN.fullmatch(origin) for origin in origins):
+        raise ValueError(
+            "must be an origin as browsers name it, such as https://shop.example, several with commas, or *"
+        )
+    return ",".join(origins)
+
+
 def _secret_key(text: str) -> str:
     keys = [key.strip() for key in text.split(",")]
     if min(map(len, keys)) < KEY_MIN_CHARACTERS:
@@ -155,6 +166,7 @@ _READERS: dict[Any, Callable[[str], Any]] = {
 _READERS_BY_NAME: dict[str, Callable[[str], Any]] = {
     "postgres_port": _ports,
     "redis_url": _redis_url,
+    "cors_origins": _cors_origins,
     "secret_key": _secret_key,
     "antifraud_address": _antifraud_url,
     "client_address_header": _header,

@@ -123,6 +123,9 @@ class Settings:
         low=1,
         high=600,
     )
+    cors_origins: str = setting(
+        "origins whose pages browsers may let call the API, with commas; *: any; empty: none but its own", ""
+    )
     log_format: LogFormat = setting(  # noqa: RUF009 it makes a field
         "how log lines are written: json for programs, text for people", LogFormat.JSON
     )
@@ -216,6 +219,11 @@ class Settings:
     def antifraud_place(self) -> str:
         """Where the anti-fraud service is, for people: its URL without user and password."""
         return re.sub("//[^/]*@", "//", self.antifraud_address)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Whose pages may call the API."""
+        return tuple(self.cors_origins.split(",")) if self.cors_origins else ()
 
     @property
     def secret_keys(self) -> tuple[str, ...]:

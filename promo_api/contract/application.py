@@ -1,6 +1,6 @@
 """The layer, put together on a Connexion FlaskApp."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from promo_api.contract.binding import Authenticate, BearerHandler, HandlerResolver
 from promo_api.contract.bridge import FoundView, Lanes, ThreadBridge, make_view, view_finder
 from promo_api.contract.conformance import ConformanceMiddleware
+from promo_api.contract.cross_origin import allow_origins
 from promo_api.contract.documentation import DocumentationMiddleware
 from promo_api.contract.responses import add_error_handlers, broken
 from promo_api.contract.routing import RoutingMiddleware
@@ -39,7 +40,7 @@ class BrokenContract(Exception):
     """The contract can't be served as it is written: it is no OpenAPI, or names what does not exist."""
 
 
-def build_application(
+def build_application(  # noqa: PLR0913 all that an application is put together from
     specification: Path,
     *,
     package: str,
@@ -49,6 +50,7 @@ def build_application(
     threads: Mapping[str, int],
     lifetime: Callable[[], AbstractContextManager[object]],
     check_answers: bool = False,
+    origins: Sequence[str] = (),
 ) -> ASGIApp:
     """Build an ASGI application that serves a contract.
 
@@ -61,6 +63,7 @@ def build_application(
         threads: how many handlers run at once, by lane; an operation names its lane as `x-lane`, or is of the lane "".
         lifetime: makes what is entered when a process begins to serve, and left when it has served its last request.
         check_answers: whether answers are held against the contract too.
+        origins: whose pages browsers may let call the application; `*` is any.
 
     Raises:
         BrokenContract: with a sentence that says what is wrong with the contract.
@@ -81,7 +84,7 @@ def build_application(
             closing.callback(bridge.close)
     except Exception as error:
         raise BrokenContract(f"{specification.name} can't be served: {_sentence(error)}") from error
-    return SecurityHeadersMiddleware(app)
+    return SecurityHeadersMiddleware(allow_origins(app, origins))
 
 
 def _sentence(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """Small contracts, made up by tests, and the applications that serve them."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ def serve(
     lanes: Mapping[str, int] | None = None,
     lifetime: Callable[[], AbstractContextManager[object]] = nullcontext,
     check_answers: bool = False,
+    origins: Sequence[str] = (),
 ) -> ASGIApp:
     """Write a contract into a file, and return the application that serves it.
 
@@ -71,6 +72,7 @@ def serve(
         lanes: the same of lanes with a name; None: there are none.
         lifetime: makes what surrounds the service.
         check_answers: whether answers are held against the contract too.
+        origins: whose pages may call it.
     """
     text = json.dumps(document) if isinstance(document, Mapping) else document
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -83,4 +85,5 @@ def serve(
         threads={"": threads, **(lanes or {})},
         lifetime=lifetime,
         check_answers=check_answers,
+        origins=origins,
     )

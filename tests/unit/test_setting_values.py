@@ -19,6 +19,29 @@ def test_no_log_formats(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "origins"),
+    [
+        ("", ()),
+        ("*", ("*",)),
+        ("https://shop.example", ("https://shop.example",)),
+        ("http://localhost:3000, https://[::1]:8443", ("http://localhost:3000", "https://[::1]:8443")),
+    ],
+)
+def test_origins(text: str, origins: tuple[str, ...]) -> None:
+    """Whose pages may call the API is nobody's business by default, or is told by origins, as browsers write them."""
+    assert read(CORS_ORIGINS=text).origins == origins
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["shop.example", "https://shop.example/", "https://Shop.example", "null", "*,https://a.b", "https://*.a.b", ","],
+)
+def test_no_origins(text: str) -> None:
+    """What no browser sends as an origin is a problem, and so is one that would let in more than it seems to."""
+    assert problem_of(CORS_ORIGINS=text).startswith("CORS_ORIGINS must be an origin as browsers name it, ")
+
+
+@pytest.mark.parametrize(
     ("text", "address"),
     [
         ("127.0.0.1:80", Address("127.0.0.1", 80)),

@@ -1,0 +1,81 @@
+"""Pages of other origins: what a browser is told when it asks whether they may call."""
+
+from pathlib import Path
+
+import pytest
+from starlette.types import ASGIApp
+
+from tests.contract.asgi import Header, ask
+from tests.contract.test_specification import TABLE
+from tests.contract.tiny import GOOD_TOKEN, contract, operation, serve
+
+SHOP, OTHER = "https://shop.example", "https://other.example"
+TARGET = "/api/secured"
+
+
+def _app(folder: Path, *origins: str) -> ASGIApp:
+    secured = operation("echo.show_too", security=[{"account": []}])
+    return serve(folder / "api.json", contract({"/secured": {"post": secured}}), origins=origins)
+
+
+def _preflight(origin: str, method: str = "POST", headers: str = "authorization,content-type") -> list[Header]:
+    return [
+        ("origin", origin),
+        ("access-control-request-method", method),
+        ("access-control-request-headers", headers),
+    ]
+
+
+def test_off(tmp_path: Path) -> None:
+    """Where no origin is named an answer has nothing of it, and OPTIONS is a method that is not there."""
+    app = _app(tmp_path)
+    preflight = ask(app, "OPTIONS", TARGET, headers=_preflight(SHOP))
+    answer = ask(app, "POST", TARGET, headers=[("origin", SHOP)])
+    assert (preflight.status, answer.status) == (405, 401)
+    named = [name for name, _ in (*preflight.headers, *answer.headers)]
+    assert not [name for name in named if name.startswith("access-control-") or name == "vary"]
+
+
+@pytest.mark.parametrize(("origins", "told"), [([SHOP, OTHER], SHOP), (["*"], "*")])
+def test_preflight(tmp_path: Path, origins: list[str], told: str) -> None:
+    """A preflight has no token and needs none; what may be sent is told, and that no credentials are."""
+    answer = ask(_app(tmp_path, *origins), "OPTIONS", TARGET, headers=_preflight(SHOP))
+    assert (answer.status, answer.content) == (204, b"")
+    assert answer.header("access-control-allow-origin") == told
+    assert answer.header("access-control-allow-credentials") is None
+    assert answer.header("x-content-type-options") == "nosniff"
+    allowed = (answer.header("access-control-allow-headers") or "").lower()
+    assert {"authorization", "content-type", "idempotency-key", "x-request-id"} <= {*allowed.split(", ")}
+    methods = {row.operation.partition(" ")[0] for row in TABLE}
+    assert methods <= {*(answer.header("access-control-allow-methods") or "").split(", ")}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [_preflight(OTHER), _preflight("null"), _preflight(SHOP, "TRACE"), _preflight(SHOP, headers="cookie")],
+    ids=["origin", "null", "method", "header"],
+)
+def test_refused_preflight(tmp_path: Path, headers: list[Header]) -> None:
+    """What is not allowed is 400 in the one shape; another origin is not told that it may."""
+    answer = ask(_app(tmp_path, SHOP), "OPTIONS", TARGET, headers=headers)
+    assert (answer.status, answer.header("content-type"), answer.json()["status"]) == (400, "application/json", "error")
+    assert answer.header("access-control-allow-origin") in (None, SHOP)
+    assert headers[0][1] == SHOP or answer.header("access-control-allow-origin") is None
+
+
+@pytest.mark.parametrize(("token", "status"), [(GOOD_TOKEN, 200), ("bad", 401)])
+def test_answers(tmp_path: Path, token: str, status: int) -> None:
+    """Scripts of a named origin may read an answer, good or bad, and its headers; those of another one may not."""
+    app, authorization = _app(tmp_path, SHOP), ("authorization", f"Bearer {token}")
+    answer = ask(app, "POST", TARGET, headers=[("origin", SHOP), authorization])
+    assert (answer.status, answer.header("access-control-allow-origin")) == (status, SHOP)
+    assert "Origin" in (answer.header("vary") or "")
+    exposed = {*(answer.header("access-control-expose-headers") or "").split(", ")}
+    assert exposed >= {"X-Total-Count", "X-Request-Id", "Retry-After", "Idempotent-Replayed"}
+    other = ask(app, "POST", TARGET, headers=[("origin", OTHER), authorization])
+    assert (other.status, other.header("access-control-allow-origin")) == (status, None)
+
+
+def test_options_that_is_no_preflight(tmp_path: Path) -> None:
+    """It is 405 as ever."""
+    assert ask(_app(tmp_path, SHOP), "OPTIONS", TARGET, headers=[("origin", SHOP)]).status == 405
