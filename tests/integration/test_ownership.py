@@ -32,6 +32,7 @@ ACCESS = {
     "business_promos.get_promo": Access.REFUSED,
     "business_promos.update_promo": Access.REFUSED,
     "business_promos.get_promo_stat": Access.REFUSED,
+    "business_promos.list_changes": Access.REFUSED,
     "user_auth.sign_up": Access.OWN,
     "user_auth.sign_in": Access.OWN,
     "user_profile.get_profile": Access.OWN,
