@@ -62,7 +62,8 @@ class Limits:
 
     def __init__(self, settings: Settings) -> None:
         self._redis = RedisClient(settings.redis, settings.redis_timeout_s)
-        self._key = sha256(settings.secret_key.encode()).digest()
+        # The first one: what is added to read tokens with, or taken away, begins no counter anew.
+        self._key = sha256(settings.secret_keys[0].encode()).digest()
         self._limiter: FixedWindowRateLimiter | None = None
         self._failures_of_account = _limit("failed-sign-ins-per-account", settings.failed_sign_ins_per_account)
         self._failures_of_address = _limit("failed-sign-ins-per-address", settings.failed_sign_ins_per_address)

@@ -224,3 +224,11 @@ def test_keys_tell_nothing(make: Make, cache: "redis.Redis") -> None:
     assert len(keys) == 3
     assert not [key for key in keys if email.encode() in key or address.encode() in key]
     assert all(0 < cache.ttl(key) <= 3600 for key in keys)
+
+
+def test_further_keys(make: Make, settings: Settings) -> None:
+    """What has failed counts also for a process that takes the tokens of a further key."""
+    once, further = Rate(1, 60), f"{settings.secret_key},{'another key ' * 3}"
+    api, other = make(failed_sign_ins_per_account=once), make(failed_sign_ins_per_account=once, secret_key=further)
+    email = new_email()
+    assert [_sign_in(each, email, _WRONG).status_code for each in (api, other)] == [401, 429]
