@@ -149,7 +149,8 @@ class Settings:
         "how often clients of one address may try to sign up, times/seconds; 0: no limit", Rate(20_000, 3600)
     )
     activations_per_user: Rate = setting(  # noqa: RUF009 it makes a field
-        "how often a user may try to activate promos, times/seconds; 0: no limit, and nothing is counted", Rate(6000, 600)
+        "how often a user may try to activate promos, times/seconds; 0: no limit, and nothing is counted",
+        Rate(6000, 600),
     )
     idempotency_lifetime_h: int = setting(
         "how long the answer to a request with an Idempotency-Key is kept", 24, unit="h", low=1, high=720
