@@ -175,7 +175,7 @@ class Deployment:
 
     def issued(self, promo_id: str) -> set[str]:
         """Return the codes of a promo that are recorded with an activation, as PostgreSQL tells."""
-        statement = f"SELECT value FROM promo_codes WHERE promo_id = '{promo_id}' AND activation_id IS NOT NULL"  # noqa: S608
+        statement = f"SELECT value FROM promo_codes WHERE promo_id = '{promo_id}' AND activation_id IS NOT NULL"  # noqa: S608 the id is the API's own
         return set(self.inside("postgres", "psql", "-U", "promo", "-d", "promo", "-Atc", statement).split())
 
     def assert_well(self) -> None:

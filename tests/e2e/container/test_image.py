@@ -10,7 +10,7 @@ from promo_api.settings import Settings, variable
 from tests.e2e.container.deployment import Deployment
 from tests.e2e.container.engine import Engine
 
-_CONFINED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")  # noqa: S108
+_CONFINED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")  # noqa: S108 the container's
 _WRITE = """
 import json, pathlib, sys
 told = {}
@@ -61,8 +61,8 @@ def test_user(told: Any) -> None:
 
 def test_writing(told: Any) -> None:
     """On a root file system that can be read only, /tmp alone can be written; elsewhere code and packages can't."""
-    closed = ["/", "/srv/promo", "/opt/promo", "/var/tmp", "/var/lib/promo"]  # noqa: S108
-    assert told(_WRITE, *closed, "/tmp") == dict.fromkeys(closed, "Read-only file system") | {"/tmp": "written"}  # noqa: S108
+    closed = ["/", "/srv/promo", "/opt/promo", "/var/tmp", "/var/lib/promo"]  # noqa: S108 of the container
+    assert told(_WRITE, *closed, "/tmp") == dict.fromkeys(closed, "Read-only file system") | {"/tmp": "written"}  # noqa: S108 too
     ours = ["/", "/srv/promo", "/srv/promo/promo_api", "/opt/promo/bin"]
     assert told(_WRITE, *ours, options=()) == dict.fromkeys(ours, "Permission denied")
 
