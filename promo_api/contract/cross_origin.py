@@ -18,10 +18,7 @@ _SENT = ("Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id")
 _TOLD = (
     "Idempotent-Replayed",
     "RateLimit",
-    "RateLimit-Limit",
     "RateLimit-Policy",
-    "RateLimit-Remaining",
-    "RateLimit-Reset",
     "Retry-After",
     "WWW-Authenticate",
     "X-Request-Id",
