@@ -1,4 +1,4 @@
-"""What companies and users do alike: sign up and sign in. Passwords are hashed while no connection is held.
+"""What companies and users do alike: sign up, in and out. Passwords are hashed while no connection is held.
 
 A sign-in that succeeds counts nowhere; one that fails counts once it has failed. So many guesses may be on their way
 before the first of them has failed, and it is looked again when a password proves right: a guess among more than may
@@ -68,6 +68,16 @@ def sign_in(runtime: Runtime, accounts: Accounts, kind: Kind, address: str, body
     if claims is None:
         raise _refused()
     return runtime.tokens.issue(claims)
+
+
+def sign_out(runtime: Runtime, accounts: Accounts, account_id: UUID, token_version: int) -> Body:
+    """End every token of the account, given the version of the one that asks.
+
+    Where a sign-in has ended that one meanwhile, the new token is left: it was asked for after this.
+    """
+    with runtime.database.autocommit() as connection:
+        accounts.delete_tokens(connection, account_id, token_version)
+    return {"status": "ok"}
 
 
 def _signed_in(

@@ -1,7 +1,8 @@
-"""Sign-up and sign-in of companies."""
+"""Sign-up, sign-in and sign-out of companies."""
 
 from handlers import Body, accounts
 from persistence.accounts import COMPANY_ACCOUNTS
+from persistence.companies import Company
 from promo_api.runtime import Runtime
 
 
@@ -17,3 +18,8 @@ def sign_up(runtime: Runtime, *, body: Body, client_address: str) -> Body:
 def sign_in(runtime: Runtime, *, body: Body, client_address: str) -> Body:
     """Give a company a token, and end its earlier ones."""
     return {"token": accounts.sign_in(runtime, COMPANY_ACCOUNTS, "company", client_address, body)}
+
+
+def sign_out(runtime: Runtime, company: Company) -> Body:
+    """End every token of the company."""
+    return accounts.sign_out(runtime, COMPANY_ACCOUNTS, company.id, company.token_version)

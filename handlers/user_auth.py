@@ -1,7 +1,8 @@
-"""Sign-up and sign-in of users."""
+"""Sign-up, sign-in and sign-out of users."""
 
 from handlers import Body, accounts
 from persistence.accounts import USER_ACCOUNTS
+from persistence.users import User
 from promo_api.runtime import Runtime
 
 
@@ -25,3 +26,8 @@ def sign_up(runtime: Runtime, *, body: Body, client_address: str) -> Body:
 def sign_in(runtime: Runtime, *, body: Body, client_address: str) -> Body:
     """Give a user a token, and end the earlier ones."""
     return {"token": accounts.sign_in(runtime, USER_ACCOUNTS, "user", client_address, body)}
+
+
+def sign_out(runtime: Runtime, user: User) -> Body:
+    """End every token of the user."""
+    return accounts.sign_out(runtime, USER_ACCOUNTS, user.id, user.token_version)

@@ -42,13 +42,22 @@ class Accounts:
         )
         self._insert = Prepared(select(made.c.token_version).add_cte(recorded(made, table, "signed_up")))
         ended = (
-            update(table)
+            update(table).values(token_version=columns.token_version + 1).returning(columns.id, columns.token_version)
+        )
+        signed_out = ended.where(
+            columns.id == bindparam("account_id"), columns.token_version == bindparam("version")
+        ).cte("ended")
+        self._end_tokens = Prepared(
+            select(signed_out.c.token_version).add_cte(recorded(signed_out, table, "signed_out"))
+        )
+        signed_in = (
+            ended.values(password_hash=bindparam("new_hash"))
             .where(columns.id == bindparam("account_id"), columns.password_hash == bindparam("checked_hash"))
-            .values(token_version=columns.token_version + 1, password_hash=bindparam("new_hash"))
-            .returning(columns.id, columns.token_version)
             .cte("ended")
         )
-        self._end_tokens = Prepared(select(ended.c.token_version).add_cte(recorded(ended, table, "signed_in")))
+        self._renew_tokens = Prepared(
+            select(signed_in.c.token_version).add_cte(recorded(signed_in, table, "signed_in"))
+        )
 
     def find_credentials(self, connection: Connection, email: str) -> Credentials | None:
         """Return what a sign-in by this address, in any case, is checked against; None if no account has it."""
@@ -86,8 +95,12 @@ class Accounts:
             The version of the tokens to come; None if the password has changed since it was checked.
         """
         values = {"account_id": account_id, "checked_hash": checked_hash, "new_hash": new_hash}
-        version: int | None = self._end_tokens.value(connection, values)
+        version: int | None = self._renew_tokens.value(connection, values)
         return version
+
+    def delete_tokens(self, connection: Connection, account_id: UUID, version: int) -> None:
+        """End every token of the account; if theirs is another version by now, these have been ended already."""
+        self._end_tokens.row(connection, {"account_id": account_id, "version": version})
 
 
 def _given(table: Table) -> list[Column[Any]]:

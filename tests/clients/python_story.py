@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 from promo_client import AuthenticatedClient, Client
 from promo_client.api.b2b import (
     business_auth_sign_in,
+    business_auth_sign_out,
     business_auth_sign_up,
     business_promos_create_promo,
     business_promos_get_promo,
@@ -27,6 +28,7 @@ from promo_client.api.b2c import (
     user_activations_get_eligibility,
     user_activations_list_history,
     user_auth_sign_in,
+    user_auth_sign_out,
     user_auth_sign_up,
     user_comments_create_comment,
     user_comments_delete_comment,
@@ -249,6 +251,24 @@ def look_at_statistics(company: AuthenticatedClient, unique: UUID) -> None:
     refused(user_profile_get_profile.sync_detailed(client=company), 401)
 
 
+def sign_out(url: str) -> None:
+    """Another company and another user end their tokens."""
+    email = f"python-{uuid4()}@mail.example"
+    company = CompanySignUp(name="Southern Coffee", email=email, password=PASSWORD)
+    user = UserSignUp(
+        name="Paul", surname="Gris", email=email, password=PASSWORD, other=UserOther(age=41, country="fr")
+    )
+    with Client(base_url=url, raise_on_unexpected_status=True) as guest:
+        company_token = good(business_auth_sign_up.sync_detailed(client=guest, body=company)).token
+        user_token = good(user_auth_sign_up.sync_detailed(client=guest, body=user)).token
+    with AuthenticatedClient(base_url=url, token=company_token, raise_on_unexpected_status=True) as ended:
+        assert good(business_auth_sign_out.sync_detailed(client=ended)).status is StatusOkStatus.OK
+        refused(business_promos_list_promos.sync_detailed(client=ended), 401)
+    with AuthenticatedClient(base_url=url, token=user_token, raise_on_unexpected_status=True) as ended:
+        assert good(user_auth_sign_out.sync_detailed(client=ended)).status is StatusOkStatus.OK
+        refused(user_profile_get_profile.sync_detailed(client=ended), 401)
+
+
 def tell(url: str) -> dict[str, str]:
     """Live through the story, and return what was made."""
     with Client(base_url=url, raise_on_unexpected_status=True) as guest:
@@ -266,6 +286,7 @@ def tell(url: str) -> dict[str, str]:
         activate(user, unique)
         change_profile(user)
         look_at_statistics(company, unique)
+    sign_out(url)
     return {
         "company_email": company_email,
         "company_token": company_token,

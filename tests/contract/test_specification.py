@@ -34,6 +34,7 @@ TABLE = [
     Row("GET /health", "health.get_health", "", 200),
     Row("POST /business/auth/sign-up", "business_auth.sign_up", "", 200, "400 409 429"),
     Row("POST /business/auth/sign-in", "business_auth.sign_in", "", 200, "400 401 429"),
+    Row("POST /business/auth/sign-out", "business_auth.sign_out", "company", 200, "401"),
     Row("POST /business/promo", "business_promos.create_promo", "company", 201, "400 401 422", _REPLAYS),
     Row("GET /business/promo", "business_promos.list_promos", "company", 200, "400 401", _LISTS),
     Row("GET /business/promo/{id}", "business_promos.get_promo", "company", 200, "400 401 403 404"),
@@ -42,6 +43,7 @@ TABLE = [
     Row("GET /business/promo/{id}/changes", "business_promos.list_changes", "company", 200, "400 401 403 404", _LISTS),
     Row("POST /user/auth/sign-up", "user_auth.sign_up", "", 200, "400 409 429"),
     Row("POST /user/auth/sign-in", "user_auth.sign_in", "", 200, "400 401 429"),
+    Row("POST /user/auth/sign-out", "user_auth.sign_out", "user", 200, "401"),
     Row("GET /user/profile", "user_profile.get_profile", "user", 200, "401"),
     Row("PATCH /user/profile", "user_profile.update_profile", "user", 200, "400 401"),
     Row("GET /user/feed", "user_promos.list_feed", "user", 200, "400 401", _LISTS),
@@ -152,7 +154,13 @@ def test_answers_with_json_of_a_closed_form(row: Row) -> None:
 def test_requests_are_closed(row: Row) -> None:
     """Every object of a request refuses members that are not described."""
     declared = _operations()[row.operation]
-    takes_body = row.operation_id not in ("user_activations.activate_promo", "user_likes.like_promo")
+    bodiless = (
+        "user_activations.activate_promo",
+        "user_likes.like_promo",
+        "business_auth.sign_out",
+        "user_auth.sign_out",
+    )
+    takes_body = row.operation_id not in bodiless
     assert ("requestBody" in declared) == takes_body
     if takes_body:
         assert declared["requestBody"]["required"] is True

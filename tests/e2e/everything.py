@@ -17,6 +17,8 @@ from tests.people import Account, company_body, promo_body, user_body
 
 MARK = "q7zx"
 _numbers = count(1)
+# What ends the tokens of who asks.
+_ENDING = ("business_auth.sign_out", "user_auth.sign_out")
 
 
 class Asked(NamedTuple):
@@ -80,6 +82,10 @@ class Everything:
         self._promo_id = self._company.create_promo(promo_unique=[secret("code-{}") for _ in range(20)])
         self._comments = f"/user/promo/{self._promo_id}/comments"
         self._comment_id = self._user.post(self._comments, json={"text": secret("A comment {}")}).json()["id"]
+        self._sign_ups = {
+            "companyAuth": (people.sign_up_company, _company),
+            "userAuth": (people.sign_up_user, _user),
+        }
         self.asked: list[Asked] = []
         server.remote.hooks["response"].append(self._remember)
         self._operation = ""
@@ -131,8 +137,18 @@ class Everything:
         return status
 
     def _token(self, operation: Operation) -> str | None:
+        if operation.id in _ENDING:
+            return self._nobodys_token(operation)
         accounts = {"companyAuth": self._company, "userAuth": self._user}
         return next((accounts[name].token for name in operation.schemes), None)
+
+    def _nobodys_token(self, operation: Operation) -> str:
+        """Return a token that nobody needs once the operation has ended it."""
+        asked, self._operation = self._operation, f"{operation.id.partition('.')[0]}.sign_up"
+        sign_up, body = self._sign_ups[operation.schemes[0]]
+        token = sign_up(**body()).token
+        self._operation = asked
+        return token
 
     def _filled(self, path: str) -> str:
         comment_id = self._comment_id

@@ -183,6 +183,19 @@ def test_sign_in_ends_earlier_tokens(api: Api) -> None:
     assert statuses == [401, 401, 200]
 
 
+def test_sign_out_ends_every_token(api: Api) -> None:
+    """A sign-out ends the token that asks, and the next sign-in gives one that works; a user of the address stays."""
+    company = api.sign_up_company()
+    user = api.sign_up_user(email=company.body["email"])
+    answer = company.post("/business/auth/sign-out")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert company.get("/business/promo").status_code == company.post("/business/auth/sign-out").status_code == 401
+    credentials = {"email": company.body["email"], "password": PASSWORD}
+    token = api.call("POST", SIGN_IN, json=credentials).json()["token"]
+    assert api.call("GET", "/business/promo", token=token).status_code == 200
+    assert user.get("/user/profile").status_code == 200
+
+
 def test_sign_in_in_any_case(api: Api) -> None:
     """The case of the address does not matter at sign-in; that of the password does."""
     email = api.sign_up_company().body["email"].upper()

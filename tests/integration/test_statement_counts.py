@@ -44,11 +44,13 @@ def test_ping_asks_nothing(api: Api, count: Count) -> None:
 
 @pytest.mark.parametrize(("kind", "body"), [("business", company_body), ("user", user_body)])
 def test_accounts(api: Api, count: Count, kind: str, body: Callable[[], dict[str, Any]]) -> None:
-    """A sign-up takes one statement and a sign-in two."""
+    """A sign-up takes one statement, a sign-in and a sign-out two."""
     account = body()
     assert count(lambda: api.call("POST", f"/{kind}/auth/sign-up", json=account)) == 1
     credentials = {"email": account["email"], "password": PASSWORD}
     assert count(lambda: api.call("POST", f"/{kind}/auth/sign-in", json=credentials)) == 2
+    token = api.call("POST", f"/{kind}/auth/sign-in", json=credentials).json()["token"]
+    assert count(lambda: api.call("POST", f"/{kind}/auth/sign-out", token=token)) == 2
 
 
 def test_profile(user: Account, count: Count) -> None:

@@ -231,6 +231,19 @@ def test_sign_in_ends_no_token_of_others(api: Api) -> None:
     assert other.get("/user/profile").status_code == 200
 
 
+def test_sign_out_ends_every_token(api: Api) -> None:
+    """A sign-out ends the token that asks, and the next sign-in gives one that works; others keep theirs."""
+    user, other = api.sign_up_user(), api.sign_up_user()
+    answer = user.post("/user/auth/sign-out")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert user.get("/user/profile").status_code == user.post("/user/auth/sign-out").status_code == 401
+    credentials = {"email": user.body["email"], "password": PASSWORD}
+    token = api.call("POST", SIGN_IN, json=credentials).json()["token"]
+    assert api.call("GET", "/user/profile", token=token).status_code == 200
+    assert user.get("/user/profile").status_code == 401
+    assert other.get("/user/profile").status_code == 200
+
+
 def test_refused_sign_in_tells_nothing(api: Api) -> None:
     """An unknown address, that of a company, and a wrong password get the same answer, and end no token."""
     user, company = api.sign_up_user(), api.sign_up_company().body["email"]

@@ -14,6 +14,7 @@ from persistence.tables import users
 from persistence.users import update_user
 from promo_api.passwords import Passwords
 from promo_api.runtime import Runtime
+from promo_api.tokens import Claims
 from tests.people import Account, Api, company_body, user_body
 from tests.race.interleaving import Stage, together
 
@@ -53,6 +54,30 @@ def test_one_token_counts_after_sign_ins_at_once(api: Api, kind: str, path: str)
     seen = Counter(api.call("GET", path, token=token).status_code for token in tokens)
     assert seen == {200: 1, 401: 15}
     assert account.get(path).status_code == 401
+
+
+@pytest.mark.parametrize("kind", ["user", "business"])
+def test_sign_out_and_sign_in_at_once(api: Api, kind: str) -> None:
+    """Of sign-outs and sign-ins at once none fails, and the token that the last sign-in gave is left."""
+    account = api.sign_up_user() if kind == "user" else api.sign_up_company()
+    path = "/user/profile" if kind == "user" else "/business/promo"
+    answers = together([_sign_in(account, kind), partial(account.post, f"/{kind}/auth/sign-out")] * 8)
+    assert {answer.status_code for answer in answers[::2]} == {200}
+    assert {answer.status_code for answer in answers[1::2]} <= {200, 401}
+    seen = Counter(api.call("GET", path, token=answer.json()["token"]).status_code for answer in answers[::2])
+    assert seen == {200: 1, 401: 7}, "a sign-out of the first token ends no token that was given after it"
+    assert account.get(path).status_code == 401
+
+
+def test_sign_out_that_comes_after_a_sign_in(api: Api, crowd: Runtime, stage: Stage) -> None:
+    """A sign-out that was let in, and waits while a sign-in ends its token, does not end the new one."""
+    user = api.sign_up_user()
+    with stage.holding(users, id=_id(crowd, user)) as (holder, queue):
+        queue.add(partial(user.post, "/user/auth/sign-out"))
+        holder.execute(update(users).where(users.c.id == _id(crowd, user)).values(token_version=7))
+    assert [answer.status_code for answer in queue.results()] == [200]
+    token = crowd.tokens.issue(Claims(_id(crowd, user), "user", 7))
+    assert api.call("GET", "/user/profile", token=token).status_code == 200
 
 
 def test_password_changed_between_check_and_token(api: Api, crowd: Runtime, stage: Stage) -> None:

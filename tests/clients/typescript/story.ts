@@ -181,6 +181,20 @@ const stat = good(await company.GET("/business/promo/{id}/stat", ofUnique));
 assert.deepEqual(stat, { activations_count: 2, countries: [{ country: "fr", activations_count: 2 }] });
 refused(await company.GET("/user/profile"), 401);
 
+// Another company and another user end their tokens.
+const otherEmail = `typescript-${randomUUID()}@mail.example`;
+const other = { name: "Paul", surname: "Gris", email: otherEmail, password, other: { age: 41, country: "fr" } };
+const otherCompany = signedIn(
+  good(
+    await guest.POST("/business/auth/sign-up", { body: { name: "Southern Coffee", email: otherEmail, password } }),
+  ).token,
+);
+const otherUser = signedIn(good(await guest.POST("/user/auth/sign-up", { body: other })).token);
+assert.equal(good(await otherCompany.POST("/business/auth/sign-out")).status, "ok");
+refused(await otherCompany.GET("/business/promo"), 401);
+assert.equal(good(await otherUser.POST("/user/auth/sign-out")).status, "ok");
+refused(await otherUser.GET("/user/profile"), 401);
+
 console.log(
   JSON.stringify({
     company_email: companyEmail,
