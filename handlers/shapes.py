@@ -7,6 +7,7 @@ from orjson import Fragment
 from handlers import Body, Headers
 from persistence.cards import Card
 from persistence.comments import Comment
+from persistence.exports import OwnEvent
 from persistence.promo_changes import PromoChange
 from persistence.promos import Promo
 from persistence.users import User
@@ -91,6 +92,11 @@ def comment_shape(comment: Comment) -> Body:
     """Return a comment with its author (Comment)."""
     author = {"name": comment.name, "surname": comment.surname, "avatar_url": comment.avatar_url}
     return {"id": comment.id, "text": comment.text, "date": comment.created_at, "author": _given(author)}
+
+
+def event_shape(event: OwnEvent) -> Body:
+    """Return something that happened to an account (ExportedEvent)."""
+    return _given(vars(event))
 
 
 def _given(values: dict[str, Any]) -> Body:

@@ -46,7 +46,7 @@ metadata = MetaData(
 )
 
 
-# Half of each page stays free, so that a new version of a row needs no new index entry.
+# So that a new version of a row needs no new index entry.
 _HALF_FREE = {"fillfactor": "50"}
 
 
@@ -87,8 +87,7 @@ users = Table(
 
 # The definition of a promo: what its company said of it. Written by its company, seldom.
 # promo_common is the one value of a COMMON promo, promo_unique the list of a UNIQUE one as its company gave it; neither
-# ever changes. The list is kept to be shown, while promo_codes tells which of its values are left; as JSON, since that
-# goes into the answer as it is.
+# ever changes. The list is kept to be shown, as JSON, since that goes into the answer as it is.
 promos = Table(
     "promos",
     metadata,
@@ -207,6 +206,7 @@ likes = Table(
     Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
     Column("user_id", Uuid, ForeignKey("users.id"), primary_key=True),
 )
+Index("likes_user", likes.c.user_id, likes.c.promo_id)
 
 # A comment, written, edited and deleted by its author.
 comments = Table(
@@ -218,6 +218,7 @@ comments = Table(
     Column("text", Text, nullable=False),
     _created_at(),
 )
+Index("comments_author", comments.c.author_id, comments.c.created_at, comments.c.id)
 Index("comments_newest", comments.c.promo_id, desc(comments.c.created_at), desc(comments.c.id))
 
 # A part of the number of promos that a company has for a country ('' in country_key: for all countries); the number is
@@ -234,10 +235,9 @@ company_promo_counts = Table(
     postgresql_with=_HALF_FREE,
 )
 
-# An answer that is given again when its request comes again: what one operation did for an account under an
-# Idempotency-Key. Inserted with what the operation did, in the same transaction, so that there is neither one without
-# the other; deleted when it has expired. account_id is a company's or a user's: keys are the account's own.
-# The primary key decides between requests that come at once: the second one waits for the first, and then fails.
+# An answer that is given again when its request comes again: what one operation did for an account, of either kind,
+# under an Idempotency-Key. Inserted in the transaction of what it tells of; deleted when it has expired. The primary
+# key decides between requests that come at once: the second one waits for the first, and then fails.
 kept_answers = Table(
     "kept_answers",
     metadata,

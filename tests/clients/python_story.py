@@ -35,6 +35,7 @@ from promo_client.api.b2c import (
     user_comments_get_comment,
     user_comments_list_comments,
     user_comments_update_comment,
+    user_export_get_export,
     user_likes_like_promo,
     user_likes_unlike_promo,
     user_profile_get_profile,
@@ -243,6 +244,16 @@ def change_profile(user: AuthenticatedClient) -> None:
     assert good(user_profile_get_profile.sync_detailed(client=user)) == changed
 
 
+def export(user: AuthenticatedClient, unique: UUID) -> None:
+    """She gets all that is kept about her."""
+    exported = good(user_export_get_export.sync_detailed(client=user))
+    assert exported.profile == good(user_profile_get_profile.sync_detailed(client=user))
+    assert (exported.likes, exported.comments) == ([unique], [])
+    assert {(entry.promo_id, entry.promo) for entry in exported.activations} == {(unique, "BEAN-1"), (unique, "BEAN-2")}
+    assert {key.operation for key in exported.idempotency_keys} == {"user_activations.activate_promo"}
+    assert good(user_export_get_export.sync_detailed(client=user, offset=10_000)).activations == []
+
+
 def look_at_statistics(company: AuthenticatedClient, unique: UUID) -> None:
     """The company sees how it went, and its token opens nothing of users."""
     stat = good(business_promos_get_promo_stat.sync_detailed(unique, client=company))
@@ -285,6 +296,7 @@ def tell(url: str) -> dict[str, str]:
         comment(user, unique)
         activate(user, unique)
         change_profile(user)
+        export(user, unique)
         look_at_statistics(company, unique)
     sign_out(url)
     return {

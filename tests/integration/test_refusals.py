@@ -15,7 +15,9 @@ OPERATIONS: list[tuple[str, str, dict[str, Any]]] = [
     for method, operation in methods.items()
 ]
 LISTS = [
-    path for method, path, _ in OPERATIONS if method == "GET" and not path.endswith(("}", "ping", "profile", "stat"))
+    path
+    for method, path, _ in OPERATIONS
+    if method == "GET" and not path.endswith(("}", "export", "ping", "profile", "stat"))
 ]
 PROMOS = [(method, path) for method, path, _ in OPERATIONS if "{id}" in path]
 COMMENTS = [(method, path) for method, path, _ in OPERATIONS if "{comment_id}" in path]

@@ -60,6 +60,15 @@ def test_profile(user: Account, count: Count) -> None:
     assert count(lambda: user.patch("/user/profile", json={"name": None})) == 1
 
 
+def test_export(company: Account, user: Account, count: Count) -> None:
+    """An export takes a statement for each list and two more, and two for the values, however many there are."""
+    assert count(lambda: user.get("/user/export")) == 7
+    promo_ids = [company.create_promo(), *(company.create_promo(promo_unique=["one", "two"]) for _ in range(2))]
+    for promo_id in promo_ids * 2:
+        assert user.post(f"/user/promo/{promo_id}/activate").is_success
+    assert count(lambda: user.get("/user/export")) == 9
+
+
 def test_feed(company: Account, user: Account, count: Count) -> None:
     """A feed takes three statements, however many promos are on the page and whatever it is filtered by."""
     for _ in range(12):

@@ -126,8 +126,8 @@ ROOMS = {
     ),
 }  # fmt: skip
 QUERIES = [
-    "accounts", "activations", "cards", "code_lists", "comments", "companies", "kept_answers", "likes", "listings",
-    "promo_changes", "promos", "recounts", "tallies", "users",
+    "accounts", "activations", "cards", "code_lists", "comments", "companies", "exports", "kept_answers", "likes",
+    "listings", "promo_changes", "promos", "recounts", "tallies", "users",
 ]  # fmt: skip
 HANDLERS = [module for module in files() if module.startswith("handlers.")]
 

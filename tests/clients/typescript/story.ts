@@ -176,6 +176,13 @@ const renamed = good(await user.PATCH("/user/profile", { body: { surname: "Noir"
 assert.deepEqual([renamed.surname, renamed.avatar_url], ["Noir", "https://mail.example/marie.jpg"]);
 assert.deepEqual(good(await user.GET("/user/profile")), renamed);
 
+// She gets all that is kept about her.
+const exported = good(await user.GET("/user/export"));
+assert.deepEqual([exported.profile, exported.likes, exported.comments], [renamed, [unique], []]);
+assert.deepEqual(exported.activations.map((entry) => entry.promo).sort(), codes);
+const further = good(await user.GET("/user/export", { params: { query: { offset: 10_000 } } }));
+assert.deepEqual(further.activations, []);
+
 // The company sees how it went, and its token opens nothing of users.
 const stat = good(await company.GET("/business/promo/{id}/stat", ofUnique));
 assert.deepEqual(stat, { activations_count: 2, countries: [{ country: "fr", activations_count: 2 }] });

@@ -17,6 +17,7 @@ from persistence.activations import Claim, claim_values, find_offer, list_countr
 from persistence.cards import find_card, list_feed_cards, list_history_cards
 from persistence.comments import list_comments
 from persistence.engine import Database
+from persistence.exports import list_likes, list_own_activations, list_own_comments, list_own_keys
 from persistence.likes import insert_like
 from persistence.listings import count_wrong_entries
 from persistence.migrations import update_schema
@@ -69,11 +70,11 @@ def user(connection: Connection) -> User:
     return user
 
 
-def _scans(connection: Connection, run: Callable[[], Any]) -> set[tuple[str, str]]:
-    """Return what the last statement of a function of persistence would read, and by which index ("": the whole)."""
+def _scans(connection: Connection, run: Callable[[], Any], number: int = -1) -> set[tuple[str, str]]:
+    """Return what a statement of a function of persistence would read, and by which index ("": the whole)."""
     with sent_statements() as sent:
         run()
-    statement, parameters = sent[-1]
+    statement, parameters = sent[number]
     return set(
         _read(connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()[0]["Plan"])
     )
@@ -180,6 +181,20 @@ def test_history_total(connection: Connection) -> None:
     """The total of a history is read from what is counted for the user."""
     scans = _scans(connection, lambda: list_history_cards(connection, _USER, _TODAY, limit=0, offset=0))
     assert scans == {("user_uses", "user_uses_pk")}
+
+
+_EXPORTS = (list_likes, list_own_comments, list_own_activations, list_own_keys)
+
+
+@pytest.mark.parametrize("listed", _EXPORTS)
+def test_export(connection: Connection, listed: Callable[..., Any]) -> None:
+    """What a user did is found by the user."""
+    with sent_statements() as sent:
+        listed(connection, _USER, limit=10_000, offset=0)
+    for number in range(len(sent)):
+        scans = _scans(connection, lambda: listed(connection, _USER, limit=10_000, offset=0), number)
+        assert scans
+        assert _whole(scans) == set()
 
 
 def _claim(user: User) -> Claim:
