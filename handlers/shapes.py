@@ -17,6 +17,8 @@ Page = tuple[list[Body], int, Headers]
 _PAGE_MAX = 100
 # The members of a promo that PATCH takes.
 _CHANGEABLE = ("description", "image_url", "target", "max_count", "active_from", "active_until")
+# The author of a comment who has left.
+_NOBODY = {"name": "Deleted", "surname": "user"}
 
 
 def page_limit(limit: int) -> int:
@@ -90,7 +92,8 @@ def user_shape(user: User) -> Body:
 
 def comment_shape(comment: Comment) -> Body:
     """Return a comment with its author (Comment)."""
-    author = {"name": comment.name, "surname": comment.surname, "avatar_url": comment.avatar_url}
+    person = {"name": comment.name, "surname": comment.surname, "avatar_url": comment.avatar_url}
+    author = _NOBODY if comment.name is None else person
     return {"id": comment.id, "text": comment.text, "date": comment.created_at, "author": _given(author)}
 
 

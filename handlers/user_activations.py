@@ -15,7 +15,7 @@ from persistence.cards import list_history_cards
 from persistence.kept_answers import RepeatKey
 from persistence.users import User
 from promo_api import metrics
-from promo_api.errors import ActivationDenied, KeyTaken, NotFound
+from promo_api.errors import ActivationDenied, KeyTaken, NotFound, Unauthenticated
 from promo_api.runtime import Runtime
 
 # Why not, by reason; the first one that holds is told to those who try.
@@ -58,13 +58,18 @@ def activate_promo(runtime: Runtime, user: User, *, id: UUID, key: RepeatKey | N
     today = runtime.today()
     claim = Claim(uuid4(), user.id, user.country_key, user.age), key
     if runtime.antifraud.has_allowed(user.id):
-        with suppress(ActivationDenied, KeyTaken):
+        with suppress(ActivationDenied, KeyTaken, Unauthenticated):
             return runtime.batches.do((id, today, "at once"), claim, partial(_claimed, runtime, id, today))
     for reason in _reasons(_offer(runtime, id, user, today)):
         raise ActivationDenied(reason, _REFUSALS[reason])
     if not runtime.antifraud.allows(user.id, user.email, id):
         raise ActivationDenied("antifraud", "The anti-fraud check did not allow this activation.")
-    return runtime.batches.do((id, today), claim, partial(_activated, runtime, id, today))
+    try:
+        return runtime.batches.do((id, today), claim, partial(_activated, runtime, id, today))
+    except Unauthenticated:
+        # The user has left meanwhile, and what was asked about them has just been kept.
+        runtime.antifraud.forget(user.id)
+        raise
 
 
 def get_eligibility(runtime: Runtime, user: User, *, id: UUID) -> Body:
@@ -100,7 +105,7 @@ def _activated(
     """Activate a promo for all who wait for it; where that can't be done for all, for one after the other."""
     try:
         return _claimed(runtime, promo_id, today, claims)
-    except (ActivationDenied, KeyTaken):
+    except (ActivationDenied, KeyTaken, Unauthenticated):
         if len(claims) == 1:
             raise
     return [_outcome(partial(_claimed, runtime, promo_id, today, [claim])) for claim in claims]

@@ -53,7 +53,10 @@ def update_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID, 
     _check_author(_found(runtime, id, comment_id), user)
     with runtime.database.autocommit() as connection:
         update_own_comment(connection, id, comment_id=comment_id, author_id=user.id, text=body["text"])
-    return comment_shape(_found(runtime, id, comment_id))
+    changed = _found(runtime, id, comment_id)
+    # Whoever leaves meanwhile is not its author any more, and has changed nothing.
+    _check_author(changed, user)
+    return comment_shape(changed)
 
 
 def delete_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID) -> Body:

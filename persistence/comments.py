@@ -12,14 +12,14 @@ from persistence.tables import comments, promo_counters, users
 
 @dataclass(frozen=True)
 class Comment:
-    """A comment with its author's name of today; created_at in UTC, avatar_url None: no avatar."""
+    """A comment; created_at in UTC. Its author is as of today: name None: who has left, avatar_url None: no avatar."""
 
     id: UUID
     text: str
     created_at: datetime
     author_id: UUID
-    name: str
-    surname: str
+    name: str | None
+    surname: str | None
     avatar_url: str | None
 
 

@@ -11,9 +11,9 @@ import psycopg
 from sqlalchemy import URL, Connection, Dialect, Engine, QueuePool, create_engine, event, exc
 
 from persistence.silence import SILENT, LimitedConnection, Silence
-from persistence.tables import kept_answers
+from persistence.tables import kept_answers, metadata, users
 from promo_api import metrics
-from promo_api.errors import DependencyDown, KeyTaken
+from promo_api.errors import DependencyDown, KeyTaken, Unauthenticated
 from promo_api.settings import Settings
 
 _NO_SCHEMA = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
@@ -24,6 +24,13 @@ _AWAY = (
     psycopg.errors.IdleInTransactionSessionTimeout,
     _STANDBY,
 )
+# What refers to a user, who may have left since the token was checked.
+_USER_KEYS = {
+    key.name
+    for table in metadata.tables.values()
+    for key in table.foreign_key_constraints
+    if key.referred_table is users
+}
 # A server that is well ends a statement at its timeout; this is for the way of that answer.
 _ANSWER_MARGIN_S = 1.0
 
@@ -56,6 +63,7 @@ class Database:
         Raises:
             DependencyDown: no connection in time, or PostgreSQL failed.
             KeyTaken: another request with the same Idempotency-Key was carried out first.
+            Unauthenticated: the user for whom something was to be recorded has left.
             StatementRefused: a statement has a defect.
         """
         return self._lent(self._autocommit.connect)
@@ -66,6 +74,7 @@ class Database:
         Raises:
             DependencyDown: no connection in time, or PostgreSQL failed.
             KeyTaken: another request with the same Idempotency-Key was carried out first.
+            Unauthenticated: the user for whom something was to be recorded has left.
             StatementRefused: a statement has a defect.
         """
         return self._lent(self.engine.begin)
@@ -94,6 +103,8 @@ class Database:
                 raise _away(str(cause).partition("\n")[0]) from error
             if _constraint(cause) == kept_answers.primary_key.name:
                 raise KeyTaken from None
+            if _constraint(cause) in _USER_KEYS:
+                raise Unauthenticated("This account does not exist any more.") from None
             raise _refused(cause) from None
 
     def count_lent(self) -> int:

@@ -67,22 +67,21 @@ companies = Table(
     _created_at(),
 )
 
-# A user account. Written by sign-up and by profile changes; token_version as in companies.
+# A user account. Written by sign-up and by profile changes; token_version as in companies. For a user who has left
+# there are two rows of other ids and without a person: to one belongs what they did, which others count, and to one
+# what happened to the account.
+_OF_PERSON = "name, surname, email, email_key, age, country, country_key, password_hash, created_at"
 users = Table(
     "users",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("surname", Text, nullable=False),
-    Column("email", Text, nullable=False),
-    Column("email_key", Text, nullable=False, unique=True),
-    Column("avatar_url", Text),
-    Column("age", SmallInteger, nullable=False),
-    Column("country", Text, nullable=False),
-    Column("country_key", Text, nullable=False),
-    Column("password_hash", Text, nullable=False),
+    *(Column(name, Text) for name in ("name", "surname", "email", "avatar_url", "country", "country_key")),
+    Column("email_key", Text, unique=True),
+    Column("age", SmallInteger),
+    Column("password_hash", Text),
     Column("token_version", Integer, nullable=False, server_default="1"),
-    _created_at(),
+    Column("created_at", DateTime(timezone=True), server_default=func.now()),
+    CheckConstraint(f"num_nulls({_OF_PERSON}) = 0 OR num_nonnulls({_OF_PERSON}, avatar_url) = 0", name="person"),
 )
 
 # The definition of a promo: what its company said of it. Written by its company, seldom.

@@ -30,11 +30,11 @@ class User:
 
 _COLUMNS = [users.c[name] for name in User.__dataclass_fields__]
 _CHANGEABLE = ("name", "surname", "avatar_url")
-_FIND = Prepared(select(*_COLUMNS).where(users.c.id == bindparam("id")))
+_FIND = Prepared(select(*_COLUMNS).where(users.c.id == bindparam("id"), users.c.email_key.is_not(None)))
 
 
 def find_user(connection: Connection, user_id: UUID) -> User | None:
-    """Return the user, or None if there is none of this id."""
+    """Return the user; None if there is none of this id, or nothing is known of them since they have left."""
     row = _FIND.row(connection, {"id": user_id})
     return None if row is None else User(*row)
 

@@ -71,6 +71,10 @@ class Antifraud:
         """Tell whether a verdict that holds says no. Nobody is asked, and nothing changes."""
         return self._verdicts.find(user_id) is False
 
+    def forget(self, user_id: UUID) -> None:
+        """Forget what is known of a user; if Redis does not answer, it forgets by itself when the verdict ends."""
+        self._verdicts.delete(user_id)
+
     def list_open_breakers(self) -> list[tuple[str, datetime]]:
         """Return the processes, host:pid, that ask no more for a while, and until when (UTC) each refuses.
 

@@ -48,6 +48,10 @@ class NotOwner(RequestError):
     """The thing exists, and belongs to somebody else."""
 
 
+class WrongPassword(RequestError):
+    """The sender is known by a token, and has not confirmed by the password what needs it."""
+
+
 class ActivationDenied(RequestError):
     """The promo may not be activated by this user now.
 

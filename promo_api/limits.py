@@ -11,8 +11,8 @@ A period begins with the first thing that is counted, and nothing of it counts o
 twice as much is let through within the length of one period, and never more on average. That is what one command for
 each counter buys; and when a period ends is known to the second.
 
-Keys in Redis are `limits:{limit}/{who}/...`. Accounts and addresses are in them as digests, which only those who have
-the SECRET_KEY can tell from others. They go when their period ends.
+Keys in Redis are `limits:{limit}/{who}/...`. Accounts, users and addresses are in them as digests, which only those who
+have the SECRET_KEY can tell from others. They go when their period ends.
 
 Redis being away is no error for anybody, only a warning: nothing is limited then.
 """
@@ -84,7 +84,7 @@ class Limits:
 
     def of_activation(self, user_id: UUID) -> list[Counter]:
         """Return what counts the activations that a user tries."""
-        return _counters(self._activations, str(user_id))
+        return _counters(self._activations, self._digest(str(user_id)))
 
     def check(self, counters: Sequence[Counter]) -> None:
         """Look whether one more would be too much, and count nothing.

@@ -125,6 +125,14 @@ class Verdicts:
         except redis.RedisError as error:
             _warn(error)
 
+    def delete(self, user_id: UUID) -> None:
+        """Forget what is kept of a user."""
+        try:
+            with self._redis.lent() as client:
+                client.delete(*_keys(user_id))
+        except redis.RedisError as error:
+            _warn(error)
+
     def keep_open_breaker(self, until: datetime) -> None:
         """Let it be known that this process refuses until then; what dead processes have left goes."""
         try:

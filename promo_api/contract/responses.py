@@ -22,6 +22,7 @@ from promo_api.errors import (
     TooManyRequests,
     Unauthenticated,
     Violation,
+    WrongPassword,
 )
 
 _log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ _STATUSES: dict[type[RequestError], int] = {
     InvalidInput: 400,
     Unauthenticated: 401,
     NotOwner: 403,
+    WrongPassword: 403,
     ActivationDenied: 403,
     NotFound: 404,
     EmailTaken: 409,

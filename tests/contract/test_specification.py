@@ -46,6 +46,7 @@ TABLE = [
     Row("POST /user/auth/sign-out", "user_auth.sign_out", "user", 200, "401"),
     Row("GET /user/profile", "user_profile.get_profile", "user", 200, "401"),
     Row("PATCH /user/profile", "user_profile.update_profile", "user", 200, "400 401"),
+    Row("DELETE /user/profile", "user_profile.delete_profile", "user", 200, "401 403 429"),
     Row("GET /user/export", "user_export.get_export", "user", 200, "401"),
     Row("GET /user/feed", "user_promos.list_feed", "user", 200, "400 401", _LISTS),
     Row("GET /user/promo/{id}", "user_promos.get_promo", "user", 200, "400 401 404"),

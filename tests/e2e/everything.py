@@ -18,7 +18,7 @@ from tests.people import Account, company_body, promo_body, user_body
 MARK = "q7zx"
 _numbers = count(1)
 # What ends the tokens of who asks.
-_ENDING = ("business_auth.sign_out", "user_auth.sign_out")
+_ENDING = ("business_auth.sign_out", "user_auth.sign_out", "user_profile.delete_profile")
 
 
 class Asked(NamedTuple):
@@ -64,6 +64,10 @@ def _user() -> dict[str, Any]:
 
 def _company() -> dict[str, Any]:
     return company_body() | _address_and_password() | {"name": secret("Company {}")}
+
+
+# The password of those who ask for what ends their tokens.
+_LEAVING = secret("Pass!{}")
 
 
 class Everything:
@@ -146,7 +150,7 @@ class Everything:
         """Return a token that nobody needs once the operation has ended it."""
         asked, self._operation = self._operation, f"{operation.id.partition('.')[0]}.sign_up"
         sign_up, body = self._sign_ups[operation.schemes[0]]
-        token = sign_up(**body()).token
+        token = sign_up(**body() | {"password": _LEAVING}).token
         self._operation = asked
         return token
 
@@ -171,6 +175,7 @@ class Everything:
             "user_auth.sign_up": _user,
             "user_auth.sign_in": lambda: _sign_in(self._others[1]),
             "user_profile.update_profile": lambda: {"name": secret("{}"), "password": secret("N3w!{}")},
+            "user_profile.delete_profile": lambda: {"password": _LEAVING},
             "user_comments.create_comment": lambda: {"text": secret("A comment {}")},
             "user_comments.update_comment": lambda: {"text": secret("Another comment {}")},
         }

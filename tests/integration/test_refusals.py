@@ -28,6 +28,7 @@ BODIES: dict[str, Any] = {
     "business_promos.create_promo": promo_body(),
     "business_promos.update_promo": {"max_count": 5},
     "user_profile.update_profile": {"name": "Bob"},
+    "user_profile.delete_profile": {"password": PASSWORD},
     "user_comments.create_comment": {"text": "A comment of a user"},
     "user_comments.update_comment": {"text": "A comment of a user"},
 }

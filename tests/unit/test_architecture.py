@@ -83,6 +83,10 @@ ROOMS = {
     "handlers.user_activations": Room(
         "handlers handlers.shapes handlers.repeats persistence.* promo_api.errors promo_api.metrics promo_api.runtime"
     ),
+    # A password that is guessed at is counted wherever it is asked for.
+    "handlers.user_profile": Room(
+        "handlers handlers.shapes persistence.* promo_api.errors promo_api.limits promo_api.runtime"
+    ),
     "handlers.*": Room(
         "handlers handlers.shapes handlers.accounts handlers.repeats persistence.* promo_api.errors promo_api.runtime"
     ),
@@ -126,8 +130,8 @@ ROOMS = {
     ),
 }  # fmt: skip
 QUERIES = [
-    "accounts", "activations", "cards", "code_lists", "comments", "companies", "exports", "kept_answers", "likes",
-    "listings", "promo_changes", "promos", "recounts", "tallies", "users",
+    "accounts", "activations", "cards", "code_lists", "comments", "companies", "departures", "exports", "kept_answers",
+    "likes", "listings", "promo_changes", "promos", "recounts", "tallies", "users",
 ]  # fmt: skip
 HANDLERS = [module for module in files() if module.startswith("handlers.")]
 

@@ -1,21 +1,46 @@
-"""What a user did is found by the user: to tell them all of it.
+"""Users can leave, and get all that is kept about them: what they did is found by the user.
 
 The indexes may have been built by hand before, with CREATE INDEX CONCURRENTLY: then nobody waits while they are made.
 """
 
+from typing import Any
+
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0008"
 down_revision = "0007"
 
+_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
+    **dict.fromkeys(("name", "surname", "email", "email_key", "country", "country_key", "password_hash"), sa.Text()),
+    "age": sa.SmallInteger(),
+    "created_at": sa.DateTime(timezone=True),
+}
+_OF_PERSON = "name, surname, email, email_key, age, country, country_key, password_hash, created_at"
+# Nobody can sign in by it: no password has such a hash.
+_NOBODY = """
+    UPDATE users SET name = 'Deleted', surname = 'user', email = id || '@deleted.invalid',
+        email_key = id || '@deleted.invalid', age = 0, country = 'aq', country_key = 'aq', password_hash = '',
+        created_at = now()
+    WHERE password_hash IS NULL
+"""
+
 
 def upgrade() -> None:
-    """Make the indexes."""
+    """Make the indexes, and let users be of whom nothing is known."""
     op.create_index("likes_user", "likes", ["user_id", "promo_id"], if_not_exists=True)
     op.create_index("comments_author", "comments", ["author_id", "created_at", "id"], if_not_exists=True)
+    for name, type_ in _TYPES.items():
+        op.alter_column("users", name, existing_type=type_, nullable=True)
+    condition = f"num_nulls({_OF_PERSON}) = 0 OR num_nonnulls({_OF_PERSON}, avatar_url) = 0"
+    op.create_check_constraint(op.f("users_person_ck"), "users", condition)
 
 
 def downgrade() -> None:
-    """Drop the indexes."""
+    """Drop the indexes, and make up a person for each user who has left."""
+    op.drop_constraint(op.f("users_person_ck"), "users")
+    op.execute(_NOBODY)
+    for name, type_ in _TYPES.items():
+        op.alter_column("users", name, existing_type=type_, nullable=False)
     op.drop_index("comments_author", "comments")
     op.drop_index("likes_user", "likes")

@@ -202,6 +202,14 @@ refused(await otherCompany.GET("/business/promo"), 401);
 assert.equal(good(await otherUser.POST("/user/auth/sign-out")).status, "ok");
 refused(await otherUser.GET("/user/profile"), 401);
 
+// That user signs in once more, and leaves.
+const otherSignsIn = { body: { email: otherEmail, password } };
+const leaver = signedIn(good(await guest.POST("/user/auth/sign-in", otherSignsIn)).token);
+refused(await leaver.DELETE("/user/profile", { body: { password: "Wr0ng&Hot" } }), 403);
+assert.equal(good(await leaver.DELETE("/user/profile", { body: { password } })).status, "ok");
+refused(await leaver.GET("/user/profile"), 401);
+refused(await guest.POST("/user/auth/sign-in", otherSignsIn), 401);
+
 console.log(
   JSON.stringify({
     company_email: companyEmail,
