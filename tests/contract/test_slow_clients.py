@@ -33,6 +33,7 @@ class Application:
 
     async def __call__(self, _scope: Any, receive: Any, send: Any) -> None:
         """Answer a request."""
+        await self.may_answer.wait()
         more = self.reads
         while more:
             message = await receive()
@@ -40,7 +41,6 @@ class Application:
             if self.disconnected:
                 raise HTTPException(400)
             more = message["more_body"]
-        await self.may_answer.wait()
         headers = [(b"content-length", b"%d" % self.size_bytes)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"x" * self.size_bytes})
@@ -194,6 +194,26 @@ def test_slow_service() -> None:
         assert connection.is_open
         connection.application.may_answer.set()
         assert (await connection.receive()).startswith(b"HTTP/1.1 200")
+
+    _run(main)
+
+
+def test_body_that_is_not_read_yet() -> None:
+    """A large body waits until somebody reads it; how long that takes does not count, and what comes after it does."""
+
+    async def main(connection: Connection) -> None:
+        connection.application.may_answer.clear()
+        connection.send(HEAD.replace(b"10", b"200000") + b"x" * 100_000)
+        assert connection.protocol.flow.read_paused
+        connection.look(10 * TIMEOUT_S)
+        assert connection.is_open
+        connection.application.may_answer.set()
+        while connection.protocol.flow.read_paused:  # noqa: ASYNC110 there is no event
+            await asyncio.sleep(0)
+        connection.look(11 * TIMEOUT_S - 1)
+        assert connection.is_open
+        connection.look(11 * TIMEOUT_S + 1)
+        await connection.refusal()
 
     _run(main)
 
