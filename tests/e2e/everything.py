@@ -87,8 +87,8 @@ class Everything:
         self._comments = f"/user/promo/{self._promo_id}/comments"
         self._comment_id = self._user.post(self._comments, json={"text": secret("A comment {}")}).json()["id"]
         self._sign_ups = {
-            "companyAuth": (people.sign_up_company, _company),
-            "userAuth": (people.sign_up_user, _user),
+            "companyAuth": ("/business/auth/sign-up", _company, self._company),
+            "userAuth": ("/user/auth/sign-up", _user, self._user),
         }
         self.asked: list[Asked] = []
         server.remote.hooks["response"].append(self._remember)
@@ -147,10 +147,11 @@ class Everything:
         return next((accounts[name].token for name in operation.schemes), None)
 
     def _nobodys_token(self, operation: Operation) -> str:
-        """Return a token that nobody needs once the operation has ended it."""
-        asked, self._operation = self._operation, f"{operation.id.partition('.')[0]}.sign_up"
-        sign_up, body = self._sign_ups[operation.schemes[0]]
-        token = sign_up(**body() | {"password": _LEAVING}).token
+        """Return a token that nobody needs once the operation has ended it; any other where nobody can sign up."""
+        path, body, account = self._sign_ups[operation.schemes[0]]
+        asked, self._operation = self._operation, f"{path.split('/')[1]}_auth.sign_up"
+        answer = self._people.call("POST", path, json=body() | {"password": _LEAVING})
+        token: str = answer.json().get("token", account.token)
         self._operation = asked
         return token
 
