@@ -13,12 +13,12 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
-from starlette.types import ASGIApp
 
 from promo_api import request_log
-from promo_api.app import SPECIFICATION
+from promo_api.app import SPECIFICATION, create_app
 from promo_api.contract.observation import Answered, ObservationMiddleware
 from promo_api.logs import REQUEST_ID
+from promo_api.runtime import Runtime
 from tests.contract.asgi import ask
 
 
@@ -110,13 +110,13 @@ def test_request_that_is_cut_has_no_status(told: list[Answered]) -> None:
     ("path", "operation"), [("/ping", "health.ping"), ("/user/profile", "user_profile.get_profile"), ("/nothing", "")]
 )
 def test_each_request_is_logged(
-    service: ASGIApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str, operation: str
+    bare_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str, operation: str
 ) -> None:
     """One line for each request tells its id, operation, method, status and duration."""
     soon = SimpleNamespace(call_later=lambda _delay_s, write, context: context.run(write))
     monkeypatch.setattr(request_log, "get_running_loop", lambda: soon)
     with caplog.at_level("INFO", "promo_api.request_log"):
-        answer = ask(service, "GET", f"/api{path}")
+        answer = ask(create_app(bare_runtime), "GET", f"/api{path}")
     (record,) = [record for record in caplog.records if record.getMessage() == "request"]
     told = vars(record)
     assert 0 < told["duration_ms"] < 60_000

@@ -15,6 +15,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from promo_api.contract.protocol import StrictHttpProtocol
+from promo_api.sandbox.processes import wait_until
 
 TIMEOUT_S = 30
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
@@ -208,8 +209,7 @@ def test_body_that_is_not_read_yet() -> None:
         connection.look(10 * TIMEOUT_S)
         assert connection.is_open
         connection.application.may_answer.set()
-        while connection.protocol.flow.read_paused:  # noqa: ASYNC110 there is no event
-            await asyncio.sleep(0)
+        assert await asyncio.to_thread(wait_until, lambda: not connection.protocol.flow.read_paused, 10)
         connection.look(11 * TIMEOUT_S - 1)
         assert connection.is_open
         connection.look(11 * TIMEOUT_S + 1)
@@ -224,8 +224,7 @@ def test_answer_that_nobody_takes() -> None:
     async def main(connection: Connection) -> None:
         connection.application.size_bytes = LARGE
         connection.send(GET)
-        while not connection.protocol.transport.get_write_buffer_size():  # noqa: ASYNC110 there is no event
-            await asyncio.sleep(0)
+        assert await asyncio.to_thread(wait_until, connection.protocol.transport.get_write_buffer_size, 10)
         for seconds in (0, TIMEOUT_S - 1):
             connection.look(seconds)
             assert connection.is_open

@@ -47,6 +47,7 @@ ERRORS: dict[str, errors.RequestError] = {
     "InvalidInput": errors.InvalidInput.body("/age", "must be an age"),
     "Unauthenticated": errors.Unauthenticated("Who are you?"),
     "NotOwner": errors.NotOwner("It belongs to somebody else."),
+    "WrongPassword": errors.WrongPassword("This is not the password."),
     "ActivationDenied": errors.ActivationDenied("inactive", "Not now."),
     "NotFound": errors.NotFound("There is none."),
     "EmailTaken": errors.EmailTaken("It is taken."),
