@@ -54,7 +54,7 @@ def activate_promo(runtime: Runtime, user: User, *, id: UUID, key: RepeatKey | N
     The claim decides, and comes last: after the cheap checks and the anti-fraud service. Where a verdict of that one is
     kept that allows it, the claim comes first, and what speaks against it is only asked if it has failed.
     """
-    runtime.limits.count(runtime.limits.of_activation(user.id))
+    runtime.limits.count_activation(user.id)
     today = runtime.today()
     claim = Claim(uuid4(), user.id, user.country_key, user.age), key
     if runtime.antifraud.has_allowed(user.id):

@@ -21,13 +21,16 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from hashlib import blake2b, sha256
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from math import ceil
+from threading import Lock
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import redis
+from cachetools import LRUCache
 from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.storage import RedisStorage, Storage
 from limits.strategies import FixedWindowRateLimiter
@@ -42,6 +45,9 @@ _log = logging.getLogger(__name__)
 
 # Redis tells to the second, rounded, when a period ends.
 _ROUNDING_S = 1
+_SHARES = 100
+# Users whose activations have not been told to Redis yet; of those that are forgotten less than a share each is lost.
+_UNTOLD_MAX = 10_000
 # What one customer of a provider has for all their devices.
 _IPV6_PREFIX = 64
 
@@ -69,6 +75,8 @@ class Limits:
         self._failures_of_address = _limit("failed-sign-ins-per-address", settings.failed_sign_ins_per_address)
         self._sign_ups = _limit("sign-ups-per-address", settings.sign_ups_per_address)
         self._activations = _limit("activations-per-user", settings.activations_per_user)
+        self._untold: LRUCache[UUID, int] = LRUCache(_UNTOLD_MAX)
+        self._lock = Lock()
 
     def of_sign_in(self, kind: str, email: str, address: str) -> list[Counter]:
         """Return what counts failed sign-ins to an account of this kind, and from a client address."""
@@ -81,10 +89,6 @@ class Limits:
     def of_sign_up(self, address: str) -> list[Counter]:
         """Return what counts sign-ups from a client address."""
         return _counters(self._sign_ups, self._digest(_network(address)))
-
-    def of_activation(self, user_id: UUID) -> list[Counter]:
-        """Return what counts the activations that a user tries."""
-        return _counters(self._activations, self._digest(str(user_id)))
 
     def check(self, counters: Sequence[Counter]) -> None:
         """Look whether one more would be too much, and count nothing.
@@ -102,6 +106,33 @@ class Limits:
                 processes, so many pass as the limit says.
         """
         self._judge(FixedWindowRateLimiter.hit, counters)
+
+    def count_activation(self, user_id: UUID) -> None:
+        """Count an activation that a user tries.
+
+        Redis is told of a hundredth of the limit at once: to tell it each time took a quarter of the activations that
+        there can be. So a limit of up to a hundred is exact, and above it each process may let nearly a hundredth more
+        through.
+
+        Raises:
+            TooManyRequests: it is too much.
+        """
+        limit = self._activations
+        if limit is None:
+            return
+        share = max(1, limit.amount // _SHARES)
+        with self._lock:
+            untold = self._untold.pop(user_id, 0) + 1
+            if untold < share:
+                self._untold[user_id] = untold
+                return
+        try:
+            hit = partial(FixedWindowRateLimiter.hit, cost=share)
+            self._judge(hit, _counters(limit, self._digest(str(user_id))))
+        except TooManyRequests:
+            with self._lock:
+                self._untold[user_id] = share - 1  # the next one asks again
+            raise
 
     def close(self) -> None:
         """Close all connections."""

@@ -1,18 +1,21 @@
 """Limits: what is tried too often is refused, to the one, and nobody else is."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import count
 from threading import Barrier
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 import redis
 from starlette.testclient import TestClient
 
 from promo_api.app import create_app
+from promo_api.errors import TooManyRequests
+from promo_api.limits import Limits
 from promo_api.passwords import Passwords
 from promo_api.runtime import Runtime
 from promo_api.sandbox.processes import wait_until
@@ -144,8 +147,8 @@ def test_activations(make: Make) -> None:
 
 
 def test_cost(make: Make, trust: Callable[[Account], None], sent_to_redis: list[str]) -> None:
-    """An activation is counted by one command; nothing is sent for a limit that is off."""
-    for times, sent in ((1000, ["EVALSHA", "GET"]), (0, ["GET"])):
+    """An activation is counted by one command, of a high limit a hundredth at once; and by none if the limit is off."""
+    for times, sent in ((100, ["EVALSHA", "GET"]), (1000, ["GET"]), (0, ["GET"])):
         api = make(activations_per_user=Rate(times, 60))
         user, _, path = _activation(api)
         trust(user)
@@ -153,6 +156,28 @@ def test_cost(make: Make, trust: Callable[[Account], None], sent_to_redis: list[
         sent_to_redis.clear()
         assert user.post(path).status_code == 200
         assert sent_to_redis == sent
+
+
+def _passed(limits: Limits, user_id: UUID, tries: int) -> int:
+    """Return how many of so many activations are let through."""
+    passed = 0
+    for _ in range(tries):
+        with suppress(TooManyRequests):
+            limits.count_activation(user_id)
+            passed += 1
+    return passed
+
+
+def test_high_limit_of_activations(settings: Settings) -> None:
+    """Of a limit of a thousand each process lets less than a hundredth more through, and nothing once it is spent."""
+    user_id, other_id = uuid4(), uuid4()
+    high = replace(settings, activations_per_user=Rate(1000, 600))
+    with closing(Limits(high)) as one, closing(Limits(high)) as another:
+        passed = _passed(one, user_id, 600) + _passed(another, user_id, 600)
+        assert 1000 <= passed < 1020
+        assert _passed(one, user_id, 20) < 10
+        assert _passed(one, user_id, 20) == _passed(another, user_id, 20) == 0
+        assert _passed(one, other_id, 600) == 600
 
 
 def test_again_after_retry_after(make: Make) -> None:

@@ -97,7 +97,7 @@ def _counted(node: Process) -> list[object]:
 def _passes(limits: Limits, user_id: UUID) -> bool:
     """Tell whether one more activation of a user is let through."""
     try:
-        limits.count(limits.of_activation(user_id))
+        limits.count_activation(user_id)
     except TooManyRequests:
         return False
     return True

@@ -37,7 +37,7 @@ ROOMS = {
     "promo_api.passwords": Room("promo_api.errors promo_api.metrics promo_api.settings", "argon2"),
     "promo_api.limits": Room(
         "promo_api.errors promo_api.metrics promo_api.redis_client promo_api.setting_values promo_api.settings",
-        "limits redis",
+        "cachetools limits redis",
     ),
     "promo_api.breaker": Room(),
     "promo_api.antifraud_client": Room("promo_api.settings", "orjson requests urllib3"),
