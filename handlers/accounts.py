@@ -1,20 +1,24 @@
 """What companies and users do alike: sign up, in and out. Passwords are hashed while no connection is held.
 
-A sign-in that succeeds counts nowhere; one that fails counts once it has failed. So many guesses may be on their way
-before the first of them has failed, and it is looked again when a password proves right: a guess among more than may
-fail is refused like the others, right or wrong, and nobody learns more by trying all at once.
+A sign-in that succeeds counts nowhere; one that fails counts once it has failed, and so it is with whatever else wants
+the password. So many guesses may be on their way before the first of them has failed, and it is looked again when a
+password proves right: a guess among more than may fail is refused like the others, right or wrong, and nobody learns
+more by trying all at once.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from handlers import Body
-from persistence.accounts import Accounts
-from promo_api.errors import EmailTaken, Unauthenticated
+from persistence.accounts import Accounts, Credentials
+from promo_api.errors import EmailTaken, RequestError, Unauthenticated
 from promo_api.limits import Counter
 from promo_api.runtime import Runtime
 from promo_api.tokens import Claims, Kind
+
+_Done = TypeVar("_Done")
 
 
 def sign_up(
@@ -56,18 +60,63 @@ def sign_in(runtime: Runtime, accounts: Accounts, kind: Kind, address: str, body
         Unauthenticated: they are not those of an account; which of the two is wrong is not told, not even by the time.
         TooManyRequests: too many sign-ins to this account, or from this client address, have failed.
     """
-    failures = runtime.limits.of_sign_in(kind, body["email"], address)
-    runtime.limits.check(failures)
-    asked = (runtime, accounts, kind, failures, body["email"], body["password"])
-    try:
-        # Once more if the hash was replaced while it was checked, be it by another sign-in with one of today's cost.
-        claims = _signed_in(*asked) or _signed_in(*asked)
-    except Unauthenticated:
-        runtime.limits.count(failures)
-        raise
-    if claims is None:
-        raise _refused()
+    email, password = body["email"], body["password"]
+
+    def renewed(found: Credentials) -> Claims | None:
+        new_hash = runtime.passwords.renewed(found.password_hash, password)
+        with runtime.database.autocommit() as connection:
+            version = accounts.update_token_version(
+                connection, found.account_id, checked_hash=found.password_hash, new_hash=new_hash
+            )
+        return None if version is None else Claims(found.account_id, kind, version)
+
+    claims = confirmed(
+        runtime,
+        runtime.limits.of_sign_in(kind, email, address),
+        password,
+        find=partial(accounts.find_credentials, email=email),
+        do=renewed,
+        refusal=Unauthenticated("The e-mail address or the password is not right."),
+    )
     return runtime.tokens.issue(claims)
+
+
+def confirmed(
+    runtime: Runtime,
+    failures: Sequence[Counter],
+    password: str,
+    *,
+    find: Callable[[Any], Credentials | None],
+    do: Callable[[Credentials], _Done | None],
+    refusal: RequestError,
+) -> _Done:
+    """Do something for whoever knows the password of an account, and count whoever does not.
+
+    Args:
+        runtime: the opened things.
+        failures: what counts those who do not know it.
+        password: in the clear.
+        find: returns what the password is checked against; None if there is no account, which is not to be told.
+        do: does it, and returns None if the password has changed since it was checked.
+        refusal: what those are told who do not know it.
+
+    Raises:
+        RequestError: the refusal.
+        TooManyRequests: too many have failed.
+    """
+    runtime.limits.check(failures)
+    # Once more if the hash was replaced while it was checked, be it by another sign-in with one of today's cost.
+    for _ in ("at first", "once more"):
+        with runtime.database.autocommit() as connection:
+            found = find(connection)
+        if not runtime.passwords.verify(None if found is None else found.password_hash, password) or found is None:
+            runtime.limits.count(failures)
+            raise refusal
+        runtime.limits.check(failures)
+        done = do(found)
+        if done is not None:
+            return done
+    raise refusal
 
 
 def sign_out(runtime: Runtime, accounts: Accounts, account_id: UUID, token_version: int) -> Body:
@@ -78,24 +127,3 @@ def sign_out(runtime: Runtime, accounts: Accounts, account_id: UUID, token_versi
     with runtime.database.autocommit() as connection:
         accounts.delete_tokens(connection, account_id, token_version)
     return {"status": "ok"}
-
-
-def _signed_in(
-    runtime: Runtime, accounts: Accounts, kind: Kind, failures: Sequence[Counter], email: str, password: str
-) -> Claims | None:
-    """Return the claims of a new token; None if the password has changed since it was checked."""
-    with runtime.database.autocommit() as connection:
-        found = accounts.find_credentials(connection, email)
-    if not runtime.passwords.verify(None if found is None else found.password_hash, password) or found is None:
-        raise _refused()
-    runtime.limits.check(failures)
-    new_hash = runtime.passwords.renewed(found.password_hash, password)
-    with runtime.database.autocommit() as connection:
-        version = accounts.update_token_version(
-            connection, found.account_id, checked_hash=found.password_hash, new_hash=new_hash
-        )
-    return None if version is None else Claims(found.account_id, kind, version)
-
-
-def _refused() -> Unauthenticated:
-    return Unauthenticated("The e-mail address or the password is not right.")

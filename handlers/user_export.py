@@ -24,7 +24,7 @@ def get_export(runtime: Runtime, user: User, *, offset: int) -> Body:
     with runtime.database.autocommit() as connection:
         signed_up_at = find_signed_up_at(connection, user.id)
         if signed_up_at is None:
-            raise Unauthenticated("This account does not exist any more.")
+            raise Unauthenticated.left()
         return {
             "account": {"id": user.id, "date": signed_up_at},
             "profile": user_shape(user),

@@ -104,7 +104,7 @@ class Database:
             if _constraint(cause) == kept_answers.primary_key.name:
                 raise KeyTaken from None
             if _constraint(cause) in _USER_KEYS:
-                raise Unauthenticated("This account does not exist any more.") from None
+                raise Unauthenticated.left() from None
             raise _refused(cause) from None
 
     def count_lent(self) -> int:

@@ -43,6 +43,11 @@ class InvalidInput(RequestError):
 class Unauthenticated(RequestError):
     """The sender is not known: no token, or one that does not count, or a wrong password."""
 
+    @classmethod
+    def left(cls) -> "Unauthenticated":
+        """Return the error for whoever has left since their token was checked."""
+        return cls("This account does not exist any more.")
+
 
 class NotOwner(RequestError):
     """The thing exists, and belongs to somebody else."""

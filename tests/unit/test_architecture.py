@@ -84,9 +84,6 @@ ROOMS = {
         "handlers handlers.shapes handlers.repeats persistence.* promo_api.errors promo_api.metrics promo_api.runtime"
     ),
     # A password that is guessed at is counted wherever it is asked for.
-    "handlers.user_profile": Room(
-        "handlers handlers.shapes persistence.* promo_api.errors promo_api.limits promo_api.runtime"
-    ),
     "handlers.*": Room(
         "handlers handlers.shapes handlers.accounts handlers.repeats persistence.* promo_api.errors promo_api.runtime"
     ),
