@@ -97,7 +97,7 @@ def confirmed(
         failures: what counts those who do not know it.
         password: in the clear.
         find: returns what the password is checked against; None if there is no account, which is not to be told.
-        do: does it, and returns None if the password has changed since it was checked.
+        do: does it, and returns None if it is to be tried again: the password may have changed since it was checked.
         refusal: what those are told who do not know it.
 
     Raises:
@@ -105,7 +105,7 @@ def confirmed(
         TooManyRequests: too many have failed.
     """
     runtime.limits.check(failures)
-    # Once more if the hash was replaced while it was checked, be it by another sign-in with one of today's cost.
+    # The hash may be replaced while it is checked, be it by another sign-in with one of today's cost.
     for _ in ("at first", "once more"):
         with runtime.database.autocommit() as connection:
             found = find(connection)

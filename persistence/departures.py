@@ -6,12 +6,28 @@ the statistics of companies and the lists of comments need not change, and no ta
 Why it is right at any concurrency: the row of the user is locked until the end. Whoever records something for the user
 refers to that row, so PostgreSQL lets them commit before it is locked, and then the new owner gets that too; or they
 wait, and are refused since the user is gone. Activations lock their row of user_uses before they refer to the user; so
-does a departure, or each could wait for the other.
+does a departure, or each could wait for the other. The first of all activations makes that row: a departure that comes
+upon one which it found no row to lock for gives way, and is to be tried again.
 """
 
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Uuid, bindparam, delete, insert, null, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Uuid,
+    any_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    null,
+    select,
+    update,
+)
 
 from persistence.account_events import recorded
 from persistence.prepared import Prepared
@@ -19,7 +35,8 @@ from persistence.tables import activations, comments, kept_answers, likes, user_
 
 _OF_PERSON = [column.name for column in users.c if column.name not in ("id", "token_version")]
 _USER_ID, _NOBODY_ID = (bindparam(name, type_=Uuid) for name in ("user", "nobody"))
-_LOCK_USES = Prepared(select(user_uses.c.user_id).where(user_uses.c.user_id == _USER_ID).with_for_update())
+_USES = select(user_uses.c.user_id).where(user_uses.c.user_id == _USER_ID)
+_FIND_USES, _LOCK_USES = Prepared(_USES), Prepared(_USES.with_for_update())
 _LOCK_USER = Prepared(
     select(users.c.id)
     .where(users.c.id == _USER_ID, users.c.password_hash == bindparam("checked_hash"))
@@ -34,16 +51,28 @@ _DELETED = (
     .returning(users.c.id)
     .cte("gone")
 )
+# So few that it takes a fraction of the time that a statement may take: users may have done any number of things.
+_ROWS_AT_ONCE = 4000
+
+
+def _some(owner: Column[UUID]) -> ColumnElement[bool]:
+    """Return the condition that is true for some of the rows that the user owns."""
+    place: ColumnElement[Any] = literal_column("ctid")
+    rows = select(place).select_from(owner.table).where(owner == _USER_ID).limit(_ROWS_AT_ONCE)
+    return place == any_(func.array(rows.scalar_subquery()))
+
+
+_MAKE_NOBODY = insert(users).values(id=_NOBODY_ID, created_at=null())
+# Each is repeated until there is nothing left to do.
 _STEPS = (
-    insert(users).values(id=_NOBODY_ID, created_at=null()),
     *(
-        update(owner.table).where(owner == _USER_ID).values({owner: _NOBODY_ID})
+        update(owner.table).where(_some(owner)).values({owner: _NOBODY_ID})
         for owner in (user_uses.c.user_id, activations.c.user_id, likes.c.user_id, comments.c.author_id)
     ),
     # After the user is locked: who keeps an answer has referred to the user before, in the same transaction.
-    delete(kept_answers).where(kept_answers.c.account_id == _USER_ID),
-    select(_DELETED.c.id).add_cte(recorded(_DELETED, users, "deleted")),
+    delete(kept_answers).where(_some(kept_answers.c.account_id)),
 )
+_DELETE = Prepared(select(_DELETED.c.id).add_cte(recorded(_DELETED, users, "deleted")))
 
 
 def delete_user(connection: Connection, user_id: UUID, *, checked_hash: str) -> bool:
@@ -55,12 +84,17 @@ def delete_user(connection: Connection, user_id: UUID, *, checked_hash: str) -> 
         checked_hash: the hash that the password was checked against.
 
     Returns:
-        False, and nothing has changed, if the password has changed since it was checked, or there is no such user.
+        False, and nothing has changed, if the password has changed since it was checked, there is no such user, or
+        their very first activation has come at this moment: then let the transaction end, and try once more.
     """
-    _LOCK_USES.rows(connection, {"user": user_id})
-    if not _LOCK_USER.rows(connection, {"user": user_id, "checked_hash": checked_hash}):
+    named = {"user": user_id, "checked_hash": checked_hash}
+    had_uses = _LOCK_USES.rows(connection, named)
+    if not _LOCK_USER.rows(connection, named) or had_uses != _FIND_USES.rows(connection, named):
         return False
     values = {"user": user_id, "nobody": uuid4(), "gone": uuid4()}
+    connection.execute(_MAKE_NOBODY, values)
     for step in _STEPS:
-        connection.execute(step, values)
+        while connection.execute(step, values).rowcount:
+            pass
+    _DELETE.rows(connection, values)
     return True

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Text, literal_column, select, text
 
+from persistence import departures
 from persistence.tables import metadata
 from persistence.users import find_user
 from promo_api import check
@@ -103,6 +104,25 @@ def test_the_company_sees_no_difference(house: House, runtime: Runtime) -> None:
     before = house.seen_by_the_company(), _recounted(runtime)
     assert _leave(house.user).status_code == 200
     assert (house.seen_by_the_company(), _recounted(runtime)) == before
+
+
+def test_who_has_said_a_great_deal(house: House, runtime: Runtime, cache: Any) -> None:
+    """Whoever has done more than one statement hands over leaves like anybody else, and is in none of it."""
+    values = {"promo": house.promos[0], "user": _id(runtime, house.user), "many": 2 * departures._ROWS_AT_ONCE + 1}
+    with runtime.database.transaction() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO comments (promo_id, id, author_id, text)"
+                " SELECT :promo, gen_random_uuid(), :user, 'One of a great many' FROM generate_series(1, :many)"
+            ),
+            values,
+        )
+        counted = text("UPDATE promo_counters SET comment_count = comment_count + :many WHERE promo_id = :promo")
+        connection.execute(counted, values)
+    before = house.seen_by_the_company()
+    assert _leave(house.user).status_code == 200
+    assert _kept(runtime, cache, str(values["user"])) == []
+    assert house.seen_by_the_company() == before
 
 
 def test_others_see_a_comment_of_nobody(house: House) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Table, select, text, update
+from sqlalchemy import Table, insert, select, text, update
 
 from persistence.tables import comments, kept_answers, metadata, promo_counters, user_uses, users
 from promo_api.runtime import Runtime
@@ -138,6 +138,19 @@ def test_who_leaves_while_others_wait(
     assert statuses <= {200, 401}
     assert _rows_of(crowd, user_id) == []
     recounted(crowd.database, promo_id)
+
+
+def test_first_use_while_one_leaves(api: Api, crowd: Runtime, stage: Stage, promo_id: str) -> None:
+    """Who leaves between their first two activations does not wait for the second one, which waits for them."""
+    user = api.sign_up_user()
+    user_id = _id(crowd, user)
+    with stage.holding(users, id=user_id) as (first_use, queue):
+        queue.add(_leaving(user))
+        first_use.execute(insert(user_uses).values(user_id=user_id, activations_count=1))
+        queue.add(partial(user.post, f"/user/promo/{promo_id}/activate"))
+    left, activated = (answer.status_code for answer in queue.results())
+    assert (left, activated in (200, 401)) == (200, True)
+    assert _rows_of(crowd, user_id) == []
 
 
 @pytest.mark.parametrize("name", _NAMES)
