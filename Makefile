@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/installed-from-lock
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test fuzz bench bench-speed bench-growth bench-memory lock clean test-pgbouncer e2e
+.PHONY: help install run test fuzz bench bench-speed bench-growth bench-memory bench-abuse lock clean test-pgbouncer e2e
 
 help:
 	@echo "make run      run the API here, with PostgreSQL, Valkey and an anti-fraud stand-in of its own"
@@ -13,11 +13,12 @@ help:
 	@echo "make e2e      the image and its containers, tried with Docker; make e2e ENGINE=required fails where there is none"
 	@echo "make install  only create .venv and install from the lock"
 	@echo "make fuzz     schemathesis against the service for a long time"
-	@echo "make bench    all that BENCHMARKS.md tells, in three quarters of an hour; its parts are"
+	@echo "make bench    all that BENCHMARKS.md tells, in an hour; its parts are"
 	@echo "    bench-speed    the contract layer, one promo in demand beside many, and requests a second beside"
 	@echo "                   a yardstick: YARDSTICK=FOLDER"
 	@echo "    bench-growth   how answers slow down with a million promos; takes 25 minutes and 9 GB"
 	@echo "    bench-memory   the memory of the workers under load; takes 10 minutes"
+	@echo "    bench-abuse    what a day of abuse does, and to whom; takes 11 minutes"
 	@echo "make lock     renew the locks from setup.cfg"
 	@echo "make clean    remove .venv; the data of make run, in .promo, stays"
 
@@ -50,7 +51,7 @@ e2e: install
 fuzz: install
 	FUZZ_EXAMPLES=200 FUZZ_SEEDS=1,2,3 $(BIN)/pytest -s tests/contract/test_fuzz.py
 
-bench: bench-speed bench-growth bench-memory
+bench: bench-speed bench-growth bench-memory bench-abuse
 
 bench-speed: install
 	@$(BIN)/python -m tests.bench.contract_layer
@@ -62,6 +63,9 @@ bench-growth: install
 
 bench-memory: install
 	@$(BIN)/python -m tests.bench.memory
+
+bench-abuse: install
+	@$(BIN)/python -m tests.bench.abuse
 
 lock: install
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header setup.cfg -o requirements.lock

@@ -26,11 +26,11 @@ from tests.people import PASSWORD, Account, promo_body
 
 END_MAX_MB = 150
 GROWTH_MAX = 0.03
+# The first minutes that are compared with the last two must be others.
+MINUTES_MIN = 6
 
 _SAMPLE_S = 10
 _MINUTE_SAMPLES = 60 // _SAMPLE_S
-# The first minutes that are compared with the last two must be others.
-_MINUTES_MIN = 6
 _PROMOS = 100
 _USERS = 250
 _SIGN_IN_USERS = 10
@@ -125,14 +125,15 @@ def _tokens(user: Account) -> Iterator[str]:
 
 
 @contextmanager
-def served() -> Iterator[Server]:
-    """Serve the API with two workers."""
+def served(**changes: str) -> Iterator[Server]:
+    """Serve the API with two workers, and with other settings where some are given."""
     with (
         TemporaryDirectory(prefix="promo-bench-", ignore_cleanup_errors=True) as folder,
         surroundings(Path(folder)) as (postgres, environment),
     ):
         postgres.create_database("promo")
-        with Server(environment | {"POSTGRES_DATABASE": "promo"}, Path(folder), Conformance()) as server:
+        settings = environment | {"POSTGRES_DATABASE": "promo"} | changes
+        with Server(settings, Path(folder), Conformance()) as server:
             yield server
 
 
@@ -171,10 +172,10 @@ def measured(server: Server, requests: list[Request], minutes: int) -> list[list
 
 def _minutes() -> int:
     parser = ArgumentParser(prog="python -m tests.bench.memory", description="The memory of each worker.")
-    parser.add_argument("--minutes", type=int, default=10, help=f"how long the load takes; at least {_MINUTES_MIN}")
+    parser.add_argument("--minutes", type=int, default=10, help=f"how long the load takes; at least {MINUTES_MIN}")
     minutes: int = parser.parse_args().minutes
-    if minutes < _MINUTES_MIN:
-        parser.error(f"It takes at least {_MINUTES_MIN} minutes to tell whether memory grows.")
+    if minutes < MINUTES_MIN:
+        parser.error(f"It takes at least {MINUTES_MIN} minutes to tell whether memory grows.")
     return minutes
 
 

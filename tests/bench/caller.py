@@ -1,0 +1,95 @@
+"""One who asks over a connection of their own, as a proxy sends on what clients ask."""
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+# The proxy tells in it where a client is; the service is told so by CLIENT_ADDRESS_HEADER.
+ADDRESS_HEADER = "X-Real-IP"
+
+_HEAD_END = b"\r\n\r\n"
+
+
+class Answer(NamedTuple):
+    """What was answered, and after how long; status 0: nothing, and the connection was closed."""
+
+    status: int
+    body: bytes
+    took_s: float
+
+    @property
+    def json(self) -> Any:
+        """The body, read."""
+        return json.loads(self.body)
+
+
+class Caller:
+    """Asks one request after the other, and connects again whenever the server has closed the connection."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Connect when the first request is sent."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        self._close()
+
+    async def ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, token: str = "", address: str = ""
+    ) -> Answer:
+        """Send a request to a path below /api, as a client of this address and with this token; return the answer."""
+        content = b"" if body is None else json.dumps(body).encode()
+        lines = [f"{method} /api{path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(content)}"]
+        lines += ["Content-Type: application/json"] if content else []
+        lines += [f"Authorization: Bearer {token}"] if token else []
+        lines += [f"{ADDRESS_HEADER}: {address}"] if address else []
+        return await self.send("\r\n".join(lines).encode() + _HEAD_END + content)
+
+    async def send(self, *pieces: bytes, pause_s: float = 0) -> Answer:
+        """Send bytes, which may be no request at all, piece by piece until there is an answer, and return it."""
+        started_s = time.perf_counter()
+        status, body = 0, b""
+        with suppress(OSError, EOFError):
+            reader, writer = await self._connected()
+            answered = asyncio.create_task(self._answered(reader))
+            try:
+                for piece in pieces:
+                    writer.write(piece)
+                    if pause_s and (await asyncio.wait({answered}, timeout=pause_s))[0]:
+                        break
+                status, body = await answered
+            finally:
+                answered.cancel()
+        if status == 0:
+            self._close()
+        return Answer(status, body, time.perf_counter() - started_s)
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._streams is None or self._streams[0].at_eof():
+            self._close()
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+        return self._streams
+
+    async def _answered(self, reader: asyncio.StreamReader) -> tuple[int, bytes]:
+        head = (await reader.readuntil(_HEAD_END)).decode("latin-1").lower()
+        lines = head.split("\r\n")
+        headers = dict(line.split(": ", 1) for line in lines[1:] if line)
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        if headers.get("connection") == "close":
+            self._close()
+        return int(lines[0].split(" ")[1]), body
+
+    def _close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
