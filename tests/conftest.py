@@ -233,7 +233,7 @@ def sent_to_redis(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def stand_in(antifraud: EmbeddedAntifraud) -> Iterator[StandIn]:
-    """The stand-in, to be steered about members; it forgets what a test asked of it, and lets go what it holds back."""
+    """The stand-in, to be steered about users; it forgets what a test asked of it, and lets go what it holds back."""
     with httpx.Client(base_url=f"http://{antifraud.address}") as client:
         stand_in = StandIn(client)
         yield stand_in

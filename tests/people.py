@@ -52,6 +52,11 @@ class Account:
     body: dict[str, Any]
     id: str = ""
 
+    @property
+    def email(self) -> str:
+        """The address that it signed up with."""
+        return str(self.body["email"])
+
     def get(self, path: str, **request: Any) -> Any:
         """Send a GET."""
         return self.api.call("GET", path, token=self.token, **request)

@@ -1,7 +1,7 @@
-"""The stand-in of the anti-fraud service, steered about members: users that only the anti-fraud check knows."""
+"""The stand-in of the anti-fraud service, steered about users: accounts, and members that only this check knows."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import httpx
@@ -33,25 +33,34 @@ class Member:
         return antifraud.allows(self.user_id, self.email, uuid4())
 
 
+class Known(Protocol):
+    """Whoever the service can be asked about."""
+
+    @property
+    def email(self) -> str:
+        """The address that it knows them by."""
+        ...
+
+
 class StandIn:
     """A client of the stand-in."""
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
 
-    def answers(self, member: Member, **behaviour: Any) -> None:
-        """Have calls about the member answered so."""
-        sent = {"user_email": member.email, **behaviour}
+    def answers(self, user: Known, **behaviour: Any) -> None:
+        """Have calls about the user answered so."""
+        sent = {"user_email": user.email, **behaviour}
         assert self._client.put("/stub/behaviour", json=sent).status_code == 204
 
-    def calls(self, *members: Member) -> int:
-        """Return how many calls about the members there were."""
+    def calls(self, *users: Known) -> int:
+        """Return how many calls about the users there were."""
         by_email = self._client.get("/stub/calls").json()["by_email"]
-        return sum(by_email.get(member.email, 0) for member in members)
+        return sum(by_email.get(user.email, 0) for user in users)
 
-    def at_once(self, member: Member) -> int:
-        """Return how many calls about the member there were at the same time at most."""
-        return int(self._client.get("/stub/calls").json()["at_once"].get(member.email, 0))
+    def at_once(self, user: Known) -> int:
+        """Return how many calls about the user there were at the same time at most."""
+        return int(self._client.get("/stub/calls").json()["at_once"].get(user.email, 0))
 
     def forget(self) -> None:
         """Answer at once whom it holds back, and forget all behaviour and calls."""

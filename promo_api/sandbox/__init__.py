@@ -5,6 +5,7 @@
     valkey.py             EmbeddedValkey: a Valkey server in a folder
     antifraud_stub.py     the stand-in of the anti-fraud service, steered over HTTP
 
+    embedded.py           what the three have in common
     postgres_programs.py  the programs of PostgreSQL and the user they run under
     keepalive.py          the HTTP server that the stand-in runs on
     folder.py             the lock and the secret key in the folder of a `dev`

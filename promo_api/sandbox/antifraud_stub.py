@@ -29,12 +29,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from flask import Flask, Response, request
 
 from promo_api.sandbox import SandboxError
+from promo_api.sandbox.embedded import Embedded
 from promo_api.sandbox.keepalive import KeepAliveServer
 from promo_api.sandbox.ports import listen
 from promo_api.sandbox.signals import stop_signals
@@ -208,7 +208,7 @@ def create_stub(stub: AntifraudStub | None = None) -> Flask:
     return app
 
 
-class EmbeddedAntifraud:
+class EmbeddedAntifraud(Embedded):
     """The stand-in on a port of this process, in threads of its own.
 
     Args:
@@ -250,17 +250,6 @@ class EmbeddedAntifraud:
         if server is not None:
             server.stop()
             self._stub.let_go()
-
-    def __enter__(self) -> Self:
-        """Start it."""
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop it."""
-        self.stop()
 
 
 def run_stub(host: str, port: int) -> int:

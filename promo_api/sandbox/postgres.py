@@ -12,14 +12,13 @@ import tempfile
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psutil
 import psycopg
 from psycopg import sql
 
 from promo_api.sandbox import SandboxError
+from promo_api.sandbox.embedded import Embedded
 from promo_api.sandbox.postgres_programs import ProgramFailedError, open_passage, program, run_program, server_account
 from promo_api.sandbox.processes import find_server, wait_gone, wait_until
 
@@ -30,7 +29,7 @@ _PARAMETERS = {"listen_addresses": "", "max_connections": "300"}
 _CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
-class EmbeddedPostgres:
+class EmbeddedPostgres(Embedded):
     """A PostgreSQL server that keeps its data in `folder` and is reached through a socket; nobody needs a password.
 
     Started by root it runs under a user of its own, and so that this user gets there, every parent of the folder and
@@ -123,17 +122,6 @@ class EmbeddedPostgres:
             SandboxError: it can't be dropped.
         """
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-
-    def __enter__(self) -> Self:
-        """Start the server."""
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop the server."""
-        self.stop()
 
     def _prepare(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

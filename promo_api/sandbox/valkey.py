@@ -10,12 +10,11 @@ import subprocess
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psutil
 
 from promo_api.sandbox import SandboxError
+from promo_api.sandbox.embedded import Embedded
 from promo_api.sandbox.ports import free_port
 from promo_api.sandbox.processes import find_server, wait_gone, wait_until
 
@@ -23,7 +22,7 @@ _START_S, _STOP_S = 20, 10
 _ATTEMPTS = 5
 
 
-class EmbeddedValkey:
+class EmbeddedValkey(Embedded):
     """A Valkey server on 127.0.0.1 that keeps its data in `folder`; they survive a restart, and a kill too.
 
     A server that its owner left running on the folder is ended first.
@@ -75,17 +74,6 @@ class EmbeddedValkey:
     def kill(self) -> None:
         """End the server at once, as a fault would."""
         self._end(signal.SIGKILL)
-
-    def __enter__(self) -> Self:
-        """Start the server."""
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop the server."""
-        self.stop()
 
     def _starts(self) -> bool:
         with self._log.open("ab") as log:

@@ -5,43 +5,18 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 import redis
 from starlette.testclient import TestClient
 
 from promo_api.app import create_app
 from promo_api.runtime import Runtime
-from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
 from promo_api.settings import Settings
 from tests.conformance import Conformance
 from tests.people import Account, Api
+from tests.stand_in import StandIn
 
 HOUR_MS = 3_600_000
-
-
-class Service:
-    """The stand-in, steered for one user at a time."""
-
-    def __init__(self, client: httpx.Client) -> None:
-        self._client = client
-
-    def answers(self, user: Account, **behaviour: Any) -> None:
-        """Have calls about the user answered so."""
-        sent = {"user_email": user.body["email"], **behaviour}
-        assert self._client.put("/stub/behaviour", json=sent).status_code == 204
-
-    def calls(self, user: Account) -> Any:
-        """Return how many calls about the user there were."""
-        return self._client.get("/stub/calls").json()["by_email"].get(user.body["email"], 0)
-
-
-@pytest.fixture
-def service(antifraud: EmbeddedAntifraud) -> Iterator[Service]:
-    """The stand-in; it forgets what a test asked of it."""
-    with httpx.Client(base_url=f"http://{antifraud.address}") as client:
-        yield Service(client)
-        client.delete("/stub")
 
 
 @pytest.fixture
@@ -82,45 +57,45 @@ def _until(text: str) -> int:
 
 
 @pytest.mark.parametrize(("ok", "status"), [(True, 200), (False, 403)])
-def test_verdict_holds_on_any_promo(api: Api, service: Service, promos: list[str], ok: bool, status: int) -> None:
+def test_verdict_holds_on_any_promo(api: Api, stand_in: StandIn, promos: list[str], ok: bool, status: int) -> None:
     """A verdict that holds, yes or no, is the answer for every promo, though the service would now say the other."""
     user = api.sign_up_user()
-    service.answers(user, ok=ok, cache_ms=HOUR_MS)
+    stand_in.answers(user, ok=ok, cache_ms=HOUR_MS)
     assert _activate(user, promos[0]) == status
-    service.answers(user, ok=not ok)
+    stand_in.answers(user, ok=not ok)
     assert [_activate(user, promo_id) for promo_id in (*promos, *promos)] == [status] * 4
-    assert service.calls(user) == 1
+    assert stand_in.calls(user) == 1
 
 
-def test_verdict_is_about_one_user(api: Api, service: Service, promos: list[str]) -> None:
+def test_verdict_is_about_one_user(api: Api, stand_in: StandIn, promos: list[str]) -> None:
     """A verdict that holds for one user says nothing of another."""
     one, other = api.sign_up_user(), api.sign_up_user()
-    service.answers(one, ok=False, cache_ms=HOUR_MS)
-    service.answers(other, ok=True, cache_ms=HOUR_MS)
+    stand_in.answers(one, ok=False, cache_ms=HOUR_MS)
+    stand_in.answers(other, ok=True, cache_ms=HOUR_MS)
     assert [_activate(user, promos[0]) for user in (one, other, one, other)] == [403, 200, 403, 200]
-    assert [service.calls(user) for user in (one, other)] == [1, 1]
+    assert [stand_in.calls(user) for user in (one, other)] == [1, 1]
 
 
 @pytest.mark.parametrize(("ok", "status"), [(True, 200), (False, 403)])
 def test_verdict_is_shared_and_outlives_a_restart(
-    api: Api, service: Service, promos: list[str], restarted: Callable[[], Api], ok: bool, status: int
+    api: Api, stand_in: StandIn, promos: list[str], restarted: Callable[[], Api], ok: bool, status: int
 ) -> None:
     """A verdict holds in every process, in one that is started later too."""
     user, before = api.sign_up_user(), restarted()
-    service.answers(user, ok=ok, cache_ms=HOUR_MS)
+    stand_in.answers(user, ok=ok, cache_ms=HOUR_MS)
     assert _activate(user, promos[0], before) == status
-    service.answers(user, ok=not ok)
+    stand_in.answers(user, ok=not ok)
     assert [_activate(user, promos[0], process) for process in (api, restarted())] == [status, status]
-    assert service.calls(user) == 1
+    assert stand_in.calls(user) == 1
 
 
 @pytest.mark.parametrize("until", ["2999-01-16T00:17:57.567", "2999-01-16T00:17:57.001", "2999-01-16T00:17:57"])
 def test_verdict_is_kept_to_the_millisecond(
-    api: Api, service: Service, promos: list[str], runtime: Runtime, cache: "redis.Redis", until: str
+    api: Api, stand_in: StandIn, promos: list[str], runtime: Runtime, cache: "redis.Redis", until: str
 ) -> None:
     """What is kept ends at exactly cache_until, which is a time in UTC, and using it does not make it last longer."""
     user = api.sign_up_user()
-    service.answers(user, cache_until=until)
+    stand_in.answers(user, cache_until=until)
     _activate(user, promos[0])
     key = _key(runtime, cache, user)
     assert cache.pexpiretime(key) == _until(until)
@@ -129,82 +104,82 @@ def test_verdict_is_kept_to_the_millisecond(
 
 
 def test_after_its_time_the_service_is_asked(
-    api: Api, service: Service, promos: list[str], runtime: Runtime, cache: "redis.Redis"
+    api: Api, stand_in: StandIn, promos: list[str], runtime: Runtime, cache: "redis.Redis"
 ) -> None:
     """Once a verdict has ended the next attempt asks, and what it is told counts."""
     user = api.sign_up_user()
-    service.answers(user, ok=True, cache_ms=300)
+    stand_in.answers(user, ok=True, cache_ms=300)
     assert _activate(user, promos[0]) == 200
     key = _key(runtime, cache, user)
-    service.answers(user, ok=False)
+    stand_in.answers(user, ok=False)
     while cache.exists(key):
         pass
-    assert (_activate(user, promos[0]), service.calls(user)) == (403, 2)
+    assert (_activate(user, promos[0]), stand_in.calls(user)) == (403, 2)
 
 
 @pytest.mark.parametrize("behaviour", [{"cache_until": "2020-01-01T00:00:00.000"}, {"cache_ms": -1}, {}])
-def test_verdict_that_does_not_hold(api: Api, service: Service, promos: list[str], behaviour: dict[str, Any]) -> None:
+def test_verdict_that_does_not_hold(api: Api, stand_in: StandIn, promos: list[str], behaviour: dict[str, Any]) -> None:
     """A verdict with a cache_until that is over, or with none, counts for its attempt only."""
     user = api.sign_up_user()
     statuses = []
     for ok in (True, False, True):
-        service.answers(user, ok=ok, **behaviour)
+        stand_in.answers(user, ok=ok, **behaviour)
         statuses.append(_activate(user, promos[0]))
-    assert (statuses, service.calls(user)) == ([200, 403, 200], 3)
+    assert (statuses, stand_in.calls(user)) == ([200, 403, 200], 3)
 
 
-def test_kept_yes_does_not_open_what_is_closed(api: Api, service: Service, promos: list[str]) -> None:
+def test_kept_yes_does_not_open_what_is_closed(api: Api, stand_in: StandIn, promos: list[str]) -> None:
     """A yes that holds says nothing against the other rules: activity, targeting and the last use."""
     company, user = api.sign_up_company(), api.sign_up_user(country="ru")
-    service.answers(user, ok=True, cache_ms=HOUR_MS)
+    stand_in.answers(user, ok=True, cache_ms=HOUR_MS)
     assert _activate(user, promos[0]) == 200
     inactive, foreign = company.create_promo(max_count=0), company.create_promo(target={"country": "fr"})
     last = company.create_promo(promo_unique=["only"])
     assert [_activate(user, promo_id) for promo_id in (inactive, foreign, last, last)] == [403, 403, 200, 403]
 
 
-def test_kept_no_shows_only_after_the_cheap_checks(api: Api, service: Service, promos: list[str]) -> None:
+def test_kept_no_shows_only_after_the_cheap_checks(api: Api, stand_in: StandIn, promos: list[str]) -> None:
     """A no that holds does not hide that a promo does not exist."""
     user = api.sign_up_user()
-    service.answers(user, ok=False, cache_ms=HOUR_MS)
+    stand_in.answers(user, ok=False, cache_ms=HOUR_MS)
     assert _activate(user, promos[0]) == 403
     assert _activate(user, "00000000-0000-4000-8000-000000000000") == 404
 
 
 @pytest.mark.parametrize("value", [b"", b"maybe", b"true", b"\xff\x00", b'{"ok": true}', b"YES"])
 def test_kept_value_that_can_not_be_read(
-    api: Api, service: Service, promos: list[str], runtime: Runtime, cache: "redis.Redis", value: bytes
+    api: Api, stand_in: StandIn, promos: list[str], runtime: Runtime, cache: "redis.Redis", value: bytes
 ) -> None:
     """A value in the cache that means nothing is as none: the service is asked, and its verdict is kept instead."""
     user = api.sign_up_user()
-    service.answers(user, ok=True, cache_ms=HOUR_MS)
+    stand_in.answers(user, ok=True, cache_ms=HOUR_MS)
     _activate(user, promos[0])
     cache.set(_key(runtime, cache, user), value, px=HOUR_MS)
-    service.answers(user, ok=False, cache_ms=HOUR_MS)
+    stand_in.answers(user, ok=False, cache_ms=HOUR_MS)
     assert [_activate(user, promos[0]) for _ in range(2)] == [403, 403]
-    assert service.calls(user) == 2
+    assert stand_in.calls(user) == 2
 
 
 def test_kept_value_of_another_type(
-    api: Api, service: Service, promos: list[str], runtime: Runtime, cache: "redis.Redis"
+    api: Api, stand_in: StandIn, promos: list[str], runtime: Runtime, cache: "redis.Redis"
 ) -> None:
     """Neither does a value that is no text at all stand in the way."""
     user = api.sign_up_user()
-    service.answers(user, ok=True, cache_ms=HOUR_MS)
+    stand_in.answers(user, ok=True, cache_ms=HOUR_MS)
     _activate(user, promos[0])
     key = _key(runtime, cache, user)
     cache.delete(key)
     cache.rpush(key, "yes")
     assert [_activate(user, promos[0]) for _ in range(2)] == [200, 200]
-    assert service.calls(user) == 2
+    assert stand_in.calls(user) == 2
 
 
 def test_cache_does_not_hold_the_email_address(
-    api: Api, service: Service, promos: list[str], runtime: Runtime, cache: "redis.Redis"
+    api: Api, stand_in: StandIn, promos: list[str], runtime: Runtime, cache: "redis.Redis"
 ) -> None:
     """Neither key nor value of what is kept has the e-mail address in it."""
     user = api.sign_up_user()
-    service.answers(user, ok=True, cache_ms=HOUR_MS)
+    stand_in.answers(user, ok=True, cache_ms=HOUR_MS)
     _activate(user, promos[0])
     key = _key(runtime, cache, user)
     assert user.body["email"].encode() not in key + cache.get(key)
