@@ -43,6 +43,12 @@ class StatementRefused(Exception):
     """
 
 
+class RightMissing(StatementRefused):
+    """PostgreSQL refused a statement, since the role may not do what it asks for."""
+
+    reason = "the role may not do that; POSTGRES_USERNAME must name the one that owns the tables"
+
+
 class Database:
     """The pooled connections of one process. Nothing is opened before the first use.
 
@@ -168,7 +174,8 @@ def _constraint(error: BaseException | None) -> str | None:
 
 def _refused(error: BaseException | None) -> StatementRefused:
     where = _constraint(error) or (error.diag.table_name if isinstance(error, psycopg.Error) else None)
-    return StatementRefused(f"{type(error).__name__} ({where or 'no constraint or table named'})")
+    kind = RightMissing if isinstance(error, psycopg.errors.InsufficientPrivilege) else StatementRefused
+    return kind(f"{type(error).__name__} ({where or 'no constraint or table named'})")
 
 
 def _create_engine(settings: Settings) -> Engine:

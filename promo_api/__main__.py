@@ -25,14 +25,23 @@ def main() -> int:
         if name == "antifraud-stub":
             command.add_argument("address", nargs="?", default="127.0.0.1:9090", help="host:port to listen on")
     chosen = parser.parse_args()
-    environment = {name: value or "" for name, value in dotenv_values(".env").items()}
-    environment |= {name: value for name, value in os.environ.items() if value}
     try:
-        status: int = chosen.run(environment, chosen)
+        status: int = chosen.run(_environment(), chosen)
         return status  # noqa: TRY300
     except SettingsError as error:
         print("The settings can't be used:", *error.problems, sep="\n- ", file=sys.stderr)
         return 2
+
+
+def _environment() -> Environment:
+    """Return the variables of this process, and what `.env` says where they say nothing."""
+    try:
+        environment = {name: value or "" for name, value in dotenv_values(".env").items()}
+    except OSError as error:
+        raise SettingsError([f".env can't be read: {error.strerror}."]) from None
+    except UnicodeDecodeError:
+        raise SettingsError([".env is not written in UTF-8."]) from None
+    return environment | {name: value for name, value in os.environ.items() if value}
 
 
 def _serve(environment: Environment, _arguments: argparse.Namespace) -> int:
@@ -65,7 +74,7 @@ def _serve_exposed(settings: Settings, exposition: Exposition | None) -> int:
 
 
 def _migrate(environment: Environment, _arguments: argparse.Namespace) -> int:
-    from persistence.engine import Database
+    from persistence.engine import Database, RightMissing
     from persistence.migrations import update_schema
     from persistence.revisions import newest_revision
 
@@ -73,7 +82,7 @@ def _migrate(environment: Environment, _arguments: argparse.Namespace) -> int:
     try:
         with database.translated():
             update_schema(database.engine)
-    except DependencyDown as error:
+    except (DependencyDown, RightMissing) as error:
         print(f"The migrations could not be applied, and nothing was changed: {error.reason}", file=sys.stderr)
         return 1
     finally:

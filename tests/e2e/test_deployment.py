@@ -163,6 +163,15 @@ def test_migration_by_the_owner(postgres: EmbeddedPostgres, environment: dict[st
     assert run_command(settings | given, command, folder=tmp_path).returncode == 0
 
 
+def test_migration_by_another(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_path: Path) -> None:
+    """A role to which the database does not belong is told so, and changes nothing."""
+    create_role, create_database = block("sql role").splitlines()
+    _administer(postgres, create_role + create_database.replace(" OWNER promo", ""))
+    ended = run_command(environment | _settings(postgres), "migrate", folder=tmp_path)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert re.fullmatch(r"The migrations could not be applied, .*: the role may not do that; .*\n", ended.stderr)
+
+
 @contextmanager
 def _running(command: list[str], url: str) -> Iterator[None]:
     """Run a program for the time of a block, which begins once it answers."""

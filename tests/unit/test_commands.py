@@ -1,14 +1,22 @@
 """The commands, run as people run them: what can't be used is told in sentences, never as a traceback."""
 
 import os
+import socket
+import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from errno import EACCES
 from pathlib import Path
 
 import pytest
 
+from promo_api.__main__ import main
+
 LEAST = {"ANTIFRAUD_ADDRESS": "127.0.0.1:1", "SECRET_KEY": "a key for tests " * 3, "REDIS_PORT": "1"}
 NOBODY_LISTENS = {**LEAST, "POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": "1"}
+# Of the protocol of PostgreSQL: eight bytes in all, and the number that stands for TLS.
+_SSL_REQUEST = struct.pack("!II", 8, 80877103)
 WRONG = {"POSTGRES_PORT": "many", "SERVER_WORKERS": "0", "SECRET_KEY": "hunter2"}
 
 
@@ -109,6 +117,49 @@ def test_settings_in_a_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in NOBODY_LISTENS.items()))
     assert _run(tmp_path, "check").stdout.startswith("ok    settings")
     assert "POSTGRES_PORT" in _run(tmp_path, "check", POSTGRES_PORT="many").stdout
+
+
+def test_file_that_can_not_be_read(tmp_path: Path) -> None:
+    """A file of settings that is no text is told as such."""
+    (tmp_path / ".env").write_bytes("SECRET_KEY=Schlüssel".encode("latin-1"))
+    ended = _run(tmp_path, "check")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "The settings can't be used:\n- .env is not written in UTF-8.\n"
+
+
+def test_file_of_another_user(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """And so is one that another user keeps to himself."""
+
+    def refuse(_path: str) -> dict[str, str]:
+        raise PermissionError(EACCES, "Permission denied")
+
+    monkeypatch.setattr("promo_api.__main__.dotenv_values", refuse)
+    monkeypatch.setattr(sys, "argv", ["promo_api", "check"])
+    assert main() == 2
+    assert capsys.readouterr().err == "The settings can't be used:\n- .env can't be read: Permission denied.\n"
+
+
+def test_certificate_of_postgres(tmp_path: Path) -> None:
+    """Whoever wants the certificate of PostgreSQL checked gets no connection to a server that has none."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
+        place = {"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": str(listener.getsockname()[1])}
+        with ThreadPoolExecutor(1) as thread:
+            asked = thread.submit(_refuse_tls, listener)
+            line = _run(tmp_path, "check", **LEAST, **place, PGSSLMODE="verify-full").stdout.splitlines()[2]
+            assert asked.result() == _SSL_REQUEST
+    assert line.startswith("FAIL  PostgreSQL")
+    assert "server does not support SSL" in line
+
+
+def _refuse_tls(listener: socket.socket) -> bytes:
+    """Answer who connects first as a PostgreSQL without TLS does, and return what was asked."""
+    connection = listener.accept()[0]
+    with connection:
+        asked = connection.recv(len(_SSL_REQUEST))
+        connection.sendall(b"N")
+        assert connection.recv(1) == b""
+        return asked
 
 
 def test_empty_variable_does_not_hide_the_file(tmp_path: Path) -> None:
