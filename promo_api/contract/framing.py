@@ -4,6 +4,13 @@ Uvicorn answers it before any application is asked, in plain text, and reads req
 pass what RFC 9112 has a server refuse, since a proxy before it may have understood it differently: no Host or two of
 them, a transfer coding that it does not know, a target with a fragment, another version; and it takes trailers, which
 come after the body, for headers, so that a token could come after all who look for one.
+
+Nobody is offered another protocol, so a request that asks for one is answered as any other. But the parser takes what
+follows it for that protocol: the body would be lost, or be read as the next request. So one with a body is refused, and
+the answer to one without is the last on its connection.
+
+A refusal is the answer to one request, and has its turn after the answers to those before it: else a client that sends
+several at once would take it for the answer to the first, which is carried out.
 """
 
 import re
@@ -31,6 +38,11 @@ class StrictReader(HttpToolsProtocol):
     # All that a request has beside its body, less the body: who sends much may need many chunks for it.
     _around_bytes = 0
     _began_s = 0.0
+    _in_body = False
+    _unanswered = 0
+    # Whether nothing more is read; and the refusal that ends the connection then, until its turn comes.
+    _is_deaf = False
+    _last_words: bytes | None = None
 
     def on_message_begin(self) -> None:
         """Begin to count what a request has beside its body."""
@@ -52,15 +64,34 @@ class StrictReader(HttpToolsProtocol):
         if self._is_too_long() or not self._is_strict():
             raise ValueError
         super().on_headers_complete()
+        self._in_body = True
+        self._unanswered += 1
+        if self.parser.should_upgrade():
+            self.cycle.keep_alive = False
+            self._is_deaf = True
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body: there are other limits for that."""
         self._around_bytes -= 2 * len(body)
         super().on_body(body)
 
+    def on_message_complete(self) -> None:
+        """Take the end of a request."""
+        self._in_body = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request, or to the refusal that comes after the last answer."""
+        super().on_response_complete()
+        self._unanswered -= 1
+        if not self._unanswered:
+            self._end()
+
     def data_received(self, data: bytes) -> None:
         """Read on in pieces, unless there is more around the body of a request than in it, and too much of that."""
         for start in range(0, len(data), _PIECE_BYTES):
+            if self._is_deaf:
+                return
             piece = data[start : start + _PIECE_BYTES]
             self._around_bytes += len(piece)
             super().data_received(piece)
@@ -93,6 +124,7 @@ class StrictReader(HttpToolsProtocol):
             and len(hosts) in ((0, 1) if version == "1.0" else (1,))
             and all(_HOST.fullmatch(host) for host in hosts)
             and (not codings or (version == "1.1" and codings == [b"chunked"]))
+            and not (self.parser.should_upgrade() and (codings or self._values(b"content-length") not in ([], [b"0"])))
             and _TARGET.fullmatch(self.url) is not None
         )
 
@@ -110,5 +142,15 @@ class StrictReader(HttpToolsProtocol):
         ]
         if isinstance(self.app, ObservationMiddleware):
             lines.append(b"x-request-id: " + self.app.refused(self.scope, status, self._began_s).encode())
-        self.transport.write(b"\r\n".join((*lines, b"", body)))
-        self.transport.close()
+        self._last_words = b"\r\n".join((*lines, b"", body))
+        self._is_deaf = True
+        if self._in_body and self.pipeline:  # it waits for its turn to be answered, and must not be
+            self.pipeline.popleft()
+            self._unanswered -= 1
+        elif self._in_body or not self._unanswered:
+            self._end()
+
+    def _end(self) -> None:
+        if self._last_words is not None and not self.transport.is_closing():
+            self.transport.write(self._last_words)
+            self.transport.close()

@@ -1,5 +1,6 @@
 """Bytes to a server, as nobody's HTTP library would send them, and how it answers."""
 
+import re
 import socket
 from contextlib import suppress
 from time import monotonic
@@ -57,6 +58,17 @@ def request(method: bytes, path: bytes, *headers: bytes, body: bytes = b"", vers
     length = [b"Content-Length: %d" % len(body)] if body else []
     lines = [b"%s %s %s" % (method, path, version), b"Host: localhost", *headers, *length, b"", body]
     return b"\r\n".join(lines)
+
+
+def send_to_the_end(url: str, message: bytes) -> list[int]:
+    """Send bytes, and return the statuses of all answers until the server ends the connection."""
+    parts = urlsplit(url)
+    content = b""
+    with socket.create_connection((parts.hostname, parts.port), timeout=TIMEOUT_S) as connection:
+        connection.sendall(message)
+        while part := connection.recv(65536):
+            content += part
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", content)]
 
 
 def send_broken(url: str, message: bytes) -> bytes:

@@ -5,7 +5,7 @@ What RFC 9112 allows, however odd, is answered as it should be.
 
 import pytest
 
-from tests.e2e.raw import request
+from tests.e2e.raw import request, send_to_the_end
 from tests.e2e.refusals import answered, assert_refused
 from tests.e2e.server import Server
 
@@ -99,7 +99,6 @@ _LENGTHS = {
     "huge": b"Content-Length: " + b"9" * 30,
     "large": b"Content-Length: 999999999999",
     "large-and-expecting": b"Expect: 100-continue\r\nContent-Length: 999999999999",
-    "none": b"X-Test: 1",
     "chunked-too": b"Content-Length: 22\r\nTransfer-Encoding: chunked",
     "unknown-coding": b"Transfer-Encoding: nonsense",
     "identity": b"Transfer-Encoding: identity",
@@ -198,10 +197,38 @@ def test_websocket(server: Server) -> None:
     assert_refused(server, request(b"GET", b"/api/user/profile", *upgrade), 401)
 
 
+@pytest.mark.parametrize("framing", [b"Content-Length: 40", _CHUNKED])
+@pytest.mark.parametrize("protocol", [b"websocket", b"h2c", b"nonsense"])
+def test_other_protocol_after_a_body(server: Server, protocol: bytes, framing: bytes) -> None:
+    """What comes after the head would be the body to a proxy, and a request to the parser."""
+    upgrade = (b"Connection: upgrade", b"Upgrade: " + protocol)
+    assert_refused(server, request(b"GET", b"/api/ping", *upgrade, framing), 400)
+    assert_refused(server, request(b"CONNECT", b"/api/ping", framing), 400)
+
+
+def test_nothing_after_another_protocol(server: Server) -> None:
+    """What follows a request for another protocol is in neither of the two."""
+    upgrade = request(b"GET", b"/api/ping", b"Connection: upgrade", b"Upgrade: h2c")
+    assert send_to_the_end(server.url, upgrade + request(b"GET", b"/api/ping")) == [200]
+
+
+def test_refusal_after_the_answers_before_it(server: Server, user_header: bytes, comments: bytes) -> None:
+    """Whoever sends several requests at once gets their answers in their order, whatever the last one is."""
+    add = _post(comments, user_header, b"Content-Length: 22", body=_BODY)
+    broken = [b"nonsense\r\n\r\n", _post(comments, user_header, _CHUNKED, body=_CHUNK + b"nonsense")]
+    for last in broken:
+        assert send_to_the_end(server.url, add + add + last + add) == [201, 201, 400]
+
+
 @pytest.mark.parametrize("name", _LENGTHS)
 def test_lengths(server: Server, user_header: bytes, comments: bytes, name: str) -> None:
     """A body whose end is not clear is refused, and so is one that would be too large."""
     assert_refused(server, _post(comments, user_header, _LENGTHS[name], body=_BODY), 400, 413)
+
+
+def test_no_length(server: Server, user_header: bytes, comments: bytes) -> None:
+    """Without a length there is no body, and what follows is the next request, which is none."""
+    assert send_to_the_end(server.url, _post(comments, user_header, body=_BODY)) == [400, 400]
 
 
 @pytest.mark.parametrize("name", _CODINGS)
