@@ -40,11 +40,15 @@ class OwnActivation:
 
 @dataclass(frozen=True)
 class OwnKey:
-    """An Idempotency-Key under which an answer to the user is kept, until `expires_at` in UTC."""
+    """An Idempotency-Key under which an answer to the user is kept, until `expires_at` in UTC.
+
+    `answer` is its body: a comment in it is as it was then, and is there after it has been deleted.
+    """
 
     operation: str
     key: str
     expires_at: datetime
+    answer: Any
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ _COMMENTS = _portion(
     .order_by(comments.c.created_at, comments.c.id)
 )
 _KEYS = _portion(
-    select(kept_answers.c.operation, kept_answers.c.key, kept_answers.c.expires_at)
+    select(kept_answers.c.operation, kept_answers.c.key, kept_answers.c.expires_at, kept_answers.c.body)
     .where(kept_answers.c.account_id == _USER_ID)
     .order_by(kept_answers.c.operation, kept_answers.c.key)
 )

@@ -67,9 +67,21 @@ def test_has_all_that_the_user_did(api: Api, company: Account) -> None:
     )
     assert {entry["country"] for entry in export["activations"]} == {"fr"}
     assert [entry["date"] for entry in export["activations"]] == sorted(e["date"] for e in export["activations"])
-    assert [(entry["operation"], entry["key"]) for entry in export["idempotency_keys"]] == [
-        ("user_activations.activate_promo", key)
+    assert [(entry["operation"], entry["key"], entry["answer"]) for entry in export["idempotency_keys"]] == [
+        ("user_activations.activate_promo", key, {"promo": given[2]})
     ]
+
+
+def test_has_answers_that_are_kept(api: Api, company: Account) -> None:
+    """A comment that is deleted, and the name that its author had, are kept in the answer for a while."""
+    user, key = api.sign_up_user(), str(uuid4())
+    comments = f"/user/promo/{company.create_promo()}/comments"
+    answer = user.post(comments, json={"text": "Not for long"}, headers={"Idempotency-Key": key}).json()
+    user.patch("/user/profile", json={"name": "Somebody"})
+    user.delete(f"{comments}/{answer['id']}")
+    export = _exported(user)
+    assert export["comments"] == []
+    assert [(entry["key"], entry["answer"]) for entry in export["idempotency_keys"]] == [(key, answer)]
 
 
 def test_has_what_happened_to_the_account(api: Api) -> None:
