@@ -13,12 +13,14 @@ A refusal is the answer to one request, and has its turn after the answers to th
 several at once would take it for the answer to the first, which is carried out.
 """
 
+import asyncio
 import re
+from collections import deque
 from http import HTTPStatus
 from time import perf_counter
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from promo_api.contract.observation import ObservationMiddleware
 from promo_api.contract.security_headers import SECURITY_HEADERS
@@ -39,10 +41,19 @@ class StrictReader(HttpToolsProtocol):
     _around_bytes = 0
     _began_s = 0.0
     _in_body = False
-    _unanswered = 0
     # Whether nothing more is read; and the refusal that ends the connection then, until its turn comes.
     _is_deaf = False
     _last_words: bytes | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin with no request."""
+        super().connection_made(transport)
+        self._unanswered: deque[RequestResponseCycle] = deque()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Have nobody answer: Uvicorn tells the newest request alone, and the others would write to what is closed."""
+        self._give_up()
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         """Begin to count what a request has beside its body."""
@@ -65,7 +76,7 @@ class StrictReader(HttpToolsProtocol):
             raise ValueError
         super().on_headers_complete()
         self._in_body = True
-        self._unanswered += 1
+        self._unanswered.append(self.cycle)
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False
             self._is_deaf = True
@@ -83,7 +94,7 @@ class StrictReader(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on to the next request, or to the refusal that comes after the last answer."""
         super().on_response_complete()
-        self._unanswered -= 1
+        self._unanswered.popleft()
         if not self._unanswered:
             self._end()
 
@@ -146,7 +157,7 @@ class StrictReader(HttpToolsProtocol):
         self._is_deaf = True
         if self._in_body and self.pipeline:  # it waits for its turn to be answered, and must not be
             self.pipeline.popleft()
-            self._unanswered -= 1
+            self._unanswered.pop()
         elif self._in_body or not self._unanswered:
             self._end()
 
@@ -154,3 +165,9 @@ class StrictReader(HttpToolsProtocol):
         if self._last_words is not None and not self.transport.is_closing():
             self.transport.write(self._last_words)
             self.transport.close()
+            self._give_up()
+
+    def _give_up(self) -> None:
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+            cycle.message_event.set()

@@ -20,6 +20,7 @@ from promo_api.sandbox.processes import wait_until
 TIMEOUT_S = 30
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+BROKEN = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
 LARGE = 8 * 1024 * 1024
 Main = Callable[["Connection"], Awaitable[None]]
 
@@ -253,3 +254,23 @@ def test_answer_that_is_taken_in_parts() -> None:
         assert connection.is_open
 
     _run(main)
+
+
+@pytest.mark.parametrize("sent", [GET, GET * 3, BROKEN])
+def test_answer_that_comes_after_the_end(caplog: pytest.LogCaptureFixture, sent: bytes) -> None:
+    """Where the connection has ended nothing is written to it, whichever request it is for, and that is no failure."""
+
+    async def main(connection: Connection) -> None:
+        connection.application.reads = False
+        connection.application.may_answer.clear()
+        connection.send(sent)
+        if sent != BROKEN:
+            connection.protocol.transport.abort()
+        while await connection.receive():
+            pass
+        connection.application.may_answer.set()
+        await asyncio.gather(*connection.protocol.tasks)
+        assert not connection.is_open
+
+    _run(main)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
