@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 _log = logging.getLogger(__name__)
 
@@ -35,9 +36,15 @@ class Door:
         self._open()
 
     def close(self) -> None:
-        """Accept nothing more."""
+        """Accept whoever waits at this moment, and nobody more.
+
+        Whoever comes between this and the end of the listening socket is reset: so end it right after this.
+        """
         self._is_closed = True
         self._loop.remove_reader(self._listener)
+        with suppress(OSError):
+            while True:
+                self._begin(self._listener.accept()[0])
 
     async def wait_closed(self) -> None:
         """Wait until what was accepted last is known as a connection."""

@@ -114,7 +114,9 @@ class Master(Arbiter):
 
     Who asks for a connection meanwhile, 0.3 s at most, asks again after a second and is refused. What remains is a
     client that has needed longer than `_HANDSHAKE_S` for the last step of the handshake: its connection is reset
-    before any process has seen it, so that nothing was done and it may try again.
+    before any process has seen it, so that nothing was done and it may try again. Where the kernel does not do as it
+    is told, and some do so for CAP_NET_ADMIN alone, one more remains: who comes between the moment at which
+    the last worker finds nobody waiting and the one at which it closes the socket, which is its next step.
     """
 
     def stop(self, graceful: bool = True) -> None:  # noqa: FBT002 gunicorn's
@@ -265,7 +267,7 @@ def share_one_arena() -> None:
 
 
 def drop_newcomers(listener: BaseSocket) -> None:
-    """Have the kernel drop requests for new connections, where it can be told to: Linux."""
+    """Have the kernel drop requests for new connections, if it can be told to: Linux, partly by CAP_NET_ADMIN alone."""
     program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in _NO_SYN))
     with suppress(OSError):
         listener.setsockopt(

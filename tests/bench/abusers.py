@@ -45,6 +45,23 @@ async def _sign_in(caller: Caller, email: str, address: str) -> Answer:
     return await caller.ask("POST", "/user/auth/sign-in", {"email": email, "password": _WRONG}, address=address)
 
 
+def _post(content: bytes) -> bytes:
+    head = "POST /api/user/auth/sign-in HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+_BROKEN = [
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"GET /api/ping HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+    b"GET /api/" + b"y" * 20_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    _post(b"[" * 100_000),
+    _post(json.dumps([1.5] * 200_000).encode()),
+    _post(b'{"email": "\xff\xfe"}'),
+    _post(b'{"email": 1' + b"0" * 50_000 + b"}"),
+]
+
+
 async def guess(caller: Caller, target: Target) -> Answer:
     """Guess the password of one account, from everywhere."""
     return await _sign_in(caller, target.email, _anywhere())
@@ -100,26 +117,7 @@ async def forge(caller: Caller, target: Target) -> Answer:
 
 async def break_in(caller: Caller, _target: Target) -> Answer:
     """Send what is no request, or far too much of one."""
-    numbers = json.dumps([1.5] * 200_000).encode()
-    return await caller.send(
-        _random.choice(
-            [
-                b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
-                b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-                b"GET /api/ping HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
-                b"GET /api/" + b"y" * 20_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-                _post(b"[" * 100_000),
-                _post(numbers),
-                _post(b'{"email": "\xff\xfe"}'),
-                _post(b'{"email": 1' + b"0" * 50_000 + b"}"),
-            ]
-        )
-    )
-
-
-def _post(content: bytes) -> bytes:
-    head = "POST /api/user/auth/sign-in HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
+    return await caller.send(_random.choice(_BROKEN))
 
 
 async def dawdle(caller: Caller, _target: Target) -> Answer:

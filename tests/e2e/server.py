@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -44,6 +45,7 @@ class Server:
         remote: what the tests ask it with.
         people: those who ask it.
         around: a command that runs the one it is given.
+        listener: the socket that it is to accept connections from, in place of one of its own.
     """
 
     def __init__(self, environment: Mapping[str, str], folder: Path, conformance: Conformance) -> None:
@@ -52,6 +54,7 @@ class Server:
         self._folder = folder
         self._log = folder / "serve.log"
         self.around: list[str] = []
+        self.listener: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"http://{_HOST}:{self.port}"
         self.remote = Remote(self.url)
@@ -64,10 +67,12 @@ class Server:
 
     def start(self) -> None:
         """Start it, and wait until it answers and all its workers are there."""
+        inherited = [] if self.listener is None else [self.listener.fileno()]
         with self._log.open("ab") as log:
             self._process = process = subprocess.Popen(
-                [*self.around, *_command("serve")], env=_variables(self.environment), cwd=self._folder,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                [*self.around, *_handing_over(inherited), *_command("serve")], env=_variables(self.environment),
+                cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                pass_fds=inherited,
             )  # fmt: skip
         assert wait_until(lambda: self.answers() or process.poll() is not None, _START_S), self.log
         assert process.poll() is None, self.log
@@ -155,6 +160,19 @@ class Server:
         for worker in workers:
             worker.kill()
         assert wait_gone(workers, 10)
+
+
+_HAND_OVER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def _handing_over(files: list[int]) -> list[str]:
+    """Return what hands a listening socket over to a command as systemd does: as its file 3."""
+    return [argument for file in files for argument in (sys.executable, "-c", _HAND_OVER, str(file))]
 
 
 def _command(*arguments: str) -> list[str]:

@@ -1,5 +1,6 @@
-"""A restart of one instance after the other, under load: nobody behind a load balancer notices."""
+"""A restart under load, of one instance after the other or of the only one: no request fails."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,8 +29,8 @@ def instances(e2e_environment: dict[str, str], conformance: Conformance, tmp_pat
         assert_discreet(server)
 
 
-def test_rolling_restart_under_load(instances: list[Server]) -> None:
-    """No request fails, and what is recorded is exactly what was answered."""
+def _restarted_under_load(instances: list[Server]) -> None:
+    """Restart each in turn under load: no request fails, and what is recorded is exactly what was answered."""
     people = instances[0].people
     company, user = people.sign_up_company(), people.sign_up_user()
     promo_id = company.create_promo(max_count=1_000_000)
@@ -43,3 +44,16 @@ def test_rolling_restart_under_load(instances: list[Server]) -> None:
     assert {status for _, status in load.answers} == {200}
     recorded = company.get(f"/business/promo/{promo_id}/stat").json()["activations_count"]
     assert recorded == sum(load.answers.values())
+
+
+def test_rolling_restart_under_load(instances: list[Server]) -> None:
+    """Of two instances one answers while the other one is restarted."""
+    _restarted_under_load(instances)
+
+
+def test_restart_of_the_only_one(e2e_environment: dict[str, str], conformance: Conformance, tmp_path: Path) -> None:
+    """Where another listens in place of the service, as systemd does, who connects meanwhile waits for the next one."""
+    server = Server(e2e_environment, tmp_path, conformance)
+    with socket.create_server(("127.0.0.1", server.port)) as server.listener, server:
+        _restarted_under_load([server])
+    assert_discreet(server)

@@ -16,7 +16,6 @@ from sqlalchemy import text
 from persistence.revisions import newest_revision
 from promo_api import SPECIFICATION, health as module
 from promo_api.antifraud import Antifraud
-from promo_api.gunicorn_conf import drop_newcomers
 from promo_api.health import Health, Report
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
@@ -57,9 +56,11 @@ def revision(runtime: Runtime) -> Iterator[Callable[[str], None]]:
 
 @pytest.fixture
 def swallowing() -> Iterator[str]:
-    """An address of which no packet comes back."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        drop_newcomers(listener)  # type: ignore[arg-type]
+    """An address of which no packet comes back: nobody accepts the one connection that may wait there."""
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 

@@ -105,16 +105,21 @@ def test_connection_waits_while_no_more_can_be_opened(
 
 
 def test_closed_door(listener: socket.socket) -> None:
-    """Nobody gets in through a closed door, be it closed in its pause; the next one takes in who waits."""
-    early, late = _Guests(1), _Guests(2)
+    """Who waits when a door is closed, be it in its pause, is let in, and nobody after that: the next one does it."""
+    early, late = _Guests(5), _Guests(2)
 
     async def main(stack: ExitStack) -> None:
-        stack.enter_context(_connect(listener, 1)[0])
-        await _let_in(early, {"first": stack.enter_context(listener.dup())})
+        first = Door(stack.enter_context(listener.dup()), partial(_Guest, early, "first"))
+        for client in _connect(listener, 5):
+            stack.enter_context(client)
+        first.close()
         for client in _connect(listener, 2):
             stack.enter_context(client)
+        await first.wait_closed()
+        async with asyncio.timeout(10):
+            await early.there.wait()
         await _let_in(late, {"second": listener})
 
     with ExitStack() as stack:
         asyncio.run(main(stack))
-    assert early.of_door + late.of_door == {"first": 1, "second": 2}
+    assert early.of_door + late.of_door == {"first": 5, "second": 2}

@@ -173,13 +173,15 @@ from promo_api.logs import set_up_logging
 from promo_api.setting_values import LogFormat
 
 set_up_logging(LogFormat.JSON)
+# Not as one text: the lines of the program are told, and from Python 3.13 on also of one that is in no file.
+SECRET = ["ann", "example.com"]
 
 class Broken:
     def __del__(self):
-        raise KeyError("ann@example.com")
+        raise KeyError("@".join(SECRET))
 
 def fail():
-    raise ValueError("ann@example.com")
+    raise ValueError("@".join(SECRET))
 
 thread = threading.Thread(target=fail, name="sweeper")
 thread.start()
