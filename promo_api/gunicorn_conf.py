@@ -114,9 +114,9 @@ class Master(Arbiter):
 
     Who asks for a connection meanwhile, 0.3 s at most, asks again after a second and is refused. What remains is a
     client that has needed longer than `_HANDSHAKE_S` for the last step of the handshake: its connection is reset
-    before any process has seen it, so that nothing was done and it may try again. Where the kernel does not do as it
-    is told, and some do so for CAP_NET_ADMIN alone, one more remains: who comes between the moment at which
-    the last worker finds nobody waiting and the one at which it closes the socket, which is its next step.
+    before any process has seen it, so that nothing was done and it may try again. Some kernels do as they are told for
+    CAP_NET_ADMIN alone. There another one remains: who comes between the moment at which the last worker finds nobody
+    waiting and the one at which it closes the socket, which is its next step.
     """
 
     def stop(self, graceful: bool = True) -> None:  # noqa: FBT002 gunicorn's
