@@ -17,6 +17,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Select,
     Uuid,
     any_,
     bindparam,
@@ -53,24 +54,31 @@ _DELETED = (
 )
 # So few that it takes a fraction of the time that a statement may take: users may have done any number of things.
 _ROWS_AT_ONCE = 4000
+_PLACE: ColumnElement[Any] = literal_column("ctid")
+
+
+def _owned(owner: Column[UUID]) -> Select[Any]:
+    return select(_PLACE).select_from(owner.table).where(owner == _USER_ID)
 
 
 def _some(owner: Column[UUID]) -> ColumnElement[bool]:
     """Return the condition that is true for some of the rows that the user owns."""
-    place: ColumnElement[Any] = literal_column("ctid")
-    rows = select(place).select_from(owner.table).where(owner == _USER_ID).limit(_ROWS_AT_ONCE)
-    return place == any_(func.array(rows.scalar_subquery()))
+    return any_(func.array(_owned(owner).limit(_ROWS_AT_ONCE).scalar_subquery())) == _PLACE
 
 
 _MAKE_NOBODY = insert(users).values(id=_NOBODY_ID, created_at=null())
-# Each is repeated until there is nothing left to do.
+# Each as a look whether anything is left, and what then takes some of it. How much that took tells nothing: a row that
+# somebody has changed meanwhile is in another place, and is passed over.
 _STEPS = (
     *(
-        update(owner.table).where(_some(owner)).values({owner: _NOBODY_ID})
+        (_owned(owner).limit(1), update(owner.table).where(_some(owner)).values({owner: _NOBODY_ID}))
         for owner in (user_uses.c.user_id, activations.c.user_id, likes.c.user_id, comments.c.author_id)
     ),
     # After the user is locked: who keeps an answer has referred to the user before, in the same transaction.
-    delete(kept_answers).where(_some(kept_answers.c.account_id)),
+    (
+        _owned(kept_answers.c.account_id).limit(1),
+        delete(kept_answers).where(_some(kept_answers.c.account_id)),
+    ),
 )
 _DELETE = Prepared(select(_DELETED.c.id).add_cte(recorded(_DELETED, users, "deleted")))
 
@@ -93,8 +101,8 @@ def delete_user(connection: Connection, user_id: UUID, *, checked_hash: str) -> 
         return False
     values = {"user": user_id, "nobody": uuid4(), "gone": uuid4()}
     connection.execute(_MAKE_NOBODY, values)
-    for step in _STEPS:
-        while connection.execute(step, values).rowcount:
-            pass
+    for look, step in _STEPS:
+        while connection.execute(look, values).first():
+            connection.execute(step, values)
     _DELETE.rows(connection, values)
     return True

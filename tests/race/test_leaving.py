@@ -153,6 +153,17 @@ def test_first_use_while_one_leaves(api: Api, crowd: Runtime, stage: Stage, prom
     assert _rows_of(crowd, user_id) == []
 
 
+def test_comment_is_changed_while_its_author_leaves(api: Api, crowd: Runtime, stage: Stage, promo_id: str) -> None:
+    """Who leaves waits for whoever changes a row of theirs, and gets that row too, as it is then."""
+    doer = _Doer(api, promo_id)
+    comment_id, user_id = UUID(doer.comment_path.rpartition("/")[2]), _id(crowd, doer.user)
+    with stage.holding(comments, id=comment_id) as (holder, queue):
+        queue.add(_leaving(doer.user))
+        holder.execute(update(comments).where(comments.c.id == comment_id).values(text="Said otherwise"))
+    assert [answer.status_code for answer in queue.results()] == [200]
+    assert _rows_of(crowd, user_id) == []
+
+
 @pytest.mark.parametrize("name", _NAMES)
 def test_at_once(api: Api, crowd: Runtime, promo_id: str, name: str) -> None:
     """Users who leave at the moment at which they do something: nothing fails, and nothing of them is left."""
