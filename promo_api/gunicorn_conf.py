@@ -37,6 +37,7 @@ from starlette.types import ASGIApp
 from uvicorn import Server as Uvicorn
 from uvicorn_worker import UvicornWorker
 
+from promo_api.contract.patience import cut_hoarders
 from promo_api.contract.protocol import StrictHttpProtocol
 from promo_api.door import Door
 from promo_api.exposition import MEMORY_DISK, Exposition
@@ -54,6 +55,9 @@ _ACCEPT_S = 2
 # A worker cuts its requests itself. If it can't even do that the master, which gives it this much more, kills it.
 _END_S = 5
 _TICKS_OF_A_SECOND = 10  # of uvicorn
+# Of answers that clients of one worker have not taken yet. The longest that there are, lists of thousands of codes,
+# have some megabytes; the kernel takes what a client is about to take, and a proxy takes all.
+_UNTAKEN_MAX_BYTES = 64 * 1024 * 1024
 
 _SO_ATTACH_FILTER = 26
 # Of a TCP segment, load the byte of the flags; drop what asks for a new connection (SYN), and take everything else.
@@ -192,11 +196,13 @@ class StoppingServer(Uvicorn):
         self.servers = [Door(listener, self._make_protocol) for listener in sockets or ()]  # type: ignore[misc]
 
     async def on_tick(self, counter: int) -> bool:
-        """Do what is done ten times a second, and once a second look for clients that are too slow."""
+        """Do what is done ten times a second, and look for clients that ask for too much, or are too slow."""
+        connections: list[Any] = list(self.server_state.connections)
+        cut_hoarders(connections, _UNTAKEN_MAX_BYTES)
         if counter % _TICKS_OF_A_SECOND == 0:
             now_s = perf_counter()
-            for connection in list(self.server_state.connections):
-                connection.cut_if_slow(now_s, self._client_timeout_s)  # type: ignore[union-attr]
+            for connection in connections:
+                connection.cut_if_slow(now_s, self._client_timeout_s)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Clients that are slow, by intention or not: a connection over which nothing gets on is cut.
+"""Clients that are slow, by intention or not: a connection over which nothing gets on is cut, and so are hoarders.
 
 Uvicorn waits without end for the rest of a request, and for a client to take its answer; and one empty line is enough
 for it to forget that a connection is silent. A timer for each of these would be set and unset with every request. Here
@@ -6,6 +6,7 @@ a worker looks at all its connections once a second, and a request only leaves b
 """
 
 import asyncio
+from collections.abc import Iterable
 from http import HTTPStatus
 from time import perf_counter
 
@@ -57,12 +58,17 @@ class PatientReader(StrictReader):
                 self._owed_since_s = now_s
             elif now_s - self._owed_since_s > timeout_s and not self.transport.is_closing():
                 self._cut_request()
-        untaken_bytes = self.transport.get_write_buffer_size()
+        untaken_bytes = self.untaken_bytes
         taken_bytes = self._untaken_bytes - untaken_bytes
         if not untaken_bytes or not 0 <= taken_bytes < _TAKEN_MIN_BYTES:
             self._untaken_bytes, self._untaken_since_s = untaken_bytes, now_s
         elif now_s - self._untaken_since_s > timeout_s:
             self.transport.abort()
+
+    @property
+    def untaken_bytes(self) -> int:
+        """How much of answers the client has not taken yet."""
+        return self.transport.get_write_buffer_size()
 
     def _cut_request(self) -> None:
         """End it with a word, unless nothing was asked; as long as an answer is under way that has to go first."""
@@ -73,3 +79,17 @@ class PatientReader(StrictReader):
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The rest of this request did not come in time.")
         elif not is_answering:
             self.transport.close()
+
+
+def cut_hoarders(readers: Iterable[PatientReader], most_bytes: int) -> None:
+    """End the connections that let most wait to be taken, until no more than `most_bytes` waits for all of them.
+
+    So many connections can be made at once that their answers take all memory before anybody has been slow for long.
+    """
+    waiting = sorted(((reader.untaken_bytes, id(reader), reader) for reader in readers), reverse=True)
+    over_bytes = sum(untaken_bytes for untaken_bytes, *_ in waiting) - most_bytes
+    for untaken_bytes, _, reader in waiting:
+        if over_bytes <= 0:
+            return
+        reader.transport.abort()
+        over_bytes -= untaken_bytes

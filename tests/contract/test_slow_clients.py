@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from time import perf_counter
 from typing import Any
 
@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from promo_api.contract.patience import cut_hoarders
 from promo_api.contract.protocol import StrictHttpProtocol
 from promo_api.sandbox.processes import wait_until
 
@@ -254,6 +255,27 @@ def test_answer_that_is_taken_in_parts() -> None:
         assert connection.is_open
 
     _run(main)
+
+
+@pytest.mark.parametrize(
+    ("most_bytes", "left"), [(7 * LARGE, [True, True, True]), (LARGE, [True, False, True]), (0, [False, False, False])]
+)
+def test_answers_that_take_all_memory(most_bytes: int, left: list[bool]) -> None:
+    """Of those who together let more wait than there is room for, who lets most wait is cut first, and nobody else."""
+
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            connections = [await stack.enter_async_context(_connected(75)) for _ in left]
+            for connection, size_bytes in zip(connections, [LARGE // 4, 2 * LARGE, LARGE // 2], strict=True):
+                connection.application.size_bytes = size_bytes
+                connection.send(GET)
+                waiting = connection.protocol.transport.get_write_buffer_size
+                assert await asyncio.to_thread(wait_until, waiting, 10)
+            cut_hoarders([connection.protocol for connection in connections], most_bytes)
+            assert [connection.is_open for connection in connections] == left
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
 
 
 @pytest.mark.parametrize("sent", [GET, GET * 3, BROKEN])

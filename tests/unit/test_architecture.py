@@ -104,7 +104,8 @@ ROOMS = {
     ),
     "promo_api.door": Room(),
     "promo_api.gunicorn_conf": Room(
-        "promo_api.contract.protocol promo_api.door promo_api.exposition promo_api.settings",
+        "promo_api.contract.patience promo_api.contract.protocol promo_api.door promo_api.exposition "
+        "promo_api.settings",
         "gunicorn starlette uvicorn uvicorn_worker",
     ),
     "promo_api.check": Room(
