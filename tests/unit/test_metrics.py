@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
-from time import perf_counter, process_time
+from time import perf_counter, thread_time
 from types import SimpleNamespace
 from typing import Any
 
@@ -112,10 +112,15 @@ def test_batches() -> None:
 
 def test_price_of_a_request() -> None:
     """To count a request and its two connections takes some millionths of a second; this bound is many times that."""
-    began_s = process_time()
-    for _ in range(1000):
-        metrics.request_began()
-        for _ in range(2):
-            metrics.connection_got(perf_counter())
-        metrics.request_ended("health.ping", 200, 0.001)
-    assert process_time() - began_s < 0.1
+
+    def took_s() -> float:
+        began_s = thread_time()
+        for _ in range(1000):
+            metrics.request_began()
+            for _ in range(2):
+                metrics.connection_got(perf_counter())
+            metrics.request_ended("health.ping", 200, 0.001)
+        return thread_time() - began_s
+
+    # The best of three: others on the machine may have made one slow.
+    assert min(took_s() for _ in range(3)) < 0.1
