@@ -26,12 +26,12 @@ def send_raw(url: str, message: bytes) -> RawAnswer:
         began = monotonic()
         with suppress(BrokenPipeError, ConnectionResetError):  # it may answer, and close, before all was sent
             connection.sendall(message)
-        content = _received(connection, with_body=not message.startswith(b"HEAD "))
+        content = received(connection, with_body=not message.startswith(b"HEAD "))
     first = content.split(b"\r\n", 1)[0].split(b" ")
     return RawAnswer(int(first[1]) if first[0].startswith(b"HTTP/1.") else 0, content, monotonic() - began)
 
 
-def _received(connection: socket.socket, *, with_body: bool = True) -> bytes:
+def received(connection: socket.socket, *, with_body: bool = True) -> bytes:
     """Return what comes, up to the end of the first answer, or of the connection; "100 Continue" is no answer yet."""
     content = b""
     with suppress(TimeoutError, ConnectionResetError):
@@ -77,4 +77,4 @@ def send_broken(url: str, message: bytes) -> bytes:
     with socket.create_connection((parts.hostname, parts.port), timeout=TIMEOUT_S) as connection:
         connection.sendall(message)
         connection.shutdown(socket.SHUT_WR)
-        return _received(connection)
+        return received(connection)

@@ -9,7 +9,7 @@ import pytest
 from promo_api.sandbox.processes import wait_until
 from tests.conformance import Conformance
 from tests.e2e.conftest import assert_discreet
-from tests.e2e.raw import fields, request
+from tests.e2e.raw import fields, received, request
 from tests.e2e.server import Server
 
 _PATIENCE_S = 30
@@ -74,8 +74,8 @@ def test_many_of_them(hasty: Server) -> None:
 def test_connection_that_is_kept(hasty: Server) -> None:
     """Between two requests a connection may be silent for longer."""
     with _begun(hasty, request(b"GET", b"/api/ping")) as connection:
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert received(connection).startswith(b"HTTP/1.1 200")
         slow = _begun(hasty, _WHOLE[:60])
         assert _end(slow).startswith(b"HTTP/1.1 408")  # more than a second later
         connection.sendall(request(b"GET", b"/api/ping"))
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert received(connection).startswith(b"HTTP/1.1 200")
