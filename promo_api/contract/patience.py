@@ -6,8 +6,9 @@ a worker looks at all its connections once a second, and a request only leaves b
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection
 from http import HTTPStatus
+from operator import attrgetter
 from time import perf_counter
 
 from promo_api.contract.framing import StrictReader
@@ -81,15 +82,16 @@ class PatientReader(StrictReader):
             self.transport.close()
 
 
-def cut_hoarders(readers: Iterable[PatientReader], most_bytes: int) -> None:
+def cut_hoarders(readers: Collection[PatientReader], most_bytes: int) -> None:
     """End the connections that let most wait to be taken, until no more than `most_bytes` waits for all of them.
 
     So many connections can be made at once that their answers take all memory before anybody has been slow for long.
     """
-    waiting = sorted(((reader.untaken_bytes, id(reader), reader) for reader in readers), reverse=True)
-    over_bytes = sum(untaken_bytes for untaken_bytes, *_ in waiting) - most_bytes
-    for untaken_bytes, _, reader in waiting:
+    over_bytes = sum(reader.untaken_bytes for reader in readers) - most_bytes
+    if over_bytes <= 0:
+        return
+    for reader in sorted(readers, key=attrgetter("untaken_bytes"), reverse=True):
+        over_bytes -= reader.untaken_bytes
+        reader.transport.abort()
         if over_bytes <= 0:
             return
-        reader.transport.abort()
-        over_bytes -= untaken_bytes

@@ -7,7 +7,6 @@ are all that this machine does, and no limit is ever reached.
 
 import asyncio
 import sys
-from argparse import ArgumentParser
 from collections import Counter
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import fields
@@ -23,11 +22,11 @@ from promo_api.settings import Settings, variable
 from tests.bench.abusers import Target, abuse
 from tests.bench.caller import ADDRESS_HEADER
 from tests.bench.honest import Seen, crowd, live
-from tests.bench.memory import MINUTES_MIN, sample, served, verdict
+from tests.bench.memory import MINUTE_SAMPLES, SAMPLE_S, asked_minutes, sample, served, verdict
 from tests.e2e.server import Server
 
 _DAY_MIN = 24 * 60
-_MINUTE_S, _SAMPLE_S = 60, 10
+_MINUTE_S = MINUTE_SAMPLES * SAMPLE_S
 _CROWD = 10_000
 _CROWD_CONNECTIONS = 16
 _CHEAP_HASHES = {"ARGON2_MEMORY_KIB": "8", "ARGON2_ITERATIONS": "1"}
@@ -76,7 +75,7 @@ def held(rate: Rate, passing: int, tally: Counter[int], duration_s: float) -> He
 
 def main() -> None:
     """Measure, and tell."""
-    minutes = _minutes()
+    minutes = asked_minutes("tests.bench.abuse", "What abuse does, and to whom.", 8)
     defaults = {each.name: each.default for each in fields(Settings)}
     rates = {name: defaults[name] for name, _ in _LIMITED.values()}
     _tell_crowd(rates)
@@ -120,14 +119,14 @@ def _tell_day(server: Server, rates: dict[str, Rate], minutes: int) -> None:
             )
             _tell("".join(f"{samples[-1]:8.1f}" for samples in rss), end="")
             _tell(_told_of_redis(server))
-    _tell_verdicts(server, rates, seen, tallies, minutes, [samples[_MINUTE_S // _SAMPLE_S :] for samples in rss])
+    _tell_verdicts(server, rates, seen, tallies, minutes, [samples[MINUTE_SAMPLES:] for samples in rss])
 
 
 def _minute(server: Server, promo_ids: list[str], rss: list[list[float]]) -> list[Seen]:
     """Let a minute of the honest pass, and add samples of the memory of each worker to what was measured before."""
     seen: list[Seen] = []
-    for _ in range(_MINUTE_S // _SAMPLE_S):
-        seen += asyncio.run(live(server.port, promo_ids, _PEOPLE, _SAMPLE_S))
+    for _ in range(MINUTE_SAMPLES):
+        seen += asyncio.run(live(server.port, promo_ids, _PEOPLE, SAMPLE_S))
         for worker, samples in zip(server.workers(), rss, strict=True):
             samples.append(sample(worker).rss)
     return seen
@@ -188,15 +187,6 @@ def _told_of_redis(server: Server) -> str:
 def _environment(rates: dict[str, Rate]) -> dict[str, str]:
     limits = {variable(each): str(rates[each.name]) for each in fields(Settings) if each.name in rates}
     return limits | {"CLIENT_ADDRESS_HEADER": ADDRESS_HEADER}
-
-
-def _minutes() -> int:
-    parser = ArgumentParser(prog="python -m tests.bench.abuse", description="What abuse does, and to whom.")
-    parser.add_argument("--minutes", type=int, default=8, help=f"how long the day takes; at least {MINUTES_MIN}")
-    minutes: int = parser.parse_args().minutes
-    if minutes < MINUTES_MIN:
-        parser.error(f"It takes at least {MINUTES_MIN} minutes to tell whether memory grows.")
-    return minutes
 
 
 def _tell(line: str, end: str = "\n") -> None:

@@ -26,11 +26,11 @@ from tests.people import PASSWORD, Account, promo_body
 
 END_MAX_MB = 150
 GROWTH_MAX = 0.03
-# The first minutes that are compared with the last two must be others.
-MINUTES_MIN = 6
+SAMPLE_S = 10
+MINUTE_SAMPLES = 60 // SAMPLE_S
 
-_SAMPLE_S = 10
-_MINUTE_SAMPLES = 60 // _SAMPLE_S
+# The first minutes that are compared with the last two must be others.
+_MINUTES_MIN = 6
 _PROMOS = 100
 _USERS = 250
 _SIGN_IN_USERS = 10
@@ -59,14 +59,14 @@ def sample(worker: psutil.Process) -> Sample:
 
 def growth(rss: list[float]) -> float:
     """Return what of the memory has come since minutes three and four to the last two, by the medians; 0.01: 1 %."""
-    early = rss[2 * _MINUTE_SAMPLES : 4 * _MINUTE_SAMPLES]
-    return median(rss[-2 * _MINUTE_SAMPLES :]) / median(early) - 1
+    early = rss[2 * MINUTE_SAMPLES : 4 * MINUTE_SAMPLES]
+    return median(rss[-2 * MINUTE_SAMPLES :]) / median(early) - 1
 
 
 def verdict(rss: list[float]) -> str:
     """Return whether a worker kept its bounds, as a line for people; `rss` in MB, a sample each ten seconds."""
     # A median, since a password hash takes 19 MiB more for as long as it is computed.
-    end_mb = median(rss[-2 * _MINUTE_SAMPLES :])
+    end_mb = median(rss[-2 * MINUTE_SAMPLES :])
     met = end_mb <= END_MAX_MB and growth(rss) <= GROWTH_MAX
     end = f"{end_mb:.1f} MB in the last two minutes, wanted: at most {END_MAX_MB}"
     grown = f"{growth(rss):+.1%} since minutes 3 and 4, wanted: at most {GROWTH_MAX:+.0%}"
@@ -139,9 +139,9 @@ def served(**changes: str) -> Iterator[Server]:
 
 def main() -> None:
     """Measure, and tell."""
-    minutes = _minutes()
+    minutes = asked_minutes("tests.bench.memory", "The memory of each worker.", 10)
     _tell(f"Two workers, requests of {len(_SHARES)} kinds with {'our own client' if WRK is None else 'wrk'} over")
-    _tell(f"{CONNECTIONS} connections, a sample each {_SAMPLE_S} s. Medians of each minute, in MB.\n")
+    _tell(f"{CONNECTIONS} connections, a sample each {SAMPLE_S} s. Medians of each minute, in MB.\n")
     with served() as server:
         requests = Mix(server).requests()
         rss = measured(server, requests, minutes)
@@ -158,8 +158,8 @@ def measured(server: Server, requests: list[Request], minutes: int) -> list[list
     rss: list[list[float]] = [[] for _ in workers]
     for minute in range(1, minutes + 1):
         rates, samples = [], [[] for _ in workers]
-        for _ in range(_MINUTE_SAMPLES):
-            rates.append(requests_per_s(server.port, requests, _SAMPLE_S))
+        for _ in range(MINUTE_SAMPLES):
+            rates.append(requests_per_s(server.port, requests, SAMPLE_S))
             for worker, taken in zip(workers, samples, strict=True):
                 taken.append(sample(worker))
         for taken, all_rss in zip(samples, rss, strict=True):
@@ -170,12 +170,13 @@ def measured(server: Server, requests: list[Request], minutes: int) -> list[list
     return rss
 
 
-def _minutes() -> int:
-    parser = ArgumentParser(prog="python -m tests.bench.memory", description="The memory of each worker.")
-    parser.add_argument("--minutes", type=int, default=10, help=f"how long the load takes; at least {MINUTES_MIN}")
+def asked_minutes(program: str, description: str, default: int) -> int:
+    """Return for how many minutes whoever started a program wants it to measure."""
+    parser = ArgumentParser(prog=f"python -m {program}", description=description)
+    parser.add_argument("--minutes", type=int, default=default, help=f"how long it takes; at least {_MINUTES_MIN}")
     minutes: int = parser.parse_args().minutes
-    if minutes < MINUTES_MIN:
-        parser.error(f"It takes at least {MINUTES_MIN} minutes to tell whether memory grows.")
+    if minutes < _MINUTES_MIN:
+        parser.error(f"It takes at least {_MINUTES_MIN} minutes to tell whether memory grows.")
     return minutes
 
 
