@@ -106,6 +106,16 @@ class TooManyRequests(RequestError):
         self.retry_after_s = retry_after_s
 
 
+class Overloaded(RequestError):
+    """Too many requests wait, or the request has waited for too long. Nothing was done.
+
+    Attributes:
+        retry_after_s: after how many seconds to try again.
+    """
+
+    retry_after_s = 1
+
+
 class DependencyDown(RequestError):
     """Something that the service needs does not answer; the same request may succeed later.
 

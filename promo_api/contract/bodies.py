@@ -1,7 +1,11 @@
-"""The body of a request: read once, up to a limit, and parsed once."""
+"""The body of a request: read once, up to the limit that its schema implies, and parsed once.
 
-from collections.abc import Mapping
-from typing import Any
+The bodies that a worker holds at the same time share a bound, and those of one sender a part of it. A request that does
+not fit is refused with 503.
+"""
+
+from collections.abc import Hashable, Mapping
+from typing import Any, Self
 
 import orjson
 from starlette.datastructures import Headers
@@ -9,17 +13,73 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
-from promo_api.contract.pruning import marks_max
+from promo_api.contract.pruning import bytes_max, marks_max
 from promo_api.contract.schemas import compile_schema
-from promo_api.errors import InvalidInput, Violation
+from promo_api.errors import InvalidInput, Overloaded, Violation
 
+# The limit if the schema implies none.
 _BODY_MAX_BYTES = 2 * 1024 * 1024
+# For members that the schema does not know, and white space: such a body gets a message that says what is wrong.
+_SURPLUS_BYTES = 4 * 1024
+_MEMORY_BYTES = 64 * 1024 * 1024
+_SENDER_BYTES = _MEMORY_BYTES // 4
 _MEDIA_TYPE = "application/json"
 # Each list and object of JSON begins with one of them, and each member has one.
 _MARKS = (b"[", b"{", b":")
 # So many marks too many are let through, to be told of by what is wrong with the value.
 _MARKS_SURPLUS = 1000
 _CHARSETS = ("utf-8", "utf8", "us-ascii", '"utf-8"', '"utf8"', '"us-ascii"')
+
+
+class BodyMemory:
+    """The bytes of the bodies that a worker holds. Use it on the event loop."""
+
+    def __init__(self) -> None:
+        self._total = 0
+        self._by_sender: dict[Hashable, int] = {}
+
+    def take(self, sender: Hashable, size: int) -> None:
+        """Take bytes for a body.
+
+        Raises:
+            Overloaded: the sender, or all senders together, hold too many.
+        """
+        of_sender = self._by_sender.get(sender, 0) + size
+        if of_sender > _SENDER_BYTES or self._total + size > _MEMORY_BYTES:
+            raise Overloaded("Too many large requests are being read. Try again in a moment.")
+        self._by_sender[sender] = of_sender
+        self._total += size
+
+    def give_back(self, sender: Hashable, size: int) -> None:
+        """Give bytes back that were taken."""
+        self._total -= size
+        left = self._by_sender.get(sender, 0) - size
+        if left:
+            self._by_sender[sender] = left
+        else:
+            self._by_sender.pop(sender, None)
+
+
+class HeldBody:
+    """The share of a `BodyMemory` that one request holds until the end of a `with` block."""
+
+    def __init__(self, memory: BodyMemory, sender: Hashable) -> None:
+        self._memory = memory
+        self._sender = sender
+        self._size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._size:
+            self._memory.give_back(self._sender, self._size)
+
+    def grow(self, size: int) -> None:
+        """Hold more bytes; Overloaded if there are too many."""
+        if size:
+            self._memory.take(self._sender, size)
+            self._size += size
 
 
 class JsonBody:
@@ -30,16 +90,18 @@ class JsonBody:
         schema = declared["content"][_MEDIA_TYPE]["schema"]
         self._checker = compile_schema(schema)
         self._marks_max = marks_max(schema) + _MARKS_SURPLUS
+        self._bytes_max = int(min(bytes_max(schema) + _SURPLUS_BYTES, _BODY_MAX_BYTES))
 
-    async def read(self, scope: Scope, receive: Receive, arguments: dict[str, Any]) -> list[Violation]:
+    async def read(self, scope: Scope, receive: Receive, arguments: dict[str, Any], held: HeldBody) -> list[Violation]:
         """Put the body into the arguments, and return what is wrong with it.
 
         Raises:
             HTTPException: 413, it is too large; 415, it is something else than JSON in UTF-8.
             InvalidInput: it is no JSON at all.
+            Overloaded: `held` may not grow by its size.
         """
         headers = Headers(scope=scope)
-        content = await _read(headers, receive)
+        content = await self._content(headers, receive, held)
         if not content:
             return [Violation("body", "", "is required")] if self._required else []
         _check_type(headers)
@@ -51,27 +113,27 @@ class JsonBody:
             arguments["body"] = body
         return violations
 
+    async def _content(self, headers: Headers, receive: Receive, held: HeldBody) -> bytes:
+        declared = headers.get("content-length", "")
+        # Its first digits tell enough, and Python refuses to read thousands of them.
+        if declared.isdecimal() and int(declared[:20]) > self._bytes_max:
+            raise self._too_large()
+        content = bytearray()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            part = message.get("body", b"")
+            if len(content) + len(part) > self._bytes_max:
+                raise self._too_large()
+            held.grow(len(part))
+            content += part
+            more = message.get("more_body", False)
+        return bytes(content)
 
-async def _read(headers: Headers, receive: Receive) -> bytes:
-    declared = headers.get("content-length", "")
-    # Its first digits tell enough, and Python refuses to read thousands of them.
-    if declared.isdecimal() and int(declared[:20]) > _BODY_MAX_BYTES:
-        raise _too_large()
-    content = bytearray()
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        content += message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(content) > _BODY_MAX_BYTES:
-            raise _too_large()
-    return bytes(content)
-
-
-def _too_large() -> HTTPException:
-    return HTTPException(413, f"The request body must not be larger than {_BODY_MAX_BYTES} bytes.")
+    def _too_large(self) -> HTTPException:
+        return HTTPException(413, f"The request body must not be larger than {self._bytes_max} bytes.")
 
 
 def _check_type(headers: Headers) -> None:

@@ -3,15 +3,33 @@
 An operation that must know has `x-client-address: true` in the contract; its function gets `client_address`, a text.
 """
 
-from ipaddress import ip_address
+from functools import lru_cache
+from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+_IPV6_PREFIX = 64
 
 
 def client_address(scope: Scope) -> str:
     """Return the address that a request comes from; "" if the server does not know."""
     client = scope.get("client")
     return client[0] if client else ""
+
+
+@lru_cache(1024)
+def client_network(address: str) -> str:
+    """Return what counts as one client: an address of IPv4, or the /64 network of one of IPv6, which is one customer's.
+
+    A text that is no IP address is returned as it is.
+    """
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or IPv6Network((int(parsed), _IPV6_PREFIX), strict=False))
 
 
 class ClientAddressMiddleware:

@@ -15,6 +15,9 @@ _UNKNOWN_MAX = 20
 _SURPLUS_MAX = 1000
 # No text of these has a mark.
 _FORMATS_WITHOUT_MARKS = {"uuid", "date"}
+_FORMAT_CHARACTERS = {"uuid": 36, "date": 10}
+# One character as two escapes of six bytes each; a line break and an indentation; a number, true, false or null.
+_CHARACTER_BYTES, _SPACE_BYTES, _NUMBER_BYTES = 12, 40, 70
 # These judge a value as a whole, so nothing may be taken from it.
 _WHOLE = {"allOf", "anyOf", "oneOf", "not", "enum", "minProperties", "maxProperties"}
 
@@ -50,6 +53,29 @@ def _pruned_list(value: list[Any], schema: Mapping[str, Any]) -> list[Any]:
     items = schema.get("items", {})
     kept = value[: schema["maxItems"] + 1] if "maxItems" in schema else value
     return [prune(item, items) for item in kept]
+
+
+def bytes_max(schema: Mapping[str, Any]) -> float:
+    """Return how many bytes the JSON of a valid value can have, however it is written, without much white space."""
+    if "oneOf" in schema:
+        return max(map(bytes_max, schema["oneOf"]))
+    if "enum" in schema:
+        return max(_text_bytes(len(str(value))) for value in schema["enum"])
+    kind = schema.get("type", "string")
+    if kind == "object":
+        members = schema.get("properties", {}).items()
+        unknown = inf if schema.get("additionalProperties", True) else 0
+        return _SPACE_BYTES + unknown + sum(_text_bytes(len(name)) + bytes_max(each) for name, each in members)
+    if kind == "array":
+        items: float = schema.get("maxItems", inf)
+        return _SPACE_BYTES + bytes_max(schema.get("items", {})) * items
+    if kind == "string":
+        return _text_bytes(schema.get("maxLength", _FORMAT_CHARACTERS.get(schema.get("format", ""), inf)))
+    return _NUMBER_BYTES
+
+
+def _text_bytes(characters: float) -> float:
+    return _SPACE_BYTES + characters * _CHARACTER_BYTES
 
 
 def marks_max(schema: Mapping[str, Any]) -> float:

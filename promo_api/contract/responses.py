@@ -18,6 +18,7 @@ from promo_api.errors import (
     KeyReused,
     NotFound,
     NotOwner,
+    Overloaded,
     RequestError,
     TooManyRequests,
     Unauthenticated,
@@ -41,6 +42,7 @@ _STATUSES: dict[type[RequestError], int] = {
     KeyReused: 422,
     TooManyRequests: 429,
     DependencyDown: 503,
+    Overloaded: 503,
 }
 
 
@@ -63,6 +65,8 @@ async def refused(_request: ConnexionRequest, error: RequestError) -> ConnexionR
         # As structured fields, by draft-ietf-httpapi-ratelimit-headers-10.
         headers["RateLimit-Policy"] = f'"{error.limit}";q={error.times};w={error.period_s}'
         headers["RateLimit"] = f'"{error.limit}";r=0;t={error.retry_after_s}'
+        headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, Overloaded):
         headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, DependencyDown):
         headers["Retry-After"] = str(error.retry_after_s)

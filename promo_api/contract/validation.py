@@ -15,13 +15,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from promo_api.contract.bodies import JsonBody
+from promo_api.contract.bodies import BodyMemory, HeldBody, JsonBody
 from promo_api.contract.client_address import client_address
 from promo_api.contract.parameters import Header, Parameter, Query
 from promo_api.contract.schemas import VIOLATIONS_MAX
+from promo_api.contract.sender import sender_of
 from promo_api.errors import InvalidInput, Violation
 
 _CALL = "promo_api_call"
+_BODY_MEMORY = BodyMemory()
 
 
 @dataclass
@@ -63,9 +65,16 @@ class _Operation:
         self._tells_address = bool(operation._operation.get("x-client-address"))  # noqa: SLF001 there is no public way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._body is None:
+            await self._respond(scope, receive, send, None)
+            return
+        with HeldBody(_BODY_MEMORY, sender_of(scope)) as held:
+            await self._respond(scope, receive, send, held)
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send, held: HeldBody | None) -> None:
         call = Call()
         try:
-            await self._read(scope, receive, call)
+            await self._read(scope, receive, call, held)
         except ClientDisconnect:
             return
         except (InvalidInput, HTTPException) as refusal:
@@ -77,15 +86,15 @@ class _Operation:
         scope["extensions"][_CALL] = call
         await self._next_app(scope, receive, send)
 
-    async def _read(self, scope: Scope, receive: Receive, call: Call) -> None:
+    async def _read(self, scope: Scope, receive: Receive, call: Call, held: HeldBody | None) -> None:
         violations: list[Violation] = []
         for parameter in self._path:
             violations += parameter.read([scope["path_params"][parameter.name]], call.arguments)
         violations += self._query.read(scope["query_string"], call.arguments)
         for header in self._headers:
             violations += header.read(scope["headers"], call.arguments)
-        if self._body is not None:
-            violations += await self._body.read(scope, receive, call.arguments)
+        if self._body is not None and held is not None:
+            violations += await self._body.read(scope, receive, call.arguments, held)
         if violations:
             raise InvalidInput("The request is not valid: see the details.", violations[:VIOLATIONS_MAX])
 

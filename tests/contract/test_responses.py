@@ -22,6 +22,7 @@ STATUSES = {
     "EmailTaken": 409,
     "KeyReused": 422,
     "TooManyRequests": 429,
+    "Overloaded": 503,
     "DependencyDown": 503,
 }
 
@@ -67,6 +68,7 @@ def test_headers_of_refusals(app: ASGIApp) -> None:
         "Unauthenticated": ("Bearer", None),
         "TooManyRequests": (None, "5"),
         "DependencyDown": (None, "7"),
+        "Overloaded": (None, "1"),
         "NotFound": (None, None),
     }
     for name, headers in wanted.items():

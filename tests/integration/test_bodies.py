@@ -105,9 +105,9 @@ def test_too_large_a_body_of_unknown_length(api: Api) -> None:
     assert api.call("POST", SIGN_IN, content=parts()).status_code == 413
 
 
-def test_body_of_just_two_mib(api: Api) -> None:
-    """A body of two MiB is taken."""
-    assert api.call("POST", SIGN_IN, content=_credentials(api).ljust(2 * MIB)).status_code == 200
+def test_body_with_white_space(api: Api) -> None:
+    """A body with some thousand blanks is taken."""
+    assert api.call("POST", SIGN_IN, content=_credentials(api).ljust(5000)).status_code == 200
 
 
 @pytest.mark.parametrize(("method", "path"), TAKING)
@@ -134,8 +134,8 @@ def test_broken_body(api: Api, method: str, path: str, content: bytes) -> None:
         b'{"email": "\\ud800"}',
         b'{"email": "\x01"}',
         b'{"email": 1' + b"0" * 400 + b"}",
-        b"[" * 100_000,
-        b'{"a":' * 5000 + b"1" + b"}" * 5000,
+        b"[" * 6000,
+        b'{"a":' * 900 + b"1" + b"}" * 900,
     ],
 )
 def test_what_is_no_json(api: Api, content: bytes) -> None:
