@@ -1,24 +1,33 @@
-"""What companies and users do alike: sign up, in and out. Passwords are hashed while no connection is held.
+"""Sign-up, sign-in and sign-out, which are the same for companies and users. No connection is held during a hash.
 
-A sign-in that succeeds counts nowhere; one that fails counts once it has failed, and so it is with whatever else wants
-the password. So many guesses may be on their way before the first of them has failed, and it is looked again when a
-password proves right: a guess among more than may fail is refused like the others, right or wrong, and nobody learns
-more by trying all at once.
+A wrong password is counted once it has proved wrong. By then more guesses may be on their way than the limit allows. So
+the limit is checked again when a password proves right: a guess beyond the limit is refused, right or wrong, and trying
+many at once reveals nothing more.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID, uuid4
 
 from handlers import Body
 from persistence.accounts import Accounts, Credentials
 from promo_api.errors import EmailTaken, RequestError, Unauthenticated
-from promo_api.limits import Counter
 from promo_api.runtime import Runtime
 from promo_api.tokens import Claims, Kind
 
+_log = logging.getLogger(__name__)
+
 _Done = TypeVar("_Done")
+
+
+class Attempt(NamedTuple):
+    """An attempt to prove by the password who owns an account; `address` is the client's."""
+
+    kind: Kind
+    email: str
+    address: str
 
 
 def sign_up(
@@ -58,11 +67,15 @@ def sign_in(runtime: Runtime, accounts: Accounts, kind: Kind, address: str, body
 
     Raises:
         Unauthenticated: they are not those of an account; which of the two is wrong is not told, not even by the time.
-        TooManyRequests: too many sign-ins to this account, or from this client address, have failed.
+        TooManyRequests: too many sign-ins to this account, or from this client address, have failed; or too many to
+            this account have succeeded.
     """
     email, password = body["email"], body["password"]
+    successes = runtime.limits.of_success(kind, email)
+    runtime.limits.check(successes)
 
     def renewed(found: Credentials) -> Claims | None:
+        runtime.limits.count(successes)
         new_hash = runtime.passwords.renewed(found.password_hash, password)
         with runtime.database.autocommit() as connection:
             version = accounts.update_token_version(
@@ -72,7 +85,7 @@ def sign_in(runtime: Runtime, accounts: Accounts, kind: Kind, address: str, body
 
     claims = confirmed(
         runtime,
-        runtime.limits.of_sign_in(kind, email, address),
+        Attempt(kind, email, address),
         password,
         find=partial(accounts.find_credentials, email=email),
         do=renewed,
@@ -83,7 +96,7 @@ def sign_in(runtime: Runtime, accounts: Accounts, kind: Kind, address: str, body
 
 def confirmed(
     runtime: Runtime,
-    failures: Sequence[Counter],
+    attempt: Attempt,
     password: str,
     *,
     find: Callable[[Any], Credentials | None],
@@ -94,7 +107,7 @@ def confirmed(
 
     Args:
         runtime: the opened things.
-        failures: what counts those who do not know it.
+        attempt: whose failure is counted and logged.
         password: in the clear.
         find: returns what the password is checked against; None if there is no account, which is not to be told.
         do: does it, and returns None if it is to be tried again: the password may have changed since it was checked.
@@ -104,12 +117,14 @@ def confirmed(
         RequestError: the refusal.
         TooManyRequests: too many have failed.
     """
+    failures = runtime.limits.of_sign_in(*attempt)
     runtime.limits.check(failures)
     # The hash may be replaced while it is checked, be it by another sign-in with one of today's cost.
     for _ in ("at first", "once more"):
         with runtime.database.autocommit() as connection:
             found = find(connection)
         if not runtime.passwords.verify(None if found is None else found.password_hash, password) or found is None:
+            _log_failure(runtime, attempt)
             runtime.limits.count(failures)
             raise refusal
         runtime.limits.check(failures)
@@ -127,3 +142,10 @@ def sign_out(runtime: Runtime, accounts: Accounts, account_id: UUID, token_versi
     with runtime.database.autocommit() as connection:
         accounts.delete_tokens(connection, account_id, token_version)
     return {"status": "ok"}
+
+
+def _log_failure(runtime: Runtime, attempt: Attempt) -> None:
+    """Log a wrong password, with the digests of the account and the client address."""
+    account = runtime.limits.digest_account(attempt.kind, attempt.email)
+    address = runtime.limits.digest_address(attempt.address)
+    _log.warning("sign_in_failed", extra={"kind": attempt.kind, "account": account, "client_address": address})

@@ -24,6 +24,7 @@ from persistence.promos import (
     update_use_limit,
 )
 from promo_api.errors import InvalidInput, NotFound, NotOwner
+from promo_api.limits import CODES, PROMOS
 from promo_api.runtime import Runtime
 
 # What tells in which feeds a promo stands.
@@ -38,6 +39,8 @@ def create_promo(runtime: Runtime, company: Company, *, body: Body, key: RepeatK
     if _reversed(definition["active_from"], definition["active_until"]):
         raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
     codes = body.get("promo_unique")
+    runtime.limits.count_for(PROMOS, company.id)
+    runtime.limits.count_for(CODES, company.id, len(codes or ()))
     promo_id = uuid4()
     values = {**definition, "company_id": company.id, "mode": body["mode"], "promo_common": body.get("promo_common")}
     use_limit = body["max_count"] if codes is None else len(codes)

@@ -17,6 +17,7 @@ from uuid import UUID
 from handlers import Body, Headers
 from persistence.kept_answers import RepeatKey, find_answer, insert_answers
 from promo_api.errors import KeyReused, KeyTaken
+from promo_api.limits import IDEMPOTENCY_KEYS
 from promo_api.runtime import Runtime
 
 Answer = tuple[Body, int]
@@ -50,6 +51,7 @@ def repeatable(handler: Callable[..., Answer]) -> Callable[..., Answer | tuple[B
         with runtime.database.autocommit() as connection:
             kept = find_answer(connection, key, now)
         if kept is None:
+            runtime.limits.count_for(IDEMPOTENCY_KEYS, account.id)
             try:
                 return handler(runtime, account, key=key, **request)
             except KeyTaken:  # its answer is there now

@@ -16,6 +16,7 @@ from persistence.kept_answers import RepeatKey
 from persistence.users import User
 from promo_api import metrics
 from promo_api.errors import ActivationDenied, KeyTaken, NotFound, Unauthenticated
+from promo_api.limits import ACTIVATIONS
 from promo_api.runtime import Runtime
 
 # Why not, by reason; the first one that holds is told to those who try.
@@ -54,7 +55,7 @@ def activate_promo(runtime: Runtime, user: User, *, id: UUID, key: RepeatKey | N
     The claim decides, and comes last: after the cheap checks and the anti-fraud service. Where a verdict of that one is
     kept that allows it, the claim comes first, and what speaks against it is only asked if it has failed.
     """
-    runtime.limits.count_activation(user.id)
+    runtime.limits.count_for(ACTIVATIONS, user.id)
     today = runtime.today()
     claim = Claim(uuid4(), user.id, user.country_key, user.age), key
     if runtime.antifraud.has_allowed(user.id):

@@ -16,12 +16,14 @@ from persistence.comments import (
 from persistence.kept_answers import RepeatKey
 from persistence.users import User
 from promo_api.errors import NotFound, NotOwner
+from promo_api.limits import COMMENTS
 from promo_api.runtime import Runtime
 
 
 @repeatable
 def create_comment(runtime: Runtime, user: User, *, id: UUID, body: Body, key: RepeatKey | None) -> Answer:
     """Comment on a promo."""
+    runtime.limits.count_for(COMMENTS, user.id)
     comment_id = uuid4()
     with doing(runtime, key) as connection:
         created_at = insert_comment(connection, id, comment_id=comment_id, author_id=user.id, text=body["text"])

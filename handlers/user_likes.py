@@ -6,17 +6,20 @@ from handlers import Body
 from persistence.likes import delete_like, insert_like
 from persistence.users import User
 from promo_api.errors import NotFound
+from promo_api.limits import LIKES
 from promo_api.runtime import Runtime
 
 
 def like_promo(runtime: Runtime, user: User, *, id: UUID) -> Body:
     """Like a promo."""
+    runtime.limits.count_for(LIKES, user.id)
     with runtime.database.autocommit() as connection:
         return _answered(insert_like(connection, id, user.id))
 
 
 def unlike_promo(runtime: Runtime, user: User, *, id: UUID) -> Body:
     """Take a like back."""
+    runtime.limits.count_for(LIKES, user.id)
     with runtime.database.autocommit() as connection:
         return _answered(delete_like(connection, id, user.id))
 

@@ -3,12 +3,13 @@
 from typing import Any
 
 from handlers import Body
-from handlers.accounts import confirmed
+from handlers.accounts import Attempt, confirmed
 from handlers.shapes import user_shape
 from persistence.accounts import USER_ACCOUNTS, Credentials
 from persistence.departures import delete_user
 from persistence.users import User, update_user
 from promo_api.errors import Unauthenticated, WrongPassword
+from promo_api.limits import PASSWORD_CHANGES
 from promo_api.runtime import Runtime
 
 
@@ -21,6 +22,7 @@ def update_profile(runtime: Runtime, user: User, *, body: Body) -> Body:
     """Change what is given; null means: leave as it is. A new password leaves tokens valid."""
     changes = {name: value for name, value in body.items() if value is not None}
     if "password" in changes:
+        runtime.limits.count_for(PASSWORD_CHANGES, user.id)
         changes["password_hash"] = runtime.passwords.hash(changes.pop("password"))
     if not changes:
         return user_shape(user)
@@ -50,7 +52,7 @@ def delete_profile(runtime: Runtime, user: User, *, body: Body, client_address: 
 
     confirmed(
         runtime,
-        runtime.limits.of_sign_in("user", user.email, client_address),
+        Attempt("user", user.email, client_address),
         body["password"],
         find=find,
         do=leave,

@@ -9,17 +9,15 @@ from starlette.types import ASGIApp
 from persistence.companies import Company, find_company
 from persistence.users import User, find_user
 from promo_api import SPECIFICATION, __version__, metrics
+from promo_api.admission import Admission, pool_limits
 from promo_api.contract.application import build_application
 from promo_api.contract.client_address import ClientAddressMiddleware
 from promo_api.contract.observation import Answered, ObservationMiddleware
 from promo_api.errors import Unauthenticated
 from promo_api.request_log import RequestLog
 from promo_api.runtime import Runtime
-from promo_api.settings import Settings
 from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes
 from promo_api.tokens import Claims
-
-_REFUSING_THREADS = 3
 
 
 def create_app(runtime: Runtime) -> ASGIApp:
@@ -38,7 +36,9 @@ def create_app(runtime: Runtime) -> ASGIApp:
             "userAuth": partial(authenticate_user, runtime),
         },
         tokens=runtime.tokens,
-        threads=_threads(runtime.settings),
+        pools=pool_limits(runtime.settings),
+        admit=Admission(runtime.settings, runtime.limits),
+        on_refusal=metrics.request_overloaded,
         lifetime=partial(_serving, runtime, request_log),
         check_answers=runtime.settings.check_answers,
         origins=runtime.settings.origins,
@@ -46,18 +46,6 @@ def create_app(runtime: Runtime) -> ASGIApp:
     if runtime.settings.client_address_header:
         application = ClientAddressMiddleware(application, runtime.settings.client_address_header)
     return ObservationMiddleware(application, partial(_observe, request_log), metrics.request_began)
-
-
-def _threads(settings: Settings) -> dict[str, int]:
-    """Return how many threads each lane has, so that whoever waits there keeps nobody else waiting."""
-    return {
-        "": settings.server_threads,
-        "antifraud": settings.antifraud_threads,
-        # One for each hash that is computed or waits, and some to refuse what is too much.
-        "passwords": settings.argon2_concurrency + settings.argon2_queue + _REFUSING_THREADS,
-        # One look at a time is enough.
-        "health": 1,
-    }
 
 
 def _observe(request_log: RequestLog, answered: Answered) -> None:

@@ -1,20 +1,30 @@
-"""How often one may try: to sign in without success, to sign up, to activate. Counted in Redis for all processes.
+"""Rate limits, counted in Redis for all processes.
 
-| Limit | What is counted | Setting |
+| Limit | Counts | Setting |
 |---|---|---|
-| failed-sign-ins-per-account | sign-ins to an account that failed, even to none | FAILED_SIGN_INS_PER_ACCOUNT |
-| failed-sign-ins-per-address | sign-ins from a client address that failed | FAILED_SIGN_INS_PER_ADDRESS |
-| sign-ups-per-address | sign-ups from a client address, whatever becomes of them | SIGN_UPS_PER_ADDRESS |
-| activations-per-user | activations that a user tries, whatever becomes of them | ACTIVATIONS_PER_USER |
+| failed-sign-ins-per-account | failed sign-ins to an account, whether it exists or not | FAILED_SIGN_INS_PER_ACCOUNT |
+| failed-sign-ins-per-address | failed sign-ins from a client address | FAILED_SIGN_INS_PER_ADDRESS |
+| sign-ins-per-account | successful sign-ins to an account | SIGN_INS_PER_ACCOUNT |
+| sign-ups-per-address | sign-ups from a client address, successful or not | SIGN_UPS_PER_ADDRESS |
+| password-changes-per-user | changes of a user's password | PASSWORD_CHANGES_PER_USER |
+| activations-per-user | activations of a user, granted or not | ACTIVATIONS_PER_USER |
+| likes-per-user | likes of a user, given and taken back | LIKES_PER_USER |
+| comments-per-user | comments that a user writes | COMMENTS_PER_USER |
+| promos-per-company | promos that a company creates | PROMOS_PER_COMPANY |
+| codes-per-company | codes of the UNIQUE promos that a company creates | CODES_PER_COMPANY |
+| idempotency-keys-per-account | requests with a new Idempotency-Key | IDEMPOTENCY_KEYS_PER_ACCOUNT |
 
-A period begins with the first thing that is counted, and nothing of it counts once it is over: so it can happen that
-twice as much is let through within the length of one period, and never more on average. That is what one command for
-each counter buys; and when a period ends is known to the second.
+A period begins with the first event in it, and ends with all of its counts. So up to twice the limit may pass within
+the length of one period, but never more on average. In return a count is one command.
 
-Keys in Redis are `limits:{limit}/{who}/...`. Accounts, users and addresses are in them as digests, which only those who
-have the SECRET_KEY can tell from others. They go when their period ends.
+Limits of accounts that are above a hundred are counted in steps: each worker flushes its counts to Redis in steps of
+1 % of the limit, so it may exceed the limit by up to 1 %. A round trip for each like or activation would cost a quarter
+of the throughput.
 
-Redis being away is no error for anybody, only a warning: nothing is limited then.
+Keys in Redis are `limits:{limit}/{digest}/...`: digests of accounts, users and addresses, keyed with SECRET_KEY. They
+expire with their period.
+
+When Redis is unavailable, a warning is logged, and nothing is limited but the activations that one worker counts.
 """
 
 import logging
@@ -23,7 +33,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from hashlib import blake2b, sha256
-from ipaddress import IPv6Address, IPv6Network, ip_address
 from math import ceil
 from threading import Lock
 from typing import Any, NamedTuple
@@ -36,6 +45,7 @@ from limits.storage import RedisStorage, Storage
 from limits.strategies import FixedWindowRateLimiter
 
 from promo_api import metrics
+from promo_api.contract.client_address import client_network
 from promo_api.errors import TooManyRequests
 from promo_api.redis_client import RedisClient
 from promo_api.setting_values import Rate
@@ -45,11 +55,20 @@ _log = logging.getLogger(__name__)
 
 # Redis tells to the second, rounded, when a period ends.
 _ROUNDING_S = 1
-_SHARES = 100
-# Users whose activations have not been told to Redis yet; of those that are forgotten less than a share each is lost.
-_UNTOLD_MAX = 10_000
-# What one customer of a provider has for all their devices.
-_IPV6_PREFIX = 64
+_STEPS = 100
+# Accounts with counts that have not been flushed to Redis. For each one beyond this, less than 1 % of a limit is lost.
+_UNFLUSHED_MAX = 10_000
+# Users whose activations this worker counts on arrival.
+_ARRIVALS_MAX = 10_000
+
+
+PASSWORD_CHANGES = "password-changes-per-user"  # noqa: S105 it is the name of a limit
+ACTIVATIONS = "activations-per-user"
+LIKES = "likes-per-user"
+COMMENTS = "comments-per-user"
+PROMOS = "promos-per-company"
+CODES = "codes-per-company"
+IDEMPOTENCY_KEYS = "idempotency-keys-per-account"
 
 
 class Counter(NamedTuple):
@@ -68,27 +87,52 @@ class Limits:
 
     def __init__(self, settings: Settings) -> None:
         self._redis = RedisClient(settings.redis, settings.redis_timeout_s)
-        # The first one: what is added to read tokens with, or taken away, begins no counter anew.
+        # Key rotation does not reset counters: only the signing key is used.
         self._key = sha256(settings.secret_keys[0].encode()).digest()
         self._limiter: FixedWindowRateLimiter | None = None
         self._failures_of_account = _limit("failed-sign-ins-per-account", settings.failed_sign_ins_per_account)
         self._failures_of_address = _limit("failed-sign-ins-per-address", settings.failed_sign_ins_per_address)
         self._sign_ups = _limit("sign-ups-per-address", settings.sign_ups_per_address)
-        self._activations = _limit("activations-per-user", settings.activations_per_user)
-        self._untold: LRUCache[UUID, int] = LRUCache(_UNTOLD_MAX)
+        self._sign_ins = _limit("sign-ins-per-account", settings.sign_ins_per_account)
+        self._of_accounts = {
+            name: _limit(name, rate)
+            for name, rate in (
+                (PASSWORD_CHANGES, settings.password_changes_per_user),
+                (ACTIVATIONS, settings.activations_per_user),
+                (LIKES, settings.likes_per_user),
+                (COMMENTS, settings.comments_per_user),
+                (PROMOS, settings.promos_per_company),
+                (CODES, settings.codes_per_company),
+                (IDEMPOTENCY_KEYS, settings.idempotency_keys_per_account),
+            )
+        }
+        self._unflushed: LRUCache[tuple[str, UUID], int] = LRUCache(_UNFLUSHED_MAX)
         self._lock = Lock()
+        # By user: when a period began, by time.monotonic, and how many activations have arrived in it.
+        self._arrivals: LRUCache[UUID, tuple[float, int]] = LRUCache(_ARRIVALS_MAX)
 
     def of_sign_in(self, kind: str, email: str, address: str) -> list[Counter]:
         """Return what counts failed sign-ins to an account of this kind, and from a client address."""
-        account = self._digest(f"{kind} {email.casefold()}")
         return [
-            *_counters(self._failures_of_account, account),
-            *_counters(self._failures_of_address, self._digest(_network(address))),
+            *_counters(self._failures_of_account, self.digest_account(kind, email)),
+            *_counters(self._failures_of_address, self.digest_address(address)),
         ]
+
+    def of_success(self, kind: str, email: str) -> list[Counter]:
+        """Return what counts successful sign-ins to an account of this kind."""
+        return _counters(self._sign_ins, self.digest_account(kind, email))
+
+    def digest_account(self, kind: str, email: str) -> str:
+        """Return what stands for an account in Redis and in the log."""
+        return self._digest(f"{kind} {email.casefold()}")
+
+    def digest_address(self, address: str) -> str:
+        """Return what stands for a client address in Redis and in the log."""
+        return self._digest(client_network(address))
 
     def of_sign_up(self, address: str) -> list[Counter]:
         """Return what counts sign-ups from a client address."""
-        return _counters(self._sign_ups, self._digest(_network(address)))
+        return _counters(self._sign_ups, self.digest_address(address))
 
     def check(self, counters: Sequence[Counter]) -> None:
         """Look whether one more would be too much, and count nothing.
@@ -107,31 +151,46 @@ class Limits:
         """
         self._judge(FixedWindowRateLimiter.hit, counters)
 
-    def count_activation(self, user_id: UUID) -> None:
-        """Count an activation that a user tries.
+    def count_arrival(self, user_id: UUID) -> None:
+        """Count an activation that has arrived; on the event loop, without Redis.
 
-        Redis is told of a hundredth of the limit at once: to tell it each time took a quarter of the activations that
-        there can be. So a limit of up to a hundred is exact, and above it each process may let nearly a hundredth more
-        through.
+        So an activation above the limit is refused at once, and does not wait for a thread.
+
+        Raises:
+            TooManyRequests: this worker alone has more of them than the limit allows.
+        """
+        limit = self._of_accounts[ACTIVATIONS]
+        if limit is None:
+            return
+        now_s, period_s = time.monotonic(), limit.get_expiry()
+        began_s, arrived = self._arrivals.get(user_id, (now_s, 0))
+        if now_s - began_s >= period_s:
+            began_s, arrived = now_s, 0
+        if arrived >= limit.amount:
+            raise _too_many(limit, began_s + period_s - now_s)
+        self._arrivals[user_id] = began_s, arrived + 1
+
+    def count_for(self, name: str, account_id: UUID, amount: int = 1) -> None:
+        """Count something that an account does, by the name of its limit, in steps.
 
         Raises:
             TooManyRequests: it is too much.
         """
-        limit = self._activations
-        if limit is None:
+        limit = self._of_accounts[name]
+        if limit is None or not amount:
             return
-        share = max(1, limit.amount // _SHARES)
+        step, key = max(1, limit.amount // _STEPS), (name, account_id)
         with self._lock:
-            untold = self._untold.pop(user_id, 0) + 1
-            if untold < share:
-                self._untold[user_id] = untold
+            unflushed = self._unflushed.pop(key, 0) + amount
+            if unflushed < step:
+                self._unflushed[key] = unflushed
                 return
         try:
-            hit = partial(FixedWindowRateLimiter.hit, cost=share)
-            self._judge(hit, _counters(limit, self._digest(str(user_id))))
+            hit = partial(FixedWindowRateLimiter.hit, cost=unflushed)
+            self._judge(hit, _counters(limit, self._digest(str(account_id))))
         except TooManyRequests:
             with self._lock:
-                self._untold[user_id] = share - 1  # the next one asks again
+                self._unflushed[key] = step - 1  # the next count is flushed
             raise
 
     def close(self) -> None:
@@ -191,17 +250,6 @@ def _limit(name: str, rate: Rate) -> RateLimitItem | None:
 
 def _counters(limit: RateLimitItem | None, who: str) -> list[Counter]:
     return [] if limit is None else [Counter(limit, who)]
-
-
-def _network(address: str) -> str:
-    """Return what counts as one client address: one of IPv4, or the network of one of IPv6 that is one customer's."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    if not isinstance(parsed, IPv6Address):
-        return str(parsed)
-    return str(parsed.ipv4_mapped or IPv6Network((int(parsed), _IPV6_PREFIX), strict=False))
 
 
 def _too_many(limit: RateLimitItem, left_s: float) -> TooManyRequests:

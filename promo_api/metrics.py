@@ -45,6 +45,10 @@ _REQUESTS = _counter("promo_requests_total", "Requests by operationId and status
 _REQUEST_DURATION = _histogram("promo_request_duration_seconds", "Time to answer a request", "operation")
 _REQUESTS_IN_PROGRESS = _gauge("promo_requests_in_progress", "Requests that have no answer yet")
 
+_OVERLOADED = _counter(
+    "promo_requests_overloaded_total", "Requests refused by a full queue or a long wait", "pool", "reason"
+)
+
 _ACTIVATIONS = _counter("promo_activations_total", "Activations by outcome and reason", "outcome", "reason")
 _BATCH_CLAIMS = _histogram(
     "promo_activation_batch_claims", "Activations done by one statement", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -63,7 +67,6 @@ _POOL_TIMEOUTS = _counter("promo_postgres_pool_timeouts_total", "Waits for a con
 
 _HASHES = _gauge("promo_password_hashes", "Password hashes by state", "state")
 _HASH_WAIT = _histogram("promo_password_hash_wait_seconds", "Time that a password hash waits for its turn")
-_HASHES_REFUSED = _counter("promo_password_hashes_refused_total", "Password hashes for which the queue was too long")
 _HASH_DURATION = _histogram("promo_password_hash_duration_seconds", "Time to compute a password hash")
 
 _LIMITED = _counter("promo_limit_refusals_total", "Requests that came too often, by the limit", "limit")
@@ -85,6 +88,11 @@ _in_progress = _Level()
 _requests_of = cache(_REQUESTS.labels)
 _request_duration_of = cache(_REQUEST_DURATION.labels)
 # All the series that can be named now are there from the start, so that the first event is a change of a number.
+_overloaded = {
+    (pool, reason): _OVERLOADED.labels(pool, reason)
+    for pool in ("default", "antifraud", "passwords", "health")
+    for reason in ("full", "timeout")
+}
 _granted = _ACTIVATIONS.labels("granted", "none")
 _refused = {reason: _ACTIVATIONS.labels("refused", reason) for reason in _REASONS}
 _calls = {result: _CALL_DURATION.labels(result) for result in ("yes", "no", "no_answer")}
@@ -96,8 +104,15 @@ _limited = {
     for limit in (
         "failed-sign-ins-per-account",
         "failed-sign-ins-per-address",
+        "sign-ins-per-account",
         "sign-ups-per-address",
+        "password-changes-per-user",
         "activations-per-user",
+        "likes-per-user",
+        "comments-per-user",
+        "promos-per-company",
+        "codes-per-company",
+        "idempotency-keys-per-account",
     )
 }
 _sweeps = {(name, end): _SWEEPS.labels(name, end) for name in ("answers", "changes") for end in ("done", "failed")}
@@ -146,6 +161,11 @@ def request_ended(operation_id: str, status: int, duration_s: float) -> None:
     _in_progress.now -= 1
     _requests_of(operation, str(status) if status else "cut").inc()
     _request_duration_of(operation).observe(duration_s)
+
+
+def request_overloaded(pool: str, reason: str) -> None:
+    """Count a request that a thread pool refused; the reason is `full` or `timeout`."""
+    _overloaded[pool, reason].inc()
 
 
 def activation_granted() -> None:
@@ -204,11 +224,6 @@ def pool_timed_out() -> None:
 def hash_asked() -> None:
     """Count a password hash that waits from now on."""
     _hashes["waiting"].inc()
-
-
-def hash_refused() -> None:
-    """Count a password hash that was refused, since too many waited."""
-    _HASHES_REFUSED.inc()
 
 
 @contextmanager

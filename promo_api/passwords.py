@@ -1,13 +1,11 @@
 """Password hashes: argon2id, a few at once.
 
-A hash takes some 20 ms of a core and 19 MiB, by intention. So many at once as there are threads would starve every
-other request of the process, so they take turns, in the order in which they came: a few threads compute nothing else.
-Only so many may wait. Whoever comes then is refused at once, rather than waiting for longer than anybody would.
+A hash takes some 20 ms of a core and 19 MiB, on purpose. As many at once as there are threads would starve all other
+requests of the process. Requests that need a hash wait in a separate thread pool (see admission.py).
 """
 
 import secrets
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from threading import Semaphore
 from time import perf_counter
 from typing import TypeVar
@@ -16,17 +14,13 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from promo_api import metrics
-from promo_api.errors import DependencyDown
 from promo_api.settings import Settings
 
 _T = TypeVar("_T")
 
 
 class Passwords:
-    """Makes password hashes and checks passwords against them. Slow: never within a transaction.
-
-    All of it raises DependencyDown at once when as many hashes wait as ARGON2_QUEUE says.
-    """
+    """Makes password hashes and checks passwords against them. Slow: never within a transaction."""
 
     def __init__(self, settings: Settings) -> None:
         self._hasher = PasswordHasher(
@@ -34,9 +28,7 @@ class Passwords:
             memory_cost=settings.argon2_memory_kib,
             parallelism=settings.argon2_parallelism,
         )
-        # Its threads start when they are needed, for they would not outlive the fork into a worker.
-        self._threads = ThreadPoolExecutor(settings.argon2_concurrency, thread_name_prefix="password")
-        self._places = Semaphore(settings.argon2_concurrency + settings.argon2_queue)
+        self._at_once = Semaphore(settings.argon2_concurrency)
         self._nobodys_hash = self._hasher.hash(secrets.token_urlsafe())
 
     def hash(self, password: str) -> str:
@@ -59,19 +51,8 @@ class Passwords:
         return self.hash(password) if self._hasher.check_needs_rehash(password_hash) else password_hash
 
     def _compute(self, function: Callable[..., _T], *arguments: str) -> _T:
-        """Run a function of the hasher on one of the threads, as soon as one of them is free."""
-        if not self._places.acquire(blocking=False):
-            metrics.hash_refused()
-            message = "Too many people sign in or sign up right now. Try again in a moment."
-            raise DependencyDown(message, reason="the queue of password hashes is full")
+        """Run a function of the hasher when fewer than ARGON2_CONCURRENCY run."""
         asked_s = perf_counter()
-
-        def computed() -> _T:
-            with metrics.hash_computed(asked_s):
-                return function(*arguments)
-
-        try:
-            metrics.hash_asked()
-            return self._threads.submit(computed).result()
-        finally:
-            self._places.release()
+        metrics.hash_asked()
+        with self._at_once, metrics.hash_computed(asked_s):
+            return function(*arguments)

@@ -113,6 +113,12 @@ class Settings:
     server_address: Address = setting("host:port to listen on", _ALL_INTERFACES)  # noqa: RUF009 it makes a field
     server_workers: int = setting("processes that serve", 2, low=1, high=64)
     server_threads: int = setting("other requests that a worker handles at once", 8, low=1, high=256)
+    server_queue: int = setting(
+        "requests that wait in each thread pool of a worker; beyond it they get 503 at once", 1024, low=1, high=100_000
+    )
+    server_queue_timeout_s: float = setting(
+        "how long a request waits for a thread; then it gets 503", 5.0, unit="s", low=0.1, high=60
+    )
     server_stop_timeout_s: int = setting(
         "how long running requests may take to end once the service is asked to stop", 20, unit="s", low=3, high=300
     )
@@ -143,7 +149,14 @@ class Settings:
         "how often one may fail to sign in to an account, times/seconds; 0: no limit", Rate(20, 900)
     )
     failed_sign_ins_per_address: Rate = setting(  # noqa: RUF009 it makes a field
-        "how often clients of one address may fail to sign in, times/seconds; 0: no limit", Rate(20_000, 3600)
+        "failed sign-ins from one client address, times/seconds; 0: no limit. Raise it where many share an address",
+        Rate(300, 900),
+    )
+    sign_ins_per_account: Rate = setting(  # noqa: RUF009 it makes a field
+        "successful sign-ins to one account, times/seconds; 0: no limit", Rate(1200, 600)
+    )
+    password_changes_per_user: Rate = setting(  # noqa: RUF009 it makes a field
+        "changes of a user's password, times/seconds; 0: no limit", Rate(30, 3600)
     )
     sign_ups_per_address: Rate = setting(  # noqa: RUF009 it makes a field
         "how often clients of one address may try to sign up, times/seconds; 0: no limit", Rate(20_000, 3600)
@@ -151,6 +164,21 @@ class Settings:
     activations_per_user: Rate = setting(  # noqa: RUF009 it makes a field
         "how often a user may try to activate promos, times/seconds; 0: no limit, and nothing is counted",
         Rate(6000, 600),
+    )
+    likes_per_user: Rate = setting(  # noqa: RUF009 it makes a field
+        "likes that a user gives or takes back, times/seconds; 0: no limit", Rate(20_000, 3600)
+    )
+    comments_per_user: Rate = setting(  # noqa: RUF009 it makes a field
+        "comments that a user writes, times/seconds; 0: no limit", Rate(5000, 3600)
+    )
+    promos_per_company: Rate = setting(  # noqa: RUF009 it makes a field
+        "promos that a company creates, times/seconds; 0: no limit", Rate(50_000, 3600)
+    )
+    codes_per_company: Rate = setting(  # noqa: RUF009 it makes a field
+        "codes of UNIQUE promos that a company creates, times/seconds; 0: no limit", Rate(5_000_000, 3600)
+    )
+    idempotency_keys_per_account: Rate = setting(  # noqa: RUF009 it makes a field
+        "requests of an account with a new Idempotency-Key, times/seconds; 0: no limit", Rate(20_000, 3600)
     )
     idempotency_lifetime_h: int = setting(
         "how long the answer to a request with an Idempotency-Key is kept", 24, unit="h", low=1, high=720
@@ -177,7 +205,7 @@ class Settings:
     argon2_parallelism: int = setting("lanes of a password hash", 1, low=1, high=64)
     argon2_concurrency: int = setting("password hashes that a worker computes at once", 1, low=1, high=256)
     argon2_queue: int = setting(
-        "password hashes that may wait in a worker; what needs one more gets 503 at once", 64, low=1, high=1024
+        "requests that wait in a worker for a password hash; beyond it they get 503 at once", 64, low=1, high=1024
     )
 
     @classmethod

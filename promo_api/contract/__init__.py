@@ -11,7 +11,10 @@ All that knows Connexion, Starlette or Flask from inside is here, one idea a fil
 | pruning | no sender decides how long that takes |
 | parameters, bodies | strict reading of what was sent |
 | validation | the form of a request, told after who sent it |
-| bridge | one hop from the event loop to a handler's thread, through Flask |
+| client_address, sender | where a request comes from, and who sent it |
+| fair_queue | a bounded queue in which accounts and client addresses take turns |
+| thread_pool, thread_pools | one hop from the event loop to a handler's thread, and back; 503 when too many wait |
+| bridge, wsgi | the Flask views, and how they are called |
 | responses | every error in one shape |
 | conformance | answers keep the contract too, where that is asked for |
 | framing | what is no HTTP |

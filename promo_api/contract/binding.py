@@ -15,6 +15,7 @@ from connexion.resolver import Resolution, Resolver
 from connexion.security import BearerSecurityHandler
 from connexion.utils import get_function_from_name
 
+from promo_api.contract.thread_pools import DEFAULT, PoolChoice
 from promo_api.contract.validation import Call
 
 # Takes what a token says and returns the account; raises Unauthenticated if the token counts no more.
@@ -25,12 +26,12 @@ ReadToken = Callable[[str], Mapping[str, Any] | None]
 
 @dataclass(frozen=True)
 class BoundHandler:
-    """A handler function with all that it needs beside the request, and the lane that its threads are of."""
+    """A handler function with its dependencies and the choice of its thread pool."""
 
     function: Callable[..., Any]
     runtime: object
     authenticate: Authenticate | None
-    lane: str
+    pool: PoolChoice
 
     def __call__(self, call: Call, token_info: Mapping[str, Any]) -> Any:
         """Run the handler in this thread: who asks, then how, then what."""
@@ -54,8 +55,9 @@ class HandlerResolver(Resolver):
         function = self.resolve_function_from_operation_id(f"{self._package}.{operation.operation_id}")
         schemes = [scheme for requirement in operation.security or () for scheme in requirement]
         authenticate = self._authenticate[schemes[0]] if schemes else None
-        lane = operation._operation.get("x-lane", "")  # noqa: SLF001 there is no public way to an extension
-        return Resolution(BoundHandler(function, self._runtime, authenticate, lane), operation.operation_id)
+        declared = operation._operation  # noqa: SLF001 there is no public way to an extension
+        pool = PoolChoice(declared.get("x-thread-pool", DEFAULT), declared.get("x-thread-pool-by-member", {}))
+        return Resolution(BoundHandler(function, self._runtime, authenticate, pool), operation.operation_id)
 
 
 class BearerHandler(BearerSecurityHandler):

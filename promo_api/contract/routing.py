@@ -18,6 +18,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from promo_api.errors import NotFound
 
 
+def operation_id_of(scope: Scope) -> str:
+    """Return the operationId of a request that has been routed."""
+    operation_id: str = scope["extensions"][ROUTING_CONTEXT]["operation_id"]
+    return operation_id
+
+
 @dataclass
 class _Path:
     """One path of api.yml.

@@ -15,8 +15,18 @@ import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from promo_api.contract.application import build_application
-from promo_api.contract.bridge import ThreadBridge
-from tests.contract.tiny import BEARER, GOOD_TOKEN, authenticate, contract, operation, query
+from promo_api.contract.thread_pool import ThreadPool
+from tests.contract.tiny import (
+    BEARER,
+    GOOD_TOKEN,
+    SOURCE,
+    authenticate,
+    contract,
+    one_source,
+    operation,
+    pool_limits,
+    query,
+)
 
 THREADS = 10  # what Connexion has, fixed, for its own bridge
 TARGET = "/api/things/3f9c2a52-6c0f-4b0e-9d2e-0b6f1f6a4c11?limit=10&offset=20"
@@ -57,7 +67,8 @@ def layer() -> ASGIApp:
             runtime=None,
             authenticate={"account": authenticate},
             tokens=GOOD_TOKEN,
-            threads={"": THREADS},
+            pools={"default": pool_limits(THREADS)},
+            admit=one_source,
             lifetime=nullcontext,
         )
 
@@ -74,14 +85,20 @@ def stock() -> ASGIApp:
 
 
 def plain() -> ASGIApp:
-    """Return a plain Flask view on our bridge: it reads what it needs with what Flask has, and checks no more."""
+    """Return a plain Flask view on our thread pool: it reads its arguments with Flask, and checks nothing."""
     app = flask.Flask(_HERE)
     app.add_url_rule("/api/things/<thing_id>", "show", _view)
-    bridge = ThreadBridge(lambda environ, start: app.wsgi_app(_whole(environ), start), THREADS)
+    pool = ThreadPool(
+        "default",
+        lambda environ, start: app.wsgi_app(_whole(environ), start),
+        pool_limits(THREADS),
+        lambda _pool, _reason: None,
+    )
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await bridge(scope, receive, send)
+            scope.setdefault("extensions", {})
+            await pool.respond(scope, receive, send, SOURCE)
         else:
             await _lifespan(receive, send)
 
@@ -111,7 +128,7 @@ def _view(thing_id: str) -> flask.Response:
 
 
 def _whole(environ: dict[str, Any]) -> dict[str, Any]:
-    """Return what a plain view needs of a WSGI environment; our bridge makes only what our layer's views need."""
+    """Return what a plain view needs of a WSGI environment; our thread pool makes only what our layer's views need."""
     scope = environ["asgi.scope"]
     headers = {
         f"HTTP_{name.decode().upper().replace('-', '_')}": value.decode("latin-1") for name, value in scope["headers"]

@@ -3,12 +3,15 @@
 And, for what is tested from outside, the running service of the end-to-end tests.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 
 import pytest
 from starlette.types import ASGIApp
 
 from promo_api.app import create_app
+from promo_api.contract.thread_pool import PoolLimits, ThreadPool
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
 from tests.e2e.conftest import e2e_environment, server
@@ -38,3 +41,22 @@ def bare_runtime() -> Iterator[Runtime]:
 def service(bare_runtime: Runtime) -> ASGIApp:
     """The application of api.yml, on nothing."""
     return create_app(bare_runtime)
+
+
+@pytest.fixture
+def refusals() -> Counter[tuple[str, str]]:
+    """The refusals of the pools that `make` makes, by pool and reason."""
+    return Counter()
+
+
+@pytest.fixture
+def make_pool(refusals: Counter[tuple[str, str]]) -> Iterator[Callable[..., ThreadPool]]:
+    """Makes pools that end with the test."""
+    with ExitStack() as stack:
+
+        def make(wsgi: Callable[..., Iterable[bytes]], limits: PoolLimits) -> ThreadPool:
+            pool = ThreadPool("default", wsgi, limits, lambda name, reason: refusals.update([(name, reason)]))
+            stack.callback(pool.close)
+            return pool
+
+        yield make

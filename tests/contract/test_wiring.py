@@ -9,7 +9,7 @@ import pytest
 
 from promo_api.contract.application import BrokenContract, build_application
 from tests.contract.asgi import ask
-from tests.contract.tiny import HANDLERS, contract, json_body, operation, query, serve
+from tests.contract.tiny import HANDLERS, contract, json_body, one_source, operation, query, serve
 
 
 def _with(**more: Any) -> dict[str, Any]:
@@ -59,7 +59,8 @@ def test_whole_contract_is_served(tmp_path: Path) -> None:
         pytest.param(_secured(**{"x-bearerInfoFunc": f"{HANDLERS}.claims.nosuch"}), "nosuch", id="token function"),
         pytest.param(_secured(**{"x-bearerInfoFunc": "nosuch.claims.read"}), "nosuch", id="token module"),
         pytest.param(_secured(**{"x-bearerInfoFunc": None}), "x-bearerInfoFunc", id="no token function"),
-        pytest.param(_with(**{"x-lane": "no-such-lane"}), "no-such-lane", id="no lane"),
+        pytest.param(_with(**{"x-thread-pool": "nosuch"}), "nosuch", id="thread pool"),
+        pytest.param(_with(**{"x-thread-pool-by-member": {"a": "nosuch"}}), "nosuch", id="thread pool of a member"),
     ],
 )
 def test_names_of_nothing(tmp_path: Path, document: Any, words: str) -> None:
@@ -124,7 +125,8 @@ def test_file_that_is_missing(tmp_path: Path, name: str) -> None:
             runtime=None,
             authenticate={},
             tokens=None,
-            threads={},
+            pools={},
+            admit=one_source,
             lifetime=nullcontext,
         )
 
@@ -135,7 +137,14 @@ def test_account_that_nobody_can_authenticate(tmp_path: Path) -> None:
     serve(file, _secured())
     with pytest.raises(BrokenContract, match="account"):
         build_application(
-            file, package=HANDLERS, runtime=None, authenticate={}, tokens="", threads={}, lifetime=nullcontext
+            file,
+            package=HANDLERS,
+            runtime=None,
+            authenticate={},
+            tokens="",
+            pools={},
+            admit=one_source,
+            lifetime=nullcontext,
         )
 
 

@@ -9,11 +9,16 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from promo_api.contract.application import build_application
+from promo_api.contract.fair_queue import Source
+from promo_api.contract.thread_pool import PoolLimits
+from promo_api.contract.thread_pools import Admit, Arrival
 from promo_api.errors import Unauthenticated
 
 HANDLERS = "tests.contract.doubles"
 BEARER = {"type": "http", "scheme": "bearer", "x-bearerInfoFunc": f"{HANDLERS}.claims.read_token"}
 GOOD_TOKEN, ENDED_TOKEN = "good", "good, but ended by a later sign-in"
+
+SOURCE = Source("everyone", None, 1000)
 
 Operation = dict[str, Any]
 
@@ -51,13 +56,24 @@ def authenticate(claims: str) -> str:
     return f"account of {claims}"
 
 
+def pool_limits(threads: int, *, places: int = 1000, member_places: int = 1000, wait_s: float = 60) -> PoolLimits:
+    """Return limits of a thread pool that no test meets by accident."""
+    return PoolLimits(threads, places, member_places, wait_s)
+
+
+def one_source(_arrival: Arrival) -> Source:
+    """Let all requests come from one source, which may fill every thread."""
+    return SOURCE
+
+
 def serve(
     file: Path,
     document: Mapping[str, Any] | str | bytes,
     *,
     runtime: object = None,
     threads: int = 4,
-    lanes: Mapping[str, int] | None = None,
+    pools: Mapping[str, int] | None = None,
+    admit: Admit = one_source,
     lifetime: Callable[[], AbstractContextManager[object]] = nullcontext,
     check_answers: bool = False,
     origins: Sequence[str] = (),
@@ -69,7 +85,8 @@ def serve(
         document: the contract, or what stands in the file instead of one.
         runtime: what handlers get first.
         threads: how many handlers run at once.
-        lanes: the same of lanes with a name; None: there are none.
+        pools: the same for pools with another name than `default`; None: there are none.
+        admit: decides where a request comes from.
         lifetime: makes what surrounds the service.
         check_answers: whether answers are held against the contract too.
         origins: whose pages may call it.
@@ -82,7 +99,8 @@ def serve(
         runtime=runtime,
         authenticate={"account": authenticate},
         tokens=GOOD_TOKEN,
-        threads={"": threads, **(lanes or {})},
+        pools={name: pool_limits(size) for name, size in {"default": threads, **(pools or {})}.items()},
+        admit=admit,
         lifetime=lifetime,
         check_answers=check_answers,
         origins=origins,

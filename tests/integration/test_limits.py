@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from promo_api.app import create_app
 from promo_api.errors import TooManyRequests
-from promo_api.limits import Limits
+from promo_api.limits import ACTIVATIONS, Limits
 from promo_api.passwords import Passwords
 from promo_api.runtime import Runtime
 from promo_api.sandbox.processes import wait_until
@@ -23,7 +23,7 @@ from promo_api.setting_values import Rate
 from promo_api.settings import Settings
 from tests.conformance import Conformance
 from tests.counting import Counting
-from tests.people import PASSWORD, Account, Api, company_body, new_email, user_body
+from tests.people import PASSWORD, Account, Api, company_body, new_email, promo_body, user_body
 from tests.race.interleaving import together
 
 _WRONG = "Wr0ng!word"
@@ -158,12 +158,57 @@ def test_cost(make: Make, trust: Callable[[Account], None], sent_to_redis: list[
         assert sent_to_redis == sent
 
 
+def test_limits_of_accounts(make: Make) -> None:
+    """Likes, comments, promos, codes and new keys of an account count; replays and other accounts do not."""
+    few = Rate(3, 60)
+    limits = ("likes_per_user", "comments_per_user", "promos_per_company", "idempotency_keys_per_account")
+    api = make(**dict.fromkeys(limits, few), codes_per_company=Rate(5, 60))
+    company, other, user = api.sign_up_company(), api.sign_up_company(), api.sign_up_user()
+    unique = promo_body(promo_unique=["abc", "abd"])
+    promo_ids = [company.create_promo(), company.create_promo(promo_unique=["abc", "abd", "abe"])]
+    _assert_told(
+        company.post("/business/promo", json=promo_body(promo_unique=["one", "two", "six"])), "codes-per-company", 5, 60
+    )
+    _assert_told(company.post("/business/promo", json=promo_body()), "promos-per-company", 3, 60)
+    assert other.post("/business/promo", json=unique).status_code == 201
+    like, comments = f"/user/promo/{promo_ids[0]}/like", f"/user/promo/{promo_ids[0]}/comments"
+    assert [user.post(like).status_code, user.delete(like).status_code, user.post(like).status_code] == [200] * 3
+    _assert_told(user.delete(like), "likes-per-user", 3, 60)
+    text = {"text": "long enough to be one"}
+    assert [user.post(comments, json=text).status_code for _ in range(3)] == [201] * 3
+    _assert_told(user.post(comments, json=text), "comments-per-user", 3, 60)
+    activate = f"/user/promo/{promo_ids[0]}/activate"
+    keys = [{"Idempotency-Key": name} for name in ("a", "b", "a", "c", "d")]
+    answers = [user.post(activate, headers=headers) for headers in keys]
+    assert [answer.status_code for answer in answers] == [200] * 4 + [429]
+    _assert_told(answers[-1], "idempotency-keys-per-account", 3, 60)
+
+
+def test_successful_sign_ins(make: Make) -> None:
+    """Successful sign-ins to an account are limited too; a refused sign-in leaves the latest token valid."""
+    api = make(sign_ins_per_account=Rate(2, 60))
+    user = api.sign_up_user()
+    tokens = [_sign_in(api, user.email, PASSWORD).json()["token"] for _ in range(2)]
+    _assert_told(_sign_in(api, user.email, PASSWORD), "sign-ins-per-account", 2, 60)
+    assert replace(user, token=tokens[-1]).get("/user/profile").status_code == 200
+    assert _sign_in(api, api.sign_up_user().email, PASSWORD).status_code == 200
+
+
+def test_password_changes(make: Make) -> None:
+    """Changes of the password are limited; other changes of the profile are not."""
+    api = make(password_changes_per_user=Rate(2, 60))
+    user = api.sign_up_user()
+    assert [user.patch("/user/profile", json={"password": PASSWORD}).status_code for _ in range(2)] == [200, 200]
+    _assert_told(user.patch("/user/profile", json={"password": PASSWORD}), "password-changes-per-user", 2, 60)
+    assert user.patch("/user/profile", json={"name": "Other"}).status_code == 200
+
+
 def _passed(limits: Limits, user_id: UUID, tries: int) -> int:
     """Return how many of so many activations are let through."""
     passed = 0
     for _ in range(tries):
         with suppress(TooManyRequests):
-            limits.count_activation(user_id)
+            limits.count_for(ACTIVATIONS, user_id)
             passed += 1
     return passed
 
@@ -178,6 +223,20 @@ def test_high_limit_of_activations(settings: Settings) -> None:
         assert _passed(one, user_id, 20) < 10
         assert _passed(one, user_id, 20) == _passed(another, user_id, 20) == 0
         assert _passed(one, other_id, 600) == 600
+
+
+def test_arrivals_are_counted_without_redis(settings: Settings) -> None:
+    """A worker refuses activations above a user's limit on arrival, by its own count, until the period ends."""
+    with closing(Limits(replace(settings, redis_port=1, activations_per_user=Rate(3, 60)))) as limits:
+        user_id, other_id = uuid4(), uuid4()
+        for _ in range(3):
+            limits.count_arrival(user_id)
+        with pytest.raises(TooManyRequests) as refused:
+            limits.count_arrival(user_id)
+        assert 0 < refused.value.retry_after_s <= 60
+        limits.count_arrival(other_id)
+        limits._arrivals[user_id] = (limits._arrivals[user_id][0] - 60, 3)
+        limits.count_arrival(user_id)
 
 
 def test_again_after_retry_after(make: Make) -> None:
@@ -196,7 +255,7 @@ def test_guesses_at_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many guesses that all begin before one has failed so many are answered as the limit says; and where so many
     have failed before the right one is told from them, it is refused too.
     """
-    apis = [make(failed_sign_ins_per_account=Rate(3, 60)) for _ in range(2)]
+    apis = [make(failed_sign_ins_per_account=Rate(3, 60), argon2_concurrency=4) for _ in range(2)]
     email = apis[0].sign_up_user().body["email"]
     begun, verify = Barrier(8), Passwords.verify
     told: list[int] = []
@@ -217,25 +276,25 @@ def test_guesses_at_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_redis(make: Make, caplog: pytest.LogCaptureFixture) -> None:
-    """Without Redis nothing is limited, and the log warns of it."""
+    """Without Redis nothing is limited but the activations that one worker counts, and a warning is logged."""
     once = Rate(1, 60)
     api = make(
         redis_port=1,
         failed_sign_ins_per_account=once,
         failed_sign_ins_per_address=once,
         sign_ups_per_address=once,
-        activations_per_user=once,
+        activations_per_user=Rate(3, 60),
     )
     counted, address = Counting(), _address()
     user, _, path = _activation(api)
     email = user.body["email"]
     assert [_sign_in(api, email, _WRONG, address).status_code for _ in range(3)] == [401] * 3
     user = replace(user, token=_sign_in(api, email, PASSWORD, address).json()["token"])
-    assert [user.post(path).status_code for _ in range(3)] == [200] * 3
-    # Three sign-ups, two looks for each sign-in, and three activations.
-    assert counted("promo_limits_unavailable_total") == 3 + 4 * 2 + 3
+    assert [user.post(path).status_code for _ in range(4)] == [200] * 3 + [429]
+    # Three sign-ups; three looks for each sign-in, and one more for the one that succeeds; three activations.
+    assert counted("promo_limits_unavailable_total") == 3 + 4 * 3 + 1 + 3
     warned = [record for record in caplog.records if record.getMessage() == "limits_unavailable"]
-    assert len(warned) == 14
+    assert len(warned) == 19
     assert {vars(record)["reason"] for record in warned} == {"ConnectionError"}
 
 

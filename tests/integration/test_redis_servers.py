@@ -13,7 +13,7 @@ import redis
 
 from promo_api.antifraud import Antifraud
 from promo_api.errors import TooManyRequests
-from promo_api.limits import Limits
+from promo_api.limits import ACTIVATIONS, Limits
 from promo_api.sandbox.ports import free_port
 from promo_api.sandbox.processes import wait_until
 from promo_api.sandbox.valkey import _program
@@ -97,7 +97,7 @@ def _counted(node: Process) -> list[object]:
 def _passes(limits: Limits, user_id: UUID) -> bool:
     """Tell whether one more activation of a user is let through."""
     try:
-        limits.count_activation(user_id)
+        limits.count_for(ACTIVATIONS, user_id)
     except TooManyRequests:
         return False
     return True

@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from promo_api import app as application
+from promo_api.admission import Admission
 from promo_api.app import create_app
 from promo_api.batches import Batches
+from promo_api.contract.fair_queue import Source
+from promo_api.contract.thread_pools import Arrival
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
 from tests.conformance import Conformance
@@ -17,6 +21,22 @@ from tests.pgbouncer import limited
 from tests.race.interleaving import Stage
 
 _THREADS = 24
+_HASHES = 8
+
+
+class _Unfair(Admission):
+    """Lets one account take all threads, so that a race needs only one."""
+
+    def __call__(self, arrival: Arrival) -> Source:
+        """Return where a request comes from."""
+        return super().__call__(arrival)._replace(at_once=_THREADS)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _unfair() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(application, "Admission", _Unfair)
+        yield
 
 
 @pytest.fixture(scope="package")
@@ -27,7 +47,7 @@ def crowd(settings: Settings, runtime: Runtime) -> Iterator[Runtime]:
     """
     assert runtime.database
     patient = {f"postgres_{limit}_timeout_s": 30.0 for limit in ("pool", "statement", "lock", "idle_transaction")}
-    crowd = Runtime.open(limited(replace(settings, server_threads=_THREADS, **patient)))
+    crowd = Runtime.open(limited(replace(settings, server_threads=_THREADS, argon2_concurrency=_HASHES, **patient)))
     yield crowd
     crowd.close()
 

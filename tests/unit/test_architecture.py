@@ -34,9 +34,14 @@ ROOMS = {
         "persistence.engine persistence.kept_answers persistence.tallies promo_api.errors promo_api.metrics"
     ),
     "promo_api.tokens": Room("promo_api.errors promo_api.settings", "jwt"),
-    "promo_api.passwords": Room("promo_api.errors promo_api.metrics promo_api.settings", "argon2"),
+    "promo_api.passwords": Room("promo_api.metrics promo_api.settings", "argon2"),
+    "promo_api.admission": Room(
+        "promo_api.contract.client_address promo_api.contract.fair_queue promo_api.contract.thread_pool "
+        "promo_api.contract.thread_pools promo_api.limits promo_api.settings"
+    ),
     "promo_api.limits": Room(
-        "promo_api.errors promo_api.metrics promo_api.redis_client promo_api.setting_values promo_api.settings",
+        "promo_api.contract.client_address promo_api.errors "
+        "promo_api.metrics promo_api.redis_client promo_api.setting_values promo_api.settings",
         "cachetools limits redis",
     ),
     "promo_api.breaker": Room(),
@@ -77,15 +82,17 @@ ROOMS = {
     "handlers.accounts": Room(
         "handlers persistence.* promo_api.errors promo_api.limits promo_api.runtime promo_api.tokens"
     ),
-    "handlers.repeats": Room("handlers persistence.* promo_api.errors promo_api.runtime"),
+    "handlers.repeats": Room("handlers persistence.* promo_api.errors promo_api.limits promo_api.runtime"),
     "handlers.health": Room("handlers promo_api.health promo_api.runtime"),
     # Why an activation was refused is known nowhere else.
     "handlers.user_activations": Room(
-        "handlers handlers.shapes handlers.repeats persistence.* promo_api.errors promo_api.metrics promo_api.runtime"
+        "handlers handlers.shapes handlers.repeats persistence.* promo_api.errors promo_api.limits promo_api.metrics "
+        "promo_api.runtime"
     ),
     # A password that is guessed at is counted wherever it is asked for.
     "handlers.*": Room(
-        "handlers handlers.shapes handlers.accounts handlers.repeats persistence.* promo_api.errors promo_api.runtime"
+        "handlers handlers.shapes handlers.accounts handlers.repeats persistence.* promo_api.errors promo_api.limits "
+        "promo_api.runtime"
     ),
     "promo_api.contract.*": Room(
         "promo_api.contract.* promo_api.errors promo_api.logs", "connexion flask jsonschema_rs orjson starlette uvicorn"
@@ -97,9 +104,9 @@ ROOMS = {
         "promo_api.limits promo_api.passwords promo_api.settings promo_api.tokens"
     ),
     "promo_api.app": Room(
-        "promo_api persistence.companies persistence.users promo_api.contract.application "
+        "promo_api persistence.companies persistence.users promo_api.admission promo_api.contract.application "
         "promo_api.contract.client_address promo_api.contract.observation promo_api.errors promo_api.metrics "
-        "promo_api.request_log promo_api.runtime promo_api.settings promo_api.sweeper promo_api.tokens",
+        "promo_api.request_log promo_api.runtime promo_api.sweeper promo_api.tokens",
         "starlette",
     ),
     "promo_api.door": Room(),

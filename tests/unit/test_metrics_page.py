@@ -108,5 +108,5 @@ def test_dashboard_can_be_imported() -> None:
 def test_labels_have_few_values() -> None:
     """No label is for what somebody sends: each has one value of each operation, status, or a handful."""
     assert {name for each in _declared().values() for name in _label_names(each)} == {
-        "limit", "operation", "status", "outcome", "reason", "result", "state", "sweeper", "version",
+        "limit", "operation", "pool", "status", "outcome", "reason", "result", "state", "sweeper", "version",
     }  # fmt: skip

@@ -1,14 +1,13 @@
-"""Passwords: argon2id, as dear as it is set, only so many at once, and only so many that wait."""
+"""Passwords: argon2id, with the cost and the concurrency of the settings."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event, Lock, Semaphore, get_ident
+from threading import Event, Lock, Semaphore
 from typing import Any, cast
 
 import pytest
 from argon2 import PasswordHasher, Type, extract_parameters
 
-from promo_api.errors import DependencyDown
 from promo_api.passwords import Passwords
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
@@ -109,14 +108,12 @@ class _HeldHasher:
     def __init__(self) -> None:
         self.begun, self.go, self.lock = Semaphore(0), Event(), Lock()
         self.running, self.most = 0, 0
-        self.threads: set[int] = set()
 
     def work(self, *_arguments: str) -> Any:
         """Hash or verify."""
         with self.lock:
             self.running += 1
             self.most = max(self.most, self.running)
-            self.threads.add(get_ident())
         self.begun.release()
         assert self.go.wait(10)
         with self.lock:
@@ -148,42 +145,22 @@ WAYS: list[Callable[[Passwords], object]] = [
 
 @pytest.mark.parametrize("concurrency", [1, 2, 3])
 def test_only_so_many_at_once(held: _HeldHasher, concurrency: int) -> None:
-    """As many hashes are computed at once as are set, in whatever way they are asked for; the others wait.
-
-    And no more threads compute them, whoever asks: each of them keeps the memory of a hash for good.
-    """
-    passwords = _passwords(argon2_concurrency=concurrency)
+    """Hashes run up to the concurrency of the settings, for every purpose; the others wait and are counted."""
+    passwords, counted = _passwords(argon2_concurrency=concurrency), Counting()
     passwords._hasher = cast("PasswordHasher", held)
     with ThreadPoolExecutor(8) as threads:
         asked = [threads.submit(way, passwords) for way in WAYS * 2]
         assert all(held.begun.acquire(timeout=10) for _ in range(concurrency))
-        assert not held.begun.acquire(timeout=0.1), "one too many has begun"
+        assert wait_until(lambda: counted("promo_password_hashes", state="waiting") == 8 - concurrency, 10)
+        assert counted("promo_password_hashes", state="running") == concurrency
         held.go.set()
         assert all(future.result(timeout=10) is not None for future in asked)
-    assert held.most == len(held.threads) == concurrency
-
-
-def test_only_so_many_wait(held: _HeldHasher) -> None:
-    """When as many hashes wait as may, one more is refused at once, in whatever way it is asked for; not so later."""
-    passwords, counted = _passwords(argon2_concurrency=2, argon2_queue=3), Counting()
-    passwords._hasher = cast("PasswordHasher", held)
-    with ThreadPoolExecutor(5) as threads:
-        asked = [threads.submit(passwords.hash, PASSWORD) for _ in range(5)]
-        assert all(held.begun.acquire(timeout=10) for _ in range(2))
-        assert wait_until(lambda: counted("promo_password_hashes", state="waiting") == 3, 10)
-        for number, way in enumerate(WAYS, 1):
-            with pytest.raises(DependencyDown) as refused:
-                way(passwords)
-            assert refused.value.retry_after_s == 1
-            assert counted("promo_password_hashes_refused_total") == number
-        held.go.set()
-        assert all(future.result(timeout=10) for future in asked)
-    assert passwords.hash(PASSWORD)
+    assert held.most == concurrency
     assert counted("promo_password_hashes", state="waiting") == 0
 
 
-def test_turn_is_given_back_after_a_failure() -> None:
-    """A hash that fails takes nobody's turn away."""
+def test_failed_hash_frees_its_place() -> None:
+    """A hash that fails does not take a place for ever."""
     passwords = _passwords(argon2_concurrency=1)
     for _ in range(3):
         with pytest.raises(AttributeError):

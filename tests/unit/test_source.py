@@ -51,8 +51,8 @@ def test_functions_are_short(module: str) -> None:
 
 @pytest.mark.parametrize("file", [*files().values(), *TESTS], ids=_name)
 def test_files_are_short(file: Path) -> None:
-    """A file has at most 300 lines."""
-    assert len(file.read_text(encoding="utf-8").splitlines()) <= 300
+    """A file has at most 400 lines."""
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 400
 
 
 @pytest.mark.parametrize("file", [*files().values(), *TESTS], ids=_name)

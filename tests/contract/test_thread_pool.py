@@ -1,4 +1,4 @@
-"""The bridge: handlers in threads, so many at once and no more; the event loop waits for none of them."""
+"""The thread pools: handlers in threads, a bounded queue before them, and an event loop that waits for none of them."""
 
 import asyncio
 from collections import Counter
@@ -12,42 +12,25 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp
 
-from promo_api.contract import bridge as bridge_module
-from promo_api.contract.bridge import Lanes, ThreadBridge
+from promo_api.contract import thread_pool
+from promo_api.contract.thread_pool import ThreadPool
 from promo_api.sandbox.processes import wait_until
 from tests.contract.asgi import ask
-from tests.contract.tiny import contract, operation, serve
+from tests.contract.pools import StartResponse, http_scope, respond
+from tests.contract.tiny import contract, operation, pool_limits, serve
 
-StartResponse = Callable[[str, list[tuple[str, str]]], object]
 _word: ContextVar[str] = ContextVar("_word", default="none")
-
-
-def _scope() -> dict[str, Any]:
-    return {"type": "http", "method": "GET", "scheme": "http", "extensions": {}}
-
-
-async def _answer(bridge: ThreadBridge | Lanes, extensions: dict[str, Any] | None = None) -> list[Any]:
-    messages: list[Any] = []
-
-    async def receive() -> Any:
-        raise AssertionError("the body has been read before")
-
-    async def send(message: Any) -> None:
-        messages.append(message)
-
-    await bridge(_scope() | {"extensions": extensions or {}}, receive, send)
-    return messages
 
 
 def _run(wsgi: Callable[..., Iterable[bytes]], *, requests: int = 1, threads: int = 2) -> list[list[Any]]:
     async def together() -> list[list[Any]]:
-        return await asyncio.gather(*(_answer(bridge) for _ in range(requests)))
+        return await asyncio.gather(*(respond(pool) for _ in range(requests)))
 
-    bridge = ThreadBridge(wsgi, threads)
+    pool = ThreadPool("default", wsgi, pool_limits(threads), lambda _pool, _reason: None)
     try:
         return asyncio.run(together())
     finally:
-        bridge.close()
+        pool.close()
 
 
 def test_answer_goes_in_two_messages() -> None:
@@ -59,7 +42,7 @@ def test_answer_goes_in_two_messages() -> None:
 
     started, sent = _run(wsgi)[0]
     assert started == {"type": "http.response.start", "status": 201, "headers": [(b"x-name", b"caf\xe9")]}
-    assert sent == {"type": "http.response.body", "body": b"ab"}
+    assert sent == {"type": "http.response.body", "body": b"ab", "more_body": False}
 
 
 def test_scope_is_within_reach() -> None:
@@ -73,7 +56,7 @@ def test_scope_is_within_reach() -> None:
 
     _run(wsgi)
     assert (seen[0]["REQUEST_METHOD"], seen[0]["PATH_INFO"]) == ("GET", "/")
-    assert seen[0]["asgi.scope"] == _scope()
+    assert seen[0]["asgi.scope"] == http_scope()
 
 
 def test_so_many_at_once_and_no_more() -> None:
@@ -118,65 +101,34 @@ def _turns(pairs: Barrier, most: list[int]) -> Callable[..., Iterable[bytes]]:
 
 def test_few_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as none is held up three threads serve all requests, however many there may be."""
-    monkeypatch.setattr(bridge_module, "_HELD_UP_S", 60)
+    monkeypatch.setattr(thread_pool, "_BLOCKED_AFTER_S", 60)
     most: list[int] = []
     assert len(_run(_turns(Barrier(3, timeout=10), most), requests=12, threads=8)) == 12
     assert max(most) == 3
 
 
-def test_others_run_beside_those_that_are_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For those that are held up other threads are started, up to the most; and ended when they are too many."""
-    monkeypatch.setattr(bridge_module, "_HELD_UP_S", 0.01)
+def test_more_threads_for_those_that_are_blocked(
+    monkeypatch: pytest.MonkeyPatch, make_pool: Callable[..., ThreadPool]
+) -> None:
+    """For each blocked thread there is another one, up to the limit; they end when they are too many."""
+    monkeypatch.setattr(thread_pool, "_BLOCKED_AFTER_S", 0.01)
     most: list[int] = []
     everyone = Barrier(8, timeout=10)
-    bridge = ThreadBridge(_turns(everyone, most), 8)
+    pool = make_pool(_turns(everyone, most), pool_limits(8))
 
     async def together(requests: int) -> None:
-        await asyncio.gather(*(_answer(bridge) for _ in range(requests)))
+        await asyncio.gather(*(respond(pool) for _ in range(requests)))
 
     async def first_many_then_one_by_one() -> None:
         await together(8)
-        assert len(bridge._threads) == 8
-        bridge._wsgi_app = _turns(Barrier(1), [])
+        assert len(pool._threads) == 8
+        pool._wsgi_app = _turns(Barrier(1), [])
         for _ in range(8):
             await together(1)
 
-    try:
-        asyncio.run(first_many_then_one_by_one())
-        assert max(most) == 8
-        assert wait_until(lambda: sum(thread.is_alive() for thread in bridge._threads) == 3, 10)
-    finally:
-        bridge.close()
-
-
-def test_lanes_do_not_wait_for_each_other() -> None:
-    """Where all threads of a lane are taken, requests of another lane are answered."""
-    taken, go_on = Barrier(3, timeout=10), Event()
-
-    def wsgi(environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
-        if environ["asgi.scope"]["extensions"]["connexion_routing"]["operation_id"] == "slow":
-            taken.wait()
-            assert go_on.wait(10)
-        start("200 OK", [])
-        return []
-
-    async def ask(app: Lanes, operation_id: str) -> list[Any]:
-        return await _answer(app, {"connexion_routing": {"operation_id": operation_id}})
-
-    async def together(app: Lanes) -> None:
-        slow = [asyncio.create_task(ask(app, "slow")) for _ in range(2)]
-        await asyncio.to_thread(taken.wait)
-        assert (await ask(app, "quick"))[0]["status"] == 200
-        assert not any(task.done() for task in slow)
-        go_on.set()
-        await asyncio.gather(*slow)
-
-    bridges = {"": ThreadBridge(wsgi, 1), "waiting": ThreadBridge(wsgi, 2)}
-    try:
-        asyncio.run(together(Lanes(bridges, {"quick": "", "slow": "waiting"})))
-    finally:
-        for bridge in bridges.values():
-            bridge.close()
+    asyncio.run(first_many_then_one_by_one())
+    assert max(most) == 8
+    assert wait_until(lambda: sum(thread.is_alive() for thread in pool._threads) == 3, 10)
 
 
 def test_context_reaches_the_thread() -> None:
@@ -238,8 +190,8 @@ def test_end_of_an_iterator_comes_out() -> None:
         _run(wsgi)
 
 
-def test_thread_survives_who_went_away() -> None:
-    """A request that is given up while its handler runs costs no thread."""
+def test_cancelled_request_costs_no_thread(make_pool: Callable[..., ThreadPool]) -> None:
+    """A request that is cancelled while its handler runs leaves the pool as it was."""
     entered, leave = Event(), Event()
 
     def wsgi(_environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
@@ -248,20 +200,17 @@ def test_thread_survives_who_went_away() -> None:
         start("200 OK", [])
         return []
 
-    async def given_up(bridge: ThreadBridge) -> None:
-        task = asyncio.create_task(_answer(bridge))
+    async def given_up(pool: ThreadPool) -> None:
+        task = asyncio.create_task(respond(pool))
         assert await asyncio.to_thread(entered.wait, 10)
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
 
-    bridge = ThreadBridge(wsgi, 1)
-    try:
-        asyncio.run(given_up(bridge))
-        leave.set()
-        assert len(asyncio.run(_answer(bridge))) == 2
-    finally:
-        bridge.close()
+    pool = make_pool(wsgi, pool_limits(1))
+    asyncio.run(given_up(pool))
+    leave.set()
+    assert len(asyncio.run(respond(pool))) == 2
 
 
 async def _lifespan(app: ASGIApp) -> list[str]:

@@ -1,0 +1,78 @@
+"""Admission: the thread pools, whose turn a request takes there, and what is refused on arrival.
+
+Accounts take turns, and one account fills at most half of the threads of a pool. For an operation without a token, the
+client address stands for the account. Requests that need a password hash take turns by client address, and behind an
+address by account.
+"""
+
+from promo_api.contract.client_address import client_network
+from promo_api.contract.fair_queue import Source
+from promo_api.contract.thread_pool import PoolLimits
+from promo_api.contract.thread_pools import DEFAULT, Arrival
+from promo_api.limits import Limits
+from promo_api.settings import Settings
+
+_ACTIVATIONS, _PASSWORDS, _HEALTH = "antifraud", "passwords", "health"
+# A page at a larger offset makes PostgreSQL skip many rows. An account reads one such page at a time.
+_DEEP_OFFSET = 1000
+
+
+def pool_limits(settings: Settings) -> dict[str, PoolLimits]:
+    """Return the limits of each thread pool, by its name in api.yml."""
+    places, wait_s = settings.server_queue, settings.server_queue_timeout_s
+    of_account = max(1, places // 4)
+    return {
+        DEFAULT: PoolLimits(settings.server_threads, places, of_account, wait_s),
+        # An activation waits for another one of its user, which may wait for the anti-fraud service.
+        _ACTIVATIONS: PoolLimits(
+            settings.antifraud_threads, places, of_account, max(wait_s, settings.antifraud_turn_timeout_s)
+        ),
+        # While some threads hash, another one reads and writes what goes with a hash.
+        _PASSWORDS: PoolLimits(
+            settings.argon2_concurrency + 1, settings.argon2_queue, max(1, settings.argon2_queue // 2), wait_s
+        ),
+        # Its result is cached: one thread is enough.
+        _HEALTH: PoolLimits(1, places, of_account, wait_s),
+    }
+
+
+class Admission:
+    """Admits requests on the event loop, so nothing here waits.
+
+    Args:
+        settings: of the service.
+        limits: count activations.
+    """
+
+    def __init__(self, settings: Settings, limits: Limits) -> None:
+        self._limits = limits
+        self._half = {name: max(1, pool.threads // 2) for name, pool in pool_limits(settings).items()}
+        self._hashing_threads = settings.argon2_concurrency + 1
+
+    def __call__(self, arrival: Arrival) -> Source:
+        """Return whose turn a request takes.
+
+        Raises:
+            TooManyRequests: the user has tried too many activations.
+        """
+        if arrival.pool == _PASSWORDS:
+            return self._hash_source(arrival)
+        if arrival.claims is None:
+            return Source(client_network(arrival.client_address), None, self._half[arrival.pool])
+        account_id = arrival.claims.account_id
+        if arrival.pool == _ACTIVATIONS:
+            # With an Idempotency-Key it may be a replay, which does not count.
+            if arrival.is_valid and "idempotency_key" not in arrival.arguments:
+                self._limits.count_arrival(account_id)
+            # One at a time: another one would only wait for the anti-fraud verdict that the first requests.
+            return Source(account_id, None, 1)
+        if arrival.arguments.get("offset", 0) > _DEEP_OFFSET:
+            return Source(("deep", account_id), None, 1)
+        return Source(account_id, None, self._half[arrival.pool])
+
+    def _hash_source(self, arrival: Arrival) -> Source:
+        network = client_network(arrival.client_address)
+        if arrival.claims is not None:
+            return Source(network, arrival.claims.account_id, self._hashing_threads)
+        email = arrival.arguments.get("body", {}).get("email", "")
+        return Source(network, email.casefold(), self._hashing_threads)

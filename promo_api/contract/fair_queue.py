@@ -1,0 +1,150 @@
+"""A bounded queue that serves its sources in turn, so that no source can delay the others.
+
+A source has a group (an account, or a client address) and a member within it (an account behind an address). Groups
+take turns, and the members of a group take turns. When the queue is full, the newest item of the longest group makes
+room for a shorter group; or, within the longest group, that of its longest member for a shorter member. Use it from one
+thread.
+"""
+
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+
+class Source(NamedTuple):
+    """Where a request comes from.
+
+    Attributes:
+        group: groups take turns.
+        member: the members of a group take turns.
+        at_once: how many requests of the group may run at the same time; the same for all of its requests.
+    """
+
+    group: Hashable
+    member: Hashable
+    at_once: int
+
+
+@dataclass
+class _Group(Generic[T]):
+    """What waits and runs for one group; a member without a waiting item is left out."""
+
+    key: Hashable
+    at_once: int
+    members: dict[Hashable, deque[T]] = field(default_factory=dict)
+    waiting: int = 0
+    running: int = 0
+
+
+class FairQueue(Generic[T]):
+    """The queue.
+
+    Args:
+        places: how many items may wait.
+        member_places: how many items of one member may wait.
+    """
+
+    def __init__(self, places: int, member_places: int) -> None:
+        self._places = places
+        self._member_places = member_places
+        self._groups: dict[Hashable, _Group[T]] = {}
+        # The groups whose next item may start, in the order of their turns.
+        self._turns: dict[Hashable, _Group[T]] = {}
+        self._waiting = 0
+
+    def __len__(self) -> int:
+        """Return how many items wait."""
+        return self._waiting
+
+    @property
+    def has_next(self) -> bool:
+        """Whether an item may start now."""
+        return bool(self._turns)
+
+    def push(self, item: T, source: Source) -> T | None:
+        """Add an item.
+
+        Returns:
+            The item that has no place: the new item, or an older item that was removed for it. None: all have a place.
+        """
+        group = self._groups.get(source.group) or _Group(source.group, source.at_once)
+        if len(group.members.get(source.member, ())) >= self._member_places:
+            return item
+        removed = None
+        if self._waiting >= self._places:
+            removed = self._make_room_for(group, source.member)
+            if removed is None:
+                return item
+        group.members.setdefault(source.member, deque()).append(item)
+        group.waiting += 1
+        self._waiting += 1
+        self._update(group)
+        return removed
+
+    def pop(self) -> T | None:
+        """Start the item whose turn it is, to be ended by `finish`. None: no item may start now."""
+        if not self._turns:
+            return None
+        group = self._turns.pop(next(iter(self._turns)))
+        member = next(iter(group.members))
+        items = group.members.pop(member)
+        item = items.popleft()
+        if items:
+            group.members[member] = items
+        group.waiting -= 1
+        group.running += 1
+        self._waiting -= 1
+        self._update(group)
+        return item
+
+    def finish(self, source: Source) -> None:
+        """End an item that `pop` started."""
+        group = self._groups[source.group]
+        group.running -= 1
+        self._update(group)
+
+    def remove(self, item: T, source: Source) -> None:
+        """Remove an item that waits."""
+        group = self._groups[source.group]
+        items = group.members[source.member]
+        items.remove(item)
+        self._removed_from(group, source.member)
+
+    def _make_room_for(self, group: _Group[T], member: Hashable) -> T | None:
+        """Remove the newest item of the longest member of the longest group, and return it.
+
+        None: neither the group nor the member of the new item is shorter.
+        """
+        longest = max(self._groups.values(), key=lambda each: each.waiting)
+        longest_member = max(longest.members, key=lambda name: len(longest.members[name]))
+        items = longest.members[longest_member]
+        if longest is group:
+            is_longer = len(items) > len(group.members.get(member, ())) + 1
+        else:
+            is_longer = longest.waiting > group.waiting + 1
+        if not is_longer:
+            return None
+        item = items.pop()
+        self._removed_from(longest, longest_member)
+        return item
+
+    def _removed_from(self, group: _Group[T], member: Hashable) -> None:
+        if not group.members[member]:
+            del group.members[member]
+        group.waiting -= 1
+        self._waiting -= 1
+        self._update(group)
+
+    def _update(self, group: _Group[T]) -> None:
+        """Give the group a turn if it may start an item, and forget it once it has none."""
+        if not group.waiting or group.running >= group.at_once:
+            self._turns.pop(group.key, None)
+        else:
+            self._turns.setdefault(group.key, group)
+        if group.waiting or group.running:
+            self._groups[group.key] = group
+        else:
+            self._groups.pop(group.key, None)

@@ -1,0 +1,24 @@
+"""Handlers that wait, and one that says where it runs."""
+
+from threading import Event, Semaphore, current_thread
+from typing import Any
+
+
+class Gate:
+    """What a test opens, and how many handlers stand before it."""
+
+    def __init__(self) -> None:
+        self.entered = Semaphore(0)
+        self.open = Event()
+
+
+def wait(gate: Gate) -> dict[str, Any]:
+    """Wait until the gate is open."""
+    gate.entered.release()
+    assert gate.open.wait(10)
+    return {}
+
+
+def thread(_runtime: object) -> dict[str, Any]:
+    """Return the name of the thread."""
+    return {"thread": current_thread().name}

@@ -1,0 +1,74 @@
+"""Requests to thread pools, and what they call."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from threading import Event, Semaphore
+from typing import Any
+
+from promo_api.contract.fair_queue import Source
+from promo_api.contract.thread_pool import ThreadPool
+from tests.contract.tiny import SOURCE
+
+StartResponse = Callable[[str, list[tuple[str, str]]], object]
+
+
+def http_scope() -> dict[str, Any]:
+    """Return the scope of a request."""
+    return {"type": "http", "method": "GET", "scheme": "http", "extensions": {}}
+
+
+class Connection:
+    """A connection that a client may have closed."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def is_closing(self) -> bool:
+        """Return whether it has."""
+        return self.closed
+
+
+async def respond(
+    pool: ThreadPool,
+    source: Source = SOURCE,
+    *,
+    connection: Connection | None = None,
+    send: Callable[[Any], Awaitable[None]] | None = None,
+) -> list[Any]:
+    """Send a request, and return the messages of its response."""
+    messages: list[Any] = []
+
+    async def receive() -> Any:
+        assert connection is not None, "the body has been read before"
+        assert connection.closed
+        return {"type": "http.disconnect"}
+
+    async def append(message: Any) -> None:
+        messages.append(message)
+
+    extensions = {} if connection is None else {"promo_api.connection": connection}
+    await pool.respond(http_scope() | {"extensions": extensions}, receive, send or append, source)
+    return messages
+
+
+class Held:
+    """A WSGI application whose requests take until the test lets them go."""
+
+    def __init__(self) -> None:
+        self.started = Semaphore(0)
+        self.go = Event()
+        self.calls = 0
+
+    def __call__(self, _environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
+        """Respond once the test says so."""
+        self.calls += 1
+        self.started.release()
+        assert self.go.wait(10)
+        start("200 OK", [])
+        return []
+
+
+async def started(held: Held, requests: int) -> None:
+    """Wait until this number of requests has started."""
+    for _ in range(requests):
+        assert await asyncio.to_thread(held.started.acquire, timeout=10)

@@ -1,0 +1,78 @@
+"""Admission: whose turn a request takes, and how many of its account run at once."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from promo_api.admission import Admission, pool_limits
+from promo_api.contract.fair_queue import Source
+from promo_api.contract.thread_pools import Arrival
+from promo_api.errors import TooManyRequests
+from promo_api.limits import Limits
+from promo_api.setting_values import Rate
+from promo_api.settings import Settings
+from promo_api.tokens import Claims
+
+SETTINGS = Settings(
+    antifraud_address="x", secret_key="x" * 32, redis_port=1, server_threads=8, activations_per_user=Rate(2, 60)
+)
+USER_ID = uuid4()
+CLAIMS = Claims(USER_ID, "user", 1)
+
+
+@pytest.fixture
+def admission() -> Iterator[Admission]:
+    """Admission without Redis."""
+    with closing(Limits(SETTINGS)) as limits:
+        yield Admission(SETTINGS, limits)
+
+
+def _arrival(
+    pool: str = "default", *, claims: Claims | None = CLAIMS, is_valid: bool = True, **arguments: Any
+) -> Arrival:
+    return Arrival(pool, "any.operation", claims, "2001:db8:1:2::1", arguments, is_valid)
+
+
+def test_account_takes_half_of_the_threads(admission: Admission) -> None:
+    """Requests with a token take turns by account, not by client address."""
+    assert admission(_arrival()) == Source(USER_ID, None, 4)
+
+
+def test_client_address_without_a_token(admission: Admission) -> None:
+    """Requests without a token take turns by client address."""
+    assert admission(_arrival(claims=None)) == Source("2001:db8:1:2::/64", None, 4)
+
+
+def test_one_deep_page_at_a_time(admission: Admission) -> None:
+    """An account reads one page at a large offset at a time, beside its other requests."""
+    assert admission(_arrival(offset=1000)) == Source(USER_ID, None, 4)
+    assert admission(_arrival(offset=1001)) == Source(("deep", USER_ID), None, 1)
+
+
+def test_hashes_take_turns_by_address_and_account(admission: Admission) -> None:
+    """Requests that need a hash take turns by client address, and behind it by account or e-mail address."""
+    threads = pool_limits(SETTINGS)["passwords"].threads
+    address = "2001:db8:1:2::/64"
+    assert admission(_arrival("passwords")) == Source(address, USER_ID, threads)
+    sign_in = _arrival("passwords", claims=None, body={"email": "Ann@Example.com"})
+    assert admission(sign_in) == Source(address, "ann@example.com", threads)
+    assert admission(_arrival("passwords", claims=None, is_valid=False)) == Source(address, "", threads)
+
+
+def test_activations_run_one_at_a_time_and_count_on_arrival(admission: Admission) -> None:
+    """A user's activations run one at a time. Beyond the limit they are refused before they wait for a thread."""
+    assert admission(_arrival("antifraud")) == Source(USER_ID, None, 1)
+    assert admission(_arrival("antifraud")) == Source(USER_ID, None, 1)
+    with pytest.raises(TooManyRequests):
+        admission(_arrival("antifraud"))
+
+
+def test_what_does_not_count_on_arrival(admission: Admission) -> None:
+    """A request that is not valid does not count; one with an Idempotency-Key may be a replay, and counts later."""
+    for _ in range(5):
+        admission(_arrival("antifraud", is_valid=False))
+        admission(_arrival("antifraud", idempotency_key="a"))
+    assert admission(_arrival("antifraud")).group == USER_ID
