@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Text, literal_column, select, text
 
-from persistence import departures
+from persistence import account_deletions
 from persistence.tables import metadata
 from persistence.users import find_user
 from promo_api import check
@@ -108,7 +108,7 @@ def test_the_company_sees_no_difference(house: House, runtime: Runtime) -> None:
 
 def test_who_has_said_a_great_deal(house: House, runtime: Runtime, cache: Any) -> None:
     """Whoever has done more than one statement hands over leaves like anybody else, and is in none of it."""
-    values = {"promo": house.promos[0], "user": _id(runtime, house.user), "many": 2 * departures._ROWS_AT_ONCE + 1}
+    values = {"promo": house.promos[0], "user": _id(runtime, house.user), "many": 2 * account_deletions._BATCH_ROWS + 1}
     with runtime.database.transaction() as connection:
         connection.execute(
             text(

@@ -87,7 +87,7 @@ def test_database_away(settings: Settings, caplog: pytest.LogCaptureFixture) -> 
     sweeper = sweeper_of_answers(nowhere, lambda: _NOW, every_s=0.01)
     sweeper.start()
     try:
-        assert wait_until(lambda: caplog.text.count("sweep_failed") > 1, _PATIENCE_S)
+        assert wait_until(lambda: caplog.text.count("job_failed") > 1, _PATIENCE_S)
     finally:
         sweeper.stop()
         nowhere.close()
