@@ -102,11 +102,12 @@ _OWNERS = (
     user_uses.c.user_id, activations.c.user_id, likes.c.user_id, comments.c.author_id, kept_answers.c.account_id,
 )  # fmt: skip
 _STEPS = (
+    # First, for a stored response may have the name of the user in it.
+    _delete(kept_answers.c.account_id),
     _delete(user_uses.c.user_id),
     _move(activations.c.user_id),
     _move(likes.c.user_id, _owned(likes.c.user_id).where(not_(_IS_DUPLICATE))),
     _move(comments.c.author_id),
-    _delete(kept_answers.c.account_id),
 )
 _CLOSE = Prepared(_close())
 _DELETIONS = select(account_deletions.c.user_id, account_deletions.c.placeholder_id)
