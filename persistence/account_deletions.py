@@ -31,12 +31,14 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    text,
     update,
 )
 
 from persistence.account_events import recorded
 from persistence.prepared import Prepared
 from persistence.tables import account_deletions, activations, comments, kept_answers, likes, user_uses, users
+from persistence.trail_tables import account_events
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,14 @@ _INSERT_PLACEHOLDER = insert(users).values(id=_PLACEHOLDER_ID, created_at=null()
 _REPLACE_PLACEHOLDER = (
     update(account_deletions).where(account_deletions.c.user_id == _USER_ID).values(placeholder_id=_PLACEHOLDER_ID)
 )
+# The events of the account change in the last batch, all at once. If they are many, no request that passed
+# authentication before the close may be left: it would wait for that batch with the row of a promo locked.
+_MANY_EVENTS = select(account_events.c.id).where(account_events.c.user_id == _USER_ID).offset(_BATCH_ROWS).limit(1)
+_MAY_FINISH = Prepared(
+    select(
+        or_(not_(_MANY_EVENTS.exists()), account_deletions.c.closed_at < func.now() - text("interval '1 minute'"))
+    ).where(account_deletions.c.user_id == _USER_ID)
+)
 _LOCK_USER = Prepared(select(users.c.id).where(users.c.id == _USER_ID).with_for_update(skip_locked=True))
 # Events of the account follow to the new id (ON UPDATE CASCADE). It differs from the placeholder's, so that they do not
 # lead to what the user did.
@@ -164,7 +174,7 @@ def delete_account_batch(connection: Connection, deletion: AccountDeletion) -> i
         deletion: what to continue.
 
     Returns:
-        How many rows changed; 0: other transactions hold the remaining rows, so try again later.
+        How many rows changed; 0: requests may still use the remaining rows, so try again later.
     """
     values = {"user": deletion.user_id, "placeholder": deletion.placeholder_id}
     for step in _STEPS:
@@ -187,7 +197,9 @@ def _finish(connection: Connection, user_id: UUID) -> int:
     """Remove the id of the user unless rows refer to it; return how many users changed."""
     values = {"user": user_id, "new_id": uuid4()}
     # Look before locking: a request that waits for the lock may itself hold the row of a promo.
-    if _HAS_ROWS.value(connection, values) or not _LOCK_USER.rows(connection, values):
+    if _HAS_ROWS.value(connection, values) or not _MAY_FINISH.value(connection, values):
+        return 0
+    if not _LOCK_USER.rows(connection, values):
         return 0
     # A writer may have committed between the look and the lock; none can commit now.
     if _HAS_ROWS.value(connection, values):

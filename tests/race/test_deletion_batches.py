@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Connection, Table, func, select, text
+from sqlalchemy import Connection, Table, func, insert, select, text
 
 from persistence.account_deletions import AccountDeletion, claim_account_deletion
 from persistence.activations import Claim, claim_values
@@ -15,6 +15,7 @@ from persistence.comments import insert_comment
 from persistence.likes import insert_like
 from persistence.recounts import count_wrong_user_uses
 from persistence.tables import activations, comments, likes, user_uses, users
+from persistence.trail_tables import account_events
 from promo_api import sweeper
 from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime
@@ -24,6 +25,7 @@ from tests.race.interleaving import Stage, pid_of
 from tests.race.recount import recounted
 
 _COMMENTS, _MORE_COMMENTS = 2_000, 28_000
+_CLOSED_LONG_AGO = text("UPDATE account_deletions SET closed_at = closed_at - interval '61 s' WHERE user_id = :user")
 _TABLES: list[Table] = [user_uses, activations, likes, comments]
 
 
@@ -161,6 +163,19 @@ def test_late_write_before_the_end(crowd: Runtime, stage: Stage, leaver: _Leaver
     assert (leaver.count(comments), leaver.count(users)) == (1, 1)
     leaver.delete_until_empty(users)
     assert leaver.count(comments) == 0
+
+
+def test_account_with_many_events(crowd: Runtime, leaver: _Leaver) -> None:
+    """A deletion whose last batch takes long does it once no request from before the close can be left."""
+    leaver.delete_until_empty(*_TABLES)
+    event = {"user_id": leaver.id, "event": "signed_in"}
+    with crowd.database.autocommit() as connection:
+        connection.execute(insert(account_events), [event] * 1000)
+    with crowd.database.transaction() as connection:
+        assert delete_batch(connection, leaver.id) == 0
+        assert connection.execute(_CLOSED_LONG_AGO, {"user": leaver.id}).rowcount == 1
+        assert delete_batch(connection, leaver.id) == 1
+    assert leaver.count(account_events) == 0
 
 
 def test_row_in_use_is_skipped(crowd: Runtime, stage: Stage, leaver: _Leaver) -> None:
