@@ -190,7 +190,7 @@ def test_at_once(api: Api, crowd: Runtime, promo_id: str, name: str) -> None:
     statuses = {answer.status_code for answer in together(jobs)}
     assert statuses <= {200, 201, 401, 403}
     for user_id, doer in zip(ids, doers, strict=True):
-        # Where a sign-in or a sign-out has ended the token first, the departure was refused.
+        # Where a sign-in or a sign-out has ended the token first, the deletion was refused.
         if _leaving(doer.user)().status_code == 401 and _signing_in(doer.user)().status_code == 401:
             assert _is_gone(crowd, user_id)
     recounted(crowd.database, promo_id)
@@ -211,7 +211,7 @@ def test_others_of_the_batch(api: Api, crowd: Runtime, stage: Stage, promo_id: s
 
 
 def test_password_changed_meanwhile(api: Api, crowd: Runtime, stage: Stage) -> None:
-    """A departure whose password was right when it was checked, and has been changed since, is refused."""
+    """A deletion whose password has changed since it was checked is refused."""
     user = api.sign_up_user()
     new_hash = crowd.passwords.hash("An0ther!pass")
     with stage.holding(users, id=_id(crowd, user)) as (holder, queue):
