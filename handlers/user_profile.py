@@ -1,16 +1,23 @@
 """The profile of the user who asks."""
 
+from contextlib import suppress
+from time import monotonic, sleep
 from typing import Any
+from uuid import UUID
 
 from handlers import Body
 from handlers.accounts import Attempt, confirmed
 from handlers.shapes import user_shape
+from persistence.account_deletions import claim_account_deletion, close_account, delete_account_batch
 from persistence.accounts import USER_ACCOUNTS, Credentials
-from persistence.departures import delete_user
 from persistence.users import User, update_user
-from promo_api.errors import Unauthenticated, WrongPassword
+from promo_api.errors import DependencyDown, Unauthenticated, WrongPassword
 from promo_api.limits import PASSWORD_CHANGES
 from promo_api.runtime import Runtime
+
+# How long a request works on a deletion before it leaves the rest to the background job. It uses a thread for hashes.
+_DELETION_TIME_S = 0.3
+_RETRY_S = 0.05
 
 
 def get_profile(_runtime: Runtime, user: User) -> Body:
@@ -34,29 +41,45 @@ def update_profile(runtime: Runtime, user: User, *, body: Body) -> Body:
 
 
 def delete_profile(runtime: Runtime, user: User, *, body: Body, client_address: str) -> Body:
-    """Delete the account with all that is known of the person, given the password.
+    """Close the account, given the password, and delete or move as many of its rows as a second allows.
 
-    A wrong one counts as a sign-in that failed, so that nobody guesses here what they may not guess there.
+    A wrong password counts as a failed sign-in. A background job finishes large accounts.
     """
 
     def find(connection: Any) -> Credentials:
         found = USER_ACCOUNTS.find_credentials(connection, user.email)
-        # Once the user has left the address may be another one's.
+        # Once the account is deleted, another account may have the address.
         if found is None or found.account_id != user.id:
             raise Unauthenticated.left()
         return found
 
-    def leave(found: Credentials) -> bool | None:
-        with runtime.database.transaction() as connection:
-            return delete_user(connection, user.id, checked_hash=found.password_hash) or None
+    def close(found: Credentials) -> bool | None:
+        with runtime.database.autocommit() as connection:
+            return close_account(connection, user.id, checked_hash=found.password_hash) or None
 
     confirmed(
         runtime,
         Attempt("user", user.email, client_address),
         body["password"],
         find=find,
-        do=leave,
+        do=close,
         refusal=WrongPassword("The password is not right."),
     )
     runtime.antifraud.forget(user.id)
+    # The account is closed: the background job does what the database does not do now.
+    with suppress(DependencyDown):
+        _delete_rows(runtime, user.id)
     return {"status": "ok"}
+
+
+def _delete_rows(runtime: Runtime, user_id: UUID) -> None:
+    """Continue the deletion of a closed account until it is finished or the time is up."""
+    ends_at_s = monotonic() + _DELETION_TIME_S
+    while monotonic() < ends_at_s:
+        with runtime.database.transaction() as connection:
+            deletion = claim_account_deletion(connection, user_id)
+            if deletion is None:
+                return
+            rows = delete_account_batch(connection, deletion)
+        if not rows:  # another request of the account holds the rest
+            sleep(_RETRY_S)

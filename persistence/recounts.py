@@ -21,6 +21,7 @@ from persistence.tables import (
     promo_counters,
     promos,
     user_uses,
+    users,
 )
 from persistence.trail_tables import promo_changes
 
@@ -50,8 +51,11 @@ def count_wrong_country_uses(connection: Connection) -> int:
 
 
 def count_wrong_user_uses(connection: Connection) -> int:
-    """Return how many users have another number in user_uses than activations."""
-    return _count_differing(connection, select(user_uses), _counted(activations, activations.c.user_id))
+    """Return how many users have another number in user_uses than activations; deleted and closed accounts aside."""
+    persons = select(users.c.id).where(users.c.email_key.is_not(None))
+    stored = select(user_uses).where(user_uses.c.user_id.in_(persons))
+    counted = _counted(activations, activations.c.user_id).where(activations.c.user_id.in_(persons))
+    return _count_differing(connection, stored, counted)
 
 
 def count_wrong_company_promos(connection: Connection) -> int:

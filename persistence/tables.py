@@ -67,9 +67,9 @@ companies = Table(
     _created_at(),
 )
 
-# A user account. Written by sign-up and by profile changes; token_version as in companies. For a user who has left
-# there are two rows of other ids and without a person: to one belongs what they did, which others count, and to one
-# what happened to the account.
+# A user account. Written by sign-up and by profile changes; token_version as in companies. A deleted user leaves rows
+# without a person under random ids: a placeholder, which owns what the user did, and the owner of the account's events.
+# A closed account has no person either, and keeps its id until its deletion is finished (account_deletions).
 _OF_PERSON = "name, surname, email, email_key, age, country, country_key, password_hash, created_at"
 users = Table(
     "users",
@@ -82,6 +82,16 @@ users = Table(
     Column("token_version", Integer, nullable=False, server_default="1"),
     Column("created_at", DateTime(timezone=True), server_default=func.now()),
     CheckConstraint(f"num_nulls({_OF_PERSON}) = 0 OR num_nonnulls({_OF_PERSON}, avatar_url) = 0", name="person"),
+)
+
+# An account that is closed and has rows left to move. Inserted by the close, deleted with the last of these rows.
+# A batch holds the lock of this row, so only one process at a time works on a deletion.
+account_deletions = Table(
+    "account_deletions",
+    metadata,
+    Column("user_id", Uuid, primary_key=True),
+    Column("placeholder_id", Uuid, nullable=False),
+    Column("closed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
 # The definition of a promo: what its company said of it. Written by its company, seldom.
@@ -187,8 +197,8 @@ country_uses = Table(
     postgresql_with=_HALF_FREE,
 )
 
-# How many activations a user has, if any. Changed by the statement that records them, after country_uses, and in the
-# order of the users where it is for several: so no two of them wait for each other.
+# How many activations a user has, if any; deleted users have no row. Changed by the statement that records them, after
+# country_uses, and in the order of the users where it is for several: so no two of them wait for each other.
 user_uses = Table(
     "user_uses",
     metadata,

@@ -40,13 +40,18 @@ def find_user(connection: Connection, user_id: UUID) -> User | None:
 
 
 def update_user(connection: Connection, user_id: UUID, changes: Mapping[str, Any]) -> User | None:
-    """Change columns of a user and return it as it is then; None if there is none of this id.
+    """Change columns of a user and return it as it is then; None if the account does not exist or is closed.
 
     `changes` has one or more of name, surname, avatar_url, password_hash. The same statement records what is different
     since then, by the names of the members.
     """
-    # As it is until now: locked, so that no other change comes between.
-    before = select(users).where(users.c.id == user_id).with_for_update(key_share=True).cte("before")
+    # Locked, so that no other change comes between. A closed account has no address.
+    before = (
+        select(users)
+        .where(users.c.id == user_id, users.c.email_key.is_not(None))
+        .with_for_update(key_share=True)
+        .cte("before")
+    )
     changed = (
         update(users)
         .where(users.c.id == before.c.id)

@@ -16,7 +16,8 @@ A map, from the outside in:
 | verdicts, antifraud_client, breaker | its parts: what Redis keeps, one call over HTTP, when to call no more |
 | limits | how often one may fail to sign in, sign up, or try to activate |
 | redis_url, redis_client | where Redis is: one server, Sentinels or a Cluster |
-| sweeper | deletes what has expired, and keeps the tallies of feeds short of changes |
+| background | threads that repeat a task and survive any error |
+| sweeper | background jobs that delete expired responses, merge changes of feeds and finish account deletions |
 | batches | work that several threads want done is done together |
 | health | is what the service needs well? Asked often, and in nobody's way |
 | metrics, exposition | what is counted, and how Prometheus gets it |

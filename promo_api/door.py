@@ -61,8 +61,9 @@ class Door:
                 self._begin(self._listener.accept()[0])
         except (BlockingIOError, ConnectionAbortedError):
             pass  # there are no more, or another worker was faster
-        except OSError as error:
-            _log.warning("accept_failed", extra={"reason": error.strerror})
+        except Exception as error:  # noqa: BLE001 the worker must accept again
+            reason = error.strerror if isinstance(error, OSError) else type(error).__qualname__
+            _log.warning("accept_failed", extra={"reason": reason})
             pause_s = _OUT_OF_RESOURCES_S
         self._loop.remove_reader(self._listener)
         self._loop.call_later(pause_s, self._open)

@@ -19,11 +19,13 @@ from pathlib import Path
 from shutil import rmtree
 from socketserver import TCPServer, ThreadingMixIn
 from tempfile import gettempdir, mkdtemp
-from threading import Lock, Thread
+from threading import Lock
+from time import sleep
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+from promo_api.background import BackgroundJob
 from promo_api.setting_values import Address
 
 _log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _PREFIX = "promo-metrics-"
 _PATH = "/metrics"
 _PATIENCE_S = 5
+_RETRY_S = 1.0
 
 
 class CannotListen(Exception):
@@ -79,7 +82,7 @@ class Exposition:
         os.register_at_fork(
             before=self._prepare, after_in_parent=self._lock.release, after_in_child=self._server.socket.close
         )
-        Thread(target=self._server.serve_forever, name="metrics", daemon=True).start()
+        BackgroundJob("metrics", self._serve, _RETRY_S).start()
 
     def close(self) -> None:
         """Listen no more."""
@@ -97,6 +100,10 @@ class Exposition:
                     _move_counts(file, self._folder / file.name.replace(str(pid), "ended"))
         except Exception:  # noqa: BLE001 whatever it is, it must not end the master
             _log.error("metrics_of_dead_lost", exc_info=True)
+
+    def _serve(self) -> bool:
+        self._server.serve_forever()
+        return False
 
     def _prepare(self) -> None:
         self._lock.acquire()
@@ -136,6 +143,16 @@ class _Server(ThreadingMixIn, WSGIServer):
         host, self.server_port = self.server_address[:2]
         self.server_name = str(host)
         self.setup_environ()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; pause after an error, for the socket stays ready and the next try would come at once."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if self.socket.fileno() != -1:
+                _log.warning("accept_failed", extra={"reason": error.strerror})
+            sleep(_RETRY_S)
+            raise
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 nor is anybody to know who it was
         """Write a line and no traceback: whoever asked has gone, or was too slow."""

@@ -24,6 +24,7 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from time import perf_counter
 from typing import Any, ClassVar
@@ -198,11 +199,11 @@ class StoppingServer(Uvicorn):
     async def on_tick(self, counter: int) -> bool:
         """Do what is done ten times a second, and look for clients that ask for too much, or are too slow."""
         connections: list[Any] = list(self.server_state.connections)
-        cut_hoarders(connections, _UNTAKEN_MAX_BYTES)
+        _survive(cut_hoarders, connections, _UNTAKEN_MAX_BYTES)
         if counter % _TICKS_OF_A_SECOND == 0:
             now_s = perf_counter()
             for connection in connections:
-                connection.cut_if_slow(now_s, self._client_timeout_s)
+                _survive(connection.cut_if_slow, now_s, self._client_timeout_s)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -235,6 +236,14 @@ class StoppingServer(Uvicorn):
             state = self.server_state
             _log.error("stop_timed_out", extra={"requests": len(state.tasks), "connections": len(state.connections)})
             self.force_exit = True  # else it would wait for the threads of the handlers
+
+
+def _survive(check: Callable[..., None], *arguments: object) -> None:
+    """Run a check of connections. An exception would end the worker and cut all its requests, so log it."""
+    try:
+        check(*arguments)
+    except Exception:  # noqa: BLE001 no error may end the worker
+        _log.error("connection_check_failed", exc_info=True)
 
 
 def gunicorn_options(settings: Settings) -> dict[str, Any]:

@@ -11,10 +11,11 @@ files there, else in memory, where nobody reads them but the tests.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from threading import Event, Thread
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from promo_api.background import BackgroundJob
 
 REGISTRY = CollectorRegistry()
 
@@ -74,6 +75,10 @@ _LIMITS_UNAVAILABLE = _counter("promo_limits_unavailable_total", "Looks at limit
 
 _SWEEPS = _counter("promo_sweeps_total", "Statements of the sweepers by how they ended", "sweeper", "result")
 _SWEPT_ROWS = _counter("promo_swept_rows_total", "Rows that the sweepers have dealt with", "sweeper")
+# Not `job`: Prometheus sets a label of this name itself.
+_LAST_SUCCESS = _gauge(
+    "promo_job_last_success_timestamp_seconds", "Unix time of the last success", "sweeper", mode="livemax"
+)
 
 
 class _Level:
@@ -115,8 +120,10 @@ _limited = {
         "idempotency-keys-per-account",
     )
 }
-_sweeps = {(name, end): _SWEEPS.labels(name, end) for name in ("answers", "changes") for end in ("done", "failed")}
-_swept_rows = {name: _SWEPT_ROWS.labels(name) for name in ("answers", "changes")}
+_SWEEPERS = ("answers", "changes", "deletions")
+_sweeps = {(name, end): _SWEEPS.labels(name, end) for name in _SWEEPERS for end in ("done", "failed")}
+_swept_rows = {name: _SWEPT_ROWS.labels(name) for name in _SWEEPERS}
+_last_success = {name: _LAST_SUCCESS.labels(name) for name in _SWEEPERS}
 
 
 @contextmanager
@@ -131,22 +138,18 @@ def worker_serving(version: str, pool_size: int, count_lent: Callable[[], int]) 
     _BUILD.labels(version).set(1)
     _WORKERS.set(1)
     _POOL_SIZE.set(pool_size)
-    stopped = Event()
 
-    def tell() -> None:
-        while True:
-            _REQUESTS_IN_PROGRESS.set(_in_progress.now)
-            _LENT.set(count_lent())
-            if stopped.wait(_LEVELS_EVERY_S):
-                return
+    def set_levels() -> bool:
+        _REQUESTS_IN_PROGRESS.set(_in_progress.now)
+        _LENT.set(count_lent())
+        return False
 
-    teller = Thread(target=tell, name="levels", daemon=True)
-    teller.start()
+    job = BackgroundJob("levels", set_levels, _LEVELS_EVERY_S)
+    job.start()
     try:
         yield
     finally:
-        stopped.set()
-        teller.join()
+        job.stop()
         _WORKERS.set(0)
 
 
@@ -251,11 +254,12 @@ def limits_unavailable() -> None:
 
 
 def swept(sweeper: str, rows: int) -> None:
-    """Count a statement of a sweeper and the rows that it dealt with."""
+    """Count a successful step of a sweeper and the rows that it changed."""
     _sweeps[sweeper, "done"].inc()
     _swept_rows[sweeper].inc(rows)
+    _last_success[sweeper].set_to_current_time()
 
 
 def sweep_failed(sweeper: str) -> None:
-    """Count a statement of a sweeper that failed."""
+    """Count a failed step of a sweeper."""
     _sweeps[sweeper, "failed"].inc()

@@ -1,90 +1,87 @@
-"""What is done beside requests while the service serves, bit by bit.
+"""Sweepers: background jobs that clean up the database in small steps.
 
-Answers that were kept for repeated requests are deleted when they have expired; changes of what feeds hold are moved
-into the tallies. Nothing depends on when that is done: an expired answer is never given, and a change counts before it
-is moved as well as after it. Each process sweeps, a few rows in each statement, which passes over what another one is
-sweeping; after each it rests for as long as that took. So whatever has accumulated goes within a while, and no request
-waits for it.
+| Sweeper | What it does |
+|---|---|
+| answers | deletes stored responses that have expired |
+| changes | merges changes of feeds into the tallies |
+| deletions | finishes account deletions |
+
+Correctness does not depend on when they run: an expired response is never returned, a change counts before and after
+it is merged, and a closed account is gone for everyone. Every process runs all of them. They skip rows that another
+process has locked, and pause after each step for the time that it took.
 """
 
-import logging
 from collections.abc import Callable
 from datetime import datetime
-from threading import Event, Thread
-from time import monotonic
-from typing import Any
 
+from persistence.account_deletions import claim_account_deletion, delete_account_batch
 from persistence.engine import Database
 from persistence.kept_answers import delete_expired
 from persistence.tallies import update_tallies
 from promo_api import metrics
-from promo_api.errors import DependencyDown
-
-_log = logging.getLogger(__name__)
+from promo_api.background import BackgroundJob
 
 _ANSWERS, _ANSWERS_EVERY_S = 1000, 60.0
 # A change may be one of more than a hundred tallies, and the more of them wait, the more a total costs.
 _CHANGES, _CHANGES_EVERY_S = 200, 1.0
+_DELETIONS_EVERY_S = 1.0
 
 
-class Sweeper:
-    """A thread that sweeps until it is stopped.
+class Sweeper(BackgroundJob):
+    """A background job whose steps are counted.
 
     Args:
-        name: that it is counted by.
-        database: where to sweep.
-        sweep: sweeps some rows by one statement, and returns how many they were.
-        rows: how many these are when more may be left.
-        every_s: how long it rests when nothing is left to sweep.
+        name: of the sweeper, in metrics and the log.
+        step: does one step, and returns how many rows it changed.
+        full: more work is waiting if a step changed this many rows.
+        every_s: the pause when no more work is waiting.
     """
 
-    def __init__(self, name: str, database: Database, sweep: Callable[[Any], int], rows: int, every_s: float) -> None:
-        self._name = name
-        self._database = database
-        self._sweep = sweep
-        self._rows = rows
-        self._every_s = every_s
-        self._stopped = Event()
-        self._thread = Thread(target=self._run, name="sweeper", daemon=True)
-
-    def start(self) -> None:
-        """Begin to sweep; in the process that is to do it, since a thread does not outlive a fork."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Wait for the statement that runs, and end."""
-        self._stopped.set()
-        self._thread.join()
+    def __init__(self, name: str, step: Callable[[], int], full: int, every_s: float) -> None:
+        super().__init__(name, self._has_more, every_s)
+        self._step = step
+        self._full = full
 
     def sweep(self) -> int:
-        """Sweep some rows, the oldest first, and return how many they were."""
-        with self._database.autocommit() as connection:
-            rows = self._sweep(connection)
+        """Do one step and count it; return how many rows it changed."""
+        try:
+            rows = self._step()
+        except Exception:
+            metrics.sweep_failed(self._name)
+            raise
         metrics.swept(self._name, rows)
         return rows
 
-    def _run(self) -> None:
-        rest_s = 0.0
-        while not self._stopped.wait(rest_s):
-            began = monotonic()
-            rest_s = self._every_s
-            try:
-                if self.sweep() == self._rows:
-                    rest_s = monotonic() - began
-            except DependencyDown as error:
-                metrics.sweep_failed(self._name)
-                _log.warning("sweep_failed", extra={"reason": error.reason})
+    def _has_more(self) -> bool:
+        return self.sweep() >= self._full
 
 
 def sweeper_of_answers(database: Database, clock: Callable[[], datetime], every_s: float = _ANSWERS_EVERY_S) -> Sweeper:
-    """Return a sweeper that deletes what `clock` says has expired."""
-    return Sweeper(
-        "answers", database, lambda connection: delete_expired(connection, clock(), limit=_ANSWERS), _ANSWERS, every_s
-    )
+    """Return a sweeper that deletes stored responses that have expired by `clock`."""
+
+    def step() -> int:
+        with database.autocommit() as connection:
+            return delete_expired(connection, clock(), limit=_ANSWERS)
+
+    return Sweeper("answers", step, _ANSWERS, every_s)
 
 
 def sweeper_of_changes(database: Database, every_s: float = _CHANGES_EVERY_S) -> Sweeper:
-    """Return a sweeper that moves changes into the tallies."""
-    return Sweeper(
-        "changes", database, lambda connection: update_tallies(connection, limit=_CHANGES), _CHANGES, every_s
-    )
+    """Return a sweeper that merges changes of feeds into the tallies."""
+
+    def step() -> int:
+        with database.autocommit() as connection:
+            return update_tallies(connection, limit=_CHANGES)
+
+    return Sweeper("changes", step, _CHANGES, every_s)
+
+
+def sweeper_of_deletions(database: Database, every_s: float = _DELETIONS_EVERY_S) -> Sweeper:
+    """Return a sweeper that finishes account deletions."""
+
+    def step() -> int:
+        with database.transaction() as connection:
+            deletion = claim_account_deletion(connection)
+            return 0 if deletion is None else delete_account_batch(connection, deletion)
+
+    return Sweeper("deletions", step, 1, every_s)

@@ -11,14 +11,14 @@ import pytest
 
 @contextmanager
 def sent_statements() -> Iterator[list[tuple[str, Any]]]:
-    """Collect what is sent during a block, each statement with its parameters; not what goes on beside requests."""
+    """Collect the statements sent during a block, each with its parameters. Background jobs do not count."""
     sent: list[tuple[str, Any]] = []
 
     def noting(name: str) -> Any:
         run = getattr(psycopg.Cursor, name)
 
         def note(cursor: Any, statement: str, parameters: Any = None, **options: Any) -> Any:
-            if current_thread().name != "sweeper":
+            if not current_thread().name.startswith("job-"):
                 sent.append((statement, parameters))
             return run(cursor, statement, parameters, **options)
 

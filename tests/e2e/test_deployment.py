@@ -21,7 +21,7 @@ from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.postgres_programs import program
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
-from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes
+from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes, sweeper_of_deletions
 from tests.conformance import Conformance
 from tests.deployment_page import block
 from tests.e2e.conftest import assert_discreet
@@ -138,12 +138,13 @@ def test_two_roles(
         with closing(Database(Settings.from_environment(settings))) as database:
             assert sweeper_of_answers(database, lambda: datetime.now(UTC) + timedelta(days=9)).sweep() > 0
             sweeper_of_changes(database).sweep()
+            sweeper_of_deletions(database).sweep()
         checked = run_command(settings, "check", folder=tmp_path)
         assert checked.returncode == 0, checked.stdout
     finally:
         server.end()
         server.remote.close()
-    assert "sweep_failed" not in server.log
+    assert "job_failed" not in server.log
     assert_discreet(server)
     _administer(postgres, "INSERT INTO later VALUES (1); DELETE FROM later", database="promo", role="promo")
     for forbidden in _FORBIDDEN:

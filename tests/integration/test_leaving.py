@@ -7,11 +7,15 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Text, literal_column, select, text
 
-from persistence import departures
+from handlers import user_profile
+from persistence import account_deletions
+from persistence.account_deletions import claim_account_deletion
 from persistence.tables import metadata
 from persistence.users import find_user
-from promo_api import check
+from promo_api import check, sweeper
+from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime
+from promo_api.sandbox.processes import wait_until
 from tests.people import PASSWORD, Account, Api
 
 PROFILE = "/user/profile"
@@ -108,7 +112,7 @@ def test_the_company_sees_no_difference(house: House, runtime: Runtime) -> None:
 
 def test_who_has_said_a_great_deal(house: House, runtime: Runtime, cache: Any) -> None:
     """Whoever has done more than one statement hands over leaves like anybody else, and is in none of it."""
-    values = {"promo": house.promos[0], "user": _id(runtime, house.user), "many": 2 * departures._ROWS_AT_ONCE + 1}
+    values = {"promo": house.promos[0], "user": _id(runtime, house.user), "many": 2 * account_deletions._BATCH_ROWS + 1}
     with runtime.database.transaction() as connection:
         connection.execute(
             text(
@@ -121,8 +125,54 @@ def test_who_has_said_a_great_deal(house: House, runtime: Runtime, cache: Any) -
         connection.execute(counted, values)
     before = house.seen_by_the_company()
     assert _leave(house.user).status_code == 200
-    assert _kept(runtime, cache, str(values["user"])) == []
+    assert wait_until(lambda: not _kept(runtime, cache, str(values["user"])), 20)
     assert house.seen_by_the_company() == before
+
+
+def _leave_without_rows(user: Account, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Delete the account while no batch of the deletion can run."""
+
+    def claim(*_arguments: Any) -> None:
+        raise DependencyDown("Try again later.", reason="no connection")
+
+    for module in (user_profile, sweeper):
+        monkeypatch.setattr(module, "claim_account_deletion", claim)
+    return _leave(user)
+
+
+def test_account_is_closed_before_its_rows_move(
+    house: House, runtime: Runtime, cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A closed account is deleted for everyone although its rows are still there; a background job removes them."""
+    before, user_id = house.seen_by_the_company(), str(_id(runtime, house.user))
+    answer = _leave_without_rows(house.user, monkeypatch)
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"}), "the client need not care for the rows"
+    assert house.user.get(PROFILE).status_code == 401
+    credentials = {"email": house.user.body["email"], "password": PASSWORD}
+    assert house.user.api.call("POST", "/user/auth/sign-in", json=credentials).status_code == 401
+    assert house.other.get(house.path).json()["author"] == {"name": "Deleted", "surname": "user"}
+    assert (house.seen_by_the_company(), set(_recounted(runtime).values())) == (before, {0})
+    personal = [row for trace in (house.user.body["email"], NAME, AVATAR) for row in _kept(runtime, cache, trace)]
+    assert [row for row in personal if ",user_comments.create_comment," not in row] == [], "but in a stored response"
+    assert _kept(runtime, cache, user_id), "rows are left"
+    again = house.user.api.sign_up_user(email=house.user.body["email"])
+    assert again.get(PROFILE).status_code == 200
+    monkeypatch.undo()
+    job = sweeper.sweeper_of_deletions(runtime.database)
+    assert wait_until(lambda: job.sweep() == 0 and not _kept(runtime, cache, user_id), 20)
+    assert (house.seen_by_the_company(), set(_recounted(runtime).values())) == (before, {0})
+
+
+def test_request_leaves_large_accounts_to_the_job(
+    house: House, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request stops working on a deletion after its time, and succeeds."""
+    user_id = _id(runtime, house.user)
+    monkeypatch.setattr(user_profile, "_DELETION_TIME_S", 0.0)
+    monkeypatch.setattr(sweeper, "claim_account_deletion", lambda _connection: None)
+    assert _leave(house.user).status_code == 200
+    with runtime.database.transaction() as connection:
+        assert claim_account_deletion(connection, user_id) is not None
 
 
 def test_others_see_a_comment_of_nobody(house: House) -> None:

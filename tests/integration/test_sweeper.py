@@ -3,13 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from time import time
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import delete, func, insert, select
 
 from persistence.engine import Database
+from persistence.kept_answers import delete_expired
 from persistence.tables import feed_tally_changes, kept_answers
+from promo_api import metrics, sweeper as sweeper_module
 from promo_api.runtime import Runtime
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
@@ -87,11 +91,42 @@ def test_database_away(settings: Settings, caplog: pytest.LogCaptureFixture) -> 
     sweeper = sweeper_of_answers(nowhere, lambda: _NOW, every_s=0.01)
     sweeper.start()
     try:
-        assert wait_until(lambda: caplog.text.count("sweep_failed") > 1, _PATIENCE_S)
+        assert wait_until(lambda: caplog.text.count("job_failed") > 1, _PATIENCE_S)
     finally:
         sweeper.stop()
         nowhere.close()
     assert "Traceback" not in caplog.text
+
+
+def test_any_error(runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A sweeper runs again after an error that no code foresees, and then shows when it last succeeded."""
+    errors = [ValueError()]
+
+    def delete(*arguments: Any, **options: Any) -> int:
+        if errors:
+            raise errors.pop()
+        return delete_expired(*arguments, **options)
+
+    # Another sweeper of these tests may have succeeded: an hour ago, then.
+    monkeypatch.setattr(sweeper_module, "delete_expired", delete)
+    metrics._last_success["answers"].set(time() - 3600)
+    failed = metrics.REGISTRY.get_sample_value("promo_sweeps_total", {"sweeper": "answers", "result": "failed"}) or 0
+    sweeper = sweeper_of_answers(runtime.database, lambda: _NOW, every_s=0.01)
+    sweeper.start()
+    try:
+        assert wait_until(lambda: time() - _last_success() < 60, _PATIENCE_S)
+    finally:
+        sweeper.stop()
+    assert "job_failed" in caplog.text
+    assert "ValueError" in caplog.text
+    labels = {"sweeper": "answers", "result": "failed"}
+    assert metrics.REGISTRY.get_sample_value("promo_sweeps_total", labels) == failed + 1
+
+
+def _last_success() -> float:
+    found = metrics.REGISTRY.get_sample_value("promo_job_last_success_timestamp_seconds", {"sweeper": "answers"})
+    assert found is not None
+    return found
 
 
 def test_changes_of_feeds(runtime: Runtime) -> None:

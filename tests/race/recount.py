@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Table, func, select
 
 from persistence.engine import Database
-from persistence.tables import activations, comments, country_uses, likes, promo_codes, promo_counters, user_uses
+from persistence.tables import activations, comments, country_uses, likes, promo_codes, promo_counters, user_uses, users
 
 
 class Counts(NamedTuple):
@@ -35,10 +35,13 @@ def recounted(database: Database, promo_id: str) -> Counts:
         assert sorted(connection.execute(kept.where(country_uses.c.promo_id == promo))) == sorted(
             connection.execute(told.group_by(activations.c.country_key))
         )
-        users = select(activations.c.user_id).where(activations.c.promo_id == promo)
-        of_users = select(activations.c.user_id, func.count()).where(activations.c.user_id.in_(users))
+        persons = select(users.c.id).where(users.c.email_key.is_not(None))
+        users_of_promo = select(activations.c.user_id).where(
+            activations.c.promo_id == promo, activations.c.user_id.in_(persons)
+        )
+        of_users = select(activations.c.user_id, func.count()).where(activations.c.user_id.in_(users_of_promo))
         kept_of_users = select(user_uses.c.user_id, user_uses.c.activations_count)
-        assert sorted(connection.execute(kept_of_users.where(user_uses.c.user_id.in_(users)))) == sorted(
+        assert sorted(connection.execute(kept_of_users.where(user_uses.c.user_id.in_(users_of_promo)))) == sorted(
             connection.execute(of_users.group_by(activations.c.user_id))
         )
         if rows(promo_codes):

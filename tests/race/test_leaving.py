@@ -1,4 +1,4 @@
-"""Users who leave while they do something else: nothing fails for a reason that is ours, and nothing comes back."""
+"""Users who delete their account while they do something else: nothing fails with a 5xx, and nothing comes back."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,15 +6,18 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Table, insert, select, text, update
+from sqlalchemy import Table, text, update
 
-from persistence.tables import comments, kept_answers, metadata, promo_counters, user_uses, users
+from persistence.tables import comments, metadata, promo_counters, user_uses, users
 from promo_api.runtime import Runtime
+from promo_api.sandbox.processes import wait_until
 from tests.people import PASSWORD, Account, Api
+from tests.race.deletion import close, delete_rows
 from tests.race.interleaving import Stage, together
 from tests.race.recount import recounted
 
 _TEXT = {"text": "What was said last"}
+_PATIENCE_S = 30
 Job = Callable[[], Any]
 
 
@@ -40,9 +43,16 @@ def _rows_of(crowd: Runtime, user_id: UUID) -> list[str]:
         return [
             row
             for table in metadata.sorted_tables
-            for row in connection.scalars(text(f"SELECT {table.name}::text FROM {table.name}"))  # noqa: S608 our tables
-            if str(user_id) in row
+            for row in connection.scalars(
+                text(f"SELECT {table.name}::text FROM {table.name} WHERE {table.name}::text LIKE :id"),  # noqa: S608
+                {"id": f"%{user_id}%"},
+            )
         ]
+
+
+def _is_gone(crowd: Runtime, user_id: UUID) -> bool:
+    """Return whether no table has the id any more, as soon as a background job has seen to that."""
+    return wait_until(lambda: _rows_of(crowd, user_id) == [], _PATIENCE_S)
 
 
 class _Doer:
@@ -76,10 +86,15 @@ _NAMES = [
     "activate", "activate, repeatable", "like", "unlike", "comment", "comment, repeatable", "change a comment",
     "change the profile", "sign in", "sign out", "export", "leave",
 ]  # fmt: skip
-# What waits for the row of the user, or for one that goes to nobody with it; and how it ends once that has gone.
+# Jobs that wait for a row that the deletion has locked: their status once the deletion is finished...
 _REFUSED = {
     "activate": 401, "activate, repeatable": 401, "like": 401, "comment": 401, "comment, repeatable": 401,
     "change a comment": 403, "change the profile": 401, "sign in": 401, "leave": 401,
+}  # fmt: skip
+# ...and once the account is closed, while the row of the user still exists.
+_OUTLIVES_THE_CLOSE = {
+    "activate": 200, "activate, repeatable": 200, "like": 200, "comment": 201, "comment, repeatable": 201,
+    "change the profile": 401, "sign in": 401, "leave": 401,
 }  # fmt: skip
 
 
@@ -97,21 +112,40 @@ def test_jobs_are_all_there(api: Api, promo_id: str) -> None:
 
 @pytest.mark.parametrize("has_used", [False, True], ids=["first use", "further use"])
 @pytest.mark.parametrize("name", _REFUSED)
-def test_who_waits_for_who_leaves(
+def test_write_after_the_deletion(
     api: Api, crowd: Runtime, stage: Stage, promo_id: str, name: str, has_used: bool
 ) -> None:
-    """What was let in before the departure, and comes to its write after it, is refused, and records nothing."""
+    """A request that passed authentication before the deletion, and writes after it, is refused and records nothing."""
     doer = _Doer(api, promo_id)
     if has_used:
         doer.user.post(f"{doer.path}/activate")
     doer.user.post(f"{doer.path}/comments", json=_TEXT, headers={"Idempotency-Key": "one"})
     user_id, counts = _id(crowd, doer.user), recounted(crowd.database, promo_id)
-    # The departure waits for an answer that is kept, and holds all else; the job waits for the departure.
-    with stage.holding(kept_answers, account_id=user_id) as (_, queue):
-        queue.add(_leaving(doer.user), doer.jobs()[name])
-    assert [answer.status_code for answer in queue.results()] == [200, _REFUSED[name]]
+    with stage.queue() as queue, crowd.database.transaction() as deletion:
+        assert close(deletion, user_id)
+        delete_rows(deletion, user_id)
+        queue.add(doer.jobs()[name])
+    assert [answer.status_code for answer in queue.results()] == [_REFUSED[name]]
     assert _rows_of(crowd, user_id) == []
     assert recounted(crowd.database, promo_id) == counts
+
+
+@pytest.mark.parametrize("has_used", [False, True], ids=["first use", "further use"])
+@pytest.mark.parametrize("name", _OUTLIVES_THE_CLOSE)
+def test_write_after_the_close(
+    api: Api, crowd: Runtime, stage: Stage, promo_id: str, name: str, has_used: bool
+) -> None:
+    """A request that passed authentication before the close may write after it; its rows go with the others."""
+    doer = _Doer(api, promo_id)
+    if has_used:
+        doer.user.post(f"{doer.path}/activate")
+    user_id = _id(crowd, doer.user)
+    with stage.queue() as queue, crowd.database.transaction() as deletion:
+        assert close(deletion, user_id)
+        queue.add(doer.jobs()[name])
+    assert [answer.status_code for answer in queue.results()] == [_OUTLIVES_THE_CLOSE[name]]
+    assert _is_gone(crowd, user_id)
+    recounted(crowd.database, promo_id)
 
 
 @pytest.mark.parametrize(
@@ -122,46 +156,29 @@ def test_who_waits_for_who_leaves(
 def test_who_leaves_while_others_wait(
     api: Api, crowd: Runtime, stage: Stage, promo_id: str, table: Table, name: str
 ) -> None:
-    """What waits in the middle of its write ends well or is refused; the departure ends well; there is no deadlock."""
+    """A deletion waits neither for a request that waits in the middle of its write, nor for a row that others hold."""
     doer = _Doer(api, promo_id)
     doer.user.post(f"{doer.path}/activate")
     user_id = _id(crowd, doer.user)
     key = {"promo_id": UUID(promo_id)} if table is promo_counters else {"user_id": user_id}
     with stage.holding(table, **key) as (_, queue):
         queue.add(doer.jobs()[name])
-        leaving = _leaving(doer.user)
-        if table is user_uses:
-            queue.add(leaving)
-        else:
-            assert leaving().status_code == 200, "nothing of others keeps anybody from leaving"
+        assert _leaving(doer.user)().status_code == 200
+        assert doer.user.get("/user/profile").status_code == 401
     statuses = {answer.status_code for answer in queue.results()}
-    assert statuses <= {200, 401}
-    assert _rows_of(crowd, user_id) == []
+    assert statuses <= {200, 201, 401}
+    assert _is_gone(crowd, user_id)
     recounted(crowd.database, promo_id)
 
 
-def test_first_use_while_one_leaves(api: Api, crowd: Runtime, stage: Stage, promo_id: str) -> None:
-    """Who leaves between their first two activations does not wait for the second one, which waits for them."""
-    user = api.sign_up_user()
-    user_id = _id(crowd, user)
-    with stage.holding(users, id=user_id) as (first_use, queue):
-        queue.add(_leaving(user))
-        first_use.execute(insert(user_uses).values(user_id=user_id, activations_count=1))
-        queue.add(partial(user.post, f"/user/promo/{promo_id}/activate"))
-    left, activated = (answer.status_code for answer in queue.results())
-    assert (left, activated in (200, 401)) == (200, True)
-    assert _rows_of(crowd, user_id) == []
-
-
 def test_comment_is_changed_while_its_author_leaves(api: Api, crowd: Runtime, stage: Stage, promo_id: str) -> None:
-    """Who leaves waits for whoever changes a row of theirs, and gets that row too, as it is then."""
+    """A deletion does not wait for a change of a row of the user, and moves that row afterwards."""
     doer = _Doer(api, promo_id)
     comment_id, user_id = UUID(doer.comment_path.rpartition("/")[2]), _id(crowd, doer.user)
-    with stage.holding(comments, id=comment_id) as (holder, queue):
-        queue.add(_leaving(doer.user))
+    with stage.holding(comments, id=comment_id) as (holder, _):
+        assert _leaving(doer.user)().status_code == 200
         holder.execute(update(comments).where(comments.c.id == comment_id).values(text="Said otherwise"))
-    assert [answer.status_code for answer in queue.results()] == [200]
-    assert _rows_of(crowd, user_id) == []
+    assert _is_gone(crowd, user_id)
 
 
 @pytest.mark.parametrize("name", _NAMES)
@@ -173,9 +190,9 @@ def test_at_once(api: Api, crowd: Runtime, promo_id: str, name: str) -> None:
     statuses = {answer.status_code for answer in together(jobs)}
     assert statuses <= {200, 201, 401, 403}
     for user_id, doer in zip(ids, doers, strict=True):
-        # Where a sign-in or a sign-out has ended the token first, the departure was refused.
+        # Where a sign-in or a sign-out has ended the token first, the deletion was refused.
         if _leaving(doer.user)().status_code == 401 and _signing_in(doer.user)().status_code == 401:
-            assert _rows_of(crowd, user_id) == []
+            assert _is_gone(crowd, user_id)
     recounted(crowd.database, promo_id)
 
 
@@ -189,12 +206,12 @@ def test_others_of_the_batch(api: Api, crowd: Runtime, stage: Stage, promo_id: s
         assert _leaving(leaver)().status_code == 200
     statuses = [job.result(30).status_code for job in jobs]
     assert (statuses[1:], statuses[0] in (200, 401)) == ([200] * 4, True)
-    assert _rows_of(crowd, _id(crowd, leaver)) == []
+    assert _is_gone(crowd, _id(crowd, leaver))
     assert recounted(crowd.database, promo_id).uses == 5 + (statuses[0] == 200)
 
 
 def test_password_changed_meanwhile(api: Api, crowd: Runtime, stage: Stage) -> None:
-    """A departure whose password was right when it was checked, and has been changed since, is refused."""
+    """A deletion whose password has changed since it was checked is refused."""
     user = api.sign_up_user()
     new_hash = crowd.passwords.hash("An0ther!pass")
     with stage.holding(users, id=_id(crowd, user)) as (holder, queue):
@@ -202,23 +219,3 @@ def test_password_changed_meanwhile(api: Api, crowd: Runtime, stage: Stage) -> N
         holder.execute(update(users).where(users.c.id == _id(crowd, user)).values(password_hash=new_hash))
     assert [answer.status_code for answer in queue.results()] == [403]
     assert user.get("/user/profile").status_code == 200
-
-
-def test_failed_departure_changes_nothing(api: Api, crowd: Runtime, stage: Stage, promo_id: str) -> None:
-    """A departure that can't be ended leaves all as it was: it is done as a whole or not at all."""
-    doer = _Doer(api, promo_id)
-    doer.user.post(f"{doer.path}/comments", json=_TEXT, headers={"Idempotency-Key": "one"})
-    user_id = _id(crowd, doer.user)
-    before = _rows_of(crowd, user_id)
-    with stage.holding(comments, author_id=user_id) as (_, queue):
-        queue.add(_leaving(doer.user))
-        with crowd.database.autocommit() as connection:
-            waiting = text(
-                "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE comm%'"
-            )
-            stage.terminate(connection.execute(waiting).scalar_one())
-    assert [answer.status_code for answer in queue.results()] == [503]
-    assert _rows_of(crowd, user_id) == before
-    with crowd.database.autocommit() as connection:
-        assert connection.execute(select(kept_answers.c.key).where(kept_answers.c.account_id == user_id)).all()
-    assert _leaving(doer.user)().status_code == 200

@@ -26,12 +26,14 @@ ROOMS = {
     "promo_api.log_stream": Room(),
     "promo_api.logs": Room("promo_api.log_stream promo_api.setting_values", "orjson"),
     "promo_api.request_log": Room("promo_api.contract.observation promo_api.logs"),
+    "promo_api.background": Room("promo_api.errors"),
     # Whoever counts something imports it: callbacks through all rooms would be longer, and no easier to follow.
-    "promo_api.metrics": Room("", "prometheus_client"),
-    "promo_api.exposition": Room("promo_api.setting_values", "prometheus_client"),
+    "promo_api.metrics": Room("promo_api.background", "prometheus_client"),
+    "promo_api.exposition": Room("promo_api.background promo_api.setting_values", "prometheus_client"),
     "promo_api.batches": Room("promo_api.metrics"),
     "promo_api.sweeper": Room(
-        "persistence.engine persistence.kept_answers persistence.tallies promo_api.errors promo_api.metrics"
+        "persistence.account_deletions persistence.engine persistence.kept_answers persistence.tallies "
+        "promo_api.background promo_api.metrics"
     ),
     "promo_api.tokens": Room("promo_api.errors promo_api.settings", "jwt"),
     "promo_api.passwords": Room("promo_api.metrics promo_api.settings", "argon2"),
@@ -135,8 +137,8 @@ ROOMS = {
     ),
 }  # fmt: skip
 QUERIES = [
-    "accounts", "activations", "cards", "code_lists", "comments", "companies", "departures", "exports", "kept_answers",
-    "likes", "listings", "promo_changes", "promos", "recounts", "tallies", "users",
+    "account_deletions", "accounts", "activations", "cards", "code_lists", "comments", "companies", "exports",
+    "kept_answers", "likes", "listings", "promo_changes", "promos", "recounts", "tallies", "users",
 ]  # fmt: skip
 HANDLERS = [module for module in files() if module.startswith("handlers.")]
 

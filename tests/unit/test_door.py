@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
-from typing import cast
+from typing import ClassVar, cast
 
 import pytest
 
@@ -44,16 +44,15 @@ class _Guest(asyncio.Protocol):
         self._guests.count(self._door)
 
 
-class _Exhausted(socket.socket):
-    """A listening socket whose process has no files left, until it is told that it has."""
+class _Failing(socket.socket):
+    """A listening socket that raises each of some errors once, before it accepts."""
 
-    refusals = 1
+    errors: ClassVar[list[Exception]]
 
     def accept(self) -> tuple[socket.socket, object]:
-        """Fail, as long as it should."""
-        if self.refusals:
-            self.refusals -= 1
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        """Fail while errors are left."""
+        if self.errors:
+            raise self.errors.pop(0)
         return super().accept()
 
 
@@ -92,14 +91,17 @@ def test_doors_share_what_comes_together(listener: socket.socket) -> None:
 def test_connection_waits_while_no_more_can_be_opened(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where a connection can't be opened that is logged, and it is taken in as soon as it can."""
+    """Any error while a connection is accepted is logged, and the connection is accepted later."""
     monkeypatch.setattr(door, "_OUT_OF_RESOURCES_S", 0.01)
+    errors = [OSError(errno.EMFILE, os.strerror(errno.EMFILE)), ValueError("a defect")]
+    monkeypatch.setattr(_Failing, "errors", errors, raising=False)
     guests = _Guests(1)
-    with _Exhausted(fileno=listener.detach()) as exhausted, _connect(exhausted, 1)[0]:
-        asyncio.run(_let_in(guests, {"a": exhausted}))
+    with _Failing(fileno=listener.detach()) as failing, _connect(failing, 1)[0]:
+        asyncio.run(_let_in(guests, {"a": failing}))
     told = [record for record in caplog.records if record.name == door.__name__]
     assert [(record.getMessage(), vars(record)["reason"]) for record in told] == [
-        ("accept_failed", "Too many open files")
+        ("accept_failed", "Too many open files"),
+        ("accept_failed", "ValueError"),
     ]
     assert guests.of_door == {"a": 1}
 

@@ -1,8 +1,10 @@
 """The port of the metrics, the folder that processes count in, and what becomes of the counts of the dead."""
 
+import errno
 import os
 import re
 import socket
+import socketserver
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -106,6 +108,32 @@ def test_dead_that_left_nonsense(exposition: Exposition, tmp_path: Path, caplog:
     exposition.keep_counts_of_dead(1)
     assert "metrics_of_dead_lost" in caplog.text
     assert not (tmp_path / "counter_1.db").exists()
+
+
+def test_server_survives_any_error(
+    address: Address, tmp_path: Path, forks: dict[str, Callable[[], None]], monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """The port of the metrics is served again after an error, be it while a connection is accepted or anywhere else."""
+    assert forks == {}
+    monkeypatch.setattr(exposition_module, "_RETRY_S", 0.01)
+    errors = [OSError(errno.EMFILE, os.strerror(errno.EMFILE)), ValueError()]
+    accept = socketserver.TCPServer.get_request
+
+    def get_request(server: socketserver.TCPServer) -> tuple[socket.socket, object]:
+        if errors:
+            raise errors.pop(0)
+        return accept(server)
+
+    monkeypatch.setattr(socketserver.TCPServer, "get_request", get_request)
+    exposition = Exposition(address, tmp_path)
+    exposition.start()
+    _told(address)
+    assert [(record.getMessage(), vars(record)["reason"]) for record in caplog.records] == [
+        ("accept_failed", "Too many open files"),
+        ("job_failed", "ValueError"),
+    ]
+    exposition.close()
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics/", "/Metrics", "/metrics/..", "/favicon.ico"])

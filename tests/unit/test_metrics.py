@@ -53,6 +53,22 @@ def test_levels(monkeypatch: pytest.MonkeyPatch) -> None:
     assert counted("promo_workers") == 0
 
 
+def test_levels_survive_an_error(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """If a level can't be read, that is logged, and it is read again."""
+    monkeypatch.setattr(metrics, "_LEVELS_EVERY_S", 0.01)
+    counted, errors = Counting(), [ValueError()]
+
+    def count_lent() -> int:
+        if errors:
+            raise errors.pop()
+        return 3
+
+    with metrics.worker_serving("1.2.3", 24, count_lent):
+        assert wait_until(lambda: counted("promo_postgres_connections_lent") == 3, 10)
+    assert [vars(record)["job"] for record in caplog.records if record.getMessage() == "job_failed"] == ["levels"]
+    metrics._LENT.set(0)
+
+
 @pytest.mark.parametrize(("status", "counted_as"), [(404, "404"), (0, "cut")])
 def test_requests_for_nothing(status: int, counted_as: str) -> None:
     """What asks for no operation, or was cut, has words of its own in place of a path or a status."""

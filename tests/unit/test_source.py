@@ -11,7 +11,7 @@ import yaml
 from tests.unit.source import ROOT, called, files, functions, public_definitions, tree
 from tests.unit.test_architecture import QUERIES
 
-VERBS = ("find_", "get_", "list_", "insert_", "update_", "delete_", "claim_", "count_")
+VERBS = ("find_", "get_", "list_", "insert_", "update_", "delete_", "claim_", "close_", "count_")
 QUERY_MODULES = [f"persistence.{name}" for name in QUERIES]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 OURS = [file for file in TESTS if file.parent.name in ("unit", "contract") and file.name.startswith("test_")]

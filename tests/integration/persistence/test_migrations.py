@@ -158,6 +158,32 @@ def test_promos_that_are_there_are_listed(open_database: Open, empty: Settings) 
         assert connection.exec_driver_sql(listed).scalar_one() == 500
 
 
+_DELETED = """
+    INSERT INTO companies (id, name, email, email_key, password_hash) VALUES ({one}, 'Company', 'a', 'a', 'hash');
+    INSERT INTO users (id, created_at) VALUES ({one}, NULL);
+    INSERT INTO promos (id, company_id, mode, description, category_keys, promo_common)
+    VALUES ({one}, {one}, 'COMMON', 'A promo', '{{}}', 'value');
+    INSERT INTO activations (promo_id, user_id, id, country_key) VALUES ({one}, {one}, {one}, 'ru');
+    INSERT INTO account_deletions (user_id, placeholder_id) VALUES ({two}, {one})
+"""
+
+
+def test_downgrade_with_deletions(open_database: Open, empty: Settings) -> None:
+    """The downgrade to 0008 waits for unfinished deletions, and then counts the activations of deleted users again."""
+    database = open_database(empty)
+    update_schema(database.engine)
+    with database.engine.begin() as connection:
+        rows = _DELETED.format(one=f"'{UUID(int=1)}'", two=f"'{UUID(int=2)}'")
+        connection.exec_driver_sql(rows, execution_options={"no_parameters": True})
+    with pytest.raises(RuntimeError, match="1 account deletions are unfinished"):
+        _migrate(database, "0008", down=True)
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM account_deletions")
+    _migrate(database, "0008", down=True)
+    with database.autocommit() as connection:
+        assert connection.exec_driver_sql("SELECT * FROM user_uses").all() == [(UUID(int=1), 1)]
+
+
 def test_failed_migration_leaves_nothing(open_database: Open, empty: Settings) -> None:
     """A migration that fails half way changes nothing."""
     database = open_database(empty)

@@ -11,6 +11,7 @@ from persistence import recounts
 from persistence.engine import Database
 from persistence.listings import insert_listing
 from persistence.migrations import update_schema
+from persistence.tables import users
 from promo_api import check
 from promo_api.settings import Settings
 
@@ -117,6 +118,15 @@ def test_what_is_wrong_is_found(connection: Connection, name: str) -> None:
     assert recount(connection) == 0
     connection.execute(text(change.format(**_IDS)))
     assert recount(connection) == wrong
+
+
+def test_uses_of_a_deleted_user_do_not_count(connection: Connection) -> None:
+    """For a user without a person it does not matter whether user_uses has a row."""
+    columns = ", ".join(f"{name} = NULL" for name in users.c.keys() if name not in ("id", "token_version"))  # noqa: SIM118
+    connection.execute(text(f"UPDATE users SET {columns}"))  # noqa: S608 columns of ours
+    assert recounts.count_wrong_user_uses(connection) == 0
+    connection.execute(text("DELETE FROM user_uses"))
+    assert recounts.count_wrong_user_uses(connection) == 0
 
 
 def test_all_recounts_are_run(connection: Connection) -> None:

@@ -1,0 +1,208 @@
+"""Account deletion: close the account at once, then move its rows to a placeholder in short transactions.
+
+Closing removes all personal data in one statement. Activations, likes and comments then move to a placeholder, which is
+a row of `users` without a person: counts, statistics and lists of comments stay the same.
+
+A request that passed authentication before the close may still write for the closed account. Each such write refers to
+the account's row in `users` by a foreign key. The last batch therefore locks that row and gives up if any row refers
+to it; the next batch moves the new rows.
+
+A batch locks only rows of the closed account, skips those already locked, and waits for no lock.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Executable,
+    Select,
+    Uuid,
+    any_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    not_,
+    null,
+    or_,
+    select,
+    text,
+    update,
+)
+
+from persistence.account_events import recorded
+from persistence.prepared import Prepared
+from persistence.tables import account_deletions, activations, comments, kept_answers, likes, user_uses, users
+from persistence.trail_tables import account_events
+
+
+@dataclass(frozen=True)
+class AccountDeletion:
+    """A deletion that is not finished.
+
+    Attributes:
+        user_id: the closed account.
+        placeholder_id: the user without a person who gets the rows.
+    """
+
+    user_id: UUID
+    placeholder_id: UUID
+
+
+_PERSONAL_COLUMNS = [column.name for column in users.c if column.name not in ("id", "token_version")]
+_USER_ID, _PLACEHOLDER_ID = (bindparam(name, type_=Uuid) for name in ("user", "placeholder"))
+_ROW_ID: ColumnElement[Any] = literal_column("ctid")
+# Requests of the closed account wait for a batch if they change one of its rows, so a batch must take milliseconds.
+_BATCH_ROWS = 800
+
+
+def _close() -> Select[Any]:
+    closed = (
+        update(users)
+        .where(users.c.id == _USER_ID, users.c.password_hash == bindparam("checked_hash"))
+        .values(token_version=0, **dict.fromkeys(_PERSONAL_COLUMNS, null()))
+        .returning(users.c.id)
+        .cte("closed")
+    )
+    placeholder = insert(users).from_select(["id", "created_at"], select(_PLACEHOLDER_ID, null()).select_from(closed))
+    deletion = insert(account_deletions).from_select(
+        ["user_id", "placeholder_id"], select(closed.c.id, _PLACEHOLDER_ID)
+    )
+    return select(closed.c.id).add_cte(
+        placeholder.cte("placeholder"), deletion.cte("deletion"), recorded(closed, users, "deleted")
+    )
+
+
+def _owned(owner: Column[UUID]) -> Select[Any]:
+    return select(_ROW_ID).select_from(owner.table).where(owner == _USER_ID)
+
+
+def _batch(rows: Select[Any]) -> ColumnElement[bool]:
+    """Return the condition for one batch of `rows`; it leaves out rows that another transaction has locked."""
+    return any_(func.array(rows.limit(_BATCH_ROWS).with_for_update(skip_locked=True).scalar_subquery())) == _ROW_ID
+
+
+def _move(owner: Column[UUID], rows: Select[Any] | None = None) -> Executable:
+    return update(owner.table).where(_batch(_owned(owner) if rows is None else rows)).values({owner: _PLACEHOLDER_ID})
+
+
+def _delete(owner: Column[UUID]) -> Executable:
+    return delete(owner.table).where(_batch(_owned(owner)))
+
+
+_moved = likes.alias("moved")
+# A request that outlives the close can like a promo again after the first like has moved.
+_IS_DUPLICATE = (
+    select(_moved.c.promo_id).where(_moved.c.promo_id == likes.c.promo_id, _moved.c.user_id == _PLACEHOLDER_ID).exists()
+)
+_OWNERS = (
+    user_uses.c.user_id, activations.c.user_id, likes.c.user_id, comments.c.author_id, kept_answers.c.account_id,
+)  # fmt: skip
+_STEPS = (
+    # First, for a stored response may have the name of the user in it.
+    _delete(kept_answers.c.account_id),
+    _delete(user_uses.c.user_id),
+    _move(activations.c.user_id),
+    _move(likes.c.user_id, _owned(likes.c.user_id).where(not_(_IS_DUPLICATE))),
+    _move(comments.c.author_id),
+)
+_CLOSE = Prepared(_close())
+_DELETIONS = select(account_deletions.c.user_id, account_deletions.c.placeholder_id)
+# Random, so that a deletion that always fails does not stop all others.
+_CLAIM_ANY = Prepared(_DELETIONS.order_by(func.random()).limit(1).with_for_update(skip_locked=True))
+_CLAIM = Prepared(_DELETIONS.where(account_deletions.c.user_id == _USER_ID).with_for_update())
+_HAS_ROWS = Prepared(select(or_(*(_owned(owner).exists() for owner in _OWNERS))))
+_HAS_DUPLICATES = Prepared(select(select(likes.c.promo_id).where(likes.c.user_id == _USER_ID, _IS_DUPLICATE).exists()))
+_INSERT_PLACEHOLDER = insert(users).values(id=_PLACEHOLDER_ID, created_at=null())
+_REPLACE_PLACEHOLDER = (
+    update(account_deletions).where(account_deletions.c.user_id == _USER_ID).values(placeholder_id=_PLACEHOLDER_ID)
+)
+# The events of the account change in the last batch, all at once. If they are many, no request that passed
+# authentication before the close may be left: it would wait for that batch with the row of a promo locked.
+_MANY_EVENTS = select(account_events.c.id).where(account_events.c.user_id == _USER_ID).offset(_BATCH_ROWS).limit(1)
+_MAY_FINISH = Prepared(
+    select(
+        or_(not_(_MANY_EVENTS.exists()), account_deletions.c.closed_at < func.now() - text("interval '1 minute'"))
+    ).where(account_deletions.c.user_id == _USER_ID)
+)
+_LOCK_USER = Prepared(select(users.c.id).where(users.c.id == _USER_ID).with_for_update(skip_locked=True))
+# Events of the account follow to the new id (ON UPDATE CASCADE). It differs from the placeholder's, so that they do not
+# lead to what the user did.
+_FINISH = update(users).where(users.c.id == _USER_ID).values(id=bindparam("new_id", type_=Uuid))
+_DELETE_DELETION = delete(account_deletions).where(account_deletions.c.user_id == _USER_ID)
+
+
+def close_account(connection: Connection, user_id: UUID, *, checked_hash: str) -> bool:
+    """Remove the personal data of a user, end all tokens and begin the deletion, in one statement.
+
+    Args:
+        connection: where to run it.
+        user_id: the user.
+        checked_hash: the hash that the password was checked against.
+
+    Returns:
+        False, without any change, if the password has changed since then or there is no such user.
+    """
+    values = {"user": user_id, "placeholder": uuid4(), "checked_hash": checked_hash}
+    return _CLOSE.row(connection, values) is not None
+
+
+def claim_account_deletion(connection: Connection, user_id: UUID | None = None) -> AccountDeletion | None:
+    """Lock an unfinished deletion for this transaction.
+
+    Args:
+        connection: where to run it, in a transaction.
+        user_id: whose deletion, waiting for its lock; None: any deletion that no other transaction has locked.
+
+    Returns:
+        None if there is no such deletion.
+    """
+    row = _CLAIM_ANY.row(connection, {}) if user_id is None else _CLAIM.row(connection, {"user": user_id})
+    return None if row is None else AccountDeletion(*row)
+
+
+def delete_account_batch(connection: Connection, deletion: AccountDeletion) -> int:
+    """Move or delete one batch of rows; finish the deletion when no rows are left.
+
+    Args:
+        connection: where to run it, in the transaction that claimed the deletion.
+        deletion: what to continue.
+
+    Returns:
+        How many rows changed; 0: requests may still use the remaining rows, so try again later.
+    """
+    values = {"user": deletion.user_id, "placeholder": deletion.placeholder_id}
+    for step in _STEPS:
+        rows = connection.execute(step, values).rowcount
+        if rows:
+            return rows
+    if _HAS_DUPLICATES.value(connection, values):
+        return _replace_placeholder(connection, deletion.user_id)
+    return _finish(connection, deletion.user_id)
+
+
+def _replace_placeholder(connection: Connection, user_id: UUID) -> int:
+    """Have a new placeholder get what is left."""
+    values = {"user": user_id, "placeholder": uuid4()}
+    connection.execute(_INSERT_PLACEHOLDER, values)
+    return connection.execute(_REPLACE_PLACEHOLDER, values).rowcount
+
+
+def _finish(connection: Connection, user_id: UUID) -> int:
+    """Remove the id of the user unless rows refer to it; return how many users changed."""
+    values = {"user": user_id, "new_id": uuid4()}
+    # Look before locking: a request that waits for the lock may itself hold the row of a promo.
+    if _HAS_ROWS.value(connection, values) or not _MAY_FINISH.value(connection, values):
+        return 0
+    if not _LOCK_USER.rows(connection, values):
+        return 0
+    # A writer may have committed between the look and the lock; none can commit now.
+    if _HAS_ROWS.value(connection, values):
+        return 0
+    connection.execute(_DELETE_DELETION, values)
+    return connection.execute(_FINISH, values).rowcount

@@ -1,0 +1,70 @@
+"""Background jobs: threads that repeat a task while a process serves, and survive any error."""
+
+import logging
+from collections.abc import Callable
+from threading import Event, Thread
+from time import monotonic
+
+from promo_api.errors import DependencyDown
+
+_log = logging.getLogger(__name__)
+
+_BACKOFF_MAX_S = 60.0
+_DOUBLINGS_MAX = 16
+
+
+class BackgroundJob:
+    """A thread that repeats a task until it is stopped.
+
+    An error is logged as `job_failed`. The pause then doubles with each failure in a row, up to a minute or `every_s`,
+    whichever is longer.
+
+    Args:
+        name: of the job, in the log.
+        task: does a piece of work, and returns whether more work is waiting. The pause is then only the time
+            that the task took.
+        every_s: the pause when no more work is waiting.
+    """
+
+    def __init__(self, name: str, task: Callable[[], bool], every_s: float) -> None:
+        self._name = name
+        self._task = task
+        self._every_s = every_s
+        self._failures = 0
+        self._stopped = Event()
+        self._thread = Thread(target=self._repeat, name=f"job-{name}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread. Call it after the fork: a thread exists only in the process that started it."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Wait until the current task ends, and end the thread."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _repeat(self) -> None:
+        pause_s = 0.0
+        while not self._stopped.wait(pause_s):
+            pause_s = self._run()
+
+    def _run(self) -> float:
+        """Run the task once; return the pause before the next run, in seconds."""
+        began_s = monotonic()
+        try:
+            has_more = self._task()
+        except Exception as error:  # noqa: BLE001 no error may end the job
+            self._failures += 1
+            self._log_failure(error)
+            return self._backoff_s()
+        self._failures = 0
+        return monotonic() - began_s if has_more else self._every_s
+
+    def _log_failure(self, error: Exception) -> None:
+        is_foreseen = isinstance(error, DependencyDown)
+        reason = error.reason if isinstance(error, DependencyDown) else type(error).__qualname__
+        _log.warning("job_failed", extra={"job": self._name, "reason": reason}, exc_info=None if is_foreseen else error)
+
+    def _backoff_s(self) -> float:
+        doublings = min(self._failures, _DOUBLINGS_MAX)
+        return min(self._every_s * 2.0**doublings, max(self._every_s, _BACKOFF_MAX_S))

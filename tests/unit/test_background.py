@@ -1,0 +1,90 @@
+"""Background jobs: they repeat their task, survive any error, and end when they are stopped."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+from threading import Event
+
+import pytest
+
+from promo_api import background
+from promo_api.background import BackgroundJob
+from promo_api.errors import DependencyDown
+
+_TIMEOUT_S = 20
+_UNAVAILABLE = DependencyDown("Try again later.", reason="connection refused")
+
+
+class _Task:
+    """A task that raises each of some errors once, and then succeeds; `succeeded` is set from then on."""
+
+    def __init__(self, *errors: BaseException) -> None:
+        self._errors = [*errors]
+        self.succeeded = Event()
+
+    def __call__(self) -> bool:
+        """Run once."""
+        if self._errors:
+            raise self._errors.pop(0)
+        self.succeeded.set()
+        return False
+
+
+@contextmanager
+def _running(task: Callable[[], bool], every_s: float = 0.001) -> Iterator[BackgroundJob]:
+    job = BackgroundJob("test", task, every_s)
+    job.start()
+    try:
+        yield job
+    finally:
+        job.stop()
+
+
+def test_job_survives_any_error(caplog: pytest.LogCaptureFixture) -> None:
+    """The job runs again after any error; each is logged with its reason, a defect with its traceback."""
+    task = _Task(ValueError("a@b.example"), _UNAVAILABLE, MemoryError())
+    with _running(task):
+        assert task.succeeded.wait(_TIMEOUT_S)
+    assert [
+        (record.getMessage(), vars(record)["job"], vars(record)["reason"], record.exc_info is not None)
+        for record in caplog.records
+    ] == [
+        ("job_failed", "test", "ValueError", True),
+        ("job_failed", "test", "connection refused", False),
+        ("job_failed", "test", "MemoryError", True),
+    ]
+
+
+def test_pause_grows_with_failures_in_a_row() -> None:
+    """The pause doubles with each failure up to a minute, or the regular pause if that is longer; success resets it."""
+    job = BackgroundJob("test", _Task(*[_UNAVAILABLE] * 5000), 1.0)
+    pauses = [job._run() for _ in range(5000)]
+    assert pauses[:7] == [2, 4, 8, 16, 32, 60, 60]
+    assert set(pauses[7:]) == {60}
+    assert [job._run(), job._run()] == [1, 1]
+    assert BackgroundJob("test", _Task(_UNAVAILABLE), 600.0)._run() == 600
+
+
+def test_no_pause_while_more_work_is_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more work waiting the pause is the time that the task took, else the regular pause."""
+    times = iter([10.0, 10.25])
+    monkeypatch.setattr(background, "monotonic", lambda: next(times))
+    assert BackgroundJob("test", lambda: True, 600.0)._run() == 0.25
+
+
+def test_stop_waits_for_the_task() -> None:
+    """A job that is stopped finishes its task, and does not run again."""
+    began, may_end, runs = Event(), Event(), SimpleQueue[str]()
+
+    def task() -> bool:
+        began.set()
+        may_end.wait(_TIMEOUT_S)
+        runs.put("done")
+        return False
+
+    with _running(task) as job:
+        assert began.wait(_TIMEOUT_S)
+        job._stopped.set()
+        may_end.set()
+    assert runs.qsize() == 1
+    assert not job._thread.is_alive()
