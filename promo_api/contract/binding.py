@@ -25,7 +25,11 @@ ReadToken = Callable[[str], Mapping[str, Any] | None]
 
 @dataclass(frozen=True)
 class BoundHandler:
-    """A handler function with all that it needs beside the request, and the lane that its threads are of."""
+    """A handler function, bound to everything it needs except the request.
+
+    Attributes:
+        lane: the thread pool that runs it (`x-lane`).
+    """
 
     function: Callable[..., Any]
     runtime: object
@@ -54,8 +58,14 @@ class HandlerResolver(Resolver):
         function = self.resolve_function_from_operation_id(f"{self._package}.{operation.operation_id}")
         schemes = [scheme for requirement in operation.security or () for scheme in requirement]
         authenticate = self._authenticate[schemes[0]] if schemes else None
-        lane = operation._operation.get("x-lane", "")  # noqa: SLF001 there is no public way to an extension
-        return Resolution(BoundHandler(function, self._runtime, authenticate, lane), operation.operation_id)
+        declared = operation._operation  # noqa: SLF001 there is no public way to an extension
+        handler = BoundHandler(
+            function=partial(function, **declared.get("x-arguments", {})),
+            runtime=self._runtime,
+            authenticate=authenticate,
+            lane=declared.get("x-lane", ""),
+        )
+        return Resolution(handler, operation.operation_id)
 
 
 class BearerHandler(BearerSecurityHandler):
