@@ -12,6 +12,7 @@ All that knows Connexion, Starlette or Flask from inside is here, one idea a fil
 | parameters, bodies | strict reading of what was sent |
 | validation | the form of a request, told after who sent it |
 | bridge | one hop from the event loop to a handler's thread, through Flask |
+| compression | gzip for large responses without secrets |
 | responses | every error in one shape |
 | conformance | answers keep the contract too, where that is asked for |
 | framing | what is no HTTP |

@@ -29,12 +29,14 @@ class BoundHandler:
 
     Attributes:
         lane: the thread pool that runs it (`x-lane`).
+        compress: large responses are compressed if the client accepts it (`x-compress`).
     """
 
     function: Callable[..., Any]
     runtime: object
     authenticate: Authenticate | None
     lane: str
+    compress: bool
 
     def __call__(self, call: Call, token_info: Mapping[str, Any]) -> Any:
         """Run the handler in this thread: who asks, then how, then what."""
@@ -64,6 +66,7 @@ class HandlerResolver(Resolver):
             runtime=self._runtime,
             authenticate=authenticate,
             lane=declared.get("x-lane", ""),
+            compress=declared.get("x-compress", False),
         )
         return Resolution(handler, operation.operation_id)
 
