@@ -57,10 +57,11 @@ def list_promos(
     *,
     limit: int,
     offset: int,
+    codes_max: int,
     country: list[str] | None = None,
     sort_by: str | None = None,
 ) -> Page:
-    """List the company's promos."""
+    """List the company's promos, with the first `codes_max` codes of each."""
     with runtime.database.autocommit() as connection:
         promos, total = list_company_promos(
             connection,
@@ -71,7 +72,7 @@ def list_promos(
             limit=page_limit(limit),
             offset=offset,
         )
-        return page(_shapes(runtime, connection, company, promos), total)
+        return page(_shapes(runtime, connection, company, promos, codes_max), total)
 
 
 def get_promo(runtime: Runtime, company: Company, *, id: UUID) -> Body:
@@ -139,8 +140,11 @@ def _shown(runtime: Runtime, company: Company, promo_id: UUID) -> Body:
         return _shapes(runtime, connection, company, [promo])[0]
 
 
-def _shapes(runtime: Runtime, connection: Any, company: Company, promos: Sequence[Promo]) -> list[Body]:
-    code_lists = runtime.code_lists.find_lists(connection, [promo.id for promo in promos if promo.mode == "UNIQUE"])
+def _shapes(
+    runtime: Runtime, connection: Any, company: Company, promos: Sequence[Promo], codes_max: int | None = None
+) -> list[Body]:
+    unique = [promo.id for promo in promos if promo.mode == "UNIQUE"]
+    code_lists = runtime.code_lists.find_lists(connection, unique, first=codes_max)
     return [promo_shape(promo, company.name, code_lists.get(promo.id)) for promo in promos]
 
 

@@ -53,6 +53,7 @@ def promo_shape(promo: Promo, company_name: str, code_list: bytes | None) -> Bod
             "active_until": promo.active_until,
             "promo_common": promo.promo_common,
             "promo_unique": code_list and Fragment(code_list),
+            "codes_count": promo.codes_count,
             "like_count": promo.like_count,
             "used_count": promo.used_count,
             "active": promo.active,

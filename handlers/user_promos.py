@@ -21,15 +21,13 @@ def list_feed(
     active: bool | None = None,
 ) -> Page:
     """List the promos whose targeting fits the user."""
-    today, most = runtime.today(), page_limit(limit)
+    today = runtime.today()
     with runtime.database.autocommit() as connection:
         total = count_promos(connection, user, today, category=category, active=active)
-        # Beyond the last one there is nothing to look for.
-        most = min(most, total - offset)
-        cards = (
-            list_feed_cards(connection, user, today, category=category, active=active, limit=most, offset=offset)
-            if most > 0
-            else []
+        # The feed reads entries until its page is full, so it must not look for more than there are.
+        most = min(page_limit(limit), total - offset)
+        cards = list_feed_cards(
+            connection, user, today, category=category, active=active, total=total, limit=most, offset=offset
         )
     return page([card_shape(card) for card in cards], total)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +29,7 @@ from sqlalchemy import (
 
 from persistence.activity import has_uses_left, in_period, is_active
 from persistence.audience import Member, fits_age
+from persistence.pages import Pages, Window
 from persistence.prepared import Prepared, hidden, row_by_row
 from persistence.tables import activations, companies, feed_entries, likes, promo_counters, promos, user_uses
 
@@ -79,25 +81,35 @@ def _cards(**known: ColumnElement[Any]) -> Select[Any]:
     )
 
 
-def _cards_of(page: FromClause, **known: ColumnElement[Any]) -> Select[Any]:
-    """Return the statement of the cards of a page of promos."""
-    card = row_by_row(_cards(**known).where(promo_counters.c.promo_id == page.c.promo_id), "card")
-    return select(card).join_from(page, card, true())
+def _card_of(promo: FromClause, **known: ColumnElement[Any]) -> FromClause:
+    """Return the card of each row of `promo`, which has the column promo_id."""
+    return row_by_row(_cards(**known).where(promo_counters.c.promo_id == promo.c.promo_id), "card")
 
 
-_MOST, _BEFORE = (bindparam(name, type_=BigInteger) for name in ("most", "before"))
 _FIND = Prepared(_cards().where(promos.c.id == bindparam("promo")))
 
 
-def _history() -> Select[Any]:
-    latest = (desc(activations.c.activated_at), desc(activations.c.id))
-    own = select(activations).where(activations.c.user_id == _USER_ID)
-    page = own.order_by(*latest).limit(hidden(_MOST)).offset(hidden(_BEFORE)).subquery("page")
-    return _cards_of(page, is_activated_by_user=true()).order_by(desc(page.c.activated_at), desc(page.c.id))
+def _history(window: Window) -> Select[Any]:
+    """Return the statement for a page of a history: activations_history chooses it, then activations are read."""
+    key = activations.c.activated_at, activations.c.id
+    keys = select(*key).where(activations.c.user_id == _USER_ID)
+    keys = keys.order_by(*(key if window.backward else map(desc, key)))
+    page = keys.limit(window.limit).offset(window.offset).subquery("page")
+    # The same index finds each activation again: no index leads from its id alone.
+    found = select(activations.c.promo_id).where(
+        activations.c.user_id == _USER_ID,
+        activations.c.activated_at == page.c.activated_at,
+        activations.c.id == page.c.id,
+    )
+    activation = row_by_row(found, "activation")
+    card = _card_of(activation, is_activated_by_user=true())
+    rows = select(card).select_from(page.join(activation, true()).join(card, true()))
+    return rows.order_by(*map(desc, page.c))
 
 
-_HISTORY = Prepared(_history())
-_HISTORY_TOTAL = Prepared(select(user_uses.c.activations_count).where(user_uses.c.user_id == _USER_ID))
+_HISTORY_COUNT = select(user_uses.c.activations_count).where(user_uses.c.user_id == _USER_ID)
+_HISTORY_TOTAL = Prepared(_HISTORY_COUNT)
+_HISTORY = Pages(_history, _HISTORY_COUNT.scalar_subquery())
 
 
 def _likely(condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -105,7 +117,7 @@ def _likely(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     return func.nullif(condition, false()).is_not(None)
 
 
-def _feed(active: bool | None) -> Select[Any]:
+def _feed(active: bool | None, window: Window) -> Select[Any]:
     """Return the statement of a feed's page: the entries of all countries and of the user's, merged in their order.
 
     Each part ends by itself as soon as a page could be made of it alone: so PostgreSQL reads it by its index, in order,
@@ -121,20 +133,25 @@ def _feed(active: bool | None) -> Select[Any]:
     fits = fits_age(feed_entries)
     if active is not None:
         fits = and_(fits, is_active_entry if active else not_(is_active_entry))
-    order = (desc(entries.created_at), desc(entries.promo_id))
     category = hidden(bindparam("category", type_=Text))
     fitting = select(entries.created_at, entries.promo_id).where(entries.category_key == category, _likely(fits))
-    fitting = fitting.order_by(*order).limit(hidden(_MOST + _BEFORE))
+    fitting = fitting.order_by(*_feed_order(feed_entries, window)).limit(window.depth)
     countries = (literal("", Text), bindparam("user_country", type_=Text))
     parts = [fitting.where(entries.country_key == hidden(country)).subquery() for country in countries]
     both = union_all(*(select(part) for part in parts)).subquery("both")
     # The page is chosen before its cards are made: asked of all that match, likes and activations would be read whole.
-    newest = select(both).order_by(desc(both.c.created_at), desc(both.c.promo_id))
-    page = newest.limit(hidden(_MOST)).offset(hidden(_BEFORE)).subquery("page")
-    return _cards_of(page).order_by(desc(page.c.created_at), desc(page.c.promo_id))
+    merged = select(both).order_by(*_feed_order(both, window))
+    page = merged.limit(window.limit).offset(window.offset).subquery("page")
+    card = _card_of(page)
+    return select(card).join_from(page, card, true()).order_by(desc(page.c.created_at), desc(page.c.promo_id))
 
 
-_FEED = {active: Prepared(_feed(active)) for active in (None, True, False)}
+def _feed_order(entries: FromClause, window: Window) -> list[ColumnElement[Any]]:
+    key: list[ColumnElement[Any]] = [entries.c.created_at, entries.c.promo_id]
+    return key if window.backward else [desc(column) for column in key]
+
+
+_FEED = {active: Pages(partial(_feed, active), bindparam("total", type_=BigInteger)) for active in (None, True, False)}
 
 
 def find_card(connection: Connection, promo_id: UUID, user_id: UUID, today: date) -> Card | None:
@@ -150,10 +167,11 @@ def list_feed_cards(
     *,
     category: str | None,
     active: bool | None,
+    total: int,
     limit: int,
     offset: int,
 ) -> list[Card]:
-    """Return a page of the promos whose targeting fits the user, newest first; `tallies` has how many there are.
+    """Return a page of the promos whose targeting fits the user, newest first.
 
     Args:
         connection: where to run it.
@@ -161,6 +179,8 @@ def list_feed_cards(
         today: the business day that tells what is active.
         category: only promos that list it, in any case; None: all.
         active: only those that are, or are not; None: all.
+        total: how many there are, as `tallies` has just counted them. New promos come first, so promos made since then
+            do not move a page that is counted from the end.
         limit: promos on the page at most.
         offset: promos before the page.
     """
@@ -170,10 +190,10 @@ def list_feed_cards(
         "user_age": member.age,
         "user": member.id,
         "today": today,
-        "most": limit,
-        "before": offset,
+        "total": total,
     }
-    return [Card(*row) for row in _FEED[active].rows(connection, values)]
+    rows = _FEED[active].rows(connection, values, total=total, limit=limit, offset=offset)
+    return [Card(*row) for row in rows]
 
 
 def list_history_cards(
@@ -181,6 +201,6 @@ def list_history_cards(
 ) -> tuple[list[Card], int]:
     """Return a page of the user's activations, latest first, each as the card of its promo, and how many there are."""
     total: int = _HISTORY_TOTAL.value(connection, {"user": user_id}) or 0
-    values = {"user": user_id, "today": today, "most": limit, "before": offset}
-    rows = _HISTORY.rows(connection, values) if limit else ()
+    values = {"user": user_id, "today": today}
+    rows = _HISTORY.rows(connection, values, total=total, limit=limit, offset=offset)
     return [Card(*row) for row in rows], total

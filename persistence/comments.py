@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Text, Uuid, bindparam, delete, desc, insert, select, update
+from sqlalchemy import Connection, Select, Text, Uuid, bindparam, delete, desc, insert, select, true, update
 
-from persistence.prepared import Prepared
+from persistence.pages import Pages, Window
+from persistence.prepared import Prepared, row_by_row
 from persistence.tables import comments, promo_counters, users
 
 
@@ -24,26 +26,32 @@ class Comment:
 
 
 _PROMO_ID, _ID, _AUTHOR_ID = (bindparam(name, type_=Uuid) for name in ("promo", "comment", "author"))
-_COMMENTS = (
-    select(
-        comments.c.id,
-        comments.c.text,
-        comments.c.created_at,
-        comments.c.author_id,
-        users.c.name,
-        users.c.surname,
-        users.c.avatar_url,
-    )
+_AUTHOR = select(users.c.name, users.c.surname, users.c.avatar_url)
+_COMMENT = select(comments.c.id, comments.c.text, comments.c.created_at, comments.c.author_id).where(
+    comments.c.promo_id == _PROMO_ID
+)
+_FIND = Prepared(
+    _COMMENT.add_columns(*_AUTHOR.selected_columns)
     .join_from(comments, users, users.c.id == comments.c.author_id)
-    .where(comments.c.promo_id == _PROMO_ID)
+    .where(comments.c.id == _ID)
 )
-_FIND = Prepared(_COMMENTS.where(comments.c.id == _ID))
-_PAGE = Prepared(
-    _COMMENTS.order_by(desc(comments.c.created_at), desc(comments.c.id))
-    .limit(bindparam("limit"))
-    .offset(bindparam("offset"))
-)
-_TOTAL = Prepared(select(promo_counters.c.comment_count).where(promo_counters.c.promo_id == _PROMO_ID))
+_COUNT = select(promo_counters.c.comment_count).where(promo_counters.c.promo_id == _PROMO_ID)
+_TOTAL = Prepared(_COUNT)
+
+
+def _page(window: Window) -> Select[Any]:
+    """Return the statement for a page: comments_newest chooses it, then comments and authors are read."""
+    key = comments.c.created_at, comments.c.id
+    keys = select(*key).where(comments.c.promo_id == _PROMO_ID)
+    keys = keys.order_by(*(key if window.backward else map(desc, key)))
+    page = keys.limit(window.limit).offset(window.offset).subquery("page")
+    comment = row_by_row(_COMMENT.where(comments.c.id == page.c.id), "comment")
+    author = row_by_row(_AUTHOR.where(users.c.id == comment.c.author_id), "author")
+    rows = select(comment, author).select_from(page.join(comment, true()).join(author, true()))
+    return rows.order_by(*map(desc, page.c))
+
+
+_PAGES = Pages(_page, _COUNT.scalar_subquery())
 _ADDED = (
     update(promo_counters)
     .where(promo_counters.c.promo_id == _PROMO_ID)
@@ -90,7 +98,7 @@ def list_comments(
     total = _TOTAL.value(connection, {"promo": promo_id})
     if total is None:
         return None
-    rows = _PAGE.rows(connection, {"promo": promo_id, "limit": limit, "offset": offset}) if limit else ()
+    rows = _PAGES.rows(connection, {"promo": promo_id}, total=total, limit=limit, offset=offset)
     return [Comment(*row) for row in rows], total
 
 

@@ -1,17 +1,19 @@
-"""All that is kept about a user and that their other requests do not show together; no password hash is.
+"""All that is stored about a user and that other operations do not list; never the password hash.
 
-Lists are read in portions, the oldest entries first: so no statement takes long, however many entries there are, and
-other threads of the process have their turn between the rows of one portion and those of the next.
+Every list is read in portions, in an order that does not change when entries are added at its end. An index alone
+chooses the keys of a portion (see persistence.pages). The total of most lists is not stored, so they are read from the
+start.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, Connection, Select, Uuid, bindparam, func, select, true
+from sqlalchemy import ARRAY, Column, Connection, Select, Uuid, and_, bindparam, func, select, true
 
+from persistence.pages import BEFORE, MOST
 from persistence.prepared import Prepared, hidden, row_by_row
 from persistence.tables import activations, comments, kept_answers, likes, promo_codes, promos, users
 from persistence.trail_tables import account_events
@@ -60,41 +62,41 @@ class OwnEvent:
     date: datetime
 
 
-_PORTION = 500
 _USER_ID = bindparam("user", type_=Uuid)
 
 
-def _portion(rows: Select[Any]) -> Prepared:
-    """Return the statement of a portion of rows; its plan is the same wherever the portion begins."""
-    most, before = (hidden(bindparam(name, type_=BigInteger)) for name in ("most", "before"))
-    return Prepared(rows.limit(most).offset(before))
+def _portion(owner: Column[Any], key: Sequence[Column[Any]], columns: Sequence[Column[Any]]) -> Prepared:
+    """Return the statement for a portion of the rows of an owner, ordered by `key`.
+
+    An index must hold the owner and the key. It chooses the portion, and then finds each row again.
+    """
+    keys = select(*key).where(owner == _USER_ID).order_by(*key).limit(hidden(MOST)).offset(hidden(BEFORE))
+    page = keys.subquery("page")
+    found = and_(owner == _USER_ID, *(column == page.c[column.name] for column in key))
+    row = row_by_row(select(*columns).where(found), "own")
+    return Prepared(select(row).select_from(page.join(row, true())).order_by(*page.c))
 
 
-_LIKES = _portion(select(likes.c.promo_id).where(likes.c.user_id == _USER_ID).order_by(likes.c.promo_id))
+_own, _kept, _event = activations.c, kept_answers.c, account_events.c
+_LIKES = Prepared(
+    select(likes.c.promo_id)
+    .where(likes.c.user_id == _USER_ID)
+    .order_by(likes.c.promo_id)
+    .limit(hidden(MOST))
+    .offset(hidden(BEFORE))
+)
 _COMMENTS = _portion(
-    select(comments.c.id, comments.c.promo_id, comments.c.text, comments.c.created_at)
-    .where(comments.c.author_id == _USER_ID)
-    .order_by(comments.c.created_at, comments.c.id)
+    comments.c.author_id,
+    (comments.c.created_at, comments.c.id),
+    (comments.c.id, comments.c.promo_id, comments.c.text, comments.c.created_at),
+)
+_ACTIVATIONS = _portion(
+    _own.user_id, (_own.activated_at, _own.id), (_own.id, _own.promo_id, _own.country_key, _own.activated_at)
 )
 _KEYS = _portion(
-    select(kept_answers.c.operation, kept_answers.c.key, kept_answers.c.expires_at, kept_answers.c.body)
-    .where(kept_answers.c.account_id == _USER_ID)
-    .order_by(kept_answers.c.operation, kept_answers.c.key)
+    _kept.account_id, (_kept.operation, _kept.key), (_kept.operation, _kept.key, _kept.expires_at, _kept.body)
 )
-
-
-def _own_activations() -> Select[Any]:
-    own = activations.c
-    page = select(own.id, own.promo_id, own.country_key, own.activated_at).where(own.user_id == _USER_ID)
-    return page.order_by(own.activated_at, own.id)
-
-
-_ACTIVATIONS = _portion(_own_activations())
-_EVENTS = _portion(
-    select(account_events.c.event, account_events.c.members, account_events.c.happened_at)
-    .where(account_events.c.user_id == _USER_ID)
-    .order_by(account_events.c.id)
-)
+_EVENTS = _portion(_event.user_id, (_event.id,), (_event.event, _event.members, _event.happened_at))
 _COMMON_VALUES = Prepared(
     select(promos.c.id, promos.c.promo_common).where(promos.c.id == func.any(bindparam("promos", type_=ARRAY(Uuid))))
 )
@@ -126,32 +128,29 @@ def find_signed_up_at(connection: Connection, user_id: UUID) -> datetime | None:
 
 def list_likes(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[UUID]:
     """Return the promos that the user likes, in the order of their ids."""
-    return [row[0] for rows in _portions(connection, _LIKES, user_id, limit, offset) for row in rows]
+    return [row[0] for row in _rows(connection, _LIKES, user_id, limit, offset)]
 
 
 def list_own_comments(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnComment]:
     """Return the comments of the user, the oldest first."""
-    portions = _portions(connection, _COMMENTS, user_id, limit, offset)
-    return [OwnComment(*row) for rows in portions for row in rows]
+    return [OwnComment(*row) for row in _rows(connection, _COMMENTS, user_id, limit, offset)]
 
 
 def list_own_keys(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnKey]:
     """Return the keys of the user under which answers are kept."""
-    return [OwnKey(*row) for rows in _portions(connection, _KEYS, user_id, limit, offset) for row in rows]
+    return [OwnKey(*row) for row in _rows(connection, _KEYS, user_id, limit, offset)]
 
 
 def list_own_events(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnEvent]:
     """Return what happened to the account of the user, the oldest first."""
-    return [OwnEvent(*row) for rows in _portions(connection, _EVENTS, user_id, limit, offset) for row in rows]
+    return [OwnEvent(*row) for row in _rows(connection, _EVENTS, user_id, limit, offset)]
 
 
 def list_own_activations(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnActivation]:
     """Return the activations of the user with what they gave, the oldest first."""
-    listed = []
-    for rows in _portions(connection, _ACTIVATIONS, user_id, limit, offset):
-        values = _values(connection, rows)
-        listed += [OwnActivation(own, promo_id, values[own], *further) for own, promo_id, *further in rows]
-    return listed
+    rows = _rows(connection, _ACTIVATIONS, user_id, limit, offset)
+    values = _values(connection, rows) if rows else {}
+    return [OwnActivation(own, promo_id, values[own], *further) for own, promo_id, *further in rows]
 
 
 def _values(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> Mapping[UUID, str]:
@@ -163,15 +162,5 @@ def _values(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> Mapping[
     return {row[0]: common[row[1]] or codes[row[0]] for row in rows}
 
 
-def _portions(
-    connection: Connection, statement: Prepared, user_id: UUID, limit: int, offset: int
-) -> Iterator[list[tuple[Any, ...]]]:
-    end = offset + limit
-    while offset < end:
-        most = min(_PORTION, end - offset)
-        rows = statement.rows(connection, {"user": user_id, "most": most, "before": offset})
-        if rows:
-            yield rows
-        if len(rows) < most:
-            return
-        offset += most
+def _rows(connection: Connection, statement: Prepared, user_id: UUID, limit: int, offset: int) -> list[tuple[Any, ...]]:
+    return statement.rows(connection, {"user": user_id, "most": limit, "before": offset})

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
-    BigInteger,
     ColumnElement,
     Connection,
     Date,
@@ -32,9 +32,11 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import ReturningInsert
 
 from persistence.activity import is_active
+from persistence.orders import company_order
+from persistence.pages import Pages, Window
 from persistence.places import listing
 from persistence.prepared import Prepared, hidden, row_by_row
-from persistence.tables import TARGET_KEY, company_order, company_promo_counts, promo_codes, promo_counters, promos
+from persistence.tables import TARGET_KEY, company_promo_counts, promo_codes, promo_counters, promos
 from persistence.trail_tables import promo_changes
 
 
@@ -57,6 +59,7 @@ class Promo:
     active_from: date | None
     active_until: date | None
     promo_common: str | None
+    codes_count: int | None
     max_count: int
     used_count: int
     like_count: int
@@ -64,6 +67,8 @@ class Promo:
 
 
 _DERIVED: dict[str, ColumnElement[Any]] = {
+    # A UNIQUE promo allows one use for each of its codes.
+    "codes_count": case((promos.c.mode == "UNIQUE", promo_counters.c.use_limit)),
     "max_count": case((promos.c.mode == "UNIQUE", 1), else_=promo_counters.c.use_limit),
     "used_count": promo_counters.c.used_count,
     "like_count": promo_counters.c.like_count,
@@ -82,19 +87,15 @@ _COMPANY_ID = bindparam("company", type_=Uuid)
 _OWN = select(promos.c.id, promos.c.created_at, promos.c.active_from, promos.c.active_until).where(
     promos.c.company_id == hidden(_COMPANY_ID)
 )
-_MOST, _SKIPPED = bindparam("most", type_=BigInteger), bindparam("skipped", type_=BigInteger)
 # The countries of a filter, and '' for the promos that are for all.
 _ASKED_KEYS = bindparam("country_keys", type_=ARRAY(Text))
 _TOTAL = select(func.coalesce(func.sum(company_promo_counts.c.promos_count), 0)).where(
     company_promo_counts.c.company_id == _COMPANY_ID
 )
+_OF_COUNTRIES = company_promo_counts.c.country_key == func.any(cast(hidden(_ASKED_KEYS), ARRAY(Text)))
 # By whether there is a filter.
-_TOTALS = {
-    False: Prepared(_TOTAL),
-    True: Prepared(
-        _TOTAL.where(company_promo_counts.c.country_key == func.any(cast(hidden(_ASKED_KEYS), ARRAY(Text))))
-    ),
-}
+_COUNTS = {False: _TOTAL, True: _TOTAL.where(_OF_COUNTRIES)}
+_TOTALS = {filtered: Prepared(total) for filtered, total in _COUNTS.items()}
 _OWNER = Prepared(select(promos.c.company_id).where(promos.c.id == bindparam("id")))
 
 
@@ -143,7 +144,7 @@ def _insert() -> Select[Any]:
 # What is given of a promo when it is inserted.
 _GIVEN = {column.name for column in promos.c} - {"created_at", "promo_unique"}
 _INSERT = Prepared(_insert())
-_COUNTS = {
+_CHANGE_COUNT = {
     difference: Prepared(_counted(_COMPANY_ID, bindparam("target_key", type_=Text), difference))
     for difference in (-1, 1)
 }
@@ -196,8 +197,8 @@ def list_promos(
         values["country_keys"] = sorted({"", *(country.casefold() for country in countries)})
     filtered = countries is not None
     total = int(_TOTALS[filtered].value(connection, values))
-    values |= {"today": today, "most": limit, "skipped": offset}
-    rows = _PAGES[sort_by, filtered].rows(connection, values) if limit else ()
+    pages, values = _PAGES[sort_by, filtered], {**values, "today": today}
+    rows = pages.rows(connection, values, total=total, limit=limit, offset=offset)
     return [Promo(*row) for row in rows], total
 
 
@@ -254,33 +255,34 @@ def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, A
     company_id, old_key, new_key = changed
     if old_key != new_key:
         for key, difference in ((old_key, -1), (new_key, 1)):
-            _COUNTS[difference].row(connection, {"company": company_id, "target_key": key or ""})
+            _CHANGE_COUNT[difference].row(connection, {"company": company_id, "target_key": key or ""})
     return True
 
 
-def _page(sort_by: str | None, *, filtered: bool) -> Prepared:
+def _page(sort_by: str | None, filtered: bool, window: Window) -> Select[Any]:
     """Return the statement of a page of a company's list, which is chosen before its rows are made."""
-    own = (_first_of_countries(sort_by) if filtered else _OWN).subquery("own")
-    first = select(own).order_by(*company_order(own.c, sort_by))
-    page = first.limit(hidden(_MOST)).offset(hidden(_SKIPPED)).subquery("page")
+    own = (_first_of_countries(sort_by, window) if filtered else _OWN).subquery("own")
+    order = company_order(own.c, sort_by, backward=window.backward)
+    page = select(own).order_by(*order).limit(window.limit).offset(window.offset).subquery("page")
     promo = row_by_row(_PROMOS.where(promos.c.id == page.c.id), "promo")
-    return Prepared(select(promo).join_from(page, promo, true()).order_by(*company_order(page.c, sort_by)))
+    return select(promo).join_from(page, promo, true()).order_by(*company_order(page.c, sort_by))
 
 
-def _first_of_countries(sort_by: str | None) -> Select[Any]:
+def _first_of_countries(sort_by: str | None, window: Window) -> Select[Any]:
     """Return the first promos for each country that is asked for: no more than a page could need.
 
     One index has them in their order for each country, and none for several; and the one that has all promos of a
     company in their order would be read to its end where only few of them, or none, are for the country.
     """
     asked = func.unnest(hidden(_ASKED_KEYS)).table_valued("country_key", name="asked").render_derived()
-    of_one = _OWN.where(asked.c.country_key == TARGET_KEY).order_by(*company_order(promos.c, sort_by))
-    first = of_one.limit(hidden(_MOST + _SKIPPED)).lateral("first")
+    order = company_order(promos.c, sort_by, backward=window.backward)
+    of_one = _OWN.where(asked.c.country_key == TARGET_KEY)
+    first = of_one.order_by(*order).limit(window.depth).lateral("first")
     return select(first).select_from(asked.join(first, true()))
 
 
 _PAGES = {
-    (sort_by, filtered): _page(sort_by, filtered=filtered)
+    (sort_by, filtered): Pages(partial(_page, sort_by, filtered), _COUNTS[filtered].scalar_subquery())
     for sort_by in (None, "active_from", "active_until")
     for filtered in (False, True)
 }
@@ -293,8 +295,6 @@ def _after(name: str, changes: Mapping[str, Any]) -> ColumnElement[Any]:
 def _keys(values: Mapping[str, Any]) -> dict[str, Any]:
     if "categories" not in values:
         return {}
-    country, categories = values["country"], values["categories"]
-    return {
-        "country_key": country and country.casefold(),
-        "category_keys": [category.casefold() for category in categories or ()],
-    }
+    country, categories = values["country"], values["categories"] or ()
+    category_keys = [category.casefold() for category in categories]
+    return {"country_key": country and country.casefold(), "category_keys": category_keys}

@@ -8,15 +8,12 @@ locked by the sweeper alone. A column named `..._key` holds the case-folded form
 a database in the C locale folds ASCII only. Whatever is kept beside the rows that tell it is recounted by `check`.
 """
 
-from typing import Any
-
 from sqlalchemy import (
     ARRAY,
     JSON,
     BigInteger,
     CheckConstraint,
     Column,
-    ColumnElement,
     Date,
     DateTime,
     ForeignKey,
@@ -34,7 +31,8 @@ from sqlalchemy import (
     func,
     literal_column,
 )
-from sqlalchemy.sql.base import ReadOnlyColumnCollection
+
+from persistence.orders import company_order
 
 metadata = MetaData(
     naming_convention={
@@ -125,18 +123,6 @@ promos = Table(
 # The country that a promo is for, '' for one that is for all: an index finds these as it finds any other. '' is no
 # parameter, since a plan that knows no parameters could not tell the index by it.
 TARGET_KEY = func.coalesce(promos.c.country_key, literal_column("''", Text))
-
-
-def company_order(columns: ReadOnlyColumnCollection[str, Any], sort_by: str | None) -> list[ColumnElement[Any]]:
-    """Return the order of a company's list by columns of promos; `sort_by` is active_from, active_until or None.
-
-    A missing active_from counts as minus infinity, a missing active_until as plus infinity; among equals, and by None,
-    the newest comes first.
-    """
-    begins, ends = desc(columns.active_from).nulls_last(), desc(columns.active_until).nulls_first()
-    first = {None: [], "active_from": [begins], "active_until": [ends]}[sort_by]
-    return [*first, desc(columns.created_at), desc(columns.id)]
-
 
 # For each order of a company's list one index that has all its promos in it, and one that has those for each country.
 for _sort_by in (None, "active_from", "active_until"):

@@ -15,6 +15,7 @@ All that knows Connexion, Starlette or Flask from inside is here, one idea a fil
 | fair_queue | a bounded queue in which accounts and client addresses take turns |
 | thread_pool, thread_pools | one hop from the event loop to a handler's thread, and back; 503 when too many wait |
 | bridge, wsgi | the Flask views, and how they are called |
+| compression | gzip for large responses without secrets |
 | responses | every error in one shape |
 | conformance | answers keep the contract too, where that is asked for |
 | framing | what is no HTTP |

@@ -26,12 +26,18 @@ ReadToken = Callable[[str], Mapping[str, Any] | None]
 
 @dataclass(frozen=True)
 class BoundHandler:
-    """A handler function with its dependencies and the choice of its thread pool."""
+    """A handler function with its dependencies.
+
+    Attributes:
+        pool: the choice of its thread pool.
+        compress: large responses are compressed if the client accepts it (`x-compress`).
+    """
 
     function: Callable[..., Any]
     runtime: object
     authenticate: Authenticate | None
     pool: PoolChoice
+    compress: bool
 
     def __call__(self, call: Call, token_info: Mapping[str, Any]) -> Any:
         """Run the handler in this thread: who asks, then how, then what."""
@@ -56,8 +62,14 @@ class HandlerResolver(Resolver):
         schemes = [scheme for requirement in operation.security or () for scheme in requirement]
         authenticate = self._authenticate[schemes[0]] if schemes else None
         declared = operation._operation  # noqa: SLF001 there is no public way to an extension
-        pool = PoolChoice(declared.get("x-thread-pool", DEFAULT), declared.get("x-thread-pool-by-member", {}))
-        return Resolution(BoundHandler(function, self._runtime, authenticate, pool), operation.operation_id)
+        handler = BoundHandler(
+            function=partial(function, **declared.get("x-arguments", {})),
+            runtime=self._runtime,
+            authenticate=authenticate,
+            pool=PoolChoice(declared.get("x-thread-pool", DEFAULT), declared.get("x-thread-pool-by-member", {})),
+            compress=declared.get("x-compress", False),
+        )
+        return Resolution(handler, operation.operation_id)
 
 
 class BearerHandler(BearerSecurityHandler):

@@ -7,6 +7,7 @@ import flask
 import orjson
 
 from promo_api.contract.binding import BoundHandler
+from promo_api.contract.compression import compress
 from promo_api.contract.routing import operation_id_of
 from promo_api.contract.validation import call_of
 
@@ -50,6 +51,9 @@ def make_view(handler: BoundHandler) -> Callable[..., flask.Response]:
         token_info = scope["extensions"].get(_CONTEXT, {}).get("token_info", {})
         answer = handler(call_of(scope), token_info)
         body, status, headers = (*answer, {})[:3] if isinstance(answer, tuple) else (answer, 200, {})
-        return flask.Response(orjson.dumps(body), status, headers, mimetype="application/json")
+        content = orjson.dumps(body)
+        if handler.compress:
+            content, headers = compress(content, headers, scope["headers"])
+        return flask.Response(content, status, headers, mimetype="application/json")
 
     return view

@@ -14,6 +14,7 @@ from connexion.spec import Specification
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from promo_api.contract.compression import decompress
 from promo_api.contract.responses import FAILURE
 from promo_api.contract.schemas import compile_schema
 from promo_api.errors import Violation
@@ -53,6 +54,8 @@ class _Answer:
         """Return what is wrong with an answer."""
         if headers.get("content-type") != _MEDIA_TYPE:
             return [Violation("header", "/content-type", f"must be {_MEDIA_TYPE}")]
+        if headers.get("content-encoding") == "gzip":
+            content = decompress(content)
         violations = self._body.violations(orjson.loads(content), "body")
         for header in self._headers:
             violations += header.violations(headers.get(header.name))

@@ -61,9 +61,9 @@ from promo_client.models import (
     PromoCreateCommonMode,
     PromoCreateUnique,
     PromoCreateUniqueMode,
+    PromoListedUnique,
     PromoPatch,
     PromoReadOnlyCommon,
-    PromoReadOnlyUnique,
     SignIn,
     StatusOkStatus,
     Target,
@@ -151,7 +151,7 @@ def list_promos(company: AuthenticatedClient, unique: UUID, common: UUID) -> Non
     )
     assert listed.headers["X-Total-Count"] == "2"
     first, second = good(listed)
-    assert isinstance(first, PromoReadOnlyUnique)
+    assert isinstance(first, PromoListedUnique)
     assert (first.promo_id, first.promo_unique, first.active_from) == (unique, ["BEAN-1", "BEAN-2"], date(2025, 1, 10))
     assert isinstance(second, PromoReadOnlyCommon)
     assert (second.promo_id, second.promo_common, second.active_from) == (common, "COFFEE-20", UNSET)
@@ -245,7 +245,7 @@ def change_profile(user: AuthenticatedClient, unique: UUID) -> None:
     assert (changed.surname, changed.avatar_url) == ("Noir", "https://mail.example/marie.jpg")
     assert good(user_profile_get_profile.sync_detailed(client=user)) == changed
     exported = good(user_export_get_export.sync_detailed(client=user))
-    assert (exported.profile, exported.likes) == (changed, [unique])
+    assert (exported.profile, exported.likes, exported.next_offset) == (changed, [unique], UNSET)
     assert {(entry.promo_id, entry.promo) for entry in exported.activations} == {(unique, "BEAN-1"), (unique, "BEAN-2")}
 
 

@@ -44,7 +44,7 @@ def test_unique_promo_is_shown_as_it_was_made(api: Api) -> None:
     given = promo_body(promo_unique=["zzz", "aaa", "mmm", "aaa"])
     promo_id = company.post(PROMO, json=given).json()["id"]
     shown = {"promo_id": promo_id, "company_id": company.id, "company_name": "Northern Coffee"}
-    counts = {"like_count": 0, "used_count": 0, "active": True}
+    counts = {"codes_count": 4, "like_count": 0, "used_count": 0, "active": True}
     assert company.get(f"{PROMO}/{promo_id}").json() == given | shown | counts
 
 

@@ -1,5 +1,7 @@
 """The export: all that is kept about a user, and nothing of others."""
 
+from collections.abc import Callable
+from json import dumps
 from typing import Any
 from uuid import uuid4
 
@@ -7,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from handlers import user_export
-from persistence import exports
+from persistence.users import User, find_user
 from promo_api.runtime import Runtime
 from tests.people import Account, Api
 
@@ -114,42 +116,84 @@ def test_has_nothing_of_others(api: Api, company: Account, runtime: Runtime) -> 
         assert not any(password_hash in told for password_hash in hashes)
 
 
-@pytest.mark.parametrize("portion", [1, 2, 3, 100])
-def test_goes_on_where_lists_are_long(
-    api: Api, company: Account, monkeypatch: pytest.MonkeyPatch, portion: int
-) -> None:
-    """What does not fit in comes with an offset, in whatever portions it is read: each entry once, in its order."""
-    monkeypatch.setattr(user_export, "_ENTRIES_MAX", 3)
-    monkeypatch.setattr(exports, "_PORTION", portion)
-    user = api.sign_up_user()
-    promos = [company.create_promo(), company.create_promo(promo_unique=[f"code-{n}" for n in range(9)])]
-    given = [_activate(user, promos[n % 2]) for n in range(7)]
-    for _ in range(4):
-        user.post(f"/user/promo/{promos[0]}/comments", json={"text": "Another comment"})
-    exports_ = [_exported(user, offset) for offset in (0, 3, 6, 9)]
-    assert [len(export["activations"]) for export in exports_] == [3, 3, 1, 0]
-    assert [entry["promo"] for export in exports_ for entry in export["activations"]] == given
-    assert [len(export["comments"]) for export in exports_] == [3, 1, 0, 0]
-    assert len({entry["id"] for export in exports_ for entry in export["comments"]}) == 4
-
-
-_MANY = text("""
-    INSERT INTO activations (promo_id, user_id, id, country_key)
-    SELECT :promo, :user, gen_random_uuid(), 'ru' FROM generate_series(1, 10000)
-""")
-
-
-def test_of_ten_thousand_activations(api: Api, company: Account, runtime: Runtime) -> None:
-    """Ten thousand activations are in one document, and the next one is empty."""
-    user = api.sign_up_user()
-    claims = runtime.tokens.read(user.token, "user")
+def _found(runtime: Runtime, account: Account) -> User:
+    claims = runtime.tokens.read(account.token, "user")
     assert claims is not None
-    promo_id = company.create_promo(promo_common="for-everybody")
-    with runtime.database.engine.connect() as connection:
-        # Never committed but for this test's sight: nothing keeps the numbers of these.
-        connection.execute(_MANY, {"promo": promo_id, "user": claims.account_id})
-        listed = exports.list_own_activations(connection, claims.account_id, limit=10_000, offset=0)
-        further = exports.list_own_activations(connection, claims.account_id, limit=10_000, offset=10_000)
-        connection.rollback()
-    assert (len({entry.id for entry in listed}), {entry.promo for entry in listed}) == (10_000, {"for-everybody"})
-    assert further == []
+    with runtime.database.autocommit() as connection:
+        user = find_user(connection, claims.account_id)
+    assert user is not None
+    return user
+
+
+def _portions(get: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the portions of an export, as a client gets them that follows `next_offset`."""
+    portions = [get(0)]
+    while "next_offset" in portions[-1]:
+        portions.append(get(portions[-1]["next_offset"]))
+    return portions
+
+
+@pytest.mark.parametrize("entries", [1, 2, 3, 7, 100])
+def test_portions(api: Api, company: Account, runtime: Runtime, entries: int) -> None:
+    """Portions of any size hold each entry once and in order. Only the last portion has no `next_offset`."""
+    account = api.sign_up_user()
+    promos = [company.create_promo(), company.create_promo(promo_unique=[f"code-{n}" for n in range(9)])]
+    given = [_activate(account, promos[n % 2], f"key-{n}") for n in range(7)]
+    for n in range(4):
+        account.post(f"/user/promo/{promos[0]}/comments", json={"text": f"Comment number {n}"})
+    user = _found(runtime, account)
+    portions = _portions(lambda offset: user_export.get_export(runtime, user, offset=offset, entries_max=entries))
+    assert len(portions) == -(-7 // entries)
+    assert all(len(portion[name]) <= entries for portion in portions for name in LISTS)
+    whole = {name: [entry for portion in portions for entry in portion[name]] for name in LISTS}
+    assert [entry["promo"] for entry in whole["activations"]] == given
+    assert [entry["text"] for entry in whole["comments"]] == [f"Comment number {n}" for n in range(4)]
+    assert [entry["key"] for entry in whole["idempotency_keys"]] == [f"key-{n}" for n in range(7)]
+    assert all(portion["profile"]["email"] == account.email for portion in portions)
+
+
+_COMMENTS = text("""
+    INSERT INTO comments (promo_id, id, author_id, text)
+    SELECT :promo, gen_random_uuid(), :user, :words FROM generate_series(1, :number)
+""")
+_ACTIVATIONS = text("""
+    INSERT INTO activations (promo_id, user_id, id, country_key)
+    SELECT :promo, :user, gen_random_uuid(), 'ru' FROM generate_series(1, :number)
+""")
+_KEYS = text("""
+    INSERT INTO kept_answers (account_id, operation, key, fingerprint, status, body, expires_at)
+    SELECT :user, 'user_comments.create_comment', lpad(n::text, 255, '"'), '', 201, :body, timestamptz '2099-01-01'
+    FROM generate_series(1, :number) n
+""")
+_EVENTS = text("""
+    INSERT INTO account_events (user_id, event, members)
+    SELECT :user, 'profile_changed', '{name,surname,avatar_url}' FROM generate_series(1, :number)
+""")
+# What other tables say of these rows.
+_COUNTS = (
+    text("""
+        UPDATE promo_counters SET used_count = :number, comment_count = comment_count + :number WHERE promo_id = :promo
+    """),
+    text("INSERT INTO country_uses VALUES (:promo, 'ru', :number)"),
+    text("INSERT INTO user_uses VALUES (:user, :number)"),
+)
+
+
+def test_largest_portion(api: Api, company: Account, runtime: Runtime) -> None:
+    """A response stays below 4 MB for the longest lists and the most costly characters; the rest follows."""
+    worst = "\x01"
+    avatar = f"https://example.com/{'a' * 330}"
+    account = api.sign_up_user(name=worst * 100, surname=worst * 120, avatar_url=avatar)
+    user, promo_id = _found(runtime, account), company.create_promo(promo_common=worst * 30)
+    comment = account.post(f"/user/promo/{promo_id}/comments", json={"text": worst * 1000}).json()
+    values = {"user": user.id, "promo": promo_id, "words": worst * 1000, "body": dumps(comment), "number": 600}
+    with runtime.database.engine.begin() as connection:
+        for statement in (_COMMENTS, _ACTIVATIONS, _KEYS, _EVENTS, *_COUNTS):
+            connection.execute(statement, values)
+    sizes, offset = [], 0
+    while offset is not None:
+        answer = account.get(EXPORT, params={"offset": offset})
+        sizes.append(len(answer.content))
+        offset = answer.json().get("next_offset")
+    assert len(sizes) == 3
+    assert 3_500_000 < max(sizes) < 4_000_000

@@ -1,34 +1,118 @@
-"""Pages far past the end: an offset that api.yml allows is answered, however large it is."""
+"""Pages at any offset: complete and in order from either end of a list, and empty past the end."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
 
 import pytest
 
+from persistence import comments
+from promo_api.runtime import Runtime
 from tests.people import Account, Api
+from tests.statements import sent_statements
 
 _FARTHEST = 9_007_199_254_740_991
+_LENGTH = 13
+_CATEGORY = "far-pages"
+_COMPANY_LISTS = (
+    "/business/promo",
+    "/business/promo?country=fr",
+    "/business/promo?country=fr,ru",
+    "/business/promo?sort_by=active_from",
+    "/business/promo?sort_by=active_until&country=fr",
+)
+_USER_LISTS = (
+    f"/user/feed?category={_CATEGORY}",
+    f"/user/feed?category={_CATEGORY}&active=true",
+    f"/user/feed?category={_CATEGORY}&active=false",
+    "/user/promo/history",
+    "/user/promo/{id}/comments",
+)
+_EMPTY = ["/user/feed", "/user/feed?category=far-pages", "/user/feed?active=true", "/user/promo/history"]
+
+Lists = Callable[[str], tuple[Account, str]]
 
 
 @pytest.fixture(scope="module")
-def paths() -> list[str]:
-    """The lists of a user, but for the comments of a promo."""
-    return ["/user/feed", "/user/feed?category=far-pages", "/user/feed?active=true", "/user/promo/history"]
+def lists() -> dict[str, Any]:
+    """A company and a user with lists of 13 entries, made by the first test that uses them."""
+    return {}
+
+
+@pytest.fixture
+def listed(api: Api, lists: dict[str, Any]) -> Lists:
+    """Returns the owner and the full path of a list."""
+    if not lists:
+        company, user = api.sign_up_company(), api.sign_up_user(country="fr")
+        for number in range(_LENGTH):
+            day = f"2025-01-{1 + number % 5:02}"
+            dates = {"active_from": day, "active_until": day.replace("2025", "2999")} if number % 4 else {}
+            country = {"country": ("fr", "ru")[number % 2]} if number % 3 else {}
+            kind = {"promo_unique": ["one", "two"]} if number % 5 == 0 else {"max_count": 20 * (number % 4)}
+            promo_id = company.create_promo(target={"categories": [_CATEGORY], **country}, **dates, **kind)
+            user.post(f"/user/promo/{promo_id}/activate")
+        for number in range(_LENGTH):
+            user.post(f"/user/promo/{promo_id}/activate")
+            user.post(f"/user/promo/{promo_id}/comments", json={"text": f"Comment number {number}"})
+        lists |= {"company": company, "user": user, "id": promo_id}
+    return lambda path: (lists["company" if path.startswith("/business") else "user"], path.format(**lists))
+
+
+def _page(account: Account, path: str, *, limit: int, offset: int) -> tuple[Any, int]:
+    answer = account.get(f"{path}{'&' if '?' in path else '?'}limit={limit}&offset={offset}")
+    assert answer.status_code == 200, answer.text
+    return answer.json(), int(answer.headers["X-Total-Count"])
+
+
+@pytest.mark.parametrize("path", [*_COMPANY_LISTS, *_USER_LISTS])
+def test_pages_at_every_offset(listed: Lists, path: str) -> None:
+    """A page is the same part of the list, whichever end it is counted from."""
+    account, path = listed(path)
+    whole, total = _page(account, path, limit=100, offset=0)
+    assert len(whole) == total > 2
+    for limit in (1, 4):
+        for offset in range(total + 2):
+            assert _page(account, path, limit=limit, offset=offset) == (whole[offset : offset + limit], total)
+
+
+@pytest.mark.parametrize("path", [*_COMPANY_LISTS, *_USER_LISTS])
+def test_empty_page_reads_no_rows(listed: Lists, path: str) -> None:
+    """A page at or past the end, or with the limit 0, takes the token and the total, and no further statement."""
+    account, path = listed(path)
+    _, total = _page(account, path, limit=1, offset=0)
+    for limit, offset in ((0, 0), (10, total), (10, _FARTHEST)):
+        with sent_statements() as sent:
+            assert _page(account, path, limit=limit, offset=offset) == ([], total)
+        assert len(sent) == 2
+
+
+def test_page_from_the_end_takes_its_own_total(listed: Lists, runtime: Runtime) -> None:
+    """A comment that is added after the total was read does not move the page."""
+    account, path = listed("/user/promo/{id}/comments")
+    whole, total = _page(account, path, limit=100, offset=0)
+    values = {"promo": UUID(path.split("/")[3])}
+    with runtime.database.autocommit() as connection:
+        # As if the last two had been added since.
+        rows = comments._PAGES.rows(connection, values, total=total - 2, limit=3, offset=total - 4)
+    assert [str(row[0]) for row in rows] == [comment["id"] for comment in whole[-4:-1]]
 
 
 def _assert_empty(account: Account, path: str, *, offset: int) -> None:
-    answer = account.get(f"{path}{'&' if '?' in path else '?'}limit={_FARTHEST}&offset={offset}")
-    assert (answer.status_code, answer.json()) == (200, [])
-    assert int(answer.headers["X-Total-Count"]) >= 1
+    page, total = _page(account, path, limit=_FARTHEST, offset=offset)
+    assert page == []
+    assert total >= 1
 
 
 @pytest.mark.parametrize("offset", [2**31 - 1, 2**31, 2**32, _FARTHEST - 1, _FARTHEST])
-def test_past_the_end(api: Api, paths: list[str], offset: int) -> None:
-    """Where there is something, a page past its end is empty, and the total is told."""
+def test_past_the_end(api: Api, offset: int) -> None:
+    """Any offset that api.yml allows past the end returns an empty page and the total."""
     company, user = api.sign_up_company(), api.sign_up_user()
     promo_id = company.create_promo(target={"categories": ["far-pages"]})
     assert user.post(f"/user/promo/{promo_id}/activate").status_code == 200
     comments = f"/user/promo/{promo_id}/comments"
     assert user.post(comments, json={"text": "A comment on it."}).status_code == 201
-    for path in (*paths, comments):
+    for path in (*_EMPTY, comments):
         _assert_empty(user, path, offset=offset)
-    lists = ["/business/promo", "/business/promo?country=fr", "/business/promo?sort_by=active_from&country=fr"]
-    for path in (*lists, f"/business/promo/{promo_id}/changes"):
+    paths = ["/business/promo", "/business/promo?country=fr", "/business/promo?sort_by=active_from&country=fr"]
+    for path in (*paths, f"/business/promo/{promo_id}/changes"):
         _assert_empty(company, path, offset=offset)

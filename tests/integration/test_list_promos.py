@@ -43,6 +43,26 @@ def test_entries_are_those_of_the_promo(company: Account) -> None:
     assert listed == [company.get(f"{PROMO}/{promo_id}").json() for promo_id in reversed(ids)]
 
 
+@pytest.mark.parametrize("number", [1, 99, 100, 101, 5000])
+def test_first_codes_of_a_unique_promo(api: Api, company: Account, number: int) -> None:
+    """The list has the first 100 codes of a promo; the promo alone, read or changed, has all. Both count all codes."""
+    codes = [f"code-{(7 * position) % 5001:04}" for position in range(number)]
+    path = f"{PROMO}/{company.create_promo(promo_unique=codes)}"
+    api.sign_up_user().post(f"/user{path.removeprefix('/business')}/activate")
+    for _ in range(2):
+        [listed] = company.get(PROMO).json()
+        assert (listed["promo_unique"], listed["codes_count"]) == (codes[:100], number)
+        for alone in (company.get(path).json(), company.patch(path, json={"description": "A new description"}).json()):
+            assert (alone["promo_unique"], alone["codes_count"]) == (codes, number)
+
+
+def test_common_promo_has_no_count_of_codes(company: Account) -> None:
+    """Only a UNIQUE promo has `codes_count`."""
+    path = f"{PROMO}/{company.create_promo()}"
+    for promo in (*company.get(PROMO).json(), company.get(path).json(), company.patch(path, json={}).json()):
+        assert "codes_count" not in promo
+
+
 def test_inactive_promos_too(company: Account) -> None:
     """Promos are listed whether they are active or not."""
     ids = [company.create_promo(max_count=0), company.create_promo(active_until="2020-01-01")]

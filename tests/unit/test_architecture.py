@@ -58,7 +58,8 @@ ROOMS = {
         "promo_api persistence.engine persistence.revisions promo_api.antifraud promo_api.settings"
     ),
     "persistence": Room(),
-    "persistence.tables": Room("", "sqlalchemy"),
+    "persistence.orders": Room("", "sqlalchemy"),
+    "persistence.tables": Room("persistence.orders", "sqlalchemy"),
     "persistence.trail_tables": Room("persistence.tables", "sqlalchemy"),
     "persistence.account_events": Room("persistence.tables persistence.trail_tables", "sqlalchemy"),
     "persistence.silence": Room("", "sqlalchemy psycopg"),
@@ -67,6 +68,7 @@ ROOMS = {
         "persistence.silence persistence.tables promo_api.errors promo_api.metrics promo_api.settings",
         "orjson sqlalchemy psycopg",
     ),
+    "persistence.pages": Room("persistence.prepared", "sqlalchemy"),
     "persistence.activity": Room("persistence.tables", "sqlalchemy"),
     "persistence.audience": Room("persistence.tables", "sqlalchemy"),
     "persistence.places": Room("persistence.audience persistence.tables", "sqlalchemy"),
@@ -75,8 +77,9 @@ ROOMS = {
     "persistence.migrations": Room("persistence.silence", "sqlalchemy alembic"),
     "persistence.migrations.*": Room("persistence.trail_tables", "alembic"),
     "persistence.*": Room(
-        "promo_api.errors persistence.prepared persistence.tables persistence.trail_tables persistence.activity "
-        "persistence.audience persistence.places persistence.account_events",
+        "promo_api.errors persistence.orders persistence.pages persistence.prepared persistence.tables "
+        "persistence.trail_tables persistence.activity persistence.audience persistence.places "
+        "persistence.account_events",
         "sqlalchemy",
     ),
     "handlers": Room(),
@@ -180,8 +183,8 @@ def test_every_room_is_lived_in(room: str) -> None:
 def test_query_modules_are_all_there() -> None:
     """Beside the query modules stands only what all of them share, and what opens and migrates the database."""
     beside = {
-        "engine", "silence", "prepared", "tables", "trail_tables", "activity", "audience", "places", "account_events",
-        "revisions", "migrations", "migrations.env",
+        "engine", "silence", "prepared", "orders", "pages", "tables", "trail_tables", "activity", "audience",
+        "places", "account_events", "revisions", "migrations", "migrations.env",
     }  # fmt: skip
     assert {module.removeprefix("persistence.") for module in files() if module.startswith("persistence.")} == {
         *QUERIES,
@@ -193,8 +196,8 @@ def test_query_modules_are_all_there() -> None:
 def test_queries_do_not_know_each_other(module: str) -> None:
     """A query module imports no other one, nor the engine that lends it connections."""
     ours = {name for name in imported(module) if name.partition(".")[0] in PACKAGES}
-    names = ("prepared", "tables", "trail_tables", "activity", "audience", "places", "account_events")
-    shared = {f"persistence.{name}" for name in names}
+    names = "prepared orders pages tables trail_tables activity audience places account_events"
+    shared = {f"persistence.{name}" for name in names.split()}
     assert ours <= {*shared, "promo_api.errors"}
 
 

@@ -26,7 +26,7 @@ OPERATION_MODULES = sorted({f"handlers.{name.partition('.')[0]}" for name in _op
 
 
 # How much is told at once, which cuts and does not refuse.
-PAGES = {("handlers.shapes", "_PAGE_MAX = 100"), ("handlers.user_export", "_ENTRIES_MAX = 10000")}
+PAGES = {("handlers.shapes", "_PAGE_MAX = 100")}
 BESIDE = ["handlers.accounts", "handlers.repeats", "handlers.shapes"]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from promo_api import errors
 
 SECRET = "a secret that must not get out"
+LARGE = [f"A text that a user chose, number {number}" for number in range(200)]
 
 
 def show(_runtime: object, *principal: object, **arguments: Any) -> dict[str, Any]:
@@ -26,6 +27,11 @@ def show_created(_runtime: object) -> tuple[dict[str, Any], int]:
 def show_page(_runtime: object) -> tuple[list[int], int, dict[str, str]]:
     """Answer with a status and a header."""
     return [1, 2], 200, {"X-Total-Count": "2"}
+
+
+def show_large(_runtime: object) -> list[str]:
+    """Answer with some kilobytes."""
+    return LARGE
 
 
 def show_runtime(runtime: object) -> object:

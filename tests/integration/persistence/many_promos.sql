@@ -23,8 +23,8 @@ SELECT
     timestamptz '2025-01-01' + n * interval '1 minute'
 FROM generate_series(1, 50000) n, LATERAL (SELECT (ARRAY['ru', 'us', 'fr', NULL])[1 + n % 4]) AS targeted (country);
 
-INSERT INTO promo_counters (promo_id, use_limit, used_count, like_count)
-SELECT pg_temp.id(n), 1000, 3, 3
+INSERT INTO promo_counters (promo_id, use_limit, used_count, like_count, comment_count)
+SELECT pg_temp.id(n), 1000, 3, 3, CASE WHEN n <= 2000 THEN 10 ELSE 0 END
 FROM generate_series(1, 50000) n;
 
 -- In twenty parts each, as if twenty had been made at once.
@@ -85,3 +85,7 @@ INSERT INTO feed_tally_changes (
 )
 SELECT 1, 1, country_key, age_from, age_until, category_keys, active_from, active_until
 FROM promos;
+
+INSERT INTO kept_answers (account_id, operation, key, fingerprint, status, body, expires_at)
+SELECT pg_temp.id(1 + n % 1000), 'user_comments.create_comment', 'key' || n, '', 201, '{}', timestamptz '2099-01-01'
+FROM generate_series(1, 20000) n;

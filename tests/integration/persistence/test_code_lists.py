@@ -32,9 +32,9 @@ def company(api: Api) -> Account:
 def ask(runtime: Runtime) -> Callable[..., tuple[Mapping[UUID, bytes], list[UUID]]]:
     """Returns the lists of promos, and the ids of those for which PostgreSQL was asked."""
 
-    def asked(lists: CodeLists, *promo_ids: UUID) -> tuple[Mapping[UUID, bytes], list[UUID]]:
+    def asked(lists: CodeLists, *promo_ids: UUID, **bound: int) -> tuple[Mapping[UUID, bytes], list[UUID]]:
         with runtime.database.autocommit() as connection, sent_statements() as sent:
-            found = lists.find_lists(connection, promo_ids)
+            found = lists.find_lists(connection, promo_ids, **bound)
         return found, [promo_id for _, parameters in sent for promo_id in parameters["ids"]]
 
     return asked
@@ -58,6 +58,17 @@ def test_read_once(company: Account, ask: Callable[..., object]) -> None:
     assert ask(lists, three, one, two) == (wanted, [three, two])
     assert ask(lists, three, one, two) == (wanted, [])
     assert ask(lists) == ({}, [])
+
+
+def test_first_codes(company: Account, ask: Callable[..., object]) -> None:
+    """The first codes of a list are read without the rest, cached beside the whole list, and empty for no promo."""
+    long, short, missing = _create(company, ODD), _create(company, ["bbb", "aaa"]), uuid4()
+    lists, wanted = CodeLists(MIB), {long: orjson.dumps(ODD[:3]), short: b'["bbb","aaa"]'}
+    assert ask(lists, long, missing, short, first=3) == (wanted, [long, missing, short])
+    assert ask(lists, long, short, first=3) == (wanted, [])
+    assert ask(lists, long, first=2) == ({long: orjson.dumps(ODD[:2])}, [long])
+    assert ask(lists, long) == ({long: orjson.dumps(ODD)}, [long])
+    assert ask(lists, long, first=3) == ({long: wanted[long]}, [])
 
 
 def test_each_process_has_its_own(company: Account, ask: Callable[..., object]) -> None:
@@ -92,7 +103,7 @@ def test_memory(number: int, size_bytes: int) -> None:
     tracemalloc.start()
     try:
         for promo_id, values in _entries(number, size_bytes).items():
-            lists._keep({promo_id: values})
+            lists._keep({(promo_id, None): values})
         del promo_id, values
         assert tracemalloc.get_traced_memory()[0] <= 4 * MIB
     finally:

@@ -6,18 +6,18 @@ from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
 import pytest
 from sqlalchemy import Connection, text
 
 from persistence.activations import Claim, claim_values, find_offer, list_country_uses
 from persistence.cards import find_card, list_feed_cards, list_history_cards
+from persistence.code_lists import CodeLists
 from persistence.comments import list_comments
 from persistence.engine import Database
-from persistence.exports import list_likes, list_own_activations, list_own_comments, list_own_keys
+from persistence.exports import list_likes, list_own_activations, list_own_comments, list_own_events, list_own_keys
 from persistence.likes import insert_like
 from persistence.listings import count_wrong_entries
 from persistence.migrations import update_schema
@@ -26,6 +26,7 @@ from persistence.promos import find_promo, list_promos
 from persistence.tallies import count_promos, count_wrong_tallies, update_tallies
 from persistence.users import User, find_user
 from promo_api.settings import Settings
+from tests.integration.persistence.plans import nodes_of, plan_of, scans_of, tables_read
 from tests.pgbouncer import limited
 from tests.statements import sent_statements
 
@@ -70,76 +71,34 @@ def user(connection: Connection) -> User:
     return user
 
 
-def _scans(connection: Connection, run: Callable[[], Any], number: int = -1) -> set[tuple[str, str]]:
-    """Return what a statement of a function of persistence would read, and by which index ("": the whole)."""
-    with sent_statements() as sent:
-        run()
-    statement, parameters = sent[number]
-    return set(
-        _read(connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()[0]["Plan"])
-    )
-
-
-def _plan(connection: Connection, run: Callable[[], Any], mode: str) -> dict[str, Any]:
-    """Return the plan of the last statement of a function of persistence, prepared, in a mode of plan_cache_mode."""
-    with sent_statements() as sent:
-        run()
-    statement, parameters = sent[-1]
-    connection.exec_driver_sql(f"SET LOCAL plan_cache_mode = {mode}")
-    numbered = statement % {name: f"${number}" for number, name in enumerate(parameters, 1)}
-    driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
-    places = ", ".join(["%s"] * len(parameters))
-    with psycopg.ClientCursor(driver) as cursor:
-        cursor.execute(f"PREPARE asked AS {numbered}".encode())
-        cursor.execute(f"EXPLAIN (FORMAT JSON) EXECUTE asked ({places})".encode(), [*parameters.values()])
-        [(explained,)] = cursor.fetchall()
-        cursor.execute("DEALLOCATE asked")
-    plan: dict[str, Any] = explained[0]["Plan"]
-    return plan
-
-
-def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield node
-    for part in node.get("Plans", ()):
-        yield from _nodes(part)
-
-
-def _read(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for node in _nodes(plan):
-        if node["Node Type"] == "Bitmap Index Scan":
-            yield "bitmap", node["Index Name"]
-        elif "Relation Name" in node and node["Node Type"] not in ("Bitmap Heap Scan", "ModifyTable"):
-            yield node["Relation Name"], node.get("Index Name", "")
-
-
 def _whole(scans: set[tuple[str, str]]) -> set[str]:
     return {table for table, index in scans if not index} & _BIG
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
-@pytest.mark.parametrize("offset", [0, 1000])
+@pytest.mark.parametrize("offset", [0, 1000, 49_990])
 @pytest.mark.parametrize("category", [None, "Kind7", "nothing"])
 @pytest.mark.parametrize("active", [None, True, False])
 def test_feed_page(
     full: Database, user: User, active: bool | None, category: str | None, offset: int, mode: str
 ) -> None:
     """A feed is read in its order as far as the page goes and never sorted, whether the plan knows values or not."""
-    page = partial(list_feed_cards, category=category, active=active, limit=10, offset=offset)
+    page = partial(list_feed_cards, category=category, active=active, total=50_000, limit=10, offset=offset)
     with full.engine.connect() as connection:
         # Where it is hardest, until the end of the transaction: as if VACUUM had not yet met a single entry.
         connection.exec_driver_sql("UPDATE pg_class SET relallvisible = 0 WHERE relname = 'feed_entries'")
-        plan = _plan(connection, lambda: page(connection, user, _TODAY), mode)
-    [merged] = [node for node in _nodes(plan) if node["Node Type"] == "Merge Append"]
-    assert set(_read(merged)) - {("promo_counters", "promo_counters_pk")} == {("feed_entries", "feed_entries_pk")}
-    assert not {node["Node Type"] for node in _nodes(merged)} & {"Sort", "Incremental Sort"}
-    assert _whole(set(_read(plan))) == set()
+        plan = plan_of(connection, lambda: page(connection, user, _TODAY), mode)
+    [merged] = [node for node in nodes_of(plan) if node["Node Type"] == "Merge Append"]
+    assert set(tables_read(merged)) - {("promo_counters", "promo_counters_pk")} == {("feed_entries", "feed_entries_pk")}
+    assert not {node["Node Type"] for node in nodes_of(merged)} & {"Sort", "Incremental Sort"}
+    assert _whole(set(tables_read(plan))) == set()
 
 
 @pytest.mark.parametrize("category", [None, "Kind7"])
 @pytest.mark.parametrize("active", [None, True, False])
 def test_feed_total(connection: Connection, user: User, active: bool | None, category: str | None) -> None:
     """The total of a feed reads the tallies of its category, country and days, and no promo."""
-    scans = _scans(connection, lambda: count_promos(connection, user, _TODAY, category=category, active=active))
+    scans = scans_of(connection, lambda: count_promos(connection, user, _TODAY, category=category, active=active))
     assert {("feed_tallies", "feed_tallies_pk"), ("bitmap", "feed_tallies_pk")} & scans
     assert _whole(scans) == set()
     assert not {"promos", "promo_counters", "feed_entries"} & {table for table, _ in scans}
@@ -153,7 +112,7 @@ def test_company_page(
 ) -> None:
     """The list of a company is read in its order as far as the page goes, for each country that is asked for."""
     page = partial(list_promos, countries=countries, sort_by=sort_by, limit=10, offset=0)
-    scans = _scans(connection, lambda: page(connection, company_id, _TODAY))
+    scans = scans_of(connection, lambda: page(connection, company_id, _TODAY))
     assert scans == {
         ("promos", f"promos_{'company' if countries is None else 'country'}_{sort_by or 'newest'}"),
         ("promos", "promos_pk"),
@@ -165,22 +124,84 @@ def test_company_page(
 def test_company_total(connection: Connection, countries: list[str] | None) -> None:
     """The total of a company's list is read from what is counted for the company."""
     page = partial(list_promos, countries=countries, sort_by=None, limit=0, offset=0)
-    scans = _scans(connection, lambda: page(connection, _COMPANY, _TODAY))
+    scans = scans_of(connection, lambda: page(connection, _COMPANY, _TODAY))
     assert {index for _, index in scans} == {"company_promo_counts_pk"}
     assert page(connection, _LARGE_COMPANY, _TODAY)[1] == (30_000 if countries is None else 15_000)
 
 
+def test_first_codes(connection: Connection) -> None:
+    """The first codes of the promos on a page are read by the primary key, and no further ones."""
+    scans = scans_of(connection, lambda: CodeLists(0).find_lists(connection, [_PROMO, _COMPANY], first=100))
+    assert scans == {("promos", "promos_pk"), ("promo_codes", "promo_codes_pk")}
+
+
 def test_history_page(connection: Connection) -> None:
     """A history is read in its order as far as the page goes."""
-    scans = _scans(connection, lambda: list_history_cards(connection, _USER, _TODAY, limit=10, offset=0))
+    scans = scans_of(connection, lambda: list_history_cards(connection, _USER, _TODAY, limit=10, offset=0))
     assert ("activations", "activations_history") in scans
     assert _whole(scans) == set()
 
 
 def test_history_total(connection: Connection) -> None:
     """The total of a history is read from what is counted for the user."""
-    scans = _scans(connection, lambda: list_history_cards(connection, _USER, _TODAY, limit=0, offset=0))
+    scans = scans_of(connection, lambda: list_history_cards(connection, _USER, _TODAY, limit=0, offset=0))
     assert scans == {("user_uses", "user_uses_pk")}
+
+
+# Of each list: the index that chooses its pages, and an offset nearer to its end than to its start.
+_PAGES: dict[str, tuple[Callable[..., Any], int]] = {
+    "comments_newest": (lambda connection, **page: list_comments(connection, _PROMO, **page), 6),
+    "activations_history": (lambda connection, **page: list_history_cards(connection, _USER, _TODAY, **page), 40),
+    **{
+        f"promos_company_{sort_by or 'newest'}": (
+            partial(
+                lambda connection, sort_by, **page: list_promos(
+                    connection, _LARGE_COMPANY, _TODAY, countries=None, sort_by=sort_by, **page
+                ),
+                sort_by=sort_by,
+            ),
+            29_000,
+        )
+        for sort_by in (None, "active_from", "active_until")
+    },
+}
+_PORTIONS: dict[str, Callable[..., Any]] = {
+    "likes_user": list_likes,
+    "comments_author": list_own_comments,
+    "activations_history": list_own_activations,
+    "account_events_user_id": list_own_events,
+    "kept_answers_pk": list_own_keys,
+}
+
+
+def _assert_chosen_by_key(plan: dict[str, Any], index: str, *, backward: bool) -> None:
+    [limit] = [node for node in nodes_of(plan) if node["Node Type"] == "Limit"]
+    [scan] = [part for part in limit["Plans"] if part["Parent Relationship"] == "Outer"]
+    assert (scan["Node Type"], scan["Index Name"]) == ("Index Only Scan", index)
+    assert scan["Scan Direction"] == ("Backward" if backward else "Forward")
+    assert "Filter" not in scan
+    assert _whole(set(tables_read(plan))) == set()
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("far", [False, True])
+@pytest.mark.parametrize("index", _PAGES)
+def test_page_is_chosen_by_key(full: Database, index: str, far: bool, mode: str) -> None:
+    """One index alone chooses a page, from its nearer end, before anything is joined."""
+    page, offset = _PAGES[index]
+    with full.engine.connect() as connection:
+        plan = plan_of(connection, lambda: page(connection, limit=5, offset=offset if far else 0), mode)
+    _assert_chosen_by_key(plan, index, backward=far)
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("index", _PORTIONS)
+def test_portion_of_an_export_is_chosen_by_key(full: Database, index: str, mode: str) -> None:
+    """One index alone chooses a portion of an export, before anything is joined."""
+    with full.engine.connect() as connection:
+        # Further statements read the codes of activations.
+        plan = plan_of(connection, lambda: _PORTIONS[index](connection, _USER, limit=5, offset=3), mode, number=0)
+    _assert_chosen_by_key(plan, index, backward=index == "activations_history")
 
 
 _EXPORTS = (list_likes, list_own_comments, list_own_activations, list_own_keys)
@@ -192,7 +213,7 @@ def test_export(connection: Connection, listed: Callable[..., Any]) -> None:
     with sent_statements() as sent:
         listed(connection, _USER, limit=10_000, offset=0)
     for number in range(len(sent)):
-        scans = _scans(connection, lambda: listed(connection, _USER, limit=10_000, offset=0), number)
+        scans = scans_of(connection, lambda: listed(connection, _USER, limit=10_000, offset=0), number)
         assert scans
         assert _whole(scans) == set()
 
@@ -219,7 +240,7 @@ _FINDS: dict[str, Callable[[Connection, User], Any]] = {
 @pytest.mark.parametrize("name", _FINDS)
 def test_one_promo(connection: Connection, user: User, name: str) -> None:
     """What is asked or done about one promo reads no table as a whole."""
-    scans = _scans(connection, lambda: _FINDS[name](connection, user))
+    scans = scans_of(connection, lambda: _FINDS[name](connection, user))
     assert scans
     assert _whole(scans) == set()
 
@@ -230,7 +251,7 @@ def test_events_of_an_account(connection: Connection, owner: str) -> None:
     plan = connection.exec_driver_sql(
         f"EXPLAIN (FORMAT JSON) SELECT FROM account_events WHERE {owner} = '{_USER}'"
     ).scalar_one()[0]["Plan"]
-    assert {index for _, index in _read(plan) if index} == {f"account_events_{owner}"}
+    assert {index for _, index in tables_read(plan) if index} == {f"account_events_{owner}"}
 
 
 def test_plans_of_statements_run_often(connection: Connection, user: User) -> None:
@@ -256,7 +277,7 @@ def test_plans_of_statements_run_often(connection: Connection, user: User) -> No
             listed(connection, _COMPANY, _TODAY, countries=["ru"], sort_by=sort_by)
             listed(connection, _COMPANY, _TODAY, countries=None, sort_by=sort_by)
         for active in (None, True, False):
-            list_feed_cards(connection, user, _TODAY, category=None, active=active, limit=10, offset=0)
+            list_feed_cards(connection, user, _TODAY, category=None, active=active, total=9, limit=10, offset=0)
             count_promos(connection, user, _TODAY, category=None, active=active)
         list_comments(connection, _PROMO, limit=10, offset=0)
         list_changes(connection, _PROMO, limit=10, offset=1000)

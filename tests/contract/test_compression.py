@@ -1,0 +1,134 @@
+"""Compression: large responses of marked operations, for clients that accept gzip, and nothing else."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+from connexion.spec import Specification
+from starlette.types import ASGIApp
+
+from promo_api.app import SPECIFICATION
+from tests.contract.asgi import Answer, ask
+from tests.contract.doubles.echo import LARGE
+from tests.contract.tiny import contract, operation, serve
+
+_SECRET_MEMBERS = {"promo_common", "promo_unique", "promo", "token"}
+
+
+def _app(tmp_path: Path, operation_id: str = "echo.show_large", *, marked: bool = True, **options: Any) -> ASGIApp:
+    schema = {"type": "array", "items": {"type": "string", "maxLength": options.pop("length", 100)}}
+    responses = {"200": {"description": "It went well.", "content": {"application/json": {"schema": schema}}}}
+    mark = {"x-compress": True} if marked else {}
+    document = contract({"/x": {"get": operation(operation_id, responses=responses, **mark)}})
+    return serve(tmp_path / "api.yml", document, **options)
+
+
+def _get(app: ASGIApp, *accepted: str) -> Answer:
+    return ask(app, "GET", "/api/x", headers=[("accept-encoding", value) for value in accepted])
+
+
+@pytest.mark.parametrize(
+    "accepted",
+    [
+        ["gzip"],
+        ["GZIP"],
+        ["x-gzip"],
+        ["br, gzip, deflate"],
+        ["br", "gzip"],
+        ["gzip;q=0.001"],
+        ["gzip ; Q=1.000"],
+        ["*"],
+        ["*;q=0.5, br;q=0"],
+        ["*;q=0, gzip;q=0.1"],
+        ["identity;q=0.5, gzip"],
+        ["identity;q=0, gzip;q=0.1"],
+    ],
+)
+def test_accepted(tmp_path: Path, accepted: list[str]) -> None:
+    """A client that accepts gzip gets the same JSON compressed, with its length."""
+    answer = _get(_app(tmp_path), *accepted)
+    assert (answer.status, answer.header("content-encoding")) == (200, "gzip")
+    assert (answer.header("vary"), answer.header("content-type")) == ("Accept-Encoding", "application/json")
+    assert answer.header("content-length") == str(len(answer.content))
+    assert len(answer.content) < 2000
+    plain = _get(_app(tmp_path))
+    assert gzip.decompress(answer.content) == plain.content
+    assert plain.json() == LARGE
+
+
+@pytest.mark.parametrize(
+    "accepted",
+    [
+        [],
+        [""],
+        ["br, deflate"],
+        ["gzip;q=0"],
+        ["gzip;q=0.000"],
+        ["gzip;q=0, *"],
+        ["*;q=0"],
+        ["identity"],
+        ["gzip;q=0.5, identity;q=0.6"],
+        ["gzip;q=2"],
+        ["gzip;q=-1"],
+        ["gzip;q="],
+        ["gzip;level=1"],
+        ["gzipped"],
+    ],
+)
+def test_refused(tmp_path: Path, accepted: list[str]) -> None:
+    """Any other client gets the plain response, and caches learn that it could have been another."""
+    answer = _get(_app(tmp_path), *accepted)
+    assert (answer.status, answer.header("content-encoding"), answer.header("vary")) == (200, None, "Accept-Encoding")
+    assert answer.header("content-length") == str(len(answer.content))
+    assert answer.json() == LARGE
+
+
+def test_small(tmp_path: Path) -> None:
+    """A small response is never compressed."""
+    answer = _get(_app(tmp_path, "echo.show_page"), "gzip")
+    assert (answer.header("content-encoding"), answer.header("vary"), answer.json()) == (
+        None,
+        "Accept-Encoding",
+        [1, 2],
+    )
+    assert answer.header("x-total-count") == "2"
+
+
+def test_unmarked(tmp_path: Path) -> None:
+    """An operation without the mark is never compressed, and does not depend on what the client accepts."""
+    answer = _get(_app(tmp_path, marked=False), "gzip")
+    assert (answer.header("content-encoding"), answer.header("vary"), answer.json()) == (None, None, LARGE)
+
+
+@pytest.mark.parametrize(("length", "status"), [(100, 200), (10, 500)])
+def test_response_validation(tmp_path: Path, length: int, status: int) -> None:
+    """Response validation reads a compressed response like a plain one."""
+    answer = _get(_app(tmp_path, length=length, check_answers=True), "gzip")
+    assert (answer.status, answer.header("content-encoding")) == (status, "gzip" if status == 200 else None)
+
+
+def test_pages_of_other_origins(tmp_path: Path) -> None:
+    """For a page of another origin a response depends on the origin too."""
+    app = _app(tmp_path, origins=["https://example.com"])
+    headers = [("accept-encoding", "gzip"), ("origin", "https://example.com")]
+    answer = ask(app, "GET", "/api/x", headers=headers)
+    assert (answer.header("content-encoding"), answer.header("vary")) == ("gzip", "Accept-Encoding, Origin")
+
+
+def _members(schema: Any) -> set[str]:
+    """Return the names of all members of a schema."""
+    parts = [*schema.get("properties", {}).values(), *schema.get("oneOf", []), schema.get("items", {})]
+    return {*schema.get("properties", {}), *(name for part in parts if part for name in _members(part))}
+
+
+def test_no_marked_operation_has_secrets() -> None:
+    """No response with a code or a token is marked, and the lists of users are."""
+    marked = {
+        operation["operationId"]: _members(operation["responses"]["200"]["content"]["application/json"]["schema"])
+        for methods in Specification.load(SPECIFICATION)["paths"].values()
+        for operation in methods.values()
+        if operation.get("x-compress")
+    }
+    assert {name: found for name, members in marked.items() if (found := members & _SECRET_MEMBERS)} == {}
+    assert {"user_promos.list_feed", "user_activations.list_history", "user_comments.list_comments"} <= marked.keys()
