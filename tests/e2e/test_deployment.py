@@ -30,6 +30,7 @@ from tests.e2e.remote import Remote
 from tests.e2e.server import Server, run_command
 from tests.people import Api
 
+_ROOT = Path(__file__).parents[2]
 _HOST = "127.0.0.1"
 _START_S, _END_S = 20, 10
 # One who may do everything does it as it is, and not as the user postgres.
@@ -45,7 +46,16 @@ _FORBIDDEN = [
     "DROP TABLE likes",
     "TRUNCATE likes",
     "UPDATE promo_changes SET number = 1",
+    "UPDATE promo_changes SET changed_at = now()",
+    "DELETE FROM promo_changes",
+    "TRUNCATE promo_changes",
+    "INSERT INTO promo_changes (promo_id, number, company_id, event, changed_at) VALUES (NULL, 1, NULL, 'x', now())",
+    "UPDATE account_events SET user_id = company_id",
+    "UPDATE account_events SET happened_at = now()",
     "DELETE FROM account_events",
+    "TRUNCATE account_events",
+    "INSERT INTO account_events (event, happened_at) VALUES ('signed_in', '2020-01-01')",
+    "INSERT INTO account_events (id, event) OVERRIDING SYSTEM VALUE VALUES (0, 'signed_in')",
     "ALTER TABLE account_events DISABLE TRIGGER ALL",
     "UPDATE alembic_version SET version_num = '0001'",
     "CREATE FUNCTION public.more() RETURNS int LANGUAGE sql AS 'SELECT 1'",
@@ -75,8 +85,17 @@ def _administer(
             connection.execute(statement.encode())
 
 
-def _run(postgres: EmbeddedPostgres, commands: str, folder: Path) -> None:
-    place = {"PGHOST": postgres.host, "PGPORT": str(postgres.port), "PGUSER": postgres.username}
+def _rights(postgres: EmbeddedPostgres) -> dict[str, list[str]]:
+    """Return the rights of the service's role by table, for the tables that it cannot freely change."""
+    found = "SELECT table_name, array_agg(privilege_type::text ORDER BY 1) FROM information_schema.role_table_grants"
+    place: dict[str, Any] = {"host": postgres.host, "port": postgres.port, "user": "promo", "dbname": "promo"}
+    with psycopg.connect(**place) as connection:
+        rights = dict(connection.execute(f"{found} WHERE grantee = 'promo' GROUP BY table_name").fetchall())
+    return {table: names for table, names in rights.items() if len(names) < 4}
+
+
+def _run(postgres: EmbeddedPostgres, commands: str, folder: Path, *, role: str | None = None) -> None:
+    place = {"PGHOST": postgres.host, "PGPORT": str(postgres.port), "PGUSER": role or postgres.username}
     path = f"{program('psql').parent}:{os.environ['PATH']}"
     subprocess.run(
         ["/bin/bash", "-c", _SUDO + commands],
@@ -121,15 +140,17 @@ def test_role_limits_backup_and_restore(
     assert_discreet(server)
 
 
+@pytest.mark.parametrize("role", [None, "promo_owner"], ids=["superuser", "owner"])
 def test_two_roles(
-    postgres: EmbeddedPostgres, environment: dict[str, str], conformance: Conformance, tmp_path: Path
+    postgres: EmbeddedPostgres, environment: dict[str, str], conformance: Conformance, tmp_path: Path, role: str | None
 ) -> None:
-    """A role that may change rows, and nothing else, is all that the service, its sweepers and `check` need."""
+    """The rights of grants.sql are enough for every operation, the sweepers and `check`; all else is refused."""
     _administer(postgres, block("sql role"))
     _administer(postgres, block("sql limits"))
     settings = environment | _settings(postgres)
     assert run_command(settings, "migrate", folder=tmp_path).returncode == 0
     _administer(postgres, block("sql owner"), database="promo")
+    _run(postgres, block("sh grants"), _ROOT, role=role)
     _administer(postgres, _LATER_TABLE, database="promo", role="promo_owner")
     server = Server(settings, tmp_path, conformance)
     try:
@@ -146,6 +167,7 @@ def test_two_roles(
     assert "sweep_failed" not in server.log
     assert_discreet(server)
     _administer(postgres, "INSERT INTO later VALUES (1); DELETE FROM later", database="promo", role="promo")
+    assert _rights(postgres) == {name: ["SELECT"] for name in ("account_events", "alembic_version", "promo_changes")}
     for forbidden in _FORBIDDEN:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             _administer(postgres, forbidden, database="promo", role="promo")
@@ -157,6 +179,7 @@ def test_migration_by_the_owner(postgres: EmbeddedPostgres, environment: dict[st
     settings = environment | _settings(postgres)
     assert run_command(settings, "migrate", folder=tmp_path).returncode == 0
     _administer(postgres, block("sql owner"), database="promo")
+    _run(postgres, block("sh grants"), _ROOT)
     _administer(postgres, "DELETE FROM alembic_version WHERE false", database="promo", role="promo_owner")
     variables, _, command = block("sh migrate").strip().partition(" .venv/bin/python -m promo_api ")
     given = dict(variable.split("=", 1) for variable in variables.split(" "))
