@@ -193,7 +193,7 @@ def test_roles_of_an_older_volume(postgres: EmbeddedPostgres, environment: dict[
     """roles.sh turns the one superuser of an older docker-compose.yml into two roles, at each start again."""
     service = postgres.username
     settings = environment | _settings(postgres) | {"POSTGRES_USERNAME": service}
-    _administer(postgres, "CREATE DATABASE promo")
+    _administer(postgres, f"CREATE DATABASE promo; ALTER ROLE {service} PASSWORD 'old'")
     assert run_command(settings, "migrate", folder=tmp_path).returncode == 0
     for name in ("service", "owner"):
         (tmp_path / name).write_text(f"it's the {name}'s")
