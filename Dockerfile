@@ -20,13 +20,14 @@ LABEL org.opencontainers.image.title="promo-code-api" \
     org.opencontainers.image.version="0.1.0" \
     org.opencontainers.image.licenses="MIT"
 # The base image has pip, which goes, and its standard library without bytecode, which nobody may write later on.
-# /var/lib/promo is for a volume that keeps the secret key: it takes over who may read it.
+# The folders in /var/lib are for the volumes of the secrets: a new volume takes over who may read it. Redis has another user.
 RUN find / -xdev \( -name pip -o -name 'pip3*' -o -name 'pip-*' -o -name ensurepip \) -prune -exec rm -rf {} + \
     && python3 -m compileall -q --invalidation-mode unchecked-hash \
         "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
     && groupadd --gid 10001 promo \
     && useradd --uid 10001 --gid promo --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin promo \
-    && install -d -o promo -g promo -m 0700 /var/lib/promo
+    && install -d -o promo -g promo -m 0700 /var/lib/promo /var/lib/promo-owner \
+    && install -d -o promo -g promo -m 0755 /var/lib/promo-redis
 COPY --from=build /opt/promo /opt/promo
 COPY --from=build /srv/promo /srv/promo
 WORKDIR /srv/promo

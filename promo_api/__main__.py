@@ -92,13 +92,13 @@ def _migrate(environment: Environment, _arguments: argparse.Namespace) -> int:
 
 
 def _check(environment: Environment, _arguments: argparse.Namespace) -> int:
-    from promo_api.check import check_all
+    from promo_api.check import Level, check_all
 
-    well = True
+    status = 0
     for finding in check_all(environment):
-        print(f"{'ok  ' if finding.well else 'FAIL'}  {finding.thing:13}  {finding.sentence}", flush=True)
-        well = well and finding.well
-    return 0 if well else 1
+        print(f"{finding.level:4}  {finding.thing:13}  {finding.sentence}", flush=True)
+        status = max(status, int(finding.level is Level.FAIL))
+    return status
 
 
 def _dev(environment: Environment, _arguments: argparse.Namespace) -> int:

@@ -52,6 +52,8 @@ class AntifraudClient:
         # Without a session around it: no cookies, no proxies or credentials of the environment, no redirects, and half
         # the time on the processor.
         self._http = _Adapter(pool_maxsize=settings.antifraud_threads)
+        # requests reads the file for each new connection; True means the public CAs that it ships with.
+        self._verify: bool | str = settings.antifraud_ca_file or True
         self._question = requests.Request("POST", url, {"Content-Type": "application/json"}).prepare()
         self._knock = requests.Request("GET", url).prepare()
 
@@ -64,7 +66,7 @@ class AntifraudClient:
         question = self._question.copy()
         question.prepare_body(orjson.dumps({"user_email": email, "promo_id": str(promo_id)}), None)
         try:
-            with self._http.send(question, timeout=self._timeout, stream=True) as response:
+            with self._send(question) as response:
                 if response.status_code != requests.codes.ok:
                     raise NoAnswer(f"status {response.status_code}")
                 return _verdict(_body(response))
@@ -73,7 +75,7 @@ class AntifraudClient:
 
     def ping(self) -> None:
         """Raise requests.RequestException, with a reason, if nothing listens at the address of the service."""
-        self._http.send(self._knock, timeout=self._timeout, stream=True).close()
+        self._send(self._knock).close()
 
     def reach(self) -> None:
         """Raise OSError if no connection to the service can be made. It is asked nothing."""
@@ -83,6 +85,14 @@ class AntifraudClient:
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
+
+    def _send(self, request: requests.PreparedRequest) -> requests.Response:
+        try:
+            return self._http.send(request, timeout=self._timeout, stream=True, verify=self._verify)
+        except requests.RequestException:
+            raise
+        except OSError as error:  # the CA file has been removed since the start
+            raise requests.exceptions.SSLError(str(error)) from error
 
 
 class _TimedReader(io.RawIOBase):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 import redis
 import requests
@@ -32,21 +33,37 @@ from promo_api.runtime import Runtime
 from promo_api.settings import Settings, SettingsError
 
 
+class Level(StrEnum):
+    """How good a finding is; only FAIL makes `check` fail."""
+
+    OK = "ok"
+    WARN = "WARN"
+    FAIL = "FAIL"
+
+
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one thing: whether it is well, and a sentence."""
+    """The result for one thing that was checked."""
 
     thing: str
-    well: bool
+    level: Level
     sentence: str
 
 
-class _Unwell(Exception):
-    """Raised by a look at a thing, with a sentence."""
+class _Problem(Exception):
+    """Raised by a check with a sentence."""
+
+    level = Level.FAIL
+
+
+class _Warning(_Problem):
+    """Raised by a check for something that works but should be changed."""
+
+    level = Level.WARN
 
 
 def check_all(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Look at settings, specification, PostgreSQL, schema, Redis, anti-fraud service, breakers and counts in turn.
+    """Check settings, passwords, specification, PostgreSQL, schema, Redis, anti-fraud service, breakers and counts.
 
     The last one reads whole tables, and takes as long as it takes. If the settings can't be used, they are the only
     finding.
@@ -54,25 +71,34 @@ def check_all(environment: Mapping[str, str]) -> Iterator[Finding]:
     try:
         settings = Settings.from_environment(environment)
     except SettingsError as error:
-        yield Finding("settings", well=False, sentence=" ".join(error.problems))
+        yield Finding("settings", level=Level.FAIL, sentence=" ".join(error.problems))
         return
-    yield Finding("settings", well=True, sentence="All can be used.")
+    yield Finding("settings", level=Level.OK, sentence="All can be used.")
     runtime = Runtime.open(settings)
     try:
         for thing, look in _LOOKS.items():
             try:
-                yield Finding(thing, well=True, sentence=look(runtime))
-            except _Unwell as error:
-                yield Finding(thing, well=False, sentence=str(error))
+                yield Finding(thing, Level.OK, look(runtime))
+            except _Problem as error:
+                yield Finding(thing, error.level, str(error))
     finally:
         runtime.close()
+
+
+def _passwords(runtime: Runtime) -> str:
+    memory_kib, iterations = runtime.settings.argon2_memory_kib, runtime.settings.argon2_iterations
+    cost = f"ARGON2_MEMORY_KIB={memory_kib} with ARGON2_ITERATIONS={iterations}"
+    if any(memory_kib >= memory and iterations >= passes for memory, passes in _ARGON2_MINIMUM):
+        return f"{cost} is at least what OWASP recommends."
+    advice = " or ".join(f"{memory} with {passes}" for memory, passes in _ARGON2_MINIMUM)
+    raise _Warning(f"{cost} is below OWASP's minimum, which is {advice}.")
 
 
 def _specification(runtime: Runtime) -> str:
     try:
         create_app(runtime)
     except BrokenContract as error:
-        raise _Unwell(str(error)) from error
+        raise _Problem(str(error)) from error
     return "Each operation of api.yml has its function."
 
 
@@ -84,9 +110,9 @@ def _postgresql(runtime: Runtime) -> str:
             found = connection.execute(_SESSION_SETTINGS, {"names": list(needed)})
             wrong = [f"{name} is {value} and not {needed[name]}" for name, value in found if value != needed[name]]
     except DependencyDown as error:
-        raise _Unwell(f"{address} does not answer: {error.reason}") from error
+        raise _Problem(f"{address} does not answer: {error.reason}") from error
     if wrong:
-        raise _Unwell(f"{address} answers, but sessions are not as the settings want them: {', '.join(wrong)}.")
+        raise _Problem(f"{address} answers, but sessions are not as the settings want them: {', '.join(wrong)}.")
     return f"{address} answers, version {version}."
 
 
@@ -96,9 +122,9 @@ def _schema(runtime: Runtime) -> str:
         with runtime.database.autocommit() as connection:
             found = find_revision(connection)
     except DependencyDown as error:
-        raise _Unwell("Can't be seen without PostgreSQL.") from error
+        raise _Problem("Can't be seen without PostgreSQL.") from error
     if found != needed:
-        raise _Unwell(f"It is at {found or 'no revision'}, and {needed} is needed: run python -m promo_api migrate.")
+        raise _Problem(f"It is at {found or 'no revision'}, and {needed} is needed: run python -m promo_api migrate.")
     return f"It is at {found}, as needed."
 
 
@@ -107,7 +133,7 @@ def _redis(runtime: Runtime) -> str:
     try:
         runtime.antifraud.ping_cache()
     except redis.RedisError as error:
-        raise _Unwell(f"{address} does not answer: {error}") from error
+        raise _Problem(f"{address} does not answer: {error}") from error
     return f"{address} answers."
 
 
@@ -116,7 +142,7 @@ def _antifraud(runtime: Runtime) -> str:
     try:
         runtime.antifraud.ping_service()
     except requests.RequestException as error:
-        raise _Unwell(f"{address} does not answer: {error}") from error
+        raise _Problem(f"{address} does not answer: {error}") from error
     return f"{address} answers."
 
 
@@ -124,10 +150,10 @@ def _breakers(runtime: Runtime) -> str:
     try:
         found = runtime.antifraud.list_open_breakers()
     except redis.RedisError as error:
-        raise _Unwell("Can't be seen without Redis.") from error
+        raise _Problem("Can't be seen without Redis.") from error
     if found:
         named = ", ".join(f"{process} until {until:%Y-%m-%d %H:%M:%S} UTC" for process, until in found)
-        raise _Unwell(f"The anti-fraud service gave no answers, so activations are refused by {named}.")
+        raise _Problem(f"The anti-fraud service gave no answers, so activations are refused by {named}.")
     return "None is open: each process asks the anti-fraud service."
 
 
@@ -138,10 +164,10 @@ def _counts(runtime: Runtime) -> str:
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             found = {name: recount(connection) for name, recount in _RECOUNTS.items()}
     except DependencyDown as error:
-        raise _Unwell("Can't be recounted without PostgreSQL and its schema.") from error
+        raise _Problem("Can't be recounted without PostgreSQL and its schema.") from error
     wrong = [f"{name} (for {number})" for name, number in found.items() if number]
     if wrong:
-        raise _Unwell(f"Recounted from all rows, these differ: {', '.join(wrong)}.")
+        raise _Problem(f"Recounted from all rows, these differ: {', '.join(wrong)}.")
     return f"Recounted from all rows, these agree: {', '.join(found)}."
 
 
@@ -167,7 +193,10 @@ _RECOUNTS: dict[str, Callable[[Connection], int]] = {
     "entries of feeds": count_wrong_entries,
     "tallies of feeds": count_wrong_tallies,
 }
+# Memory in KiB and iterations: https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html
+_ARGON2_MINIMUM = ((47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5))
 _LOOKS: dict[str, Callable[[Runtime], str]] = {
+    "passwords": _passwords,
     "specification": _specification,
     "PostgreSQL": _postgresql,
     "schema": _schema,

@@ -1,6 +1,7 @@
 """The values of settings, as they are written in the environment."""
 
 import re
+import ssl
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
@@ -145,6 +146,19 @@ def _antifraud_url(text: str) -> str:
     return url.rstrip("/")
 
 
+def _ca_file(path: str) -> str:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(path)
+    except ssl.SSLError:
+        raise ValueError("must be a PEM file of certificates") from None
+    except OSError as error:
+        raise ValueError(f"can't be read, {(error.strerror or str(error)).lower()}") from None
+    if not context.cert_store_stats()["x509"]:
+        raise ValueError("must be a PEM file of certificates")
+    return path
+
+
 def _has_host(url: str) -> bool:
     try:
         parts = urlsplit(url)
@@ -169,5 +183,6 @@ _READERS_BY_NAME: dict[str, Callable[[str], Any]] = {
     "cors_origins": _cors_origins,
     "secret_key": _secret_key,
     "antifraud_address": _antifraud_url,
+    "antifraud_ca_file": _ca_file,
     "client_address_header": _header,
 }

@@ -14,6 +14,7 @@ from promo_api.redis_url import RedisUrl
 from promo_api.setting_values import KEY_MIN_CHARACTERS, PORT_MAX, Address, LogFormat, Rate, read_value
 
 _ALL_INTERFACES = Address("0.0.0.0", 8080)  # noqa: S104 as a container does
+_SETTINGS_WITH_FILE = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "SECRET_KEY")
 
 
 class SettingsError(Exception):
@@ -48,6 +49,7 @@ class Settings:
 
     postgres_username: str = setting("role of the service in PostgreSQL", "postgres", low=1)
     postgres_password: str = setting("password of that role; empty: the server asks for none", "", secret=True)
+    postgres_password_file: str = setting("file with that password, read if POSTGRES_PASSWORD is empty", "")
     postgres_host: str = setting(
         "host of PostgreSQL, or the folder of its socket; several, with commas: the one that takes writes is used",
         "localhost",
@@ -74,13 +76,20 @@ class Settings:
     redis_host: str = setting("host of Redis or Valkey", "localhost", low=1)
     redis_port: int = setting("port of Redis or Valkey", 6379, low=1, high=PORT_MAX)
     redis_url: str = setting(
-        "Redis or Valkey by URL, in place of host and port: one server, Sentinels or a Cluster", "", secret=True
+        "Redis or Valkey by URL, in place of host, port and password: one server, Sentinels or a Cluster",
+        "",
+        secret=True,
     )
+    redis_password: str = setting("password of Redis or Valkey; empty: none is sent", "", secret=True)
+    redis_password_file: str = setting("file with that password, read if REDIS_PASSWORD is empty", "")
     redis_timeout_s: float = setting(
         "how long Redis may take to connect or to answer", 0.5, unit="s", low=0.01, high=10
     )
     antifraud_address: str = setting(  # a URL may hold a password
         "the anti-fraud service: host:port, or a URL with http:// or https://", secret=True
+    )
+    antifraud_ca_file: str = setting(
+        "PEM file with the CA certificates to trust for an https ANTIFRAUD_ADDRESS; empty: the public CAs", ""
     )
     antifraud_connect_timeout_s: float = setting(
         "how long a connection to the anti-fraud service may take", 1.0, unit="s", low=0.01, high=30
@@ -223,7 +232,7 @@ class Settings:
         for declared in fields(cls):
             name = variable(declared)
             try:
-                if text := environment.get(name, "") or _kept(name, environment):
+                if text := environment.get(name, "") or _read_file(name, environment):
                     values[declared.name] = _read(declared, text)
                 elif declared.default is MISSING:
                     problems.append(f"{name} is not set: {declared.metadata['sentence']}.")
@@ -242,7 +251,7 @@ class Settings:
         """Where Redis is."""
         if self.redis_url:
             return RedisUrl.read(self.redis_url)
-        return RedisUrl(hosts=((self.redis_host, self.redis_port),))
+        return RedisUrl(hosts=((self.redis_host, self.redis_port),), password=self.redis_password or None)
 
     @property
     def antifraud_place(self) -> str:
@@ -270,9 +279,9 @@ def variable(declared: Field[Any]) -> str:
     return declared.name.upper()
 
 
-def _kept(name: str, environment: Mapping[str, str]) -> str:
-    """Return what a file holds in place of the variable; empty: there is no file for it."""
-    file = environment.get("SECRET_KEY_FILE", "") if name == "SECRET_KEY" else ""
+def _read_file(name: str, environment: Mapping[str, str]) -> str:
+    """Return the content of the file that NAME_FILE names; empty if the setting has no file."""
+    file = environment.get(f"{name}_FILE", "") if name in _SETTINGS_WITH_FILE else ""
     if not file:
         return ""
     try:

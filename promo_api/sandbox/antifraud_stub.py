@@ -39,6 +39,10 @@ from promo_api.sandbox.keepalive import KeepAliveServer
 from promo_api.sandbox.ports import listen
 from promo_api.sandbox.signals import stop_signals
 
+_WARNING = (
+    "WARNING: this is not an anti-fraud service. It allows every activation unless PUT /stub/behaviour changes that. "
+    "Never use it in production: point ANTIFRAUD_ADDRESS at your anti-fraud service.\n"
+)
 _BOUNDS = {
     "cache_ms": (-(10**12), 10**12),
     "delay_ms": (0, 600_000),
@@ -262,6 +266,8 @@ def run_stub(host: str, port: int) -> int:
         with stop_signals() as signals, EmbeddedAntifraud(host, port) as antifraud:
             sys.stdout.write(f"The anti-fraud stand-in listens on http://{antifraud.address}\n")
             sys.stdout.flush()
+            sys.stderr.write(_WARNING)
+            sys.stderr.flush()
             signals.wait()
     except SandboxError as error:
         sys.stderr.write(f"{error}\n")

@@ -50,7 +50,7 @@ def assert_discreet(server: Server) -> None:
     """Assert that nothing secret that was sent to a server or came from it stands in its log."""
     log = server.log
     assert log, "the log of a server is not empty"
-    kept = {server.environment.get(name) for name in ("SECRET_KEY", "POSTGRES_PASSWORD")}
+    kept = {server.environment.get(name) for name in ("SECRET_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD")}
     told = {secret for secret in server.remote.secrets | kept if secret and secret in log}
     assert not told, f"the log tells {sorted(told)}"
 

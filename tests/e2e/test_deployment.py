@@ -2,10 +2,9 @@
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,23 +12,19 @@ from typing import Any
 
 import psycopg
 import pytest
-import requests
 
 from persistence.engine import Database
-from promo_api.sandbox.ports import free_port
 from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.postgres_programs import program
-from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
 from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes, sweeper_of_deletions
 from tests.conformance import Conformance
 from tests.deployment_page import block
 from tests.e2e.conftest import assert_discreet
 from tests.e2e.everything import Everything
-from tests.e2e.remote import Remote
 from tests.e2e.server import Server, run_command
-from tests.people import Api
 
+_ROOT = Path(__file__).parents[2]
 _HOST = "127.0.0.1"
 _START_S, _END_S = 20, 10
 # One who may do everything does it as it is, and not as the user postgres.
@@ -45,7 +40,16 @@ _FORBIDDEN = [
     "DROP TABLE likes",
     "TRUNCATE likes",
     "UPDATE promo_changes SET number = 1",
+    "UPDATE promo_changes SET changed_at = now()",
+    "DELETE FROM promo_changes",
+    "TRUNCATE promo_changes",
+    "INSERT INTO promo_changes (promo_id, number, company_id, event, changed_at) VALUES (NULL, 1, NULL, 'x', now())",
+    "UPDATE account_events SET user_id = company_id",
+    "UPDATE account_events SET happened_at = now()",
     "DELETE FROM account_events",
+    "TRUNCATE account_events",
+    "INSERT INTO account_events (event, happened_at) VALUES ('signed_in', '2020-01-01')",
+    "INSERT INTO account_events (id, event) OVERRIDING SYSTEM VALUE VALUES (0, 'signed_in')",
     "ALTER TABLE account_events DISABLE TRIGGER ALL",
     "UPDATE alembic_version SET version_num = '0001'",
     "CREATE FUNCTION public.more() RETURNS int LANGUAGE sql AS 'SELECT 1'",
@@ -75,8 +79,17 @@ def _administer(
             connection.execute(statement.encode())
 
 
-def _run(postgres: EmbeddedPostgres, commands: str, folder: Path) -> None:
-    place = {"PGHOST": postgres.host, "PGPORT": str(postgres.port), "PGUSER": postgres.username}
+def _rights(postgres: EmbeddedPostgres) -> dict[str, list[str]]:
+    """Return the rights of the service's role by table, for the tables that it cannot freely change."""
+    found = "SELECT table_name, array_agg(privilege_type::text ORDER BY 1) FROM information_schema.role_table_grants"
+    place: dict[str, Any] = {"host": postgres.host, "port": postgres.port, "user": "promo", "dbname": "promo"}
+    with psycopg.connect(**place) as connection:
+        rights = dict(connection.execute(f"{found} WHERE grantee = 'promo' GROUP BY table_name").fetchall())
+    return {table: names for table, names in rights.items() if len(names) < 4}
+
+
+def _run(postgres: EmbeddedPostgres, commands: str, folder: Path, *, role: str | None = None) -> None:
+    place = {"PGHOST": postgres.host, "PGPORT": str(postgres.port), "PGUSER": role or postgres.username}
     path = f"{program('psql').parent}:{os.environ['PATH']}"
     subprocess.run(
         ["/bin/bash", "-c", _SUDO + commands],
@@ -121,15 +134,17 @@ def test_role_limits_backup_and_restore(
     assert_discreet(server)
 
 
+@pytest.mark.parametrize("role", [None, "promo_owner"], ids=["superuser", "owner"])
 def test_two_roles(
-    postgres: EmbeddedPostgres, environment: dict[str, str], conformance: Conformance, tmp_path: Path
+    postgres: EmbeddedPostgres, environment: dict[str, str], conformance: Conformance, tmp_path: Path, role: str | None
 ) -> None:
-    """A role that may change rows, and nothing else, is all that the service, its sweepers and `check` need."""
+    """The rights of grants.sql are enough for every operation, the sweepers and `check`; all else is refused."""
     _administer(postgres, block("sql role"))
     _administer(postgres, block("sql limits"))
     settings = environment | _settings(postgres)
     assert run_command(settings, "migrate", folder=tmp_path).returncode == 0
     _administer(postgres, block("sql owner"), database="promo")
+    _run(postgres, block("sh grants"), _ROOT, role=role)
     _administer(postgres, _LATER_TABLE, database="promo", role="promo_owner")
     server = Server(settings, tmp_path, conformance)
     try:
@@ -147,6 +162,7 @@ def test_two_roles(
     assert "job_failed" not in server.log
     assert_discreet(server)
     _administer(postgres, "INSERT INTO later VALUES (1); DELETE FROM later", database="promo", role="promo")
+    assert _rights(postgres) == {name: ["SELECT"] for name in ("account_events", "alembic_version", "promo_changes")}
     for forbidden in _FORBIDDEN:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             _administer(postgres, forbidden, database="promo", role="promo")
@@ -158,6 +174,7 @@ def test_migration_by_the_owner(postgres: EmbeddedPostgres, environment: dict[st
     settings = environment | _settings(postgres)
     assert run_command(settings, "migrate", folder=tmp_path).returncode == 0
     _administer(postgres, block("sql owner"), database="promo")
+    _run(postgres, block("sh grants"), _ROOT)
     _administer(postgres, "DELETE FROM alembic_version WHERE false", database="promo", role="promo_owner")
     variables, _, command = block("sh migrate").strip().partition(" .venv/bin/python -m promo_api ")
     given = dict(variable.split("=", 1) for variable in variables.split(" "))
@@ -173,63 +190,38 @@ def test_migration_by_another(postgres: EmbeddedPostgres, environment: dict[str,
     assert re.fullmatch(r"The migrations could not be applied, .*: the role may not do that; .*\n", ended.stderr)
 
 
-@contextmanager
-def _running(command: list[str], url: str) -> Iterator[None]:
-    """Run a program for the time of a block, which begins once it answers."""
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True) as process:
-        try:
-            assert wait_until(lambda: _answers(url), _START_S)
-            yield
-        finally:
-            process.terminate()
-            process.wait(_END_S)
-
-
-def _answers(url: str) -> bool:
-    with suppress(requests.RequestException):
-        return requests.get(f"{url}/api/ping", timeout=5).status_code == 200
-    return False
-
-
-def _assert_serves(url: str, conformance: Conformance) -> None:
-    people = Api(Remote(url), conformance)  # type: ignore[arg-type]
-    user, promo_id = people.sign_up_user(), people.sign_up_company().create_promo(promo_unique=["x" * 30] * 5000)
-    assert user.post(f"/user/promo/{promo_id}/activate").json() == {"promo": "x" * 30}
-
-
-def test_nginx(server: Server, conformance: Conformance, tmp_path: Path) -> None:
-    """Through nginx the service answers as it does without."""
-    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if nginx is None:
-        pytest.skip("nginx is not installed")
-    port = free_port(_HOST)
-    site = block(
-        "nginx promo.conf", {"127.0.0.1:8080": f"{_HOST}:{server.port}", "listen 80": f"listen {_HOST}:{port}"}
+def test_roles_of_an_older_volume(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_path: Path) -> None:
+    """roles.sh turns the one superuser of an older docker-compose.yml into two roles, at each start again."""
+    service = postgres.username
+    settings = environment | _settings(postgres) | {"POSTGRES_USERNAME": service}
+    _administer(postgres, f"CREATE DATABASE promo; ALTER ROLE {service} PASSWORD 'old'")
+    assert run_command(settings, "migrate", folder=tmp_path).returncode == 0
+    for name in ("service", "owner"):
+        (tmp_path / name).write_text(f"it's the {name}'s")
+    variables = {
+        "POSTGRES_USERNAME": service,
+        "POSTGRES_DATABASE": "promo",
+        "POSTGRES_PASSWORD_FILE": f"{tmp_path}/service",
+        "OWNER_USERNAME": "promo_owner",
+        "OWNER_PASSWORD_FILE": f"{tmp_path}/owner",
+    }
+    exported = "".join(f"export {name}={value}\n" for name, value in variables.items())
+    for _ in range(2):
+        _run(postgres, f"{exported}sh deploy/roles.sh", _ROOT)
+        owner = {"POSTGRES_USERNAME": "promo_owner", "POSTGRES_TRANSACTION_POOLING": "false"}
+        assert run_command(settings | owner, "migrate", folder=tmp_path).returncode == 0
+        _run(postgres, block("sh grants").replace("service=promo", f"service={service}"), _ROOT, role="promo_admin")
+    found = "SELECT rolname, rolsuper, rolpassword IS NULL FROM pg_authid WHERE rolcanlogin ORDER BY 1"
+    place: dict[str, Any] = {"host": postgres.host, "port": postgres.port, "dbname": "promo"}
+    with psycopg.connect(**place, user="promo_admin") as connection:
+        roles = connection.execute(found).fetchall()
+        owned = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"
+        assert connection.execute(owned).fetchall() == [("promo_owner",)]
+    assert sorted(roles) == sorted(
+        [(service, False, False), ("promo_admin", True, True), ("promo_owner", False, False)]
     )
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    places = " ".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in kinds)
-    configuration = tmp_path / "nginx.conf"
-    configuration.write_text(
-        f"user root; daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log; events {{}}\n"
-        f"http {{ access_log off; {places}\n{site}}}\n"
-    )
-    url = f"http://{_HOST}:{port}"
-    with _running([nginx, "-c", str(configuration), "-e", f"{tmp_path}/error.log"], url):
-        _assert_serves(url, conformance)
-
-
-def test_haproxy(server: Server, conformance: Conformance, tmp_path: Path) -> None:
-    """And through HAProxy."""
-    haproxy = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
-    if haproxy is None:
-        pytest.skip("HAProxy is not installed")
-    port = free_port(_HOST)
-    site = block("haproxy promo.cfg", {"127.0.0.1:8080": f"{_HOST}:{server.port}", "bind :80": f"bind {_HOST}:{port}"})
-    configuration = tmp_path / "haproxy.cfg"
-    configuration.write_text(f"defaults\n    timeout client 30s\n\n{site}")
-    url = f"http://{_HOST}:{port}"
-    with _running([haproxy, "-db", "-f", str(configuration)], url):
-        _assert_serves(url, conformance)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        _administer(postgres, "DELETE FROM account_events", database="promo", role=service)
 
 
 def test_times_of_a_stop() -> None:

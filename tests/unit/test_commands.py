@@ -69,6 +69,7 @@ def test_check_without_servers(tmp_path: Path) -> None:
     found = [line.split()[:2] for line in ended.stdout.splitlines()]
     assert found == [
         ["ok", "settings"],
+        ["ok", "passwords"],
         ["ok", "specification"],
         ["FAIL", "PostgreSQL"],
         ["FAIL", "schema"],
@@ -146,7 +147,7 @@ def test_certificate_of_postgres(tmp_path: Path) -> None:
         place = {"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": str(listener.getsockname()[1])}
         with ThreadPoolExecutor(1) as thread:
             asked = thread.submit(_refuse_tls, listener)
-            line = _run(tmp_path, "check", **LEAST, **place, PGSSLMODE="verify-full").stdout.splitlines()[2]
+            line = _run(tmp_path, "check", **LEAST, **place, PGSSLMODE="verify-full").stdout.splitlines()[3]
             assert asked.result() == _SSL_REQUEST
     assert line.startswith("FAIL  PostgreSQL")
     assert "server does not support SSL" in line

@@ -11,16 +11,20 @@ import yaml
 import promo_api
 from promo_api.setting_values import Address
 from promo_api.settings import Settings
+from tests.deployment_page import block
 
 _ROOT = Path(__file__).parents[2]
 _DOCKERFILE = (_ROOT / "Dockerfile").read_text(encoding="utf-8")
 _README = (_ROOT / "README.md").read_text(encoding="utf-8")
 _COMPOSE = yaml.safe_load((_ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 _SERVICES: dict[str, dict[str, Any]] = _COMPOSE["services"]
-# Those that run the service with its settings.
+# Those that run our image with the settings of .env.
 _OURS = ["web", "migrate", "key"]
-# Those that end when they have done what they are for.
-_ONE_OFF = ["migrate", "key"]
+# Those that end when their work is done.
+_ONE_OFF = ["key", "roles", "migrate", "grants"]
+# What Compose itself reads in .env.
+_OF_COMPOSE = {"OWNER_USERNAME", "OWNER_PASSWORD", "PUBLISHED_PORT", "PUBLISHED_METRICS_PORT"}
+_DONE, _HEALTHY = {"condition": "service_completed_successfully"}, {"condition": "service_healthy"}
 
 
 def _example() -> dict[str, str]:
@@ -41,7 +45,7 @@ def test_example_fits_the_containers() -> None:
     assert hosts == {"postgres", "redis", "antifraud"} <= _SERVICES.keys()
     port, metrics_port = (Address.read(example[name]).port for name in ("SERVER_ADDRESS", "METRICS_ADDRESS"))
     assert _SERVICES["web"]["ports"] == [
-        f"${{PUBLISHED_PORT:-8000}}:{port}",
+        f"${{PUBLISHED_PORT:-127.0.0.1:8000}}:{port}",
         f"127.0.0.1:${{PUBLISHED_METRICS_PORT:-9464}}:{metrics_port}",
     ]
     assert _instructions("EXPOSE") == [f"{port} {metrics_port}"]
@@ -51,20 +55,57 @@ def test_example_fits_the_containers() -> None:
 
 @pytest.mark.parametrize("name", _OURS)
 def test_service_is_given_all_of_env(name: str) -> None:
-    """Whatever setting stands in .env reaches the service; what else it is given are settings, but for the key."""
+    """All settings of .env reach the service; the other variables of the container are settings too."""
     service = _SERVICES[name]
     assert service["env_file"] == ".env"
-    given = service["environment"]
-    assert {variable.lower() for variable in given} <= Settings.__dataclass_fields__.keys()
+    given = service.get("environment", {})
+    assert {variable.lower() for variable in given.keys() - _OF_COMPOSE} <= Settings.__dataclass_fields__.keys()
     assert "SECRET_KEY" not in given
 
 
-@pytest.mark.parametrize("setting", ["USERNAME", "PASSWORD", "DATABASE"])
-def test_postgresql_is_given_what_the_service_is(setting: str) -> None:
-    """Both sides of the connection are told the same, in the same way."""
-    theirs = {"USERNAME": "USER", "DATABASE": "DB"}.get(setting, setting)
-    ours = _SERVICES["web"]["environment"][f"POSTGRES_{setting}"]
-    assert ours == _SERVICES["postgres"]["environment"][f"POSTGRES_{theirs}"] == f"${{POSTGRES_{setting}:-promo}}"
+def test_two_roles() -> None:
+    """The service never gets the password of the role that migrates, and nothing else uses the superuser."""
+    web, migrate, roles, grants = (_SERVICES[name]["environment"] for name in ("web", "migrate", "roles", "grants"))
+    assert web["OWNER_PASSWORD"] == ""
+    assert "owner-key" not in str(_SERVICES["web"]["volumes"])
+    assert web["POSTGRES_USERNAME"] == roles["POSTGRES_USERNAME"] == grants["SERVICE"] == "${POSTGRES_USERNAME:-promo}"
+    owner = "${OWNER_USERNAME:-promo_owner}"
+    assert migrate["POSTGRES_USERNAME"] == roles["OWNER_USERNAME"] == grants["PGUSER"] == owner
+    assert {name for name in _SERVICES if "postgres-socket" in str(_SERVICES[name].get("volumes"))} == {
+        "postgres",
+        "roles",
+    }
+    assert roles["POSTGRES_DATABASE"] == _SERVICES["postgres"]["environment"]["POSTGRES_DB"] == web["POSTGRES_DATABASE"]
+
+
+@pytest.mark.parametrize("name", ["REDIS_PASSWORD", "POSTGRES_PASSWORD", "SECRET_KEY"])
+def test_no_secret_in_the_file(name: str) -> None:
+    """The compose file names files of secrets, and no secret of the service."""
+    assert f"{name}_FILE" in _SERVICES["web"]["environment"]
+    assert name not in _SERVICES["web"]["environment"]
+    assert "requirepass" not in str(_COMPOSE)
+
+
+@pytest.mark.parametrize("name", _SERVICES)
+def test_limits(name: str) -> None:
+    """Each container has a limit of memory, of processes and of open files."""
+    service = _SERVICES[name]
+    assert re.fullmatch(r"\d+m|1g", service["mem_limit"])
+    assert 64 <= service["pids_limit"] <= 1024
+    assert service["ulimits"] == {"nofile": {"soft": 16384, "hard": 16384}}
+
+
+def test_open_files_of_the_unit() -> None:
+    """The systemd unit of DEPLOYMENT.md allows as many open files as the containers."""
+    [limit] = re.findall(r"^LimitNOFILE=(\d+)$", block("ini promo.service"), re.MULTILINE)
+    assert int(limit) == _SERVICES["web"]["ulimits"]["nofile"]["hard"]
+
+
+@pytest.mark.parametrize("name", ["postgres", "redis", "roles", "grants"])
+def test_images_of_others(name: str) -> None:
+    """Images of others are pinned by minor version or by digest."""
+    assert re.fullmatch(r"(postgres|redis):\d+\.\d+-alpine(@sha256:[0-9a-f]{64})?", _SERVICES[name]["image"])
+    assert _SERVICES["roles"]["image"] == _SERVICES["grants"]["image"] == _SERVICES["postgres"]["image"]
 
 
 @pytest.mark.parametrize("name", _SERVICES)
@@ -89,16 +130,21 @@ def test_containers_come_back(name: str) -> None:
 
 
 def test_order_of_the_start() -> None:
-    """The key is there before the migrations, and these are done before the service starts."""
-    done, healthy = {"condition": "service_completed_successfully"}, {"condition": "service_healthy"}
-    assert _SERVICES["migrate"]["depends_on"] == {"key": done, "postgres": healthy}
-    assert _SERVICES["web"]["depends_on"]["migrate"] == done
+    """First the secrets, then the roles, the migrations, the rights and the service."""
+    assert _SERVICES["roles"]["depends_on"] == {"key": _DONE, "postgres": _HEALTHY}
+    assert _SERVICES["migrate"]["depends_on"] == {"roles": _DONE}
+    assert _SERVICES["grants"]["depends_on"] == {"migrate": _DONE}
+    assert _SERVICES["web"]["depends_on"]["grants"] == _DONE
+    assert _SERVICES["redis"]["depends_on"] == {"key": _DONE}
 
 
 def test_every_volume_is_used() -> None:
-    """Data and key are in volumes that have names, and no other volume is there."""
-    used = {volume.partition(":")[0] for service in _SERVICES.values() for volume in service.get("volumes", [])}
-    assert used == _COMPOSE["volumes"].keys() == {"key", "postgres", "redis"}
+    """Data and secrets are in named volumes; the only folder of the machine is deploy/, which cannot be written."""
+    mounted = {volume for service in _SERVICES.values() for volume in service.get("volumes", [])}
+    assert {volume for volume in mounted if volume.startswith(".")} == {"./deploy:/deploy:ro"}
+    used = {volume.partition(":")[0] for volume in mounted} - {"./deploy"}
+    volumes = {"key", "owner-key", "postgres", "postgres-socket", "redis", "redis-key"}
+    assert used == _COMPOSE["volumes"].keys() == volumes
 
 
 def test_stop_is_waited_for() -> None:

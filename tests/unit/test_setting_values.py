@@ -1,9 +1,42 @@
 """The values of settings: what is taken, and what is a problem."""
 
+from pathlib import Path
+
 import pytest
 
 from promo_api.setting_values import Address, LogFormat, Rate
+from tests.certificates import make_ca
 from tests.unit.given_settings import problem_of, read
+
+
+def test_ca_file(tmp_path: Path) -> None:
+    """A PEM file with a certificate is accepted."""
+    path = str(make_ca(tmp_path, "ca").certificate)
+    assert read(ANTIFRAUD_CA_FILE=path).antifraud_ca_file == path
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "can't be read, no such file or directory"),
+        (b"", "must be a PEM file of certificates"),
+        (b"no certificate\n", "must be a PEM file of certificates"),
+        (b"\x30\x82\xff", "must be a PEM file of certificates"),
+        ("key", "must be a PEM file of certificates"),
+        ("folder", "can't be read, is a directory"),
+    ],
+    ids=["missing", "empty", "text", "binary", "private key", "folder"],
+)
+def test_no_ca_file(tmp_path: Path, content: bytes | str | None, problem: str) -> None:
+    """A file that is missing, unreadable or without a certificate is a problem that names it."""
+    path = tmp_path / "ca.pem"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        path = make_ca(tmp_path, "ca").key if content == "key" else tmp_path
+    assert problem_of(ANTIFRAUD_CA_FILE=str(path)).startswith(
+        f"ANTIFRAUD_CA_FILE {problem} (it is '{path}'): PEM file "
+    )
 
 
 @pytest.mark.parametrize("text", ["json", "text"])

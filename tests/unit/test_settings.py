@@ -139,6 +139,25 @@ def test_no_key_in_a_file(tmp_path: Path, held: bytes | None, problem: str) -> N
     )
 
 
+@pytest.mark.parametrize("name", ["POSTGRES_PASSWORD", "REDIS_PASSWORD"])
+def test_password_in_a_file(tmp_path: Path, name: str) -> None:
+    """A password can be in a file; the setting itself takes precedence, and an empty file means no password."""
+    file = tmp_path / "password"
+    file.write_text("from-the-file\n")
+    assert getattr(read(**{f"{name}_FILE": str(file)}), name.lower()) == "from-the-file"
+    assert getattr(read(**{f"{name}_FILE": str(file), name: "given"}), name.lower()) == "given"
+    file.write_text("")
+    assert getattr(read(**{f"{name}_FILE": str(file)}), name.lower()) == ""
+    assert problem_of(**{f"{name}_FILE": str(tmp_path / "none")}).startswith(f"{name} can't be read from ")
+
+
+def test_redis_password() -> None:
+    """The password of Redis belongs to REDIS_HOST; REDIS_URL has its own."""
+    assert read().redis.password is None
+    assert read(REDIS_PASSWORD="p@ss").redis.password == "p@ss"
+    assert read(REDIS_PASSWORD="p@ss", REDIS_URL="redis://:other@cache").redis.password == "other"
+
+
 def test_keys(tmp_path: Path) -> None:
     """Several keys stand with commas, in the file also on lines of their own; space around a key is none of it."""
     new, old = "new one " * 4 + "!", "old one " * 4 + "!"
@@ -183,6 +202,7 @@ def test_secrets_are_not_shown() -> None:
     assert [declared.name for declared in fields(Settings) if not declared.repr] == [
         "postgres_password",
         "redis_url",
+        "redis_password",
         "antifraud_address",
         "secret_key",
     ]

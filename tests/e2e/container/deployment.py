@@ -21,7 +21,7 @@ from tests.people import Api
 
 _ROOT = Path(__file__).parents[3]
 _FILES = ["Dockerfile", "docker-compose.yml", ".dockerignore", ".env.example", "api.yml", "requirements.lock"]
-_PACKAGES = ["promo_api", "handlers", "persistence"]
+_FOLDERS = ["promo_api", "handlers", "persistence", "deploy"]
 _BUILT = ["web", "migrate", "key", "antifraud"]
 _PATIENCE_S = 90
 _KILL = "import os, sys; os.kill(int(sys.argv[1]), 9)"
@@ -30,7 +30,8 @@ import pathlib
 status = {path.parent.name: path.read_text() for path in pathlib.Path("/proc").glob("[0-9]*/status")}
 print(*(number for number, told in status.items() if "\\nPPid:\\t1\\n" in told and "python" in told.split("\\n")[0]))
 """
-_READ_KEY = "import os, pathlib; print(pathlib.Path(os.environ['SECRET_KEY_FILE']).read_text())"
+_READ_SECRET = "import os, pathlib, sys; print(pathlib.Path(os.environ[sys.argv[1] + '_FILE']).read_text())"
+_SECRETS = ["SECRET_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD"]
 _STEER = """
 import sys, urllib.request
 method, path, body = sys.argv[1:]
@@ -127,8 +128,8 @@ class Deployment:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What it was given that nobody may know: the key that was made for it."""
-        return {"SECRET_KEY": self.inside("web", "python", "-c", _READ_KEY).strip()}
+        """The secrets that were made for the service."""
+        return {name: self.inside("web", "python", "-c", _READ_SECRET, name).strip() for name in _SECRETS}
 
     def workers(self) -> set[str]:
         """Return the numbers that the processes which answer requests have within their container."""
@@ -176,7 +177,11 @@ class Deployment:
     def issued(self, promo_id: str) -> set[str]:
         """Return the codes of a promo that are recorded with an activation, as PostgreSQL tells."""
         statement = f"SELECT value FROM promo_codes WHERE promo_id = '{promo_id}' AND activation_id IS NOT NULL"  # noqa: S608 the id is the API's own
-        return set(self.inside("postgres", "psql", "-U", "promo", "-d", "promo", "-Atc", statement).split())
+        return set(self.sql(statement).split())
+
+    def sql(self, statement: str) -> str:
+        """Run a statement as the superuser of PostgreSQL, and return its rows without headings."""
+        return self.inside("postgres", "psql", "-U", "promo_admin", "-d", "promo", "-Atc", statement)
 
     def assert_well(self) -> None:
         """Assert that `check` finds everything well, all that is kept twice recounted."""
@@ -185,7 +190,7 @@ class Deployment:
     def _copy(self) -> None:
         for name in _FILES:
             shutil.copy(_ROOT / name, self.folder)
-        for name in _PACKAGES:
+        for name in _FOLDERS:
             shutil.copytree(_ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(_ROOT / ".env.example", self.folder / ".env")
         network = os.environ.get("BUILD_NETWORK", "")

@@ -12,6 +12,7 @@ from tests.e2e.rush import Rush
 from tests.people import Account
 
 _PATIENCE_S = 90
+_SERVICES = ["web", "key", "roles", "migrate", "grants", "antifraud", "postgres", "redis"]
 _STATUS = "import pathlib; print(*(p.read_text() for p in pathlib.Path('/proc').glob('[0-9]*/status')))"
 
 
@@ -85,18 +86,50 @@ def test_health(deployment: Deployment, service: str) -> None:
 def test_all_is_well(deployment: Deployment) -> None:
     """`check` finds nothing to say, and what is to be done once has been."""
     deployment.assert_well()
-    assert {deployment.state(service)["ExitCode"] for service in ("key", "migrate")} == {0}
+    assert {deployment.state(service)["ExitCode"] for service in ("key", "roles", "migrate", "grants")} == {0}
 
 
-def test_key_is_its_own(engine: Engine, deployment: Deployment) -> None:
-    """The key is made at the first start, legible to the service alone, and told nowhere."""
-    key = deployment.environment["SECRET_KEY"]
-    assert len(key) == 64
-    for service in ("web", "migrate", "key"):
-        assert key not in engine.docker("inspect", deployment.container(service))
-        assert key not in engine.log(deployment.container(service))
+def test_secrets(engine: Engine, deployment: Deployment) -> None:
+    """The secrets are made at the first start, and stand in no log, no command line and nothing that Docker shows."""
+    secrets = deployment.environment
+    assert {len(secret) for secret in secrets.values()} == {64}
+    assert len(set(secrets.values())) == 3
+    for service in _SERVICES:
+        container = deployment.container(service)
+        shown = engine.docker("inspect", container) + engine.log(container)
+        if service in ("web", "postgres", "redis"):
+            shown += engine.docker("top", container, "-o", "pid,args")
+        assert not [name for name, secret in secrets.items() if secret in shown], service
     mode = deployment.inside("web", "python", "-c", "import os; print(oct(os.stat('/var/lib/promo').st_mode))")
     assert mode.strip() == "0o40700"
+
+
+def test_limits(engine: Engine, deployment: Deployment) -> None:
+    """Each container has a limit of memory, processes and open files, and the processes of the service see the last."""
+    for service in _SERVICES:
+        limits = engine.inspect(deployment.container(service))["HostConfig"]
+        assert 0 < limits["Memory"] <= 1024**3, service
+        assert 0 < limits["PidsLimit"] <= 1024, service
+        assert limits["Ulimits"] == [{"Name": "nofile", "Hard": 16384, "Soft": 16384}], service
+    assert deployment.inside("web", "sh", "-c", "ulimit -n").strip() == "16384"
+
+
+def test_role_of_the_service(deployment: Deployment) -> None:
+    """The service's role is no superuser and owns nothing, and no superuser can connect over the network."""
+    service = "SELECT rolsuper, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname = 'promo'"
+    assert deployment.sql(service).strip() == "f|f|f"
+    assert (
+        deployment.sql("SELECT count(*) FROM pg_shdepend WHERE refobjid = 'promo'::regrole AND deptype = 'o'") == "0\n"
+    )
+    assert deployment.sql("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'") == "promo_owner\n"
+    assert deployment.sql("SELECT rolname FROM pg_authid WHERE rolsuper AND rolpassword IS NOT NULL") == ""
+    # The folder of the owner's password in the image, without the volume that has the password.
+    assert deployment.inside("web", "ls", "-A", "/var/lib/promo-owner") == ""
+
+
+def test_redis_asks_for_its_password(deployment: Deployment) -> None:
+    """Redis refuses a client without the password."""
+    assert "NOAUTH" in deployment.inside("redis", "redis-cli", "ping")
 
 
 def test_restart(engine: Engine, deployment: Deployment, belongings: Belongings) -> None:

@@ -226,7 +226,7 @@ def test_taken_port_is_a_sentence() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_command_ends_cleanly(start_python: Callable[..., "subprocess.Popen[str]"], number: signal.Signals) -> None:
-    """The command serves until it is asked to stop, and then ends with status 0 and without a word."""
+    """The command warns that it allows everything, serves until it is asked to stop, and ends with status 0."""
     code = "import sys; from promo_api.sandbox.antifraud_stub import run_stub; sys.exit(run_stub('127.0.0.1', {}))"
     port = free_port("127.0.0.1")
     process = start_python(code.format(port))
@@ -234,7 +234,10 @@ def test_command_ends_cleanly(start_python: Callable[..., "subprocess.Popen[str]
     assert process.stdout.readline() == f"The anti-fraud stand-in listens on http://127.0.0.1:{port}\n"
     assert Stub(EmbeddedAntifraud(port=port)).validate().json() == {"ok": True}
     process.send_signal(number)
-    assert process.communicate(timeout=10) == ("", "")
+    output, warning = process.communicate(timeout=10)
+    assert output == ""
+    assert warning.startswith("WARNING: this is not an anti-fraud service. It allows every activation unless ")
+    assert "Never use it in production" in warning
     assert process.returncode == 0
 
 
