@@ -18,7 +18,7 @@ help:
 	@echo "                   a yardstick: YARDSTICK=FOLDER"
 	@echo "    bench-growth   how answers slow down with a million promos; takes 25 minutes and 9 GB"
 	@echo "    bench-memory   the memory of the workers under load; takes 10 minutes"
-	@echo "    bench-abuse    what a day of abuse does, and to whom; takes 11 minutes"
+	@echo "    bench-abuse    what honest clients notice of abusive ones, and a day of abuse; takes 17 minutes"
 	@echo "make lock     renew the locks from setup.cfg"
 	@echo "make clean    remove .venv; the data of make run, in .promo, stays"
 
@@ -65,6 +65,7 @@ bench-memory: install
 	@$(BIN)/python -m tests.bench.memory
 
 bench-abuse: install
+	@$(BIN)/python -m tests.bench.overload
 	@$(BIN)/python -m tests.bench.abuse
 
 lock: install

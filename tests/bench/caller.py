@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,6 +14,31 @@ from typing import Any, NamedTuple, Self
 ADDRESS_HEADER = "X-Real-IP"
 
 _HEAD_END = b"\r\n\r\n"
+
+
+class Endpoint(NamedTuple):
+    """Where the service, or a proxy in front of it, accepts connections; `source`: the client's own address, or ""."""
+
+    port: int
+    host: str = "127.0.0.1"
+    tls: bool = False
+    source: str = ""
+
+    async def connect(self, receive_bytes: int = 0) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a connection, with a receive buffer of this size if it is not 0."""
+        connecting = socket.socket()
+        try:
+            connecting.setblocking(False)  # noqa: FBT003 as it is declared
+            if receive_bytes:
+                connecting.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+            if self.source:
+                connecting.bind((self.source, 0))
+            await asyncio.get_running_loop().sock_connect(connecting, (self.host, self.port))
+            tls = {"ssl": _any_certificate(), "server_hostname": self.host} if self.tls else {}
+            return await asyncio.open_connection(sock=connecting, **tls)  # type: ignore[arg-type]
+        except BaseException:
+            connecting.close()
+            raise
 
 
 class Answer(NamedTuple):
@@ -30,8 +57,8 @@ class Answer(NamedTuple):
 class Caller:
     """Asks one request after the other, and connects again whenever the server has closed the connection."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, endpoint: Endpoint | int) -> None:
+        self._endpoint = Endpoint(endpoint) if isinstance(endpoint, int) else endpoint
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def __aenter__(self) -> Self:
@@ -42,7 +69,7 @@ class Caller:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the connection."""
-        self._close()
+        self.close()
 
     async def ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, token: str = "", address: str = ""
@@ -71,13 +98,13 @@ class Caller:
             finally:
                 answered.cancel()
         if status == 0:
-            self._close()
+            self.close()
         return Answer(status, body, time.perf_counter() - started_s)
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._streams is None or self._streams[0].at_eof():
-            self._close()
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+            self.close()
+            self._streams = await self._endpoint.connect()
         return self._streams
 
     async def _answered(self, reader: asyncio.StreamReader) -> tuple[int, bytes]:
@@ -86,10 +113,18 @@ class Caller:
         headers = dict(line.split(": ", 1) for line in lines[1:] if line)
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         if headers.get("connection") == "close":
-            self._close()
+            self.close()
         return int(lines[0].split(" ")[1]), body
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close the connection."""
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
+
+
+def _any_certificate() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

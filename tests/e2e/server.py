@@ -38,7 +38,7 @@ def run_command(environment: Mapping[str, str], *arguments: str, folder: Path) -
 
 
 class Server:
-    """The command `serve` on a free port of this machine, with a log in a folder; it may be started again and again.
+    """The command `serve` on a port of this machine, with a log in a folder; it may be started again and again.
 
     Attributes:
         url: where it answers.
@@ -48,8 +48,10 @@ class Server:
         listener: the socket that it is to accept connections from, in place of one of its own.
     """
 
-    def __init__(self, environment: Mapping[str, str], folder: Path, conformance: Conformance) -> None:
-        self.port = free_port(_HOST)
+    def __init__(
+        self, environment: Mapping[str, str], folder: Path, conformance: Conformance, port: int | None = None
+    ) -> None:
+        self.port = port or free_port(_HOST)
         self.environment = {"SERVER_WORKERS": "2"} | dict(environment) | {"SERVER_ADDRESS": f"{_HOST}:{self.port}"}
         self._folder = folder
         self._log = folder / "serve.log"
