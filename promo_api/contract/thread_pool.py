@@ -162,6 +162,8 @@ class ThreadPool:
 
     def _hand_over(self) -> None:
         """Hand over as many requests as the threads can take, and have a thread for each."""
+        if not self._waiting and len(self._unfinished) <= self._size:
+            return
         threads = min(self._limits.threads, self._count_blocked() + _ACTIVE_THREADS)
         while self._queue.has_next and len(self._unfinished) < threads + _HANDED_OVER_EARLY:
             request = self._queue.pop()

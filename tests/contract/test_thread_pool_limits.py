@@ -58,15 +58,18 @@ def test_full_queue_refuses_at_once(make_pool: Callable[..., ThreadPool], refusa
     assert held.calls == 1 + thread_pool._HANDED_OVER_EARLY + 2
 
 
-def test_long_wait_is_refused(make_pool: Callable[..., ThreadPool], refusals: Counter[tuple[str, str]]) -> None:
-    """A request that has waited for too long is refused while the threads are still blocked, and never starts."""
-    held = Held()
-    pool = make_pool(held, pool_limits(1, wait_s=0.1))
+@pytest.mark.parametrize(("threads", "at_once"), [(1, 10), (4, 1)], ids=["threads", "share"])
+def test_long_wait_is_refused(
+    make_pool: Callable[..., ThreadPool], refusals: Counter[tuple[str, str]], threads: int, at_once: int
+) -> None:
+    """A request that waits too long, for a thread or for the share of its source, is refused and never starts."""
+    held, source = Held(), Source("one", None, at_once)
+    pool = make_pool(held, pool_limits(threads, wait_s=0.1))
 
     async def together() -> None:
-        first = asyncio.create_task(respond(pool))
+        first = asyncio.create_task(respond(pool, source))
         await started(held, 1)
-        others = [asyncio.create_task(respond(pool)) for _ in range(10)]
+        others = [asyncio.create_task(respond(pool, source)) for _ in range(10)]
         assert all(isinstance(each, Overloaded) for each in await asyncio.gather(*others, return_exceptions=True))
         assert not first.done()
         held.go.set()
