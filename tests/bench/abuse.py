@@ -89,9 +89,7 @@ def main() -> None:
 
 def _tell_crowd(rates: dict[str, Rate]) -> None:
     _tell(f"{_CROWD:,} users behind one address, limits by default but for failures per address: each signs up,")
-    _tell(
-        "mistypes the password once, signs in and activates a promo. Their passwords are hashed cheaply, since it is not hashes that are measured.\n"
-    )
+    _tell("mistypes the password once, signs in and activates a promo. Their hashes are cheap, and are not measured.\n")
     with served(**_environment(rates), **_CHEAP_HASHES) as server:
         promo_id = server.people.sign_up_company().create_promo(max_count=_CROWD)
         seen = asyncio.run(crowd(server.port, promo_id, _CROWD, _CROWD_CONNECTIONS))
