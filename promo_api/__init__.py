@@ -6,7 +6,7 @@ A map, from the outside in:
 |---|---|
 | __main__ | the commands: serve, dev, migrate, check, antifraud-stub |
 | settings, setting_values | every setting, read once, and how their values are written |
-| gunicorn_conf, door | how the processes run, and take in connections |
+| gunicorn_conf, acceptor, files | how the processes run, accept connections, and how many they may open |
 | logs, log_stream, request_log | what they write: lines, where these go, and the one of each request |
 | app | api.yml + contract layer + handlers, bound to a runtime |
 | contract/ | all that knows Connexion, Starlette or Flask from inside |
@@ -14,7 +14,7 @@ A map, from the outside in:
 | tokens, passwords | each around one library |
 | antifraud | may this user activate? The rule, with one attempt at a time for each user |
 | verdicts, antifraud_client, breaker | its parts: what Redis keeps, one call over HTTP, when to call no more |
-| limits | how often one may fail to sign in, sign up, or try to activate |
+| limits, networks | how often one may fail to sign in, sign up, or try to activate; client addresses |
 | redis_url, redis_client | where Redis is: one server, Sentinels or a Cluster |
 | sweeper | deletes what has expired, and keeps the tallies of feeds short of changes |
 | batches | work that several threads want done is done together |

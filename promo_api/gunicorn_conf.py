@@ -26,7 +26,7 @@ import struct
 import sys
 from contextlib import suppress
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
@@ -37,10 +37,13 @@ from starlette.types import ASGIApp
 from uvicorn import Server as Uvicorn
 from uvicorn_worker import UvicornWorker
 
-from promo_api.contract.patience import cut_hoarders
+from promo_api import metrics
+from promo_api.acceptor import FairAcceptor
+from promo_api.contract.connections import AddressLimit, ConnectionLimit
 from promo_api.contract.protocol import StrictHttpProtocol
-from promo_api.door import Door
+from promo_api.contract.slow_clients import UnreadGuard
 from promo_api.exposition import MEMORY_DISK, Exposition
+from promo_api.files import connections_max, raise_file_limit
 from promo_api.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -55,9 +58,9 @@ _ACCEPT_S = 2
 # A worker cuts its requests itself. If it can't even do that the master, which gives it this much more, kills it.
 _END_S = 5
 _TICKS_OF_A_SECOND = 10  # of uvicorn
-# Of answers that clients of one worker have not taken yet. The longest that there are, lists of thousands of codes,
-# have some megabytes; the kernel takes what a client is about to take, and a proxy takes all.
-_UNTAKEN_MAX_BYTES = 64 * 1024 * 1024
+# Unread responses of one worker. The largest response, thousands of codes, has some megabytes; the kernel holds what a
+# client is about to read, and a proxy reads everything.
+_UNREAD_MAX_BYTES = 64 * 1024 * 1024
 
 _SO_ATTACH_FILTER = 26
 # Of a TCP segment, load the byte of the flags; drop what asks for a new connection (SYN), and take everything else.
@@ -94,6 +97,7 @@ class Server(BaseApplication):
     def run(self) -> None:
         """Serve until a signal ends it."""
         share_one_arena()
+        raise_file_limit()
         if self._exposition is not None:
             self._exposition.start()
         Master(self).run()
@@ -157,8 +161,8 @@ class Worker(UvicornWorker):
         server = StoppingServer(
             self.config,
             self.sockets,
+            settings=self.app.settings,
             stop_timeout_s=self.cfg.graceful_timeout - _END_S,
-            client_timeout_s=self.app.settings.server_client_timeout_s,
         )
         # The sockets themselves: the event loop takes nothing that wraps one.
         await server.serve([listener.sock for listener in self.sockets])
@@ -178,27 +182,34 @@ class StoppingServer(Uvicorn):
     Args:
         config: of uvicorn.
         listeners: gunicorn's listening sockets.
+        settings: of the service.
         stop_timeout_s: after how long requests that still run are cut.
-        client_timeout_s: after how long a client that is too slow is cut.
     """
 
-    def __init__(
-        self, config: Any, listeners: list[BaseSocket], *, stop_timeout_s: float, client_timeout_s: float
-    ) -> None:
+    def __init__(self, config: Any, listeners: list[BaseSocket], *, settings: Settings, stop_timeout_s: float) -> None:
         super().__init__(config)
         self._listeners = listeners
         self._stop_timeout_s = stop_timeout_s
-        self._client_timeout_s = client_timeout_s
+        self._client_timeout_s = settings.server_client_timeout_s
+        self._connections = cast("set[StrictHttpProtocol]", self.server_state.connections)
+        self._connection_limit = ConnectionLimit(self._connections, connections_max(settings))
+        # Behind a proxy all connections are the proxy's.
+        limited = settings.server_connections_per_address and not settings.client_address_header
+        self._address_limit = AddressLimit(settings.server_connections_per_address) if limited else None
+        self._unread_guard = UnreadGuard(_UNREAD_MAX_BYTES)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, and accept connections."""
         await super().startup([])
-        self.servers = [Door(listener, self._make_protocol) for listener in sockets or ()]  # type: ignore[misc]
+        self.servers = [
+            FairAcceptor(listener, self._make_protocol, self._connection_limit)  # type: ignore[misc]
+            for listener in sockets or ()
+        ]
 
     async def on_tick(self, counter: int) -> bool:
-        """Do what is done ten times a second, and look for clients that ask for too much, or are too slow."""
-        connections: list[Any] = list(self.server_state.connections)
-        cut_hoarders(connections, _UNTAKEN_MAX_BYTES)
+        """Do uvicorn's work of each tick, ten times a second, and look for clients that do not read or are slow."""
+        connections = list(self._connections)
+        self._unread_guard.look(connections)
         if counter % _TICKS_OF_A_SECOND == 0:
             now_s = perf_counter()
             for connection in connections:
@@ -215,7 +226,11 @@ class StoppingServer(Uvicorn):
     def _make_protocol(self) -> asyncio.Protocol:
         state = self.lifespan.state
         return self.config.http_protocol_class(  # type: ignore[call-arg]
-            config=self.config, server_state=self.server_state, app_state=state
+            config=self.config,
+            server_state=self.server_state,
+            app_state=state,
+            count_closed=metrics.connection_closed,
+            address_limit=self._address_limit,
         )
 
     async def _empty_backlog(self) -> None:

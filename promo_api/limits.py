@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from hashlib import blake2b, sha256
-from ipaddress import IPv6Address, IPv6Network, ip_address
 from math import ceil
 from threading import Lock
 from typing import Any, NamedTuple
@@ -37,6 +36,7 @@ from limits.strategies import FixedWindowRateLimiter
 
 from promo_api import metrics
 from promo_api.errors import TooManyRequests
+from promo_api.networks import client_network
 from promo_api.redis_client import RedisClient
 from promo_api.setting_values import Rate
 from promo_api.settings import Settings
@@ -48,8 +48,6 @@ _ROUNDING_S = 1
 _SHARES = 100
 # Users whose activations have not been told to Redis yet; of those that are forgotten less than a share each is lost.
 _UNTOLD_MAX = 10_000
-# What one customer of a provider has for all their devices.
-_IPV6_PREFIX = 64
 
 
 class Counter(NamedTuple):
@@ -83,12 +81,12 @@ class Limits:
         account = self._digest(f"{kind} {email.casefold()}")
         return [
             *_counters(self._failures_of_account, account),
-            *_counters(self._failures_of_address, self._digest(_network(address))),
+            *_counters(self._failures_of_address, self._digest(client_network(address))),
         ]
 
     def of_sign_up(self, address: str) -> list[Counter]:
         """Return what counts sign-ups from a client address."""
-        return _counters(self._sign_ups, self._digest(_network(address)))
+        return _counters(self._sign_ups, self._digest(client_network(address)))
 
     def check(self, counters: Sequence[Counter]) -> None:
         """Look whether one more would be too much, and count nothing.
@@ -191,17 +189,6 @@ def _limit(name: str, rate: Rate) -> RateLimitItem | None:
 
 def _counters(limit: RateLimitItem | None, who: str) -> list[Counter]:
     return [] if limit is None else [Counter(limit, who)]
-
-
-def _network(address: str) -> str:
-    """Return what counts as one client address: one of IPv4, or the network of one of IPv6 that is one customer's."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    if not isinstance(parsed, IPv6Address):
-        return str(parsed)
-    return str(parsed.ipv4_mapped or IPv6Network((int(parsed), _IPV6_PREFIX), strict=False))
 
 
 def _too_many(limit: RateLimitItem, left_s: float) -> TooManyRequests:

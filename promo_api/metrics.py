@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 REGISTRY = CollectorRegistry()
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_CLOSED_REASONS = ("no_request", "idle", "slow_request", "slow_response", "unread", "files", "address")
 _REASONS = ("inactive", "not_started", "expired", "exhausted", "age", "country", "antifraud")
 # A wait that is shorter is the way to the pool and back.
 _SHORTEST_WAIT_S = 0.001
@@ -44,6 +45,10 @@ _WORKERS = _gauge("promo_workers", "Workers that serve")
 _REQUESTS = _counter("promo_requests_total", "Requests by operationId and status", "operation", "status")
 _REQUEST_DURATION = _histogram("promo_request_duration_seconds", "Time to answer a request", "operation")
 _REQUESTS_IN_PROGRESS = _gauge("promo_requests_in_progress", "Requests that have no answer yet")
+
+_CONNECTIONS_CLOSED = _counter(
+    "promo_connections_closed_total", "Connections that the server closed, by reason", "reason"
+)
 
 _ACTIVATIONS = _counter("promo_activations_total", "Activations by outcome and reason", "outcome", "reason")
 _BATCH_CLAIMS = _histogram(
@@ -85,6 +90,7 @@ _in_progress = _Level()
 _requests_of = cache(_REQUESTS.labels)
 _request_duration_of = cache(_REQUEST_DURATION.labels)
 # All the series that can be named now are there from the start, so that the first event is a change of a number.
+_connections_closed = {reason: _CONNECTIONS_CLOSED.labels(reason) for reason in _CLOSED_REASONS}
 _granted = _ACTIVATIONS.labels("granted", "none")
 _refused = {reason: _ACTIVATIONS.labels("refused", reason) for reason in _REASONS}
 _calls = {result: _CALL_DURATION.labels(result) for result in ("yes", "no", "no_answer")}
@@ -146,6 +152,11 @@ def request_ended(operation_id: str, status: int, duration_s: float) -> None:
     _in_progress.now -= 1
     _requests_of(operation, str(status) if status else "cut").inc()
     _request_duration_of(operation).observe(duration_s)
+
+
+def connection_closed(reason: str) -> None:
+    """Count a connection that the server closed for a reason of its limits."""
+    _connections_closed[reason].inc()
 
 
 def activation_granted() -> None:

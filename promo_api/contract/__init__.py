@@ -14,7 +14,10 @@ All that knows Connexion, Starlette or Flask from inside is here, one idea a fil
 | bridge | one hop from the event loop to a handler's thread, through Flask |
 | responses | every error in one shape |
 | conformance | answers keep the contract too, where that is asked for |
+| pipelining | few unanswered requests of a connection in memory |
 | framing | what is no HTTP |
+| slow_clients | time limits for clients; unread responses |
+| connections | how many connections there may be |
 | protocol | how connections end |
 | documentation | the page for people, and the file for programs |
 """

@@ -35,8 +35,10 @@ ROOMS = {
     ),
     "promo_api.tokens": Room("promo_api.errors promo_api.settings", "jwt"),
     "promo_api.passwords": Room("promo_api.errors promo_api.metrics promo_api.settings", "argon2"),
+    "promo_api.networks": Room(),
     "promo_api.limits": Room(
-        "promo_api.errors promo_api.metrics promo_api.redis_client promo_api.setting_values promo_api.settings",
+        "promo_api.errors promo_api.metrics promo_api.networks promo_api.redis_client promo_api.setting_values "
+        "promo_api.settings",
         "cachetools limits redis",
     ),
     "promo_api.breaker": Room(),
@@ -88,7 +90,8 @@ ROOMS = {
         "handlers handlers.shapes handlers.accounts handlers.repeats persistence.* promo_api.errors promo_api.runtime"
     ),
     "promo_api.contract.*": Room(
-        "promo_api.contract.* promo_api.errors promo_api.logs", "connexion flask jsonschema_rs orjson starlette uvicorn"
+        "promo_api.contract.* promo_api.errors promo_api.logs promo_api.networks",
+        "connexion flask jsonschema_rs orjson starlette uvicorn"
     ),
     "promo_api.contract": Room(),
     # The shell binds what the other rooms are.
@@ -102,10 +105,11 @@ ROOMS = {
         "promo_api.request_log promo_api.runtime promo_api.settings promo_api.sweeper promo_api.tokens",
         "starlette",
     ),
-    "promo_api.door": Room(),
+    "promo_api.acceptor": Room("promo_api.contract.connections"),
+    "promo_api.files": Room("promo_api.settings"),
     "promo_api.gunicorn_conf": Room(
-        "promo_api.contract.patience promo_api.contract.protocol promo_api.door promo_api.exposition "
-        "promo_api.settings",
+        "promo_api promo_api.acceptor promo_api.contract.connections promo_api.contract.protocol "
+        "promo_api.contract.slow_clients promo_api.exposition promo_api.files promo_api.metrics promo_api.settings",
         "gunicorn starlette uvicorn uvicorn_worker",
     ),
     "promo_api.check": Room(
