@@ -18,7 +18,6 @@ To end at once is to cut all requests. Nothing is half done in either case: a ha
 
 import asyncio
 import ctypes
-import gc
 import logging
 import signal
 import socket
@@ -44,14 +43,11 @@ from promo_api.contract.protocol import StrictHttpProtocol
 from promo_api.contract.slow_clients import UnreadGuard
 from promo_api.exposition import MEMORY_DISK, Exposition
 from promo_api.files import connections_max, raise_file_limit
+from promo_api.memory import MemoryRelease, share_one_arena, tune_collector
 from promo_api.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-# How many objects are made before the collector looks at them, in place of 700. A body may hold 700,000 empty
-# lists; to read it is quick, but the collector, which looks again and again while they become more, took a second.
-_COLLECTED_AT_ONCE = 50_000
-_M_ARENA_MAX = -8  # of mallopt
 # A client that has been told that it is connected says so within this: many times the way from a load balancer.
 _HANDSHAKE_S = 0.1
 _ACCEPT_S = 2
@@ -151,7 +147,7 @@ class Worker(UvicornWorker):
 
     def init_process(self) -> None:
         """Serve, until told to end."""
-        gc.set_threshold(_COLLECTED_AT_ONCE)
+        tune_collector()
         super().init_process()
 
     async def _serve(self) -> None:
@@ -197,6 +193,8 @@ class StoppingServer(Uvicorn):
         limited = settings.server_connections_per_address and not settings.client_address_header
         self._address_limit = AddressLimit(settings.server_connections_per_address) if limited else None
         self._unread_guard = UnreadGuard(_UNREAD_MAX_BYTES)
+        self._memory_release = MemoryRelease()
+        self._accepted = 0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, and accept connections."""
@@ -214,6 +212,7 @@ class StoppingServer(Uvicorn):
             now_s = perf_counter()
             for connection in connections:
                 connection.cut_if_slow(now_s, self._client_timeout_s)
+            self._memory_release.look(self._accepted - len(connections), now_s)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -225,6 +224,7 @@ class StoppingServer(Uvicorn):
 
     def _make_protocol(self) -> asyncio.Protocol:
         state = self.lifespan.state
+        self._accepted += 1
         return self.config.http_protocol_class(  # type: ignore[call-arg]
             config=self.config,
             server_state=self.server_state,
@@ -272,19 +272,6 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
         "worker_tmp_dir": MEMORY_DISK,
         "control_socket_disable": True,
     }
-
-
-def share_one_arena() -> None:
-    """Have all threads of this process, and of those forked from it, take memory from one heap.
-
-    The C library must be one that can be told to: glibc. A thread that has begun keeps the heap that it has.
-
-    By default each thread gets a heap of its own, which keeps what the largest answer or password hash on that thread
-    took: with two dozen threads, more than a worker takes for all else. Four heaps for all of them answered some more
-    requests a second, for the driver of PostgreSQL takes memory without Python's lock, and took 50 MB more.
-    """
-    with suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def drop_newcomers(listener: BaseSocket) -> None:

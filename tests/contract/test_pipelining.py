@@ -111,8 +111,7 @@ def test_unread_responses_start_no_request() -> None:
         connection.application.size_bytes = LARGE
         connection.send(GET * 10)
         await _until(lambda: connection.protocol.flow.write_paused)
-        for _ in range(100):
-            await asyncio.sleep(0)
+        await asyncio.to_thread(int)
         assert connection.application.started == 1
         assert not connection.protocol.transport.is_reading() or not connection.protocol.has_unparsed_input
         connection.application.size_bytes = 2
@@ -258,7 +257,7 @@ async def _used_connection(sent: bytes, *, reset: bool) -> tuple["weakref.ref[St
         lambda: StrictHttpProtocol(config, ServerState(), {}), server
     )
     protocol.data_received(sent)
-    await asyncio.sleep(0)
+    await asyncio.to_thread(int)  # a request starts
     if reset:
         transport.abort()
     client.close()
@@ -274,7 +273,7 @@ def test_closed_connection_is_freed(sent: bytes, reset: bool) -> None:
     async def main() -> None:
         protocol, tasks = await _used_connection(sent, reset=reset)
         await asyncio.gather(*tasks)
-        await _until(lambda: protocol() is None)
+        assert await asyncio.to_thread(wait_until, lambda: protocol() is None, 10)
 
     gc.collect()
     gc.disable()

@@ -107,9 +107,11 @@ ROOMS = {
     ),
     "promo_api.acceptor": Room("promo_api.contract.connections"),
     "promo_api.files": Room("promo_api.settings"),
+    "promo_api.memory": Room(),
     "promo_api.gunicorn_conf": Room(
         "promo_api promo_api.acceptor promo_api.contract.connections promo_api.contract.protocol "
-        "promo_api.contract.slow_clients promo_api.exposition promo_api.files promo_api.metrics promo_api.settings",
+        "promo_api.contract.slow_clients promo_api.exposition promo_api.files promo_api.memory promo_api.metrics "
+        "promo_api.settings",
         "gunicorn starlette uvicorn uvicorn_worker",
     ),
     "promo_api.check": Room(
