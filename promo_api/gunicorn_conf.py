@@ -39,6 +39,7 @@ from uvicorn_worker import UvicornWorker
 from promo_api import metrics
 from promo_api.acceptor import FairAcceptor
 from promo_api.contract.connections import AddressLimit, ConnectionLimit
+from promo_api.contract.pipelining import Turns
 from promo_api.contract.protocol import StrictHttpProtocol
 from promo_api.contract.slow_clients import UnreadGuard
 from promo_api.exposition import MEMORY_DISK, Exposition
@@ -193,6 +194,7 @@ class StoppingServer(Uvicorn):
         limited = settings.server_connections_per_address and not settings.client_address_header
         self._address_limit = AddressLimit(settings.server_connections_per_address) if limited else None
         self._unread_guard = UnreadGuard(_UNREAD_MAX_BYTES)
+        self._turns = Turns()
         self._memory_release = MemoryRelease()
         self._accepted = 0
 
@@ -231,6 +233,7 @@ class StoppingServer(Uvicorn):
             app_state=state,
             count_closed=metrics.connection_closed,
             address_limit=self._address_limit,
+            turns=self._turns,
         )
 
     async def _empty_backlog(self) -> None:

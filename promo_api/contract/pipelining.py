@@ -2,7 +2,8 @@
 
 uvicorn parses all input at once and queues the requests: 256 kB of small requests become 9,700 requests in memory, and
 they start even if the client reads no response. Here a connection has at most 32 unanswered requests. The rest of the
-input stays unparsed, and the transport does not read on until it has been parsed.
+input stays unparsed, and the transport does not read on until it has been parsed. Requests of clients that do not
+pipeline need not wait for hundreds of queued ones: few of those start in each iteration of the event loop.
 """
 
 import asyncio
@@ -18,11 +19,32 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 CONNECTION = "promo_api.connection"
 
 PIPELINED_MAX = 32
+_STARTED_AT_ONCE = 4
 _PIECE_BYTES = 16 * 1024
 _HEAD_END = b"\r\n\r\n"
 _SMALLEST_REQUEST_BYTES = len(b"GET / HTTP/1.0\r\n\r\n")
 # One request may be running, and the beginning of another may have been parsed already.
 _SMALL_PIECE_BYTES = (PIPELINED_MAX - 2) * _SMALLEST_REQUEST_BYTES
+
+
+class Turns:
+    """Starts the queued requests of all connections of a worker in turn, a few in each iteration of the event loop."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[PipelinedReader] = deque()
+
+    def add(self, connection: "PipelinedReader") -> None:
+        """Add a connection whose next request is queued."""
+        if not self._waiting:
+            connection.loop.call_soon(self._start)
+        self._waiting.append(connection)
+
+    def _start(self) -> None:
+        started = [self._waiting.popleft() for _ in range(min(_STARTED_AT_ONCE, len(self._waiting)))]
+        if self._waiting:
+            started[0].loop.call_soon(self._start)
+        for connection in started:
+            connection.start_queued()
 
 
 class _InputFlow(FlowControl):
@@ -40,13 +62,23 @@ class _InputFlow(FlowControl):
 
 
 class PipelinedReader(HttpToolsProtocol):
-    """A connection that parses a pipelined request only when few others are unanswered."""
+    """A connection that parses a pipelined request only when few others are unanswered.
+
+    Args:
+        turns: of the worker; None: those of this connection alone.
+    """
 
     _unparsed = b""
     # After a refusal or an upgrade the rest of the input is dropped.
     _ignores_input = False
     # Whether the next request waits until the client has read responses.
     _is_blocked = False
+    # Whether a response has just been completed, so that the next request comes from the queue.
+    _is_between = False
+
+    def __init__(self, *arguments: Any, turns: Turns | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._turns = turns or Turns()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin without a request."""
@@ -82,20 +114,26 @@ class PipelinedReader(HttpToolsProtocol):
         self._unanswered.append(self.cycle)
 
     def on_response_complete(self) -> None:
-        """Start the next request, and continue with the stored input once none is queued."""
+        """Start the next request in its turn, or continue with the stored input."""
+        self._is_between = True
         super().on_response_complete()
+        self._is_between = False
         self._unanswered.popleft()
         if self._unparsed and not self.pipeline:
             self.loop.call_soon(self._parse)
+
+    def start_queued(self) -> None:
+        """Start the next queued request, and continue with the stored input once none is queued."""
+        if self.pipeline and not self.transport.is_closing():  # a queued request may have been refused
+            self._start_asgi_task(*self.pipeline.pop())
+        self._parse()
 
     def resume_writing(self) -> None:
         """Start the request that waited until the client read responses."""
         super().resume_writing()
         if self._is_blocked and not self.transport.is_closing():
             self._is_blocked = False
-            if self.pipeline:  # a blocked request may have been refused
-                self._start_asgi_task(*self.pipeline.pop())
-            self.loop.call_soon(self._parse)
+            self._turns.add(self)
 
     @property
     def has_unparsed_input(self) -> bool:
@@ -106,6 +144,9 @@ class PipelinedReader(HttpToolsProtocol):
         if self.flow.write_paused:
             self.pipeline.append((cycle, app))
             self._is_blocked = True
+        elif self._is_between:
+            self.pipeline.append((cycle, app))
+            self._turns.add(self)
         else:
             super()._start_asgi_task(cycle, app)
 

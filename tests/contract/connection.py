@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from promo_api.contract.pipelining import Turns
 from promo_api.contract.protocol import StrictHttpProtocol
 
 TIMEOUT_S = 30
@@ -101,8 +102,8 @@ class Connection:
 
 
 @asynccontextmanager
-async def connected(keep_alive_s: int = 75) -> AsyncIterator[Connection]:
-    """Connect to a protocol, with a keep-alive of that many seconds."""
+async def connected(keep_alive_s: int = 75, turns: Turns | None = None) -> AsyncIterator[Connection]:
+    """Connect to a protocol, with a keep-alive of that many seconds, and with the turns of a worker."""
     client, server = socket.socketpair()
     with client:
         client.setblocking(False)  # noqa: FBT003 the standard library's
@@ -110,7 +111,7 @@ async def connected(keep_alive_s: int = 75) -> AsyncIterator[Connection]:
         config = Config(application, log_config=None, timeout_keep_alive=keep_alive_s)
         reasons: list[str] = []
         _, protocol = await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: StrictHttpProtocol(config, ServerState(), {}, count_closed=reasons.append), server
+            lambda: StrictHttpProtocol(config, ServerState(), {}, count_closed=reasons.append, turns=turns), server
         )
         connection = Connection(client, protocol, application)
         connection.closed_for = reasons

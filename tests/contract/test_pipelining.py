@@ -5,16 +5,28 @@ import gc
 import socket
 import weakref
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from promo_api.contract.pipelining import CONNECTION, PIPELINED_MAX
+from promo_api.contract.pipelining import CONNECTION, PIPELINED_MAX, Turns
 from promo_api.contract.protocol import StrictHttpProtocol
 from promo_api.sandbox.processes import wait_until
-from tests.contract.connection import BROKEN, GET, HEAD, LARGE, TIMEOUT_S, Application, Connection, run, run_alone
+from tests.contract.connection import (
+    BROKEN,
+    GET,
+    HEAD,
+    LARGE,
+    TIMEOUT_S,
+    Application,
+    Connection,
+    connected,
+    run,
+    run_alone,
+)
 
 SMALLEST = b"GET / HTTP/1.0\r\n\r\n"
 # A head whose beginning is in the piece before it, and bodies that look like heads.
@@ -119,6 +131,27 @@ def test_unread_responses_start_no_request() -> None:
             await connection.receive()
 
     run(main)
+
+
+def test_queued_requests_take_turns() -> None:
+    """A client that does not pipeline does not wait for the queued requests of many others, which all get responses."""
+
+    async def main() -> None:
+        turns = Turns()
+        async with AsyncExitStack() as stack:
+            others = [await stack.enter_async_context(connected(turns=turns)) for _ in range(100)]
+            for other in others:
+                other.send(GET * 30)
+            await _until(lambda: all(other.application.started for other in others))
+            client = await stack.enter_async_context(connected(turns=turns))
+            before = sum(other.application.started for other in others)
+            client.send(GET)
+            await client.receive_responses(1)
+            assert sum(other.application.started for other in others) - before < 100
+            for other in others:
+                await other.receive_responses(30)
+
+    run_alone(main)
 
 
 def test_request_after_an_unread_response() -> None:

@@ -109,9 +109,9 @@ ROOMS = {
     "promo_api.files": Room("promo_api.settings"),
     "promo_api.memory": Room(),
     "promo_api.gunicorn_conf": Room(
-        "promo_api promo_api.acceptor promo_api.contract.connections promo_api.contract.protocol "
-        "promo_api.contract.slow_clients promo_api.exposition promo_api.files promo_api.memory promo_api.metrics "
-        "promo_api.settings",
+        "promo_api promo_api.acceptor promo_api.contract.connections promo_api.contract.pipelining "
+        "promo_api.contract.protocol promo_api.contract.slow_clients promo_api.exposition promo_api.files "
+        "promo_api.memory promo_api.metrics promo_api.settings",
         "gunicorn starlette uvicorn uvicorn_worker",
     ),
     "promo_api.check": Room(
