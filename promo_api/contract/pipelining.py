@@ -96,8 +96,11 @@ class PipelinedReader(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse input as far as the pipeline allows, and store the rest."""
-        self._unparsed += data
-        self._parse()
+        if len(data) <= _SMALL_PIECE_BYTES and not self._unparsed and not self._must_wait():
+            self.feed(data)  # the usual case
+        else:
+            self._unparsed += data
+            self._parse()
 
     def feed(self, piece: bytes) -> None:
         """Parse a piece of the input."""
@@ -163,7 +166,7 @@ class PipelinedReader(HttpToolsProtocol):
             self.transport.resume_reading()
 
     def _must_wait(self) -> bool:
-        return bool(self.flow.read_paused or self.pipeline or self._ignores_input or self.transport.is_closing())
+        return bool(self.pipeline or self.flow.read_paused or self._ignores_input or self.transport.is_closing())
 
     def _resume_reading(self) -> None:
         if self._unparsed:
