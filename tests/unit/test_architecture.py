@@ -114,10 +114,13 @@ ROOMS = {
         "promo_api.request_log promo_api.runtime promo_api.sweeper promo_api.tokens",
         "starlette",
     ),
-    "promo_api.door": Room(),
+    "promo_api.acceptor": Room("promo_api.contract.connections"),
+    "promo_api.files": Room("promo_api.settings"),
+    "promo_api.memory": Room(),
     "promo_api.gunicorn_conf": Room(
-        "promo_api.contract.patience promo_api.contract.protocol promo_api.door promo_api.exposition "
-        "promo_api.settings",
+        "promo_api promo_api.acceptor promo_api.contract.connections promo_api.contract.pipelining "
+        "promo_api.contract.protocol promo_api.contract.slow_clients promo_api.exposition promo_api.files "
+        "promo_api.memory promo_api.metrics promo_api.settings",
         "gunicorn starlette uvicorn uvicorn_worker",
     ),
     "promo_api.check": Room(
