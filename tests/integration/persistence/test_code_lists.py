@@ -35,7 +35,7 @@ def ask(runtime: Runtime) -> Callable[..., tuple[Mapping[UUID, bytes], list[UUID
     def asked(lists: CodeLists, *promo_ids: UUID) -> tuple[Mapping[UUID, bytes], list[UUID]]:
         with runtime.database.autocommit() as connection, sent_statements() as sent:
             found = lists.find_lists(connection, promo_ids)
-        return found, [promo_id for _, parameters in sent for promo_id in parameters["ids"]]
+        return found, [promo_id for _, parameters in sent for promo_id in parameters[0]]
 
     return asked
 

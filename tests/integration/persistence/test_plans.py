@@ -1,6 +1,6 @@
 """Plans: with many promos, what users wait for is found by an index and not by reading whole tables."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import date
@@ -75,9 +75,14 @@ def _scans(connection: Connection, run: Callable[[], Any], number: int = -1) -> 
     with sent_statements() as sent:
         run()
     statement, parameters = sent[number]
-    return set(
-        _read(connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()[0]["Plan"])
-    )
+    if isinstance(parameters, Mapping):
+        explained = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
+    else:
+        driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+        with psycopg.RawCursor(driver) as cursor:
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}".encode(), parameters)
+            [(explained,)] = cursor.fetchall()
+    return set(_read(explained[0]["Plan"]))
 
 
 def _plan(connection: Connection, run: Callable[[], Any], mode: str) -> dict[str, Any]:
@@ -86,12 +91,11 @@ def _plan(connection: Connection, run: Callable[[], Any], mode: str) -> dict[str
         run()
     statement, parameters = sent[-1]
     connection.exec_driver_sql(f"SET LOCAL plan_cache_mode = {mode}")
-    numbered = statement % {name: f"${number}" for number, name in enumerate(parameters, 1)}
     driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
     places = ", ".join(["%s"] * len(parameters))
     with psycopg.ClientCursor(driver) as cursor:
-        cursor.execute(f"PREPARE asked AS {numbered}".encode())
-        cursor.execute(f"EXPLAIN (FORMAT JSON) EXECUTE asked ({places})".encode(), [*parameters.values()])
+        cursor.execute(f"PREPARE asked AS {statement}".encode())
+        cursor.execute(f"EXPLAIN (FORMAT JSON) EXECUTE asked ({places})".encode(), parameters)
         [(explained,)] = cursor.fetchall()
         cursor.execute("DEALLOCATE asked")
     plan: dict[str, Any] = explained[0]["Plan"]
