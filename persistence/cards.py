@@ -1,7 +1,9 @@
 """Promos, as users see them: never with a value."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from itertools import product
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +12,8 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
+    Integer,
+    ScalarSelect,
     Select,
     Text,
     Uuid,
@@ -20,16 +24,20 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    literal_column,
     not_,
+    or_,
     select,
     true,
     union_all,
 )
+from sqlalchemy.dialects.postgresql import array
 
-from persistence.activity import has_uses_left, in_period, is_active
+from persistence.activity import TODAY, has_uses_left, in_period, is_active
 from persistence.audience import Member, fits_age
+from persistence.feed_tables import DATE, ENDING, HIDDEN_CATEGORY_KEY, IS_DATED, IS_LIVE, SCHEDULED, feed_entries
 from persistence.prepared import Prepared, hidden, row_by_row
-from persistence.tables import activations, companies, feed_entries, likes, promo_counters, promos, user_uses
+from persistence.tables import activations, companies, likes, promo_counters, promos, user_uses
 
 
 @dataclass(frozen=True)
@@ -105,8 +113,19 @@ def _likely(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     return func.nullif(condition, false()).is_not(None)
 
 
-def _feed(active: bool | None) -> Select[Any]:
-    """Return the statement of a feed's page: the entries of all countries and of the user's, merged in their order.
+_CATEGORY = hidden(bindparam("category", type_=Text))
+_COUNTRIES = (literal("", Text), bindparam("user_country", type_=Text))
+_ORDERED = (feed_entries.c.created_at, feed_entries.c.promo_id)
+_USABLE = select(has_uses_left()).where(promo_counters.c.promo_id == feed_entries.c.promo_id).scalar_subquery()
+_FITS = {
+    None: fits_age(feed_entries),
+    True: and_(fits_age(feed_entries), in_period(feed_entries), or_(feed_entries.c.standing.is_not(None), _USABLE)),
+    False: and_(fits_age(feed_entries), not_(and_(in_period(feed_entries), _USABLE))),
+}
+
+
+def _newest(fits: ColumnElement[bool], *conditions: ColumnElement[bool]) -> Select[Any]:
+    """Return the newest entries that fit the user, up to the number that the page could need.
 
     Each part ends by itself as soon as a page could be made of it alone: so PostgreSQL reads it by its index, in order,
     and sorts nothing. For the same reason it asks of one entry after the other whether uses are left, by a subquery,
@@ -115,23 +134,67 @@ def _feed(active: bool | None) -> Select[Any]:
     No plan is to know how many entries that will be. One that expects to need most of those of a country, because the
     page is far down or because next to none are there or fit, would read all of them and sort them.
     """
-    entries = feed_entries.c
-    usable = select(has_uses_left()).where(promo_counters.c.promo_id == entries.promo_id).scalar_subquery()
-    is_active_entry = and_(in_period(feed_entries), usable)
-    fits = fits_age(feed_entries)
-    if active is not None:
-        fits = and_(fits, is_active_entry if active else not_(is_active_entry))
-    order = (desc(entries.created_at), desc(entries.promo_id))
-    category = hidden(bindparam("category", type_=Text))
-    fitting = select(entries.created_at, entries.promo_id).where(entries.category_key == category, _likely(fits))
-    fitting = fitting.order_by(*order).limit(hidden(_MOST + _BEFORE))
-    countries = (literal("", Text), bindparam("user_country", type_=Text))
-    parts = [fitting.where(entries.country_key == hidden(country)).subquery() for country in countries]
-    both = union_all(*(select(part) for part in parts)).subquery("both")
+    return _first(select(*_ORDERED).where(*conditions, _likely(fits)), feed_entries)
+
+
+def _first(entries: Select[Any], source: FromClause) -> Select[Any]:
+    return entries.order_by(*_latest(source)).limit(hidden(_MOST + _BEFORE))
+
+
+def _latest(source: FromClause) -> list[ColumnElement[Any]]:
+    return [desc(source.c[column.name]) for column in _ORDERED]
+
+
+def _edge(
+    standing: ColumnElement[str], edge: Callable[[ColumnElement[date]], ColumnElement[date]]
+) -> ScalarSelect[date]:
+    """Return the first or last date of a standing; NULL if it has no entry."""
+    return select(edge(DATE)).where(feed_entries.c.standing == standing).correlate(None).scalar_subquery()
+
+
+def _dated() -> Select[Any]:
+    """Return the newest active entries that are read by their date.
+
+    Most dates are in the future or in the past, and are not read. Dates other than TODAY are read if the sweeper has
+    not updated the standing yet, or if its day is later than TODAY.
+    """
+    nothing = literal_column("0", Integer)
+    first = func.least(_edge(SCHEDULED, func.min) - TODAY, nothing)
+    last = func.greatest(_edge(ENDING, func.max) - TODAY, nothing)
+    # The planner expects a few elements of an array, but a thousand rows of generate_series.
+    distances = func.unnest(func.array(select(func.generate_series(first, last)).scalar_subquery()))
+    dates = distances.table_valued("distance", name="dates").render_derived()
+    standings, countries = zip(*product((SCHEDULED, ENDING), _COUNTRIES), strict=True)
+    groups = func.unnest(array(standings), array(countries)).table_valued("standing", "country_key", name="groups")
+    groups = groups.render_derived()
+    of_group = [feed_entries.c[name] == groups.c[name] for name in ("standing", "country_key")]
+    of_date = (IS_DATED, TODAY + dates.c.distance == DATE, HIDDEN_CATEGORY_KEY == _CATEGORY)
+    # An entry of a known standing other than `exhausted` has a use left.
+    fits = and_(fits_age(feed_entries), in_period(feed_entries))
+    newest = _newest(fits, *of_group, *of_date).lateral("newest")
+    return _first(select(*newest.c).select_from(dates.join(groups, true()).join(newest, true())), newest)
+
+
+def _parts(active: bool | None) -> list[Select[Any]]:
+    """Return the parts of a feed: of all countries, of the user's, and for active promos the dated entries of both.
+
+    The parts for active promos contain no entry that cannot be active TODAY, or only the few that persistence.standings
+    has not updated yet.
+    """
+    category = feed_entries.c.category_key == _CATEGORY
+    if active:
+        category = and_(IS_LIVE, HIDDEN_CATEGORY_KEY == _CATEGORY)
+    of_countries = [feed_entries.c.country_key == hidden(country) for country in _COUNTRIES]
+    parts = [_newest(_FITS[active], category, of_country) for of_country in of_countries]
+    return [*parts, _dated()] if active else parts
+
+
+def _feed(active: bool | None) -> Select[Any]:
+    """Return the statement of a feed's page: the entries of all countries and of the user's, merged in their order."""
+    both = union_all(*(select(part.subquery()) for part in _parts(active))).subquery("both")
     # The page is chosen before its cards are made: asked of all that match, likes and activations would be read whole.
-    newest = select(both).order_by(desc(both.c.created_at), desc(both.c.promo_id))
-    page = newest.limit(hidden(_MOST)).offset(hidden(_BEFORE)).subquery("page")
-    return _cards_of(page).order_by(desc(page.c.created_at), desc(page.c.promo_id))
+    page = select(both).order_by(*_latest(both)).limit(hidden(_MOST)).offset(hidden(_BEFORE)).subquery("page")
+    return _cards_of(page).order_by(*_latest(page))
 
 
 _FEED = {active: Prepared(_feed(active)) for active in (None, True, False)}

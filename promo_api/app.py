@@ -16,7 +16,7 @@ from promo_api.errors import Unauthenticated
 from promo_api.request_log import RequestLog
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
-from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes
+from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes, sweeper_of_standings
 from promo_api.tokens import Claims
 
 _REFUSING_THREADS = 3
@@ -69,7 +69,11 @@ def _observe(request_log: RequestLog, answered: Answered) -> None:
 @contextmanager
 def _serving(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
     """Do what goes on beside requests while a process serves, and close the runtime at the end."""
-    sweepers = [sweeper_of_answers(runtime.database, runtime.clock), sweeper_of_changes(runtime.database)]
+    sweepers = [
+        sweeper_of_answers(runtime.database, runtime.clock),
+        sweeper_of_changes(runtime.database),
+        sweeper_of_standings(runtime.database, runtime.today),
+    ]
     for sweeper in sweepers:
         sweeper.start()
     try:

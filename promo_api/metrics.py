@@ -100,8 +100,9 @@ _limited = {
         "activations-per-user",
     )
 }
-_sweeps = {(name, end): _SWEEPS.labels(name, end) for name in ("answers", "changes") for end in ("done", "failed")}
-_swept_rows = {name: _SWEPT_ROWS.labels(name) for name in ("answers", "changes")}
+_SWEEPERS = ("answers", "changes", "standings")
+_sweeps = {(name, end): _SWEEPS.labels(name, end) for name in _SWEEPERS for end in ("done", "failed")}
+_swept_rows = {name: _SWEPT_ROWS.labels(name) for name in _SWEEPERS}
 
 
 @contextmanager

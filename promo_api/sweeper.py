@@ -1,21 +1,22 @@
 """What is done beside requests while the service serves, bit by bit.
 
 Answers that were kept for repeated requests are deleted when they have expired; changes of what feeds hold are moved
-into the tallies. Nothing depends on when that is done: an expired answer is never given, and a change counts before it
-is moved as well as after it. Each process sweeps, a few rows in each statement, which passes over what another one is
-sweeping; after each it rests for as long as that took. So whatever has accumulated goes within a while, and no request
-waits for it.
+into the tallies; the standing of feed entries is updated for a new business day. Nothing depends on when that is done:
+an expired answer is never given, a change counts before it is moved as well as after it, and feeds check the period.
+Each process sweeps, a few rows in each statement, which passes over what another one is sweeping; after each it rests
+for as long as that took. So whatever has accumulated goes within a while, and no request waits for it.
 """
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
 from persistence.engine import Database
 from persistence.kept_answers import delete_expired
+from persistence.standings import update_standings
 from persistence.tallies import update_tallies
 from promo_api import metrics
 from promo_api.errors import DependencyDown
@@ -25,6 +26,7 @@ _log = logging.getLogger(__name__)
 _ANSWERS, _ANSWERS_EVERY_S = 1000, 60.0
 # A change may be one of more than a hundred tallies, and the more of them wait, the more a total costs.
 _CHANGES, _CHANGES_EVERY_S = 200, 1.0
+_STANDINGS, _STANDINGS_EVERY_S = 500, 1.0
 
 
 class Sweeper:
@@ -87,4 +89,15 @@ def sweeper_of_changes(database: Database, every_s: float = _CHANGES_EVERY_S) ->
     """Return a sweeper that moves changes into the tallies."""
     return Sweeper(
         "changes", database, lambda connection: update_tallies(connection, limit=_CHANGES), _CHANGES, every_s
+    )
+
+
+def sweeper_of_standings(database: Database, today: Callable[[], date], every_s: float = _STANDINGS_EVERY_S) -> Sweeper:
+    """Return a sweeper that updates the standing of feed entries for the business day that `today` returns."""
+    return Sweeper(
+        "standings",
+        database,
+        lambda connection: update_standings(connection, today(), limit=_STANDINGS),
+        _STANDINGS,
+        every_s,
     )

@@ -110,12 +110,12 @@ def test_undone_promo(api: Api, runtime: Runtime) -> None:
             return lists.find_lists(reader, [promo_id])
 
     with runtime.database.transaction() as connection:
-        insert_promo(connection, promo_id, definition, use_limit=1, codes=["undone"])
+        insert_promo(connection, promo_id, definition, runtime.today(), use_limit=1, codes=["undone"])
         assert seen() == {}
         connection.rollback()
     assert seen() == {}
     with runtime.database.transaction() as connection:
-        insert_promo(connection, promo_id, definition, use_limit=1, codes=["done"])
+        insert_promo(connection, promo_id, definition, runtime.today(), use_limit=1, codes=["done"])
     assert seen() == {promo_id: b'["done"]'}
 
 
