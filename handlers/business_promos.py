@@ -45,7 +45,7 @@ def create_promo(runtime: Runtime, company: Company, *, body: Body, key: RepeatK
     values = {**definition, "company_id": company.id, "mode": body["mode"], "promo_common": body.get("promo_common")}
     use_limit = body["max_count"] if codes is None else len(codes)
     with doing(runtime, key) as connection:
-        insert_promo(connection, promo_id, values, use_limit=use_limit, codes=codes)
+        insert_promo(connection, promo_id, values, runtime.today(), use_limit=use_limit, codes=codes)
         answer = {"id": promo_id}, 201
         keep_answers(connection, [(key, answer)])
     return answer
@@ -115,7 +115,8 @@ def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:
 
 def _change(runtime: Runtime, connection: Any, company: Company, promo_id: UUID, given: dict[str, Any]) -> None:
     """Change what is different from the promo as it is once it is locked, and record that."""
-    before = find_promo(connection, promo_id, runtime.today(), locked=True)
+    today = runtime.today()
+    before = find_promo(connection, promo_id, today, locked=True)
     if before is None:
         raise _missing()
     changed = changes_shape(before, replace(before, **given))
@@ -130,7 +131,7 @@ def _change(runtime: Runtime, connection: Any, company: Company, promo_id: UUID,
     if columns and not update_definition(connection, promo_id, columns):
         raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
     if is_relisted:
-        insert_listing(connection, promo_id)
+        insert_listing(connection, promo_id, today)
     insert_change(connection, promo_id, company.id, changed)
 
 

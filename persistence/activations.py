@@ -44,11 +44,11 @@ from sqlalchemy.dialects.postgresql import insert
 
 from persistence.activity import has_begun, has_not_ended, has_uses_left, in_period
 from persistence.audience import TALLIED, Member, fits_age, fits_country
+from persistence.feed_tables import feed_tally_changes
 from persistence.prepared import Prepared
 from persistence.tables import (
     activations,
     country_uses,
-    feed_tally_changes,
     promo_codes,
     promo_counters,
     promos,

@@ -1,7 +1,8 @@
-"""When a promo is active: the conditions on its period and on its uses."""
+"""When a promo is active: the conditions on its period and on its uses, and the standing of its feed entries."""
 
-from sqlalchemy import ColumnElement, Date, FromClause, and_, bindparam, or_
+from sqlalchemy import ColumnElement, Date, FromClause, and_, bindparam, case, or_
 
+from persistence.feed_tables import ENDING, LIVE, SCHEDULED
 from persistence.tables import promo_counters, promos
 
 # Parameters of statements are not named like columns: SQLAlchemy would take those of an UPDATE for values to set.
@@ -32,3 +33,8 @@ def has_uses_left() -> ColumnElement[bool]:
 def is_active() -> ColumnElement[bool]:
     """Return the condition on promos and promo_counters that a promo is active TODAY: within its period, uses left."""
     return and_(in_period(), has_uses_left())
+
+
+def period_standing(of: FromClause) -> ColumnElement[str]:
+    """Return the standing, as of TODAY, of an entry that has uses left; `of` has the columns of a period."""
+    return case((of.c.active_from > TODAY, SCHEDULED), (of.c.active_until <= TODAY, ENDING), else_=LIVE)

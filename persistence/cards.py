@@ -1,8 +1,10 @@
 """Promos, as users see them: never with a value."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from itertools import product
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +13,8 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
+    Integer,
+    ScalarSelect,
     Select,
     Text,
     Uuid,
@@ -21,17 +25,21 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    literal_column,
     not_,
+    or_,
     select,
     true,
     union_all,
 )
+from sqlalchemy.dialects.postgresql import array
 
-from persistence.activity import has_uses_left, in_period, is_active
+from persistence.activity import TODAY, has_uses_left, in_period, is_active
 from persistence.audience import Member, fits_age
+from persistence.feed_tables import DATE, ENDING, HIDDEN_CATEGORY_KEY, IS_DATED, IS_LIVE, SCHEDULED, feed_entries
 from persistence.pages import Pages, Window
 from persistence.prepared import Prepared, hidden, row_by_row
-from persistence.tables import activations, companies, feed_entries, likes, promo_counters, promos, user_uses
+from persistence.tables import activations, companies, likes, promo_counters, promos, user_uses
 
 
 @dataclass(frozen=True)
@@ -117,8 +125,19 @@ def _likely(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     return func.nullif(condition, false()).is_not(None)
 
 
-def _feed(active: bool | None, window: Window) -> Select[Any]:
-    """Return the statement of a feed's page: the entries of all countries and of the user's, merged in their order.
+_CATEGORY = hidden(bindparam("category", type_=Text))
+_COUNTRIES = (literal("", Text), bindparam("user_country", type_=Text))
+_ORDERED = (feed_entries.c.created_at, feed_entries.c.promo_id)
+_USABLE = select(has_uses_left()).where(promo_counters.c.promo_id == feed_entries.c.promo_id).scalar_subquery()
+_FITS = {
+    None: fits_age(feed_entries),
+    True: and_(fits_age(feed_entries), in_period(feed_entries), or_(feed_entries.c.standing.is_not(None), _USABLE)),
+    False: and_(fits_age(feed_entries), not_(and_(in_period(feed_entries), _USABLE))),
+}
+
+
+def _entries(window: Window, fits: ColumnElement[bool], *conditions: ColumnElement[bool]) -> Select[Any]:
+    """Return the first entries that fit the user, from the end where the page is counted, as many as it could need.
 
     Each part ends by itself as soon as a page could be made of it alone: so PostgreSQL reads it by its index, in order,
     and sorts nothing. For the same reason it asks of one entry after the other whether uses are left, by a subquery,
@@ -127,28 +146,71 @@ def _feed(active: bool | None, window: Window) -> Select[Any]:
     No plan is to know how many entries that will be. One that expects to need most of those of a country, because the
     page is far down or because next to none are there or fit, would read all of them and sort them.
     """
-    entries = feed_entries.c
-    usable = select(has_uses_left()).where(promo_counters.c.promo_id == entries.promo_id).scalar_subquery()
-    is_active_entry = and_(in_period(feed_entries), usable)
-    fits = fits_age(feed_entries)
-    if active is not None:
-        fits = and_(fits, is_active_entry if active else not_(is_active_entry))
-    category = hidden(bindparam("category", type_=Text))
-    fitting = select(entries.created_at, entries.promo_id).where(entries.category_key == category, _likely(fits))
-    fitting = fitting.order_by(*_feed_order(feed_entries, window)).limit(window.depth)
-    countries = (literal("", Text), bindparam("user_country", type_=Text))
-    parts = [fitting.where(entries.country_key == hidden(country)).subquery() for country in countries]
-    both = union_all(*(select(part) for part in parts)).subquery("both")
+    return _first(window, select(*_ORDERED).where(*conditions, _likely(fits)), feed_entries)
+
+
+def _first(window: Window, entries: Select[Any], source: FromClause) -> Select[Any]:
+    return entries.order_by(*_feed_order(source, window)).limit(window.depth)
+
+
+def _feed_order(source: FromClause, window: Window) -> list[ColumnElement[Any]]:
+    key: list[ColumnElement[Any]] = [source.c[column.name] for column in _ORDERED]
+    return key if window.backward else [desc(column) for column in key]
+
+
+def _edge(
+    standing: ColumnElement[str], edge: Callable[[ColumnElement[date]], ColumnElement[date]]
+) -> ScalarSelect[date]:
+    """Return the first or last date of a standing; NULL if it has no entry."""
+    return select(edge(DATE)).where(feed_entries.c.standing == standing).correlate(None).scalar_subquery()
+
+
+def _dated(window: Window) -> Select[Any]:
+    """Return the first active entries that are read by their date.
+
+    Most dates are in the future or in the past, and are not read. Dates other than TODAY are read if the sweeper has
+    not updated the standing yet, or if its day is later than TODAY.
+    """
+    nothing = literal_column("0", Integer)
+    first = func.least(_edge(SCHEDULED, func.min) - TODAY, nothing)
+    last = func.greatest(_edge(ENDING, func.max) - TODAY, nothing)
+    # The planner expects a few elements of an array, but a thousand rows of generate_series.
+    distances = func.unnest(func.array(select(func.generate_series(first, last)).scalar_subquery()))
+    dates = distances.table_valued("distance", name="dates").render_derived()
+    standings, countries = zip(*product((SCHEDULED, ENDING), _COUNTRIES), strict=True)
+    groups = func.unnest(array(standings), array(countries)).table_valued("standing", "country_key", name="groups")
+    groups = groups.render_derived()
+    of_group = [feed_entries.c[name] == groups.c[name] for name in ("standing", "country_key")]
+    of_date = (IS_DATED, TODAY + dates.c.distance == DATE, HIDDEN_CATEGORY_KEY == _CATEGORY)
+    # An entry of a known standing other than `exhausted` has a use left.
+    fits = and_(fits_age(feed_entries), in_period(feed_entries))
+    first_of_date = _entries(window, fits, *of_group, *of_date).lateral("first_of_date")
+    joined = dates.join(groups, true()).join(first_of_date, true())
+    return _first(window, select(*first_of_date.c).select_from(joined), first_of_date)
+
+
+def _parts(active: bool | None, window: Window) -> list[Select[Any]]:
+    """Return the parts of a feed: of all countries, of the user's, and for active promos the dated entries of both.
+
+    The parts for active promos contain no entry that cannot be active TODAY, or only the few that persistence.standings
+    has not updated yet.
+    """
+    category = feed_entries.c.category_key == _CATEGORY
+    if active:
+        category = and_(IS_LIVE, HIDDEN_CATEGORY_KEY == _CATEGORY)
+    of_countries = [feed_entries.c.country_key == hidden(country) for country in _COUNTRIES]
+    parts = [_entries(window, _FITS[active], category, of_country) for of_country in of_countries]
+    return [*parts, _dated(window)] if active else parts
+
+
+def _feed(active: bool | None, window: Window) -> Select[Any]:
+    """Return the statement of a feed's page: the entries of all countries and of the user's, merged in their order."""
+    both = union_all(*(select(part.subquery()) for part in _parts(active, window))).subquery("both")
     # The page is chosen before its cards are made: asked of all that match, likes and activations would be read whole.
     merged = select(both).order_by(*_feed_order(both, window))
     page = merged.limit(window.limit).offset(window.offset).subquery("page")
     card = _card_of(page)
     return select(card).join_from(page, card, true()).order_by(desc(page.c.created_at), desc(page.c.promo_id))
-
-
-def _feed_order(entries: FromClause, window: Window) -> list[ColumnElement[Any]]:
-    key: list[ColumnElement[Any]] = [entries.c.created_at, entries.c.promo_id]
-    return key if window.backward else [desc(column) for column in key]
 
 
 _FEED = {active: Pages(partial(_feed, active), bindparam("total", type_=BigInteger)) for active in (None, True, False)}

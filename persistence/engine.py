@@ -246,7 +246,7 @@ def _opener(answer_limit_s: float) -> Callable[..., LimitedConnection]:
     ) -> LimitedConnection:
         connection = LimitedConnection.connect(*arguments, **parameters)
         connection.answer_limit_s = answer_limit_s
-        connection.statements = connection.cursor()
+        connection.statements = psycopg.RawCursor(connection)
         return connection
 
     return open_connection

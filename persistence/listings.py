@@ -5,8 +5,11 @@ period, number of uses), lock the promo (persistence.promos.find_promo), delete 
 listing again, in one transaction. A claim that takes the last use tells the tallies by itself
 (persistence.activations). Neither meets a state that the other has changed meanwhile: both begin with the lock of the
 promo's row in promo_counters, and read the promo by a snapshot, or a lock, that they take after it.
+
+The claim that takes the last use also fires the trigger that marks the entries as exhausted (migration 0009).
 """
 
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -15,18 +18,21 @@ from sqlalchemy import (
     Connection,
     FromClause,
     Select,
+    and_,
     bindparam,
     delete,
     func,
+    or_,
     select,
     union_all,
 )
 from sqlalchemy.sql.dml import ReturningInsert
 
 from persistence.activity import has_uses_left
-from persistence.places import COPIED, PLACE, listing, places_of, told
+from persistence.feed_tables import ENDING, EXHAUSTED, LIVE, SCHEDULED, feed_entries
+from persistence.places import COPIED, PLACE, at_place, listing, places_of, told
 from persistence.prepared import Prepared
-from persistence.tables import feed_entries, promo_counters, promos
+from persistence.tables import promo_counters, promos
 
 _PROMO = bindparam("promo", type_=promos.c.id.type)
 
@@ -41,8 +47,7 @@ def _listed() -> CTE:
 
 
 def _delete(listed: FromClause) -> ReturningInsert[Any]:
-    places = places_of(listed)
-    entries = delete(feed_entries).where(*(feed_entries.c[name] == places.c[name] for name in PLACE))
+    entries = delete(feed_entries).where(*at_place(places_of(listed)))
     return told(listed, -1).add_cte(entries.cte("entries"))
 
 
@@ -51,7 +56,24 @@ def _wrong_entries() -> Select[Any]:
     there = select(*(feed_entries.c[name] for name in (*PLACE, *COPIED)))
     due = select(places_of(promos))
     wrong = union_all(*(select(one.except_all(other).subquery()) for one, other in ((there, due), (due, there))))
-    return select(func.count()).select_from(wrong.subquery())
+    places = select(func.count()).select_from(wrong.subquery()).scalar_subquery()
+    return select(places + _wrong_standings().scalar_subquery())
+
+
+def _wrong_standings() -> Select[Any]:
+    """Return how many entries a feed of active promos would miss, or show wrongly, on some day.
+
+    The day of the last update is not checked: on no day does a feed depend on it.
+    """
+    entries = feed_entries.c
+    is_wrong = or_(
+        (entries.standing == EXHAUSTED) == has_uses_left(),
+        and_(entries.standing == SCHEDULED, entries.active_from.is_(None)),
+        and_(entries.standing == ENDING, entries.active_until.is_(None)),
+        entries.standing.not_in((LIVE, SCHEDULED, ENDING, EXHAUSTED)),
+    )
+    joined = select(func.count()).join_from(feed_entries, promo_counters, promo_counters.c.promo_id == entries.promo_id)
+    return joined.where(is_wrong)
 
 
 _LISTED = _listed()
@@ -59,9 +81,9 @@ _INSERT = Prepared(select(_LISTED.c.id).add_cte(*listing(_LISTED)))
 _DELETE, _WRONG = Prepared(_delete(_LISTED)), Prepared(_wrong_entries())
 
 
-def insert_listing(connection: Connection, promo_id: UUID) -> None:
-    """List the promo, as it is now in this transaction, in all feeds that it is for."""
-    _INSERT.row(connection, {"promo": promo_id})
+def insert_listing(connection: Connection, promo_id: UUID, today: date) -> None:
+    """List the promo, as it is now in this transaction and on the business day, in all feeds that it is for."""
+    _INSERT.row(connection, {"promo": promo_id, "today": today})
 
 
 def delete_listing(connection: Connection, promo_id: UUID) -> None:

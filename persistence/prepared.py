@@ -23,7 +23,8 @@ from sqlalchemy import (
 from persistence.silence import LimitedConnection
 
 _Row = tuple[Any, ...]
-_DIALECT = URL.create("postgresql+psycopg").get_dialect()()
+# With the parameters of PostgreSQL: psycopg would parse those of Python each time in a statement of more than 4 KiB.
+_DIALECT = URL.create("postgresql+psycopg").get_dialect()(paramstyle="numeric_dollar")  # type: ignore[call-arg]
 
 
 def hidden(value: ColumnElement[Any]) -> ScalarSelect[Any]:
@@ -49,13 +50,15 @@ class Prepared:
     def __init__(self, statement: ClauseElement) -> None:
         compiled = statement.compile(dialect=_DIALECT)
         self._text = str(compiled)
+        self._names = cast("list[str]", compiled.positiontup or [])  # type: ignore[attr-defined]
         # Values that stand in the statement itself are parameters of it for the driver.
         self._constants = {name: value for name, value in compiled.params.items() if value is not None}
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[_Row]:
         """Run it, and return all rows."""
         driver = cast("LimitedConnection", connection.connection.dbapi_connection)
-        return driver.statements.execute(self._text, {**self._constants, **values}).fetchall()
+        values = {**self._constants, **values}
+        return driver.statements.execute(self._text, [values[name] for name in self._names]).fetchall()
 
     def row(self, connection: Connection, values: Mapping[str, Any]) -> _Row | None:
         """Run it, and return its one row; None if it has none."""

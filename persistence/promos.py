@@ -203,20 +203,20 @@ def list_promos(
 
 
 def insert_promo(
-    connection: Connection, promo_id: UUID, values: Mapping[str, Any], *, use_limit: int, codes: Sequence[str] | None
+    connection: Connection,
+    promo_id: UUID,
+    values: Mapping[str, Any],
+    today: date,
+    *,
+    use_limit: int,
+    codes: Sequence[str] | None,
 ) -> None:
     """Insert a promo with its counters and codes, count, record and list it in all feeds that it is for; at once.
 
-    Args:
-        connection: where to run it.
-        promo_id: the id to give it.
-        values: columns of promos, None for those that are left out; the case-folded keys of country and categories
-            are added.
-        use_limit: how many activations it allows.
-        codes: the values of a UNIQUE promo in their order; None for a COMMON one.
+    `values` are columns of promos without the case-folded keys; `codes` are those of a UNIQUE promo in their order.
     """
     given = {**dict.fromkeys(_GIVEN), "id": promo_id, **values, **_keys(values)}
-    _INSERT.row(connection, {**given, "use_limit": use_limit, "codes": codes})
+    _INSERT.row(connection, {**given, "today": today, "use_limit": use_limit, "codes": codes})
 
 
 def update_use_limit(connection: Connection, promo_id: UUID, use_limit: int) -> bool:

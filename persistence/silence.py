@@ -36,7 +36,7 @@ class LimitedConnection(psycopg.Connection[Any]):
     """
 
     answer_limit_s: float | None = None
-    statements: psycopg.Cursor[Any]
+    statements: psycopg.RawCursor[Any]
 
     def wait(self, gen: PQGen[_RV], interval: float = 0.1, timeout: float | None = None) -> _RV:
         """Do as psycopg does, which ends up here with all that it sends on an open connection.

@@ -3,26 +3,24 @@
 All that grows or is hot (promo_counters, promo_codes, activations, country_uses, likes, comments) has promo_id first in
 its primary key, so that it can be spread over machines by it; what feeds are read from, feed_entries and feed_tallies,
 is read across all promos. Locks are taken in the order promo_counters, promos, promo_codes, activations, country_uses,
-user_uses, likes, comments; rows of company_promo_counts come last, and nobody waits for them; those of feed_tallies are
-locked by the sweeper alone. A column named `..._key` holds the case-folded form of its neighbour, made by Python, since
-a database in the C locale folds ASCII only. Whatever is kept beside the rows that tell it is recounted by `check`.
+user_uses, likes, comments, feed_entries; rows of company_promo_counts come last, without a wait; only the sweeper locks
+those of feed_tallies. The sweeper of feed_entries skips rows that are locked. A column named `..._key` holds the
+case-folded form of its neighbour, made by Python, since a database in the C locale folds ASCII only. `check` recounts
+all derived data.
 """
 
 from sqlalchemy import (
     ARRAY,
     JSON,
-    BigInteger,
     CheckConstraint,
     Column,
     Date,
     DateTime,
     ForeignKey,
-    Identity,
     Index,
     Integer,
     LargeBinary,
     MetaData,
-    PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
@@ -245,51 +243,3 @@ kept_answers = Table(
     Column("expires_at", DateTime(timezone=True), nullable=False),
 )
 Index("kept_answers_expiry", kept_answers.c.expires_at)
-
-# Where a promo stands in feeds: one row under the category '' that a feed without a filter reads, and one under each of
-# its categories. country_key is '' when it is for all countries. Made from promos by listings, in the transaction that
-# changes them: read by the primary key, it is a feed in its order, of which a page is a piece; the index has all that
-# tells whether the promo fits a user. Not a foreign key, since it never outlives its promo: promos are not deleted.
-feed_entries = Table(
-    "feed_entries",
-    metadata,
-    Column("category_key", Text, nullable=False),
-    Column("country_key", Text, nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("promo_id", Uuid, nullable=False),
-    *(Column(name, SmallInteger) for name in ("age_from", "age_until")),
-    *(Column(name, Date) for name in ("active_from", "active_until")),
-    PrimaryKeyConstraint(
-        *("category_key", "country_key", "created_at", "promo_id"),
-        postgresql_include=["age_from", "age_until", "active_from", "active_until"],
-    ),
-)
-
-# How many promos stand in feeds; `tallies` says what the numbers mean, and writes them.
-feed_tallies = Table(
-    "feed_tallies",
-    metadata,
-    Column("category_key", Text, primary_key=True),
-    Column("country_key", Text, primary_key=True),
-    Column("span", Text, primary_key=True),
-    Column("starts_on", Date, primary_key=True),
-    Column("age", SmallInteger, primary_key=True, autoincrement=False),
-    Column("promo_count", Integer, nullable=False),
-    postgresql_with={"fillfactor": "80"},
-)
-
-# What feed_tallies do not count yet: promo_count more promos, usable_count of them with a use left, of this targeting
-# and period. Only ever inserted, so that nobody waits for anybody, in the transaction that adds a promo, changes it or
-# takes its last use; folded into feed_tallies and deleted by the sweeper. The total is always the sum of both tables.
-feed_tally_changes = Table(
-    "feed_tally_changes",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("promo_count", SmallInteger, nullable=False),
-    Column("usable_count", SmallInteger, nullable=False),
-    Column("country_key", Text),
-    *(Column(name, SmallInteger) for name in ("age_from", "age_until")),
-    Column("category_keys", ARRAY(Text), nullable=False),
-    *(Column(name, Date) for name in ("active_from", "active_until")),
-)
-Index("feed_tally_changes_country", feed_tally_changes.c.country_key)

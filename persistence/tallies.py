@@ -48,8 +48,9 @@ from sqlalchemy.types import TypeEngine
 
 from persistence.activity import has_uses_left, in_period
 from persistence.audience import TALLIED, Member, fits_age, fits_country
+from persistence.feed_tables import feed_tallies, feed_tally_changes
 from persistence.prepared import Prepared, hidden
-from persistence.tables import feed_tallies, feed_tally_changes, promo_counters, promos
+from persistence.tables import promo_counters, promos
 
 _KEY = ("category_key", "country_key", "span", "starts_on", "age")
 _PERIODS = ("year", "month", "day")

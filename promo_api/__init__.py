@@ -6,7 +6,7 @@ A map, from the outside in:
 |---|---|
 | __main__ | the commands: serve, dev, migrate, check, antifraud-stub |
 | settings, setting_values | every setting, read once, and how their values are written |
-| gunicorn_conf, door | how the processes run, and take in connections |
+| gunicorn_conf, acceptor, files, memory | how the processes run, accept connections, limit files and release memory |
 | logs, log_stream, request_log | what they write: lines, where these go, and the one of each request |
 | app | api.yml + contract layer + handlers, bound to a runtime |
 | contract/ | all that knows Connexion, Starlette or Flask from inside |
@@ -14,7 +14,8 @@ A map, from the outside in:
 | tokens, passwords | each around one library |
 | antifraud | may this user activate? The rule, with one attempt at a time for each user |
 | verdicts, antifraud_client, breaker | its parts: what Redis keeps, one call over HTTP, when to call no more |
-| limits | how often one may fail to sign in, sign up, or try to activate |
+| admission | thread pools, whose turn a request takes, and what is refused on arrival |
+| limits | how often one may fail to sign in, sign up, like, comment, activate or create promos |
 | redis_url, redis_client | where Redis is: one server, Sentinels or a Cluster |
 | background | threads that repeat a task and survive any error |
 | sweeper | background jobs that delete expired responses, merge changes of feeds and finish account deletions |

@@ -13,6 +13,8 @@ from promo_api.limits import Limits
 from promo_api.settings import Settings
 
 _ACTIVATIONS, _PASSWORDS, _HEALTH = "antifraud", "passwords", "health"
+# As many as there are active threads.
+_PREFETCHED = 3
 # A page at a larger offset makes PostgreSQL skip many rows. An account reads one such page at a time.
 _DEEP_OFFSET = 1000
 
@@ -22,10 +24,14 @@ def pool_limits(settings: Settings) -> dict[str, PoolLimits]:
     places, wait_s = settings.server_queue, settings.server_queue_timeout_s
     of_account = max(1, places // 4)
     return {
-        DEFAULT: PoolLimits(settings.server_threads, places, of_account, wait_s),
+        DEFAULT: PoolLimits(settings.server_threads, places, of_account, wait_s, _PREFETCHED),
         # An activation waits for another one of its user, which may wait for the anti-fraud service.
         _ACTIVATIONS: PoolLimits(
-            settings.antifraud_threads, places, of_account, max(wait_s, settings.antifraud_turn_timeout_s)
+            settings.antifraud_threads,
+            places,
+            of_account,
+            max(wait_s, settings.antifraud_turn_timeout_s),
+            _PREFETCHED,
         ),
         # While some threads hash, another one reads and writes what goes with a hash.
         _PASSWORDS: PoolLimits(

@@ -16,7 +16,12 @@ from promo_api.contract.observation import Answered, ObservationMiddleware
 from promo_api.errors import Unauthenticated
 from promo_api.request_log import RequestLog
 from promo_api.runtime import Runtime
-from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes, sweeper_of_deletions
+from promo_api.sweeper import (
+    sweeper_of_answers,
+    sweeper_of_changes,
+    sweeper_of_deletions,
+    sweeper_of_standings,
+)
 from promo_api.tokens import Claims
 
 
@@ -61,6 +66,7 @@ def _serving(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
         sweeper_of_answers(runtime.database, runtime.clock),
         sweeper_of_changes(runtime.database),
         sweeper_of_deletions(runtime.database),
+        sweeper_of_standings(runtime.database, runtime.today),
     ]
     for sweeper in sweepers:
         sweeper.start()

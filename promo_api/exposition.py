@@ -150,7 +150,7 @@ class _Server(ThreadingMixIn, WSGIServer):
             return super().get_request()
         except OSError as error:
             if self.socket.fileno() != -1:
-                _log.warning("accept_failed", extra={"reason": error.strerror})
+                _log.warning("metrics_accept_failed", extra={"reason": error.strerror})
             sleep(_RETRY_S)
             raise
 

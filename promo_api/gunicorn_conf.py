@@ -18,7 +18,6 @@ To end at once is to cut all requests. Nothing is half done in either case: a ha
 
 import asyncio
 import ctypes
-import gc
 import logging
 import signal
 import socket
@@ -27,7 +26,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
@@ -38,27 +37,28 @@ from starlette.types import ASGIApp
 from uvicorn import Server as Uvicorn
 from uvicorn_worker import UvicornWorker
 
-from promo_api.contract.patience import cut_hoarders
+from promo_api import metrics
+from promo_api.acceptor import FairAcceptor
+from promo_api.contract.connections import AddressLimit, ConnectionLimit
+from promo_api.contract.pipelining import Turns
 from promo_api.contract.protocol import StrictHttpProtocol
-from promo_api.door import Door
+from promo_api.contract.slow_clients import UnreadGuard
 from promo_api.exposition import MEMORY_DISK, Exposition
+from promo_api.files import connections_max, raise_file_limit
+from promo_api.memory import MemoryRelease, share_one_arena, tune_collector
 from promo_api.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-# How many objects are made before the collector looks at them, in place of 700. A body may hold 700,000 empty
-# lists; to read it is quick, but the collector, which looks again and again while they become more, took a second.
-_COLLECTED_AT_ONCE = 50_000
-_M_ARENA_MAX = -8  # of mallopt
 # A client that has been told that it is connected says so within this: many times the way from a load balancer.
 _HANDSHAKE_S = 0.1
 _ACCEPT_S = 2
 # A worker cuts its requests itself. If it can't even do that the master, which gives it this much more, kills it.
 _END_S = 5
 _TICKS_OF_A_SECOND = 10  # of uvicorn
-# Of answers that clients of one worker have not taken yet. The longest that there are, lists of thousands of codes,
-# have some megabytes; the kernel takes what a client is about to take, and a proxy takes all.
-_UNTAKEN_MAX_BYTES = 64 * 1024 * 1024
+# Unread responses of one worker. The largest response, thousands of codes, has some megabytes; the kernel holds what a
+# client is about to read, and a proxy reads everything.
+_UNREAD_MAX_BYTES = 64 * 1024 * 1024
 
 _SO_ATTACH_FILTER = 26
 # Of a TCP segment, load the byte of the flags; drop what asks for a new connection (SYN), and take everything else.
@@ -95,6 +95,7 @@ class Server(BaseApplication):
     def run(self) -> None:
         """Serve until a signal ends it."""
         share_one_arena()
+        raise_file_limit()
         if self._exposition is not None:
             self._exposition.start()
         Master(self).run()
@@ -148,7 +149,7 @@ class Worker(UvicornWorker):
 
     def init_process(self) -> None:
         """Serve, until told to end."""
-        gc.set_threshold(_COLLECTED_AT_ONCE)
+        tune_collector()
         super().init_process()
 
     async def _serve(self) -> None:
@@ -158,8 +159,8 @@ class Worker(UvicornWorker):
         server = StoppingServer(
             self.config,
             self.sockets,
+            settings=self.app.settings,
             stop_timeout_s=self.cfg.graceful_timeout - _END_S,
-            client_timeout_s=self.app.settings.server_client_timeout_s,
         )
         # The sockets themselves: the event loop takes nothing that wraps one.
         await server.serve([listener.sock for listener in self.sockets])
@@ -179,31 +180,42 @@ class StoppingServer(Uvicorn):
     Args:
         config: of uvicorn.
         listeners: gunicorn's listening sockets.
+        settings: of the service.
         stop_timeout_s: after how long requests that still run are cut.
-        client_timeout_s: after how long a client that is too slow is cut.
     """
 
-    def __init__(
-        self, config: Any, listeners: list[BaseSocket], *, stop_timeout_s: float, client_timeout_s: float
-    ) -> None:
+    def __init__(self, config: Any, listeners: list[BaseSocket], *, settings: Settings, stop_timeout_s: float) -> None:
         super().__init__(config)
         self._listeners = listeners
         self._stop_timeout_s = stop_timeout_s
-        self._client_timeout_s = client_timeout_s
+        self._client_timeout_s = settings.server_client_timeout_s
+        self._connections = cast("set[StrictHttpProtocol]", self.server_state.connections)
+        self._connection_limit = ConnectionLimit(self._connections, connections_max(settings))
+        # Behind a proxy all connections are the proxy's.
+        limited = settings.server_connections_per_address and not settings.client_address_header
+        self._address_limit = AddressLimit(settings.server_connections_per_address) if limited else None
+        self._unread_guard = UnreadGuard(_UNREAD_MAX_BYTES)
+        self._turns = Turns()
+        self._memory_release = MemoryRelease()
+        self._accepted = 0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, and accept connections."""
         await super().startup([])
-        self.servers = [Door(listener, self._make_protocol) for listener in sockets or ()]  # type: ignore[misc]
+        self.servers = [
+            FairAcceptor(listener, self._make_protocol, self._connection_limit)  # type: ignore[misc]
+            for listener in sockets or ()
+        ]
 
     async def on_tick(self, counter: int) -> bool:
-        """Do what is done ten times a second, and look for clients that ask for too much, or are too slow."""
-        connections: list[Any] = list(self.server_state.connections)
-        _survive(cut_hoarders, connections, _UNTAKEN_MAX_BYTES)
+        """Do uvicorn's work of each tick, ten times a second, and look for clients that do not read or are slow."""
+        connections = list(self._connections)
+        _survive(self._unread_guard.look, connections)
         if counter % _TICKS_OF_A_SECOND == 0:
             now_s = perf_counter()
             for connection in connections:
                 _survive(connection.cut_if_slow, now_s, self._client_timeout_s)
+            _survive(self._memory_release.look, self._accepted - len(connections), now_s)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -215,8 +227,14 @@ class StoppingServer(Uvicorn):
 
     def _make_protocol(self) -> asyncio.Protocol:
         state = self.lifespan.state
+        self._accepted += 1
         return self.config.http_protocol_class(  # type: ignore[call-arg]
-            config=self.config, server_state=self.server_state, app_state=state
+            config=self.config,
+            server_state=self.server_state,
+            app_state=state,
+            count_closed=metrics.connection_closed,
+            address_limit=self._address_limit,
+            turns=self._turns,
         )
 
     async def _empty_backlog(self) -> None:
@@ -266,19 +284,6 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
         "worker_tmp_dir": MEMORY_DISK,
         "control_socket_disable": True,
     }
-
-
-def share_one_arena() -> None:
-    """Have all threads of this process, and of those forked from it, take memory from one heap.
-
-    The C library must be one that can be told to: glibc. A thread that has begun keeps the heap that it has.
-
-    By default each thread gets a heap of its own, which keeps what the largest answer or password hash on that thread
-    took: with two dozen threads, more than a worker takes for all else. Four heaps for all of them answered some more
-    requests a second, for the driver of PostgreSQL takes memory without Python's lock, and took 50 MB more.
-    """
-    with suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def drop_newcomers(listener: BaseSocket) -> None:

@@ -20,6 +20,7 @@ from promo_api.background import BackgroundJob
 REGISTRY = CollectorRegistry()
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_CLOSED_REASONS = ("no_request", "idle", "slow_request", "slow_response", "unread", "files", "address")
 _REASONS = ("inactive", "not_started", "expired", "exhausted", "age", "country", "antifraud")
 # A wait that is shorter is the way to the pool and back.
 _SHORTEST_WAIT_S = 0.001
@@ -48,6 +49,9 @@ _REQUESTS_IN_PROGRESS = _gauge("promo_requests_in_progress", "Requests that have
 
 _OVERLOADED = _counter(
     "promo_requests_overloaded_total", "Requests refused by a full queue or a long wait", "pool", "reason"
+)
+_CONNECTIONS_CLOSED = _counter(
+    "promo_connections_closed_total", "Connections that the server closed, by reason", "reason"
 )
 
 _ACTIVATIONS = _counter("promo_activations_total", "Activations by outcome and reason", "outcome", "reason")
@@ -98,6 +102,7 @@ _overloaded = {
     for pool in ("default", "antifraud", "passwords", "health")
     for reason in ("full", "timeout")
 }
+_connections_closed = {reason: _CONNECTIONS_CLOSED.labels(reason) for reason in _CLOSED_REASONS}
 _granted = _ACTIVATIONS.labels("granted", "none")
 _refused = {reason: _ACTIVATIONS.labels("refused", reason) for reason in _REASONS}
 _calls = {result: _CALL_DURATION.labels(result) for result in ("yes", "no", "no_answer")}
@@ -120,7 +125,7 @@ _limited = {
         "idempotency-keys-per-account",
     )
 }
-_SWEEPERS = ("answers", "changes", "deletions")
+_SWEEPERS = ("answers", "changes", "deletions", "standings")
 _sweeps = {(name, end): _SWEEPS.labels(name, end) for name in _SWEEPERS for end in ("done", "failed")}
 _swept_rows = {name: _SWEPT_ROWS.labels(name) for name in _SWEEPERS}
 _last_success = {name: _LAST_SUCCESS.labels(name) for name in _SWEEPERS}
@@ -169,6 +174,11 @@ def request_ended(operation_id: str, status: int, duration_s: float) -> None:
 def request_overloaded(pool: str, reason: str) -> None:
     """Count a request that a thread pool refused; the reason is `full` or `timeout`."""
     _overloaded[pool, reason].inc()
+
+
+def connection_closed(reason: str) -> None:
+    """Count a connection that the server closed for a reason of its limits."""
+    _connections_closed[reason].inc()
 
 
 def activation_granted() -> None:

@@ -138,6 +138,12 @@ class Settings:
         low=1,
         high=600,
     )
+    server_connections_per_address: int = setting(
+        "connections of one client address to a worker; 0: no limit; not used with CLIENT_ADDRESS_HEADER",
+        1000,
+        low=0,
+        high=1_000_000,
+    )
     cors_origins: str = setting(
         "origins whose pages browsers may let call the API, with commas; *: any; empty: none but its own", ""
     )

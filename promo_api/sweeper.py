@@ -5,18 +5,20 @@
 | answers | deletes stored responses that have expired |
 | changes | merges changes of feeds into the tallies |
 | deletions | finishes account deletions |
+| standings | updates the standing of feed entries for a new business day |
 
 Correctness does not depend on when they run: an expired response is never returned, a change counts before and after
-it is merged, and a closed account is gone for everyone. Every process runs all of them. They skip rows that another
-process has locked, and pause after each step for the time that it took.
+it is merged, feeds check the period, and a closed account is gone for everyone. Every process runs all of them. They
+skip rows that another process has locked, and pause after each step for the time that it took.
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 
 from persistence.account_deletions import claim_account_deletion, delete_account_batch
 from persistence.engine import Database
 from persistence.kept_answers import delete_expired
+from persistence.standings import update_standings
 from persistence.tallies import update_tallies
 from promo_api import metrics
 from promo_api.background import BackgroundJob
@@ -25,6 +27,7 @@ _ANSWERS, _ANSWERS_EVERY_S = 1000, 60.0
 # A change may be one of more than a hundred tallies, and the more of them wait, the more a total costs.
 _CHANGES, _CHANGES_EVERY_S = 200, 1.0
 _DELETIONS_EVERY_S = 1.0
+_STANDINGS, _STANDINGS_EVERY_S = 500, 1.0
 
 
 class Sweeper(BackgroundJob):
@@ -85,3 +88,13 @@ def sweeper_of_deletions(database: Database, every_s: float = _DELETIONS_EVERY_S
             return 0 if deletion is None else delete_account_batch(connection, deletion)
 
     return Sweeper("deletions", step, 1, every_s)
+
+
+def sweeper_of_standings(database: Database, today: Callable[[], date], every_s: float = _STANDINGS_EVERY_S) -> Sweeper:
+    """Return a sweeper that updates the standing of feed entries for the business day that `today` returns."""
+
+    def step() -> int:
+        with database.autocommit() as connection:
+            return update_standings(connection, today(), limit=_STANDINGS)
+
+    return Sweeper("standings", step, _STANDINGS, every_s)

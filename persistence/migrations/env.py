@@ -2,8 +2,10 @@
 
 from alembic import context
 
+from persistence.feed_tables import feed_entries
 from persistence.trail_tables import account_events
 
-# The model is whole once both modules of tables have been imported, of which this is the second.
-context.configure(connection=context.config.attributes["connection"], target_metadata=account_events.metadata)
+# The model is complete when all modules of tables have been imported.
+[metadata] = {table.metadata for table in (feed_entries, account_events)}
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()

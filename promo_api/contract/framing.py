@@ -13,27 +13,24 @@ A refusal is the answer to one request, and has its turn after the answers to th
 several at once would take it for the answer to the first, which is carried out.
 """
 
-import asyncio
 import re
-from collections import deque
 from http import HTTPStatus
 from time import perf_counter
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from promo_api.contract.observation import ObservationMiddleware
+from promo_api.contract.pipelining import PipelinedReader
 from promo_api.contract.security_headers import SECURITY_HEADERS
 
 _AROUND_MAX_BYTES = 64 * 1024
-_PIECE_BYTES = 16 * 1024
 # As many as other servers take, and several times what any client of ours has to send.
 _HEADERS_MAX = 100
 _TARGET = re.compile(rb"(https?://[^/?#]+)?/[^#]*", re.IGNORECASE | re.DOTALL)
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 
 
-class StrictReader(HttpToolsProtocol):
+class StrictReader(PipelinedReader):
     """Uvicorn's reader of HTTP, made strict."""
 
     _in_head = False
@@ -41,19 +38,8 @@ class StrictReader(HttpToolsProtocol):
     _around_bytes = 0
     _began_s = 0.0
     _in_body = False
-    # Whether nothing more is read; and the refusal that ends the connection then, until its turn comes.
-    _is_deaf = False
-    _last_words: bytes | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin with no request."""
-        super().connection_made(transport)
-        self._unanswered: deque[RequestResponseCycle] = deque()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Have nobody answer: Uvicorn tells the newest request alone, and the others would write to what is closed."""
-        self._give_up()
-        super().connection_lost(exc)
+    # The refusal that is sent after all responses before it, and ends the connection.
+    _refusal: bytes | None = None
 
     def on_message_begin(self) -> None:
         """Begin to count what a request has beside its body."""
@@ -76,10 +62,9 @@ class StrictReader(HttpToolsProtocol):
             raise ValueError
         super().on_headers_complete()
         self._in_body = True
-        self._unanswered.append(self.cycle)
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False
-            self._is_deaf = True
+            self._ignores_input = True
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body: there are other limits for that."""
@@ -92,25 +77,17 @@ class StrictReader(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Go on to the next request, or to the refusal that comes after the last answer."""
+        """Start the next request; after the last response, send the refusal if there is one."""
         super().on_response_complete()
-        self._unanswered.popleft()
         if not self._unanswered:
             self._end()
 
-    def data_received(self, data: bytes) -> None:
-        """Read on in pieces, unless there is more around the body of a request than in it, and too much of that."""
-        for start in range(0, len(data), _PIECE_BYTES):
-            if self._is_deaf:
-                return
-            piece = data[start : start + _PIECE_BYTES]
-            self._around_bytes += len(piece)
-            super().data_received(piece)
-            if self.transport.is_closing():
-                return
-            if self._is_too_long():
-                self._refuse_length()
-                return
+    def feed(self, piece: bytes) -> None:
+        """Parse a piece, and refuse a request with too many bytes around its body."""
+        self._around_bytes += len(piece)
+        super().feed(piece)
+        if self._is_too_long() and not self._ignores_input and not self.transport.is_closing():
+            self._refuse_length()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 it tells no more than ours
         """Answer what can't be read as HTTP, and end the connection."""
@@ -153,21 +130,18 @@ class StrictReader(HttpToolsProtocol):
         ]
         if isinstance(self.app, ObservationMiddleware):
             lines.append(b"x-request-id: " + self.app.refused(self.scope, status, self._began_s).encode())
-        self._last_words = b"\r\n".join((*lines, b"", body))
-        self._is_deaf = True
-        if self._in_body and self.pipeline:  # it waits for its turn to be answered, and must not be
+        self._refusal = b"\r\n".join((*lines, b"", body))
+        self._ignores_input = True
+        if self._in_body and self.pipeline:  # its turn has not come: it must not start
             self.pipeline.popleft()
             self._unanswered.pop()
+            if not self._unanswered:
+                self._end()
         elif self._in_body or not self._unanswered:
             self._end()
 
     def _end(self) -> None:
-        if self._last_words is not None and not self.transport.is_closing():
-            self.transport.write(self._last_words)
+        if self._refusal is not None and not self.transport.is_closing():
+            self.transport.write(self._refusal)
             self.transport.close()
-            self._give_up()
-
-    def _give_up(self) -> None:
-        for cycle in self._unanswered:
-            cycle.disconnected = True
-            cycle.message_event.set()
+            self._disconnect()

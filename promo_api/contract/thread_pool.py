@@ -27,8 +27,6 @@ from promo_api.errors import Overloaded
 _ACTIVE_THREADS = 3
 # A thread that needs longer for a request is blocked: by a lock, the anti-fraud service, a password hash.
 _BLOCKED_AFTER_S = 0.05
-# Requests that are handed over before a thread is free, so that no thread waits for the event loop.
-_HANDED_OVER_EARLY = 3
 _TICK_S = 0.05
 # The share of an account or client address stays taken until its client has read a larger response.
 _SMALL_RESPONSE_BYTES = 64 * 1024
@@ -43,12 +41,15 @@ class PoolLimits:
         places: requests that wait.
         member_places: requests of one member of a group that wait.
         wait_s: how long a request waits.
+        prefetched: requests that are handed over before a thread is free, so that no thread waits for the event loop.
+            They do not take turns any more, so slow operations have none.
     """
 
     threads: int
     places: int
     member_places: int
     wait_s: float
+    prefetched: int = 0
 
 
 class _Request:
@@ -162,8 +163,10 @@ class ThreadPool:
 
     def _hand_over(self) -> None:
         """Hand over as many requests as the threads can take, and have a thread for each."""
+        if not self._waiting and len(self._unfinished) <= self._size:
+            return
         threads = min(self._limits.threads, self._count_blocked() + _ACTIVE_THREADS)
-        while self._queue.has_next and len(self._unfinished) < threads + _HANDED_OVER_EARLY:
+        while self._queue.has_next and len(self._unfinished) < threads + self._limits.prefetched:
             request = self._queue.pop()
             if request is None:
                 break

@@ -1,109 +1,14 @@
 """Clients that are too slow, on a connection whose clock the test sets: cut, and told so where nothing else is due."""
 
 import asyncio
-import json
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from time import perf_counter
-from typing import Any
 
 import pytest
-import uvloop
-from starlette.exceptions import HTTPException
-from uvicorn import Config
-from uvicorn.server import ServerState
 
-from promo_api.contract.patience import cut_hoarders
-from promo_api.contract.protocol import StrictHttpProtocol
+from promo_api.contract.slow_clients import UnreadGuard
 from promo_api.sandbox.processes import wait_until
-
-TIMEOUT_S = 30
-HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
-GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-BROKEN = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
-LARGE = 8 * 1024 * 1024
-Main = Callable[["Connection"], Awaitable[None]]
-
-
-class Application:
-    """Answers with as many bytes as it is told to, once it has been sent all of a body, or at once."""
-
-    def __init__(self) -> None:
-        self.size_bytes, self.reads, self.disconnected = 2, True, 0
-        self.may_answer = asyncio.Event()
-        self.may_answer.set()
-
-    async def __call__(self, _scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request."""
-        await self.may_answer.wait()
-        more = self.reads
-        while more:
-            message = await receive()
-            self.disconnected += message["type"] == "http.disconnect"
-            if self.disconnected:
-                raise HTTPException(400)
-            more = message["more_body"]
-        headers = [(b"content-length", b"%d" % self.size_bytes)]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"x" * self.size_bytes})
-
-
-class Connection:
-    """Both ends of a connection."""
-
-    def __init__(self, client: socket.socket, protocol: StrictHttpProtocol, application: Application) -> None:
-        self._client, self.protocol, self.application = client, protocol, application
-
-    def send(self, data: bytes) -> None:
-        """Have the server read bytes."""
-        self.protocol.data_received(data)
-
-    async def receive(self) -> bytes:
-        """Return what comes next; nothing: the connection has ended."""
-        async with asyncio.timeout(10):
-            return await asyncio.get_running_loop().sock_recv(self._client, 65536)
-
-    async def refusal(self) -> dict[str, Any]:
-        """Return what a refusal says, which is the last that comes."""
-        head, _, body = (await self.receive()).partition(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-        assert b"\r\nconnection: close\r\n" in head
-        assert await self.receive() == b""
-        told: dict[str, Any] = json.loads(body)
-        return told
-
-    def look(self, seconds: float) -> None:
-        """Look whether it is too slow, so many seconds from now."""
-        self.protocol.cut_if_slow(perf_counter() + seconds, TIMEOUT_S)
-
-    @property
-    def is_open(self) -> bool:
-        """Tell whether the server would still read."""
-        return not self.protocol.transport.is_closing()
-
-
-@asynccontextmanager
-async def _connected(keep_alive_s: int) -> AsyncIterator[Connection]:
-    client, server = socket.socketpair()
-    with client:
-        client.setblocking(False)  # noqa: FBT003 the standard library's
-        application = Application()
-        config = Config(application, log_config=None, timeout_keep_alive=keep_alive_s)
-        _, protocol = await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: StrictHttpProtocol(config, ServerState(), {}), server
-        )
-        yield Connection(client, protocol, application)
-        protocol.transport.abort()
-
-
-def _run(main: Main, keep_alive_s: int = 75) -> None:
-    async def connected() -> None:
-        async with _connected(keep_alive_s) as connection:
-            await main(connection)
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(connected())
+from tests.contract.connection import BROKEN, GET, HEAD, LARGE, TIMEOUT_S, Connection, connected, run, run_alone
 
 
 @pytest.mark.parametrize("sent", [b"G", GET[:-2], HEAD, HEAD + b"123456789"])
@@ -118,7 +23,7 @@ def test_request_without_an_end(sent: bytes) -> None:
         assert (await connection.refusal())["status"] == "error"
         assert connection.application.disconnected <= 1
 
-    _run(main)
+    run(main)
 
 
 def test_request_in_drops() -> None:
@@ -138,7 +43,7 @@ def test_request_in_drops() -> None:
         connection.look(TIMEOUT_S + 1)
         await connection.refusal()
 
-    _run(main)
+    run(main)
 
 
 @pytest.mark.parametrize("before", [b"", GET])
@@ -153,7 +58,7 @@ def test_empty_lines(before: bytes) -> None:
         connection.look(TIMEOUT_S + 1)
         assert await connection.receive() == b""
 
-    _run(main)
+    run(main)
 
 
 @pytest.mark.parametrize("sent", [b"", GET])
@@ -168,7 +73,7 @@ def test_silence(sent: bytes) -> None:
         assert connection.is_open
         assert await connection.receive() == b""
 
-    _run(main, keep_alive_s=1)
+    run(main, keep_alive_s=1)
 
 
 def test_body_that_nobody_reads() -> None:
@@ -181,7 +86,7 @@ def test_body_that_nobody_reads() -> None:
         connection.look(TIMEOUT_S + 1)
         assert await connection.receive() == b""
 
-    _run(main)
+    run(main)
 
 
 def test_slow_service() -> None:
@@ -198,7 +103,7 @@ def test_slow_service() -> None:
         connection.application.may_answer.set()
         assert (await connection.receive()).startswith(b"HTTP/1.1 200")
 
-    _run(main)
+    run(main)
 
 
 def test_body_that_is_not_read_yet() -> None:
@@ -217,7 +122,7 @@ def test_body_that_is_not_read_yet() -> None:
         connection.look(11 * TIMEOUT_S + 1)
         await connection.refusal()
 
-    _run(main)
+    run(main)
 
 
 def test_answer_that_nobody_takes() -> None:
@@ -237,7 +142,7 @@ def test_answer_that_nobody_takes() -> None:
             taken_bytes += len(part)
         assert taken_bytes < LARGE
 
-    _run(main)
+    run(main)
 
 
 def test_answer_that_is_taken_in_parts() -> None:
@@ -254,28 +159,76 @@ def test_answer_that_is_taken_in_parts() -> None:
         assert LARGE < taken_bytes < LARGE + 1000
         assert connection.is_open
 
-    _run(main)
+    run(main)
+
+
+SIZES = [LARGE // 4, 2 * LARGE, LARGE // 2]
+
+
+@asynccontextmanager
+async def _unread() -> AsyncIterator[list[Connection]]:
+    """Open connections with unread responses of these sizes."""
+    async with AsyncExitStack() as stack:
+        connections = [await stack.enter_async_context(connected()) for _ in SIZES]
+        for connection, size_bytes in zip(connections, SIZES, strict=True):
+            connection.application.size_bytes = size_bytes
+            connection.send(GET)
+            unread = connection.protocol.transport.get_write_buffer_size
+            assert await asyncio.to_thread(wait_until, unread, 10)
+        yield connections
+
+
+async def _read(connection: Connection) -> None:
+    """Read some of a response, and have the server send more."""
+    before_bytes = connection.protocol.unread_bytes
+    while before_bytes and connection.protocol.unread_bytes == before_bytes:
+        await connection.receive()
 
 
 @pytest.mark.parametrize(
-    ("most_bytes", "left"), [(7 * LARGE, [True, True, True]), (LARGE, [True, False, True]), (0, [False, False, False])]
+    ("max_bytes", "left"),
+    [(7 * LARGE, [True, True, True]), (LARGE, [True, False, True]), (1, [False, False, False])],
 )
-def test_answers_that_take_all_memory(most_bytes: int, left: list[bool]) -> None:
-    """Of those who together let more wait than there is room for, who lets most wait is cut first, and nobody else."""
+def test_unread_responses_of_stalled_clients(
+    max_bytes: int, left: list[bool], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Above the limit the stalled connection with the most unread bytes is closed first, and logged."""
 
     async def main() -> None:
-        async with AsyncExitStack() as stack:
-            connections = [await stack.enter_async_context(_connected(75)) for _ in left]
-            for connection, size_bytes in zip(connections, [LARGE // 4, 2 * LARGE, LARGE // 2], strict=True):
-                connection.application.size_bytes = size_bytes
-                connection.send(GET)
-                waiting = connection.protocol.transport.get_write_buffer_size
-                assert await asyncio.to_thread(wait_until, waiting, 10)
-            cut_hoarders([connection.protocol for connection in connections], most_bytes)
+        async with _unread() as connections:
+            guard = UnreadGuard(max_bytes)
+            for _ in range(10):
+                guard.look([connection.protocol for connection in connections])
+            # Four times the limit is not exceeded, or everything is.
+            assert all(connection.is_open for connection in connections) == (max_bytes > 1)
+            guard.look([connection.protocol for connection in connections])
             assert [connection.is_open for connection in connections] == left
+            closed = [connection for connection in connections if not connection.is_open]
+            assert all(connection.closed_for == ["unread"] for connection in closed)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
+    run_alone(main)
+    dropped = [vars(record)["unread_bytes"] for record in caplog.records]
+    assert {record.getMessage() for record in caplog.records} <= {"unread_response_dropped"}
+    assert len(dropped) == left.count(False)
+    assert all(0 < size_bytes <= max(SIZES) for size_bytes in dropped)
+
+
+@pytest.mark.parametrize(("max_bytes", "left"), [(LARGE, [True, True, True]), (LARGE // 4, [True, False, True])])
+def test_unread_responses_of_reading_clients(max_bytes: int, left: list[bool]) -> None:
+    """A client that reads on keeps its connection, unless four times the limit is exceeded."""
+
+    async def main() -> None:
+        async with _unread() as connections:
+            guard = UnreadGuard(max_bytes)
+            for _ in range(12):
+                guard.look([connection.protocol for connection in connections])
+                for connection in connections:
+                    if connection.is_open:
+                        await _read(connection)
+            assert [connection.is_open for connection in connections] == left
+            assert connections[2].protocol.unread_bytes
+
+    run_alone(main)
 
 
 @pytest.mark.parametrize("sent", [GET, GET * 3, BROKEN])
@@ -294,5 +247,5 @@ def test_answer_that_comes_after_the_end(caplog: pytest.LogCaptureFixture, sent:
         await asyncio.gather(*connection.protocol.tasks)
         assert not connection.is_open
 
-    _run(main)
+    run(main)
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []

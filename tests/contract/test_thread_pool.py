@@ -206,11 +206,10 @@ def test_cancelled_request_costs_no_thread(make_pool: Callable[..., ThreadPool])
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
+        leave.set()
+        assert len(await respond(pool)) == 2
 
-    pool = make_pool(wsgi, pool_limits(1))
-    asyncio.run(given_up(pool))
-    leave.set()
-    assert len(asyncio.run(respond(pool))) == 2
+    asyncio.run(given_up(make_pool(wsgi, pool_limits(1))))
 
 
 async def _lifespan(app: ASGIApp) -> list[str]:

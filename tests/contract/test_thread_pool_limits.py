@@ -10,7 +10,7 @@ import pytest
 
 from promo_api.contract import thread_pool
 from promo_api.contract.fair_queue import Source
-from promo_api.contract.thread_pool import ThreadPool
+from promo_api.contract.thread_pool import PoolLimits, ThreadPool
 from promo_api.errors import Overloaded
 from tests.contract.asgi import ask
 from tests.contract.doubles.waiting import Gate
@@ -46,7 +46,7 @@ def test_full_queue_refuses_at_once(make_pool: Callable[..., ThreadPool], refusa
     pool = make_pool(held, pool_limits(1, places=2))
 
     async def together() -> None:
-        first = [asyncio.create_task(respond(pool)) for _ in range(1 + thread_pool._HANDED_OVER_EARLY + 2)]
+        first = [asyncio.create_task(respond(pool)) for _ in range(1 + 2)]
         await started(held, 1)
         with pytest.raises(Overloaded):
             await respond(pool)
@@ -55,18 +55,21 @@ def test_full_queue_refuses_at_once(make_pool: Callable[..., ThreadPool], refusa
 
     asyncio.run(together())
     assert refusals == {("default", "full"): 1}
-    assert held.calls == 1 + thread_pool._HANDED_OVER_EARLY + 2
+    assert held.calls == 1 + 2
 
 
-def test_long_wait_is_refused(make_pool: Callable[..., ThreadPool], refusals: Counter[tuple[str, str]]) -> None:
-    """A request that has waited for too long is refused while the threads are still blocked, and never starts."""
-    held = Held()
-    pool = make_pool(held, pool_limits(1, wait_s=0.1))
+@pytest.mark.parametrize(("threads", "at_once"), [(1, 10), (4, 1)], ids=["threads", "share"])
+def test_long_wait_is_refused(
+    make_pool: Callable[..., ThreadPool], refusals: Counter[tuple[str, str]], threads: int, at_once: int
+) -> None:
+    """A request that waits too long, for a thread or for the share of its source, is refused and never starts."""
+    held, source = Held(), Source("one", None, at_once)
+    pool = make_pool(held, pool_limits(threads, wait_s=0.1))
 
     async def together() -> None:
-        first = asyncio.create_task(respond(pool))
+        first = asyncio.create_task(respond(pool, source))
         await started(held, 1)
-        others = [asyncio.create_task(respond(pool)) for _ in range(10)]
+        others = [asyncio.create_task(respond(pool, source)) for _ in range(10)]
         assert all(isinstance(each, Overloaded) for each in await asyncio.gather(*others, return_exceptions=True))
         assert not first.done()
         held.go.set()
@@ -92,6 +95,26 @@ def test_one_source_leaves_threads_to_others(make_pool: Callable[..., ThreadPool
         await asyncio.gather(*tasks)
 
     asyncio.run(together())
+
+
+def test_prefetched_requests_have_the_same_limits(
+    make_pool: Callable[..., ThreadPool], refusals: Counter[tuple[str, str]]
+) -> None:
+    """A request that was handed over before a thread is free is refused as well when it has waited for too long."""
+    held = Held()
+    pool = make_pool(held, PoolLimits(1, 10, 10, 0.1, prefetched=2))
+
+    async def together() -> None:
+        first = asyncio.create_task(respond(pool))
+        await started(held, 1)
+        others = [asyncio.create_task(respond(pool)) for _ in range(2)]
+        assert all(isinstance(each, Overloaded) for each in await asyncio.gather(*others, return_exceptions=True))
+        held.go.set()
+        await first
+
+    asyncio.run(together())
+    assert refusals == {("default", "timeout"): 2}
+    assert held.calls == 1
 
 
 def test_request_of_a_closed_connection_does_not_start(make_pool: Callable[..., ThreadPool]) -> None:

@@ -14,7 +14,7 @@ from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
-from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes
+from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes, sweeper_of_standings
 from tests.counting import Counting
 from tests.people import Account, Api
 from tests.stand_in import HOUR_MS, Member, StandIn
@@ -138,6 +138,9 @@ def test_sweeps(runtime: Runtime, settings: Settings) -> None:
     assert counted("promo_sweeps_total", sweeper="answers", result="done") == 1
     rows = sweeper_of_changes(runtime.database).sweep()
     assert counted("promo_swept_rows_total", sweeper="changes") == rows
+    rows = sweeper_of_standings(runtime.database, runtime.today).sweep()
+    assert counted("promo_sweeps_total", sweeper="standings", result="done") == 1
+    assert counted("promo_swept_rows_total", sweeper="standings") == rows
     nowhere = Database(replace(settings, postgres_port=1))
     failing = sweeper_of_changes(nowhere, every_s=60)
     failing.start()

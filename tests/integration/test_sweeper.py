@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from time import time
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,13 +11,15 @@ import pytest
 from sqlalchemy import delete, func, insert, select
 
 from persistence.engine import Database
+from persistence.feed_tables import feed_entries, feed_tally_changes
 from persistence.kept_answers import delete_expired
-from persistence.tables import feed_tally_changes, kept_answers
+from persistence.tables import kept_answers
 from promo_api import metrics, sweeper as sweeper_module
 from promo_api.runtime import Runtime
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
-from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes
+from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes, sweeper_of_standings
+from tests.people import Api
 
 _NOW = datetime(2001, 1, 10, 9, tzinfo=UTC)
 _PATIENCE_S = 20
@@ -140,5 +142,24 @@ def test_changes_of_feeds(runtime: Runtime) -> None:
             for _ in range(2):
                 connection.execute(insert(feed_tally_changes), [change] * 500)
                 assert wait_until(lambda: connection.execute(waiting).scalar_one() == 0, _PATIENCE_S)
+    finally:
+        sweeper.stop()
+
+
+def test_standings_of_feeds(api: Api, runtime: Runtime) -> None:
+    """The third sweeper updates the standing of feed entries when their day has come."""
+    company, last = api.sign_up_company(), date(2050, 1, 10)
+
+    def is_ending(promo_id: str) -> bool:
+        standings = select(feed_entries.c.standing).where(feed_entries.c.promo_id == UUID(promo_id))
+        with runtime.database.autocommit() as connection:
+            return set(connection.scalars(standings)) == {"ending"}
+
+    sweeper = sweeper_of_standings(runtime.database, lambda: last, every_s=0.01)
+    sweeper.start()
+    try:
+        for _ in range(2):
+            promo_id = company.create_promo(active_until=last.isoformat())
+            assert wait_until(lambda promo_id=promo_id: is_ending(promo_id), _PATIENCE_S)  # type: ignore[misc]
     finally:
         sweeper.stop()

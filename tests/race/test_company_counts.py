@@ -1,6 +1,7 @@
 """The number of a company's promos: right at every moment, and nobody waits for it."""
 
 from collections.abc import Callable
+from datetime import date
 from functools import partial
 from random import Random
 from typing import Any
@@ -18,6 +19,7 @@ from promo_api.runtime import Runtime
 from tests.people import Account, Api
 from tests.race.interleaving import Stage, pid_of, together
 
+_TODAY = date(2025, 6, 1)
 _COUNTRIES = ("ru", "fr", None)
 _DEFINITION = {
     "mode": "COMMON", "description": "A description", "promo_common": "value", "image_url": None, "country": None,
@@ -46,7 +48,7 @@ def _assert_recounted(runtime: Runtime) -> None:
 
 def _insert(connection: Connection, company: Account) -> None:
     promo_id = uuid4()
-    insert_promo(connection, promo_id, {**_DEFINITION, "company_id": UUID(company.id)}, use_limit=1, codes=None)
+    insert_promo(connection, promo_id, {**_DEFINITION, "company_id": UUID(company.id)}, _TODAY, use_limit=1, codes=None)
 
 
 def test_created_and_changed_at_once(api: Api, crowd: Runtime) -> None:
@@ -130,7 +132,7 @@ def test_changes_of_one_promo_in_a_queue(api: Api, crowd: Runtime, stage: Stage)
         moved = {"country": "de", "age_from": None, "age_until": None, "categories": None}
         delete_listing(holder, UUID(promo_id))
         assert update_promo(holder, UUID(promo_id), moved)
-        insert_listing(holder, UUID(promo_id))
+        insert_listing(holder, UUID(promo_id), _TODAY)
     assert [answer.status_code for answer in queue.results()] == [200] * 4
     last = company.get(f"/business/promo/{promo_id}").json()["target"]["country"]
     assert {country: _total(company, f"&country={country}") for country in ("ru", "de", "fr", "it", "us")} == {

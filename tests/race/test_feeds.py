@@ -1,15 +1,21 @@
 """Feeds while promos are created, changed, used up and folded: what a feed says is at each moment what promos say."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import Connection, select
 
+from persistence.activations import Claim, claim_values
+from persistence.cards import list_feed_cards
 from persistence.engine import Database
+from persistence.feed_tables import feed_entries
 from persistence.listings import count_wrong_entries
-from persistence.tables import promo_counters
+from persistence.standings import update_standings
+from persistence.tables import promo_counters, users
 from persistence.tallies import count_promos, count_wrong_tallies, update_tallies
 from promo_api.runtime import Runtime
 from tests.integration.persistence.feeds import TODAY, Viewer, fitting, list_all
@@ -25,7 +31,7 @@ _TARGETS: list[dict[str, Any]] = [
 
 
 def _look(database: Database) -> None:
-    """See, in one snapshot, that nothing is wrong, and that totals are those of the promos one by one."""
+    """See, in one snapshot, that nothing is wrong, and that totals and pages are those of the promos one by one."""
     with database.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         rows = list_all(connection)
         for age, country, category, active in (
@@ -36,14 +42,22 @@ def _look(database: Database) -> None:
             (30, "bt", "race", True),
         ):
             viewer = Viewer(age, country)
-            total = count_promos(connection, viewer, TODAY, category=category, active=active)
-            assert total == len(fitting(rows, viewer, TODAY, category, active))
+            filters = {"category": category, "active": active}
+            due = fitting(rows, viewer, TODAY, category, active)
+            assert count_promos(connection, viewer, TODAY, **filters) == len(due)
+            cards = list_feed_cards(connection, viewer, TODAY, **filters, total=len(due), limit=len(due) + 1, offset=0)
+            assert [card.promo_id for card in cards] == due
         assert (count_wrong_tallies(connection), count_wrong_entries(connection)) == (0, 0)
 
 
 def _fold(database: Database) -> None:
     with database.autocommit() as connection:
         update_tallies(connection, limit=5)
+
+
+def _update(database: Database, distance: int = 0, limit: int = 5) -> int:
+    with database.autocommit() as connection:
+        return update_standings(connection, TODAY + timedelta(distance), limit=limit)
 
 
 def _change(company: Account, promo_id: str, number: int) -> None:
@@ -71,6 +85,7 @@ def test_nothing_is_counted_twice_or_not_at_all(api: Api, crowd: Runtime) -> Non
     jobs += [_repeated(_change, company, promo_id, times=10) for promo_id in ids + ids[:2]]
     jobs += [_repeated(user.post, f"/user/promo/{promo_id}/activate", times=12) for promo_id in ids]
     jobs += [_repeated(_fold, crowd.database, times=30) for _ in range(2)]
+    jobs += [_repeated(_update, crowd.database, distance, times=30) for distance in (-1, 0, 1)]
     jobs += [_repeated(_look, crowd.database, times=10) for _ in range(3)]
     together(jobs)
     _look(crowd.database)
@@ -100,4 +115,94 @@ def test_two_changes_of_a_target(api: Api, crowd: Runtime, stage: Stage) -> None
     with stage.holding(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
         queue.add(*changes)
     assert [answer.status_code for answer in queue.results()] == [200] * 3
+    _look(crowd.database)
+
+
+def _standings(database: Database, promo_id: str) -> set[str | None]:
+    found = select(feed_entries.c.standing).where(feed_entries.c.promo_id == UUID(promo_id))
+    with database.autocommit() as connection:
+        return set(connection.scalars(found))
+
+
+def _claim(connection: Connection, promo_id: UUID, crowd: Runtime) -> None:
+    user_id = connection.scalars(select(users.c.id).where(users.c.country_key == "bt").limit(1)).one()
+    assert claim_values(connection, promo_id, [Claim(uuid4(), user_id, "bt", 30)], crowd.today())
+
+
+@pytest.mark.parametrize("change_first", [True, False])
+def test_last_use_while_max_count_grows(api: Api, crowd: Runtime, stage: Stage, change_first: bool) -> None:
+    """Of a last use and a raised max_count that wait for each other, the later one decides the standing."""
+    company, user = api.sign_up_company(), api.sign_up_user(country="bt", age=30)
+    promo_id = company.create_promo(target={"country": "bt"}, max_count=1)
+    change = partial(company.patch, f"/business/promo/{promo_id}", json={"max_count": 2})
+    use = partial(user.post, f"/user/promo/{promo_id}/activate")
+    with stage.holding(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
+        queue.add(*((change, use) if change_first else (use, change)))
+    assert [answer.status_code for answer in queue.results()] == [200, 200]
+    assert _standings(crowd.database, promo_id) == {"live"}
+    _look(crowd.database)
+
+
+def test_last_use_after_a_change_that_it_waited_for(api: Api, crowd: Runtime, stage: Stage) -> None:
+    """A claim of the last use marks entries that a change has inserted while the claim waited."""
+    company, user = api.sign_up_company(), api.sign_up_user(country="bt", age=30)
+    promo_id = company.create_promo(target={"country": "bt"}, max_count=1)
+    body = {"target": {"country": "bt", "categories": ["race"]}}
+    with stage.holding(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
+        queue.add(
+            partial(company.patch, f"/business/promo/{promo_id}", json=body),
+            partial(user.post, f"/user/promo/{promo_id}/activate"),
+        )
+    assert [answer.status_code for answer in queue.results()] == [200, 200]
+    assert _standings(crowd.database, promo_id) == {"exhausted"}
+    _look(crowd.database)
+
+
+def test_last_use_while_the_feed_is_read(api: Api, crowd: Runtime) -> None:
+    """A feed lists the promo until the claim of its last use is committed, and not from then on."""
+    company = api.sign_up_company()
+    api.sign_up_user(country="bt", age=30)
+    promo_id = UUID(company.create_promo(target={"country": "bt"}, max_count=1))
+
+    def is_listed() -> bool:
+        with crowd.database.autocommit() as connection:
+            cards = list_feed_cards(
+                connection, Viewer(30, "bt"), crowd.today(), category=None, active=True, total=9, limit=1, offset=0
+            )
+        return [card.promo_id for card in cards] == [promo_id]
+
+    with crowd.database.transaction() as connection:
+        _claim(connection, promo_id, crowd)
+        assert is_listed()
+    assert not is_listed()
+
+
+def test_update_skips_what_a_claim_has_locked(api: Api, crowd: Runtime) -> None:
+    """The update of standings does not wait for a claim of the last use, and does not undo its mark."""
+    company = api.sign_up_company()
+    api.sign_up_user(country="bt", age=30)
+    promo_id = company.create_promo(target={"country": "bt"}, max_count=1, active_until="2036-03-17")
+    distance = 3653
+    with crowd.database.transaction() as connection:
+        _claim(connection, UUID(promo_id), crowd)
+        _update(crowd.database, distance, limit=1000)
+        assert _standings(crowd.database, promo_id) == {"live"}
+    _update(crowd.database, distance, limit=1000)
+    assert _standings(crowd.database, promo_id) == {"exhausted"}
+    _look(crowd.database)
+
+
+@pytest.mark.parametrize("is_change", [True, False])
+def test_request_waits_for_an_update(api: Api, crowd: Runtime, stage: Stage, is_change: bool) -> None:
+    """A last use, or a change, that waits for an update of the standing decides it: the update came first."""
+    company, user = api.sign_up_company(), api.sign_up_user(country="bt", age=30)
+    promo_id = company.create_promo(target={"country": "bt"}, max_count=1, active_until="2036-03-17")
+    change = partial(company.patch, f"/business/promo/{promo_id}", json={"active_until": "2037-03-17"})
+    use = partial(user.post, f"/user/promo/{promo_id}/activate")
+    with stage.queue() as queue, crowd.database.transaction() as connection:
+        update_standings(connection, TODAY + timedelta(3653), limit=1000)
+        queue.add(change if is_change else use)
+        connection.commit()
+        assert [answer.status_code for answer in queue.results()] == [200]
+    assert _standings(crowd.database, promo_id) == {"live" if is_change else "exhausted"}
     _look(crowd.database)

@@ -32,7 +32,8 @@ ROOMS = {
     "promo_api.exposition": Room("promo_api.background promo_api.setting_values", "prometheus_client"),
     "promo_api.batches": Room("promo_api.metrics"),
     "promo_api.sweeper": Room(
-        "persistence.account_deletions persistence.engine persistence.kept_answers persistence.tallies "
+        "persistence.account_deletions persistence.engine persistence.kept_answers "
+        "persistence.standings persistence.tallies "
         "promo_api.background promo_api.metrics"
     ),
     "promo_api.tokens": Room("promo_api.errors promo_api.settings", "jwt"),
@@ -61,6 +62,7 @@ ROOMS = {
     "persistence.orders": Room("", "sqlalchemy"),
     "persistence.tables": Room("persistence.orders", "sqlalchemy"),
     "persistence.trail_tables": Room("persistence.tables", "sqlalchemy"),
+    "persistence.feed_tables": Room("persistence.tables", "sqlalchemy"),
     "persistence.account_events": Room("persistence.tables persistence.trail_tables", "sqlalchemy"),
     "persistence.silence": Room("", "sqlalchemy psycopg"),
     "persistence.prepared": Room("persistence.silence", "sqlalchemy"),
@@ -69,16 +71,16 @@ ROOMS = {
         "orjson sqlalchemy psycopg",
     ),
     "persistence.pages": Room("persistence.prepared", "sqlalchemy"),
-    "persistence.activity": Room("persistence.tables", "sqlalchemy"),
+    "persistence.activity": Room("persistence.feed_tables persistence.tables", "sqlalchemy"),
     "persistence.audience": Room("persistence.tables", "sqlalchemy"),
-    "persistence.places": Room("persistence.audience persistence.tables", "sqlalchemy"),
+    "persistence.places": Room("persistence.activity persistence.audience persistence.feed_tables", "sqlalchemy"),
     "persistence.code_lists": Room("persistence.prepared persistence.tables", "cachetools sqlalchemy"),
     "persistence.revisions": Room("", "sqlalchemy"),
     "persistence.migrations": Room("persistence.silence", "sqlalchemy alembic"),
-    "persistence.migrations.*": Room("persistence.trail_tables", "alembic"),
+    "persistence.migrations.*": Room("persistence.feed_tables persistence.trail_tables", "alembic"),
     "persistence.*": Room(
         "promo_api.errors persistence.orders persistence.pages persistence.prepared persistence.tables "
-        "persistence.trail_tables persistence.activity persistence.audience persistence.places "
+        "persistence.trail_tables persistence.feed_tables persistence.activity persistence.audience persistence.places "
         "persistence.account_events",
         "sqlalchemy",
     ),
@@ -114,10 +116,13 @@ ROOMS = {
         "promo_api.request_log promo_api.runtime promo_api.sweeper promo_api.tokens",
         "starlette",
     ),
-    "promo_api.door": Room(),
+    "promo_api.acceptor": Room("promo_api.contract.connections"),
+    "promo_api.files": Room("promo_api.settings"),
+    "promo_api.memory": Room(),
     "promo_api.gunicorn_conf": Room(
-        "promo_api.contract.patience promo_api.contract.protocol promo_api.door promo_api.exposition "
-        "promo_api.settings",
+        "promo_api promo_api.acceptor promo_api.contract.connections promo_api.contract.pipelining "
+        "promo_api.contract.protocol promo_api.contract.slow_clients promo_api.exposition promo_api.files "
+        "promo_api.memory promo_api.metrics promo_api.settings",
         "gunicorn starlette uvicorn uvicorn_worker",
     ),
     "promo_api.check": Room(
@@ -141,7 +146,8 @@ ROOMS = {
 }  # fmt: skip
 QUERIES = [
     "account_deletions", "accounts", "activations", "cards", "code_lists", "comments", "companies", "exports",
-    "kept_answers", "likes", "listings", "promo_changes", "promos", "recounts", "tallies", "users",
+    "kept_answers", "likes", "listings", "promo_changes", "promos", "recounts", "standings", "tallies",
+    "users",
 ]  # fmt: skip
 HANDLERS = [module for module in files() if module.startswith("handlers.")]
 
@@ -183,8 +189,8 @@ def test_every_room_is_lived_in(room: str) -> None:
 def test_query_modules_are_all_there() -> None:
     """Beside the query modules stands only what all of them share, and what opens and migrates the database."""
     beside = {
-        "engine", "silence", "prepared", "orders", "pages", "tables", "trail_tables", "activity", "audience",
-        "places", "account_events", "revisions", "migrations", "migrations.env",
+        "engine", "silence", "prepared", "orders", "pages", "tables", "trail_tables", "feed_tables", "activity",
+        "audience", "places", "account_events", "revisions", "migrations", "migrations.env",
     }  # fmt: skip
     assert {module.removeprefix("persistence.") for module in files() if module.startswith("persistence.")} == {
         *QUERIES,
@@ -196,7 +202,7 @@ def test_query_modules_are_all_there() -> None:
 def test_queries_do_not_know_each_other(module: str) -> None:
     """A query module imports no other one, nor the engine that lends it connections."""
     ours = {name for name in imported(module) if name.partition(".")[0] in PACKAGES}
-    names = "prepared orders pages tables trail_tables activity audience places account_events"
+    names = "prepared orders pages tables trail_tables feed_tables activity audience places account_events"
     shared = {f"persistence.{name}" for name in names.split()}
     assert ours <= {*shared, "promo_api.errors"}
 
@@ -206,7 +212,7 @@ def test_handlers_know_the_runtime_by_its_type(module: str) -> None:
     """A handler takes the runtime that it is given, and opens nothing."""
     assert imported_names(module, "promo_api.runtime") <= {"Runtime"}
     assert imported_names(module, "persistence.engine") == set()
-    assert not {"persistence.tables", "persistence.trail_tables"} & imported(module)
+    assert not {"persistence.tables", "persistence.trail_tables", "persistence.feed_tables"} & imported(module)
 
 
 def test_shapes_do_not_query() -> None:

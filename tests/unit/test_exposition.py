@@ -130,7 +130,7 @@ def test_server_survives_any_error(
     exposition.start()
     _told(address)
     assert [(record.getMessage(), vars(record)["reason"]) for record in caplog.records] == [
-        ("accept_failed", "Too many open files"),
+        ("metrics_accept_failed", "Too many open files"),
         ("job_failed", "ValueError"),
     ]
     exposition.close()

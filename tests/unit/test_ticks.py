@@ -8,12 +8,13 @@ from uvicorn import Config
 
 from promo_api import gunicorn_conf
 from promo_api.gunicorn_conf import StoppingServer
+from promo_api.settings import Settings
 
 
 class _Connection:
     """A connection that counts its checks, and may fail in them."""
 
-    untaken_bytes = 0
+    unread_bytes = 0
 
     def __init__(self, error: Exception | None = None) -> None:
         self._error = error
@@ -32,8 +33,9 @@ async def _app(*_arguments: Any) -> None:
 
 def _tick(*connections: Any) -> bool:
     async def tick() -> bool:
-        server = StoppingServer(Config(_app), [], stop_timeout_s=1, client_timeout_s=1)
-        server.server_state.connections = set(connections)
+        settings = Settings(antifraud_address="x", secret_key="x" * 32)
+        server = StoppingServer(Config(_app), [], settings=settings, stop_timeout_s=1)
+        server.server_state.connections.update(connections)
         return await server.on_tick(0)
 
     return asyncio.run(tick())
@@ -53,7 +55,7 @@ def test_worker_survives_a_check_that_fails(caplog: pytest.LogCaptureFixture) ->
 def test_worker_survives_the_check_of_unread_responses(caplog: pytest.LogCaptureFixture) -> None:
     """If the check of all unread responses fails, it is logged, and slow clients are still looked for."""
     connection, broken = _Connection(), _Connection()
-    broken.untaken_bytes = None  # type: ignore[assignment]
+    broken.unread_bytes = None  # type: ignore[assignment]
     assert _tick(connection, broken) is False
     assert (connection.checks, broken.checks) == (1, 1)
     assert [record.getMessage() for record in caplog.records] == ["connection_check_failed"]

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, insert, select
 from persistence.activations import Claim, claim_values
 from persistence.listings import delete_listing, insert_listing
 from persistence.promos import insert_promo, update_promo, update_use_limit
+from persistence.standings import update_standings
 from persistence.tables import companies, promo_counters, promos, users
 
 COUNTRIES = [None, "Ru", "rU", "us", "FR"]
@@ -68,7 +69,7 @@ def create_promo(connection: Connection, random: Random) -> UUID:
     values = {"company_id": _COMPANY, "mode": "COMMON", "description": "A promo", "promo_common": "value"}
     promo_id = uuid4()
     values |= random_target(random) | random_period(random)
-    insert_promo(connection, promo_id, values, use_limit=random.randrange(3), codes=None)
+    insert_promo(connection, promo_id, values, TODAY, use_limit=random.randrange(3), codes=None)
     return promo_id
 
 
@@ -81,7 +82,12 @@ def change_promo(connection: Connection, promo_id: UUID, random: Random) -> None
         update_promo(connection, promo_id, random_target(random))
     if random.random() < 0.5:
         update_promo(connection, promo_id, random_period(random))
-    insert_listing(connection, promo_id)
+    insert_listing(connection, promo_id, TODAY)
+
+
+def update_all_standings(connection: Connection, today: date) -> int:
+    """Update the standing of all entries for a day, and return how many were updated."""
+    return update_standings(connection, today, limit=1_000_000)
 
 
 def use_promo(connection: Connection, promo_id: UUID) -> None:

@@ -1,6 +1,6 @@
 """The plans that PostgreSQL makes for the statements of functions of persistence."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import psycopg
@@ -14,11 +14,14 @@ def scans_of(connection: Connection, run: Callable[[], Any], number: int = -1) -
     with sent_statements() as sent:
         run()
     statement, parameters = sent[number]
-    return set(
-        tables_read(
-            connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()[0]["Plan"]
-        )
-    )
+    if isinstance(parameters, Mapping):
+        explained = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
+    else:
+        driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+        with psycopg.RawCursor(driver) as cursor:
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}".encode(), parameters)
+            [(explained,)] = cursor.fetchall()
+    return set(tables_read(explained[0]["Plan"]))
 
 
 def plan_of(connection: Connection, run: Callable[[], Any], mode: str, number: int = -1) -> dict[str, Any]:
@@ -27,13 +30,11 @@ def plan_of(connection: Connection, run: Callable[[], Any], mode: str, number: i
         run()
     statement, parameters = sent[number]
     connection.exec_driver_sql(f"SET LOCAL plan_cache_mode = {mode}")
-    used = {name: value for name, value in parameters.items() if f"%({name})s" in statement}
-    numbered = statement % {name: f"${number}" for number, name in enumerate(used, 1)}
     driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
-    places = ", ".join(["%s"] * len(used))
+    places = ", ".join(["%s"] * len(parameters))
     with psycopg.ClientCursor(driver) as cursor:
-        cursor.execute(f"PREPARE asked AS {numbered}".encode())
-        cursor.execute(f"EXPLAIN (FORMAT JSON) EXECUTE asked ({places})".encode(), [*used.values()])
+        cursor.execute(f"PREPARE asked AS {statement}".encode())
+        cursor.execute(f"EXPLAIN (FORMAT JSON) EXECUTE asked ({places})".encode(), parameters)
         [(explained,)] = cursor.fetchall()
         cursor.execute("DEALLOCATE asked")
     plan: dict[str, Any] = explained[0]["Plan"]
@@ -52,5 +53,7 @@ def tables_read(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for node in nodes_of(plan):
         if node["Node Type"] == "Bitmap Index Scan":
             yield "bitmap", node["Index Name"]
+        elif node["Node Type"] == "Tid Scan":
+            yield node["Relation Name"], "ctid"
         elif "Relation Name" in node and node["Node Type"] not in ("Bitmap Heap Scan", "ModifyTable"):
             yield node["Relation Name"], node.get("Index Name", "")

@@ -35,7 +35,8 @@ def ask(runtime: Runtime) -> Callable[..., tuple[Mapping[UUID, bytes], list[UUID
     def asked(lists: CodeLists, *promo_ids: UUID, **bound: int) -> tuple[Mapping[UUID, bytes], list[UUID]]:
         with runtime.database.autocommit() as connection, sent_statements() as sent:
             found = lists.find_lists(connection, promo_ids, **bound)
-        return found, [promo_id for _, parameters in sent for promo_id in parameters["ids"]]
+        lists_of_ids = [next(value for value in parameters if isinstance(value, list)) for _, parameters in sent]
+        return found, [promo_id for ids in lists_of_ids for promo_id in ids]
 
     return asked
 
@@ -121,12 +122,12 @@ def test_undone_promo(api: Api, runtime: Runtime) -> None:
             return lists.find_lists(reader, [promo_id])
 
     with runtime.database.transaction() as connection:
-        insert_promo(connection, promo_id, definition, use_limit=1, codes=["undone"])
+        insert_promo(connection, promo_id, definition, runtime.today(), use_limit=1, codes=["undone"])
         assert seen() == {}
         connection.rollback()
     assert seen() == {}
     with runtime.database.transaction() as connection:
-        insert_promo(connection, promo_id, definition, use_limit=1, codes=["done"])
+        insert_promo(connection, promo_id, definition, runtime.today(), use_limit=1, codes=["done"])
     assert seen() == {promo_id: b'["done"]'}
 
 

@@ -270,5 +270,5 @@ def test_broken_constraint_does_not_tell_the_row(open_database: Open, api: Api) 
         pytest.raises(StatementRefused, match="promos_period_ck") as caught,
         open_database().transaction() as connection,
     ):
-        insert_promo(connection, uuid4(), values, use_limit=1, codes=None)
+        insert_promo(connection, uuid4(), values, date(2025, 6, 1), use_limit=1, codes=None)
     assert "c0de-nobody-may-log" not in "".join(traceback.format_exception(caught.value))

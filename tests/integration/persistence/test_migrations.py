@@ -23,6 +23,7 @@ from persistence.listings import count_wrong_entries
 from persistence.migrations import update_schema
 from persistence.promos import list_promos
 from persistence.revisions import find_revision, newest_revision
+from persistence.standings import update_standings
 from persistence.tallies import count_wrong_tallies
 from persistence.trail_tables import account_events
 from promo_api import check
@@ -55,12 +56,17 @@ def _definitions(connection: Connection) -> set[str]:
     return {row for row in connection.scalars(found) if row and "alembic_version" not in row}
 
 
+def _is_compared(_object: object, name: str | None, *_: object) -> bool:
+    """Leave out the index whose CASE Alembic cannot compare; test_names_and_definitions_agree compares it."""
+    return name != "feed_entries_dated"
+
+
 def test_model_and_schema_agree(open_database: Open, empty: Settings) -> None:
     """The migrations make exactly the tables, columns, indexes and constraints of the model."""
     database = open_database(empty)
     update_schema(database.engine)
     with database.engine.connect() as connection:
-        options = {"compare_type": True, "compare_server_default": True}
+        options = {"compare_type": True, "compare_server_default": True, "include_object": _is_compared}
         assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
 
 
@@ -156,6 +162,12 @@ def test_promos_that_are_there_are_listed(open_database: Open, empty: Settings) 
         assert (count_wrong_tallies(connection), count_wrong_entries(connection)) == (0, 0)
         listed = "SELECT count(*) FROM feed_entries WHERE category_key = ''"
         assert connection.exec_driver_sql(listed).scalar_one() == 500
+        assert update_standings(connection, date(2026, 1, 20), limit=10_000) > 500
+        assert connection.exec_driver_sql("SELECT count(DISTINCT standing) FROM feed_entries").scalar_one() == 3
+        assert (count_wrong_entries(connection), update_standings(connection, date(2026, 1, 20), limit=10_000)) == (
+            0,
+            0,
+        )
 
 
 _DELETED = """

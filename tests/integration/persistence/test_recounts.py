@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import date
 from uuid import UUID
 
 import pytest
@@ -100,7 +101,7 @@ def small(empty_for_module: Settings) -> Iterator[Database]:
         with database.engine.begin() as connection:
             connection.exec_driver_sql(_ROWS.format(**_IDS), execution_options={"no_parameters": True})
             for number in (1, 2):
-                insert_listing(connection, UUID(int=number))
+                insert_listing(connection, UUID(int=number), date(2025, 6, 1))
         yield database
 
 

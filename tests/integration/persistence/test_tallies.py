@@ -1,6 +1,6 @@
 """Totals of feeds: those of the promos one by one, at every moment, whoever folds or dies meanwhile."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import date, timedelta
 from itertools import product
@@ -11,9 +11,9 @@ from sqlalchemy import Connection, func, insert, select, text
 
 from persistence.cards import list_feed_cards
 from persistence.engine import Database
+from persistence.feed_tables import feed_tally_changes
 from persistence.listings import count_wrong_entries
 from persistence.migrations import update_schema
-from persistence.tables import feed_tally_changes
 from persistence.tallies import count_promos, count_wrong_tallies, update_tallies
 from promo_api.errors import DependencyDown
 from promo_api.settings import Settings
@@ -91,24 +91,47 @@ def test_totals_are_exact(database: Database, seed: int) -> None:
         _check_all(connection)
 
 
+def _check_pages(connection: Connection, active: bool | None, days: Iterable[int]) -> None:
+    """Hold the pages of feeds, some days from TODAY, against the promos one by one."""
+    rows = feeds.list_all(connection)
+    viewers = product((0, 30, 100), ("ru", "zw"), (None, "tea", "КОФЕ"))
+    for (age, country, category), distance in product(viewers, days):
+        viewer, today = Viewer(age, country), TODAY + timedelta(distance)
+        due = feeds.fitting(rows, viewer, today, category, active)
+        filters = {"category": category, "active": active, "total": len(due)}
+        pages = [
+            [card.promo_id for card in list_feed_cards(connection, viewer, today, **filters, limit=7, offset=offset)]
+            for offset in range(0, len(due) + 7, 7)
+        ]
+        assert [promo_id for page in pages for promo_id in page] == due
+
+
 @pytest.mark.parametrize("active", [None, True, False])
 def test_pages_are_those_of_the_promos(database: Database, active: bool | None) -> None:
     """Pages, one after the other, list each promo that fits once, newest first."""
     _fill(database, feeds.seeded(3), 200)
     with database.autocommit() as connection:
-        rows = feeds.list_all(connection)
-        for age, country, category in product((0, 30, 100), ("ru", "zw"), (None, "tea", "КОФЕ")):
-            viewer = Viewer(age, country)
-            due = feeds.fitting(rows, viewer, TODAY, category, active)
-            filters = {"category": category, "active": active, "total": len(due)}
-            pages = [
-                [
-                    card.promo_id
-                    for card in list_feed_cards(connection, viewer, TODAY, **filters, limit=7, offset=offset)
-                ]
-                for offset in range(0, len(due) + 7, 7)
-            ]
-            assert [promo_id for page in pages for promo_id in page] == due
+        _check_pages(connection, active, (-400, -1, 0, 1, 300))
+
+
+def test_pages_do_not_depend_on_the_sweeper(database: Database) -> None:
+    """Active promos are listed exactly on any day, also if the standing was last updated for another day."""
+    random = feeds.seeded(8)
+    _fill(database, random, 150)
+    with database.autocommit() as connection:
+        for distance in (0, 40, -200, 499):
+            feeds.update_all_standings(connection, TODAY + timedelta(distance))
+            assert count_wrong_entries(connection) == 0
+            _check_pages(connection, active=True, days=(-300, 0, 40, 41))
+        _fill(database, random, 50)
+        connection.execute(
+            text("UPDATE feed_entries SET standing = NULL WHERE promo_id < '80000000-0000-0000-0000-000000000000'")
+        )
+        _check_pages(connection, active=True, days=(0, 41))
+        feeds.update_all_standings(connection, TODAY)
+        assert connection.execute(text("SELECT count(*) FROM feed_entries WHERE standing IS NULL")).scalar_one() == 0
+        _check_pages(connection, active=True, days=(0, 41))
+        _check_all(connection)
 
 
 def test_two_fold_at_once(database: Database) -> None:

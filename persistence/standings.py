@@ -1,0 +1,78 @@
+"""The standing of feed entries: its update where it is out of date or unknown.
+
+Feeds are exact without it; it bounds how many entries a feed of active promos reads past. It skips locked rows, so it
+waits for no request, and cannot deadlock. The period of an entry never changes: a changed promo gets new entries.
+"""
+
+from datetime import date
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Date,
+    Select,
+    any_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    not_,
+    select,
+    union_all,
+    update,
+)
+
+from persistence.activity import TODAY, has_uses_left, period_standing
+from persistence.feed_tables import DATE, EXHAUSTED, LIVE, SCHEDULED, feed_entries
+from persistence.prepared import Prepared, hidden
+from persistence.tables import promo_counters
+
+_ENTRIES = feed_entries.c
+_ROW: ColumnElement[Any] = literal_column("feed_entries.ctid")
+_PLACE = _ROW.label("place")
+_PAST = hidden(literal_column("'-infinity'::date", Date))
+_MOST = bindparam("most", type_=BigInteger)
+
+
+def _locked(rows: Select[Any], order: ColumnElement[Any], name: str, *others: CTE) -> CTE:
+    """Lock some of the rows: together with `others` no more than the limit."""
+    most = sum((-select(func.count()).select_from(cte).scalar_subquery() for cte in others), start=hidden(_MOST))
+    return rows.order_by(order).limit(most).with_for_update(skip_locked=True, key_share=True).cte(name)
+
+
+def _update() -> Select[Any]:
+    is_begun = (_ENTRIES.standing == SCHEDULED, DATE.between(_PAST, hidden(TODAY)))
+    begun = _locked(select(_PLACE).where(*is_begun), DATE, "begun")
+    is_ending = (_ENTRIES.standing == LIVE, _ENTRIES.active_until.between(_PAST, hidden(TODAY)))
+    ending = _locked(select(_PLACE).where(*is_ending), _ENTRIES.active_until, "ending", begun)
+    # The lock of promo_counters excludes claims and changes, so the uses are those of this moment.
+    uses = select(_PLACE, _ENTRIES.promo_id, has_uses_left().label("usable")).join_from(
+        feed_entries, promo_counters, promo_counters.c.promo_id == _ENTRIES.promo_id
+    )
+    unknown = _locked(uses.where(_ENTRIES.standing.is_(None)), _ENTRIES.created_at, "unknown", begun, ending)
+    exhausted = select(unknown.c.promo_id).where(not_(unknown.c.usable)).scalar_subquery()
+    is_exhausted = _ENTRIES.promo_id == any_(func.array(exhausted))
+    # By place: a join could read the whole table.
+    places = union_all(*(select(cte.c.place) for cte in (begun, ending, unknown))).scalar_subquery()
+    updated = (
+        update(feed_entries)
+        .where(any_(func.array(places)) == _ROW)
+        .values(standing=case((is_exhausted, EXHAUSTED), else_=period_standing(feed_entries)))
+        .returning(_ENTRIES.promo_id)
+        .cte("updated")
+    )
+    return select(func.count()).select_from(updated)
+
+
+_UPDATE = Prepared(_update())
+
+
+def update_standings(connection: Connection, today: date, *, limit: int) -> int:
+    """Update the standing of entries for the business day, of `limit` at most, and return how many.
+
+    It skips entries that are locked. No feed changes by it.
+    """
+    return int(_UPDATE.value(connection, {"today": today, "most": limit}))

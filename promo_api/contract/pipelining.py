@@ -1,0 +1,195 @@
+"""HTTP pipelining in bounded memory.
+
+uvicorn parses all input at once and queues the requests: 256 kB of small requests become 9,700 requests in memory, and
+they start even if the client reads no response. Here a connection has at most 32 unanswered requests. The rest of the
+input stays unparsed, and the transport does not read on until it has been parsed. Requests of clients that do not
+pipeline need not wait for hundreds of queued ones: few of those start in each iteration of the event loop.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+# In the extensions of the ASGI scope: the transport, whose is_closing() says whether the client has disconnected.
+CONNECTION = "promo_api.connection"
+
+PIPELINED_MAX = 32
+_STARTED_AT_ONCE = 4
+_PIECE_BYTES = 16 * 1024
+_HEAD_END = b"\r\n\r\n"
+_SMALLEST_REQUEST_BYTES = len(b"GET / HTTP/1.0\r\n\r\n")
+# One request may be running, and the beginning of another may have been parsed already.
+_SMALL_PIECE_BYTES = (PIPELINED_MAX - 2) * _SMALLEST_REQUEST_BYTES
+
+
+class Turns:
+    """Starts the queued requests of all connections of a worker in turn, a few in each iteration of the event loop."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[PipelinedReader] = deque()
+
+    def add(self, connection: "PipelinedReader") -> None:
+        """Add a connection whose next request is queued."""
+        if not self._waiting:
+            connection.loop.call_soon(self._start)
+        self._waiting.append(connection)
+
+    def _start(self) -> None:
+        started = [self._waiting.popleft() for _ in range(min(_STARTED_AT_ONCE, len(self._waiting)))]
+        if self._waiting:
+            started[0].loop.call_soon(self._start)
+        for connection in started:
+            connection.start_queued()
+
+
+class _InputFlow(FlowControl):
+    """Flow control that lets the protocol decide how reading continues."""
+
+    def __init__(self, transport: asyncio.Transport, on_resume: Callable[[], None]) -> None:
+        super().__init__(transport)
+        self.on_resume = on_resume
+
+    def resume_reading(self) -> None:
+        """Continue reading, if it is paused."""
+        if self.read_paused:
+            self.read_paused = False
+            self.on_resume()
+
+
+class PipelinedReader(HttpToolsProtocol):
+    """A connection that parses a pipelined request only when few others are unanswered.
+
+    Args:
+        turns: of the worker; None: those of this connection alone.
+    """
+
+    _unparsed = b""
+    # After a refusal or an upgrade the rest of the input is dropped.
+    _ignores_input = False
+    # Whether the next request waits until the client has read responses.
+    _is_blocked = False
+    # Whether a response has just been completed, so that the next request comes from the queue.
+    _is_between = False
+
+    def __init__(self, *arguments: Any, turns: Turns | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._turns = turns or Turns()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin without a request."""
+        super().connection_made(transport)
+        self.flow = _InputFlow(transport, self._resume_reading)
+        self._unanswered: deque[RequestResponseCycle] = deque()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Disconnect every request, and break all reference cycles so that memory is freed at once."""
+        self._unset_keepalive_if_required()
+        self._disconnect()
+        super().connection_lost(exc)
+        self.flow.on_resume = _ignore  # type: ignore[attr-defined]
+        self._unparsed = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Parse input as far as the pipeline allows, and store the rest."""
+        if len(data) <= _SMALL_PIECE_BYTES and not self._unparsed and not self._must_wait():
+            self.feed(data)  # the usual case
+        else:
+            self._unparsed += data
+            self._parse()
+
+    def feed(self, piece: bytes) -> None:
+        """Parse a piece of the input."""
+        super().data_received(piece)
+
+    def on_message_begin(self) -> None:
+        """Add the connection to the scope of a request."""
+        super().on_message_begin()
+        self.scope["extensions"] = {CONNECTION: self.transport}  # type: ignore[dict-item]
+
+    def on_headers_complete(self) -> None:
+        """Count a request as unanswered."""
+        super().on_headers_complete()
+        self._unanswered.append(self.cycle)
+
+    def on_response_complete(self) -> None:
+        """Start the next request in its turn, or continue with the stored input."""
+        self._is_between = True
+        super().on_response_complete()
+        self._is_between = False
+        self._unanswered.popleft()
+        if self._unparsed and not self.pipeline:
+            self.loop.call_soon(self._parse)
+
+    def start_queued(self) -> None:
+        """Start the next queued request, and continue with the stored input once none is queued."""
+        if self.pipeline and not self.transport.is_closing():  # a queued request may have been refused
+            self._start_asgi_task(*self.pipeline.pop())
+        self._parse()
+
+    def resume_writing(self) -> None:
+        """Start the request that waited until the client read responses."""
+        super().resume_writing()
+        if self._is_blocked and not self.transport.is_closing():
+            self._is_blocked = False
+            self._turns.add(self)
+
+    @property
+    def has_unparsed_input(self) -> bool:
+        """Whether input has been read but not parsed."""
+        return bool(self._unparsed)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if self.flow.write_paused:
+            self.pipeline.append((cycle, app))
+            self._is_blocked = True
+        elif self._is_between:
+            self.pipeline.append((cycle, app))
+            self._turns.add(self)
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _parse(self) -> None:
+        data, start = self._unparsed, 0
+        while start < len(data) and not self._must_wait():
+            end = _piece_end(data, start)
+            self.feed(data[start:end])
+            start = end
+        self._unparsed = b"" if self._ignores_input or self.transport.is_closing() else data[start:]
+        if self._unparsed:
+            self.transport.pause_reading()
+        elif not self.flow.read_paused:
+            self.transport.resume_reading()
+
+    def _must_wait(self) -> bool:
+        return bool(self.pipeline or self.flow.read_paused or self._ignores_input or self.transport.is_closing())
+
+    def _resume_reading(self) -> None:
+        if self._unparsed:
+            self.loop.call_soon(self._parse)
+        else:
+            self.transport.resume_reading()
+
+    def _disconnect(self) -> None:
+        # uvicorn disconnects the newest request only; the others would write to a closed transport.
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+            cycle.on_response = _ignore
+            cycle.message_event.set()
+
+
+def _piece_end(data: bytes, start: int) -> int:
+    """Return where the next piece ends: it holds fewer heads than PIPELINED_MAX."""
+    end = start + _PIECE_BYTES
+    # The end of one more head may have begun in the piece before.
+    if data.count(_HEAD_END, start, end) + 1 < PIPELINED_MAX:
+        return end
+    return start + _SMALL_PIECE_BYTES
+
+
+def _ignore(*_arguments: Any) -> None:
+    pass

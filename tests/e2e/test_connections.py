@@ -1,0 +1,98 @@
+"""Many connections, and many requests on them, against a running server: others are served, and memory stays."""
+
+import resource
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from promo_api.sandbox.processes import wait_until
+from tests.conformance import Conformance
+from tests.e2e.conftest import assert_discreet
+from tests.e2e.raw import received, request
+from tests.e2e.server import Server
+
+_PING = request(b"GET", b"/api/ping")
+_FLOOD = request(b"GET", b"/x") * 7000
+_FLOODING = 16
+_GROWTH_MAX_MB = 40
+_FILES = 256
+_LIMITED = f"""
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, {_FILES}))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@contextmanager
+def _started(server: Server) -> Iterator[Server]:
+    with server:
+        yield server
+    assert_discreet(server)
+
+
+def _connect(server: Server) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=20)
+
+
+def _is_served(connection: socket.socket) -> bool:
+    connection.sendall(_PING)
+    return received(connection).startswith(b"HTTP/1.1 200")
+
+
+def _peaks_mb(server: Server) -> dict[int, float]:
+    """Return the most memory that each worker has had so far."""
+    statuses = {worker.pid: Path(f"/proc/{worker.pid}/status").read_text() for worker in server.workers()}
+    return {pid: int(text.partition("VmHWM:")[2].split()[0]) / 1000 for pid, text in statuses.items()}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_flood_of_pipelined_requests(own_server: Server) -> None:
+    """Pipelined requests whose responses are not read take little memory, again and again, and others are served."""
+    before = _peaks_mb(own_server)
+    for _ in range(3):
+        with ExitStack() as stack:
+            flooding = [stack.enter_context(_connect(own_server)) for _ in range(_FLOODING)]
+            for connection in flooding:
+                connection.sendall(_FLOOD)
+            assert all(received(connection, with_body=False) for connection in flooding)
+            assert own_server.answers()
+    after = _peaks_mb(own_server)
+    assert after.keys() == before.keys()
+    assert max(after[pid] - before[pid] for pid in before) < _GROWTH_MAX_MB
+
+
+def test_more_idle_connections_than_files(
+    e2e_environment: dict[str, str], conformance: Conformance, tmp_path: Path
+) -> None:
+    """When a worker has no more files, the connections that were idle for longest are closed, and new ones served."""
+    server = Server(e2e_environment | {"SERVER_WORKERS": "1"}, tmp_path, conformance)
+    server.around = [sys.executable, "-c", _LIMITED]
+    with _started(server), ExitStack() as stack:
+        [worker] = server.workers()
+        assert worker.rlimit(psutil.RLIMIT_NOFILE) == (_FILES, _FILES)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 2 * _FILES
+        idle = [stack.enter_context(_connect(server)) for _ in range(_FILES + 100)]
+        assert _is_served(stack.enter_context(_connect(server)))
+        assert idle[0].recv(1) == b""
+        assert _is_served(idle[-1])
+        assert worker.num_fds() <= _FILES - 24  # for PostgreSQL
+        [line] = [line for line in server.lines() if line["event"] == "accept_failed"]
+        assert (line["level"], line["reason"], line["closed"]) == ("warning", "Too many open files", 16)
+
+
+def test_connections_of_one_address(e2e_environment: dict[str, str], conformance: Conformance, tmp_path: Path) -> None:
+    """Beyond the limit of its address the longest idle connection is closed, and the new one is served."""
+    own = {"SERVER_WORKERS": "1", "SERVER_CONNECTIONS_PER_ADDRESS": "3"}
+    with _started(Server(e2e_environment | own, tmp_path, conformance)) as server, ExitStack() as stack:
+        connections = [stack.enter_context(_connect(server)) for _ in range(3)]
+        assert all(map(_is_served, connections))
+        assert _is_served(connections[0])
+        assert wait_until(lambda: _is_served(stack.enter_context(_connect(server))), 10)
+        assert connections[1].recv(1) == b""
+        assert _is_served(connections[0])
+        assert _is_served(connections[2])

@@ -1,0 +1,47 @@
+"""How many files, and so how many connections, a worker may open."""
+
+import resource
+import sys
+from dataclasses import replace
+
+import pytest
+from uvicorn import Config
+
+from promo_api.files import connections_max, raise_file_limit
+from promo_api.gunicorn_conf import StoppingServer
+from promo_api.settings import Settings
+
+_SETTINGS = Settings(antifraud_address="x", secret_key="x" * 40, server_threads=8, antifraud_threads=16)
+
+
+def test_limit_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The soft limit becomes the hard one."""
+    limits: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: (1024, 4096))
+    monkeypatch.setattr(resource, "setrlimit", lambda _kind, both: limits.append(both))
+    raise_file_limit()
+    assert limits == [(4096, 4096)]
+
+
+@pytest.mark.parametrize(
+    ("files", "connections"), [(1024, 864), (20_000, 19_840), (200, 100), (resource.RLIM_INFINITY, sys.maxsize)]
+)
+def test_files_are_reserved(monkeypatch: pytest.MonkeyPatch, files: int, connections: int) -> None:
+    """Files are left for PostgreSQL, Redis and the anti-fraud service, but never more than half of them."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: (files, files))
+    assert connections_max(_SETTINGS) == connections
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_limited"),
+    [
+        ({}, True),
+        ({"server_connections_per_address": 0}, False),
+        ({"client_address_header": "X-Real-IP"}, False),
+    ],
+)
+def test_address_limit(changes: dict[str, object], is_limited: bool) -> None:
+    """Connections of an address are limited, unless there is no limit or all are a proxy's."""
+    settings = replace(_SETTINGS, **changes)  # type: ignore[arg-type]
+    server = StoppingServer(Config(lambda: None, log_config=None), [], settings=settings, stop_timeout_s=1)
+    assert (server._address_limit is not None) == is_limited
