@@ -69,7 +69,7 @@ ROWS = {
     "sign-ins": Row(abusers.sign_in_often, "150 sign-ins a second to one account"),
     "passwords": Row(abusers.change_password_often, "150 password changes a second"),
     "wide-lists": Row(abusers.read_wide_lists, "50 lists of control characters, read slowly by some"),
-    "export": Row(abusers.export, "two exports of 100,000 comments"),
+    "export": Row(abusers.export, "export of 100,000 comments, all portions"),
     "deletion": Row(abusers.delete_account, "deletion of 100,000 comments, with likes and activations"),
     "idle": Row(abusers.stay_idle, "2,300 idle connections"),
     "promos": Row(abusers.create_promos, "771 inactive promos a second", reads_feed=True),
