@@ -45,7 +45,7 @@ feed_entries = Table(
 # is left. The others have a use left. They compare the period with the day of the last write, so readers check the
 # period again: `scheduled` had not begun, `ending` had its last day or was over, `live` was neither. NULL means that
 # the sweeper has not computed it yet, for an entry of an older version: readers check the uses too.
-# A trigger of promo_counters (migration 0009) marks the entries when the last use is taken. Other claims do not pay for
+# A trigger of promo_counters (migration 0010) marks the entries when the last use is taken. Other claims do not pay for
 # it, and it sees entries that were inserted while the claim waited for its lock.
 # No parameters: the planner must see these values to use the partial indexes.
 LIVE, SCHEDULED, ENDING, EXHAUSTED = (

@@ -6,7 +6,7 @@ listing again, in one transaction. A claim that takes the last use tells the tal
 (persistence.activations). Neither meets a state that the other has changed meanwhile: both begin with the lock of the
 promo's row in promo_counters, and read the promo by a snapshot, or a lock, that they take after it.
 
-The claim that takes the last use also fires the trigger that marks the entries as exhausted (migration 0009).
+The claim that takes the last use also fires the trigger that marks the entries as exhausted (migration 0010).
 """
 
 from datetime import date

@@ -9,12 +9,22 @@ from persistence import migrations
 
 _SCRIPTS = ScriptDirectory.from_config(migrations._config())
 _NUMBERS, _FEEDS, _USERS = (_SCRIPTS.get_revision(revision).module for revision in ("0003", "0004", "0006"))
+# The sweepers would otherwise compute it while something is measured.
+_STANDINGS = """
+    UPDATE feed_entries SET standing = CASE
+        WHEN used_count = use_limit THEN 'exhausted'
+        WHEN active_from > current_date THEN 'scheduled'
+        WHEN active_until <= current_date THEN 'ending'
+        ELSE 'live'
+    END
+    FROM promo_counters WHERE promo_counters.promo_id = feed_entries.promo_id
+"""
 
 DERIVED: dict[str, str] = {
     "promos": _NUMBERS._CODES,
     "country_uses": _NUMBERS._COUNTRY_USES,
     "company_promo_counts": _NUMBERS._COMPANY_COUNTS,
     "user_uses": _USERS._USER_USES,
-    "feed_entries": _FEEDS._ENTRIES,
+    "feed_entries": f"{_FEEDS._ENTRIES}; {_STANDINGS}",
     "feed_tallies": _FEEDS._TALLIES,
 }
