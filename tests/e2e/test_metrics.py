@@ -94,8 +94,7 @@ def test_death_of_a_worker(house: House, watched: Server) -> None:
         watched.kill_workers()
         with pytest.raises(requests.ConnectionError):
             held.result(30)
-    metrics = settled(watched, lambda now: now("promo_workers") == 2)
-    assert metrics("promo_requests_in_progress") == 0
+    metrics = settled(watched, lambda now: now("promo_workers") == 2 and now("promo_requests_in_progress") == 0)
     assert metrics("promo_requests_total", operation="user_promos.list_feed") == feeds
     assert metrics("promo_request_duration_seconds_count", operation="user_promos.list_feed") == feeds
     assert metrics("promo_activations_total", outcome="granted") == 20
@@ -129,6 +128,7 @@ def test_stop(house: House, watched: Server) -> None:
 
 def test_workers_that_stand_still(watched: Server) -> None:
     """The metrics are told when no worker could tell them, and no worker listens for who asks for them."""
+    settled(watched, lambda now: now("promo_workers") == 2)
     workers = watched.workers()
     connections = [connection for worker in workers for connection in worker.net_connections()]
     assert {each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN} == {watched.port}
