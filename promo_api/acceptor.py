@@ -15,6 +15,9 @@ _log = logging.getLogger(__name__)
 # The pause is long enough for other workers to wake up, and short compared with the time to connect. The number keeps
 # a worker busy, and leaves connections to the others.
 _AT_ONCE = 2
+# After this many full turns the backlog is long enough for all workers, and is accepted faster.
+_FULL_TURNS = 8
+_AT_ONCE_OF_MANY = 32
 _PAUSE_S = 0.001
 # Before the next try, if it failed and no connection could be closed.
 _FAILURE_PAUSE_S = 0.1
@@ -44,6 +47,7 @@ class FairAcceptor:
         self._loop = asyncio.get_running_loop()
         self._pending: set[asyncio.Task[object]] = set()
         self._failure_ended_s = 0.0
+        self._full_turns = 0
         self._is_closed = False
         self._open()
 
@@ -69,12 +73,13 @@ class FairAcceptor:
     def _accept(self) -> None:
         pause_s = _PAUSE_S
         try:
-            for _ in range(_AT_ONCE):
+            for _ in range(_AT_ONCE if self._full_turns < _FULL_TURNS else _AT_ONCE_OF_MANY):
                 if self._limit.is_reached(len(self._pending)):
                     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))  # noqa: TRY301 handled as the kernel's own
                 self._begin(self._listener.accept()[0])
+            self._full_turns += 1
         except (BlockingIOError, ConnectionAbortedError):
-            pass  # none is left, or another worker was faster
+            self._full_turns = 0  # none is left, or another worker was faster
         except OSError as error:
             closed = self._limit.make_room() if error.errno in _NO_FILES else 0
             self._log_failure(error.strerror, closed)

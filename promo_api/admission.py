@@ -9,9 +9,10 @@ from promo_api.contract.client_address import client_network
 from promo_api.contract.fair_queue import Source
 from promo_api.contract.thread_pool import PoolLimits
 from promo_api.contract.thread_pools import DEFAULT, Arrival
-from promo_api.limits import Limits
+from promo_api.limits import ACTIVATIONS, PASSWORD_CHANGES, Limits
 from promo_api.settings import Settings
 
+_CHANGE_PASSWORD = "user_profile.update_profile"  # noqa: S105 it is an operationId
 _ACTIVATIONS, _PASSWORDS, _HEALTH = "antifraud", "passwords", "health"
 # As many as there are active threads.
 _PREFETCHED = 3
@@ -47,7 +48,7 @@ class Admission:
 
     Args:
         settings: of the service.
-        limits: count activations.
+        limits: count what is limited on arrival.
     """
 
     def __init__(self, settings: Settings, limits: Limits) -> None:
@@ -59,7 +60,7 @@ class Admission:
         """Return whose turn a request takes.
 
         Raises:
-            TooManyRequests: the user has tried too many activations.
+            TooManyRequests: the user has sent too many activations, or changes of the password.
         """
         if arrival.pool == _PASSWORDS:
             return self._hash_source(arrival)
@@ -69,7 +70,7 @@ class Admission:
         if arrival.pool == _ACTIVATIONS:
             # With an Idempotency-Key it may be a replay, which does not count.
             if arrival.is_valid and "idempotency_key" not in arrival.arguments:
-                self._limits.count_arrival(account_id)
+                self._limits.count_arrival(ACTIVATIONS, account_id)
             # One at a time: another one would only wait for the anti-fraud verdict that the first requests.
             return Source(account_id, None, 1)
         if arrival.arguments.get("offset", 0) > _DEEP_OFFSET:
@@ -79,6 +80,8 @@ class Admission:
     def _hash_source(self, arrival: Arrival) -> Source:
         network = client_network(arrival.client_address)
         if arrival.claims is not None:
+            if arrival.operation_id == _CHANGE_PASSWORD and arrival.is_valid:
+                self._limits.count_arrival(PASSWORD_CHANGES, arrival.claims.account_id)
             return Source(network, arrival.claims.account_id, self._hashing_threads)
         email = arrival.arguments.get("body", {}).get("email", "")
         return Source(network, email.casefold(), self._hashing_threads)

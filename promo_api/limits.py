@@ -24,7 +24,8 @@ of the throughput.
 Keys in Redis are `limits:{limit}/{digest}/...`: digests of accounts, users and addresses, keyed with SECRET_KEY. They
 expire with their period.
 
-When Redis is unavailable, a warning is logged, and nothing is limited but the activations that one worker counts.
+When Redis is unavailable, a warning is logged, and nothing is limited but activations and
+password changes, as far as one worker counts them.
 """
 
 import logging
@@ -58,7 +59,7 @@ _ROUNDING_S = 1
 _STEPS = 100
 # Accounts with counts that have not been flushed to Redis. For each one beyond this, less than 1 % of a limit is lost.
 _UNFLUSHED_MAX = 10_000
-# Users whose activations this worker counts on arrival.
+# Accounts whose requests this worker counts on arrival.
 _ARRIVALS_MAX = 10_000
 
 
@@ -108,8 +109,8 @@ class Limits:
         }
         self._unflushed: LRUCache[tuple[str, UUID], int] = LRUCache(_UNFLUSHED_MAX)
         self._lock = Lock()
-        # By user: when a period began, by time.monotonic, and how many activations have arrived in it.
-        self._arrivals: LRUCache[UUID, tuple[float, int]] = LRUCache(_ARRIVALS_MAX)
+        # By limit and account: when a period began, by time.monotonic, and how many requests have arrived in it.
+        self._arrivals: LRUCache[tuple[str, UUID], tuple[float, int]] = LRUCache(_ARRIVALS_MAX)
 
     def of_sign_in(self, kind: str, email: str, address: str) -> list[Counter]:
         """Return what counts failed sign-ins to an account of this kind, and from a client address."""
@@ -151,24 +152,24 @@ class Limits:
         """
         self._judge(FixedWindowRateLimiter.hit, counters)
 
-    def count_arrival(self, user_id: UUID) -> None:
-        """Count an activation that has arrived; on the event loop, without Redis.
+    def count_arrival(self, name: str, account_id: UUID) -> None:
+        """Count a request that has arrived, by the name of its limit; on the event loop, without Redis.
 
-        So an activation above the limit is refused at once, and does not wait for a thread.
+        So a request above the limit is refused at once, and does not wait for a thread.
 
         Raises:
             TooManyRequests: this worker alone has more of them than the limit allows.
         """
-        limit = self._of_accounts[ACTIVATIONS]
+        limit, key = self._of_accounts[name], (name, account_id)
         if limit is None:
             return
         now_s, period_s = time.monotonic(), limit.get_expiry()
-        began_s, arrived = self._arrivals.get(user_id, (now_s, 0))
+        began_s, arrived = self._arrivals.get(key, (now_s, 0))
         if now_s - began_s >= period_s:
             began_s, arrived = now_s, 0
         if arrived >= limit.amount:
             raise _too_many(limit, began_s + period_s - now_s)
-        self._arrivals[user_id] = began_s, arrived + 1
+        self._arrivals[key] = began_s, arrived + 1
 
     def count_for(self, name: str, account_id: UUID, amount: int = 1) -> None:
         """Count something that an account does, by the name of its limit, in steps.

@@ -230,13 +230,14 @@ def test_arrivals_are_counted_without_redis(settings: Settings) -> None:
     with closing(Limits(replace(settings, redis_port=1, activations_per_user=Rate(3, 60)))) as limits:
         user_id, other_id = uuid4(), uuid4()
         for _ in range(3):
-            limits.count_arrival(user_id)
+            limits.count_arrival(ACTIVATIONS, user_id)
         with pytest.raises(TooManyRequests) as refused:
-            limits.count_arrival(user_id)
+            limits.count_arrival(ACTIVATIONS, user_id)
         assert 0 < refused.value.retry_after_s <= 60
-        limits.count_arrival(other_id)
-        limits._arrivals[user_id] = (limits._arrivals[user_id][0] - 60, 3)
-        limits.count_arrival(user_id)
+        limits.count_arrival(ACTIVATIONS, other_id)
+        key = ACTIVATIONS, user_id
+        limits._arrivals[key] = (limits._arrivals[key][0] - 60, 3)
+        limits.count_arrival(ACTIVATIONS, user_id)
 
 
 def test_again_after_retry_after(make: Make) -> None:

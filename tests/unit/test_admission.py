@@ -17,7 +17,12 @@ from promo_api.settings import Settings
 from promo_api.tokens import Claims
 
 SETTINGS = Settings(
-    antifraud_address="x", secret_key="x" * 32, redis_port=1, server_threads=8, activations_per_user=Rate(2, 60)
+    antifraud_address="x",
+    secret_key="x" * 32,
+    redis_port=1,
+    server_threads=8,
+    activations_per_user=Rate(2, 60),
+    password_changes_per_user=Rate(3, 60),
 )
 USER_ID = uuid4()
 CLAIMS = Claims(USER_ID, "user", 1)
@@ -68,6 +73,15 @@ def test_activations_run_one_at_a_time_and_count_on_arrival(admission: Admission
     assert admission(_arrival("antifraud")) == Source(USER_ID, None, 1)
     with pytest.raises(TooManyRequests):
         admission(_arrival("antifraud"))
+
+
+def test_password_changes_count_on_arrival(admission: Admission) -> None:
+    """Beyond the limit a change of the password is refused before it waits for a hash; a deletion is not."""
+    change = _arrival("passwords", body={"password": "x"})._replace(operation_id="user_profile.update_profile")
+    assert [admission(change).member for _ in range(3)] == [USER_ID] * 3
+    with pytest.raises(TooManyRequests):
+        admission(change)
+    assert admission(_arrival("passwords", body={"password": "x"})).member == USER_ID
 
 
 def test_what_does_not_count_on_arrival(admission: Admission) -> None:
