@@ -30,13 +30,12 @@ class Source(NamedTuple):
 
 @dataclass
 class _Group(Generic[T]):
-    """What waits and runs for one group; a member without a waiting item is left out."""
+    """What waits for one group; a member without a waiting item is left out."""
 
     key: Hashable
     at_once: int
     members: dict[Hashable, deque[T]] = field(default_factory=dict)
     waiting: int = 0
-    running: int = 0
 
 
 class FairQueue(Generic[T]):
@@ -50,7 +49,9 @@ class FairQueue(Generic[T]):
     def __init__(self, places: int, member_places: int) -> None:
         self._places = places
         self._member_places = member_places
+        # The groups with waiting items, and how many items of each group run.
         self._groups: dict[Hashable, _Group[T]] = {}
+        self._running: dict[Hashable, int] = {}
         # The groups whose next item may start, in the order of their turns.
         self._turns: dict[Hashable, _Group[T]] = {}
         self._waiting = 0
@@ -63,6 +64,14 @@ class FairQueue(Generic[T]):
     def has_next(self) -> bool:
         """Whether an item may start now."""
         return bool(self._turns)
+
+    def start(self, source: Source) -> bool:
+        """Start an item that needs no place, to be ended by `finish`; False: it must wait."""
+        running = self._running.get(source.group, 0)
+        if self._waiting or running >= source.at_once:
+            return False
+        self._running[source.group] = running + 1
+        return True
 
     def push(self, item: T, source: Source) -> T | None:
         """Add an item.
@@ -95,16 +104,20 @@ class FairQueue(Generic[T]):
         if items:
             group.members[member] = items
         group.waiting -= 1
-        group.running += 1
         self._waiting -= 1
+        self._running[group.key] = self._running.get(group.key, 0) + 1
         self._update(group)
         return item
 
     def finish(self, source: Source) -> None:
-        """End an item that `pop` started."""
-        group = self._groups[source.group]
-        group.running -= 1
-        self._update(group)
+        """End an item that `start` or `pop` started."""
+        running = self._running[source.group] - 1
+        if running:
+            self._running[source.group] = running
+        else:
+            del self._running[source.group]
+        if source.group in self._groups:
+            self._update(self._groups[source.group])
 
     def remove(self, item: T, source: Source) -> None:
         """Remove an item that waits."""
@@ -139,12 +152,12 @@ class FairQueue(Generic[T]):
         self._update(group)
 
     def _update(self, group: _Group[T]) -> None:
-        """Give the group a turn if it may start an item, and forget it once it has none."""
-        if not group.waiting or group.running >= group.at_once:
+        """Give the group a turn if it may start an item, and forget it once nothing of it waits."""
+        if not group.waiting or self._running.get(group.key, 0) >= group.at_once:
             self._turns.pop(group.key, None)
         else:
             self._turns.setdefault(group.key, group)
-        if group.waiting or group.running:
+        if group.waiting:
             self._groups[group.key] = group
         else:
             self._groups.pop(group.key, None)

@@ -120,6 +120,9 @@ class ThreadPool:
         # The number of threads, without threads that are about to end.
         self._size = 0
         self._ticks = False
+        # Threads that are active if none is blocked, and requests that are handed over without a look at the threads.
+        self._active = min(limits.threads, _ACTIVE_THREADS)
+        self._free = self._active + limits.prefetched
 
     async def respond(self, scope: Scope, receive: Receive, send: Send, source: Source) -> None:
         """Respond to a request; exceptions of the handler are raised here.
@@ -128,11 +131,13 @@ class ThreadPool:
             Overloaded: the queue is full, or the request has waited for too long.
         """
         request = _Request(scope, source, self._limits.wait_s)
-        removed = self._queue.push(request, source)
-        self._waiting[request] = None
-        if removed is not None:
-            self._refuse(removed, "full")
-        self._hand_over()
+        if len(self._unfinished) < self._free and self._queue.start(source):
+            self._start(request)
+            if self._size < min(self._active, len(self._unfinished)):
+                self._start_thread()
+            self._tick_later()
+        else:
+            self._enqueue(request)
         outcome = await request.outcome
         if outcome is None:
             await _wait_for_disconnect(receive)
@@ -161,6 +166,17 @@ class ThreadPool:
             if is_large:
                 self._release(request)
 
+    def _enqueue(self, request: _Request) -> None:
+        removed = self._queue.push(request, request.source)
+        self._waiting[request] = None
+        if removed is not None:
+            self._refuse(removed, "full")
+        self._hand_over()
+
+    def _start(self, request: _Request) -> None:
+        self._unfinished.add(request)
+        self._handed_over.put(request)
+
     def _hand_over(self) -> None:
         """Hand over as many requests as the threads can take, and have a thread for each."""
         if not self._waiting and len(self._unfinished) <= self._size:
@@ -175,10 +191,13 @@ class ThreadPool:
                 request.settle(None)
                 self._queue.finish(request.source)
             else:
-                self._unfinished.add(request)
-                self._handed_over.put(request)
+                self._start(request)
         while self._size < min(threads, len(self._unfinished)):
             self._start_thread()
+        self._tick_later()
+
+    def _tick_later(self) -> None:
+        """Look again soon, if a request waits."""
         if not self._ticks and (self._waiting or len(self._unfinished) > self._size):
             self._ticks = True
             asyncio.get_running_loop().call_later(_TICK_S, self._tick)

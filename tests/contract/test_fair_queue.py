@@ -110,4 +110,17 @@ def test_finished_groups_are_forgotten() -> None:
     queue.pop()
     queue.finish(A)
     assert not queue._groups
+    assert not queue._running
     assert not queue._turns
+
+
+def test_start_without_a_place() -> None:
+    """An item starts at once while nothing waits and its group may run it; it counts as one that was popped."""
+    queue: FairQueue[str] = FairQueue(10, 10)
+    source = Source("a", None, 2)
+    assert [queue.start(source) for _ in range(3)] == [True, True, False]
+    queue.push("a1", source)
+    assert not queue.has_next
+    assert not queue.start(B), "another item waits"
+    queue.finish(source)
+    assert queue.pop() == "a1"
