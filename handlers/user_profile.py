@@ -41,7 +41,7 @@ def update_profile(runtime: Runtime, user: User, *, body: Body) -> Body:
 
 
 def delete_profile(runtime: Runtime, user: User, *, body: Body, client_address: str) -> Body:
-    """Close the account, given the password, and delete or move as many of its rows as a second allows.
+    """Close the account, given the password, and delete or move as many of its rows as is quickly done.
 
     A wrong password counts as a failed sign-in. A background job finishes large accounts.
     """

@@ -137,7 +137,7 @@ _FITS = {
 
 
 def _entries(window: Window, fits: ColumnElement[bool], *conditions: ColumnElement[bool]) -> Select[Any]:
-    """Return the first entries that fit the user, from the end where the page is counted, as many as it could need.
+    """Return the first entries that fit the user, counted as the window is, and no more than its page needs.
 
     Each part ends by itself as soon as a page could be made of it alone: so PostgreSQL reads it by its index, in order,
     and sorts nothing. For the same reason it asks of one entry after the other whether uses are left, by a subquery,

@@ -39,9 +39,9 @@ class BoundHandler:
     pool: PoolChoice
     compress: bool
 
-    def __call__(self, call: Call, token_info: Mapping[str, Any]) -> Any:
+    def __call__(self, call: Call, claims: Any) -> Any:
         """Run the handler in this thread: who asks, then how, then what."""
-        principal = () if self.authenticate is None else (self.authenticate(token_info["claims"]),)
+        principal = () if self.authenticate is None else (self.authenticate(claims),)
         if call.refusal is not None:
             raise call.refusal
         return self.function(self.runtime, *principal, **call.arguments)

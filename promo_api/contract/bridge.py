@@ -9,9 +9,8 @@ import orjson
 from promo_api.contract.binding import BoundHandler
 from promo_api.contract.compression import compress
 from promo_api.contract.routing import operation_id_of
+from promo_api.contract.sender import claims_of
 from promo_api.contract.validation import call_of
-
-_CONTEXT = "connexion_context"
 
 
 class FoundView:
@@ -48,8 +47,7 @@ def make_view(handler: BoundHandler) -> Callable[..., flask.Response]:
 
     def view() -> flask.Response:
         scope = flask.request.environ["asgi.scope"]
-        token_info = scope["extensions"].get(_CONTEXT, {}).get("token_info", {})
-        answer = handler(call_of(scope), token_info)
+        answer = handler(call_of(scope), claims_of(scope))
         body, status, headers = (*answer, {})[:3] if isinstance(answer, tuple) else (answer, 200, {})
         content = orjson.dumps(body)
         if handler.compress:

@@ -15,8 +15,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-# In the extensions of the ASGI scope: the transport, whose is_closing() says whether the client has disconnected.
-CONNECTION = "promo_api.connection"
+from promo_api.contract.sender import CONNECTION
 
 PIPELINED_MAX = 32
 _STARTED_AT_ONCE = 4

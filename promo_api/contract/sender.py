@@ -7,6 +7,8 @@ from starlette.types import Scope
 
 from promo_api.contract.client_address import client_address, client_network
 
+# In the extensions of the ASGI scope: the transport, whose is_closing() says whether the client has disconnected.
+CONNECTION = "promo_api.connection"
 _SECURITY_CONTEXT = "connexion_context"
 
 

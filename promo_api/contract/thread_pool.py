@@ -19,6 +19,7 @@ from time import monotonic
 from starlette.types import Receive, Scope, Send
 
 from promo_api.contract.fair_queue import FairQueue, Source
+from promo_api.contract.sender import CONNECTION
 from promo_api.contract.wsgi import Response, run_wsgi
 from promo_api.errors import Overloaded
 
@@ -83,7 +84,7 @@ class _Request:
     @property
     def is_abandoned(self) -> bool:
         """Whether there is no client for the response any more."""
-        connection = self.scope["extensions"].get("promo_api.connection")
+        connection = self.scope["extensions"].get(CONNECTION)
         return self.outcome.cancelled() or (connection is not None and connection.is_closing())
 
 
