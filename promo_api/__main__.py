@@ -1,6 +1,7 @@
 """The commands: python -m promo_api serve | migrate | check | dev | antifraud-stub."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -10,7 +11,9 @@ from dotenv import dotenv_values
 from promo_api.errors import DependencyDown
 from promo_api.exposition import CannotListen, Exposition, expose
 from promo_api.setting_values import Address
-from promo_api.settings import Settings, SettingsError
+from promo_api.settings import Settings, SettingsError, deprecated_names
+
+_log = logging.getLogger(__name__)
 
 Environment = Mapping[str, str]
 
@@ -49,6 +52,8 @@ def _serve(environment: Environment, _arguments: argparse.Namespace) -> int:
 
     settings = Settings.from_environment(environment)
     set_up_logging(settings.log_format)
+    for old, new in deprecated_names(environment).items():
+        _log.warning("setting_renamed", extra={"setting": old, "new_name": new})
     try:
         with expose(settings.metrics_address) as exposition:
             return _serve_exposed(settings, exposition)

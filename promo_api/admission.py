@@ -31,7 +31,7 @@ def pool_limits(settings: Settings) -> dict[str, PoolLimits]:
             settings.antifraud_threads,
             places,
             of_account,
-            max(wait_s, settings.antifraud_turn_timeout_s),
+            max(wait_s, settings.antifraud_lease_timeout_s),
             _PREFETCHED,
         ),
         # While some threads hash, another one reads and writes what goes with a hash.

@@ -28,7 +28,7 @@ class Antifraud:
     Attempts of one user ask one after the other, in whatever processes they are: most of them find the verdict that the
     first one got. An attempt takes at most, by names of settings,
 
-        ANTIFRAUD_TURN_TIMEOUT_S                                         to wait for its turn
+        ANTIFRAUD_LEASE_TIMEOUT_S                                         to wait for its turn
         + 2 x (ANTIFRAUD_CONNECT_TIMEOUT_S + ANTIFRAUD_READ_TIMEOUT_S)   to ask, and to ask once more
         + 12 x REDIS_TIMEOUT_S                                           if Redis answers nothing any more
 
@@ -37,13 +37,13 @@ class Antifraud:
     adds.
 
     A process that dies while it asks keeps the others of its user from asking for at most ANTIFRAUD_CONNECT_TIMEOUT_S +
-    ANTIFRAUD_READ_TIMEOUT_S + 1 s; ANTIFRAUD_TURN_TIMEOUT_S should be longer than that.
+    ANTIFRAUD_READ_TIMEOUT_S + 1 s; ANTIFRAUD_LEASE_TIMEOUT_S should be longer than that.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._client = AntifraudClient(settings)
         self._verdicts = Verdicts(settings)
-        self._turn_timeout_s = settings.antifraud_turn_timeout_s
+        self._turn_timeout_s = settings.antifraud_lease_timeout_s
         self._cooldown_s = settings.antifraud_breaker_cooldown_s
         self._attempt_s = _CALLS * (settings.antifraud_connect_timeout_s + settings.antifraud_read_timeout_s)
         self._breaker = Breaker(settings.antifraud_breaker_failures, self._cooldown_s, self._tell)

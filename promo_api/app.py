@@ -17,10 +17,10 @@ from promo_api.errors import Unauthenticated
 from promo_api.request_log import RequestLog
 from promo_api.runtime import Runtime
 from promo_api.sweeper import (
-    sweeper_of_answers,
-    sweeper_of_changes,
-    sweeper_of_deletions,
-    sweeper_of_standings,
+    account_deletions_sweeper,
+    expired_responses_sweeper,
+    feed_changes_sweeper,
+    feed_standings_sweeper,
 )
 from promo_api.tokens import Claims
 
@@ -45,7 +45,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
         admit=Admission(runtime.settings, runtime.limits),
         on_refusal=metrics.request_overloaded,
         lifetime=partial(_serving, runtime, request_log),
-        check_answers=runtime.settings.check_answers,
+        check_answers=runtime.settings.validate_responses,
         origins=runtime.settings.origins,
     )
     if runtime.settings.client_address_header:
@@ -63,10 +63,10 @@ def _observe(request_log: RequestLog, answered: Answered) -> None:
 def _serving(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
     """Do what goes on beside requests while a process serves, and close the runtime at the end."""
     sweepers = [
-        sweeper_of_answers(runtime.database, runtime.clock),
-        sweeper_of_changes(runtime.database),
-        sweeper_of_deletions(runtime.database),
-        sweeper_of_standings(runtime.database, runtime.today),
+        expired_responses_sweeper(runtime.database, runtime.clock),
+        feed_changes_sweeper(runtime.database),
+        account_deletions_sweeper(runtime.database),
+        feed_standings_sweeper(runtime.database, runtime.today),
     ]
     for sweeper in sweepers:
         sweeper.start()

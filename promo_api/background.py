@@ -20,10 +20,10 @@ class BackgroundJob:
     whichever is longer.
 
     Args:
-        name: of the job, in the log.
-        task: does a piece of work, and returns whether more work is waiting. The pause is then only the time
-            that the task took.
-        every_s: the pause when no more work is waiting.
+        name: its name in the log.
+        task: does a piece of work and returns whether more work is waiting. If so, the pause is as long as the task
+            took.
+        every_s: pause in seconds when no work is waiting.
     """
 
     def __init__(self, name: str, task: Callable[[], bool], every_s: float) -> None:
@@ -35,7 +35,7 @@ class BackgroundJob:
         self._thread = Thread(target=self._repeat, name=f"job-{name}", daemon=True)
 
     def start(self) -> None:
-        """Start the thread. Call it after the fork: a thread exists only in the process that started it."""
+        """Start the thread. Call it after a fork, because threads are not copied to the child."""
         self._thread.start()
 
     def stop(self) -> None:

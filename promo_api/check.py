@@ -138,7 +138,7 @@ def _redis(runtime: Runtime) -> str:
 
 
 def _antifraud(runtime: Runtime) -> str:
-    address = runtime.settings.antifraud_place
+    address = runtime.settings.antifraud_display_url
     try:
         runtime.antifraud.ping_service()
     except requests.RequestException as error:

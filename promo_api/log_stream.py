@@ -1,16 +1,15 @@
-"""Where log lines go: a descriptor that somebody else reads, or does not read.
+"""A logging handler that writes lines to a file descriptor without blocking requests.
 
-A request does not fail for its line, and hardly waits for it. What can't be written is lost, and counted; the first
-line that can be written again is `log_lines_lost`, and says how many were lost.
+Lines that cannot be written are dropped and counted. The first line after that is `log_lines_lost` with the count.
 
-| Where the lines go | When nobody takes them |
+| Destination | What happens if it takes no data |
 |---|---|
-| a pipe, a socket or a terminal | a process waits 50 ms for room, once; until there is room it waits no more |
-| a file on a full disk, a pipe whose reader has ended | the write fails at once |
-| a file on a disk that hangs | whoever writes waits as long as the disk: the kernel knows no other way |
+| a pipe, a socket or a terminal | the process waits 50 ms once; then it drops lines until there is room again |
+| a file on a full disk, a pipe without a reader | the write fails at once, and the line is dropped |
+| a file on a disk that hangs | the writing thread blocks: the kernel offers no alternative |
 
-Rejected: a thread that writes. It would have to be started anew after each fork, and what it holds would be lost when a
-process is killed, which is when it is wanted most.
+Rejected: a writer thread. It would have to be started again after each fork, and a killed process would lose the lines
+in its queue.
 """
 
 import fcntl
@@ -20,94 +19,99 @@ import select
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-# A burst of lines fits in: a second of a busy worker's, where 64 KiB, the default, are a twentieth of that.
+# Holds the lines of about one second of a busy worker. The default of 64 KiB holds a twentieth of that.
 _PIPE_BYTES = 1024 * 1024
-_PATIENCE_MS = 50
-# With room for it in a pipe, what is no longer is written at once and in one piece.
-_PIECE_BYTES = select.PIPE_BUF
+_WAIT_MS = 50
+# A pipe that has room for this many bytes takes them in one piece.
+_CHUNK_BYTES = select.PIPE_BUF
 
 
 class LogStream(logging.Handler):
-    """Writes lines to a descriptor, each as a whole: those of several processes do not mix.
+    """Writes whole lines to a descriptor, so that lines of several processes do not mix.
 
     Args:
-        descriptor: where to write; other processes may write there too.
+        descriptor: the destination; other processes may write to it too.
     """
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
         self._descriptor = descriptor
-        self._room = select.poll()
-        self._room.register(descriptor, select.POLLOUT)
+        self._writable = select.poll()
+        self._writable.register(descriptor, select.POLLOUT)
         self._lost = 0
-        self._torn = False
-        self._gathers = False
-        self._gathered: list[bytes] = []
-        with suppress(AttributeError, OSError):  # no Linux, no pipe, or no more memory for this user's pipes
+        self._line_is_cut = False
+        self._is_buffering = False
+        self._buffer: list[bytes] = []
+        with suppress(AttributeError, OSError):  # not Linux, not a pipe, or the user's limit for pipes is reached
             fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """Write the lines of a block at its end, as many at once as may be; what other threads have to say waits.
+    def buffered(self) -> Iterator[None]:
+        """Write the lines of a block at its end in as few writes as possible. Other threads wait.
 
-        Each write costs more than a line: it gives up Python's lock, and other threads take it.
+        A write costs more than formatting a line, because it releases the GIL.
         """
         with self.lock:  # type: ignore[union-attr]
-            self._gathers = True
+            self._is_buffering = True
             try:
                 yield
             finally:
-                self._gathers = False
-                self._write_gathered()
+                self._is_buffering = False
+                self._flush_buffer()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the line of a record, or count it as lost."""
         try:
-            self._gathered.append(self._line(record))
-        except Exception:  # noqa: BLE001 whatever is wrong with a line, its request goes on
+            self._buffer.append(self._line(record))
+        except Exception:  # noqa: BLE001 no error of a log line may fail its request
             self._lost += 1
-        if not self._gathers:
-            self._write_gathered()
+        if not self._is_buffering:
+            self._flush_buffer()
 
     def _line(self, record: logging.LogRecord) -> bytes:
         return self.format(record).encode() + b"\n"
 
-    def _write_gathered(self) -> None:
-        gathered, self._gathered = self._gathered, []
-        for lines in _pieces(gathered):
+    def _flush_buffer(self) -> None:
+        lines, self._buffer = self._buffer, []
+        for chunk in _chunks(lines):
             try:
-                self._write_after_lost(b"".join(lines))
-            except Exception:  # noqa: BLE001 nor does it end for them all
-                self._lost += len(lines)
+                self._write_chunk(b"".join(chunk))
+            except Exception:  # noqa: BLE001 no error of a log line may fail its request
+                self._lost += len(chunk)
 
-    def _write_after_lost(self, lines: bytes) -> None:
-        if not self._room.poll(0 if self._lost else _PATIENCE_MS):
-            raise BlockingIOError  # as a write to a descriptor that doesn't block
+    def _write_chunk(self, lines: bytes) -> None:
+        """Write lines, after the count of lost ones if there are any.
+
+        Raises:
+            BlockingIOError: the descriptor takes no data.
+        """
+        if not self._writable.poll(0 if self._lost else _WAIT_MS):
+            raise BlockingIOError
         if self._lost:
             self._write(self._line(_lines_lost(self._lost)))
             self._lost = 0
         self._write(lines)
 
     def _write(self, lines: bytes) -> None:
-        whole = b"\n" * self._torn + lines
-        self._torn = os.write(self._descriptor, whole) < len(whole)
-        if self._torn:
+        data = b"\n" + lines if self._line_is_cut else lines
+        self._line_is_cut = os.write(self._descriptor, data) < len(data)
+        if self._line_is_cut:
             raise BlockingIOError
 
 
-def _pieces(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """Yield the lines in their order, as many at a time as can be written in one piece; each is one at least."""
-    piece: list[bytes] = []
+def _chunks(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Yield the lines in order, in chunks that can be written in one piece; a longer line is a chunk of its own."""
+    chunk: list[bytes] = []
     for line in lines:
-        if piece and sum(map(len, piece)) + len(line) > _PIECE_BYTES:
-            yield piece
-            piece = []
-        piece.append(line)
-    if piece:
-        yield piece
+        if chunk and sum(map(len, chunk)) + len(line) > _CHUNK_BYTES:
+            yield chunk
+            chunk = []
+        chunk.append(line)
+    if chunk:
+        yield chunk
 
 
-def _lines_lost(number: int) -> logging.LogRecord:
+def _lines_lost(count: int) -> logging.LogRecord:
     return logging.makeLogRecord(
-        {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "msg": "log_lines_lost", "lost": number}
+        {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "msg": "log_lines_lost", "lost": count}
     )

@@ -1,8 +1,7 @@
-"""Log lines: one event each, with a constant name and fields; never a body, a token, an e-mail address or a code.
+"""Structured log lines: a constant event name and fields. They never contain a body, token, e-mail address or code.
 
-An event is logged as `_log.warning("dependency_down", extra={"reason": ..., "retry_after_s": ...})`. LOGS.md lists all
-of them, and a test holds it against the code. What libraries log comes out in the same form, but their own words only
-where these are known to repeat nothing that was sent.
+Log an event as `_log.warning("service_unavailable", extra={"reason": ...})`. docs/operations.md lists all events; a
+test compares the list with the code. Messages of libraries appear only if they cannot contain request data.
 """
 
 import logging
@@ -24,74 +23,74 @@ from promo_api.setting_values import LogFormat
 
 _log = logging.getLogger(__name__)
 
-# The id of the request that is worked on, in the event loop and in the handler's thread; "": none.
+# The id of the current request, on the event loop and in the thread of the handler; "" outside of requests.
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 
-_OURS = ("promo_api", "persistence", "handlers")
-# The loggers of libraries whose words are shown, and what their events are called.
-_KNOWN = {"gunicorn.error": "gunicorn", "uvicorn.error": "uvicorn", "py.warnings": "python_warning"}
-_OF_EVERY_RECORD = {*vars(logging.makeLogRecord({})), "message", "asctime"}
-# Lines are at most PIPE_BUF bytes, so that those of several processes do not mix; see log_stream.
+_OUR_PACKAGES = ("promo_api", "persistence", "handlers")
+# Loggers of libraries whose messages are shown, with the name of their events.
+_TRUSTED_LOGGERS = {"gunicorn.error": "gunicorn", "uvicorn.error": "uvicorn", "py.warnings": "python_warning"}
+_STANDARD_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime"}
+# A line has at most PIPE_BUF bytes, so that lines of several processes do not mix (see log_stream).
 _MESSAGE_MAX, _TRACEBACK_MAX = 500, 3000
 _FRAMES = 16
-# What stands in a text line as it is.
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/+")
+# Characters that need no quotes in a text line.
+_UNQUOTED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/+")
 
 
 def set_up_logging(log_format: LogFormat) -> None:
-    """Write log lines of level INFO and above to standard error, Python's warnings and uncaught exceptions too."""
+    """Log to standard error from level INFO, including Python warnings and uncaught exceptions."""
     if sys.stderr is None:
-        # It is closed. Else the next connection would get its number, and what a library writes there.
+        # Standard error is closed. Open it, or the next connection would get its file descriptor number.
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 PTH123 it stays open
     handler = LogStream(sys.stderr.fileno())
     handler.setFormatter(JsonLines() if log_format is LogFormat.JSON else TextLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    # No line tells them, and to find them out is a fifth of what a line costs.
+    # Not logged, and a fifth of the cost of a line.
     logging.logThreads = logging.logMultiprocessing = False
-    # What Connexion says of a request repeats what was sent, and what it says at the start helps nobody.
+    # Messages of Connexion repeat request data.
     for name in ("connexion", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
-    sys.excepthook = lambda _kind, error, _trace: _tell_uncaught("main thread", error)
-    sys.unraisablehook = lambda told: _tell_uncaught("finalizer", told.exc_value)
-    threading.excepthook = lambda told: _tell_uncaught(told.thread.name if told.thread else "", told.exc_value)
+    sys.excepthook = lambda _kind, error, _trace: _log_uncaught("main thread", error)
+    sys.unraisablehook = lambda hook: _log_uncaught("finalizer", hook.exc_value)
+    threading.excepthook = lambda hook: _log_uncaught(hook.thread.name if hook.thread else "", hook.exc_value)
 
 
 @contextmanager
-def lines_together() -> Iterator[None]:
-    """Write the lines of a block at its end, at once."""
+def buffered_lines() -> Iterator[None]:
+    """Write the lines of a block at its end, in one write."""
     with ExitStack() as stack:
         for handler in logging.getLogger().handlers:
             if isinstance(handler, LogStream):
-                stack.enter_context(handler.together())
+                stack.enter_context(handler.buffered())
         yield
 
 
 class JsonLines(logging.Formatter):
-    """A line for programs: a JSON object."""
+    """Formats a record as a JSON object, for programs."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without its end."""
-        return orjson.dumps(_told(record), default=str).decode()
+        """Return the line without its line break."""
+        return orjson.dumps(_fields(record), default=str).decode()
 
 
 class TextLines(logging.Formatter):
-    """A line for people: when, how bad, which process, the event, and its fields as name=value; then the traceback."""
+    """Formats a record for people: time, level, process, event and fields as name=value; then the traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without its end."""
-        told = _told(record)
-        traceback = told.pop("traceback", "")
-        first = f"{told.pop('at')} {told.pop('level').upper()} [{told.pop('process')}] {told.pop('event')}"
-        fields = [f"{name}={_shown(value)}" for name, value in told.items()]
-        return "\n".join([" ".join([first, *fields]), *traceback.splitlines()])
+        """Return the line without its line break."""
+        fields = _fields(record)
+        traceback = fields.pop("traceback", "")
+        first = f"{fields.pop('at')} {fields.pop('level').upper()} [{fields.pop('process')}] {fields.pop('event')}"
+        rest = [f"{name}={_quoted(value)}" for name, value in fields.items()]
+        return "\n".join([" ".join([first, *rest]), *traceback.splitlines()])
 
 
-def _told(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what a line tells, by name."""
-    told: dict[str, Any] = {
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the fields of a line by name."""
+    fields: dict[str, Any] = {
         "at": f"{_second(int(record.created))}.{int(record.msecs):03d}Z",
         "level": record.levelname.lower(),
         "event": "",
@@ -99,19 +98,19 @@ def _told(record: logging.LogRecord) -> dict[str, Any]:
     }
     request_id = REQUEST_ID.get()
     if request_id:
-        told["request_id"] = request_id
-    if record.name.partition(".")[0] in _OURS:
-        told["event"] = record.msg
-        told |= {name: value for name, value in vars(record).items() if name not in _OF_EVERY_RECORD}
-    elif record.name in _KNOWN:
-        told["event"] = _KNOWN[record.name]
-        told["message"] = record.getMessage().strip().partition("\n")[0][:_MESSAGE_MAX]
+        fields["request_id"] = request_id
+    if record.name.partition(".")[0] in _OUR_PACKAGES:
+        fields["event"] = record.msg
+        fields |= {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
+    elif record.name in _TRUSTED_LOGGERS:
+        fields["event"] = _TRUSTED_LOGGERS[record.name]
+        fields["message"] = record.getMessage().strip().partition("\n")[0][:_MESSAGE_MAX]
     else:
-        told["event"] = "library"
-        told.update(logger=record.name, place=f"{record.module}:{record.lineno}")
+        fields["event"] = "library"
+        fields.update(logger=record.name, location=f"{record.module}:{record.lineno}")
     if record.exc_info and record.exc_info[1] is not None:
-        told["traceback"] = _traceback(record.exc_info[1])
-    return told
+        fields["traceback"] = _traceback(record.exc_info[1])
+    return fields
 
 
 @lru_cache(maxsize=1)
@@ -119,16 +118,16 @@ def _second(since_1970_s: int) -> str:
     return datetime.fromtimestamp(since_1970_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _shown(value: object) -> str:
+def _quoted(value: object) -> str:
     text = str(value)
-    return text if text and _PLAIN.issuperset(text) else orjson.dumps(text).decode()
+    return text if text and _UNQUOTED.issuperset(text) else orjson.dumps(text).decode()
 
 
 def _traceback(error: BaseException) -> str:
-    """Return where an exception comes from, the first cause last, and in full if all is too long.
+    """Return the traceback, the root cause last. If it is too long, its beginning is cut.
 
-    What an exception says may be a value that was sent: `KeyError: 'ann@example.com'`. So it is left out, unless the
-    exception is one of ours, which repeat nothing.
+    The message of an exception may contain request data (`KeyError: 'ann@example.com'`), so it is left out, except for
+    our own exceptions.
     """
     text = "\n\nCaused by:\n".join(_with_frames(each) for each in _causes(error))
     return text if len(text) <= _TRACEBACK_MAX else f"...{text[-_TRACEBACK_MAX:]}"
@@ -136,13 +135,13 @@ def _traceback(error: BaseException) -> str:
 
 def _with_frames(error: BaseException) -> str:
     kind = type(error)
-    said = f": {error}" if kind.__module__.partition(".")[0] in _OURS else ""
+    message = f": {error}" if kind.__module__.partition(".")[0] in _OUR_PACKAGES else ""
     frames = "".join(format_tb(error.__traceback__, -_FRAMES))
-    return f"Traceback (most recent call last):\n{frames}{kind.__module__}.{kind.__qualname__}{said}"
+    return f"Traceback (most recent call last):\n{frames}{kind.__module__}.{kind.__qualname__}{message}"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and what led to it; of a group, what led to the first one in it."""
+    """Yield an exception and its causes; for a group, the causes of its first exception."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
@@ -154,6 +153,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
 
 
-def _tell_uncaught(place: str, error: BaseException | None) -> None:
+def _log_uncaught(source: str, error: BaseException | None) -> None:
     if not isinstance(error, SystemExit):
-        _log.critical("uncaught_exception", extra={"place": place}, exc_info=error)
+        _log.critical("uncaught_exception", extra={"source": source}, exc_info=error)

@@ -1,7 +1,7 @@
-"""Password hashes: argon2id, a few at once.
+"""Password hashes: argon2id, with limited concurrency.
 
-A hash takes some 20 ms of a core and 19 MiB, on purpose. As many at once as there are threads would starve all other
-requests of the process. Requests that need a hash wait in a separate thread pool (see admission.py).
+A hash takes about 20 ms of a core and 19 MiB, on purpose. Without a limit, hashes would starve all other requests of
+the process. Requests that need a hash wait in a thread pool of their own (see admission).
 """
 
 import secrets
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 class Passwords:
-    """Makes password hashes and checks passwords against them. Slow: never within a transaction."""
+    """Hashes and verifies passwords. Slow: never call it within a transaction."""
 
     def __init__(self, settings: Settings) -> None:
         self._hasher = PasswordHasher(
@@ -28,31 +28,31 @@ class Passwords:
             memory_cost=settings.argon2_memory_kib,
             parallelism=settings.argon2_parallelism,
         )
-        self._at_once = Semaphore(settings.argon2_concurrency)
-        self._nobodys_hash = self._hasher.hash(secrets.token_urlsafe())
+        self._concurrency = Semaphore(settings.argon2_concurrency)
+        self._dummy_hash = self._hasher.hash(secrets.token_urlsafe())
 
     def hash(self, password: str) -> str:
-        """Return a hash of the password with a salt of its own, in the PHC form."""
+        """Return a hash of the password with a new salt, in PHC format."""
         return self._compute(self._hasher.hash, password)
 
     def verify(self, password_hash: str | None, password: str) -> bool:
-        """Tell whether this is the password of the hash.
+        """Return whether the hash is that of the password.
 
-        None is the hash of an account that does not exist: the answer is False, after as long a time as any other.
+        Pass None if the account does not exist: the result is False, after the same time as for a wrong password.
         """
         try:
-            right = self._compute(self._hasher.verify, password_hash or self._nobodys_hash, password)
+            is_correct = self._compute(self._hasher.verify, password_hash or self._dummy_hash, password)
         except (VerificationError, InvalidHashError):
             return False
-        return right and password_hash is not None
+        return is_correct and password_hash is not None
 
     def renewed(self, password_hash: str, password: str) -> str:
-        """Return the hash, or one of the cost that is set today if it is of another."""
+        """Return the hash, or a new one if the configured cost has changed since it was made."""
         return self.hash(password) if self._hasher.check_needs_rehash(password_hash) else password_hash
 
     def _compute(self, function: Callable[..., _T], *arguments: str) -> _T:
-        """Run a function of the hasher when fewer than ARGON2_CONCURRENCY run."""
-        asked_s = perf_counter()
+        """Run a function of the hasher as soon as fewer than ARGON2_CONCURRENCY are running."""
+        waiting_since_s = perf_counter()
         metrics.hash_asked()
-        with self._at_once, metrics.hash_computed(asked_s):
+        with self._concurrency, metrics.hash_computed(waiting_since_s):
             return function(*arguments)

@@ -1,4 +1,4 @@
-"""A client of Redis, be it one server, one that Sentinels name, or a Cluster."""
+"""A client for one Redis server, a service behind Sentinels, or a Cluster."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,11 +17,11 @@ Client = redis.Redis | RedisCluster
 
 
 class RedisClient:
-    """Opens its client with the first use: that of a Cluster asks it for its servers as soon as it is made.
+    """Connects on first use, because a Cluster client connects as soon as it is created.
 
     Args:
-        url: where Redis is.
-        timeout_s: how long each server may take to connect or to answer.
+        url: the address of Redis.
+        timeout_s: time limit for connecting and for each response.
     """
 
     def __init__(self, url: RedisUrl, timeout_s: float) -> None:
@@ -30,13 +30,13 @@ class RedisClient:
 
     @contextmanager
     def lent(self) -> Iterator[Any]:
-        """Lend the client for a block.
+        """Provide the client for a block.
 
         Raises:
-            redis.RedisError: whatever goes wrong with Redis, also what a Cluster tells by errors of another kind.
+            redis.RedisError: any failure of Redis, including the Cluster client's own kinds of errors.
         """
         try:
-            # Two threads may make one each: the last one stays, and neither waits for the other.
+            # Two threads may each create a client at the same time; the last one is kept.
             if self._client is None:
                 self._client = _OPENERS[self._url.kind](self._url, self._options())
             yield self._client
@@ -55,7 +55,7 @@ class RedisClient:
             "username": self._url.username,
             "password": self._url.password,
             "ssl": self._url.tls,
-            # Once more, since a restart of Redis leaves dead connections in the pool.
+            # One retry, because a restart of Redis leaves dead connections in the pool.
             "retry": Retry(NoBackoff(), 1),
         }
 
@@ -66,8 +66,8 @@ def _open_one(url: RedisUrl, options: dict[str, Any]) -> Client:
 
 
 def _open_by_sentinels(url: RedisUrl, options: dict[str, Any]) -> Client:
-    unnamed = {name: value for name, value in options.items() if name not in ("username", "password")}
-    sentinel = Sentinel(url.hosts, sentinel_kwargs=unnamed, **options)  # type: ignore[no-untyped-call]
+    without_credentials = {name: value for name, value in options.items() if name not in ("username", "password")}
+    sentinel = Sentinel(url.hosts, sentinel_kwargs=without_credentials, **options)  # type: ignore[no-untyped-call]
     client: redis.Redis = sentinel.master_for(url.part, max_connections=None)  # type: ignore[no-untyped-call]
     return client
 

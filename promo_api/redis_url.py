@@ -1,13 +1,13 @@
-"""Where Redis is: one server, or several of which Sentinels or a Cluster know who does what.
+"""The address of Redis: one server, Sentinels or a Cluster.
 
-| URL | What it leads to |
+| URL | Server |
 |---|---|
 | redis://HOST:PORT/DATABASE | one server |
-| redis+sentinel://HOST:PORT,HOST:PORT/SERVICE | the primary that these Sentinels name for the service |
-| redis+cluster://HOST:PORT,HOST:PORT | a Cluster that these servers, and maybe others, are of |
+| redis+sentinel://HOST:PORT,HOST:PORT/SERVICE | the primary of a service, found through these Sentinels |
+| redis+cluster://HOST:PORT,HOST:PORT | a Cluster, found through these nodes |
 
-With `rediss` it goes through TLS. USER:PASSWORD@ or :PASSWORD@ before the hosts, in percent-encoding, is for the
-servers; Sentinels are asked without. Ports and the database may be left out.
+`rediss` means TLS. Credentials are percent-encoded, USER:PASSWORD@ or :PASSWORD@ before the hosts; they are sent to the
+servers, not to Sentinels. Ports and the database are optional.
 """
 
 import re
@@ -25,7 +25,7 @@ _FORMS = (
 
 
 class Kind(Enum):
-    """Who knows which server is to be asked."""
+    """How the server is found."""
 
     ONE = ""
     SENTINEL = "sentinel"
@@ -34,11 +34,11 @@ class Kind(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class RedisUrl:
-    """A URL, taken apart; its text is without the password.
+    """A parsed URL; `str()` leaves out the password.
 
     Attributes:
-        hosts: each with its port; at least one.
-        part: of a single server its database, of Sentinels the service; else empty.
+        hosts: (host, port) pairs, at least one.
+        part: the database of a single server, or the service of Sentinels; otherwise empty.
     """
 
     hosts: tuple[tuple[str, int], ...]
@@ -54,10 +54,10 @@ class RedisUrl:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Take a URL apart.
+        """Parse a URL.
 
         Raises:
-            ValueError: it is none; the message does not repeat it.
+            ValueError: the URL is invalid. The message does not contain it.
         """
         found = _WHOLE.fullmatch(text)
         if found is None:
@@ -76,7 +76,7 @@ class RedisUrl:
         return url
 
     def _is_complete(self) -> bool:
-        """Tell whether it has what its kind must have, and nothing else."""
+        """Return whether it has all parts that its kind needs, and no others."""
         if self.kind is Kind.ONE:
             return len(self.hosts) == 1 and (not self.part or self.part.isdecimal())
         return bool(self.part) == (self.kind is Kind.SENTINEL)

@@ -1,50 +1,50 @@
-"""The line of each request."""
+"""The log line of each request."""
 
 import logging
 from asyncio import get_running_loop
 from contextvars import Context
 
 from promo_api.contract.observation import Answered
-from promo_api.logs import lines_together
+from promo_api.logs import buffered_lines
 
 _log = logging.getLogger(__name__)
 
-_TOGETHER_S = 0.01
+_BATCH_S = 0.01
 
 
 class RequestLog:
-    """Writes the lines of requests, of a hundredth of a second at once: each write costs more than its line.
+    """Writes the lines of requests in batches of 10 ms, because a write costs more than its line.
 
-    A process that is killed has not written those of its last hundredth; all other events are written as they happen.
+    A killed process loses the request lines of its last 10 ms. All other events are written at once.
     """
 
     def __init__(self) -> None:
-        self._waiting: list[Answered] = []
-        self._ends = False
+        self._pending: list[Answered] = []
+        self._is_ending = False
 
     def add(self, answered: Answered) -> None:
-        """Write the line of a request, soon; to be called on the event loop."""
-        self._waiting.append(answered)
-        if self._ends:
+        """Schedule the line of a request. Call it on the event loop."""
+        self._pending.append(answered)
+        if self._is_ending:
             self._write()
-        elif len(self._waiting) == 1:
-            # Not in the context of this request, whose id is not that of the others.
-            get_running_loop().call_later(_TOGETHER_S, self._write, context=Context())
+        elif len(self._pending) == 1:
+            # In a new context: the id of this request must not appear in the lines of the others.
+            get_running_loop().call_later(_BATCH_S, self._write, context=Context())
 
     def end(self) -> None:
-        """Write what waits, and from now on each line at once: the loop is going to end."""
-        self._ends = True
+        """Write all pending lines, and from now on each line at once, because the loop is going to end."""
+        self._is_ending = True
         self._write()
 
     def _write(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        with lines_together():
-            for answered in waiting:
+        pending, self._pending = self._pending, []
+        with buffered_lines():
+            for answered in pending:
                 _log_request(answered)
 
 
 def _log_request(answered: Answered) -> None:
-    """Tell of a request by its operation, never by its path, and nothing of what was sent."""
+    """Log the operation of a request, never its path or other request data."""
     _log.info(
         "request",
         extra={

@@ -1,4 +1,4 @@
-"""The values of settings, as they are written in the environment."""
+"""Parsers for the values of settings."""
 
 import re
 import ssl
@@ -11,12 +11,12 @@ from promo_api.redis_url import RedisUrl
 
 PORT_MAX = 65535
 KEY_MIN_CHARACTERS = 32
-# In small letters and without a path, or it would be equal to none that a browser sends.
+# Lower case and without a path, as browsers send it.
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 class Address(NamedTuple):
-    """Where a server listens."""
+    """The host and port that a server listens on."""
 
     host: str
     port: int
@@ -26,10 +26,10 @@ class Address(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Return the address that is written as host:port; an IPv6 address stands in brackets.
+        """Parse host:port, with an IPv6 address in brackets.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the text is invalid.
         """
         found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", text)
         if found is None or not 0 < int(found[3]) <= PORT_MAX:
@@ -38,7 +38,7 @@ class Address(NamedTuple):
 
 
 class Rate(NamedTuple):
-    """How often something may happen: so many times in so many seconds; 0 times: as often as anybody likes."""
+    """A rate limit: `times` events in each period of `period_s` seconds; 0 times: no limit."""
 
     times: int
     period_s: int
@@ -48,10 +48,10 @@ class Rate(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Return the rate that is written as times/seconds, or as 0.
+        """Parse times/seconds, or 0.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the text is invalid.
         """
         found = re.fullmatch(r"0|([1-9][0-9]{0,8})/([1-9][0-9]{0,5})", text)
         if found is None:
@@ -60,22 +60,23 @@ class Rate(NamedTuple):
 
 
 class LogFormat(StrEnum):
-    """How log lines are written."""
+    """The format of log lines."""
 
     JSON = "json"
     TEXT = "text"
 
 
 def read_value(name: str, kind: Any, text: str) -> Any:
-    """Return the value of a setting that is written as `text`.
+    """Parse the value of a setting.
 
     Args:
-        name: of the field of Settings.
+        name: the field of Settings.
         kind: the type of the field.
-        text: as it is in the environment, not empty.
+        text: the value in the environment, not empty.
 
     Raises:
-        ValueError: it is none; the message goes on after the name of the setting, and does not repeat the text.
+        ValueError: the text is invalid. The message continues after the name of the setting and does not contain the
+            text.
     """
     reader = _READERS_BY_NAME.get(name) or _READERS[kind]
     return reader(text)
@@ -108,7 +109,7 @@ def _log_format(text: str) -> LogFormat:
 def _ports(text: str) -> str:
     ports = text.split(",")
     if not all(re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) <= PORT_MAX for port in ports):
-        raise ValueError(f"must be a port, 1 to {PORT_MAX}, or several with commas")
+        raise ValueError(f"must be a port from 1 to {PORT_MAX}, or several separated by commas")
     return text
 
 
@@ -121,16 +122,14 @@ def _header(text: str) -> str:
 def _cors_origins(text: str) -> str:
     origins = [origin.strip() for origin in text.split(",")]
     if origins != ["*"] and not all(_ORIGIN.fullmatch(origin) for origin in origins):
-        raise ValueError(
-            "must be an origin as browsers name it, such as https://shop.example, several with commas, or *"
-        )
+        raise ValueError("must be an origin such as https://shop.example, several separated by commas, or *")
     return ",".join(origins)
 
 
 def _secret_key(text: str) -> str:
     keys = [key.strip() for key in text.split(",")]
     if min(map(len, keys)) < KEY_MIN_CHARACTERS:
-        raise ValueError(f"must be at least {KEY_MIN_CHARACTERS} characters long, and so must each of several")
+        raise ValueError(f"must be at least {KEY_MIN_CHARACTERS} characters long; so must each of several keys")
     return ",".join(keys)
 
 

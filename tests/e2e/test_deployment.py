@@ -17,7 +17,7 @@ from persistence.engine import Database
 from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.postgres_programs import program
 from promo_api.settings import Settings
-from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes, sweeper_of_deletions
+from promo_api.sweeper import account_deletions_sweeper, expired_responses_sweeper, feed_changes_sweeper
 from tests.conformance import Conformance
 from tests.deployment_page import block
 from tests.e2e.conftest import assert_discreet
@@ -151,9 +151,9 @@ def test_two_roles(
         server.start()
         assert set(Everything(server).ask_well().values()) <= {200, 201}
         with closing(Database(Settings.from_environment(settings))) as database:
-            assert sweeper_of_answers(database, lambda: datetime.now(UTC) + timedelta(days=9)).sweep() > 0
-            sweeper_of_changes(database).sweep()
-            sweeper_of_deletions(database).sweep()
+            assert expired_responses_sweeper(database, lambda: datetime.now(UTC) + timedelta(days=9)).sweep() > 0
+            feed_changes_sweeper(database).sweep()
+            account_deletions_sweeper(database).sweep()
         checked = run_command(settings, "check", folder=tmp_path)
         assert checked.returncode == 0, checked.stdout
     finally:

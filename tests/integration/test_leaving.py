@@ -158,7 +158,7 @@ def test_account_is_closed_before_its_rows_move(
     again = house.user.api.sign_up_user(email=house.user.body["email"])
     assert again.get(PROFILE).status_code == 200
     monkeypatch.undo()
-    job = sweeper.sweeper_of_deletions(runtime.database)
+    job = sweeper.account_deletions_sweeper(runtime.database)
     assert wait_until(lambda: job.sweep() == 0 and not _kept(runtime, cache, user_id), 20)
     assert (house.seen_by_the_company(), set(_recounted(runtime).values())) == (before, {0})
 

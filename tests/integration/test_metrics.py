@@ -14,7 +14,7 @@ from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
-from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes, sweeper_of_standings
+from promo_api.sweeper import expired_responses_sweeper, feed_changes_sweeper, feed_standings_sweeper
 from tests.counting import Counting
 from tests.people import Account, Api
 from tests.stand_in import HOUR_MS, Member, StandIn
@@ -134,17 +134,17 @@ def test_connections(settings: Settings, runtime: Runtime) -> None:
 def test_sweeps(runtime: Runtime, settings: Settings) -> None:
     """What the sweepers do is counted, and what they fail at."""
     counted = Counting()
-    sweeper_of_answers(runtime.database, runtime.clock).sweep()
-    assert counted("promo_sweeps_total", sweeper="answers", result="done") == 1
-    rows = sweeper_of_changes(runtime.database).sweep()
-    assert counted("promo_swept_rows_total", sweeper="changes") == rows
-    rows = sweeper_of_standings(runtime.database, runtime.today).sweep()
-    assert counted("promo_sweeps_total", sweeper="standings", result="done") == 1
-    assert counted("promo_swept_rows_total", sweeper="standings") == rows
+    expired_responses_sweeper(runtime.database, runtime.clock).sweep()
+    assert counted("promo_sweeps_total", sweeper="expired_responses", result="done") == 1
+    rows = feed_changes_sweeper(runtime.database).sweep()
+    assert counted("promo_swept_rows_total", sweeper="feed_changes") == rows
+    rows = feed_standings_sweeper(runtime.database, runtime.today).sweep()
+    assert counted("promo_sweeps_total", sweeper="feed_standings", result="done") == 1
+    assert counted("promo_swept_rows_total", sweeper="feed_standings") == rows
     nowhere = Database(replace(settings, postgres_port=1))
-    failing = sweeper_of_changes(nowhere, every_s=60)
+    failing = feed_changes_sweeper(nowhere, every_s=60)
     failing.start()
-    assert wait_until(lambda: counted("promo_sweeps_total", sweeper="changes", result="failed") == 1, 20)
+    assert wait_until(lambda: counted("promo_sweeps_total", sweeper="feed_changes", result="failed") == 1, 20)
     failing.stop()
     nowhere.close()
 

@@ -18,7 +18,7 @@ from promo_api import metrics, sweeper as sweeper_module
 from promo_api.runtime import Runtime
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
-from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes, sweeper_of_standings
+from promo_api.sweeper import expired_responses_sweeper, feed_changes_sweeper, feed_standings_sweeper
 from tests.people import Api
 
 _NOW = datetime(2001, 1, 10, 9, tzinfo=UTC)
@@ -49,7 +49,7 @@ def _count(database: Database, account_id: UUID) -> int:
 
 def test_what_has_expired_goes(runtime: Runtime, account_id: UUID) -> None:
     """An answer goes from the instant on at which it expires, and not before."""
-    sweeper = sweeper_of_answers(runtime.database, lambda: _NOW)
+    sweeper = expired_responses_sweeper(runtime.database, lambda: _NOW)
     for expires_at in (_NOW - timedelta(days=1), _NOW, _NOW + timedelta(microseconds=1)):
         _keep(runtime.database, account_id, 1, expires_at)
     assert sweeper.sweep() == 2
@@ -60,7 +60,7 @@ def test_what_has_expired_goes(runtime: Runtime, account_id: UUID) -> None:
 def test_few_at_a_time(runtime: Runtime, account_id: UUID) -> None:
     """A statement deletes no more than a thousand rows, however many have expired."""
     _keep(runtime.database, account_id, 1500, _NOW)
-    sweeper = sweeper_of_answers(runtime.database, lambda: _NOW)
+    sweeper = expired_responses_sweeper(runtime.database, lambda: _NOW)
     assert [sweeper.sweep(), sweeper.sweep()] == [1000, 500]
 
 
@@ -70,13 +70,13 @@ def test_nobody_waits(runtime: Runtime, account_id: UUID) -> None:
     held = select(kept_answers.c.key).where(kept_answers.c.account_id == account_id).limit(1).with_for_update()
     with runtime.database.transaction() as connection:
         assert len(connection.execute(held).all()) == 1
-        assert sweeper_of_answers(runtime.database, lambda: _NOW).sweep() == 2
+        assert expired_responses_sweeper(runtime.database, lambda: _NOW).sweep() == 2
 
 
 def test_thread(runtime: Runtime, account_id: UUID) -> None:
     """The thread sweeps all that has accumulated, sweeps again later on, and ends when it is stopped."""
     _keep(runtime.database, account_id, 2500, _NOW)
-    sweeper = sweeper_of_answers(runtime.database, lambda: _NOW, every_s=0.01)
+    sweeper = expired_responses_sweeper(runtime.database, lambda: _NOW, every_s=0.01)
     sweeper.start()
     try:
         for _ in range(2):
@@ -90,7 +90,7 @@ def test_thread(runtime: Runtime, account_id: UUID) -> None:
 def test_database_away(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     """Without PostgreSQL the sweep says so, and goes on when its time comes again."""
     nowhere = Database(replace(settings, postgres_port=1))
-    sweeper = sweeper_of_answers(nowhere, lambda: _NOW, every_s=0.01)
+    sweeper = expired_responses_sweeper(nowhere, lambda: _NOW, every_s=0.01)
     sweeper.start()
     try:
         assert wait_until(lambda: caplog.text.count("job_failed") > 1, _PATIENCE_S)
@@ -111,9 +111,12 @@ def test_any_error(runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: py
 
     # Another sweeper of these tests may have succeeded: an hour ago, then.
     monkeypatch.setattr(sweeper_module, "delete_expired", delete)
-    metrics._last_success["answers"].set(time() - 3600)
-    failed = metrics.REGISTRY.get_sample_value("promo_sweeps_total", {"sweeper": "answers", "result": "failed"}) or 0
-    sweeper = sweeper_of_answers(runtime.database, lambda: _NOW, every_s=0.01)
+    metrics._last_success["expired_responses"].set(time() - 3600)
+    failed = (
+        metrics.REGISTRY.get_sample_value("promo_sweeps_total", {"sweeper": "expired_responses", "result": "failed"})
+        or 0
+    )
+    sweeper = expired_responses_sweeper(runtime.database, lambda: _NOW, every_s=0.01)
     sweeper.start()
     try:
         assert wait_until(lambda: time() - _last_success() < 60, _PATIENCE_S)
@@ -121,12 +124,14 @@ def test_any_error(runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: py
         sweeper.stop()
     assert "job_failed" in caplog.text
     assert "ValueError" in caplog.text
-    labels = {"sweeper": "answers", "result": "failed"}
+    labels = {"sweeper": "expired_responses", "result": "failed"}
     assert metrics.REGISTRY.get_sample_value("promo_sweeps_total", labels) == failed + 1
 
 
 def _last_success() -> float:
-    found = metrics.REGISTRY.get_sample_value("promo_job_last_success_timestamp_seconds", {"sweeper": "answers"})
+    found = metrics.REGISTRY.get_sample_value(
+        "promo_job_last_success_timestamp_seconds", {"sweeper": "expired_responses"}
+    )
     assert found is not None
     return found
 
@@ -135,7 +140,7 @@ def test_changes_of_feeds(runtime: Runtime) -> None:
     """The other sweeper moves all changes into the tallies, and those that come later too."""
     change = {"promo_count": 0, "usable_count": 0, "category_keys": []}
     waiting = select(func.count()).select_from(feed_tally_changes)
-    sweeper = sweeper_of_changes(runtime.database, every_s=0.01)
+    sweeper = feed_changes_sweeper(runtime.database, every_s=0.01)
     sweeper.start()
     try:
         with runtime.database.autocommit() as connection:
@@ -155,7 +160,7 @@ def test_standings_of_feeds(api: Api, runtime: Runtime) -> None:
         with runtime.database.autocommit() as connection:
             return set(connection.scalars(standings)) == {"ending"}
 
-    sweeper = sweeper_of_standings(runtime.database, lambda: last, every_s=0.01)
+    sweeper = feed_standings_sweeper(runtime.database, lambda: last, every_s=0.01)
     sweeper.start()
     try:
         for _ in range(2):

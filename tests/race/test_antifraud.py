@@ -93,7 +93,7 @@ def test_default_patience_outlives_a_dead_holder(antifrauds: Make, settings: Set
     dying = antifrauds(antifraud_connect_timeout_s=limits[0], antifraud_read_timeout_s=limits[1])
     dying._verdicts.next_move(Turn(member.user_id))
     lease_s = cache.pttl(member.turn_key) / 1000
-    assert sum(limits) < lease_s <= sum(limits) + 1 <= settings.antifraud_turn_timeout_s - 0.5
+    assert sum(limits) < lease_s <= sum(limits) + 1 <= settings.antifraud_lease_timeout_s - 0.5
 
 
 def test_turn_that_does_not_come(
@@ -102,7 +102,7 @@ def test_turn_that_does_not_come(
     """An attempt whose turn does not come in time is refused: it asks nobody, and leaves the turn to who has it."""
     member = Member()
     cache.set(member.turn_key, "somebody", px=HOUR_MS)
-    assert not member.tries(antifrauds(antifraud_turn_timeout_s=0.1))
+    assert not member.tries(antifrauds(antifraud_lease_timeout_s=0.1))
     assert (stand_in.calls(member), cache.get(member.turn_key)) == (0, b"somebody")
     told = [(record.getMessage(), vars(record)["user_id"]) for record in caplog.records if record.levelno >= WARNING]
     assert told == [("antifraud_turn_timeout", member.user_id)]

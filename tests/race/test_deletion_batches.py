@@ -205,7 +205,7 @@ def test_process_dies_in_a_batch(crowd: Runtime, stage: Stage, leaver: _Leaver) 
     with pytest.raises(DependencyDown):
         die()
     assert leaver.count(comments) == _COMMENTS
-    job = sweeper.sweeper_of_deletions(crowd.database)
+    job = sweeper.account_deletions_sweeper(crowd.database)
     while leaver.count(users):
         assert job.sweep()
     assert [leaver.count(table) for table in _TABLES] == [0] * 4
@@ -216,5 +216,5 @@ def test_one_process_at_a_time(crowd: Runtime, leaver: _Leaver) -> None:
     """A job skips a deletion that another process works on."""
     with crowd.database.transaction() as connection:
         assert claim_account_deletion(connection) == claim_account_deletion(connection, leaver.id)
-        assert sweeper.sweeper_of_deletions(crowd.database).sweep() == 0
+        assert sweeper.account_deletions_sweeper(crowd.database).sweep() == 0
     leaver.delete_until_empty(users)

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import pytest
 
-from promo_api.logs import _KNOWN, _OF_EVERY_RECORD
+from promo_api.logs import _STANDARD_ATTRIBUTES, _TRUSTED_LOGGERS
 from tests.unit.source import ROOT, files, tree
 
 _LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 _PAGE = (ROOT / "LOGS.md").read_text(encoding="utf-8")
 # What is no call of a logger: lines of libraries, and the one that LogStream makes itself.
-_LIBRARIES = {*_KNOWN.values(), "library"}
+_LIBRARIES = {*_TRUSTED_LOGGERS.values(), "library"}
 _LOST = ("log_lines_lost", "warning", ("lost",))
 
 
@@ -72,7 +72,7 @@ def test_events_are_constant(call: ast.Call) -> None:
         assert isinstance(fields, ast.Dict)
         assert all(isinstance(key, ast.Constant) for key in fields.keys)
     told = set(_fields(call))
-    assert told & (_OF_EVERY_RECORD | {"at", "level", "event", "message", "logger"}) == set()
+    assert told & (_STANDARD_ATTRIBUTES | {"at", "level", "event", "message", "logger"}) == set()
 
 
 def test_loggers_are_made_in_one_way() -> None:

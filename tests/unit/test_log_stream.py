@@ -203,7 +203,7 @@ def test_lines_together(pipe: Pipe) -> None:
     """Lines that are told together are written at the end, in order, in as few pieces as a pipe takes whole."""
     read, write = pipe
     stream = _stream(write)
-    with stream.together():
+    with stream.buffered():
         for number in range(100):
             _tell(stream, number)
         os.set_blocking(read, False)
@@ -212,7 +212,7 @@ def test_lines_together(pipe: Pipe) -> None:
     written = os.read(read, 1024 * 1024)
     assert _numbers(written) == [*range(100)]
     lengths = [len(line) + 1 for line in written.splitlines()]
-    pieces = [b"".join(piece) for piece in log_stream._pieces([b"x" * length for length in lengths])]
+    pieces = [b"".join(piece) for piece in log_stream._chunks([b"x" * length for length in lengths])]
     assert max(map(len, pieces)) <= select.PIPE_BUF < max(len(a) + len(b) for a, b in pairwise(pieces))
 
 
@@ -221,7 +221,7 @@ def test_lines_together_that_are_lost(pipe: Pipe) -> None:
     read, write = pipe
     stream = _stream(write)
     _fill(write)
-    with stream.together():
+    with stream.buffered():
         for number in range(100):
             _tell(stream, number)
     os.read(read, 1024 * 1024)
@@ -234,7 +234,7 @@ def test_others_wait_for_lines_that_are_told_together(pipe: Pipe) -> None:
     read, write = pipe
     stream = _stream(write)
     other = Thread(target=_tell, args=(stream, 3))
-    with stream.together():
+    with stream.buffered():
         _tell(stream, 1)
         other.start()
         _tell(stream, 2)

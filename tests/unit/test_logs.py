@@ -162,7 +162,7 @@ def test_words_of_other_libraries() -> None:
     """What others say may repeat what was sent: of them it is told where in the library they say it."""
     error = _raised(_fail_with_a_value)
     told = _json(_record(f"Task failed: {_SECRET}", "asyncio", exc_info=error, extra={"value": _SECRET}))
-    assert (told["event"], told["logger"], told["place"]) == ("library", "asyncio", "x:7")
+    assert (told["event"], told["logger"], told["location"]) == ("library", "asyncio", "x:7")
     assert "ValueError" in told["traceback"]
     assert _SECRET not in str(told)
 
@@ -200,7 +200,7 @@ def test_uncaught_exceptions() -> None:
     """What nobody catches, in any thread, is a line like any other, and so are Python's warnings."""
     ended = subprocess.run([sys.executable, "-c", _UNCAUGHT], capture_output=True, text=True, timeout=30, check=False)
     lines = [json.loads(line) for line in ended.stderr.splitlines()]
-    assert [(line["event"], line["level"], line.get("place")) for line in lines] == [
+    assert [(line["event"], line["level"], line.get("source")) for line in lines] == [
         ("uncaught_exception", "critical", "sweeper"),
         ("uncaught_exception", "critical", "finalizer"),
         ("python_warning", "warning", None),

@@ -67,10 +67,10 @@ def test_nobody_takes_as_long_as_anybody(monkeypatch: pytest.MonkeyPatch) -> Non
     assert extract_parameters(nobodys) == extract_parameters(passwords.hash(PASSWORD))
 
 
-def test_nobodys_hash_does_not_open() -> None:
+def test_dummy_hash_does_not_open() -> None:
     """Even the password of the hash that stands for nobody's, were it known, opens nothing."""
     passwords = _passwords()
-    passwords._nobodys_hash = passwords.hash(PASSWORD)
+    passwords._dummy_hash = passwords.hash(PASSWORD)
     assert passwords.verify(None, PASSWORD) is False
 
 

@@ -48,7 +48,9 @@ def test_log_formats(text: str) -> None:
 @pytest.mark.parametrize("text", ["JSON", "text ", "xml", "TRUE"])
 def test_no_log_formats(text: str) -> None:
     """Any other is a problem that names both."""
-    assert problem_of(LOG_FORMAT=text).startswith(f"LOG_FORMAT must be json or text (it is {text!r}): how log lines ")
+    assert problem_of(LOG_FORMAT=text).startswith(
+        f"LOG_FORMAT must be json or text (it is {text!r}): format of log lines"
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def test_origins(text: str, origins: tuple[str, ...]) -> None:
 )
 def test_no_origins(text: str) -> None:
     """What no browser sends as an origin is a problem, and so is one that would let in more than it seems to."""
-    assert problem_of(CORS_ORIGINS=text).startswith("CORS_ORIGINS must be an origin as browsers name it, ")
+    assert problem_of(CORS_ORIGINS=text).startswith("CORS_ORIGINS must be an origin such as https://shop.example, ")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,9 @@ def test_ports_of_other_hosts(hosts: str, ports: str) -> None:
 @pytest.mark.parametrize("text", ["0", "65536", "x", "5432,", ",5432", "5432, 5433", "-1", "5432;5433", "\uff18"])
 def test_no_ports(text: str) -> None:
     """What is no port, or no list of ports, is a problem."""
-    assert "POSTGRES_PORT must be a port, 1 to 65535, or several with commas" in problem_of(POSTGRES_PORT=text)
+    assert "POSTGRES_PORT must be a port from 1 to 65535, or several separated by commas" in problem_of(
+        POSTGRES_PORT=text
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promo_api.settings import Settings, SettingsError, variable
+from promo_api.settings import Settings, SettingsError, deprecated_names, variable
 from tests.unit.given_settings import LEAST, SECRET, problem_of, read
 
 NUMBERS = [declared for declared in fields(Settings) if declared.type in (int, float)]
@@ -40,7 +40,7 @@ def test_what_must_be_given() -> None:
         Settings.from_environment({})
     first, second = caught.value.problems
     assert first.startswith("ANTIFRAUD_ADDRESS is not set: the anti-fraud service")
-    assert second.startswith("SECRET_KEY is not set: the key that signs tokens; several, with commas")
+    assert second.startswith("SECRET_KEY is not set: key that signs tokens; of several")
 
 
 @pytest.mark.parametrize("declared", fields(Settings), ids=_name)
@@ -122,7 +122,7 @@ def test_key_in_a_file(tmp_path: Path) -> None:
     ("held", "problem"),
     [
         (None, "SECRET_KEY can't be read from {file}, no such file or directory"),
-        (b"hunter2\n", "SECRET_KEY must be at least 32 characters long, and so must each of several"),
+        (b"hunter2\n", "SECRET_KEY must be at least 32 characters long; so must each of several keys"),
         (b"hunter2\xff" * 32, "SECRET_KEY can't be read from {file}, which is not UTF-8"),
         (b"\n", "SECRET_KEY is not set"),
     ],
@@ -134,8 +134,8 @@ def test_no_key_in_a_file(tmp_path: Path, held: bytes | None, problem: str) -> N
     if held is not None:
         file.write_bytes(held)
     assert problem_of(SECRET_KEY="", SECRET_KEY_FILE=str(file)) == (
-        f"{problem.format(file=file)}: the key that signs tokens; several, with commas: the first one signs, and "
-        "tokens of all count."
+        f"{problem.format(file=file)}: key that signs tokens; of several, separated by commas, the first one "
+        "signs and all verify."
     )
 
 
@@ -173,7 +173,7 @@ def test_keys(tmp_path: Path) -> None:
 def test_no_keys(keys: str) -> None:
     """Each of several keys must be as long as one, so a comma too many is a problem; none of them is told."""
     problem = problem_of(SECRET_KEY=keys.format(SECRET))
-    assert problem.startswith("SECRET_KEY must be at least 32 characters long, and so must each of several: ")
+    assert problem.startswith("SECRET_KEY must be at least 32 characters long; so must each of several keys: ")
     assert SECRET not in problem
     assert "hunter2" not in problem
 
@@ -227,3 +227,17 @@ def test_settings_do_not_change() -> None:
 def test_pool_size(given: dict[str, str], size: int) -> None:
     """A worker keeps a connection for each of its threads, unless told otherwise."""
     assert read(**given).pool_size == size
+
+
+def test_deprecated_names_are_read() -> None:
+    """A renamed setting is still read by its old name, and the new name wins."""
+    assert read(CHECK_ANSWERS="true").validate_responses
+    assert read(ANTIFRAUD_TURN_TIMEOUT_S="7").antifraud_lease_timeout_s == 7
+    assert not read(CHECK_ANSWERS="true", VALIDATE_RESPONSES="false").validate_responses
+
+
+def test_deprecated_names_are_reported() -> None:
+    """Each old name in the environment is reported with the new one; empty ones and new names are not."""
+    assert deprecated_names(
+        {"CHECK_ANSWERS": "true", "ANTIFRAUD_TURN_TIMEOUT_S": "", "VALIDATE_RESPONSES": "true"}
+    ) == {"CHECK_ANSWERS": "VALIDATE_RESPONSES"}
