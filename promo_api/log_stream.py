@@ -100,7 +100,7 @@ class LogStream(logging.Handler):
 
 
 def _chunks(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """Yield the lines in order, in chunks that can be written in one piece; a longer line is a chunk of its own."""
+    """Yield the lines in order, in chunks that can be written in one piece; a longer line is a separate chunk."""
     chunk: list[bytes] = []
     for line in lines:
         if chunk and sum(map(len, chunk)) + len(line) > _CHUNK_BYTES:

@@ -1,7 +1,7 @@
 """Password hashes: argon2id, with limited concurrency.
 
 A hash takes about 20 ms of a core and 19 MiB, on purpose. Without a limit, hashes would starve all other requests of
-the process. Requests that need a hash wait in a thread pool of their own (see admission).
+the process. Requests that need a hash wait in a separate thread pool (see admission).
 """
 
 import secrets

@@ -36,7 +36,7 @@ class RedisClient:
             redis.RedisError: any failure of Redis, including the Cluster client's own kinds of errors.
         """
         try:
-            # Two threads may each create a client at the same time; the last one is kept.
+            # Two threads may each create a client at the same time; the last is kept.
             if self._client is None:
                 self._client = _OPENERS[self._url.kind](self._url, self._options())
             yield self._client

@@ -42,7 +42,7 @@ def setting(
     """Declare a setting.
 
     Args:
-        sentence: what it means; shown in error messages and in docs/configuration.md.
+        sentence: its meaning, shown in error messages and in docs/configuration.md.
         default: MISSING makes the setting required.
         unit: of a number.
         low: smallest value of a number, or smallest length of a text.
@@ -230,7 +230,7 @@ class Settings:
         formerly="CHECK_ANSWERS",
     )
     secret_key: str = setting(
-        "key that signs tokens; of several, separated by commas, the first one signs and all verify",
+        "key that signs tokens; of several, separated by commas, the first signs and all verify",
         low=KEY_MIN_CHARACTERS,
         secret=True,
     )
@@ -293,7 +293,7 @@ class Settings:
 
     @property
     def secret_keys(self) -> tuple[str, ...]:
-        """The keys for tokens: the first one signs, each one verifies."""
+        """The keys for tokens: the first signs, all verify."""
         return tuple(self.secret_key.split(","))
 
     @property

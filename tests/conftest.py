@@ -162,7 +162,7 @@ def antifrauds(settings: Settings, cache: "redis.Redis") -> Iterator[Callable[..
 
     They are patient, since tests hold calls back by intention.
     """
-    patience = {"antifraud_read_timeout_s": 30.0, "antifraud_turn_timeout_s": 60.0}
+    patience = {"antifraud_read_timeout_s": 30.0, "antifraud_lease_timeout_s": 60.0}
     with ExitStack() as stack:
 
         def make(**changes: Any) -> Antifraud:
