@@ -134,7 +134,7 @@ def test_no_key_in_a_file(tmp_path: Path, held: bytes | None, problem: str) -> N
     if held is not None:
         file.write_bytes(held)
     assert problem_of(SECRET_KEY="", SECRET_KEY_FILE=str(file)) == (
-        f"{problem.format(file=file)}: key that signs tokens; of several, separated by commas, the first one "
+        f"{problem.format(file=file)}: key that signs tokens; of several, separated by commas, the first "
         "signs and all verify."
     )
 
