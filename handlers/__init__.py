@@ -1,11 +1,12 @@
-"""What each operation of api.yml does: one plain function per operationId, one module per group of operations.
+"""The operations of api.yml: one plain function per operationId, one module per group of operations.
 
-`operationId: user_likes.like_promo` is the function `like_promo` in `user_likes.py`. A function gets the runtime, the
-company or user that asks (where the operation is secured), and by name what api.yml declares: path and query parameters
-and the body, checked and converted. It returns the body of the answer, with a status and headers where they are not 200
-and none, or raises one of promo_api.errors.
+`operationId: user_likes.like_promo` is the function `like_promo` in `user_likes.py`. A handler is called with the
+runtime, the authenticated company or user (if the operation is secured), and the declared parameters and body as
+keyword arguments, validated and converted. It returns the response body, or (body, status), or (body, status, headers),
+or raises an error of promo_api.errors.
 
-Beside the operations stand `shapes`, which turns rows into JSON, and `accounts`, what both kinds of account do alike.
+Modules without operations: `serializers` turns rows into JSON, `accounts` has the sign-up and sign-in that both kinds
+of account share, `idempotency` implements the Idempotency-Key header.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
-"""Sign-up, sign-in and sign-out, which are the same for companies and users. No connection is held during a hash.
+"""Sign-up, sign-in and sign-out of companies and users. No database connection is held while a password is hashed.
 
-A wrong password is counted once it has proved wrong. By then more guesses may be on their way than the limit allows. So
-the limit is checked again when a password proves right: a guess beyond the limit is refused, right or wrong, and trying
-many at once reveals nothing more.
+A failed sign-in is counted after the password was verified. By then more concurrent guesses may be running than the
+limit allows. So the limit is checked again after a correct password: guesses beyond the limit are refused, right or
+wrong, and concurrent guessing reveals nothing.
 """
 
 import logging
@@ -19,11 +19,11 @@ from promo_api.tokens import Claims, Kind
 
 _log = logging.getLogger(__name__)
 
-_Done = TypeVar("_Done")
+_Result = TypeVar("_Result")
 
 
 class Attempt(NamedTuple):
-    """An attempt to prove by the password who owns an account; `address` is the client's."""
+    """An attempt to confirm the password of an account; `address` is that of the client."""
 
     kind: Kind
     email: str
@@ -33,22 +33,22 @@ class Attempt(NamedTuple):
 def sign_up(
     runtime: Runtime, accounts: Accounts, kind: Kind, address: str, *, password: str, values: Mapping[str, Any]
 ) -> tuple[UUID, str]:
-    """Make an account.
+    """Create an account.
 
     Args:
-        runtime: the opened things.
-        accounts: where to keep it.
-        kind: what its tokens are good for.
-        address: of the client.
-        password: in the clear.
-        values: the columns of the account, the e-mail address among them.
+        runtime: the services of the process.
+        accounts: the table of the account.
+        kind: the audience of its tokens.
+        address: address of the client.
+        password: plain text.
+        values: the other columns of the account, including `email`.
 
     Returns:
         Its id and first token.
 
     Raises:
-        EmailTaken: an account of this kind has the address, in any case.
-        TooManyRequests: too many have signed up from this client address, or have tried.
+        EmailTaken: an account of this kind has the e-mail address; case is ignored.
+        TooManyRequests: too many sign-ups from this client address, successful or not.
     """
     runtime.limits.count(runtime.limits.of_sign_up(address))
     account_id = uuid4()
@@ -56,25 +56,23 @@ def sign_up(
     with runtime.database.autocommit() as connection:
         version = accounts.insert_account(connection, account_id, {**values, "password_hash": password_hash})
     if version is None:
-        raise EmailTaken("An account with this e-mail address exists already. Sign in, or take another address.")
+        raise EmailTaken("An account with this e-mail address already exists. Sign in, or use another address.")
     return account_id, runtime.tokens.issue(Claims(account_id, kind, version))
 
 
 def sign_in(runtime: Runtime, accounts: Accounts, kind: Kind, address: str, body: Body) -> str:
-    """Check the e-mail address and password, end every earlier token of the account and return a new one.
-
-    `address` is that of the client.
+    """Verify the e-mail address and password, revoke all tokens of the account and return a new one.
 
     Raises:
-        Unauthenticated: they are not those of an account; which of the two is wrong is not told, not even by the time.
-        TooManyRequests: too many sign-ins to this account, or from this client address, have failed; or too many to
-            this account have succeeded.
+        Unauthenticated: one of them is wrong. Neither the message nor the time reveals which.
+        TooManyRequests: too many failed sign-ins to this account or from this client address, or too many successful
+            sign-ins to this account.
     """
     email, password = body["email"], body["password"]
     successes = runtime.limits.of_success(kind, email)
     runtime.limits.check(successes)
 
-    def renewed(found: Credentials) -> Claims | None:
+    def issue_claims(found: Credentials) -> Claims | None:
         runtime.limits.count(successes)
         new_hash = runtime.passwords.renewed(found.password_hash, password)
         with runtime.database.autocommit() as connection:
@@ -88,8 +86,8 @@ def sign_in(runtime: Runtime, accounts: Accounts, kind: Kind, address: str, body
         Attempt(kind, email, address),
         password,
         find=partial(accounts.find_credentials, email=email),
-        do=renewed,
-        refusal=Unauthenticated("The e-mail address or the password is not right."),
+        do=issue_claims,
+        refusal=Unauthenticated("The e-mail address or the password is wrong."),
     )
     return runtime.tokens.issue(claims)
 
@@ -100,27 +98,28 @@ def confirmed(
     password: str,
     *,
     find: Callable[[Any], Credentials | None],
-    do: Callable[[Credentials], _Done | None],
+    do: Callable[[Credentials], _Result | None],
     refusal: RequestError,
-) -> _Done:
-    """Do something for whoever knows the password of an account, and count whoever does not.
+) -> _Result:
+    """Run `do` if the password is correct; count and log a failure otherwise.
 
     Args:
-        runtime: the opened things.
-        attempt: whose failure is counted and logged.
-        password: in the clear.
-        find: returns what the password is checked against; None if there is no account, which is not to be told.
-        do: does it, and returns None if it is to be tried again: the password may have changed since it was checked.
-        refusal: what those are told who do not know it.
+        runtime: the services of the process.
+        attempt: counted and logged if it fails.
+        password: plain text.
+        find: returns the credentials to verify; None if the account does not exist.
+        do: runs with the verified credentials. It returns None if the password has changed in the meantime; then the
+            new credentials are verified once more.
+        refusal: raised if the password is wrong or the account does not exist.
 
     Raises:
         RequestError: the refusal.
-        TooManyRequests: too many have failed.
+        TooManyRequests: too many attempts have failed.
     """
     failures = runtime.limits.of_sign_in(*attempt)
     runtime.limits.check(failures)
-    # The hash may be replaced while it is checked, be it by another sign-in with one of today's cost.
-    for _ in ("at first", "once more"):
+    # A concurrent sign-in may replace the hash, for example to change its cost. So there is a second attempt.
+    for _ in range(2):
         with runtime.database.autocommit() as connection:
             found = find(connection)
         if not runtime.passwords.verify(None if found is None else found.password_hash, password) or found is None:
@@ -135,9 +134,9 @@ def confirmed(
 
 
 def sign_out(runtime: Runtime, accounts: Accounts, account_id: UUID, token_version: int) -> Body:
-    """End every token of the account, given the version of the one that asks.
+    """Revoke all tokens of the account that have the given version.
 
-    Where a sign-in has ended that one meanwhile, the new token is left: it was asked for after this.
+    A token issued by a concurrent sign-in has a newer version and stays valid.
     """
     with runtime.database.autocommit() as connection:
         accounts.delete_tokens(connection, account_id, token_version)
@@ -145,7 +144,7 @@ def sign_out(runtime: Runtime, accounts: Accounts, account_id: UUID, token_versi
 
 
 def _log_failure(runtime: Runtime, attempt: Attempt) -> None:
-    """Log a wrong password, with the digests of the account and the client address."""
+    """Log a wrong password with digests of the account and the client address."""
     account = runtime.limits.digest_account(attempt.kind, attempt.email)
     address = runtime.limits.digest_address(attempt.address)
     _log.warning("sign_in_failed", extra={"kind": attempt.kind, "account": account, "client_address": address})

@@ -7,7 +7,7 @@ from promo_api.runtime import Runtime
 
 
 def sign_up(runtime: Runtime, *, body: Body, client_address: str) -> Body:
-    """Make a company account."""
+    """Create a company account."""
     values = {"name": body["name"], "email": body["email"]}
     company_id, token = accounts.sign_up(
         runtime, COMPANY_ACCOUNTS, "company", client_address, password=body["password"], values=values
@@ -16,10 +16,10 @@ def sign_up(runtime: Runtime, *, body: Body, client_address: str) -> Body:
 
 
 def sign_in(runtime: Runtime, *, body: Body, client_address: str) -> Body:
-    """Give a company a token, and end its earlier ones."""
+    """Return a new token and revoke the earlier ones."""
     return {"token": accounts.sign_in(runtime, COMPANY_ACCOUNTS, "company", client_address, body)}
 
 
 def sign_out(runtime: Runtime, company: Company) -> Body:
-    """End every token of the company."""
+    """Revoke all tokens of the company."""
     return accounts.sign_out(runtime, COMPANY_ACCOUNTS, company.id, company.token_version)

@@ -1,4 +1,4 @@
-"""What a company does with its promos."""
+"""Promos of a company: create, list, change, history of changes, statistics."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,14 +27,14 @@ from promo_api.errors import InvalidInput, NotFound, NotOwner
 from promo_api.limits import CODES, PROMOS
 from promo_api.runtime import Runtime
 
-# What tells in which feeds a promo stands.
-_LISTED = {"target", "active_from", "active_until", "max_count"}
-_PERIOD_REVERSED = "must not be before active_from, given now or earlier"
+# Changes of these members move the promo to other entries of the feed index.
+_INDEXED_MEMBERS = {"target", "active_from", "active_until", "max_count"}
+_PERIOD_REVERSED = "must not be before active_from"
 
 
 @repeatable
 def create_promo(runtime: Runtime, company: Company, *, body: Body, key: RepeatKey | None) -> Answer:
-    """Make a promo of the company."""
+    """Create a promo."""
     definition = _definition(body)
     if _reversed(definition["active_from"], definition["active_until"]):
         raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
@@ -61,7 +61,7 @@ def list_promos(
     country: list[str] | None = None,
     sort_by: str | None = None,
 ) -> Page:
-    """List the company's promos, with the first `codes_max` codes of each."""
+    """List the promos of the company with the first `codes_max` codes of each."""
     with runtime.database.autocommit() as connection:
         promos, total = list_company_promos(
             connection,
@@ -81,7 +81,7 @@ def get_promo(runtime: Runtime, company: Company, *, id: UUID) -> Body:
 
 
 def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body) -> Body:
-    """Change what is given; the target as a whole."""
+    """Change the given members. The target is replaced as a whole."""
     changes, use_limit = _changes(body), body.get("max_count")
     if _reversed(changes.get("active_from"), changes.get("active_until")):
         raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
@@ -95,7 +95,7 @@ def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body) ->
 
 
 def list_changes(runtime: Runtime, company: Company, *, id: UUID, limit: int, offset: int) -> Page:
-    """List what the company did to its promo."""
+    """List the audit log of a promo."""
     with runtime.database.autocommit() as connection:
         _check_own(connection, company, id)
         entries, total = list_promo_changes(connection, id, limit=page_limit(limit), offset=offset)
@@ -103,7 +103,7 @@ def list_changes(runtime: Runtime, company: Company, *, id: UUID, limit: int, of
 
 
 def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:
-    """Say how often a promo of the company was activated, and from where."""
+    """Return the number of activations of a promo, in total and by country."""
     with runtime.database.autocommit() as connection:
         _check_own(connection, company, id)
         uses = list_country_uses(connection, id)
@@ -114,7 +114,7 @@ def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:
 
 
 def _change(runtime: Runtime, connection: Any, company: Company, promo_id: UUID, given: dict[str, Any]) -> None:
-    """Change what is different from the promo as it is once it is locked, and record that."""
+    """Lock the promo, apply the members that differ, and add an entry to the audit log."""
     today = runtime.today()
     before = find_promo(connection, promo_id, today, locked=True)
     if before is None:
@@ -122,15 +122,15 @@ def _change(runtime: Runtime, connection: Any, company: Company, promo_id: UUID,
     changed = changes_shape(before, replace(before, **given))
     if not changed:
         return
-    is_relisted = not _LISTED.isdisjoint(changed)
-    if is_relisted:
+    index_changes = not _INDEXED_MEMBERS.isdisjoint(changed)
+    if index_changes:
         delete_listing(connection, promo_id)
     if "max_count" in changed and not update_use_limit(connection, promo_id, given["max_count"]):
-        raise InvalidInput.body("/max_count", "must not be below the number of activations that there are")
+        raise InvalidInput.body("/max_count", "must not be less than used_count")
     columns = {name: value for name, value in given.items() if name != "max_count"}
     if columns and not update_definition(connection, promo_id, columns):
         raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
-    if is_relisted:
+    if index_changes:
         insert_listing(connection, promo_id, today)
     insert_change(connection, promo_id, company.id, changed)
 
@@ -165,7 +165,7 @@ def _check_own(connection: Any, company: Company, promo_id: UUID) -> None:
 
 
 def _missing() -> NotFound:
-    return NotFound("There is no promo of this id.")
+    return NotFound("Promo not found.")
 
 
 def _check_owner(owner_id: UUID, company: Company) -> None:

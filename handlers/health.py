@@ -1,4 +1,4 @@
-"""Is it alive, and is it well?"""
+"""Liveness and health of the service."""
 
 from typing import Any
 
@@ -6,16 +6,16 @@ from handlers import Body, Headers
 from promo_api.health import Finding
 from promo_api.runtime import Runtime
 
-_TRY_AGAIN_S = 1
+_RETRY_AFTER_S = 1
 
 
 def ping(_runtime: Runtime) -> Body:
-    """Answer, without asking anything that could be down."""
+    """Respond without using any dependency."""
     return {"status": "ok"}
 
 
 def get_health(runtime: Runtime) -> Body | tuple[Body, int, Headers]:
-    """Say how what the service needs is, and whether requests should be sent elsewhere."""
+    """Return the state of the dependencies; 503 if the service cannot work without them."""
     report = runtime.health.report()
     schema = {"needed": report.needed_revision}
     if report.found_revision is not None:
@@ -24,15 +24,15 @@ def get_health(runtime: Runtime) -> Body | tuple[Body, int, Headers]:
         "status": report.status,
         "version": runtime.health.version,
         "schema": schema,
-        "dependencies": {name: _shape(finding) for name, finding in report.findings.items()},
+        "dependencies": {name: _dependency(finding) for name, finding in report.findings.items()},
     }
-    return (body, 503, {"Retry-After": str(_TRY_AGAIN_S)}) if report.status == "failing" else body
+    return (body, 503, {"Retry-After": str(_RETRY_AFTER_S)}) if report.status == "failing" else body
 
 
-def _shape(finding: Finding) -> dict[str, Any]:
-    shape: dict[str, Any] = {"state": "down" if finding.reason else "up"}
+def _dependency(finding: Finding) -> dict[str, Any]:
+    body: dict[str, Any] = {"state": "down" if finding.reason else "up"}
     if finding.latency_ms is not None:
-        shape["latency_ms"] = round(finding.latency_ms, 1)
+        body["latency_ms"] = round(finding.latency_ms, 1)
     if finding.reason:
-        shape["reason"] = finding.reason
-    return shape
+        body["reason"] = finding.reason
+    return body

@@ -1,4 +1,4 @@
-"""Rows to JSON. A value that is None is left out: nothing is ever null."""
+"""Converts rows to JSON objects of api.yml. None is left out: responses contain no null."""
 
 from typing import Any
 
@@ -15,24 +15,24 @@ from persistence.users import User
 Page = tuple[list[Body], int, Headers]
 
 _PAGE_MAX = 100
-# The members of a promo that PATCH takes.
+# The members that PATCH accepts.
 _CHANGEABLE = ("description", "image_url", "target", "max_count", "active_from", "active_until")
-# The author of a comment who has left.
-_NOBODY = {"name": "Deleted", "surname": "user"}
+# The author of a comment whose account was deleted.
+_DELETED_AUTHOR = {"name": "Deleted", "surname": "user"}
 
 
 def page_limit(limit: int) -> int:
-    """Return how many entries a page has at most, whatever the request asks."""
+    """Return the number of entries of a page, at most 100."""
     return min(limit, _PAGE_MAX)
 
 
 def page(entries: list[Body], total: int) -> Page:
-    """Return the answer of an operation that lists: a page, and the number of entries on all pages."""
+    """Return the response of a list operation: a page, and the number of entries on all pages in a header."""
     return entries, 200, {"X-Total-Count": str(total)}
 
 
 def promo_shape(promo: Promo, company_name: str, code_list: bytes | None) -> Body:
-    """Return a promo as its company sees it (PromoReadOnly), given the list of a UNIQUE one as JSON."""
+    """Return a PromoReadOnly. `code_list` is the JSON array of codes of a UNIQUE promo."""
     target = {
         "age_from": promo.age_from,
         "age_until": promo.age_until,
@@ -62,24 +62,24 @@ def promo_shape(promo: Promo, company_name: str, code_list: bytes | None) -> Bod
 
 
 def changes_shape(before: Promo, after: Promo) -> Body:
-    """Return the members that a company may change and that differ, each with what it was and what it is since then."""
+    """Return the changeable members that differ, each with its old (`from`) and new (`to`) value."""
     shapes = [promo_shape(promo, "", None) for promo in (before, after)]
     pairs = {name: [shape.get(name) for shape in shapes] for name in _CHANGEABLE}
     return {name: _given({"from": old, "to": new}) for name, (old, new) in pairs.items() if old != new}
 
 
 def change_shape(change: PromoChange) -> Body:
-    """Return an entry of a promo's trail (PromoChange)."""
+    """Return a PromoChange, an entry of the audit log."""
     return _given(vars(change))
 
 
 def card_shape(card: Card) -> Body:
-    """Return a promo as a user sees it (PromoForUser)."""
+    """Return a PromoForUser."""
     return _given(vars(card))
 
 
 def user_shape(user: User) -> Body:
-    """Return a user as they see themselves (User)."""
+    """Return a User."""
     return _given(
         {
             "name": user.name,
@@ -92,14 +92,14 @@ def user_shape(user: User) -> Body:
 
 
 def comment_shape(comment: Comment) -> Body:
-    """Return a comment with its author (Comment)."""
-    person = {"name": comment.name, "surname": comment.surname, "avatar_url": comment.avatar_url}
-    author = _NOBODY if comment.name is None else person
+    """Return a Comment with its author."""
+    existing_author = {"name": comment.name, "surname": comment.surname, "avatar_url": comment.avatar_url}
+    author = _DELETED_AUTHOR if comment.name is None else existing_author
     return {"id": comment.id, "text": comment.text, "date": comment.created_at, "author": _given(author)}
 
 
 def event_shape(event: OwnEvent) -> Body:
-    """Return something that happened to an account (ExportedEvent)."""
+    """Return an ExportedEvent."""
     return _given(vars(event))
 
 

@@ -7,7 +7,7 @@ from promo_api.runtime import Runtime
 
 
 def sign_up(runtime: Runtime, *, body: Body, client_address: str) -> Body:
-    """Make a user account."""
+    """Create a user account."""
     country = body["other"]["country"]
     values = {
         "name": body["name"],
@@ -24,10 +24,10 @@ def sign_up(runtime: Runtime, *, body: Body, client_address: str) -> Body:
 
 
 def sign_in(runtime: Runtime, *, body: Body, client_address: str) -> Body:
-    """Give a user a token, and end the earlier ones."""
+    """Return a new token and revoke the earlier ones."""
     return {"token": accounts.sign_in(runtime, USER_ACCOUNTS, "user", client_address, body)}
 
 
 def sign_out(runtime: Runtime, user: User) -> Body:
-    """End every token of the user."""
+    """Revoke all tokens of the user."""
     return accounts.sign_out(runtime, USER_ACCOUNTS, user.id, user.token_version)

@@ -28,7 +28,7 @@ def create_comment(runtime: Runtime, user: User, *, id: UUID, body: Body, key: R
     with doing(runtime, key) as connection:
         created_at = insert_comment(connection, id, comment_id=comment_id, author_id=user.id, text=body["text"])
         if created_at is None:
-            raise NotFound("There is no promo of this id.")
+            raise NotFound("Promo not found.")
         comment = Comment(comment_id, body["text"], created_at, user.id, user.name, user.surname, user.avatar_url)
         answer = comment_shape(comment), 201
         keep_answers(connection, [(key, answer)])
@@ -36,11 +36,11 @@ def create_comment(runtime: Runtime, user: User, *, id: UUID, body: Body, key: R
 
 
 def list_comments(runtime: Runtime, _user: User, *, id: UUID, limit: int, offset: int) -> Page:
-    """List the comments on a promo, latest first."""
+    """List the comments on a promo, newest first."""
     with runtime.database.autocommit() as connection:
         found = list_promo_comments(connection, id, limit=page_limit(limit), offset=offset)
     if found is None:
-        raise NotFound("There is no promo of this id.")
+        raise NotFound("Promo not found.")
     comments, total = found
     return page([comment_shape(comment) for comment in comments], total)
 
@@ -51,12 +51,12 @@ def get_comment(runtime: Runtime, _user: User, *, id: UUID, comment_id: UUID) ->
 
 
 def update_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID, body: Body) -> Body:
-    """Change the text of a comment; its id and date stay."""
+    """Change the text of a comment. Its id and date stay the same."""
     _check_author(_found(runtime, id, comment_id), user)
     with runtime.database.autocommit() as connection:
         update_own_comment(connection, id, comment_id=comment_id, author_id=user.id, text=body["text"])
     changed = _found(runtime, id, comment_id)
-    # Whoever leaves meanwhile is not its author any more, and has changed nothing.
+    # If the account was deleted in the meantime, the comment has no author any more and was not changed.
     _check_author(changed, user)
     return comment_shape(changed)
 
@@ -80,8 +80,8 @@ def _found(runtime: Runtime, promo_id: UUID, comment_id: UUID) -> Comment:
 
 def _check_author(comment: Comment, user: User) -> None:
     if comment.author_id != user.id:
-        raise NotOwner("This comment was written by somebody else.")
+        raise NotOwner("This comment belongs to another user.")
 
 
 def _missing() -> NotFound:
-    return NotFound("This promo has no comment of this id.")
+    return NotFound("Comment not found.")

@@ -1,4 +1,4 @@
-"""All that is kept about the user who asks."""
+"""Export of all data stored about a user."""
 
 from typing import Any
 
@@ -18,8 +18,8 @@ from promo_api.runtime import Runtime
 
 
 def get_export(runtime: Runtime, user: User, *, offset: int, entries_max: int) -> Body:
-    """Return at most `entries_max` entries of each list after `offset`, and the offset of the next entries."""
-    # One more entry than is returned shows whether there are further ones.
+    """Return up to `entries_max` entries of each list from `offset` on, and `next_offset` if there are more."""
+    # Reads one more entry than it returns, to know whether there are more.
     page = {"limit": entries_max + 1, "offset": offset}
     with runtime.database.autocommit() as connection:
         lists: dict[str, list[Any]] = {
@@ -29,7 +29,7 @@ def get_export(runtime: Runtime, user: User, *, offset: int, entries_max: int) -
             "events": [event_shape(event) for event in list_own_events(connection, user.id, **page)],
             "idempotency_keys": [vars(key) for key in list_own_keys(connection, user.id, **page)],
         }
-        # Last: an account that is closed meanwhile has lost entries, and is refused.
+        # Checked last: if the account was closed in the meantime, the lists may be incomplete.
         signed_up_at = find_signed_up_at(connection, user.id)
         if signed_up_at is None:
             raise Unauthenticated.left()

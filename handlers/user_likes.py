@@ -1,4 +1,4 @@
-"""Likes of the user who asks; to like again, or to unlike what is not liked, changes nothing."""
+"""Likes of a user. Liking twice, or unliking a promo that is not liked, changes nothing."""
 
 from uuid import UUID
 
@@ -14,17 +14,17 @@ def like_promo(runtime: Runtime, user: User, *, id: UUID) -> Body:
     """Like a promo."""
     runtime.limits.count_for(LIKES, user.id)
     with runtime.database.autocommit() as connection:
-        return _answered(insert_like(connection, id, user.id))
+        return _response(insert_like(connection, id, user.id))
 
 
 def unlike_promo(runtime: Runtime, user: User, *, id: UUID) -> Body:
-    """Take a like back."""
+    """Remove a like."""
     runtime.limits.count_for(LIKES, user.id)
     with runtime.database.autocommit() as connection:
-        return _answered(delete_like(connection, id, user.id))
+        return _response(delete_like(connection, id, user.id))
 
 
-def _answered(found: bool) -> Body:
+def _response(found: bool) -> Body:
     if not found:
-        raise NotFound("There is no promo of this id.")
+        raise NotFound("Promo not found.")
     return {"status": "ok"}

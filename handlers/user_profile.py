@@ -1,4 +1,4 @@
-"""The profile of the user who asks."""
+"""The profile of the user: read, change, delete the account."""
 
 from contextlib import suppress
 from time import monotonic, sleep
@@ -15,7 +15,7 @@ from promo_api.errors import DependencyDown, Unauthenticated, WrongPassword
 from promo_api.limits import PASSWORD_CHANGES
 from promo_api.runtime import Runtime
 
-# How long a request works on a deletion before it leaves the rest to the background job. It uses a thread for hashes.
+# How long a request deletes rows before it leaves the rest to the background job. It occupies a password thread.
 _DELETION_TIME_S = 0.3
 _RETRY_S = 0.05
 
@@ -26,7 +26,7 @@ def get_profile(_runtime: Runtime, user: User) -> Body:
 
 
 def update_profile(runtime: Runtime, user: User, *, body: Body) -> Body:
-    """Change what is given; null means: leave as it is. A new password leaves tokens valid."""
+    """Change the given members; null leaves a member unchanged. Tokens stay valid after a change of the password."""
     changes = {name: value for name, value in body.items() if value is not None}
     if "password" in changes:
         runtime.limits.count_for(PASSWORD_CHANGES, user.id)
@@ -41,14 +41,14 @@ def update_profile(runtime: Runtime, user: User, *, body: Body) -> Body:
 
 
 def delete_profile(runtime: Runtime, user: User, *, body: Body, client_address: str) -> Body:
-    """Close the account, given the password, and delete or move as many of its rows as is quickly done.
+    """Close the account if the password is correct, then delete its rows for a short time.
 
-    A wrong password counts as a failed sign-in. A background job finishes large accounts.
+    A wrong password counts as a failed sign-in. A background job deletes the remaining rows of large accounts.
     """
 
     def find(connection: Any) -> Credentials:
         found = USER_ACCOUNTS.find_credentials(connection, user.email)
-        # Once the account is deleted, another account may have the address.
+        # After the deletion, another account may use the e-mail address.
         if found is None or found.account_id != user.id:
             raise Unauthenticated.left()
         return found
@@ -63,17 +63,17 @@ def delete_profile(runtime: Runtime, user: User, *, body: Body, client_address: 
         body["password"],
         find=find,
         do=close,
-        refusal=WrongPassword("The password is not right."),
+        refusal=WrongPassword("The password is wrong."),
     )
     runtime.antifraud.forget(user.id)
-    # The account is closed: the background job does what the database does not do now.
+    # The account is closed already. If the database is unavailable, the background job deletes the rows later.
     with suppress(DependencyDown):
         _delete_rows(runtime, user.id)
     return {"status": "ok"}
 
 
 def _delete_rows(runtime: Runtime, user_id: UUID) -> None:
-    """Continue the deletion of a closed account until it is finished or the time is up."""
+    """Delete rows of a closed account until all are gone or the time is up."""
     ends_at_s = monotonic() + _DELETION_TIME_S
     while monotonic() < ends_at_s:
         with runtime.database.transaction() as connection:
@@ -81,5 +81,5 @@ def _delete_rows(runtime: Runtime, user_id: UUID) -> None:
             if deletion is None:
                 return
             rows = delete_account_batch(connection, deletion)
-        if not rows:  # another request of the account holds the rest
+        if not rows:  # a concurrent request has locked the rest
             sleep(_RETRY_S)

@@ -1,4 +1,4 @@
-"""The promos that a user comes across."""
+"""The feed of a user, and single promos."""
 
 from uuid import UUID
 
@@ -20,22 +20,22 @@ def list_feed(
     category: str | None = None,
     active: bool | None = None,
 ) -> Page:
-    """List the promos whose targeting fits the user."""
+    """List the promos that target the user."""
     today = runtime.today()
     with runtime.database.autocommit() as connection:
         total = count_promos(connection, user, today, category=category, active=active)
-        # The feed reads entries until its page is full, so it must not look for more than there are.
-        most = min(page_limit(limit), total - offset)
+        # The feed reads entries until the page is full. With this limit it stops at the last entry.
+        rows_max = min(page_limit(limit), total - offset)
         cards = list_feed_cards(
-            connection, user, today, category=category, active=active, total=total, limit=most, offset=offset
+            connection, user, today, category=category, active=active, total=total, limit=rows_max, offset=offset
         )
     return page([card_shape(card) for card in cards], total)
 
 
 def get_promo(runtime: Runtime, user: User, *, id: UUID) -> Body:
-    """Return a promo, whoever it targets."""
+    """Return a promo, regardless of its target."""
     with runtime.database.autocommit() as connection:
         card = find_card(connection, id, user.id, runtime.today())
     if card is None:
-        raise NotFound("There is no promo of this id.")
+        raise NotFound("Promo not found.")
     return card_shape(card)

@@ -203,7 +203,7 @@ def test_the_address_is_free(house: House, runtime: Runtime, cache: Any) -> None
 def test_wrong_password(house: House) -> None:
     """With a wrong password nothing happens, and the token goes on to count."""
     answer = _leave(house.user, "Wr0ngPass!")
-    assert (answer.status_code, answer.json()["message"]) == (403, "The password is not right.")
+    assert (answer.status_code, answer.json()["message"]) == (403, "The password is wrong.")
     assert "www-authenticate" not in answer.headers
     assert house.user.get(house.path).json() == house.comment
     assert house.user.get(PROFILE).json()["name"] == NAME
