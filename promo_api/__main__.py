@@ -65,11 +65,12 @@ def _serve_exposed(settings: Settings, exposition: Exposition | None) -> int:
     from promo_api.runtime import Runtime
 
     try:
-        app = create_app(Runtime.open(settings))
+        runtime = Runtime.open(settings)
+        app = create_app(runtime)
     except BrokenContract as error:
         print(error, file=sys.stderr)
         return 1
-    Server(app, settings, exposition).run()
+    Server(app, settings, exposition, runtime.health.start_draining).run()
     return 0
 
 

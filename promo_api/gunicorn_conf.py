@@ -9,22 +9,24 @@
 
 SIGINT to a worker, as Ctrl-C in a terminal sends it to all processes, is as SIGTERM, and the second one as SIGQUIT.
 
-To stop is: connections that are being made are taken in, then new ones are refused. Each request is answered, and so is
-each one that comes over a connection that is there; the answer is the last one on its connection, and says so (see
-contract/protocol.py). When all connections have ended the handlers' threads end, then the connections to PostgreSQL and
-Redis are closed, and the process ends. Requests that take longer than SERVER_STOP_TIMEOUT_S are cut, which is logged.
-To end at once is to cut all requests. Nothing is half done in either case: a handler's writes are one transaction.
+A stop has three steps:
+
+1. Drain: for SERVER_DRAIN_S the worker serves as before, but `GET /api/health` returns 503, so that load balancers send
+   new requests elsewhere.
+2. Close: the worker accepts the connections in the backlog and closes the listening socket.
+3. Finish: the worker sends the responses of all open connections, each with `Connection: close` (see
+   contract/protocol.py). Requests that take longer than SERVER_STOP_TIMEOUT_S are cut and logged. Then the worker ends
+   the threads of the handlers and closes its connections to PostgreSQL and Redis.
+
+An immediate end cuts all requests. Either way no request is half done: a handler writes in one transaction.
 """
 
 import asyncio
-import ctypes
 import logging
 import signal
 import socket
-import struct
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from time import perf_counter
 from typing import Any, ClassVar, cast
 
@@ -32,7 +34,6 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
-from gunicorn.sock import BaseSocket
 from starlette.types import ASGIApp
 from uvicorn import Server as Uvicorn
 from uvicorn_worker import UvicornWorker
@@ -50,19 +51,12 @@ from promo_api.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-# A client that has been told that it is connected says so within this: many times the way from a load balancer.
-_HANDSHAKE_S = 0.1
-_ACCEPT_S = 2
 # A worker cuts its requests itself. If it can't even do that the master, which gives it this much more, kills it.
 _END_S = 5
 _TICKS_OF_A_SECOND = 10  # of uvicorn
 # Unread responses of one worker. The largest response, thousands of codes, has some megabytes; the kernel holds what a
 # client is about to read, and a proxy reads everything.
 _UNREAD_MAX_BYTES = 64 * 1024 * 1024
-
-_SO_ATTACH_FILTER = 26
-# Of a TCP segment, load the byte of the flags; drop what asks for a new connection (SYN), and take everything else.
-_NO_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 
 
 class Server(BaseApplication):
@@ -72,11 +66,15 @@ class Server(BaseApplication):
         app: the application.
         settings: of the service; workers read them here too.
         exposition: serves the metrics of all processes; None: nobody does.
+        on_drain: called in a worker when it starts to drain.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, exposition: Exposition | None) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, exposition: Exposition | None, on_drain: Callable[[], None]
+    ) -> None:
         self._app = app
         self.settings = settings
+        self.on_drain = on_drain
         self._exposition = exposition
         super().__init__()
 
@@ -98,7 +96,7 @@ class Server(BaseApplication):
         raise_file_limit()
         if self._exposition is not None:
             self._exposition.start()
-        Master(self).run()
+        Arbiter(self).run()
 
 
 class Lines(Logger):
@@ -109,29 +107,6 @@ class Lines(Logger):
         super().setup(cfg)
         # A list of its own, since at a reload gunicorn adds a handler to it first.
         self.error_log.handlers = [*logging.getLogger().handlers]
-
-
-class Master(Arbiter):
-    """The process that starts, watches and stops the workers.
-
-    The kernel makes connections on its own and keeps them until a worker accepts them. When the last process closes the
-    listening socket it resets those that wait, and a client may have sent a request by then. So the kernel is told to
-    drop requests for new connections, the workers accept all that are there, and only then close the socket.
-
-    Who asks for a connection meanwhile, 0.3 s at most, asks again after a second and is refused. What remains is a
-    client that has needed longer than `_HANDSHAKE_S` for the last step of the handshake: its connection is reset
-    before any process has seen it, so that nothing was done and it may try again. Some kernels do as they are told for
-    CAP_NET_ADMIN alone. There another one remains: who comes between the moment at which the last worker finds nobody
-    waiting and the one at which it closes the socket, which is its next step.
-    """
-
-    def stop(self, graceful: bool = True) -> None:  # noqa: FBT002 gunicorn's
-        """Stop the workers, or end them at once."""
-        # Unless others go on listening on the same socket: systemd that made it, or a master that took it over.
-        if graceful and not self.systemd and self.reexec_pid == self.master_pid == 0:
-            for listener in self.LISTENERS:
-                drop_newcomers(listener)
-        super().stop(graceful)
 
 
 class Worker(UvicornWorker):
@@ -158,9 +133,8 @@ class Worker(UvicornWorker):
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, self._end_at_once)
         server = StoppingServer(
             self.config,
-            self.sockets,
             settings=self.app.settings,
-            stop_timeout_s=self.cfg.graceful_timeout - _END_S,
+            on_drain=self.app.on_drain,
         )
         # The sockets themselves: the event loop takes nothing that wraps one.
         await server.serve([listener.sock for listener in self.sockets])
@@ -175,19 +149,20 @@ class Worker(UvicornWorker):
 
 
 class StoppingServer(Uvicorn):
-    """Uvicorn, which stops without losing a request, and waits for no client without end.
+    """A uvicorn server that stops without losing a request, and limits the time of slow clients.
 
     Args:
         config: of uvicorn.
-        listeners: gunicorn's listening sockets.
         settings: of the service.
-        stop_timeout_s: after how long requests that still run are cut.
+        on_drain: called when the server starts to drain.
     """
 
-    def __init__(self, config: Any, listeners: list[BaseSocket], *, settings: Settings, stop_timeout_s: float) -> None:
+    def __init__(self, config: Any, *, settings: Settings, on_drain: Callable[[], None]) -> None:
         super().__init__(config)
-        self._listeners = listeners
-        self._stop_timeout_s = stop_timeout_s
+        self._on_drain = on_drain
+        self._drain_s = settings.server_drain_s
+        self._drained_at_s: float | None = None
+        self._stop_timeout_s = settings.server_stop_timeout_s
         self._client_timeout_s = settings.server_client_timeout_s
         self._connections = cast("set[StrictHttpProtocol]", self.server_state.connections)
         self._connection_limit = ConnectionLimit(self._connections, connections_max(settings))
@@ -208,7 +183,7 @@ class StoppingServer(Uvicorn):
         ]
 
     async def on_tick(self, counter: int) -> bool:
-        """Do uvicorn's work of each tick, ten times a second, and look for clients that do not read or are slow."""
+        """Check connections, ten times a second; return whether to close the listening socket and finish."""
         connections = list(self._connections)
         _survive(self._unread_guard.look, connections)
         if counter % _TICKS_OF_A_SECOND == 0:
@@ -216,14 +191,16 @@ class StoppingServer(Uvicorn):
             for connection in connections:
                 _survive(connection.cut_if_slow, now_s, self._client_timeout_s)
             _survive(self._memory_release.look, self._accepted - len(connections), now_s)
-        return await super().on_tick(counter)
+        return await super().on_tick(counter) and self._has_drained()
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept what waits to be accepted, refuse what comes, and let the rest end."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_ACCEPT_S):
-                await self._empty_backlog()
-        await super().shutdown(sockets)
+    def _has_drained(self) -> bool:
+        """Start to drain if the server has not yet, and return whether the drain period is over."""
+        now_s = perf_counter()
+        if self._drained_at_s is None:
+            self._drained_at_s = now_s + self._drain_s
+            _log.info("drain_started", extra={"drain_s": self._drain_s})
+            self._on_drain()
+        return self.force_exit or now_s >= self._drained_at_s
 
     def _make_protocol(self) -> asyncio.Protocol:
         state = self.lifespan.state
@@ -236,12 +213,6 @@ class StoppingServer(Uvicorn):
             address_limit=self._address_limit,
             turns=self._turns,
         )
-
-    async def _empty_backlog(self) -> None:
-        await asyncio.sleep(_HANDSHAKE_S)
-        # In each turn the loop accepts; the kernel tells no other way that there is nothing left.
-        while any(listener.get_backlog() > 0 for listener in self._listeners):  # noqa: ASYNC110 there is no event
-            await asyncio.sleep(0)
 
     async def _wait_tasks_to_complete(self) -> None:
         # Those that were accepted last were no connections yet when the others were told.
@@ -266,7 +237,7 @@ def _survive(check: Callable[..., None], *arguments: object) -> None:
 
 def gunicorn_options(settings: Settings) -> dict[str, Any]:
     """Return the options of gunicorn that differ from its defaults."""
-    graceful_timeout = settings.server_stop_timeout_s + _END_S
+    graceful_timeout = settings.server_drain_s + settings.server_stop_timeout_s + _END_S
     return {
         "bind": str(settings.server_address),
         "workers": settings.server_workers,
@@ -284,12 +255,3 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
         "worker_tmp_dir": MEMORY_DISK,
         "control_socket_disable": True,
     }
-
-
-def drop_newcomers(listener: BaseSocket) -> None:
-    """Have the kernel drop requests for new connections, if it can be told to: Linux, partly by CAP_NET_ADMIN alone."""
-    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in _NO_SYN))
-    with suppress(OSError):
-        listener.setsockopt(
-            socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(_NO_SYN), ctypes.addressof(program))
-        )

@@ -43,5 +43,5 @@ def test_files_are_reserved(monkeypatch: pytest.MonkeyPatch, files: int, connect
 def test_address_limit(changes: dict[str, object], is_limited: bool) -> None:
     """Connections of an address are limited, unless there is no limit or all are a proxy's."""
     settings = replace(_SETTINGS, **changes)  # type: ignore[arg-type]
-    server = StoppingServer(Config(lambda: None, log_config=None), [], settings=settings, stop_timeout_s=1)
+    server = StoppingServer(Config(lambda: None, log_config=None), settings=settings, on_drain=lambda: None)
     assert (server._address_limit is not None) == is_limited
