@@ -21,7 +21,7 @@ A map, from the outside in:
 | sweeper | background jobs that delete expired responses, merge changes of feeds and finish account deletions |
 | batches | work that several threads want done is done together |
 | health | is what the service needs well? Asked often, and in nobody's way |
-| metrics, exposition | what is counted, and how Prometheus gets it |
+| metrics, metrics_server | the metrics, and the port from which Prometheus reads them |
 | errors | what can go wrong with a request, one class for each meaning |
 | check | looks at everything that the service needs |
 | sandbox/ | embedded PostgreSQL, Valkey and an anti-fraud stand-in, for `dev` and the tests |

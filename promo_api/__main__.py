@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dotenv import dotenv_values
 
 from promo_api.errors import DependencyDown
-from promo_api.exposition import CannotListen, Exposition, expose
+from promo_api.metrics_server import CannotListenError, MetricsServer, run_metrics_server
 from promo_api.setting_values import Address
 from promo_api.settings import Settings, SettingsError
 
@@ -50,15 +50,15 @@ def _serve(environment: Environment, _arguments: argparse.Namespace) -> int:
     settings = Settings.from_environment(environment)
     set_up_logging(settings.log_format)
     try:
-        with expose(settings.metrics_address) as exposition:
-            return _serve_exposed(settings, exposition)
-    except CannotListen as error:
+        with run_metrics_server(settings.metrics_address) as metrics_server:
+            return _serve_with_metrics(settings, metrics_server)
+    except CannotListenError as error:
         print(error, file=sys.stderr)
         return 1
 
 
-def _serve_exposed(settings: Settings, exposition: Exposition | None) -> int:
-    """Import what counts, now that it is decided where it does, and serve."""
+def _serve_with_metrics(settings: Settings, metrics_server: MetricsServer | None) -> int:
+    """Serve; import the modules that count only now that prometheus_client knows where to count."""
     from promo_api.app import create_app
     from promo_api.contract.application import BrokenContract
     from promo_api.gunicorn_conf import Server
@@ -70,7 +70,7 @@ def _serve_exposed(settings: Settings, exposition: Exposition | None) -> int:
     except BrokenContract as error:
         print(error, file=sys.stderr)
         return 1
-    Server(app, settings, exposition, runtime.health.start_draining).run()
+    Server(app, settings, metrics_server, runtime.health.start_draining).run()
     return 0
 
 

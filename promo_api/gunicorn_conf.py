@@ -44,9 +44,9 @@ from promo_api.contract.connections import AddressLimit, ConnectionLimit
 from promo_api.contract.pipelining import Turns
 from promo_api.contract.protocol import StrictHttpProtocol
 from promo_api.contract.slow_clients import UnreadGuard
-from promo_api.exposition import MEMORY_DISK, Exposition
 from promo_api.files import connections_max, raise_file_limit
 from promo_api.memory import MemoryRelease, share_one_arena, tune_collector
+from promo_api.metrics_server import MEMORY_FOLDER, MetricsServer
 from promo_api.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -65,26 +65,28 @@ class Server(BaseApplication):
     Args:
         app: the application.
         settings: of the service; workers read them here too.
-        exposition: serves the metrics of all processes; None: nobody does.
+        metrics_server: serves the metrics of all processes; None: there is none.
         on_drain: called in a worker when it starts to drain.
     """
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, exposition: Exposition | None, on_drain: Callable[[], None]
+        self, app: ASGIApp, settings: Settings, metrics_server: MetricsServer | None, on_drain: Callable[[], None]
     ) -> None:
         self._app = app
         self.settings = settings
         self.on_drain = on_drain
-        self._exposition = exposition
+        self._metrics_server = metrics_server
         super().__init__()
 
     def load_config(self) -> None:
         """Take the options from the settings alone: neither from a file nor from GUNICORN_CMD_ARGS."""
         for name, value in gunicorn_options(self.settings).items():
             self.cfg.set(name, value)
-        exposition = self._exposition
-        if exposition is not None:
-            self.cfg.set("child_exit", lambda _master, worker: exposition.keep_counts_of_dead(worker.pid))
+        server = self._metrics_server
+        if server is not None:
+            self.cfg.set("pre_fork", lambda _arbiter, _worker: server.before_fork())
+            self.cfg.set("post_fork", lambda _arbiter, _worker: server.after_fork())
+            self.cfg.set("child_exit", lambda _arbiter, worker: server.forget_worker(worker.pid))
 
     def load(self) -> ASGIApp:
         """Return the application."""
@@ -94,8 +96,8 @@ class Server(BaseApplication):
         """Serve until a signal ends it."""
         share_one_arena()
         raise_file_limit()
-        if self._exposition is not None:
-            self._exposition.start()
+        if self._metrics_server is not None:
+            self._metrics_server.start()
         Arbiter(self).run()
 
 
@@ -252,6 +254,6 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
         # stops, and must be able to end what it does also if it is stopped alone.
         "timeout": max(30, 2 * graceful_timeout),
         # The heartbeat of the workers, in memory: a disk that is slow or full must not end them.
-        "worker_tmp_dir": MEMORY_DISK,
+        "worker_tmp_dir": MEMORY_FOLDER,
         "control_socket_disable": True,
     }

@@ -29,7 +29,7 @@ ROOMS = {
     "promo_api.background": Room("promo_api.errors"),
     # Whoever counts something imports it: callbacks through all rooms would be longer, and no easier to follow.
     "promo_api.metrics": Room("promo_api.background", "prometheus_client"),
-    "promo_api.exposition": Room("promo_api.background promo_api.setting_values", "prometheus_client"),
+    "promo_api.metrics_server": Room("promo_api.setting_values", "prometheus_client"),
     "promo_api.batches": Room("promo_api.metrics"),
     "promo_api.sweeper": Room(
         "persistence.account_deletions persistence.engine persistence.kept_answers "
@@ -121,7 +121,7 @@ ROOMS = {
     "promo_api.memory": Room(),
     "promo_api.gunicorn_conf": Room(
         "promo_api promo_api.acceptor promo_api.contract.connections promo_api.contract.pipelining "
-        "promo_api.contract.protocol promo_api.contract.slow_clients promo_api.exposition promo_api.files "
+        "promo_api.contract.protocol promo_api.contract.slow_clients promo_api.metrics_server promo_api.files "
         "promo_api.memory promo_api.metrics promo_api.settings",
         "gunicorn starlette uvicorn uvicorn_worker",
     ),
@@ -134,7 +134,7 @@ ROOMS = {
     "promo_api.__main__": Room(
         "persistence.engine persistence.migrations persistence.revisions promo_api.app promo_api.check "
         "promo_api.contract.application "
-        "promo_api.errors promo_api.exposition promo_api.gunicorn_conf promo_api.logs promo_api.runtime "
+        "promo_api.errors promo_api.metrics_server promo_api.gunicorn_conf promo_api.logs promo_api.runtime "
         "promo_api.sandbox.antifraud_stub promo_api.sandbox.dev promo_api.setting_values promo_api.settings",
         "dotenv",
     ),
