@@ -6,7 +6,7 @@ A map, from the outside in:
 |---|---|
 | __main__ | the commands: serve, dev, migrate, check, antifraud-stub |
 | settings, setting_values | every setting, read once, and how their values are written |
-| gunicorn_conf, acceptor, files, memory | how the processes run, accept connections, limit files and release memory |
+| server/ | the processes: gunicorn and uvicorn, strict HTTP, limits of connections, the graceful stop |
 | logs, log_stream, request_log | what they write: lines, where these go, and the one of each request |
 | app | api.yml + contract layer + handlers, bound to a runtime |
 | contract/ | all that knows Connexion, Starlette or Flask from inside |

@@ -61,8 +61,8 @@ def _serve_with_metrics(settings: Settings, metrics_server: MetricsServer | None
     """Serve; import the modules that count only now that prometheus_client knows where to count."""
     from promo_api.app import create_app
     from promo_api.contract.application import BrokenContract
-    from promo_api.gunicorn_conf import Server
     from promo_api.runtime import Runtime
+    from promo_api.server.gunicorn_app import Server
 
     try:
         runtime = Runtime.open(settings)

@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from promo_api.contract.pipelining import Turns
-from promo_api.contract.protocol import StrictHttpProtocol
+from promo_api.server.graceful_stop import StrictHttpProtocol
+from promo_api.server.pipelining import Turns
 
 TIMEOUT_S = 30
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"

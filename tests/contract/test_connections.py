@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from promo_api.contract import slow_clients
-from promo_api.contract.connections import AddressLimit, ConnectionLimit
+from promo_api.server import slow_clients
+from promo_api.server.connection_limits import AddressLimit, ConnectionLimit
 from tests.contract.connection import GET, HEAD, LARGE, TIMEOUT_S, Connection, run
 
 

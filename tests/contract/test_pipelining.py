@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from promo_api.contract.pipelining import PIPELINED_MAX, Turns
 from promo_api.sandbox.processes import wait_until
+from promo_api.server.pipelining import PIPELINED_MAX, Turns
 from tests.contract.connection import (
     BROKEN,
     GET,

@@ -18,8 +18,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 from uvicorn_worker import UvicornWorker
 
-from promo_api.gunicorn_conf import gunicorn_options
 from promo_api.sandbox.processes import wait_until
+from promo_api.server.gunicorn_app import gunicorn_options
 from promo_api.settings import Settings
 
 
@@ -47,7 +47,7 @@ async def _connection() -> AsyncIterator[tuple[socket.socket, HttpToolsProtocol]
 
 
 def test_stock_closes_connections_at_once() -> None:
-    """Where no request runs the connection is closed at once: why contract/protocol.py has its own `shutdown`."""
+    """Where no request runs the connection is closed at once: why server/graceful_stop.py has its own `shutdown`."""
 
     async def main() -> None:
         async with _connection() as (client, protocol):
@@ -58,7 +58,7 @@ def test_stock_closes_connections_at_once() -> None:
 
 
 def test_stock_reads_keep_alive_when_the_answer_begins() -> None:
-    """Until its answer begins a request can be told that it is the last one: contract/protocol.py does."""
+    """Until its answer begins a request can be told that it is the last one: server/graceful_stop.py does."""
 
     async def main() -> None:
         async with _connection() as (client, protocol):
@@ -73,7 +73,7 @@ def test_stock_reads_keep_alive_when_the_answer_begins() -> None:
 
 
 def test_stock_worker_serves_on_after_sigquit() -> None:
-    """SIGQUIT only sets what uvicorn never reads: why the worker of gunicorn_conf.py has a handler of its own."""
+    """SIGQUIT only sets what uvicorn never reads: why the worker of server/gunicorn_app.py has a handler of its own."""
     worker = object.__new__(UvicornWorker)
     worker.alive = True
     before = dict(vars(worker))

@@ -12,9 +12,9 @@ from typing import Any, cast
 
 import pytest
 
-from promo_api import acceptor
-from promo_api.acceptor import FairAcceptor
-from promo_api.contract.connections import ConnectionLimit
+from promo_api.server import acceptor
+from promo_api.server.acceptor import FairAcceptor
+from promo_api.server.connection_limits import ConnectionLimit
 
 
 class _Accepted:

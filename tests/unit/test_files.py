@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from uvicorn import Config
 
-from promo_api.files import connections_max, raise_file_limit
-from promo_api.gunicorn_conf import StoppingServer
+from promo_api.server.file_limits import connections_max, raise_file_limit
+from promo_api.server.gunicorn_app import StoppingServer
 from promo_api.settings import Settings
 
 _SETTINGS = Settings(antifraud_address="x", secret_key="x" * 40, server_threads=8, antifraud_threads=16)

@@ -6,8 +6,8 @@ import weakref
 
 import pytest
 
-from promo_api import memory
-from promo_api.memory import MemoryRelease, release_memory, resident_bytes
+from promo_api.server import memory
+from promo_api.server.memory import MemoryRelease, release_memory, resident_bytes
 
 _MIB = 1024 * 1024
 

@@ -15,7 +15,7 @@ A stop has three steps:
    new requests elsewhere.
 2. Close: the worker accepts the connections in the backlog and closes the listening socket.
 3. Finish: the worker sends the responses of all open connections, each with `Connection: close` (see
-   contract/protocol.py). Requests that take longer than SERVER_STOP_TIMEOUT_S are cut and logged. Then the worker ends
+   graceful_stop.py). Requests that take longer than SERVER_STOP_TIMEOUT_S are cut and logged. Then the worker ends
    the threads of the handlers and closes its connections to PostgreSQL and Redis.
 
 An immediate end cuts all requests. Either way no request is half done: a handler writes in one transaction.
@@ -39,14 +39,14 @@ from uvicorn import Server as Uvicorn
 from uvicorn_worker import UvicornWorker
 
 from promo_api import metrics
-from promo_api.acceptor import FairAcceptor
-from promo_api.contract.connections import AddressLimit, ConnectionLimit
-from promo_api.contract.pipelining import Turns
-from promo_api.contract.protocol import StrictHttpProtocol
-from promo_api.contract.slow_clients import UnreadGuard
-from promo_api.files import connections_max, raise_file_limit
-from promo_api.memory import MemoryRelease, share_one_arena, tune_collector
 from promo_api.metrics_server import MEMORY_FOLDER, MetricsServer
+from promo_api.server.acceptor import FairAcceptor
+from promo_api.server.connection_limits import AddressLimit, ConnectionLimit
+from promo_api.server.file_limits import connections_max, raise_file_limit
+from promo_api.server.graceful_stop import StrictHttpProtocol
+from promo_api.server.memory import MemoryRelease, share_one_arena, tune_collector
+from promo_api.server.pipelining import Turns
+from promo_api.server.slow_clients import UnreadGuard
 from promo_api.settings import Settings
 
 _log = logging.getLogger(__name__)

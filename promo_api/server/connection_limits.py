@@ -7,7 +7,7 @@ from heapq import nsmallest
 from operator import itemgetter
 
 from promo_api.contract.client_address import client_network
-from promo_api.contract.slow_clients import PatientReader
+from promo_api.server.slow_clients import PatientReader
 
 # Closed at once when there are no file descriptors left: a share of all connections, so that a flood rarely needs it.
 _CLOSED_SHARE = 16

@@ -20,8 +20,8 @@ from time import perf_counter
 import orjson
 
 from promo_api.contract.observation import ObservationMiddleware
-from promo_api.contract.pipelining import PipelinedReader
 from promo_api.contract.security_headers import SECURITY_HEADERS
+from promo_api.server.pipelining import PipelinedReader
 
 _AROUND_MAX_BYTES = 64 * 1024
 # As many as other servers take, and several times what any client of ours has to send.

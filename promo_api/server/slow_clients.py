@@ -13,7 +13,7 @@ from operator import attrgetter
 from time import perf_counter
 from typing import Any
 
-from promo_api.contract.framing import StrictReader
+from promo_api.server.strict_http import StrictReader
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
-from promo_api.contract.connections import ConnectionLimit
+from promo_api.server.connection_limits import ConnectionLimit
 
 _log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import asyncio
 import select
 from typing import Any
 
-from promo_api.contract.connections import AddressLimit
-from promo_api.contract.slow_clients import PatientReader
+from promo_api.server.connection_limits import AddressLimit
+from promo_api.server.slow_clients import PatientReader
 
 # A load balancer uses a busy connection again in less. One that it uses more rarely is closed while it is silent; what
 # remains is a request that is on its way just then, as whenever a server closes a connection that was kept.
