@@ -62,7 +62,7 @@ def _serve_with_metrics(settings: Settings, metrics_server: MetricsServer | None
     from promo_api.app import create_app
     from promo_api.contract.application import BrokenContract
     from promo_api.runtime import Runtime
-    from promo_api.server.gunicorn_app import Server
+    from promo_api.server.gunicorn_app import GunicornApp
 
     try:
         runtime = Runtime.open(settings)
@@ -70,7 +70,7 @@ def _serve_with_metrics(settings: Settings, metrics_server: MetricsServer | None
     except BrokenContract as error:
         print(error, file=sys.stderr)
         return 1
-    Server(app, settings, metrics_server, runtime.health.start_draining).run()
+    GunicornApp(app, settings, metrics_server, runtime.health.start_draining).run()
     return 0
 
 

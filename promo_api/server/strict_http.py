@@ -1,16 +1,16 @@
-"""What is no HTTP, or has no end, is refused in the one shape too.
+"""Strict HTTP: reject malformed requests and oversized heads with the common error body.
 
-Uvicorn answers it before any application is asked, in plain text, and reads request headers of any length. It also lets
-pass what RFC 9112 has a server refuse, since a proxy before it may have understood it differently: no Host or two of
-them, a transfer coding that it does not know, a target with a fragment, another version; and it takes trailers, which
-come after the body, for headers, so that a token could come after all who look for one.
+uvicorn responds to malformed HTTP in plain text, and limits no head. It also accepts requests that RFC 9112 says to
+reject, because a proxy in front may read them differently: no Host header or two of them, an unknown transfer coding, a
+target with a fragment, another version. And it adds trailers, which come after the body, to the headers: a token could
+arrive after authentication.
 
-Nobody is offered another protocol, so a request that asks for one is answered as any other. But the parser takes what
-follows it for that protocol: the body would be lost, or be read as the next request. So one with a body is refused, and
-the answer to one without is the last on its connection.
+The service supports no protocol upgrade and ignores the header. The parser takes the bytes after such a request for the
+other protocol: a body would be lost, or read as the next request. So a request with an upgrade and a body is rejected,
+and without a body its response closes the connection.
 
-A refusal is the answer to one request, and has its turn after the answers to those before it: else a client that sends
-several at once would take it for the answer to the first, which is carried out.
+A rejection is sent after the responses to all earlier requests on the connection. Otherwise a client that pipelines
+would take it for the response to a request that is still being processed.
 """
 
 import re
@@ -21,41 +21,40 @@ import orjson
 
 from promo_api.contract.observation import ObservationMiddleware
 from promo_api.contract.security_headers import SECURITY_HEADERS
-from promo_api.server.pipelining import PipelinedReader
+from promo_api.server.pipelining import PipeliningProtocol
 
-_AROUND_MAX_BYTES = 64 * 1024
-# As many as other servers take, and several times what any client of ours has to send.
-_HEADERS_MAX = 100
+# All bytes of a request except its body: the head, chunk headers and trailers.
+_MAX_OVERHEAD_BYTES = 64 * 1024
+_MAX_HEADERS = 100
 _TARGET = re.compile(rb"(https?://[^/?#]+)?/[^#]*", re.IGNORECASE | re.DOTALL)
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 
 
-class StrictReader(PipelinedReader):
-    """Uvicorn's reader of HTTP, made strict."""
+class StrictProtocol(PipeliningProtocol):
+    """A connection that rejects requests that RFC 9112 says to reject, and requests with too much overhead."""
 
     _in_head = False
-    # All that a request has beside its body, less the body: who sends much may need many chunks for it.
-    _around_bytes = 0
-    _began_s = 0.0
     _in_body = False
-    # The refusal that is sent after all responses before it, and ends the connection.
-    _refusal: bytes | None = None
+    _overhead_bytes = 0
+    _began_s = 0.0
+    # The response that rejects a request and closes the connection; sent after all earlier responses.
+    _rejection: bytes | None = None
 
     def on_message_begin(self) -> None:
-        """Begin to count what a request has beside its body."""
+        """Start to count the overhead of a request."""
         super().on_message_begin()
-        self._in_head, self._around_bytes, self._began_s = True, 0, perf_counter()
+        self._in_head, self._overhead_bytes, self._began_s = True, 0, perf_counter()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, and leave out a trailer."""
+        """Add a header; ignore trailers."""
         if self._in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin to answer a request, unless its head is one that RFC 9112 refuses.
+        """Start to process a request.
 
         Raises:
-            ValueError: it is; the parser turns that into a request that can't be read.
+            ValueError: the head is to be rejected; the parser then calls send_400_response.
         """
         self._in_head = False
         if self._is_too_long() or not self._is_strict():
@@ -67,42 +66,55 @@ class StrictReader(PipelinedReader):
             self._ignores_input = True
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body: there are other limits for that."""
-        self._around_bytes -= 2 * len(body)
+        """Add a part of the body. It does not count as overhead: the contract layer limits bodies."""
+        # Twice: a large body may need many chunks, so each byte of it allows one more byte of chunk headers.
+        self._overhead_bytes -= 2 * len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Take the end of a request."""
+        """End a request."""
         self._in_body = False
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Start the next request; after the last response, send the refusal if there is one."""
+        """Start the next request; after the last response, send the rejection if there is one."""
         super().on_response_complete()
         if not self._unanswered:
-            self._end()
+            self._send_rejection()
 
     def feed(self, piece: bytes) -> None:
-        """Parse a piece, and refuse a request with too many bytes around its body."""
-        self._around_bytes += len(piece)
+        """Parse a piece of input, and reject a request with too much overhead."""
+        self._overhead_bytes += len(piece)
         super().feed(piece)
         if self._is_too_long() and not self._ignores_input and not self.transport.is_closing():
-            self._refuse_length()
+            self._reject_length()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 it tells no more than ours
-        """Answer what can't be read as HTTP, and end the connection."""
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 the parser's message repeats input
+        """Reject what the parser cannot read, and close the connection."""
         if self._is_too_long():
-            self._refuse_length()
+            self._reject_length()
         else:
-            self._refuse(HTTPStatus.BAD_REQUEST, "This is not a valid HTTP request.")
+            self.reject(HTTPStatus.BAD_REQUEST, "This is not a valid HTTP request.")
+
+    def reject(self, status: HTTPStatus, message: str) -> None:
+        """Reject the current request, and close the connection after all earlier responses."""
+        self._rejection = self._rejection_bytes(status, message)
+        self._ignores_input = True
+        if self._in_body and self.pipeline:  # the request is queued, and must not start
+            self.pipeline.popleft()
+            self._unanswered.pop()
+            if not self._unanswered:
+                self._send_rejection()
+        elif self._in_body or not self._unanswered:
+            self._send_rejection()
 
     def _is_too_long(self) -> bool:
-        # Known before anybody begins to answer: what is refused must not be done.
-        return self._around_bytes > _AROUND_MAX_BYTES or len(self.headers or ()) > _HEADERS_MAX
+        # Checked before a request starts: a rejected request must have no effect.
+        return self._overhead_bytes > _MAX_OVERHEAD_BYTES or len(self.headers or ()) > _MAX_HEADERS
 
-    def _refuse_length(self) -> None:
-        message = "The head of this request, or what is around its body, is too long."
-        self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
+    def _reject_length(self) -> None:
+        message = "The headers or chunk headers of this request are too long."
+        self.reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
 
     def _is_strict(self) -> bool:
         version = self.parser.get_http_version()
@@ -116,10 +128,10 @@ class StrictReader(PipelinedReader):
             and _TARGET.fullmatch(self.url) is not None
         )
 
-    def _values(self, wanted: bytes) -> list[bytes]:
-        return [value.strip().lower() for name, value in self.headers if name == wanted]
+    def _values(self, header: bytes) -> list[bytes]:
+        return [value.strip().lower() for name, value in self.headers if name == header]
 
-    def _refuse(self, status: HTTPStatus, message: str) -> None:
+    def _rejection_bytes(self, status: HTTPStatus, message: str) -> bytes:
         body = orjson.dumps({"status": "error", "message": message})
         lines = [
             b"HTTP/1.1 %d %s" % (status, status.phrase.encode()),
@@ -130,18 +142,10 @@ class StrictReader(PipelinedReader):
         ]
         if isinstance(self.app, ObservationMiddleware):
             lines.append(b"x-request-id: " + self.app.refused(self.scope, status, self._began_s).encode())
-        self._refusal = b"\r\n".join((*lines, b"", body))
-        self._ignores_input = True
-        if self._in_body and self.pipeline:  # its turn has not come: it must not start
-            self.pipeline.popleft()
-            self._unanswered.pop()
-            if not self._unanswered:
-                self._end()
-        elif self._in_body or not self._unanswered:
-            self._end()
+        return b"\r\n".join((*lines, b"", body))
 
-    def _end(self) -> None:
-        if self._refusal is not None and not self.transport.is_closing():
-            self.transport.write(self._refusal)
+    def _send_rejection(self) -> None:
+        if self._rejection is not None and not self.transport.is_closing():
+            self.transport.write(self._rejection)
             self.transport.close()
-            self._disconnect()
+            self.disconnect_requests()

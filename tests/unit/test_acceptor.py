@@ -73,10 +73,10 @@ class _DefectiveSocket(socket.socket):
 
 
 class _Idle:
-    """An open connection that waits for its client; `None` in `waits_since_s`: it does not."""
+    """An open connection that waits for its client; `None` in `idle_since_s`: it does not."""
 
-    def __init__(self, waits_since_s: float | None) -> None:
-        self.waits_since_s = waits_since_s
+    def __init__(self, idle_since_s: float | None) -> None:
+        self.idle_since_s = idle_since_s
         self.reasons: list[str] = []
 
     def close_for(self, reason: str) -> None:

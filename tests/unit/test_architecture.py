@@ -121,11 +121,11 @@ ROOMS = {
     "promo_api.server.connection_limits": Room("promo_api.contract.client_address promo_api.server.slow_clients"),
     "promo_api.server.file_limits": Room("promo_api.settings"),
     "promo_api.server.graceful_stop": Room(
-        "promo_api.server.*"
+        "promo_api promo_api.metrics promo_api.server.* promo_api.settings", "uvicorn"
     ),
     "promo_api.server.gunicorn_app": Room(
-        "promo_api promo_api.metrics promo_api.metrics_server promo_api.server promo_api.server.* promo_api.settings",
-        "gunicorn starlette uvicorn uvicorn_worker",
+        "promo_api.metrics_server promo_api.server.* promo_api.settings",
+        "gunicorn starlette uvicorn_worker",
     ),
     "promo_api.server.memory": Room(),
     "promo_api.server.pipelining": Room("promo_api.contract.sender", "uvicorn"),

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from uvicorn import Config
 
-from promo_api.server import gunicorn_app
-from promo_api.server.gunicorn_app import StoppingServer
+from promo_api.server import graceful_stop
+from promo_api.server.graceful_stop import GracefulServer
 from promo_api.settings import Settings
 
 
@@ -35,9 +35,9 @@ async def _app(*_arguments: Any) -> None:
 _SETTINGS = Settings(antifraud_address="x", secret_key="x" * 32)
 
 
-def _server(drains: list[str], drain_s: int = 0) -> StoppingServer:
+def _server(drains: list[str], drain_s: int = 0) -> GracefulServer:
     settings = replace(_SETTINGS, server_drain_s=drain_s)
-    return StoppingServer(Config(_app), settings=settings, on_drain=lambda: drains.append("drain"))
+    return GracefulServer(Config(_app, log_config=None), settings=settings, on_drain=lambda: drains.append("drain"))
 
 
 def _tick(*connections: Any) -> bool:
@@ -54,7 +54,7 @@ def test_worker_survives_a_check_that_fails(caplog: pytest.LogCaptureFixture) ->
     connections = [_Connection(), _Connection(ValueError()), _Connection()]
     assert _tick(*connections) is False, "True would end the worker"
     assert [connection.checks for connection in connections] == [1, 1, 1]
-    logged = [record for record in caplog.records if record.name == gunicorn_app.__name__]
+    logged = [record for record in caplog.records if record.name == graceful_stop.__name__]
     assert [(record.getMessage(), record.exc_info is not None) for record in logged] == [
         ("connection_check_failed", True)
     ]
@@ -73,7 +73,7 @@ def test_worker_survives_the_check_of_unread_responses(caplog: pytest.LogCapture
 def test_drain(monkeypatch: pytest.MonkeyPatch, drain_s: int) -> None:
     """A worker that is to stop starts to drain once, and closes its listening socket when the drain period is over."""
     now_s, drains = [100.0], list[str]()
-    monkeypatch.setattr(gunicorn_app, "perf_counter", lambda: now_s[0])
+    monkeypatch.setattr(graceful_stop, "perf_counter", lambda: now_s[0])
 
     async def main() -> None:
         server = _server(drains, drain_s)
