@@ -26,6 +26,8 @@ def get_health(runtime: Runtime) -> Body | tuple[Body, int, Headers]:
         "schema": schema,
         "dependencies": {name: _dependency(finding) for name, finding in report.findings.items()},
     }
+    if report.is_draining:
+        body["draining"] = True
     return (body, 503, {"Retry-After": str(_RETRY_AFTER_S)}) if report.status == "failing" else body
 
 

@@ -6,7 +6,7 @@ A map, from the outside in:
 |---|---|
 | __main__ | the commands: serve, dev, migrate, check, antifraud-stub |
 | settings, setting_values | every setting, read once, and how their values are written |
-| gunicorn_conf, acceptor, files, memory | how the processes run, accept connections, limit files and release memory |
+| server/ | the processes: gunicorn and uvicorn, strict HTTP, limits of connections, the graceful stop |
 | logs, log_stream, request_log | what they write: lines, where these go, and the one of each request |
 | app | api.yml + contract layer + handlers, bound to a runtime |
 | contract/ | all that knows Connexion, Starlette or Flask from inside |
@@ -21,7 +21,7 @@ A map, from the outside in:
 | sweeper | background jobs that delete expired responses, merge changes of feeds and finish account deletions |
 | batches | work that several threads want done is done together |
 | health | is what the service needs well? Asked often, and in nobody's way |
-| metrics, exposition | what is counted, and how Prometheus gets it |
+| metrics, metrics_server | the metrics, and the port from which Prometheus reads them |
 | errors | what can go wrong with a request, one class for each meaning |
 | check | looks at everything that the service needs |
 | sandbox/ | embedded PostgreSQL, Valkey and an anti-fraud stand-in, for `dev` and the tests |

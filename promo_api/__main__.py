@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dotenv import dotenv_values
 
 from promo_api.errors import DependencyDown
-from promo_api.exposition import CannotListen, Exposition, expose
+from promo_api.metrics_server import CannotListenError, MetricsServer, run_metrics_server
 from promo_api.setting_values import Address
 from promo_api.settings import Settings, SettingsError, deprecated_names
 
@@ -55,26 +55,27 @@ def _serve(environment: Environment, _arguments: argparse.Namespace) -> int:
     for old, new in deprecated_names(environment).items():
         _log.warning("setting_renamed", extra={"setting": old, "new_name": new})
     try:
-        with expose(settings.metrics_address) as exposition:
-            return _serve_exposed(settings, exposition)
-    except CannotListen as error:
+        with run_metrics_server(settings.metrics_address) as metrics_server:
+            return _serve_with_metrics(settings, metrics_server)
+    except CannotListenError as error:
         print(error, file=sys.stderr)
         return 1
 
 
-def _serve_exposed(settings: Settings, exposition: Exposition | None) -> int:
-    """Import what counts, now that it is decided where it does, and serve."""
+def _serve_with_metrics(settings: Settings, metrics_server: MetricsServer | None) -> int:
+    """Serve; import the modules that count only now that prometheus_client knows where to count."""
     from promo_api.app import create_app
     from promo_api.contract.application import BrokenContract
-    from promo_api.gunicorn_conf import Server
     from promo_api.runtime import Runtime
+    from promo_api.server.gunicorn_app import GunicornApp
 
     try:
-        app = create_app(Runtime.open(settings))
+        runtime = Runtime.open(settings)
+        app = create_app(runtime)
     except BrokenContract as error:
         print(error, file=sys.stderr)
         return 1
-    Server(app, settings, exposition).run()
+    GunicornApp(app, settings, metrics_server, runtime.health.start_draining).run()
     return 0
 
 

@@ -49,16 +49,18 @@ class Report:
         findings: by the name of the dependency.
         needed_revision: what this version needs, or a later one.
         found_revision: what is there.
+        is_draining: the process is about to stop, so load balancers must send requests elsewhere.
     """
 
     findings: Mapping[str, Finding]
     needed_revision: str
     found_revision: str | None
+    is_draining: bool = False
 
     @property
     def status(self) -> str:
         """`ok`, `degraded`: not all works, or `failing`: send requests elsewhere."""
-        if self.findings["postgres"].reason:
+        if self.findings["postgres"].reason or self.is_draining:
             return "failing"
         return "degraded" if any(finding.reason for finding in self.findings.values()) else "ok"
 
@@ -92,6 +94,7 @@ class Health:
         self._lock = Lock()
         self._report: Report | None = None
         self._looks_again_at = 0.0
+        self._is_draining = False
 
     def report(self) -> Report:
         """Return what was found within the last second, else look."""
@@ -99,7 +102,11 @@ class Health:
             if self._report is None or monotonic() >= self._looks_again_at:
                 self._report = self._looked(self._report)
                 self._looks_again_at = monotonic() + _KEPT_S
-            return self._report
+            return replace(self._report, is_draining=True) if self._is_draining else self._report
+
+    def start_draining(self) -> None:
+        """Report from now on that the process is about to stop."""
+        self._is_draining = True
 
     def close(self) -> None:
         """Close the connection."""

@@ -4,7 +4,7 @@ METRICS.md says what each one means and what to alarm on. A label has few values
 id, a path or anything else that was sent.
 
 The metrics stand in this module and not in a runtime, for they are those of the process, and prometheus_client, which
-keeps them, knows no other way. Where `serve` has made a folder for them (see promo_api.exposition) it keeps them in
+keeps them, knows no other way. Where `serve` has made a folder for them (see promo_api.metrics_server) it keeps them in
 files there, else in memory, where nobody reads them but the tests.
 """
 

@@ -147,6 +147,13 @@ class Settings:
     server_queue_timeout_s: float = setting(
         "how long a request waits for a thread before it gets 503", 5.0, unit="s", low=0.1, high=60
     )
+    server_drain_s: int = setting(
+        "how long the service goes on accepting connections after SIGTERM, while GET /api/health returns 503",
+        0,
+        unit="s",
+        low=0,
+        high=300,
+    )
     server_stop_timeout_s: int = setting(
         "how long running requests may take to finish when the service stops", 20, unit="s", low=3, high=300
     )

@@ -18,11 +18,6 @@ All that knows Connexion, Starlette or Flask from inside is here, one idea a fil
 | compression | gzip for large responses without secrets |
 | responses | every error in one shape |
 | conformance | answers keep the contract too, where that is asked for |
-| pipelining | few unanswered requests of a connection in memory |
-| framing | what is no HTTP |
-| slow_clients | time limits for clients; unread responses |
-| connections | how many connections there may be |
-| protocol | how connections end |
 | documentation | the page for people, and the file for programs |
 """
 

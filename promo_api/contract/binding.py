@@ -16,7 +16,7 @@ from connexion.security import BearerSecurityHandler
 from connexion.utils import get_function_from_name
 
 from promo_api.contract.thread_pools import DEFAULT, PoolChoice
-from promo_api.contract.validation import Call
+from promo_api.contract.validation import Call, declaration_of
 
 # Takes what a token says and returns the account; raises Unauthenticated if the token counts no more.
 Authenticate = Callable[[Any], object]
@@ -61,7 +61,7 @@ class HandlerResolver(Resolver):
         function = self.resolve_function_from_operation_id(f"{self._package}.{operation.operation_id}")
         schemes = [scheme for requirement in operation.security or () for scheme in requirement]
         authenticate = self._authenticate[schemes[0]] if schemes else None
-        declared = operation._operation  # noqa: SLF001 there is no public way to an extension
+        declared = declaration_of(operation)
         handler = BoundHandler(
             function=partial(function, **declared.get("x-arguments", {})),
             runtime=self._runtime,

@@ -6,6 +6,7 @@ request of a secured operation is not told here, but carried along in its `Call`
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,7 +63,7 @@ class _Operation:
         self._headers = [Header(parameter) for parameter in parameters if parameter.place == "header"]
         self._body = JsonBody(operation.request_body) if operation.request_body else None
         self._secured = bool(operation.security)
-        self._tells_address = bool(operation._operation.get("x-client-address"))  # noqa: SLF001 there is no public way
+        self._tells_address = bool(declaration_of(operation).get("x-client-address"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._body is None:
@@ -97,6 +98,12 @@ class _Operation:
             violations += await self._body.read(scope, receive, call.arguments, held)
         if violations:
             raise InvalidInput("The request is not valid: see the details.", violations[:VIOLATIONS_MAX])
+
+
+def declaration_of(operation: AbstractOperation) -> Mapping[str, Any]:
+    """Return an operation as api.yml declares it, with its extensions."""
+    declaration: Mapping[str, Any] = operation._operation  # noqa: SLF001 Connexion has no public way to extensions
+    return declaration
 
 
 class _Api(RoutedAPI[_Operation]):

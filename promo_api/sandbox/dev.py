@@ -95,7 +95,7 @@ class _Dev:
         self._given = given
         self._listens_on = address = settings.server_address
         self._address = Address(_ANY_HOST.get(address.host, address.host), address.port)
-        self._patience_s = settings.server_stop_timeout_s + _END_S
+        self._patience_s = settings.server_drain_s + settings.server_stop_timeout_s + _END_S
         self._folder = folder
         self._program = program
         self._pid_file = folder / "serve.pid"

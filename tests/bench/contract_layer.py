@@ -52,7 +52,7 @@ class Served:
     cpu_ms: list[float] = field(default_factory=list)
 
 
-_OUR_WORKER = "promo_api.gunicorn_conf.Worker"
+_OUR_WORKER = "promo_api.server.gunicorn_app.Worker"
 PLAIN = Served("plain Flask view", "plain", _OUR_WORKER)
 STOCK = Served("stock FlaskApp", "stock", "uvicorn_worker.UvicornWorker")
 LAYER = Served("our layer", "layer", _OUR_WORKER)

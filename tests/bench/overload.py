@@ -24,7 +24,7 @@ from tests.bench import overload_abusers as abusers
 from tests.bench.caller import ADDRESS_HEADER, Endpoint
 from tests.bench.overload_clients import HonestClients, Stream
 from tests.bench.overload_data import fill, streams
-from tests.bench.overload_samples import FEED, HEADER, PING, PIPELINED_MAX_MB, Memory, Outcome, percentile, worst
+from tests.bench.overload_samples import FEED, HEADER, MAX_PIPELINED_MB, PING, Memory, Outcome, percentile, worst
 from tests.bench.surroundings import surroundings
 from tests.conformance import Conformance
 from tests.e2e.server import Server
@@ -64,7 +64,7 @@ ROWS = {
     "lists-closed": Row(abusers.close_lists, "400 lists, connection closed at once"),
     "lists-open": Row(abusers.open_lists, "300 lists, connection kept open"),
     "deep-comments": Row(abusers.read_deep_comments, "1,500 pages of comments at offsets 299,990 and 150,000"),
-    "pipelining": Row(abusers.pipeline, "40 x 9,700 requests, nothing read", grown_max_mb=PIPELINED_MAX_MB),
+    "pipelining": Row(abusers.pipeline, "40 x 9,700 requests, nothing read", grown_max_mb=MAX_PIPELINED_MB),
     "activations": Row(abusers.activate_at_once, "200 activations at once, anti-fraud takes 300 ms"),
     "sign-ins": Row(abusers.sign_in_often, "150 sign-ins a second to one account"),
     "passwords": Row(abusers.change_password_often, "150 password changes a second"),

@@ -9,7 +9,7 @@ PING_MAX_S = 1.0
 REQUEST_MAX_S = 2.0
 SIGN_INS_MIN = 0.9
 LEFT_MAX_MB = 60
-PIPELINED_MAX_MB = 100
+MAX_PIPELINED_MB = 100
 # Without a complete response after this time, the client disconnects.
 RESPONSE_MAX_S = 10.0
 

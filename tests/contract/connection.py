@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from promo_api.contract.pipelining import Turns
-from promo_api.contract.protocol import StrictHttpProtocol
+from promo_api.server.graceful_stop import HttpProtocol
+from promo_api.server.pipelining import RequestScheduler
 
 TIMEOUT_S = 30
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
@@ -55,7 +55,7 @@ class Application:
 class Connection:
     """Both ends of a connection."""
 
-    def __init__(self, client: socket.socket, protocol: StrictHttpProtocol, application: Application) -> None:
+    def __init__(self, client: socket.socket, protocol: HttpProtocol, application: Application) -> None:
         self.client, self.protocol, self.application = client, protocol, application
         self.closed_for: list[str] = []
 
@@ -102,8 +102,8 @@ class Connection:
 
 
 @asynccontextmanager
-async def connected(keep_alive_s: int = 75, turns: Turns | None = None) -> AsyncIterator[Connection]:
-    """Connect to a protocol, with a keep-alive of that many seconds, and with the turns of a worker."""
+async def connected(keep_alive_s: int = 75, scheduler: RequestScheduler | None = None) -> AsyncIterator[Connection]:
+    """Connect to a protocol, with a keep-alive of that many seconds, and with the scheduler of a worker."""
     client, server = socket.socketpair()
     with client:
         client.setblocking(False)  # noqa: FBT003 the standard library's
@@ -111,7 +111,7 @@ async def connected(keep_alive_s: int = 75, turns: Turns | None = None) -> Async
         config = Config(application, log_config=None, timeout_keep_alive=keep_alive_s)
         reasons: list[str] = []
         _, protocol = await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: StrictHttpProtocol(config, ServerState(), {}, count_closed=reasons.append, turns=turns), server
+            lambda: HttpProtocol(config, ServerState(), {}, count_closed=reasons.append, scheduler=scheduler), server
         )
         connection = Connection(client, protocol, application)
         connection.closed_for = reasons

@@ -5,23 +5,23 @@ from typing import Any
 
 import pytest
 
-from promo_api.contract import slow_clients
-from promo_api.contract.connections import AddressLimit, ConnectionLimit
+from promo_api.server import slow_clients
+from promo_api.server.connection_limits import AddressLimit, ConnectionLimit
 from tests.contract.connection import GET, HEAD, LARGE, TIMEOUT_S, Connection, run
 
 
 class _Client:
-    """A connection of a client address; `None` in `waits_since_s`: it has a request."""
+    """A connection of a client address; `None` in `idle_since_s`: it has a request."""
 
-    def __init__(self, address: str, waits_since_s: float | None) -> None:
+    def __init__(self, address: str, idle_since_s: float | None) -> None:
         self.client = (address, 1)
-        self.waits_since_s = waits_since_s
+        self.idle_since_s = idle_since_s
         self.reasons: list[str] = []
 
     def close_for(self, reason: str) -> None:
         """Record why the connection is closed."""
         self.reasons.append(reason)
-        self.waits_since_s = None
+        self.idle_since_s = None
 
 
 def _add(limit: AddressLimit, *connections: Any) -> list[str]:
@@ -31,8 +31,8 @@ def _add(limit: AddressLimit, *connections: Any) -> list[str]:
     return ["x" if connection.reasons == ["address"] else "" for connection in connections]
 
 
-def _same(*waits_since_s: float | None) -> list[Any]:
-    return [_Client("192.0.2.1", since_s) for since_s in waits_since_s]
+def _same(*idle_since_s: float | None) -> list[Any]:
+    return [_Client("192.0.2.1", since_s) for since_s in idle_since_s]
 
 
 def test_longest_idle_connection_is_closed() -> None:
@@ -49,7 +49,7 @@ def test_connection_that_is_busy_again_stays_open() -> None:
     """A connection that was idle when the limit was reached first may have a request later: another one is closed."""
     limit, connections = AddressLimit(3), _same(1, 2, 3, 4)
     assert _add(limit, *connections) == ["x", "", "", ""]
-    connections[1].waits_since_s = None
+    connections[1].idle_since_s = None
     [new] = _same(5)
     assert _add(limit, new) == [""]
     assert [each.reasons for each in connections] == [["address"], [], ["address"], []]
@@ -111,7 +111,7 @@ def test_keep_alive_after_the_first_request(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def _waited_s(connection: Connection) -> float | None:
-    since_s = connection.protocol.waits_since_s
+    since_s = connection.protocol.idle_since_s
     return None if since_s is None else perf_counter() - since_s
 
 

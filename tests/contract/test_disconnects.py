@@ -10,9 +10,9 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from promo_api.contract.protocol import StrictHttpProtocol
 from promo_api.contract.sender import CONNECTION
 from promo_api.sandbox.processes import wait_until
+from promo_api.server.graceful_stop import HttpProtocol
 from tests.contract.connection import BROKEN, GET, HEAD, Application, Connection, run, run_alone
 
 
@@ -34,14 +34,14 @@ def test_client_that_disconnects() -> None:
     run(main)
 
 
-async def _used_connection(sent: bytes, *, reset: bool) -> tuple["weakref.ref[StrictHttpProtocol]", set[Any]]:
+async def _used_connection(sent: bytes, *, reset: bool) -> tuple["weakref.ref[HttpProtocol]", set[Any]]:
     """Use a connection, end it, and return its protocol and the tasks of its requests."""
     client, server = socket.socketpair()
     application = Application()
     application.may_answer.clear()
     config = Config(application, log_config=None)
     transport, protocol = await asyncio.get_running_loop().connect_accepted_socket(
-        lambda: StrictHttpProtocol(config, ServerState(), {}), server
+        lambda: HttpProtocol(config, ServerState(), {}), server
     )
     protocol.data_received(sent)
     await asyncio.to_thread(int)  # a request starts

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from promo_api.contract.pipelining import PIPELINED_MAX, Turns
 from promo_api.sandbox.processes import wait_until
+from promo_api.server.pipelining import MAX_PIPELINED, RequestScheduler
 from tests.contract.connection import (
     BROKEN,
     GET,
@@ -71,11 +71,11 @@ def test_at_most_32_unanswered_requests(request_: bytes, lead: int, number: int)
         requests = request_ * number
         connection.send(requests[:lead])
         connection.send(requests[lead:])
-        assert connection.protocol.has_unparsed_input or number < PIPELINED_MAX
+        assert connection.protocol.has_unparsed_input or number < MAX_PIPELINED
         assert not connection.protocol.transport.is_reading()
         connection.application.may_answer.set()
         await connection.receive_responses(1 + number)
-        assert 2 <= max(recorded) <= PIPELINED_MAX
+        assert 2 <= max(recorded) <= MAX_PIPELINED
         assert connection.unanswered == 0
 
     run(main)
@@ -90,7 +90,7 @@ def test_smallest_requests() -> None:
         await _until(lambda: connection.application.started)
         recorded = _record_unanswered(connection)
         connection.send(SMALLEST * 1000)
-        assert 2 <= max(recorded) <= PIPELINED_MAX
+        assert 2 <= max(recorded) <= MAX_PIPELINED
 
     run(main)
 
@@ -129,13 +129,13 @@ def test_queued_requests_take_turns() -> None:
     """A client that does not pipeline does not wait for the queued requests of many others, which all get responses."""
 
     async def main() -> None:
-        turns = Turns()
+        scheduler = RequestScheduler()
         async with AsyncExitStack() as stack:
-            others = [await stack.enter_async_context(connected(turns=turns)) for _ in range(100)]
+            others = [await stack.enter_async_context(connected(scheduler=scheduler)) for _ in range(100)]
             for other in others:
                 other.send(GET * 30)
             await _until(lambda: all(other.application.started for other in others))
-            client = await stack.enter_async_context(connected(turns=turns))
+            client = await stack.enter_async_context(connected(scheduler=scheduler))
             before = sum(other.application.started for other in others)
             client.send(GET)
             await client.receive_responses(1)

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from promo_api.contract.slow_clients import UnreadGuard
 from promo_api.sandbox.processes import wait_until
+from promo_api.server.slow_clients import UnreadLimit
 from tests.contract.connection import BROKEN, GET, HEAD, LARGE, TIMEOUT_S, Connection, connected, run, run_alone
 
 
@@ -196,12 +196,12 @@ def test_unread_responses_of_stalled_clients(
 
     async def main() -> None:
         async with _unread() as connections:
-            guard = UnreadGuard(max_bytes)
+            guard = UnreadLimit(max_bytes)
             for _ in range(10):
-                guard.look([connection.protocol for connection in connections])
+                guard.enforce([connection.protocol for connection in connections])
             # Four times the limit is not exceeded, or everything is.
             assert all(connection.is_open for connection in connections) == (max_bytes > 1)
-            guard.look([connection.protocol for connection in connections])
+            guard.enforce([connection.protocol for connection in connections])
             assert [connection.is_open for connection in connections] == left
             closed = [connection for connection in connections if not connection.is_open]
             assert all(connection.closed_for == ["unread"] for connection in closed)
@@ -219,9 +219,9 @@ def test_unread_responses_of_reading_clients(max_bytes: int, left: list[bool]) -
 
     async def main() -> None:
         async with _unread() as connections:
-            guard = UnreadGuard(max_bytes)
+            guard = UnreadLimit(max_bytes)
             for _ in range(12):
-                guard.look([connection.protocol for connection in connections])
+                guard.enforce([connection.protocol for connection in connections])
                 for connection in connections:
                     if connection.is_open:
                         await _read(connection)

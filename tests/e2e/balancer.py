@@ -1,16 +1,18 @@
-"""A load balancer with the least of manners, and clients behind it that don't stop asking.
+"""A load balancer and a constant load of clients behind it.
 
-It goes to the next instance when a connection can't be made, or has been closed before anything was sent over it. What
-has been sent is never sent again: nobody knows what became of it, and an activation counts.
+With health checks the balancer sends requests only to instances whose last check returned 200, and a refused connection
+is a failure. Without them it tries the next instance if a connection is refused. It never sends a request twice,
+because an activation counts.
 """
 
 import select
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from itertools import count
-from threading import Event, Thread
+from threading import Barrier, Event, Thread
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +20,7 @@ from promo_api.sandbox.processes import wait_until
 
 _HOST = "127.0.0.1"
 _TIMEOUT_S = 30
+_CHECK_INTERVAL_S = 0.05
 
 
 class NoInstanceError(Exception):
@@ -30,11 +33,13 @@ class Balancer:
     Args:
         ports: of the instances.
         keeps: whether connections are used again.
+        checks: the health checks of the instances; None: there are none.
     """
 
-    def __init__(self, ports: Sequence[int], *, keeps: bool) -> None:
+    def __init__(self, ports: Sequence[int], *, keeps: bool, checks: "HealthChecks | None" = None) -> None:
         self._ports = ports
         self._keeps = keeps
+        self._checks = checks
         self._turn = count()
         self._connections: dict[int, HTTPConnection] = {}
 
@@ -62,16 +67,22 @@ class Balancer:
         turn = next(self._turn)
         for place in range(len(self._ports)):
             port = self._ports[(turn + place) % len(self._ports)]
+            if self._checks is not None and port not in self._checks.healthy:
+                continue
             kept = self._connections.get(port)
             if kept is not None and not _is_closed(kept):
                 return port, kept
             if kept is not None:
                 kept.close()
             self._connections[port] = connection = HTTPConnection(_HOST, port, timeout=_TIMEOUT_S)
-            with suppress(OSError):
+            try:
                 connection.connect()
+            except OSError:
+                del self._connections[port]
+                if self._checks is not None:
+                    raise
+            else:
                 return port, connection
-            del self._connections[port]
         raise NoInstanceError
 
 
@@ -80,6 +91,48 @@ def _is_closed(connection: HTTPConnection) -> bool:
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)
     return bool(poll.poll(0))
+
+
+class HealthChecks:
+    """Checks `GET /api/health` of each instance every 50 ms, in threads that end with a block.
+
+    Attributes:
+        healthy: the ports of the instances whose last check returned 200.
+    """
+
+    def __init__(self, ports: Sequence[int]) -> None:
+        self.healthy: set[int] = set()
+        self._end = Event()
+        self._first = Barrier(len(ports) + 1)
+        self._threads = [Thread(target=self._repeat, args=(port,)) for port in ports]
+
+    def __enter__(self) -> Self:
+        """Start the checks, and wait for the first result of each."""
+        for thread in self._threads:
+            thread.start()
+        self._first.wait(_TIMEOUT_S)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the checks."""
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _repeat(self, port: int) -> None:
+        self._check(port)
+        self._first.wait(_TIMEOUT_S)
+        while not self._end.wait(_CHECK_INTERVAL_S):
+            self._check(port)
+
+    def _check(self, port: int) -> None:
+        status = 0
+        with suppress(OSError, HTTPException), closing(HTTPConnection(_HOST, port, timeout=_TIMEOUT_S)) as connection:
+            connection.request("GET", "/api/health")
+            status = connection.getresponse().status
+        (self.healthy.add if status == HTTPStatus.OK else self.healthy.discard)(port)
 
 
 class Load:
@@ -91,6 +144,7 @@ class Load:
         headers: of the request.
         keeping: how many clients keep their connections.
         changing: how many make a new connection for each request.
+        checks: the health checks of the instances; None: there are none.
 
     Attributes:
         answers: how many there were, by port and status.
@@ -98,13 +152,20 @@ class Load:
     """
 
     def __init__(
-        self, ports: Sequence[int], path: str, headers: Mapping[str, str], *, keeping: int, changing: int
+        self,
+        ports: Sequence[int],
+        path: str,
+        headers: Mapping[str, str],
+        *,
+        keeping: int,
+        changing: int,
+        checks: HealthChecks | None = None,
     ) -> None:
         self.answers: Counter[tuple[int, int]] = Counter()
         self.failures: list[str] = []
         self._path, self._headers = path, headers
         self._end = Event()
-        balancers = [Balancer(ports, keeps=number < keeping) for number in range(keeping + changing)]
+        balancers = [Balancer(ports, keeps=number < keeping, checks=checks) for number in range(keeping + changing)]
         self._threads = [Thread(target=self._ask, args=(balancer,)) for balancer in balancers]
 
     def __enter__(self) -> Self:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance import Conformance
-from tests.e2e.balancer import Load
+from tests.e2e.balancer import HealthChecks, Load
 from tests.e2e.conftest import assert_discreet
 from tests.e2e.server import Server
 
@@ -17,26 +17,27 @@ _ROUNDS = 2
 
 @pytest.fixture
 def instances(e2e_environment: dict[str, str], conformance: Conformance, tmp_path: Path) -> Iterator[list[Server]]:
-    """Two servers on one database."""
+    """Two servers on one database, which drain for two seconds."""
+    environment = e2e_environment | {"SERVER_DRAIN_S": "2"}
     with ExitStack() as stack:
         servers = []
         for name in ("first", "second"):
             folder = tmp_path / name
             folder.mkdir()
-            servers.append(stack.enter_context(Server(e2e_environment, folder, conformance)))
+            servers.append(stack.enter_context(Server(environment, folder, conformance)))
         yield servers
     for server in servers:
         assert_discreet(server)
 
 
-def _restarted_under_load(instances: list[Server]) -> None:
+def _restarted_under_load(instances: list[Server], checks: HealthChecks | None = None) -> None:
     """Restart each in turn under load: no request fails, and what is recorded is exactly what was answered."""
     people = instances[0].people
     company, user = people.sign_up_company(), people.sign_up_user()
     promo_id = company.create_promo(max_count=1_000_000)
     ports = [server.port for server in instances]
     path, headers = f"/api/user/promo/{promo_id}/activate", {"Authorization": f"Bearer {user.token}"}
-    with Load(ports, path, headers, keeping=6, changing=2) as load:
+    with Load(ports, path, headers, keeping=6, changing=2, checks=checks) as load:
         for server in instances * _ROUNDS:
             load.wait_for(server.port, 100)
             server.restart()
@@ -47,8 +48,9 @@ def _restarted_under_load(instances: list[Server]) -> None:
 
 
 def test_rolling_restart_under_load(instances: list[Server]) -> None:
-    """Of two instances one answers while the other one is restarted."""
-    _restarted_under_load(instances)
+    """Behind a load balancer that checks health, two instances are restarted in turn and no request is lost."""
+    with HealthChecks([server.port for server in instances]) as checks:
+        _restarted_under_load(instances, checks)
 
 
 def test_restart_of_the_only_one(e2e_environment: dict[str, str], conformance: Conformance, tmp_path: Path) -> None:

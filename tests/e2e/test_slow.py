@@ -50,7 +50,7 @@ def test_request_without_an_end(hasty: Server, length: int) -> None:
     told = fields(head)
     assert head.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert (told["connection"], told["x-content-type-options"]) == ("close", "nosniff")
-    assert json.loads(body) == {"status": "error", "message": "The rest of this request did not come in time."}
+    assert json.loads(body) == {"status": "error", "message": "The rest of this request did not arrive in time."}
     assert wait_until(lambda: _logged(hasty, told["x-request-id"]) == [408], _PATIENCE_S)
 
 

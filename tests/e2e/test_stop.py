@@ -122,6 +122,22 @@ def test_silent_connections_do_not_delay_the_end(server: Server) -> None:
         connection.close()
 
 
+def test_drain(house: House, conformance: Conformance, tmp_path: Path) -> None:
+    """For SERVER_DRAIN_S after SIGTERM new connections are served as before, but health is 503."""
+    own = {"SERVER_DRAIN_S": "3", "SERVER_WORKERS": "1"}
+    with Server(house.environment | own, tmp_path, conformance) as server:
+        assert server.people.call("GET", "/health").status_code == 200
+        server.signal(SIGTERM)
+        asked_at = monotonic()
+        assert wait_until(lambda: "drain_started" in server.log, 10)
+        answer = requests.get(f"{server.url}/api/health", timeout=10)
+        assert (answer.status_code, answer.json()["status"], answer.json()["draining"]) == (503, "failing", True)
+        assert answer.headers["Retry-After"] == "1"
+        assert server.answers()
+        assert server.wait() == 0
+        assert 3 <= monotonic() - asked_at < 3 + 5
+
+
 def test_new_connections_are_refused(house: House, server: Server) -> None:
     """While a request runs nobody else is let in, and a second SIGTERM changes nothing; the request is answered."""
     with _activation(house, server) as answer:

@@ -142,6 +142,16 @@ def test_read_only(make: Callable[..., Health], runtime: Runtime, settings: Sett
     assert (report.status, _reasons(report)) == ("failing", ["It takes no writes.", "", ""])
 
 
+def test_draining(make: Callable[..., Health], runtime: Runtime) -> None:
+    """A process that is about to stop is failing at once, whatever was found within the last second."""
+    assert runtime
+    health = make()
+    assert (health.report().status, health.report().is_draining) == ("ok", False)
+    health.start_draining()
+    report = health.report()
+    assert (report.status, report.is_draining, _reasons(report)) == ("failing", True, ["", "", ""])
+
+
 def test_silence_is_bounded(make: Callable[..., Health], swallowing: str) -> None:
     """When nothing of all that is needed answers, one waits for all of it together, and no longer than is set."""
     host, port = swallowing.split(":")

@@ -12,9 +12,9 @@ from typing import Any, cast
 
 import pytest
 
-from promo_api import acceptor
-from promo_api.acceptor import FairAcceptor
-from promo_api.contract.connections import ConnectionLimit
+from promo_api.server import acceptor
+from promo_api.server.acceptor import FairAcceptor
+from promo_api.server.connection_limits import ConnectionLimit
 
 
 class _Accepted:
@@ -73,10 +73,10 @@ class _DefectiveSocket(socket.socket):
 
 
 class _Idle:
-    """An open connection that waits for its client; `None` in `waits_since_s`: it does not."""
+    """An open connection that waits for its client; `None` in `idle_since_s`: it does not."""
 
-    def __init__(self, waits_since_s: float | None) -> None:
-        self.waits_since_s = waits_since_s
+    def __init__(self, idle_since_s: float | None) -> None:
+        self.idle_since_s = idle_since_s
         self.reasons: list[str] = []
 
     def close_for(self, reason: str) -> None:

@@ -29,7 +29,7 @@ ROOMS = {
     "promo_api.background": Room("promo_api.errors"),
     # Whoever counts something imports it: callbacks through all rooms would be longer, and no easier to follow.
     "promo_api.metrics": Room("promo_api.background", "prometheus_client"),
-    "promo_api.exposition": Room("promo_api.background promo_api.setting_values", "prometheus_client"),
+    "promo_api.metrics_server": Room("promo_api.setting_values", "prometheus_client"),
     "promo_api.batches": Room("promo_api.metrics"),
     "promo_api.sweeper": Room(
         "persistence.account_deletions persistence.engine persistence.kept_answers "
@@ -102,7 +102,7 @@ ROOMS = {
         "promo_api.runtime"
     ),
     "promo_api.contract.*": Room(
-        "promo_api.contract.* promo_api.errors promo_api.logs", "connexion flask jsonschema_rs orjson starlette uvicorn"
+        "promo_api.contract.* promo_api.errors promo_api.logs", "connexion flask jsonschema_rs orjson starlette"
     ),
     "promo_api.contract": Room(),
     # The shell binds what the other rooms are.
@@ -116,14 +116,22 @@ ROOMS = {
         "promo_api.request_log promo_api.runtime promo_api.sweeper promo_api.tokens",
         "starlette",
     ),
-    "promo_api.acceptor": Room("promo_api.contract.connections"),
-    "promo_api.files": Room("promo_api.settings"),
-    "promo_api.memory": Room(),
-    "promo_api.gunicorn_conf": Room(
-        "promo_api promo_api.acceptor promo_api.contract.connections promo_api.contract.pipelining "
-        "promo_api.contract.protocol promo_api.contract.slow_clients promo_api.exposition promo_api.files "
-        "promo_api.memory promo_api.metrics promo_api.settings",
-        "gunicorn starlette uvicorn uvicorn_worker",
+    "promo_api.server": Room(),
+    "promo_api.server.acceptor": Room("promo_api.server.connection_limits"),
+    "promo_api.server.connection_limits": Room("promo_api.contract.client_address promo_api.server.slow_clients"),
+    "promo_api.server.file_limits": Room("promo_api.settings"),
+    "promo_api.server.graceful_stop": Room(
+        "promo_api promo_api.metrics promo_api.server.* promo_api.settings", "uvicorn"
+    ),
+    "promo_api.server.gunicorn_app": Room(
+        "promo_api.metrics_server promo_api.server.* promo_api.settings",
+        "gunicorn starlette uvicorn_worker",
+    ),
+    "promo_api.server.memory": Room(),
+    "promo_api.server.pipelining": Room("promo_api.contract.sender", "uvicorn"),
+    "promo_api.server.slow_clients": Room("promo_api.server.strict_http"),
+    "promo_api.server.strict_http": Room(
+        "promo_api.contract.observation promo_api.contract.security_headers promo_api.server.pipelining", "orjson"
     ),
     "promo_api.check": Room(
         "persistence.engine persistence.listings persistence.recounts persistence.revisions persistence.silence "
@@ -134,7 +142,7 @@ ROOMS = {
     "promo_api.__main__": Room(
         "persistence.engine persistence.migrations persistence.revisions promo_api.app promo_api.check "
         "promo_api.contract.application "
-        "promo_api.errors promo_api.exposition promo_api.gunicorn_conf promo_api.logs promo_api.runtime "
+        "promo_api.errors promo_api.metrics_server promo_api.server.gunicorn_app promo_api.logs promo_api.runtime "
         "promo_api.sandbox.antifraud_stub promo_api.sandbox.dev promo_api.setting_values promo_api.settings",
         "dotenv",
     ),
@@ -235,7 +243,7 @@ def test_the_service_does_not_need_the_sandbox(module: str) -> None:
 def test_workers_do_without_the_migrations() -> None:
     """What a worker imports leads nowhere to the program that applies migrations: it would take memory for nothing."""
     seen: set[str] = set()
-    ahead = {"promo_api.app", "promo_api.gunicorn_conf"}
+    ahead = {"promo_api.app", "promo_api.server.gunicorn_app"}
     while ahead:
         module = ahead.pop()
         seen.add(module)

@@ -150,7 +150,7 @@ def test_every_volume_is_used() -> None:
 def test_stop_is_waited_for() -> None:
     """Nobody kills the service while it may still answer."""
     grace_s = int(_SERVICES["web"]["stop_grace_period"].removesuffix("s"))
-    assert grace_s == Settings.server_stop_timeout_s + 10
+    assert grace_s == Settings.server_drain_s + Settings.server_stop_timeout_s + 10
     assert _instructions("STOPSIGNAL") == ["SIGTERM"]
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from uvicorn import Config
 
-from promo_api.files import connections_max, raise_file_limit
-from promo_api.gunicorn_conf import StoppingServer
+from promo_api.server.file_limits import max_connections, raise_file_limit
+from promo_api.server.graceful_stop import GracefulServer
 from promo_api.settings import Settings
 
 _SETTINGS = Settings(antifraud_address="x", secret_key="x" * 40, server_threads=8, antifraud_threads=16)
@@ -29,7 +29,7 @@ def test_limit_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_files_are_reserved(monkeypatch: pytest.MonkeyPatch, files: int, connections: int) -> None:
     """Files are left for PostgreSQL, Redis and the anti-fraud service, but never more than half of them."""
     monkeypatch.setattr(resource, "getrlimit", lambda _kind: (files, files))
-    assert connections_max(_SETTINGS) == connections
+    assert max_connections(_SETTINGS) == connections
 
 
 @pytest.mark.parametrize(
@@ -43,5 +43,5 @@ def test_files_are_reserved(monkeypatch: pytest.MonkeyPatch, files: int, connect
 def test_address_limit(changes: dict[str, object], is_limited: bool) -> None:
     """Connections of an address are limited, unless there is no limit or all are a proxy's."""
     settings = replace(_SETTINGS, **changes)  # type: ignore[arg-type]
-    server = StoppingServer(Config(lambda: None, log_config=None), [], settings=settings, stop_timeout_s=1)
+    server = GracefulServer(Config(lambda: None, log_config=None), settings=settings, on_drain=lambda: None)
     assert (server._address_limit is not None) == is_limited

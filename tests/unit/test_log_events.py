@@ -81,7 +81,7 @@ def test_loggers_are_made_in_one_way() -> None:
         made = [node for node in ast.walk(tree(module)) if isinstance(node, ast.Call) and "getLogger" in ast.dump(node)]
         texts = {ast.unparse(node) for node in made if ast.unparse(node.func) == "logging.getLogger"}
         allowed = {"logging.getLogger(__name__)"}
-        if module in ("promo_api.logs", "promo_api.gunicorn_conf"):
+        if module in ("promo_api.logs", "promo_api.server.gunicorn_app"):
             allowed |= {"logging.getLogger()", "logging.getLogger(name)"}
         assert texts <= allowed, module
 

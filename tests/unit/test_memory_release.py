@@ -6,8 +6,8 @@ import weakref
 
 import pytest
 
-from promo_api import memory
-from promo_api.memory import MemoryRelease, release_memory, resident_bytes
+from promo_api.server import memory
+from promo_api.server.memory import MemoryRelease, release_memory, resident_bytes
 
 _MIB = 1024 * 1024
 
@@ -42,7 +42,7 @@ def test_release(process: _Process, mib: int, closed: int, releases: int) -> Non
     """Memory is released if the process has grown by 32 MiB and a connection has been closed."""
     release = MemoryRelease()
     process.mib = mib
-    release.look(closed, 1.0)
+    release.run_if_due(closed, 1.0)
     assert process.releases == releases
 
 
@@ -51,7 +51,7 @@ def test_interval(process: _Process) -> None:
     release = MemoryRelease()
     process.mib = process.least_mib = 200
     for closed, now_s, releases in [(5, 1.0, 1), (6, 10.9, 1), (6, 11.1, 2), (6, 30.0, 2), (7, 31.0, 3)]:
-        release.look(closed, now_s)
+        release.run_if_due(closed, now_s)
         assert process.releases == releases
 
 
@@ -63,7 +63,7 @@ def test_release_is_logged(
     caplog.set_level(logging.INFO)
     release = MemoryRelease()
     process.mib, process.least_mib = 200, least_mib
-    release.look(1, 1.0)
+    release.run_if_due(1, 1.0)
     assert [vars(record)["released_mb"] for record in caplog.records] == logged
 
 

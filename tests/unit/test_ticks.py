@@ -1,13 +1,14 @@
 """The checks of connections that a worker does between requests: a defect in one must not end the worker."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from uvicorn import Config
 
-from promo_api import gunicorn_conf
-from promo_api.gunicorn_conf import StoppingServer
+from promo_api.server import graceful_stop
+from promo_api.server.graceful_stop import GracefulServer
 from promo_api.settings import Settings
 
 
@@ -31,10 +32,17 @@ async def _app(*_arguments: Any) -> None:
     """Do nothing."""
 
 
+_SETTINGS = Settings(antifraud_address="x", secret_key="x" * 32)
+
+
+def _server(drains: list[str], drain_s: int = 0) -> GracefulServer:
+    settings = replace(_SETTINGS, server_drain_s=drain_s)
+    return GracefulServer(Config(_app, log_config=None), settings=settings, on_drain=lambda: drains.append("drain"))
+
+
 def _tick(*connections: Any) -> bool:
     async def tick() -> bool:
-        settings = Settings(antifraud_address="x", secret_key="x" * 32)
-        server = StoppingServer(Config(_app), [], settings=settings, stop_timeout_s=1)
+        server = _server([])
         server.server_state.connections.update(connections)
         return await server.on_tick(0)
 
@@ -46,7 +54,7 @@ def test_worker_survives_a_check_that_fails(caplog: pytest.LogCaptureFixture) ->
     connections = [_Connection(), _Connection(ValueError()), _Connection()]
     assert _tick(*connections) is False, "True would end the worker"
     assert [connection.checks for connection in connections] == [1, 1, 1]
-    logged = [record for record in caplog.records if record.name == gunicorn_conf.__name__]
+    logged = [record for record in caplog.records if record.name == graceful_stop.__name__]
     assert [(record.getMessage(), record.exc_info is not None) for record in logged] == [
         ("connection_check_failed", True)
     ]
@@ -59,3 +67,37 @@ def test_worker_survives_the_check_of_unread_responses(caplog: pytest.LogCapture
     assert _tick(connection, broken) is False
     assert (connection.checks, broken.checks) == (1, 1)
     assert [record.getMessage() for record in caplog.records] == ["connection_check_failed"]
+
+
+@pytest.mark.parametrize("drain_s", [0, 5])
+def test_drain(monkeypatch: pytest.MonkeyPatch, drain_s: int) -> None:
+    """A worker that is to stop starts to drain once, and closes its listening socket when the drain period is over."""
+    now_s, drains = [100.0], list[str]()
+    monkeypatch.setattr(graceful_stop, "perf_counter", lambda: now_s[0])
+
+    async def main() -> None:
+        server = _server(drains, drain_s)
+        assert not await server.on_tick(1)
+        assert drains == []
+        server.should_exit = True
+        assert await server.on_tick(2) is (drain_s == 0)
+        now_s[0] += 4.9
+        assert await server.on_tick(3) is (drain_s == 0)
+        now_s[0] += 0.2
+        assert await server.on_tick(4)
+        assert drains == ["drain"]
+
+    asyncio.run(main())
+
+
+def test_second_interrupt_ends_the_drain() -> None:
+    """Ctrl-C, pressed a second time, ends the drain period."""
+
+    async def main() -> None:
+        server = _server([], 300)
+        server.should_exit = True
+        assert not await server.on_tick(1)
+        server.force_exit = True
+        assert await server.on_tick(2)
+
+    asyncio.run(main())

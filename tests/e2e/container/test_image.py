@@ -35,7 +35,7 @@ print(json.dumps(there))
 # What is built in, frozen or a library has no bytecode of its own.
 _COMPILED = """
 import json, os, sys
-import promo_api.app, promo_api.gunicorn_conf, http.client
+import promo_api.app, promo_api.server.gunicorn_app, http.client
 cached = [m.__spec__.cached for m in sys.modules.values() if getattr(m, "__spec__", None) and m.__spec__.cached]
 print(json.dumps([len(cached), [file for file in cached if not os.path.exists(file)]]))
 """

@@ -1,9 +1,9 @@
 """HTTP pipelining in bounded memory.
 
 uvicorn parses all input at once and queues the requests: 256 kB of small requests become 9,700 requests in memory, and
-they start even if the client reads no response. Here a connection has at most 32 unanswered requests. The rest of the
-input stays unparsed, and the transport does not read on until it has been parsed. Requests of clients that do not
-pipeline need not wait for hundreds of queued ones: few of those start in each iteration of the event loop.
+they start even if the client reads no response. Here a connection has at most 32 unanswered requests. The rest of its
+input stays unparsed, and the transport reads no more until it is parsed. Only a few queued requests start in each
+iteration of the event loop, so clients that do not pipeline do not wait for hundreds of them.
 """
 
 import asyncio
@@ -11,42 +11,41 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from promo_api.contract.sender import CONNECTION
 
-PIPELINED_MAX = 32
-_STARTED_AT_ONCE = 4
+MAX_PIPELINED = 32
+_STARTED_PER_ITERATION = 4
 _PIECE_BYTES = 16 * 1024
 _HEAD_END = b"\r\n\r\n"
 _SMALLEST_REQUEST_BYTES = len(b"GET / HTTP/1.0\r\n\r\n")
 # One request may be running, and the beginning of another may have been parsed already.
-_SMALL_PIECE_BYTES = (PIPELINED_MAX - 2) * _SMALLEST_REQUEST_BYTES
+_SMALL_PIECE_BYTES = (MAX_PIPELINED - 2) * _SMALLEST_REQUEST_BYTES
 
 
-class Turns:
-    """Starts the queued requests of all connections of a worker in turn, a few in each iteration of the event loop."""
+class RequestScheduler:
+    """Starts the queued requests of all connections of a worker round-robin, a few per iteration of the event loop."""
 
     def __init__(self) -> None:
-        self._waiting: deque[PipelinedReader] = deque()
+        self._waiting: deque[PipeliningProtocol] = deque()
 
-    def add(self, connection: "PipelinedReader") -> None:
+    def add(self, connection: "PipeliningProtocol") -> None:
         """Add a connection whose next request is queued."""
         if not self._waiting:
             connection.loop.call_soon(self._start)
         self._waiting.append(connection)
 
     def _start(self) -> None:
-        started = [self._waiting.popleft() for _ in range(min(_STARTED_AT_ONCE, len(self._waiting)))]
+        started = [self._waiting.popleft() for _ in range(min(_STARTED_PER_ITERATION, len(self._waiting)))]
         if self._waiting:
             started[0].loop.call_soon(self._start)
         for connection in started:
             connection.start_queued()
 
 
-class _InputFlow(FlowControl):
+class _InputFlowControl(FlowControl):
     """Flow control that lets the protocol decide how reading continues."""
 
     def __init__(self, transport: asyncio.Transport, on_resume: Callable[[], None]) -> None:
@@ -60,35 +59,35 @@ class _InputFlow(FlowControl):
             self.on_resume()
 
 
-class PipelinedReader(HttpToolsProtocol):
-    """A connection that parses a pipelined request only when few others are unanswered.
+class PipeliningProtocol(HttpToolsProtocol):
+    """A connection that parses a pipelined request only if few others are unanswered.
 
     Args:
-        turns: of the worker; None: those of this connection alone.
+        scheduler: that of the worker; None: a new one for this connection.
     """
 
     _unparsed = b""
-    # After a refusal or an upgrade the rest of the input is dropped.
+    # After a rejection or an upgrade the rest of the input is dropped.
     _ignores_input = False
-    # Whether the next request waits until the client has read responses.
+    # The next request waits until the client has read responses.
     _is_blocked = False
-    # Whether a response has just been completed, so that the next request comes from the queue.
+    # A response has just been completed, so the next request comes from the queue.
     _is_between = False
 
-    def __init__(self, *arguments: Any, turns: Turns | None = None, **options: Any) -> None:
+    def __init__(self, *arguments: Any, scheduler: RequestScheduler | None = None, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._turns = turns or Turns()
+        self._scheduler = scheduler or RequestScheduler()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin without a request."""
         super().connection_made(transport)
-        self.flow = _InputFlow(transport, self._resume_reading)
+        self.flow = _InputFlowControl(transport, self._resume_reading)
         self._unanswered: deque[RequestResponseCycle] = deque()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Disconnect every request, and break all reference cycles so that memory is freed at once."""
-        self._unset_keepalive_if_required()
-        self._disconnect()
+        self.cancel_keep_alive_timer()
+        self.disconnect_requests()
         super().connection_lost(exc)
         self.flow.on_resume = _ignore  # type: ignore[attr-defined]
         self._unparsed = b""
@@ -116,7 +115,7 @@ class PipelinedReader(HttpToolsProtocol):
         self._unanswered.append(self.cycle)
 
     def on_response_complete(self) -> None:
-        """Start the next request in its turn, or continue with the stored input."""
+        """Schedule the next request, or continue with the stored input."""
         self._is_between = True
         super().on_response_complete()
         self._is_between = False
@@ -135,20 +134,31 @@ class PipelinedReader(HttpToolsProtocol):
         super().resume_writing()
         if self._is_blocked and not self.transport.is_closing():
             self._is_blocked = False
-            self._turns.add(self)
+            self._scheduler.add(self)
+
+    def cancel_keep_alive_timer(self) -> None:
+        """Cancel the timer that closes an idle connection, if it is set."""
+        self._unset_keepalive_if_required()
+
+    def disconnect_requests(self) -> None:
+        """Disconnect all unanswered requests. uvicorn disconnects only the newest; others would write to the socket."""
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+            cycle.on_response = _ignore
+            cycle.message_event.set()
 
     @property
     def has_unparsed_input(self) -> bool:
         """Whether input has been read but not parsed."""
         return bool(self._unparsed)
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if self.flow.write_paused:
             self.pipeline.append((cycle, app))
             self._is_blocked = True
         elif self._is_between:
             self.pipeline.append((cycle, app))
-            self._turns.add(self)
+            self._scheduler.add(self)
         else:
             super()._start_asgi_task(cycle, app)
 
@@ -173,19 +183,12 @@ class PipelinedReader(HttpToolsProtocol):
         else:
             self.transport.resume_reading()
 
-    def _disconnect(self) -> None:
-        # uvicorn disconnects the newest request only; the others would write to a closed transport.
-        for cycle in self._unanswered:
-            cycle.disconnected = True
-            cycle.on_response = _ignore
-            cycle.message_event.set()
-
 
 def _piece_end(data: bytes, start: int) -> int:
-    """Return where the next piece ends: it holds fewer heads than PIPELINED_MAX."""
+    """Return where the next piece ends: it holds fewer heads than MAX_PIPELINED."""
     end = start + _PIECE_BYTES
-    # The end of one more head may have begun in the piece before.
-    if data.count(_HEAD_END, start, end) + 1 < PIPELINED_MAX:
+    # Another head may have begun in the previous piece.
+    if data.count(_HEAD_END, start, end) + 1 < MAX_PIPELINED:
         return end
     return start + _SMALL_PIECE_BYTES
 

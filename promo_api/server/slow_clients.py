@@ -1,8 +1,8 @@
 """Time limits for clients that are slow to send a request or to read a response.
 
-uvicorn waits without limit for the rest of a request, and for a client to read its response; a single empty line also
-stops its keep-alive timer. A timer for each of these would be set and cancelled with every request. Instead a worker
-checks all its connections once a second, and a request only stores since when the client owes the rest of it.
+uvicorn waits without limit for the rest of a request, and for a client to read its response. An empty line also stops
+its keep-alive timer. Timers for these limits would be set and cancelled with every request. Instead a worker checks all
+connections once a second, and a request only stores since when the server waits for the rest of it.
 """
 
 import asyncio
@@ -13,29 +13,29 @@ from operator import attrgetter
 from time import perf_counter
 from typing import Any
 
-from promo_api.contract.framing import StrictReader
+from promo_api.server.strict_http import StrictProtocol
 
 _log = logging.getLogger(__name__)
 
 FIRST_BYTE_S = 10
-# A client that reads less of a response in the time allowed for a request does not want it.
-_READ_MIN_BYTES = 64 * 1024
-# Looks without progress, at ten looks a second, after which a client counts as one that reads nothing.
-_STALLED_LOOKS = 10
+# A client must read this much of a response in the time allowed for a request.
+_MIN_READ_BYTES = 64 * 1024
+# Checks without progress, at ten checks a second, after which a client counts as stalled.
+_STALLED_CHECKS = 10
 _HARD_LIMIT_FACTOR = 4
 
 CountClosed = Callable[[str], None]
 
 
-class PatientReader(StrictReader):
+class TimeLimitProtocol(StrictProtocol):
     """A connection that is closed if its client is too slow.
 
     Args:
         count_closed: called with the reason when the server closes a connection that no request asked to close.
     """
 
-    # Since when the client has owed the rest of a request that it has begun to send; None: it owes nothing.
-    _owed_since_s: float | None = None
+    # Since when the server has waited for the rest of a request; None: no request has begun.
+    _incomplete_since_s: float | None = None
     # Unread bytes of responses, and since when the client has read too little of them.
     _unread_bytes = 0
     _unread_since_s = 0.0
@@ -52,36 +52,36 @@ class PatientReader(StrictReader):
         self.timeout_keep_alive_task = self.loop.call_later(timeout_s, self.timeout_keep_alive_handler)
 
     def on_message_begin(self) -> None:
-        """Record since when the client owes the rest of a request."""
+        """Record when a request began."""
         super().on_message_begin()
-        self._owed_since_s = self._began_s
+        self._incomplete_since_s = self._began_s
 
     def on_message_complete(self) -> None:
-        """Record that the client owes nothing."""
+        """Record that the request is complete."""
         super().on_message_complete()
-        self._owed_since_s = None
+        self._incomplete_since_s = None
 
     def feed(self, piece: bytes) -> None:
-        """Parse a piece. The parser does not report empty lines before a request, which could be many."""
+        """Parse a piece of input. Empty lines, which the parser does not report, count as the start of a request."""
         super().feed(piece)
-        if self._owed_since_s is None and (self.cycle is None or self.cycle.response_complete):
-            self._owed_since_s = perf_counter()
+        if self._incomplete_since_s is None and (self.cycle is None or self.cycle.response_complete):
+            self._incomplete_since_s = perf_counter()
 
     def cut_if_slow(self, now_s: float, timeout_s: float) -> None:
-        """Close the connection if the client has taken too long over a request or a response.
+        """Close the connection if the client is too slow to send a request or to read a response.
 
         Args:
             now_s: by time.perf_counter.
-            timeout_s: time for a request to arrive, and for 64 KiB of a response to be read.
+            timeout_s: time for a request to arrive, and for the client to read 64 KiB of a response.
         """
-        if self._owed_since_s is not None:
-            if not self.transport.is_reading():  # the server is not reading, so the client is not late
-                self._owed_since_s = now_s
-            elif now_s - self._owed_since_s > timeout_s and not self.transport.is_closing():
+        if self._incomplete_since_s is not None:
+            if not self.transport.is_reading():  # the server itself pauses the client
+                self._incomplete_since_s = now_s
+            elif now_s - self._incomplete_since_s > timeout_s and not self.transport.is_closing():
                 self._cut_request()
         unread_bytes = self.unread_bytes
         read_bytes = self._unread_bytes - unread_bytes
-        if not unread_bytes or not 0 <= read_bytes < _READ_MIN_BYTES:
+        if not unread_bytes or not 0 <= read_bytes < _MIN_READ_BYTES:
             self._unread_bytes, self._unread_since_s = unread_bytes, now_s
         elif now_s - self._unread_since_s > timeout_s:
             self.close_for("slow_response")
@@ -94,16 +94,16 @@ class PatientReader(StrictReader):
 
     @property
     def unread_bytes(self) -> int:
-        """How much of its responses the client has not read; 0 once the connection has been aborted."""
+        """How many bytes of its responses the client has not read; 0 once the connection is aborted."""
         return 0 if self._is_aborted else self.transport.get_write_buffer_size()
 
     @property
-    def waits_since_s(self) -> float | None:
-        """Since when the server has waited for the client to send; None: it is not waiting, or a response is unread."""
+    def idle_since_s(self) -> float | None:
+        """Since when the server has waited for the client to send; None: it does not, or a response is unread."""
         if self.transport.is_closing() or self.unread_bytes or not self.transport.is_reading():
             return None
-        if self._owed_since_s is not None:
-            return self._owed_since_s
+        if self._incomplete_since_s is not None:
+            return self._incomplete_since_s
         timer = self.timeout_keep_alive_task  # which is set only between requests
         if timer is None:
             return None
@@ -111,23 +111,23 @@ class PatientReader(StrictReader):
         return timer.when() - timeout_s
 
     def _cut_request(self) -> None:
-        """Refuse the request if a response can still be sent; otherwise close once the running one is complete."""
+        """Reject the request if it has no response yet. If an earlier request is running, wait for its response."""
         cycle = self.cycle
-        is_answering = cycle is not None and not cycle.response_complete
-        is_unanswered_body = is_answering and not self._in_head and not cycle.response_started
-        if is_unanswered_body or (self._in_head and not is_answering):
+        is_responding = cycle is not None and not cycle.response_complete
+        is_body_without_response = is_responding and not self._in_head and not cycle.response_started
+        if is_body_without_response or (self._in_head and not is_responding):
             self._count_closed("slow_request")
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The rest of this request did not come in time.")
-        elif not is_answering:
+            self.reject(HTTPStatus.REQUEST_TIMEOUT, "The rest of this request did not arrive in time.")
+        elif not is_responding:
             self._count_closed("slow_request")
             self.transport.close()
 
 
-class UnreadGuard:
-    """Limits the unread responses of all connections: many can be sent before any client counts as slow.
+class UnreadLimit:
+    """Limits the memory of unread responses of a worker. It can be exceeded before any client counts as slow.
 
-    Above the limit it closes the connections whose clients read nothing. Above four times the limit it closes any
-    connection. Those with the most unread bytes are closed first, until the total is within the limit again.
+    Above the limit it closes connections of stalled clients. Above four times the limit it closes any connection.
+    Connections with the most unread bytes are closed first, until the total is within the limit again.
 
     Args:
         max_bytes: the limit.
@@ -135,27 +135,27 @@ class UnreadGuard:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        # Unread bytes at the last look, and looks since they last became fewer, while the total is above the limit.
-        self._seen: dict[PatientReader, tuple[int, int]] = {}
+        # Unread bytes at the last check, and checks since they last decreased, while the total is above the limit.
+        self._seen: dict[TimeLimitProtocol, tuple[int, int]] = {}
 
-    def look(self, connections: Collection[PatientReader]) -> None:
-        """Close connections if too much is unread; call this ten times a second."""
+    def enforce(self, connections: Collection[TimeLimitProtocol]) -> None:
+        """Close connections if the total is above the limit. Call this ten times a second."""
         total_bytes = sum(connection.unread_bytes for connection in connections)
         if total_bytes <= self._max_bytes:
             self._seen.clear()
             return
         self._seen = {connection: self._progress(connection) for connection in connections if connection.unread_bytes}
-        stalled = [connection for connection, (_, looks) in self._seen.items() if looks >= _STALLED_LOOKS]
+        stalled = [connection for connection, (_, checks) in self._seen.items() if checks >= _STALLED_CHECKS]
         total_bytes = self._close(stalled, total_bytes, self._max_bytes)
         self._close(list(self._seen), total_bytes, self._max_bytes * _HARD_LIMIT_FACTOR)
 
-    def _progress(self, connection: PatientReader) -> tuple[int, int]:
+    def _progress(self, connection: TimeLimitProtocol) -> tuple[int, int]:
         unread_bytes = connection.unread_bytes
-        before_bytes, looks = self._seen.get(connection, (unread_bytes + 1, 0))
-        return unread_bytes, 0 if unread_bytes < before_bytes else looks + 1
+        before_bytes, checks = self._seen.get(connection, (unread_bytes + 1, 0))
+        return unread_bytes, 0 if unread_bytes < before_bytes else checks + 1
 
-    def _close(self, connections: list[PatientReader], total_bytes: int, max_bytes: int) -> int:
-        """Close connections until the total is within a limit, and return the total."""
+    def _close(self, connections: list[TimeLimitProtocol], total_bytes: int, max_bytes: int) -> int:
+        """Close connections until the total is within a limit. Return the total."""
         for connection in sorted(connections, key=attrgetter("unread_bytes"), reverse=True):
             if total_bytes <= max_bytes:
                 break

@@ -1,7 +1,7 @@
-"""The memory of a process: one heap, rare garbage collections, and its return to the system.
+"""The memory of a process: one heap, rare garbage collections, and the return of free memory to the system.
 
 CPython frees most objects at once, but reference cycles only when the garbage collector runs, and it visits old objects
-rarely. The C library keeps freed memory for later use. After a flood both hold memory that other processes may need.
+rarely. The C library keeps freed memory for later use. After a peak both hold memory that other processes may need.
 """
 
 import ctypes
@@ -14,15 +14,15 @@ from time import perf_counter
 _log = logging.getLogger(__name__)
 
 _M_ARENA_MAX = -8  # of mallopt
-# Objects created before the collector runs, instead of 700. A body may hold 700,000 empty lists: to parse it is quick,
-# but the collector, which ran again and again meanwhile, took a second.
-_COLLECTED_AT_ONCE = 50_000
+# Objects created before the collector runs, instead of 700. A body may hold 700,000 empty lists. It is parsed fast, but
+# the default collector ran so often meanwhile that it took a second.
+_COLLECTOR_THRESHOLD = 50_000
 _STATM = Path("/proc/self/statm")
 _PAGE_BYTES = 4096
 _MB = 1_000_000
-# More than a password hash needs. A release takes 1 to 5 ms of the processor.
-_GROWTH_MIN_BYTES = 32 * 1024 * 1024
-_LOGGED_MIN_BYTES = 8 * 1024 * 1024
+# More than a password hash needs. A release takes 1 to 5 ms of CPU.
+_MIN_GROWTH_BYTES = 32 * 1024 * 1024
+_MIN_LOGGED_BYTES = 8 * 1024 * 1024
 _INTERVAL_S = 10.0
 
 
@@ -34,53 +34,53 @@ class MemoryRelease:
         self._closed = 0
         self._next_s = 0.0
 
-    def look(self, closed: int, now_s: float) -> None:
-        """Release memory if it is time for it; call this about once a second.
+    def run_if_due(self, closed: int, now_s: float) -> None:
+        """Release memory if it is due. Call this about once a second.
 
         Args:
-            closed: how many connections have been closed so far.
+            closed: number of connections closed so far.
             now_s: by time.perf_counter.
         """
         if now_s < self._next_s or closed == self._closed:
             return
         before_bytes = resident_bytes()
-        if before_bytes - self._start_bytes < _GROWTH_MIN_BYTES:
+        if before_bytes - self._start_bytes < _MIN_GROWTH_BYTES:
             return
         self._closed, self._next_s = closed, now_s + _INTERVAL_S
         began_s = perf_counter()
         release_memory()
         pause_ms = round((perf_counter() - began_s) * 1000, 2)
         released_bytes = before_bytes - resident_bytes()
-        if released_bytes >= _LOGGED_MIN_BYTES:
+        if released_bytes >= _MIN_LOGGED_BYTES:
             _log.info("memory_released", extra={"released_mb": released_bytes // _MB, "pause_ms": pause_ms})
 
 
 def resident_bytes() -> int:
-    """Return the memory of this process; 0 where the system does not say."""
+    """Return the resident memory of this process; 0 if the system does not report it."""
     with suppress(OSError):
         return int(_STATM.read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
     return 0
 
 
 def release_memory() -> None:
-    """Collect garbage, and return free memory to the system, if the C library is glibc."""
+    """Collect garbage, and return free memory to the system if the C library is glibc."""
     gc.collect()
     with suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def tune_collector() -> None:
-    """Run the garbage collector rarely, and never on the objects that exist already: the application stays."""
-    gc.set_threshold(_COLLECTED_AT_ONCE)
+    """Run the garbage collector rarely, and never on the objects of the application, which exist already."""
+    gc.set_threshold(_COLLECTOR_THRESHOLD)
     gc.freeze()
 
 
 def share_one_arena() -> None:
-    """Have all threads of this process and of its forks allocate from one heap, if the C library is glibc.
+    """Use one heap for all threads of this process and its forks if the C library is glibc.
 
-    By default each thread gets its own heap, which keeps the memory of the largest response or password hash on that
-    thread: with two dozen threads, more than a worker needs for all else. Four heaps took 50 MB more, and allowed only
-    a few more requests a second: psycopg allocates without the GIL. A thread that has started keeps its heap.
+    By default each thread gets its own heap, which keeps the memory of the largest response or password hash of that
+    thread. With two dozen threads this is more than a worker needs otherwise. Four heaps took 50 MB more, for few
+    more requests per second. Call this before any thread starts: a thread keeps its heap.
     """
     with suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)

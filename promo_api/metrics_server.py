@@ -1,0 +1,150 @@
+"""The metrics server: a port of the master process from which Prometheus reads the metrics of all workers.
+
+It is the multiprocess mode of prometheus_client. Each process counts in files of its own in a shared folder, and the
+master adds them up for each request, so it responds even if all workers are busy or dead.
+
+prometheus_client decides when it is imported whether it counts in files. So `run_metrics_server` comes before the first
+import of promo_api.metrics, and this module imports prometheus_client inside functions.
+"""
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
+from shutil import rmtree
+from socketserver import ThreadingMixIn
+from tempfile import gettempdir, mkdtemp
+from threading import Thread
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from promo_api.setting_values import Address
+
+_log = logging.getLogger(__name__)
+
+_MEMORY_FOLDER = "/dev/shm"  # noqa: S108 folders in it have unique names, and only their owner can read them
+# A folder in memory; None if the system has none.
+MEMORY_FOLDER = _MEMORY_FOLDER if os.access(_MEMORY_FOLDER, os.W_OK) else None
+_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_PREFIX = "promo-metrics-"
+
+
+class CannotListenError(Exception):
+    """The metrics server cannot listen on its address. The message is a sentence for the operator."""
+
+
+class MetricsServer(ThreadingMixIn, WSGIServer):
+    """Serves the metrics with one thread per request, so that a slow client blocks no other.
+
+    A fork copies no lock that a worker needs: the threads read files, with a registry of their own.
+
+    Args:
+        address: where to listen.
+        folder: where the processes count.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, address: Address, folder: Path) -> None:
+        from prometheus_client import CollectorRegistry
+        from prometheus_client.exposition import make_wsgi_app
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        self._folder = folder
+        self.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        super().__init__(address, _RequestHandler)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, str(folder))
+        self.set_app(make_wsgi_app(registry))
+
+    def start(self) -> None:
+        """Start to serve."""
+        Thread(target=self.serve_forever, name="metrics", daemon=True).start()
+
+    def before_fork(self) -> None:
+        """Create the folder again if it is gone: systemd empties /dev/shm when the user of the service logs out."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+
+    def after_fork(self) -> None:
+        """Close the listening socket in a worker."""
+        self.socket.close()
+
+    def forget_worker(self, pid: int) -> None:
+        """Delete the gauges of a worker that has ended. Its counters stay, so the totals never decrease."""
+        from prometheus_client.multiprocess import mark_process_dead
+
+        with suppress(OSError):  # the folder is gone
+            mark_process_dead(pid, str(self._folder))
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 not for the log
+        """Log one line in place of a traceback: the client has disconnected or was too slow."""
+        _log.warning("metrics_not_sent", extra={"reason": type(sys.exception()).__name__})
+
+
+class _RequestHandler(WSGIRequestHandler):
+    timeout = 5
+
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 the name in the base class
+        """Log nothing for a request."""
+
+
+@contextmanager
+def run_metrics_server(address: Address | None) -> Iterator[MetricsServer | None]:
+    """Have this process and its forks count in a folder, and listen on an address; None: count in memory only.
+
+    Raises:
+        CannotListenError: the address is taken, or is not one of this machine.
+    """
+    if address is None:
+        yield None
+        return
+    with _unique_folder() as folder:
+        os.environ[_VARIABLE] = str(folder)
+        try:
+            with _listen(address, folder) as server:
+                yield server
+        finally:
+            del os.environ[_VARIABLE]
+
+
+def _listen(address: Address, folder: Path) -> MetricsServer:
+    try:
+        return MetricsServer(address, folder)
+    except OSError as error:
+        reason = error.strerror or error
+        raise CannotListenError(f"METRICS_ADDRESS: cannot listen on {address}: {reason}.") from error
+
+
+@contextmanager
+def _unique_folder() -> Iterator[Path]:
+    """Create a folder and delete it at the end, along with folders that killed masters left.
+
+    A master locks its folder. Its workers inherit the lock, so it holds until the last of them has ended.
+    """
+    parent = Path(MEMORY_FOLDER or gettempdir())
+    for left in parent.glob(f"{_PREFIX}*"):
+        with suppress(OSError), _locked(left):  # OSError: in use, of another user, or deleted just now
+            rmtree(left, ignore_errors=True)
+    unlocked, master = Path(mkdtemp(dir=parent)), os.getpid()
+    with _locked(unlocked):
+        # Other masters look for the prefix, so rename the folder only now that it is locked.
+        folder = unlocked.rename(parent / f"{_PREFIX}{unlocked.name}")
+        try:
+            yield folder
+        finally:
+            if os.getpid() == master:  # workers leave this block too
+                rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        flock(descriptor, LOCK_EX | LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)

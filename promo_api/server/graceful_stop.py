@@ -1,0 +1,193 @@
+"""The graceful stop: a worker that gets SIGTERM loses no request.
+
+1. Drain: for SERVER_DRAIN_S the worker serves as before, but `GET /api/health` returns 503, so that load balancers send
+   new requests elsewhere.
+2. Close: the worker accepts the connections in the backlog and closes the listening socket.
+3. Finish: the next response on each open connection has `Connection: close`. A connection without a request for 2 s is
+   closed. Requests that take longer than SERVER_STOP_TIMEOUT_S are cut and logged. Then the worker ends the threads of
+   the handlers and closes its connections to PostgreSQL and Redis.
+
+uvicorn closes idle connections at once. A load balancer that has just sent a request on such a connection cannot know
+whether it was processed, and may not send it again.
+"""
+
+import asyncio
+import logging
+import select
+import socket
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, cast
+
+from uvicorn import Config, Server
+
+from promo_api import metrics
+from promo_api.server.acceptor import FairAcceptor
+from promo_api.server.connection_limits import AddressLimit, ConnectionLimit
+from promo_api.server.file_limits import max_connections
+from promo_api.server.memory import MemoryRelease
+from promo_api.server.pipelining import RequestScheduler
+from promo_api.server.slow_clients import TimeLimitProtocol, UnreadLimit
+from promo_api.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+# A load balancer uses a busy connection again within this time.
+_IDLE_S = 2
+_TICKS_PER_SECOND = 10  # of uvicorn
+# Unread responses of one worker. The largest response, thousands of codes, has some megabytes.
+_MAX_UNREAD_BYTES = 64 * 1024 * 1024
+
+
+class HttpProtocol(TimeLimitProtocol):
+    """A connection of a client that ends without losing a request.
+
+    Args:
+        address_limit: limits the connections of one client address; None: there is no limit.
+    """
+
+    _is_stopping = False
+
+    def __init__(self, *arguments: Any, address_limit: AddressLimit | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._address_limit = address_limit
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Count the connection for its client address."""
+        super().connection_made(transport)
+        if self._address_limit is not None:
+            self._address_limit.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop counting the connection."""
+        if self._address_limit is not None:
+            self._address_limit.remove(self)
+        super().connection_lost(exc)
+
+    def on_headers_complete(self) -> None:
+        """Make the response the last on its connection during a stop."""
+        super().on_headers_complete()
+        if self._is_stopping:
+            self.cycle.keep_alive = False
+
+    def feed(self, piece: bytes) -> None:
+        """Parse a piece; during a stop, limit the time until the next piece."""
+        super().feed(piece)
+        if self._is_stopping:
+            self._limit_idle_time()
+
+    def shutdown(self) -> None:
+        """Close the connection after the next response, or when it has been idle for some time."""
+        self._is_stopping = True
+        self.timeout_keep_alive = _IDLE_S  # for a response whose headers are sent already
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+        self._limit_idle_time()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection, unless there is input: a delayed event loop runs timers before it reads."""
+        if self.transport.is_closing() or self.has_unparsed_input:
+            return
+        if not _is_readable(self.transport.get_extra_info("socket").fileno()):
+            self._count_closed("no_request" if self.cycle is None else "idle")
+            self.transport.close()
+
+    def _limit_idle_time(self) -> None:
+        """Start or restart the timer if the server waits for the client to send."""
+        is_responding = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+        if is_responding or self.pipeline or self.has_unparsed_input or self.transport.is_closing():
+            return
+        self.cancel_keep_alive_timer()
+        self.timeout_keep_alive_task = self.loop.call_later(_IDLE_S, self.timeout_keep_alive_handler)
+
+
+class GracefulServer(Server):
+    """A uvicorn server that stops gracefully, and checks its connections while it runs.
+
+    Args:
+        config: of uvicorn.
+        settings: of the service.
+        on_drain: called when the server starts to drain.
+    """
+
+    def __init__(self, config: Config, *, settings: Settings, on_drain: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_drain = on_drain
+        self._drain_s = settings.server_drain_s
+        self._drain_ends_s: float | None = None
+        self._stop_timeout_s = settings.server_stop_timeout_s
+        self._client_timeout_s = settings.server_client_timeout_s
+        self._connections = cast("set[HttpProtocol]", self.server_state.connections)
+        self._connection_limit = ConnectionLimit(self._connections, max_connections(settings))
+        # Behind a proxy all connections have the proxy's address.
+        is_limited = settings.server_connections_per_address and not settings.client_address_header
+        self._address_limit = AddressLimit(settings.server_connections_per_address) if is_limited else None
+        self._unread_limit = UnreadLimit(_MAX_UNREAD_BYTES)
+        self._scheduler = RequestScheduler()
+        self._memory_release = MemoryRelease()
+        self._accepted = 0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, and accept connections."""
+        await super().startup([])
+        self.servers = [
+            FairAcceptor(listener, self._make_protocol, self._connection_limit)  # type: ignore[misc]
+            for listener in sockets or ()
+        ]
+
+    async def on_tick(self, counter: int) -> bool:
+        """Check connections, ten times a second. Return whether to close the listening socket and finish."""
+        connections = list(self._connections)
+        _run_check(self._unread_limit.enforce, connections)
+        if counter % _TICKS_PER_SECOND == 0:
+            now_s = perf_counter()
+            for connection in connections:
+                _run_check(connection.cut_if_slow, now_s, self._client_timeout_s)
+            _run_check(self._memory_release.run_if_due, self._accepted - len(connections), now_s)
+        return await super().on_tick(counter) and self._has_drained()
+
+    def _has_drained(self) -> bool:
+        """Start to drain on the first call. Return whether the drain period is over."""
+        now_s = perf_counter()
+        if self._drain_ends_s is None:
+            self._drain_ends_s = now_s + self._drain_s
+            _log.info("drain_started", extra={"drain_s": self._drain_s})
+            self._on_drain()
+        return self.force_exit or now_s >= self._drain_ends_s
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        self._accepted += 1
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            count_closed=metrics.connection_closed,
+            address_limit=self._address_limit,
+            scheduler=self._scheduler,
+        )
+
+    async def _wait_tasks_to_complete(self) -> None:
+        # uvicorn has called shutdown() before the last accepted connections were ready.
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        try:
+            async with asyncio.timeout(self._stop_timeout_s):
+                await super()._wait_tasks_to_complete()
+        except TimeoutError:
+            state = self.server_state
+            _log.error("stop_timed_out", extra={"requests": len(state.tasks), "connections": len(state.connections)})
+            self.force_exit = True  # do not wait for the threads of the handlers
+
+
+def _run_check(check: Callable[..., None], *arguments: object) -> None:
+    """Run a check and log an exception, which would otherwise end the worker and cut all its requests."""
+    try:
+        check(*arguments)
+    except Exception:  # noqa: BLE001 no error may end the worker
+        _log.error("connection_check_failed", exc_info=True)
+
+
+def _is_readable(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))

@@ -1,0 +1,149 @@
+"""How gunicorn runs the service: its options, its workers, and what each signal does.
+
+| Signal | To the master | To one worker |
+|---|---|---|
+| SIGTERM | all workers stop; exit status 0 | this worker stops, then the master starts another |
+| SIGTERM again | no change | no change |
+| SIGINT, SIGQUIT | all workers end at once, even during a stop; exit status 0 | SIGQUIT: it ends at once |
+| SIGHUP | new workers start, then the old workers stop | it ends at once |
+
+A worker treats SIGINT (Ctrl-C in a terminal reaches all processes) as SIGTERM, and a second SIGINT as SIGQUIT.
+An immediate end cuts all requests. No request is half done: a handler writes in one transaction.
+For the steps of a stop see graceful_stop.py.
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+from starlette.types import ASGIApp
+from uvicorn_worker import UvicornWorker
+
+from promo_api.metrics_server import MEMORY_FOLDER, MetricsServer
+from promo_api.server.file_limits import raise_file_limit
+from promo_api.server.graceful_stop import GracefulServer, HttpProtocol
+from promo_api.server.memory import share_one_arena, tune_collector
+from promo_api.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+# A worker cuts its requests itself. If it fails to, the master kills it after this much more time.
+_KILL_AFTER_S = 5
+_KEEP_ALIVE_S = 75
+_WORKER_TIMEOUT_MIN_S = 30
+
+
+class GunicornApp(BaseApplication):
+    """A gunicorn application that is built before the workers are forked.
+
+    Args:
+        app: the ASGI application.
+        settings: of the service; workers read them here too.
+        metrics_server: serves the metrics of all workers; None: there is none.
+        on_drain: called in a worker when it starts to drain.
+    """
+
+    def __init__(
+        self, app: ASGIApp, settings: Settings, metrics_server: MetricsServer | None, on_drain: Callable[[], None]
+    ) -> None:
+        self._app = app
+        self.settings = settings
+        self.on_drain = on_drain
+        self._metrics_server = metrics_server
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Take gunicorn's options from the settings only, not from a file or GUNICORN_CMD_ARGS."""
+        for name, value in gunicorn_options(self.settings).items():
+            self.cfg.set(name, value)
+        metrics_server = self._metrics_server
+        if metrics_server is not None:
+            self.cfg.set("pre_fork", lambda _arbiter, _worker: metrics_server.before_fork())
+            self.cfg.set("post_fork", lambda _arbiter, _worker: metrics_server.after_fork())
+            self.cfg.set("child_exit", lambda _arbiter, worker: metrics_server.forget_worker(worker.pid))
+
+    def load(self) -> ASGIApp:
+        """Return the ASGI application."""
+        return self._app
+
+    def run(self) -> None:
+        """Serve until a signal ends the process."""
+        share_one_arena()
+        raise_file_limit()
+        if self._metrics_server is not None:
+            self._metrics_server.start()
+        Arbiter(self).run()
+
+
+class JsonLogger(Logger):
+    """Sends the log lines of gunicorn and uvicorn through the handlers of the service."""
+
+    def setup(self, cfg: Config) -> None:
+        """Replace gunicorn's handlers. Write no access log: it would repeat the paths of requests."""
+        super().setup(cfg)
+        # A copy: on a reload gunicorn appends a handler before it calls this method.
+        self.error_log.handlers = [*logging.getLogger().handlers]
+
+
+class Worker(UvicornWorker):
+    """A worker process: uvicorn on uvloop and httptools. A failed start of the application is an error."""
+
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
+        "loop": "uvloop",
+        "http": HttpProtocol,
+        "ws": "none",
+        "lifespan": "on",
+        "server_header": False,
+        # The contract layer reads CLIENT_ADDRESS_HEADER instead.
+        "proxy_headers": False,
+    }
+
+    def init_process(self) -> None:
+        """Serve until a signal ends the process."""
+        tune_collector()
+        super().init_process()
+
+    async def _serve(self) -> None:
+        """Replace uvicorn_worker's method, in order to run GracefulServer and to end at once on SIGQUIT."""
+        self.config.app = self.wsgi
+        asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, _end_at_once)
+        server = GracefulServer(self.config, settings=self.app.settings, on_drain=self.app.on_drain)
+        # The event loop does not accept gunicorn's wrappers of the sockets.
+        await server.serve([listener.sock for listener in self.sockets])
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+
+def _end_at_once() -> None:
+    """End by SIGTERM's default action: no thread or task can delay that."""
+    _log.warning("ended_at_once")
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGTERM)
+
+
+def gunicorn_options(settings: Settings) -> dict[str, Any]:
+    """Return the options of gunicorn that differ from its defaults."""
+    graceful_timeout = settings.server_drain_s + settings.server_stop_timeout_s + _KILL_AFTER_S
+    return {
+        "bind": str(settings.server_address),
+        "workers": settings.server_workers,
+        "worker_class": Worker,
+        # The workers share the memory of the application.
+        "preload_app": True,
+        "logger_class": JsonLogger,
+        # Longer than a load balancer keeps an idle connection that it may use again.
+        "keepalive": _KEEP_ALIVE_S,
+        "graceful_timeout": graceful_timeout,
+        # The master kills a worker without a heartbeat for this long. A worker that stops sends none.
+        "timeout": max(_WORKER_TIMEOUT_MIN_S, 2 * graceful_timeout),
+        # The heartbeat is a file. In memory, a disk that is slow or full does not end workers.
+        "worker_tmp_dir": MEMORY_FOLDER,
+        "control_socket_disable": True,
+    }

@@ -1,0 +1,151 @@
+"""Strict HTTP: reject malformed requests and oversized heads with the common error body.
+
+uvicorn responds to malformed HTTP in plain text, and limits no head. It also accepts requests that RFC 9112 says to
+reject, because a proxy in front may read them differently: no Host header or two of them, an unknown transfer coding, a
+target with a fragment, another version. And it adds trailers, which come after the body, to the headers: a token could
+arrive after authentication.
+
+The service supports no protocol upgrade and ignores the header. The parser takes the bytes after such a request for the
+other protocol: a body would be lost, or read as the next request. So a request with an upgrade and a body is rejected,
+and without a body its response closes the connection.
+
+A rejection is sent after the responses to all earlier requests on the connection. Otherwise a client that pipelines
+would take it for the response to a request that is still being processed.
+"""
+
+import re
+from http import HTTPStatus
+from time import perf_counter
+
+import orjson
+
+from promo_api.contract.observation import ObservationMiddleware
+from promo_api.contract.security_headers import SECURITY_HEADERS
+from promo_api.server.pipelining import PipeliningProtocol
+
+# All bytes of a request except its body: the head, chunk headers and trailers.
+_MAX_OVERHEAD_BYTES = 64 * 1024
+_MAX_HEADERS = 100
+_TARGET = re.compile(rb"(https?://[^/?#]+)?/[^#]*", re.IGNORECASE | re.DOTALL)
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
+
+
+class StrictProtocol(PipeliningProtocol):
+    """A connection that rejects requests that RFC 9112 says to reject, and requests with too much overhead."""
+
+    _in_head = False
+    _in_body = False
+    _overhead_bytes = 0
+    _began_s = 0.0
+    # The response that rejects a request and closes the connection; sent after all earlier responses.
+    _rejection: bytes | None = None
+
+    def on_message_begin(self) -> None:
+        """Start to count the overhead of a request."""
+        super().on_message_begin()
+        self._in_head, self._overhead_bytes, self._began_s = True, 0, perf_counter()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Add a header; ignore trailers."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Start to process a request.
+
+        Raises:
+            ValueError: the head is to be rejected; the parser then calls send_400_response.
+        """
+        self._in_head = False
+        if self._is_too_long() or not self._is_strict():
+            raise ValueError
+        super().on_headers_complete()
+        self._in_body = True
+        if self.parser.should_upgrade():
+            self.cycle.keep_alive = False
+            self._ignores_input = True
+
+    def on_body(self, body: bytes) -> None:
+        """Add a part of the body. It does not count as overhead: the contract layer limits bodies."""
+        # Twice: a large body may need many chunks, so each byte of it allows one more byte of chunk headers.
+        self._overhead_bytes -= 2 * len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._in_body = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Start the next request; after the last response, send the rejection if there is one."""
+        super().on_response_complete()
+        if not self._unanswered:
+            self._send_rejection()
+
+    def feed(self, piece: bytes) -> None:
+        """Parse a piece of input, and reject a request with too much overhead."""
+        self._overhead_bytes += len(piece)
+        super().feed(piece)
+        if self._is_too_long() and not self._ignores_input and not self.transport.is_closing():
+            self._reject_length()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 the parser's message repeats input
+        """Reject what the parser cannot read, and close the connection."""
+        if self._is_too_long():
+            self._reject_length()
+        else:
+            self.reject(HTTPStatus.BAD_REQUEST, "This is not a valid HTTP request.")
+
+    def reject(self, status: HTTPStatus, message: str) -> None:
+        """Reject the current request, and close the connection after all earlier responses."""
+        self._rejection = self._rejection_bytes(status, message)
+        self._ignores_input = True
+        if self._in_body and self.pipeline:  # the request is queued, and must not start
+            self.pipeline.popleft()
+            self._unanswered.pop()
+            if not self._unanswered:
+                self._send_rejection()
+        elif self._in_body or not self._unanswered:
+            self._send_rejection()
+
+    def _is_too_long(self) -> bool:
+        # Checked before a request starts: a rejected request must have no effect.
+        return self._overhead_bytes > _MAX_OVERHEAD_BYTES or len(self.headers or ()) > _MAX_HEADERS
+
+    def _reject_length(self) -> None:
+        message = "The headers or chunk headers of this request are too long."
+        self.reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
+
+    def _is_strict(self) -> bool:
+        version = self.parser.get_http_version()
+        hosts, codings = self._values(b"host"), self._values(b"transfer-encoding")
+        return (
+            version in ("1.0", "1.1")
+            and len(hosts) in ((0, 1) if version == "1.0" else (1,))
+            and all(_HOST.fullmatch(host) for host in hosts)
+            and (not codings or (version == "1.1" and codings == [b"chunked"]))
+            and not (self.parser.should_upgrade() and (codings or self._values(b"content-length") not in ([], [b"0"])))
+            and _TARGET.fullmatch(self.url) is not None
+        )
+
+    def _values(self, header: bytes) -> list[bytes]:
+        return [value.strip().lower() for name, value in self.headers if name == header]
+
+    def _rejection_bytes(self, status: HTTPStatus, message: str) -> bytes:
+        body = orjson.dumps({"status": "error", "message": message})
+        lines = [
+            b"HTTP/1.1 %d %s" % (status, status.phrase.encode()),
+            b"content-type: application/json",
+            b"content-length: %d" % len(body),
+            b"connection: close",
+            *(b"%s: %s" % header for header in SECURITY_HEADERS),
+        ]
+        if isinstance(self.app, ObservationMiddleware):
+            lines.append(b"x-request-id: " + self.app.refused(self.scope, status, self._began_s).encode())
+        return b"\r\n".join((*lines, b"", body))
+
+    def _send_rejection(self) -> None:
+        if self._rejection is not None and not self.transport.is_closing():
+            self.transport.write(self._rejection)
+            self.transport.close()
+            self.disconnect_requests()
