@@ -11,10 +11,10 @@ from persistence.exports import OwnEvent
 from persistence.promo_changes import PromoChange
 from persistence.promos import Promo
 from persistence.users import User
+from promo_api.specification import MAX_PAGE_ENTRIES
 
 Page = tuple[list[Body], int, Headers]
 
-_PAGE_MAX = 100
 # The members of a promo that PATCH takes.
 _CHANGEABLE = ("description", "image_url", "target", "max_count", "active_from", "active_until")
 # The author of a comment who has left.
@@ -22,8 +22,8 @@ _NOBODY = {"name": "Deleted", "surname": "user"}
 
 
 def page_limit(limit: int) -> int:
-    """Return how many entries a page has at most, whatever the request asks."""
-    return min(limit, _PAGE_MAX)
+    """Return the number of entries of a page: the requested limit, or the largest page."""
+    return min(limit, MAX_PAGE_ENTRIES)
 
 
 def page(entries: list[Body], total: int) -> Page:
