@@ -26,6 +26,7 @@ from persistence.promos import (
 from promo_api.errors import InvalidInput, NotFound, NotOwner
 from promo_api.limits import CODES, PROMOS
 from promo_api.runtime import Runtime
+from promo_api.specification import MAX_LISTED_CODES
 
 # Changes of these members move the promo to other entries of the feed index.
 _INDEXED_MEMBERS = {"target", "active_from", "active_until", "max_count"}
@@ -57,11 +58,10 @@ def list_promos(
     *,
     limit: int,
     offset: int,
-    codes_max: int,
     country: list[str] | None = None,
     sort_by: str | None = None,
 ) -> Page:
-    """List the promos of the company with the first `codes_max` codes of each."""
+    """List the promos of the company with the first codes of each."""
     with runtime.database.autocommit() as connection:
         promos, total = list_company_promos(
             connection,
@@ -72,7 +72,7 @@ def list_promos(
             limit=page_limit(limit),
             offset=offset,
         )
-        return page(_shapes(runtime, connection, company, promos, codes_max), total)
+        return page(_shapes(runtime, connection, company, promos, MAX_LISTED_CODES), total)
 
 
 def get_promo(runtime: Runtime, company: Company, *, id: UUID) -> Body:

@@ -11,10 +11,10 @@ from persistence.exports import OwnEvent
 from persistence.promo_changes import PromoChange
 from persistence.promos import Promo
 from persistence.users import User
+from promo_api.specification import MAX_PAGE_ENTRIES
 
 Page = tuple[list[Body], int, Headers]
 
-_PAGE_MAX = 100
 # The members that PATCH accepts.
 _CHANGEABLE = ("description", "image_url", "target", "max_count", "active_from", "active_until")
 # The author of a comment whose account was deleted.
@@ -22,8 +22,8 @@ _DELETED_AUTHOR = {"name": "Deleted", "surname": "user"}
 
 
 def page_limit(limit: int) -> int:
-    """Return the number of entries of a page, at most 100."""
-    return min(limit, _PAGE_MAX)
+    """Return the number of entries of a page: the requested limit, or the largest page."""
+    return min(limit, MAX_PAGE_ENTRIES)
 
 
 def page(entries: list[Body], total: int) -> Page:

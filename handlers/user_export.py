@@ -15,12 +15,13 @@ from persistence.exports import (
 from persistence.users import User
 from promo_api.errors import Unauthenticated
 from promo_api.runtime import Runtime
+from promo_api.specification import MAX_EXPORT_ENTRIES
 
 
-def get_export(runtime: Runtime, user: User, *, offset: int, entries_max: int) -> Body:
-    """Return up to `entries_max` entries of each list from `offset` on, and `next_offset` if there are more."""
+def get_export(runtime: Runtime, user: User, *, offset: int) -> Body:
+    """Return the entries of each list from `offset` on, and `next_offset` if there are more."""
     # Reads one more entry than it returns, to know whether there are more.
-    page = {"limit": entries_max + 1, "offset": offset}
+    page = {"limit": MAX_EXPORT_ENTRIES + 1, "offset": offset}
     with runtime.database.autocommit() as connection:
         lists: dict[str, list[Any]] = {
             "likes": list_likes(connection, user.id, **page),
@@ -33,10 +34,10 @@ def get_export(runtime: Runtime, user: User, *, offset: int, entries_max: int) -
         signed_up_at = find_signed_up_at(connection, user.id)
         if signed_up_at is None:
             raise Unauthenticated.left()
-    has_more = any(len(entries) > entries_max for entries in lists.values())
+    has_more = any(len(entries) > MAX_EXPORT_ENTRIES for entries in lists.values())
     return {
         "account": {"id": user.id, "date": signed_up_at},
         "profile": user_shape(user),
-        **{name: entries[:entries_max] for name, entries in lists.items()},
-        **({"next_offset": offset + entries_max} if has_more else {}),
+        **{name: entries[:MAX_EXPORT_ENTRIES] for name, entries in lists.items()},
+        **({"next_offset": offset + MAX_EXPORT_ENTRIES} if has_more else {}),
     }

@@ -22,6 +22,7 @@ A map, from the outside in:
 | batches | work that several threads want done is done together |
 | health | is what the service needs well? Asked often, and in nobody's way |
 | metrics, metrics_server | the metrics, and the port from which Prometheus reads them |
+| specification | the values of api.yml that the code needs |
 | errors | what can go wrong with a request, one class for each meaning |
 | check | looks at everything that the service needs |
 | sandbox/ | embedded PostgreSQL, Valkey and an anti-fraud stand-in, for `dev` and the tests |

@@ -1,4 +1,4 @@
-"""Admission: the thread pools, whose turn a request takes there, and what is refused on arrival.
+"""Admission: the thread pools, whose turn a request takes there, and what is refused on request.
 
 Accounts take turns, and one account fills at most half of the threads of a pool. For an operation without a token, the
 client address stands for the account. Requests that need a password hash take turns by client address, and behind an
@@ -8,11 +8,11 @@ address by account.
 from promo_api.contract.client_address import client_network
 from promo_api.contract.fair_queue import Source
 from promo_api.contract.thread_pool import PoolLimits
-from promo_api.contract.thread_pools import DEFAULT, Arrival
+from promo_api.contract.thread_pools import DEFAULT, RequestInfo
 from promo_api.limits import ACTIVATIONS, PASSWORD_CHANGES, Limits
 from promo_api.settings import Settings
 
-_CHANGE_PASSWORD = "user_profile.update_profile"  # noqa: S105 it is an operationId
+_UPDATE_PROFILE = "user_profile.update_profile"
 _ACTIVATIONS, _PASSWORDS, _HEALTH = "antifraud", "passwords", "health"
 # As many as there are active threads.
 _PREFETCHED = 3
@@ -48,7 +48,7 @@ class Admission:
 
     Args:
         settings: of the service.
-        limits: count what is limited on arrival.
+        limits: count what is limited on request.
     """
 
     def __init__(self, settings: Settings, limits: Limits) -> None:
@@ -56,32 +56,38 @@ class Admission:
         self._half = {name: max(1, pool.threads // 2) for name, pool in pool_limits(settings).items()}
         self._hashing_threads = settings.argon2_concurrency + 1
 
-    def __call__(self, arrival: Arrival) -> Source:
-        """Return whose turn a request takes.
+    def __call__(self, request: RequestInfo) -> tuple[str, Source]:
+        """Return the thread pool of a request, and its source.
 
         Raises:
             TooManyRequests: the user has sent too many activations, or changes of the password.
         """
-        if arrival.pool == _PASSWORDS:
-            return self._hash_source(arrival)
-        if arrival.claims is None:
-            return Source(client_network(arrival.client_address), None, self._half[arrival.pool])
-        account_id = arrival.claims.account_id
-        if arrival.pool == _ACTIVATIONS:
+        # Only some changes of a profile need a password hash.
+        if request.operation_id == _UPDATE_PROFILE and request.arguments.get("body", {}).get("password"):
+            request = request._replace(pool=_PASSWORDS)
+        return request.pool, self._source(request)
+
+    def _source(self, request: RequestInfo) -> Source:
+        if request.pool == _PASSWORDS:
+            return self._hash_source(request)
+        if request.claims is None:
+            return Source(client_network(request.client_address), None, self._half[request.pool])
+        account_id = request.claims.account_id
+        if request.pool == _ACTIVATIONS:
             # With an Idempotency-Key it may be a replay, which does not count.
-            if arrival.is_valid and "idempotency_key" not in arrival.arguments:
+            if request.is_valid and "idempotency_key" not in request.arguments:
                 self._limits.count_arrival(ACTIVATIONS, account_id)
             # One at a time: another one would only wait for the anti-fraud verdict that the first requests.
             return Source(account_id, None, 1)
-        if arrival.arguments.get("offset", 0) > _DEEP_OFFSET:
+        if request.arguments.get("offset", 0) > _DEEP_OFFSET:
             return Source(("deep", account_id), None, 1)
-        return Source(account_id, None, self._half[arrival.pool])
+        return Source(account_id, None, self._half[request.pool])
 
-    def _hash_source(self, arrival: Arrival) -> Source:
-        network = client_network(arrival.client_address)
-        if arrival.claims is not None:
-            if arrival.operation_id == _CHANGE_PASSWORD and arrival.is_valid:
-                self._limits.count_arrival(PASSWORD_CHANGES, arrival.claims.account_id)
-            return Source(network, arrival.claims.account_id, self._hashing_threads)
-        email = arrival.arguments.get("body", {}).get("email", "")
+    def _hash_source(self, request: RequestInfo) -> Source:
+        network = client_network(request.client_address)
+        if request.claims is not None:
+            if request.operation_id == _UPDATE_PROFILE and request.is_valid:
+                self._limits.count_arrival(PASSWORD_CHANGES, request.claims.account_id)
+            return Source(network, request.claims.account_id, self._hashing_threads)
+        email = request.arguments.get("body", {}).get("email", "")
         return Source(network, email.casefold(), self._hashing_threads)

@@ -13,6 +13,7 @@ from promo_api.admission import Admission, pool_limits
 from promo_api.contract.application import build_application
 from promo_api.contract.client_address import ClientAddressMiddleware
 from promo_api.contract.observation import Answered, ObservationMiddleware
+from promo_api.contract.security import BearerScheme
 from promo_api.errors import Unauthenticated
 from promo_api.request_log import RequestLog
 from promo_api.runtime import Runtime
@@ -36,16 +37,17 @@ def create_app(runtime: Runtime) -> ASGIApp:
         SPECIFICATION,
         package="handlers",
         runtime=runtime,
-        authenticate={
-            "companyAuth": partial(authenticate_company, runtime),
-            "userAuth": partial(authenticate_user, runtime),
+        schemes={
+            "companyAuth": BearerScheme(
+                partial(runtime.tokens.read, kind="company"), partial(authenticate_company, runtime)
+            ),
+            "userAuth": BearerScheme(partial(runtime.tokens.read, kind="user"), partial(authenticate_user, runtime)),
         },
-        tokens=runtime.tokens,
         pools=pool_limits(runtime.settings),
         admit=Admission(runtime.settings, runtime.limits),
         on_refusal=metrics.request_overloaded,
-        lifetime=partial(_serving, runtime, request_log),
-        check_answers=runtime.settings.validate_responses,
+        lifespan=partial(_serving, runtime, request_log),
+        validate_responses=runtime.settings.validate_responses,
         origins=runtime.settings.origins,
     )
     if runtime.settings.client_address_header:
@@ -54,14 +56,14 @@ def create_app(runtime: Runtime) -> ASGIApp:
 
 
 def _observe(request_log: RequestLog, answered: Answered) -> None:
-    """Count a request, and write its log line."""
+    """Count a finished request and log it."""
     metrics.request_ended(answered.operation_id, answered.status, answered.duration_s)
     request_log.add(answered)
 
 
 @contextmanager
 def _serving(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
-    """Do what goes on beside requests while a process serves, and close the runtime at the end."""
+    """Run the background jobs of a worker process, and close the runtime at the end."""
     sweepers = [
         expired_responses_sweeper(runtime.database, runtime.clock),
         feed_changes_sweeper(runtime.database),
@@ -81,22 +83,22 @@ def _serving(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
 
 
 def authenticate_company(runtime: Runtime, claims: Claims) -> Company:
-    """Return the company of a token; Unauthenticated if a later sign-in has ended it, or the account is gone."""
+    """Return the company of a token; Unauthenticated if the token was revoked or the company does not exist."""
     with runtime.database.autocommit() as connection:
         company = find_company(connection, claims.account_id)
     if company is None or company.token_version != claims.version:
-        raise _ended()
+        raise _revoked()
     return company
 
 
 def authenticate_user(runtime: Runtime, claims: Claims) -> User:
-    """Return the user of a token; Unauthenticated if a later sign-in has ended it, or the account is gone."""
+    """Return the user of a token; Unauthenticated if the token was revoked or the account was deleted."""
     with runtime.database.autocommit() as connection:
         user = find_user(connection, claims.account_id)
     if user is None or user.token_version != claims.version:
-        raise _ended()
+        raise _revoked()
     return user
 
 
-def _ended() -> Unauthenticated:
-    return Unauthenticated("This token does not count any more. Sign in for a new one.")
+def _revoked() -> Unauthenticated:
+    return Unauthenticated("This token has been revoked. Sign in again.")

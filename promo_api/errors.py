@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Violation:
-    """One thing that is wrong with a request.
+    """A rule that a request breaks.
 
     Attributes:
-        place: where it is: `path`, `query`, `header` or `body`.
-        pointer: JSON pointer to it within that place (`/target/age_from`); empty: the whole of it.
+        location: the part of the request: `path`, `query`, `header` or `body`.
+        pointer: JSON pointer to it within that part (`/target/age_from`); empty: the whole of it.
         message: what must hold there. It never repeats what was sent.
     """
 
-    place: str
+    location: str
     pointer: str
     message: str
 

@@ -11,7 +11,6 @@ found is told for a second. However silent a thing is, one waits for it no longe
 """
 
 import logging
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from threading import Lock, Thread
@@ -19,9 +18,9 @@ from time import monotonic, perf_counter
 
 from persistence.engine import Database
 from persistence.revisions import find_revision, newest_revision
-from promo_api import SPECIFICATION
 from promo_api.antifraud import Antifraud
 from promo_api.settings import Settings
+from promo_api.specification import VERSION
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +76,7 @@ class Health:
     """
 
     def __init__(self, settings: Settings, antifraud: Antifraud) -> None:
-        self.version = _version_of_contract()
+        self.version = VERSION
         self._timeout_s = settings.health_timeout_s
         # A connection of its own: the others are for requests, and to make a new one each time would tell nothing of
         # them where PostgreSQL has no room for more.
@@ -166,11 +165,3 @@ class _Look(Thread):
             self.finding = Finding(None, "It does not answer.")
         else:
             self.finding = Finding((perf_counter() - began_s) * 1000, reason)
-
-
-def _version_of_contract() -> str:
-    # To parse all of it takes half a second, and the contract layer has it done.
-    found = re.search(r"^info:\n(?:  .*\n)*?  version: (.+)$", SPECIFICATION.read_text(encoding="utf-8"), re.MULTILINE)
-    if found is None:
-        raise LookupError("api.yml has no version.")
-    return found[1]

@@ -20,12 +20,12 @@ import jwt
 from jwt.types import Options
 from jwt.utils import base64url_encode
 
+from promo_api.specification import MAX_TOKEN_CHARS
+
 Kind = Literal["company", "user"]
 
 _ALGORITHM = "HS256"
 _HEADER = {"alg": _ALGORITHM, "typ": "JWT"}
-# As api.yml says. What is longer is none of ours, and not worth a signature.
-_CHARACTERS_MAX = 300
 _DECODED_MAX = 4096
 # When a token was issued is for people to read: the clock of the machine that issued it may be ahead of ours.
 _CHECKS: Options = {"require": ["sub", "aud", "ver", "iat", "exp"], "strict_aud": True, "verify_iat": False}
@@ -69,7 +69,7 @@ class Tokens:
 
     def read(self, token: str, kind: Kind) -> Claims | None:
         """Return what the token says; None if it is not one of ours, not of this kind, or has expired."""
-        if len(token) > _CHARACTERS_MAX:
+        if len(token) > MAX_TOKEN_CHARS:
             return None
         try:
             claims, expires_at_s = self._decoded(token, kind)
@@ -98,18 +98,3 @@ class Tokens:
             except jwt.InvalidSignatureError:
                 continue
         return jwt.decode_complete(token, last, algorithms=[_ALGORITHM], audience=kind, options=_CHECKS)
-
-
-def read_company_token(tokens: Tokens, token: str) -> dict[str, Claims] | None:
-    """Check a token of the security scheme companyAuth, which names this function in api.yml."""
-    return _token_info(tokens.read(token, "company"))
-
-
-def read_user_token(tokens: Tokens, token: str) -> dict[str, Claims] | None:
-    """Check a token of the security scheme userAuth, which names this function in api.yml."""
-    return _token_info(tokens.read(token, "user"))
-
-
-def _token_info(claims: Claims | None) -> dict[str, Claims] | None:
-    # Connexion takes a dict for a good token and None for a bad one, and carries the dict to the handler's side.
-    return None if claims is None else {"claims": claims}

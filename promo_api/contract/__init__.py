@@ -1,27 +1,35 @@
-"""The contract layer: it makes what api.yml says be what the server does.
+"""The contract layer: it makes api.yml the behaviour of the server. It imports nothing of this project but `errors`.
 
-All that knows Connexion, Starlette or Flask from inside is here, one idea a file.
+**Connexion** loads api.yml, checks that it is OpenAPI, resolves its references, finds the function of each operationId
+and makes a Flask app with a view for each operation. It also serves the files of Swagger UI, and its exception
+middleware calls our error handlers.
 
-| File | Idea |
-|---|---|
-| application | puts the layer together: `build_application` |
-| routing | path and method to operation; 404 and 405 |
-| binding | operation to handler function, bound to the runtime; who asks |
-| formats, schemas | schemas of api.yml, compiled; what is wrong with a value, without repeating it |
-| pruning | no sender decides how long that takes |
-| parameters, bodies | strict reading of what was sent |
-| validation | the form of a request, told after who sent it |
-| client_address, sender | where a request comes from, and who sent it |
-| fair_queue | a bounded queue in which accounts and client addresses take turns |
-| thread_pool, thread_pools | one hop from the event loop to a handler's thread, and back; 503 when too many wait |
-| bridge, wsgi | the Flask views, and how they are called |
-| compression | gzip for large responses without secrets |
-| responses | every error in one shape |
-| conformance | answers keep the contract too, where that is asked for |
-| documentation | the page for people, and the file for programs |
+**Flask** runs the view: it opens the request context, calls the handler, and makes the response. It does not route,
+parse or handle errors. It stays because an operator may add Flask extensions and views to the app.
+
+**We** do the rest, because Connexion's own parts accept requests that api.yml does not describe, answer 500 to some
+malformed ones, repeat input in messages, or cost too much (docs: contract layer; tests named `test_stock_*` show it):
+
+| Module | What it does | Instead of |
+|---|---|---|
+| application | builds the ASGI application: `build_application` | |
+| operations | the operations of a specification | Connexion's operation classes |
+| routing | path and method to operation; 404 and 405 | Starlette's router, Flask's router |
+| security | bearer tokens; 401 | Connexion's security handlers |
+| validation, parameters, bodies | strict, single parsing of a request; 400, 413, 415 | Connexion's validators |
+| schemas, formats | compiled JSON schemas, and messages that do not repeat input | jsonschema |
+| input_limits | bounds on the size of a request, from its schema | |
+| client_address, sender | who sent a request | |
+| fair_queue, thread_pool, thread_pools | threads for handlers; a bounded, fair queue; 503 | a2wsgi |
+| handler_resolver, flask_views | operationId to handler, handler to Flask view | Connexion's decorators |
+| compression | gzip for large responses without secrets | |
+| error_responses | the common error body | Connexion's problem+json |
+| response_validation | responses validated against api.yml, in tests | Connexion's response validator |
+| documentation | Swagger UI, and the specification as it was written | Connexion's page |
+| cross_origin, security_headers | CORS, and headers for browsers | |
 """
 
 import warnings
 
-# Connexion imports Starlette's test client, which wants another HTTP client than Connexion brings. Neither serves here.
+# Connexion imports Starlette's test client, which warns about the HTTP client that it finds. Neither is used here.
 warnings.filterwarnings("ignore", message="Using `httpx` with `starlette.testclient`")

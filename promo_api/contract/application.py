@@ -1,4 +1,4 @@
-"""The layer, put together on a Connexion FlaskApp."""
+"""Builds the ASGI application on a Connexion FlaskApp."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, asynccontextmanager
@@ -6,124 +6,125 @@ from functools import partial
 from pathlib import Path
 
 from connexion import FlaskApp
-from connexion.middleware.context import ContextMiddleware
 from connexion.middleware.exceptions import ExceptionMiddleware
 from connexion.middleware.lifespan import LifespanMiddleware
-from connexion.middleware.security import SecurityMiddleware
 from connexion.middleware.server_error import ServerErrorMiddleware
 from starlette.types import ASGIApp
 
-from promo_api.contract.binding import Authenticate, BearerHandler, HandlerResolver
-from promo_api.contract.bridge import FoundView, make_view, view_finder
-from promo_api.contract.conformance import ConformanceMiddleware
 from promo_api.contract.cross_origin import allow_origins
 from promo_api.contract.documentation import DocumentationMiddleware
-from promo_api.contract.responses import add_error_handlers, broken
+from promo_api.contract.error_responses import add_error_handlers, internal_error
+from promo_api.contract.flask_views import KnownView, make_view, run_wsgi, view_finder
+from promo_api.contract.handler_resolver import HandlerResolver
+from promo_api.contract.response_validation import ResponseValidationMiddleware
 from promo_api.contract.routing import RoutingMiddleware
+from promo_api.contract.security import BearerScheme, SecurityMiddleware
 from promo_api.contract.security_headers import SecurityHeadersMiddleware
 from promo_api.contract.thread_pool import PoolLimits
 from promo_api.contract.thread_pools import Admit, ThreadPools
 from promo_api.contract.validation import ValidationMiddleware
 
-# From the outside in: what Connexion has by default, with ours in place of what is too loose or too slow.
-_MIDDLEWARES = (
-    partial(ServerErrorMiddleware, handler=broken),
-    ExceptionMiddleware,
-    DocumentationMiddleware,
-    RoutingMiddleware,
-    SecurityMiddleware,
-    ValidationMiddleware,
-    LifespanMiddleware,
-    ContextMiddleware,
-)
-
 
 class BrokenContract(Exception):
-    """The contract can't be served as it is written: it is no OpenAPI, or names what does not exist."""
+    """The specification can't be served: it is not valid OpenAPI, or it names something that does not exist."""
 
 
-def build_application(  # noqa: PLR0913 all that an application is put together from
+def build_application(  # noqa: PLR0913 each part of an application
     specification: Path,
     *,
     package: str,
     runtime: object,
-    authenticate: Mapping[str, Authenticate],
-    tokens: object,
+    schemes: Mapping[str, BearerScheme],
     pools: Mapping[str, PoolLimits],
     admit: Admit,
-    lifetime: Callable[[], AbstractContextManager[object]],
+    lifespan: Callable[[], AbstractContextManager[object]],
     on_refusal: Callable[[str, str], None] = lambda _pool, _reason: None,
-    check_answers: bool = False,
+    validate_responses: bool = False,
     origins: Sequence[str] = (),
 ) -> ASGIApp:
-    """Build an ASGI application that serves a contract.
+    """Build an ASGI application that serves a specification.
 
     Args:
-        specification: the OpenAPI 3.0 file.
-        package: where the modules of the operationIds are.
+        specification: an OpenAPI 3.0 file.
+        package: the package of the modules that the operationIds name.
         runtime: the first argument of every handler.
-        authenticate: by security scheme: what makes the account that asks out of what its token says.
-        tokens: the first argument of the functions that the security schemes name to read a token.
-        pools: the limits of each thread pool. An operation names its pool as `x-thread-pool`; without it, its pool is
-            `default`. `event-loop` is no pool: the handler waits for nothing and runs on the event loop.
-        admit: decides on arrival where a request comes from, or refuses it.
-        lifetime: makes what is entered when a process begins to serve, and left when it has served its last request.
-        on_refusal: called with the name of a pool and a word for the reason, `full` or `timeout`.
-        check_answers: whether answers are held against the contract too.
-        origins: whose pages browsers may let call the application; `*` is any.
+        schemes: how to check tokens, by security scheme.
+        pools: the limits of each thread pool. `x-thread-pool` of an operation names its pool, `default` if it is left
+            out. `event-loop` is not a pool: the handler never blocks and runs on the event loop.
+        admit: decides the thread pool and the source of a request, or refuses it.
+        lifespan: makes a context that is entered before the first request and left after the last.
+        on_refusal: called with the name of a pool and the reason, `full` or `timeout`.
+        validate_responses: whether a response that does not match the specification becomes a 500.
+        origins: the origins whose pages may call the application; `*` is any.
 
     Raises:
-        BrokenContract: with a sentence that says what is wrong with the contract.
+        BrokenContract: with one line that says what is wrong with the specification.
     """
     closing = ExitStack()
     app = FlaskApp(
         __name__,
         specification_dir=specification.parent,
-        lifespan=_lifespan(lifetime, closing),
-        middlewares=[*((ConformanceMiddleware,) if check_answers else ()), *_MIDDLEWARES],
-        resolver=HandlerResolver(package, runtime, authenticate),
-        security_map={"bearer": lambda: BearerHandler(tokens)},
+        lifespan=_lifespan(lifespan, closing),
+        middlewares=_middlewares(schemes, validate_responses=validate_responses),
+        resolver=HandlerResolver(package, runtime, schemes),
     )
     add_error_handlers(app)
     try:
         app.add_api(specification.name)
         closing.callback(_connect(app, pools, admit, on_refusal).close)
     except Exception as error:
-        raise BrokenContract(f"{specification.name} can't be served: {_sentence(error)}") from error
+        raise BrokenContract(f"{specification.name} can't be served: {_one_line(error)}") from error
     return SecurityHeadersMiddleware(allow_origins(app, origins))
 
 
-def _sentence(error: Exception) -> str:
-    """Return what an error says, in one line; those of schemas have a short form of it."""
-    said = str(getattr(error, "message", "") or error)
-    return f"{' '.join(said.split())} ({type(error).__name__})"
+def _middlewares(schemes: Mapping[str, BearerScheme], *, validate_responses: bool) -> list[Callable[..., ASGIApp]]:
+    """Return the middlewares from the outermost to the innermost."""
+    return [
+        *([ResponseValidationMiddleware] if validate_responses else []),
+        partial(ServerErrorMiddleware, handler=internal_error),
+        ExceptionMiddleware,
+        DocumentationMiddleware,
+        RoutingMiddleware,
+        partial(SecurityMiddleware, schemes=schemes),
+        ValidationMiddleware,
+        LifespanMiddleware,
+    ]
+
+
+def _one_line(error: Exception) -> str:
+    message = str(getattr(error, "message", "") or error)
+    return f"{' '.join(message.split())} ({type(error).__name__})"
 
 
 def _connect(
     app: FlaskApp, limits: Mapping[str, PoolLimits], admit: Admit, on_refusal: Callable[[str, str], None]
 ) -> ThreadPools:
-    """Build the stack now and not at the first request, so that broken wiring stops the start."""
+    """Put our views and thread pools in place of Connexion's.
+
+    The middlewares are built now and not at the first request, so that an error in the specification stops the start.
+    """
     middleware = app.middleware
     middleware.app, middleware.middleware_stack = middleware._build_middleware_stack()  # noqa: SLF001 there is no public way
-    views, found, choices = app.app.view_functions, {}, {}
+    views, known, pools = app.app.view_functions, {}, {}
     for rule in app.app.url_map.iter_rules():
         operation = views[rule.endpoint]
         if hasattr(operation, "operation_id"):
-            views[rule.endpoint] = make_view(operation.__wrapped__)
-            found[operation.operation_id] = FoundView(rule)
-            choices[operation.operation_id] = operation.__wrapped__.pool
-    app.app.create_url_adapter = view_finder(found)
-    pools = ThreadPools(app.app.wsgi_app, limits, choices, admit=admit, on_refusal=on_refusal)
-    app._middleware_app.asgi_app = pools  # noqa: SLF001 there is no public way to replace Connexion's a2wsgi
-    return pools
+            handler = operation.__wrapped__
+            views[rule.endpoint] = make_view(handler)
+            known[operation.operation_id] = KnownView(rule)
+            pools[operation.operation_id] = handler.thread_pool
+    app.app.create_url_adapter = view_finder(known)
+    thread_pools = ThreadPools(partial(run_wsgi, app.app.wsgi_app), limits, pools, admit=admit, on_refusal=on_refusal)
+    app._middleware_app.asgi_app = thread_pools  # noqa: SLF001 there is no public way to replace Connexion's a2wsgi
+    return thread_pools
 
 
 def _lifespan(
-    lifetime: Callable[[], AbstractContextManager[object]], closing: ExitStack
+    lifespan: Callable[[], AbstractContextManager[object]], closing: ExitStack
 ) -> Callable[[object], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
-    async def lifespan(_app: object) -> AsyncIterator[None]:
-        with lifetime(), closing:
+    async def run(_app: object) -> AsyncIterator[None]:
+        with lifespan(), closing:
             yield
 
-    return lifespan
+    return run

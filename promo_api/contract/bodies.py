@@ -1,7 +1,7 @@
-"""The body of a request: read once, up to the limit that its schema implies, and parsed once.
+"""The body of a request, which is read once, up to the limit that its schema implies, and parsed once.
 
-The bodies that a worker holds at the same time share a bound, and those of one sender a part of it. A request that does
-not fit is refused with 503.
+The bodies of all requests share 64 MB of each worker process, and one sender gets a quarter of it. A request whose
+body does not fit is refused with 503.
 """
 
 from collections.abc import Hashable, Mapping
@@ -13,45 +13,39 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
-from promo_api.contract.pruning import bytes_max, marks_max
+from promo_api.contract.input_limits import max_bytes, max_structural_chars
 from promo_api.contract.schemas import compile_schema
 from promo_api.errors import InvalidInput, Overloaded, Violation
 
 # The limit if the schema implies none.
-_BODY_MAX_BYTES = 2 * 1024 * 1024
-# For members that the schema does not know, and white space: such a body gets a message that says what is wrong.
-_SURPLUS_BYTES = 4 * 1024
+_MAX_BODY_BYTES = 2 * 1024 * 1024
+# Room for white space and for unknown members, so that a body that is a little too large gets a useful message.
+_EXTRA_BYTES = 4 * 1024
+_EXTRA_STRUCTURAL_CHARS = 1000
 _MEMORY_BYTES = 64 * 1024 * 1024
 _SENDER_BYTES = _MEMORY_BYTES // 4
 _MEDIA_TYPE = "application/json"
-# Each list and object of JSON begins with one of them, and each member has one.
-_MARKS = (b"[", b"{", b":")
-# So many marks too many are let through, to be told of by what is wrong with the value.
-_MARKS_SURPLUS = 1000
+_STRUCTURAL_CHARS = (b"[", b"{", b":")
 _CHARSETS = ("utf-8", "utf8", "us-ascii", '"utf-8"', '"utf8"', '"us-ascii"')
 
 
 class BodyMemory:
-    """The bytes of the bodies that a worker holds. Use it on the event loop."""
+    """Counts the bytes of the bodies that a worker process holds. For use on the event loop only."""
 
     def __init__(self) -> None:
         self._total = 0
         self._by_sender: dict[Hashable, int] = {}
 
-    def take(self, sender: Hashable, size: int) -> None:
-        """Take bytes for a body.
-
-        Raises:
-            Overloaded: the sender, or all senders together, hold too many.
-        """
+    def allocate(self, sender: Hashable, size: int) -> None:
+        """Count bytes for a sender; Overloaded if the sender, or all senders together, would have too many."""
         of_sender = self._by_sender.get(sender, 0) + size
         if of_sender > _SENDER_BYTES or self._total + size > _MEMORY_BYTES:
-            raise Overloaded("Too many large requests are being read. Try again in a moment.")
+            raise Overloaded("Too many large requests are in progress. Try again in a moment.")
         self._by_sender[sender] = of_sender
         self._total += size
 
-    def give_back(self, sender: Hashable, size: int) -> None:
-        """Give bytes back that were taken."""
+    def free(self, sender: Hashable, size: int) -> None:
+        """Stop counting bytes of a sender."""
         self._total -= size
         left = self._by_sender.get(sender, 0) - size
         if left:
@@ -60,8 +54,8 @@ class BodyMemory:
             self._by_sender.pop(sender, None)
 
 
-class HeldBody:
-    """The share of a `BodyMemory` that one request holds until the end of a `with` block."""
+class MemoryShare:
+    """The bytes that one request holds until the end of a `with` block."""
 
     def __init__(self, memory: BodyMemory, sender: Hashable) -> None:
         self._memory = memory
@@ -73,50 +67,52 @@ class HeldBody:
 
     def __exit__(self, *_error: object) -> None:
         if self._size:
-            self._memory.give_back(self._sender, self._size)
+            self._memory.free(self._sender, self._size)
 
     def grow(self, size: int) -> None:
-        """Hold more bytes; Overloaded if there are too many."""
+        """Add bytes; Overloaded if there is no memory left for them."""
         if size:
-            self._memory.take(self._sender, size)
+            self._memory.allocate(self._sender, size)
             self._size += size
 
 
 class JsonBody:
-    """The body of an operation, as api.yml declares it."""
+    """The request body of an operation."""
 
     def __init__(self, declared: Mapping[str, Any]) -> None:
         self._required: bool = declared.get("required", False)
         schema = declared["content"][_MEDIA_TYPE]["schema"]
-        self._checker = compile_schema(schema)
-        self._marks_max = marks_max(schema) + _MARKS_SURPLUS
-        self._bytes_max = int(min(bytes_max(schema) + _SURPLUS_BYTES, _BODY_MAX_BYTES))
+        self._validator = compile_schema(schema)
+        self._max_structural_chars = max_structural_chars(schema) + _EXTRA_STRUCTURAL_CHARS
+        self._max_bytes = int(min(max_bytes(schema) + _EXTRA_BYTES, _MAX_BODY_BYTES))
 
-    async def read(self, scope: Scope, receive: Receive, arguments: dict[str, Any], held: HeldBody) -> list[Violation]:
-        """Put the body into the arguments, and return what is wrong with it.
+    async def read(
+        self, scope: Scope, receive: Receive, arguments: dict[str, Any], share: MemoryShare
+    ) -> list[Violation]:
+        """Put a valid body into the arguments, and return the violations of an invalid one.
 
         Raises:
-            HTTPException: 413, it is too large; 415, it is something else than JSON in UTF-8.
-            InvalidInput: it is no JSON at all.
-            Overloaded: `held` may not grow by its size.
+            HTTPException: 413, the body is too large; 415, it is not JSON in UTF-8.
+            InvalidInput: the body cannot be parsed.
+            Overloaded: there is no memory left for the body.
         """
         headers = Headers(scope=scope)
-        content = await self._content(headers, receive, held)
+        content = await self._content(headers, receive, share)
         if not content:
             return [Violation("body", "", "is required")] if self._required else []
         _check_type(headers)
-        if sum(map(content.count, _MARKS)) > self._marks_max:
-            return [Violation("body", "", "must not hold that many lists, objects and members")]
-        body = _parsed(content)
-        violations = self._checker.violations(body, "body")
+        if sum(map(content.count, _STRUCTURAL_CHARS)) > self._max_structural_chars:
+            return [Violation("body", "", "has too many arrays, objects and members")]
+        body = _parse(content)
+        violations = self._validator.violations(body, "body")
         if not violations:
             arguments["body"] = body
         return violations
 
-    async def _content(self, headers: Headers, receive: Receive, held: HeldBody) -> bytes:
+    async def _content(self, headers: Headers, receive: Receive, share: MemoryShare) -> bytes:
         declared = headers.get("content-length", "")
-        # Its first digits tell enough, and Python refuses to read thousands of them.
-        if declared.isdecimal() and int(declared[:20]) > self._bytes_max:
+        # Python refuses to parse thousands of digits; the first twenty are enough.
+        if declared.isdecimal() and int(declared[:20]) > self._max_bytes:
             raise self._too_large()
         content = bytearray()
         more = True
@@ -125,46 +121,41 @@ class JsonBody:
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             part = message.get("body", b"")
-            if len(content) + len(part) > self._bytes_max:
+            if len(content) + len(part) > self._max_bytes:
                 raise self._too_large()
-            held.grow(len(part))
+            share.grow(len(part))
             content += part
             more = message.get("more_body", False)
         return bytes(content)
 
     def _too_large(self) -> HTTPException:
-        return HTTPException(413, f"The request body must not be larger than {self._bytes_max} bytes.")
+        return HTTPException(413, f"The request body must not be larger than {self._max_bytes} bytes.")
 
 
 def _check_type(headers: Headers) -> None:
-    """Refuse what is really something else; a body without a type is taken for what the operation expects."""
-    given = headers.getlist("content-type")
-    if not given:
+    """Refuse a body of another media type. A body without a Content-Type is accepted as JSON."""
+    media_types = headers.getlist("content-type")
+    if not media_types:
         return
-    json = all(map(_is_json, given))
-    if len(given) > 1 or not json or _encodings(headers) - {"identity"}:
+    encodings = {part.strip().lower() for each in headers.getlist("content-encoding") for part in each.split(",")}
+    if len(media_types) > 1 or not _is_json(media_types[0]) or encodings - {"identity"}:
         raise HTTPException(415, "The request body must be application/json in UTF-8, without a content encoding.")
 
 
 def _is_json(media_type: str) -> bool:
-    """Tell whether a Content-Type is JSON in UTF-8.
+    """Return whether a Content-Type is JSON in UTF-8.
 
-    The parser of the standard library is one for e-mail: 60,000 semicolons keep it busy for a second, and some charsets
-    in parts, as RFC 2231 has them, make it fail.
+    The parser of the standard library is not used: it needs a second for 60,000 semicolons, and some charsets in the
+    form of RFC 2231 make it fail.
     """
     essence, *parameters = (part.strip().lower() for part in media_type.split(";"))
     charsets = [parameter.partition("=")[2].strip() for parameter in parameters if parameter.startswith("charset")]
     return essence == _MEDIA_TYPE and all(charset in _CHARSETS for charset in charsets)
 
 
-def _encodings(headers: Headers) -> set[str]:
-    return {encoding.strip().lower() for given in headers.getlist("content-encoding") for encoding in given.split(",")}
-
-
-def _parsed(content: bytes) -> Any:
+def _parse(content: bytes) -> Any:
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        violation = Violation("body", "", f"must be JSON in UTF-8; it stops being so at {place}")
+        violation = Violation("body", "", f"is not valid JSON (line {error.lineno}, column {error.colno})")
         raise InvalidInput("The request body is not valid JSON.", [violation]) from None

@@ -1,7 +1,4 @@
-"""Where a request comes from: the other end of its connection, or what a trusted proxy says.
-
-An operation that must know has `x-client-address: true` in the contract; its function gets `client_address`, a text.
-"""
+"""The address of a client: the peer of its connection, or the address that a trusted proxy has put into a header."""
 
 from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address
@@ -12,16 +9,16 @@ _IPV6_PREFIX = 64
 
 
 def client_address(scope: Scope) -> str:
-    """Return the address that a request comes from; "" if the server does not know."""
+    """Return the address of the client of a request; "" if it is unknown."""
     client = scope.get("client")
     return client[0] if client else ""
 
 
 @lru_cache(1024)
 def client_network(address: str) -> str:
-    """Return what counts as one client: an address of IPv4, or the /64 network of one of IPv6, which is one customer's.
+    """Return an IPv4 address as it is, and an IPv6 address as its /64 network, because a customer gets a whole /64.
 
-    A text that is no IP address is returned as it is.
+    A text that is not an IP address is returned as it is.
     """
     try:
         parsed = ip_address(address)
@@ -33,14 +30,14 @@ def client_network(address: str) -> str:
 
 
 class ClientAddressMiddleware:
-    """Believes a header that a proxy sets, or appends to, about where requests come from.
+    """Takes the client address from a header that a trusted proxy sets or appends to.
 
-    The last one of the addresses in the last such header counts: whatever stands before it the client may have written.
-    Without the header, or if that is no IP address, the request comes from the proxy.
+    Only the last address of the last such header is used, because the client may have sent the others. If that is
+    not an IP address, the address of the proxy stays.
 
     Args:
-        app: what answers.
-        header: its name. Whoever reaches the service without passing the proxy can claim to be anybody.
+        app: the next application.
+        header: the name of the header. A client that reaches the server without the proxy can forge it.
     """
 
     def __init__(self, app: ASGIApp, header: str) -> None:
@@ -48,10 +45,10 @@ class ClientAddressMiddleware:
         self._header = header.lower().encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; what begins and ends the process passes."""
+        """Set the client of the scope of a request."""
         if scope["type"] == "http":
-            told = [value for name, value in scope["headers"] if name == self._header]
-            address = told[-1].rpartition(b",")[2].strip().decode("latin-1") if told else ""
+            values = [value for name, value in scope["headers"] if name == self._header]
+            address = values[-1].rpartition(b",")[2].strip().decode("latin-1") if values else ""
             if _is_address(address):
                 scope["client"] = (address, 0)
         await self._app(scope, receive, send)

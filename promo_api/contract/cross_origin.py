@@ -1,7 +1,7 @@
-"""Pages of other origins, which a browser lets call the API if it says so: CORS, off where no origin is named.
+"""Cross-origin requests (CORS), which are off unless origins are configured.
 
-Tokens are sent in a header that scripts set, and never by the browser itself, so `*` gives no page what its user does
-not have, and no credentials are allowed.
+Browsers do not send the token by themselves, so `*` does not let a page act for its user, and credentials are never
+allowed.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
-_SENT = ("Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id")
-# What a script may read of an answer beside its body.
-_TOLD = (
+_REQUEST_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id")
+_RESPONSE_HEADERS = (
     "Idempotent-Replayed",
     "RateLimit",
     "RateLimit-Policy",
@@ -24,34 +23,31 @@ _TOLD = (
     "X-Request-Id",
     "X-Total-Count",
 )
-_ASKED_AGAIN_S = 3600
+_PREFLIGHT_MAX_AGE_S = 3600
 
 
 def allow_origins(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
-    """Return the application for pages of these origins too; `*` is any, and with none it is as it was.
-
-    Preflights need no token: they are answered before anybody looks for one.
-    """
+    """Let pages of these origins call the application; `*` is any. A preflight request needs no token."""
     if not origins:
         return app
     return _CrossOrigin(
         app,
         allow_origins=origins,
         allow_methods=_METHODS,
-        allow_headers=_SENT,
-        expose_headers=_TOLD,
-        max_age=_ASKED_AGAIN_S,
+        allow_headers=_REQUEST_HEADERS,
+        expose_headers=_RESPONSE_HEADERS,
+        max_age=_PREFLIGHT_MAX_AGE_S,
     )
 
 
 class _CrossOrigin(CORSMiddleware):
-    """Starlette's, with refusals in the one shape of errors."""
+    """Starlette's CORS middleware, with the common error body."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """Answer the question of a browser whether a page may send a request."""
+        """Return the response to a preflight request."""
         response = super().preflight_response(request_headers)
-        allowed = response.status_code == 200  # noqa: PLR2004 what Starlette answers with
-        body = {"status": "error", "message": "Pages of this origin may not send this request."}
+        allowed = response.status_code == 200  # noqa: PLR2004 set by Starlette
+        body = {"status": "error", "message": "This request is not allowed from this origin."}
         headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
         if allowed:
             return Response(status_code=204, headers=headers)

@@ -1,11 +1,10 @@
-"""The documentation page at /api/ui, and the contract for programs at /api/openapi.json.
+"""The documentation page at /api/ui, and the specification at /api/openapi.json.
 
-Connexion renders the contract anew for each request, with every reference resolved: a second of the event loop, and a
-file in which the schemas have lost their names. Here it is the file as it was written, rendered once.
+Connexion renders the specification for each request, with every reference resolved: that blocks the event loop for a
+second, and schemas lose their names. Here the file is served as it was written, and rendered once.
 
-Swagger UI comes from Connexion; the page that it is in is ours, in the folder `page`. Connexion's has the name of a
-product for a title, a bar for the addresses of other contracts and a script in its text, which a content security
-policy could not tell from one that somebody smuggled in.
+The files of Swagger UI come from Connexion. The page around them is ours (folder `page`), because Connexion's page has
+an inline script, which a strict content security policy does not allow.
 """
 
 from html import escape
@@ -22,32 +21,30 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _FOLDER = Path(__file__).parent / "page"
-# What the page needs of Connexion: the address without a slash, which it redirects, and files of Swagger UI.
-_CONNEXIONS = [
+# From Connexion: the redirect to the page, and the files of Swagger UI.
+_CONNEXION_PATHS = [
     "/ui", "/ui/swagger-ui.css", "/ui/swagger-ui-bundle.js", "/ui/favicon-16x16.png", "/ui/favicon-32x32.png",
 ]  # fmt: skip
-# A new version of the service is a new page at once; what is the same is asked for, and not sent again.
-_KEPT = "no-cache"
+# A browser asks for the page again after each deployment.
+_CACHE_CONTROL = "no-cache"
 _HEADERS = {
-    # The browser itself sees to it that the page loads nothing from elsewhere, nor tells anything to anybody else.
+    # The page loads nothing from, and sends nothing to, another host.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Cache-Control": _KEPT,
+    "Cache-Control": _CACHE_CONTROL,
 }
 
 
 class DocumentationMiddleware(SwaggerUIMiddleware):
-    """Answers for the documentation, and lets Connexion's own router, which redirects around slashes, see nothing
-    else.
-    """
+    """Serves the documentation, and hides every other request from Connexion's router, which redirects slashes."""
 
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(app)
         self._ours: dict[str, Response] = {}
-        self._connexions: set[str] = set()
+        self._connexion_paths: set[str] = set()
 
     def add_api(self, specification: Specification, **options: Any) -> None:
-        """Learn the contract, of which there is one."""
+        """Render the page and the specification."""
         super().add_api(specification, **options)
         page = Template(_text("index.html")).substitute(title=escape(specification["info"]["title"]))
         files = {
@@ -57,26 +54,26 @@ class DocumentationMiddleware(SwaggerUIMiddleware):
             "/ui/page.css": Response(_text("page.css"), media_type="text/css", headers=_HEADERS),
         }
         self._ours = {specification.base_path + path: response for path, response in files.items()}
-        self._connexions = {specification.base_path + path for path in _CONNEXIONS}
+        self._connexion_paths = {specification.base_path + path for path in _CONNEXION_PATHS}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request for the documentation, and pass on every other."""
+        """Respond to a request for the documentation; pass every other request on."""
         path = scope.get("path", "")
         ours = self._ours.get(path)
-        if scope["type"] != "http" or (ours is None and path not in self._connexions):
+        if scope["type"] != "http" or (ours is None and path not in self._connexion_paths):
             await self.app(scope, receive, send)
         elif scope["method"] != "GET":
-            raise HTTPException(405, "The documentation can only be read.", {"Allow": "GET"})
+            raise HTTPException(405, "This method is not allowed here. Use GET.", {"Allow": "GET"})
         elif ours is not None:
             await ours(scope, receive, send)
         else:
 
-            async def kept(message: Message) -> None:
+            async def send_uncached(message: Message) -> None:
                 if message["type"] == "http.response.start":
-                    MutableHeaders(scope=message).setdefault("Cache-Control", _KEPT)
+                    MutableHeaders(scope=message).setdefault("Cache-Control", _CACHE_CONTROL)
                 await send(message)
 
-            await super().__call__(scope, receive, kept)
+            await super().__call__(scope, receive, send_uncached)
 
 
 def _text(name: str) -> str:

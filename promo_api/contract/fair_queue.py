@@ -1,9 +1,10 @@
-"""A bounded queue that serves its sources in turn, so that no source can delay the others.
+"""A bounded queue with round-robin scheduling, so that one source cannot delay the others.
 
-A source has a group (an account, or a client address) and a member within it (an account behind an address). Groups
-take turns, and the members of a group take turns. When the queue is full, the newest item of the longest group makes
-room for a shorter group; or, within the longest group, that of its longest member for a shorter member. Use it from one
-thread.
+A source has a group (an account, or a client address) and a member (an account behind that address). Groups take turns,
+and so do the members of a group. When the queue is full, a new item of a shorter group replaces the newest item of the
+longest group. Within the longest group, an item of a shorter member replaces the newest item of the longest member.
+
+The queue is not thread-safe.
 """
 
 from collections import deque
@@ -15,12 +16,12 @@ T = TypeVar("T")
 
 
 class Source(NamedTuple):
-    """Where a request comes from.
+    """The source of a request.
 
     Attributes:
         group: groups take turns.
         member: the members of a group take turns.
-        at_once: how many requests of the group may run at the same time; the same for all of its requests.
+        at_once: the number of requests of the group that may run at the same time; constant for a group.
     """
 
     group: Hashable
@@ -30,7 +31,7 @@ class Source(NamedTuple):
 
 @dataclass
 class _Group(Generic[T]):
-    """What waits for one group; a member without a waiting item is left out."""
+    """The waiting items of one group; a member without waiting items is left out."""
 
     key: Hashable
     at_once: int
@@ -42,22 +43,22 @@ class FairQueue(Generic[T]):
     """The queue.
 
     Args:
-        places: how many items may wait.
-        member_places: how many items of one member may wait.
+        places: the number of items that may wait.
+        member_places: the number of items of one member that may wait.
     """
 
     def __init__(self, places: int, member_places: int) -> None:
         self._places = places
         self._member_places = member_places
-        # The groups with waiting items, and how many items of each group run.
+        # Groups with waiting items, and the number of running items by group.
         self._groups: dict[Hashable, _Group[T]] = {}
         self._running: dict[Hashable, int] = {}
-        # The groups whose next item may start, in the order of their turns.
+        # Groups whose next item may start, in the order of their turns.
         self._turns: dict[Hashable, _Group[T]] = {}
         self._waiting = 0
 
     def __len__(self) -> int:
-        """Return how many items wait."""
+        """Return the number of waiting items."""
         return self._waiting
 
     @property
@@ -66,7 +67,7 @@ class FairQueue(Generic[T]):
         return bool(self._turns)
 
     def start(self, source: Source) -> bool:
-        """Start an item that needs no place, to be ended by `finish`; False: it must wait."""
+        """Start an item without queueing; the counterpart is `finish`. False: the item must wait."""
         running = self._running.get(source.group, 0)
         if self._waiting or running >= source.at_once:
             return False
@@ -77,7 +78,7 @@ class FairQueue(Generic[T]):
         """Add an item.
 
         Returns:
-            The item that has no place: the new item, or an older item that was removed for it. None: all have a place.
+            The item that found no place: the new item, or the item that it replaced. None: all items have a place.
         """
         group = self._groups.get(source.group) or _Group(source.group, source.at_once)
         if len(group.members.get(source.member, ())) >= self._member_places:
@@ -94,7 +95,7 @@ class FairQueue(Generic[T]):
         return removed
 
     def pop(self) -> T | None:
-        """Start the item whose turn it is, to be ended by `finish`. None: no item may start now."""
+        """Start the next item; the counterpart is `finish`. None: no item may start now."""
         if not self._turns:
             return None
         group = self._turns.pop(next(iter(self._turns)))
@@ -110,7 +111,7 @@ class FairQueue(Generic[T]):
         return item
 
     def finish(self, source: Source) -> None:
-        """End an item that `start` or `pop` started."""
+        """End an item that was started by `start` or `pop`."""
         running = self._running[source.group] - 1
         if running:
             self._running[source.group] = running
@@ -120,7 +121,7 @@ class FairQueue(Generic[T]):
             self._update(self._groups[source.group])
 
     def remove(self, item: T, source: Source) -> None:
-        """Remove an item that waits."""
+        """Remove a waiting item."""
         group = self._groups[source.group]
         items = group.members[source.member]
         items.remove(item)
@@ -129,7 +130,7 @@ class FairQueue(Generic[T]):
     def _make_room_for(self, group: _Group[T], member: Hashable) -> T | None:
         """Remove the newest item of the longest member of the longest group, and return it.
 
-        None: neither the group nor the member of the new item is shorter.
+        None: the new item's group and member are not shorter.
         """
         longest = max(self._groups.values(), key=lambda each: each.waiting)
         longest_member = max(longest.members, key=lambda name: len(longest.members[name]))
@@ -152,7 +153,7 @@ class FairQueue(Generic[T]):
         self._update(group)
 
     def _update(self, group: _Group[T]) -> None:
-        """Give the group a turn if it may start an item, and forget it once nothing of it waits."""
+        """Give the group a turn if it may start an item, and delete it when no item waits."""
         if not group.waiting or self._running.get(group.key, 0) >= group.at_once:
             self._turns.pop(group.key, None)
         else:

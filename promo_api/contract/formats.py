@@ -1,4 +1,4 @@
-"""String formats of OpenAPI, strictly: Draft 4 knows few of them, and the usual checkers let much pass."""
+"""Strict checks of string formats. Draft 4 does not have all of them, and common checkers accept too much."""
 
 import re
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def _matches(pattern: re.Pattern[str]) -> Callable[[str], bool]:
     return lambda text: pattern.fullmatch(text) is not None
 
 
-# By name, as jsonschema-rs takes them.
+# By name, for jsonschema-rs.
 FORMATS: dict[str, Callable[[str], bool]] = {
     "uuid": _matches(_UUID),
     "date": _is_date,

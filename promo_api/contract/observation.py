@@ -7,9 +7,9 @@ from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
-from connexion.middleware.abstract import ROUTING_CONTEXT
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from promo_api.contract.operations import find_operation_id
 from promo_api.logs import REQUEST_ID
 
 # What may stand in a log line and in a header as it is, and is no e-mail address.
@@ -97,9 +97,8 @@ class ObservationMiddleware:
 
     def _tell(self, scope: Scope, status: int, began_s: float) -> None:
         scope[_TOLD] = True
-        operation_id = scope.get("extensions", {}).get(ROUTING_CONTEXT, {}).get("operation_id", "")
         duration_s = perf_counter() - began_s
-        self._observe(Answered(scope[_ID], scope.get("method", ""), operation_id, status, duration_s))
+        self._observe(Answered(scope[_ID], scope.get("method", ""), find_operation_id(scope), status, duration_s))
 
     def _identified(self, scope: Scope) -> str:
         """Return the id of a request, which begins when it gets it: what the sender gave, if that is sane and the only

@@ -1,7 +1,7 @@
-"""Parameters of a request, read strictly and once: what was checked is what the handler gets.
+"""The parameters of a request, which are parsed once and strictly.
 
-Python's own readers are generous: `int` takes `1_0` and `+5`, a query that is no UTF-8 becomes one that is, of a
-parameter given twice the last counts. Each of these would be a request that api.yml does not describe.
+The parsers of Python and of the frameworks accept more than api.yml describes: `int` accepts `1_0` and `+5`, invalid
+UTF-8 in a query is replaced, and the last of two values wins.
 """
 
 import re
@@ -11,44 +11,47 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
-from promo_api.contract.schemas import VIOLATIONS_MAX, compile_schema
+from promo_api.contract.schemas import MAX_VIOLATIONS, compile_schema
 from promo_api.errors import Violation
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,30})")
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_NAME_MAX_CHARACTERS = 60
+_MAX_NAME_CHARS = 60
 _BOOLEANS = {"true": True, "false": False}
 
 
-class Unreadable(ValueError):
-    """A text that is none of the values of its type."""
+class ParseError(ValueError):
+    """A text that is not a value of its type."""
 
 
 class Parameter:
-    """One parameter of an operation, as api.yml declares it."""
+    """A parameter of an operation.
+
+    Raises:
+        ValueError: parameters of this type are not supported.
+    """
 
     def __init__(self, declared: Mapping[str, Any]) -> None:
         schema = declared["schema"]
         self.name: str = declared["name"]
-        self.place: str = declared["in"]
-        # The name of a header in any case is one name, and no identifier.
-        self._argument = self.name.lower().replace("-", "_") if self.place == "header" else self.name
+        self.location: str = declared["in"]
+        # The handler's argument for the header `X-Name` is `x_name`.
+        self._argument = self.name.lower().replace("-", "_") if self.location == "header" else self.name
         self._required: bool = declared.get("required", False)
         self._default = schema.get("default")
         self._is_array = schema["type"] == "array"
         self._type: str = schema["items"]["type"] if self._is_array else schema["type"]
-        if self._type not in _READERS:
+        if self._type not in _PARSERS:
             raise ValueError(f"parameters of type {self._type} are not supported: {self.name}")
         self._is_uuid = schema.get("format") == "uuid"
-        self._checker = compile_schema(schema)
+        self._validator = compile_schema(schema)
 
     def read(self, texts: list[str], arguments: dict[str, Any]) -> list[Violation]:
-        """Put the value of the parameter into the arguments, and return what is wrong with it.
+        """Put the value, or the default if there is one, into the arguments; return the violations of an invalid value.
 
         Args:
-            texts: what was sent under its name, in order; empty: nothing.
-            arguments: gets the value, or the default, or nothing if there is neither; that of the header `X-Name` as
-                `x_name`.
+            texts: each value that was sent for the parameter.
+            arguments: of the handler.
         """
         if not texts:
             if self._default is not None:
@@ -57,22 +60,22 @@ class Parameter:
         if len(texts) > 1 and not self._is_array:
             return [self._violation("must be given once")]
         try:
-            value = self._value(texts)
-        except Unreadable as error:
+            value = self._parse(texts)
+        except ParseError as error:
             return [self._violation(str(error))]
-        violations = self._checker.violations(value, self.place, f"/{self.name}")
+        violations = self._validator.violations(value, self.location, f"/{self.name}")
         if not violations:
             arguments[self._argument] = UUID(value) if self._is_uuid else value
         return violations
 
-    def _value(self, texts: list[str]) -> Any:
-        read = _READERS[self._type]
+    def _parse(self, texts: list[str]) -> Any:
+        parse = _PARSERS[self._type]
         if self._is_array:
-            return [read(part) for text in texts for part in text.split(",")]
-        return read(texts[0])
+            return [parse(part) for text in texts for part in text.split(",")]
+        return parse(texts[0])
 
     def _violation(self, message: str) -> Violation:
-        return Violation(self.place, f"/{self.name}", message)
+        return Violation(self.location, f"/{self.name}", message)
 
 
 class Header:
@@ -83,7 +86,7 @@ class Header:
         self._name = parameter.name.lower().encode("ascii")
 
     def read(self, headers: Iterable[tuple[bytes, bytes]], arguments: dict[str, Any]) -> list[Violation]:
-        """Put the value of the header into the arguments, and return what is wrong with it."""
+        """Put the value into the arguments, and return the violations of an invalid value."""
         texts = [value.decode("latin-1") for name, value in headers if name == self._name]
         return self._parameter.read(texts, arguments)
 
@@ -96,49 +99,49 @@ class Query:
         self._names = {parameter.name for parameter in parameters}
 
     def read(self, query: bytes, arguments: dict[str, Any]) -> list[Violation]:
-        """Put the values of the query into the arguments, and return what is wrong with it."""
+        """Put the values into the arguments, and return the violations of invalid and unknown parameters."""
         try:
             sent = _split(query)
-        except Unreadable as error:
+        except ParseError as error:
             return [Violation("query", "", str(error))]
-        unknown = islice((name for name in sent if name not in self._names), VIOLATIONS_MAX)
-        violations = [Violation("query", _pointer(name), "is not known here") for name in unknown]
+        unknown = islice((name for name in sent if name not in self._names), MAX_VIOLATIONS)
+        violations = [Violation("query", _pointer(name), "is not allowed") for name in unknown]
         for parameter in self._parameters:
             violations += parameter.read(sent.get(parameter.name, []), arguments)
-        return violations[:VIOLATIONS_MAX]
+        return violations[:MAX_VIOLATIONS]
 
 
 def _pointer(name: str) -> str:
-    return f"/{name}" if name.isidentifier() and len(name) <= _NAME_MAX_CHARACTERS else ""
+    return f"/{name}" if name.isidentifier() and len(name) <= _MAX_NAME_CHARS else ""
 
 
 def _split(query: bytes) -> dict[str, list[str]]:
     sent: dict[str, list[str]] = {}
     for pair in filter(None, query.split(b"&")):
         name, _, value = pair.partition(b"=")
-        sent.setdefault(_decoded(name), []).append(_decoded(value))
+        sent.setdefault(_decode(name), []).append(_decode(value))
     return sent
 
 
-def _decoded(part: bytes) -> str:
+def _decode(part: bytes) -> str:
     if _BROKEN_ESCAPE.search(part):
-        raise Unreadable("must be percent-encoded")
+        raise ParseError("must be percent-encoded")
     try:
         return unquote_to_bytes(part.replace(b"+", b" ")).decode("utf-8")
     except UnicodeDecodeError:
-        raise Unreadable("must be percent-encoded UTF-8") from None
+        raise ParseError("must be percent-encoded UTF-8") from None
 
 
 def _integer(text: str) -> int:
     if not _INTEGER.fullmatch(text):
-        raise Unreadable("must be of type integer")
+        raise ParseError("must be of type integer")
     return int(text)
 
 
 def _boolean(text: str) -> bool:
     if text not in _BOOLEANS:
-        raise Unreadable("must be true or false")
+        raise ParseError("must be true or false")
     return _BOOLEANS[text]
 
 
-_READERS: dict[str, Callable[[str], Any]] = {"string": str, "integer": _integer, "boolean": _boolean}
+_PARSERS: dict[str, Callable[[str], Any]] = {"string": str, "integer": _integer, "boolean": _boolean}

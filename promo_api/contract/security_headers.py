@@ -1,7 +1,7 @@
-"""What every answer tells browsers: that it is data and nothing else, which nobody keeps, frames or runs.
+"""Headers that restrict what browsers do with a response: no caching, no framing, no scripts.
 
-It stands in refusals too that no application has seen; see framing.py. What an answer says of itself, as the
-documentation page does, is left as it is. Strict-Transport-Security is for whoever ends TLS before the service.
+Responses without an application, such as those to malformed HTTP, have them too. A header that the application has set
+is not replaced. Strict-Transport-Security is the task of the proxy that ends TLS.
 """
 
 from collections.abc import Iterable
@@ -11,35 +11,35 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _Header = tuple[bytes, bytes]
 
 SECURITY_HEADERS: tuple[_Header, ...] = (
-    # Tokens and personal data, or what was true at one moment: nothing that a cache may answer with.
+    # Responses contain tokens and personal data, or a state that changes at any time.
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
-    # For browsers that do not know frame-ancestors.
+    # For browsers without frame-ancestors.
     (b"x-frame-options", b"DENY"),
 )
 _NAMES = frozenset(name for name, _ in SECURITY_HEADERS)
 
 
 class SecurityHeadersMiddleware:
-    """Adds the headers to each answer."""
+    """Adds the headers to each response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; what begins and ends the process passes."""
+        """Add the headers to the response of a request."""
 
-        async def completed(message: Message) -> None:
+        async def send_complete(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = _completed(message["headers"])
+                message["headers"] = _complete(message["headers"])
             await send(message)
 
-        await self._app(scope, receive, completed if scope["type"] == "http" else send)
+        await self._app(scope, receive, send_complete if scope["type"] == "http" else send)
 
 
-def _completed(headers: Iterable[_Header]) -> list[_Header]:
-    given = _NAMES.intersection([name for name, _ in headers])
-    added = SECURITY_HEADERS if not given else [header for header in SECURITY_HEADERS if header[0] not in given]
+def _complete(headers: Iterable[_Header]) -> list[_Header]:
+    present = _NAMES.intersection([name for name, _ in headers])
+    added = SECURITY_HEADERS if not present else [header for header in SECURITY_HEADERS if header[0] not in present]
     return [*headers, *added]

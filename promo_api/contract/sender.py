@@ -1,4 +1,4 @@
-"""Who sent a request, once its token has been read."""
+"""Who sent a request."""
 
 from collections.abc import Hashable
 from typing import Any
@@ -9,12 +9,17 @@ from promo_api.contract.client_address import client_address, client_network
 
 # In the extensions of the ASGI scope: the transport, whose is_closing() says whether the client has disconnected.
 CONNECTION = "promo_api.connection"
-_SECURITY_CONTEXT = "connexion_context"
+_CLAIMS = "contract.claims"
+
+
+def set_claims(scope: Scope, claims: Any) -> None:
+    """Store the claims of the token of a request in its scope."""
+    scope["extensions"][_CLAIMS] = claims
 
 
 def claims_of(scope: Scope) -> Any:
     """Return the claims of the token of a request; None if its operation needs no token."""
-    return scope["extensions"].get(_SECURITY_CONTEXT, {}).get("token_info", {}).get("claims")
+    return scope["extensions"].get(_CLAIMS)
 
 
 def sender_of(scope: Scope) -> Hashable:

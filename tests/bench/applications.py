@@ -5,6 +5,7 @@ Each answers GET /api/things/{thing_id}?limit=&offset= to who has a token, with 
 
 import json
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,12 +16,13 @@ import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from promo_api.contract.application import build_application
+from promo_api.contract.flask_views import run_wsgi
 from promo_api.contract.thread_pool import ThreadPool
 from tests.contract.tiny import (
     BEARER,
     GOOD_TOKEN,
+    SCHEMES,
     SOURCE,
-    authenticate,
     contract,
     one_source,
     operation,
@@ -65,11 +67,10 @@ def layer() -> ASGIApp:
             file,
             package=_HERE,
             runtime=None,
-            authenticate={"account": authenticate},
-            tokens=GOOD_TOKEN,
+            schemes=SCHEMES,
             pools={"default": pool_limits(THREADS)},
             admit=one_source,
-            lifetime=nullcontext,
+            lifespan=nullcontext,
         )
 
 
@@ -90,7 +91,7 @@ def plain() -> ASGIApp:
     app.add_url_rule("/api/things/<thing_id>", "show", _view)
     pool = ThreadPool(
         "default",
-        lambda environ, start: app.wsgi_app(_whole(environ), start),
+        partial(run_wsgi, lambda environ, start: app.wsgi_app(_whole(environ), start)),
         pool_limits(THREADS),
         lambda _pool, _reason: None,
     )

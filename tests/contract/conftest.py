@@ -1,16 +1,18 @@
-"""The service of api.yml with nothing behind it: whatever needs a database answers 503.
+"""The service of api.yml without its servers: an operation that needs the database answers 503.
 
-And, for what is tested from outside, the running service of the end-to-end tests.
+The running service of the end-to-end tests is here too, for tests over the network.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 from starlette.types import ASGIApp
 
 from promo_api.app import create_app
+from promo_api.contract.flask_views import run_wsgi
 from promo_api.contract.thread_pool import PoolLimits, ThreadPool
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
@@ -55,7 +57,9 @@ def make_pool(refusals: Counter[tuple[str, str]]) -> Iterator[Callable[..., Thre
     with ExitStack() as stack:
 
         def make(wsgi: Callable[..., Iterable[bytes]], limits: PoolLimits) -> ThreadPool:
-            pool = ThreadPool("default", wsgi, limits, lambda name, reason: refusals.update([(name, reason)]))
+            pool = ThreadPool(
+                "default", partial(run_wsgi, wsgi), limits, lambda name, reason: refusals.update([(name, reason)])
+            )
             stack.callback(pool.close)
             return pool
 

@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 from starlette.types import ASGIApp
 
-from promo_api.contract.bodies import _MEMORY_BYTES, _SENDER_BYTES, _SURPLUS_BYTES, BodyMemory, HeldBody
-from promo_api.contract.pruning import bytes_max
+from promo_api.contract.bodies import _EXTRA_BYTES, _MEMORY_BYTES, _SENDER_BYTES, BodyMemory, MemoryShare
+from promo_api.contract.input_limits import max_bytes
 from promo_api.errors import Overloaded
 from tests.contract.asgi import JSON, Answer, Header, ask
 from tests.contract.tiny import contract, json_body, operation, serve
 
 BODY = b'{"a":1}'
 A = {"type": "object", "additionalProperties": False, "required": ["a"], "properties": {"a": {"type": "integer"}}}
-LIMIT = int(bytes_max(A)) + _SURPLUS_BYTES
+LIMIT = int(max_bytes(A)) + _EXTRA_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +175,7 @@ def test_no_json(app: ASGIApp, body: bytes) -> None:
     assert (answer.status, answer.raised) == (400, None)
     (violation,) = answer.details()
     assert (violation["in"], violation["pointer"]) == ("body", "")
-    assert violation["message"].startswith("must be JSON in UTF-8; it stops being so at line ")
+    assert violation["message"].startswith("is not valid JSON (line ")
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_many_lists_are_not_even_parsed(app: ASGIApp, body: bytes) -> None:
     """A body with more lists than any right one has room for is 400 for that, JSON or not."""
     answer = _post(app, body)
     assert (answer.status, answer.raised) == (400, None)
-    assert [each["message"] for each in answer.details()] == ["must not hold that many lists, objects and members"]
+    assert [each["message"] for each in answer.details()] == ["has too many arrays, objects and members"]
 
 
 @pytest.mark.parametrize("depth", [200, 300, 700])
@@ -255,16 +255,16 @@ def test_largest_valid_body_fits(tmp_path: Path) -> None:
 def test_bodies_share_a_bound() -> None:
     """A sender, and all senders together, hold a bounded number of bytes; bytes given back are free for others."""
     memory = BodyMemory()
-    with HeldBody(memory, "greedy") as greedy:
+    with MemoryShare(memory, "greedy") as greedy:
         greedy.grow(_SENDER_BYTES)
         with pytest.raises(Overloaded):
             greedy.grow(1)
-        others = [HeldBody(memory, number) for number in range(_MEMORY_BYTES // _SENDER_BYTES - 1)]
+        others = [MemoryShare(memory, number) for number in range(_MEMORY_BYTES // _SENDER_BYTES - 1)]
         for other in others:
             other.grow(_SENDER_BYTES)
         with pytest.raises(Overloaded):
-            HeldBody(memory, "late").grow(1)
-    with HeldBody(memory, "late") as late:
+            MemoryShare(memory, "late").grow(1)
+    with MemoryShare(memory, "late") as late:
         late.grow(_SENDER_BYTES)
     for other in others:
         other.__exit__()

@@ -14,10 +14,10 @@ _CONNECTION = "127.0.0.1"
 
 @pytest.fixture
 def app(tmp_path: Path) -> ASGIApp:
-    """An operation that must know the address, and one that need not."""
+    """An operation whose handler takes the address, and one whose handler does not."""
     paths = {
-        "/known": {"get": operation(**{"x-client-address": True})},
-        "/not": {"get": operation("echo.show_too")},
+        "/known": {"get": operation("echo.show_client_address")},
+        "/not": {"get": operation()},
     }
     return serve(tmp_path / "api.yml", contract(paths))
 
@@ -27,7 +27,7 @@ def _told(app: ASGIApp, *headers: Header, path: str = "known") -> object:
 
 
 def test_connection(app: ASGIApp) -> None:
-    """An operation that asks for it is told where the connection comes from, and no other operation is."""
+    """A handler with an argument `client_address` gets the address of the connection, and no other handler does."""
     assert _told(app) == _CONNECTION
     assert _told(app, path="not") is None
 

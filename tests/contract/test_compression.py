@@ -104,7 +104,7 @@ def test_unmarked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("length", "status"), [(100, 200), (10, 500)])
 def test_response_validation(tmp_path: Path, length: int, status: int) -> None:
     """Response validation reads a compressed response like a plain one."""
-    answer = _get(_app(tmp_path, length=length, check_answers=True), "gzip")
+    answer = _get(_app(tmp_path, length=length, validate_responses=True), "gzip")
     assert (answer.status, answer.header("content-encoding")) == (status, "gzip" if status == 200 else None)
 
 

@@ -35,7 +35,7 @@ def _values(text: str) -> dict[str, Any]:
 
 def _refusal(text: str) -> tuple[str, str]:
     _, violations = _read(text)
-    assert [violation.place for violation in violations] == ["query"]
+    assert [violation.location for violation in violations] == ["query"]
     return violations[0].pointer, violations[0].message
 
 
@@ -220,7 +220,7 @@ def test_bad_elements_refuse_the_array(text: str, pointer: str) -> None:
 )
 def test_unknown_parameters(text: str, pointer: str) -> None:
     """A parameter that is not described is refused, and named only if its name is one."""
-    assert _refusal(text) == (pointer, "is not known here")
+    assert _refusal(text) == (pointer, "is not allowed")
 
 
 def test_every_violation_is_told() -> None:

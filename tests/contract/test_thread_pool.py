@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from threading import Barrier, Event, Lock, Thread, current_thread
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from starlette.types import ASGIApp
 
 from promo_api.contract import thread_pool
+from promo_api.contract.flask_views import run_wsgi
 from promo_api.contract.thread_pool import ThreadPool
 from promo_api.sandbox.processes import wait_until
 from tests.contract.asgi import ask
@@ -26,7 +28,7 @@ def _run(wsgi: Callable[..., Iterable[bytes]], *, requests: int = 1, threads: in
     async def together() -> list[list[Any]]:
         return await asyncio.gather(*(respond(pool) for _ in range(requests)))
 
-    pool = ThreadPool("default", wsgi, pool_limits(threads), lambda _pool, _reason: None)
+    pool = ThreadPool("default", partial(run_wsgi, wsgi), pool_limits(threads), lambda _pool, _reason: None)
     try:
         return asyncio.run(together())
     finally:
@@ -42,7 +44,7 @@ def test_answer_goes_in_two_messages() -> None:
 
     started, sent = _run(wsgi)[0]
     assert started == {"type": "http.response.start", "status": 201, "headers": [(b"x-name", b"caf\xe9")]}
-    assert sent == {"type": "http.response.body", "body": b"ab", "more_body": False}
+    assert sent == {"type": "http.response.body", "body": b"ab"}
 
 
 def test_scope_is_within_reach() -> None:
@@ -122,7 +124,7 @@ def test_more_threads_for_those_that_are_blocked(
     async def first_many_then_one_by_one() -> None:
         await together(8)
         assert len(pool._threads) == 8
-        pool._wsgi_app = _turns(Barrier(1), [])
+        pool._run = partial(run_wsgi, _turns(Barrier(1), []))
         for _ in range(8):
             await together(1)
 
@@ -236,7 +238,7 @@ def test_lifetime_of_the_service(tmp_path: Path) -> None:
         yield
         told.append("ended")
 
-    app = serve(tmp_path / "api.yml", contract({"/x": {"get": operation()}}), lifetime=lifetime)
+    app = serve(tmp_path / "api.yml", contract({"/x": {"get": operation()}}), lifespan=lifetime)
     assert ask(app, "GET", "/api/x").status == 200
     assert told == []
     assert asyncio.run(_lifespan(app)) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]

@@ -165,3 +165,31 @@ def test_share_is_held_until_a_large_response_is_read(make_pool: Callable[..., T
         assert len(await second) == 3
 
     asyncio.run(together())
+
+
+def test_share_is_released_if_a_large_response_is_cancelled(
+    make_pool: Callable[..., ThreadPool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that is cancelled between its large response and the first byte of it does not keep its share."""
+
+    def wsgi(_environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
+        start("200 OK", [])
+        return [b"x" * (thread_pool._SMALL_RESPONSE_BYTES + 1)]
+
+    pool, one = make_pool(wsgi, pool_limits(1)), Source("one", None, 1)
+
+    async def together() -> None:
+        first = asyncio.create_task(respond(pool, one))
+        settle = pool._settle
+
+        def settle_and_cancel(*arguments: Any) -> None:
+            settle(*arguments)
+            first.cancel()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(pool, "_settle", settle_and_cancel)
+            with pytest.raises(asyncio.CancelledError):
+                await first
+        assert len(await asyncio.wait_for(respond(pool, one), 10)) == 3
+
+    asyncio.run(together())

@@ -56,11 +56,8 @@ def test_whole_contract_is_served(tmp_path: Path) -> None:
             _with(requestBody=json_body({"$ref": "#/components/schemas/NoSuch"})), "NoSuch", id="schema of a body"
         ),
         pytest.param(_with(security=[{"nosuch": []}]), "nosuch", id="security scheme"),
-        pytest.param(_secured(**{"x-bearerInfoFunc": f"{HANDLERS}.claims.nosuch"}), "nosuch", id="token function"),
-        pytest.param(_secured(**{"x-bearerInfoFunc": "nosuch.claims.read"}), "nosuch", id="token module"),
-        pytest.param(_secured(**{"x-bearerInfoFunc": None}), "x-bearerInfoFunc", id="no token function"),
+        pytest.param(_secured(scheme="basic"), "account", id="security scheme that is not bearer"),
         pytest.param(_with(**{"x-thread-pool": "nosuch"}), "nosuch", id="thread pool"),
-        pytest.param(_with(**{"x-thread-pool-by-member": {"a": "nosuch"}}), "nosuch", id="thread pool of a member"),
     ],
 )
 def test_names_of_nothing(tmp_path: Path, document: Any, words: str) -> None:
@@ -82,6 +79,7 @@ def test_names_of_nothing(tmp_path: Path, document: Any, words: str) -> None:
         pytest.param({"openapi": "3.0.3", "info": {"title": "t", "version": "1"}}, "paths", id="no paths"),
         pytest.param({"info": {"title": "t", "version": "1"}, "paths": {}}, "openapi", id="no OpenAPI"),
         pytest.param({"openapi": "3.0.3", "info": {"title": "t", "version": "1"}, "paths": {}, "x": 1}, "x", id="more"),
+        pytest.param(_with(security=[{"account": []}, {}]), "echo.show", id="optional token"),
         pytest.param(contract({"/x": {"get": operation(), "put": operation()}}), "echo", id="operationId twice"),
         pytest.param(contract({"/x/{id}": {"get": operation()}}), "id", id="path parameter that is not declared"),
     ],
@@ -123,11 +121,10 @@ def test_file_that_is_missing(tmp_path: Path, name: str) -> None:
             tmp_path / name,
             package=HANDLERS,
             runtime=None,
-            authenticate={},
-            tokens=None,
+            schemes={},
             pools={},
             admit=one_source,
-            lifetime=nullcontext,
+            lifespan=nullcontext,
         )
 
 
@@ -140,11 +137,10 @@ def test_account_that_nobody_can_authenticate(tmp_path: Path) -> None:
             file,
             package=HANDLERS,
             runtime=None,
-            authenticate={},
-            tokens="",
+            schemes={},
             pools={},
             admit=one_source,
-            lifetime=nullcontext,
+            lifespan=nullcontext,
         )
 
 

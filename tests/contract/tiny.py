@@ -10,12 +10,13 @@ from starlette.types import ASGIApp
 
 from promo_api.contract.application import build_application
 from promo_api.contract.fair_queue import Source
+from promo_api.contract.security import BearerScheme
 from promo_api.contract.thread_pool import PoolLimits
-from promo_api.contract.thread_pools import Admit, Arrival
+from promo_api.contract.thread_pools import Admit, RequestInfo
 from promo_api.errors import Unauthenticated
 
 HANDLERS = "tests.contract.doubles"
-BEARER = {"type": "http", "scheme": "bearer", "x-bearerInfoFunc": f"{HANDLERS}.claims.read_token"}
+BEARER = {"type": "http", "scheme": "bearer"}
 GOOD_TOKEN, ENDED_TOKEN = "good", "good, but ended by a later sign-in"
 
 SOURCE = Source("everyone", None, 1000)
@@ -49,11 +50,19 @@ def contract(paths: Mapping[str, Mapping[str, Operation]], **components: Any) ->
     }
 
 
+def read_token(token: str) -> str | None:
+    """Return the claims of a token; a valid one says so itself."""
+    return token if token.startswith(GOOD_TOKEN) else None
+
+
 def authenticate(claims: str) -> str:
-    """Return the account of a token that counts."""
+    """Return the account of a token that was not revoked."""
     if claims == ENDED_TOKEN:
-        raise Unauthenticated("This token does not count any more.")
+        raise Unauthenticated("This token has been revoked.")
     return f"account of {claims}"
+
+
+SCHEMES = {"account": BearerScheme(read_token, authenticate)}
 
 
 def pool_limits(threads: int, *, places: int = 1000, member_places: int = 1000, wait_s: float = 60) -> PoolLimits:
@@ -61,9 +70,9 @@ def pool_limits(threads: int, *, places: int = 1000, member_places: int = 1000, 
     return PoolLimits(threads, places, member_places, wait_s)
 
 
-def one_source(_arrival: Arrival) -> Source:
+def one_source(request: RequestInfo) -> tuple[str, Source]:
     """Let all requests come from one source, which may fill every thread."""
-    return SOURCE
+    return request.pool, SOURCE
 
 
 def serve(
@@ -74,8 +83,8 @@ def serve(
     threads: int = 4,
     pools: Mapping[str, int] | None = None,
     admit: Admit = one_source,
-    lifetime: Callable[[], AbstractContextManager[object]] = nullcontext,
-    check_answers: bool = False,
+    lifespan: Callable[[], AbstractContextManager[object]] = nullcontext,
+    validate_responses: bool = False,
     origins: Sequence[str] = (),
 ) -> ASGIApp:
     """Write a contract into a file, and return the application that serves it.
@@ -87,8 +96,8 @@ def serve(
         threads: how many handlers run at once.
         pools: the same for pools with another name than `default`; None: there are none.
         admit: decides where a request comes from.
-        lifetime: makes what surrounds the service.
-        check_answers: whether answers are held against the contract too.
+        lifespan: makes the context around the service.
+        validate_responses: whether responses are validated too.
         origins: whose pages may call it.
     """
     text = json.dumps(document) if isinstance(document, Mapping) else document
@@ -97,11 +106,10 @@ def serve(
         file,
         package=HANDLERS,
         runtime=runtime,
-        authenticate={"account": authenticate},
-        tokens=GOOD_TOKEN,
+        schemes=SCHEMES,
         pools={name: pool_limits(size) for name, size in {"default": threads, **(pools or {})}.items()},
         admit=admit,
-        lifetime=lifetime,
-        check_answers=check_answers,
+        lifespan=lifespan,
+        validate_responses=validate_responses,
         origins=origins,
     )

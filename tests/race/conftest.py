@@ -12,7 +12,7 @@ from promo_api.admission import Admission
 from promo_api.app import create_app
 from promo_api.batches import Batches
 from promo_api.contract.fair_queue import Source
-from promo_api.contract.thread_pools import Arrival
+from promo_api.contract.thread_pools import RequestInfo
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
 from tests.conformance import Conformance
@@ -27,9 +27,10 @@ _HASHES = 8
 class _Unfair(Admission):
     """Lets one account take all threads, so that a race needs only one."""
 
-    def __call__(self, arrival: Arrival) -> Source:
-        """Return where a request comes from."""
-        return super().__call__(arrival)._replace(at_once=_THREADS)
+    def __call__(self, request: RequestInfo) -> tuple[str, Source]:
+        """Return the thread pool of a request, and its source."""
+        pool, source = super().__call__(request)
+        return pool, source._replace(at_once=_THREADS)
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -9,7 +9,7 @@ import pytest
 
 from promo_api.admission import Admission, pool_limits
 from promo_api.contract.fair_queue import Source
-from promo_api.contract.thread_pools import Arrival
+from promo_api.contract.thread_pools import RequestInfo
 from promo_api.errors import TooManyRequests
 from promo_api.limits import Limits
 from promo_api.setting_values import Rate
@@ -35,58 +35,58 @@ def admission() -> Iterator[Admission]:
         yield Admission(SETTINGS, limits)
 
 
-def _arrival(
+def _request(
     pool: str = "default", *, claims: Claims | None = CLAIMS, is_valid: bool = True, **arguments: Any
-) -> Arrival:
-    return Arrival(pool, "any.operation", claims, "2001:db8:1:2::1", arguments, is_valid)
+) -> RequestInfo:
+    return RequestInfo(pool, "any.operation", claims, "2001:db8:1:2::1", arguments, is_valid)
 
 
 def test_account_takes_half_of_the_threads(admission: Admission) -> None:
     """Requests with a token take turns by account, not by client address."""
-    assert admission(_arrival()) == Source(USER_ID, None, 4)
+    assert admission(_request())[1] == Source(USER_ID, None, 4)
 
 
 def test_client_address_without_a_token(admission: Admission) -> None:
     """Requests without a token take turns by client address."""
-    assert admission(_arrival(claims=None)) == Source("2001:db8:1:2::/64", None, 4)
+    assert admission(_request(claims=None))[1] == Source("2001:db8:1:2::/64", None, 4)
 
 
 def test_one_deep_page_at_a_time(admission: Admission) -> None:
     """An account reads one page at a large offset at a time, beside its other requests."""
-    assert admission(_arrival(offset=1000)) == Source(USER_ID, None, 4)
-    assert admission(_arrival(offset=1001)) == Source(("deep", USER_ID), None, 1)
+    assert admission(_request(offset=1000))[1] == Source(USER_ID, None, 4)
+    assert admission(_request(offset=1001))[1] == Source(("deep", USER_ID), None, 1)
 
 
 def test_hashes_take_turns_by_address_and_account(admission: Admission) -> None:
     """Requests that need a hash take turns by client address, and behind it by account or e-mail address."""
     threads = pool_limits(SETTINGS)["passwords"].threads
     address = "2001:db8:1:2::/64"
-    assert admission(_arrival("passwords")) == Source(address, USER_ID, threads)
-    sign_in = _arrival("passwords", claims=None, body={"email": "Ann@Example.com"})
-    assert admission(sign_in) == Source(address, "ann@example.com", threads)
-    assert admission(_arrival("passwords", claims=None, is_valid=False)) == Source(address, "", threads)
+    assert admission(_request("passwords"))[1] == Source(address, USER_ID, threads)
+    sign_in = _request("passwords", claims=None, body={"email": "Ann@Example.com"})
+    assert admission(sign_in)[1] == Source(address, "ann@example.com", threads)
+    assert admission(_request("passwords", claims=None, is_valid=False))[1] == Source(address, "", threads)
 
 
-def test_activations_run_one_at_a_time_and_count_on_arrival(admission: Admission) -> None:
+def test_activations_run_one_at_a_time_and_count_on_request(admission: Admission) -> None:
     """A user's activations run one at a time. Beyond the limit they are refused before they wait for a thread."""
-    assert admission(_arrival("antifraud")) == Source(USER_ID, None, 1)
-    assert admission(_arrival("antifraud")) == Source(USER_ID, None, 1)
+    assert admission(_request("antifraud"))[1] == Source(USER_ID, None, 1)
+    assert admission(_request("antifraud"))[1] == Source(USER_ID, None, 1)
     with pytest.raises(TooManyRequests):
-        admission(_arrival("antifraud"))
+        admission(_request("antifraud"))
 
 
-def test_password_changes_count_on_arrival(admission: Admission) -> None:
+def test_password_changes_count_on_request(admission: Admission) -> None:
     """Beyond the limit a change of the password is refused before it waits for a hash; a deletion is not."""
-    change = _arrival("passwords", body={"password": "x"})._replace(operation_id="user_profile.update_profile")
-    assert [admission(change).member for _ in range(3)] == [USER_ID] * 3
+    change = _request(body={"password": "x"})._replace(operation_id="user_profile.update_profile")
+    assert [admission(change)[1].member for _ in range(3)] == [USER_ID] * 3
     with pytest.raises(TooManyRequests):
         admission(change)
-    assert admission(_arrival("passwords", body={"password": "x"})).member == USER_ID
+    assert admission(_request("passwords", body={"password": "x"}))[1].member == USER_ID
 
 
-def test_what_does_not_count_on_arrival(admission: Admission) -> None:
+def test_what_does_not_count_on_request(admission: Admission) -> None:
     """A request that is not valid does not count; one with an Idempotency-Key may be a replay, and counts later."""
     for _ in range(5):
-        admission(_arrival("antifraud", is_valid=False))
-        admission(_arrival("antifraud", idempotency_key="a"))
-    assert admission(_arrival("antifraud")).group == USER_ID
+        admission(_request("antifraud", is_valid=False))
+        admission(_request("antifraud", idempotency_key="a"))
+    assert admission(_request("antifraud"))[1].group == USER_ID

@@ -36,7 +36,8 @@ ROOMS = {
         "persistence.standings persistence.tallies "
         "promo_api.background promo_api.metrics"
     ),
-    "promo_api.tokens": Room("promo_api.errors promo_api.settings", "jwt"),
+    "promo_api.specification": Room("promo_api", "yaml"),
+    "promo_api.tokens": Room("promo_api.specification", "jwt"),
     "promo_api.passwords": Room("promo_api.metrics promo_api.settings", "argon2"),
     "promo_api.admission": Room(
         "promo_api.contract.client_address promo_api.contract.fair_queue promo_api.contract.thread_pool "
@@ -56,7 +57,7 @@ ROOMS = {
         "promo_api.antifraud_client promo_api.breaker promo_api.metrics promo_api.settings promo_api.verdicts"
     ),
     "promo_api.health": Room(
-        "promo_api persistence.engine persistence.revisions promo_api.antifraud promo_api.settings"
+        "persistence.engine persistence.revisions promo_api.antifraud promo_api.settings promo_api.specification"
     ),
     "persistence": Room(),
     "persistence.orders": Room("", "sqlalchemy"),
@@ -85,7 +86,7 @@ ROOMS = {
         "sqlalchemy",
     ),
     "handlers": Room(),
-    "handlers.shapes": Room("handlers persistence.*", "orjson"),
+    "handlers.shapes": Room("handlers persistence.* promo_api.specification", "orjson"),
     "handlers.accounts": Room(
         "handlers persistence.* promo_api.errors promo_api.limits promo_api.runtime promo_api.tokens"
     ),
@@ -99,7 +100,7 @@ ROOMS = {
     # A password that is guessed at is counted wherever it is asked for.
     "handlers.*": Room(
         "handlers handlers.shapes handlers.accounts handlers.repeats persistence.* promo_api.errors promo_api.limits "
-        "promo_api.runtime"
+        "promo_api.runtime promo_api.specification"
     ),
     "promo_api.contract.*": Room(
         "promo_api.contract.* promo_api.errors promo_api.logs", "connexion flask jsonschema_rs orjson starlette"
@@ -112,7 +113,8 @@ ROOMS = {
     ),
     "promo_api.app": Room(
         "promo_api persistence.companies persistence.users promo_api.admission promo_api.contract.application "
-        "promo_api.contract.client_address promo_api.contract.observation promo_api.errors promo_api.metrics "
+        "promo_api.contract.client_address promo_api.contract.observation promo_api.contract.security promo_api.errors "
+        "promo_api.metrics "
         "promo_api.request_log promo_api.runtime promo_api.sweeper promo_api.tokens",
         "starlette",
     ),

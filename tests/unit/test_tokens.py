@@ -10,7 +10,7 @@ import jwt
 import pytest
 from jwt.utils import base64url_encode
 
-from promo_api.tokens import Claims, Kind, Tokens, read_company_token, read_user_token
+from promo_api.tokens import Claims, Kind, Tokens
 
 KEY = "a key for tests " * 3
 ACCOUNT = UUID("0b6f2d9e-3c1a-4f57-8e0d-2a9b7c4d1e63")
@@ -241,10 +241,10 @@ def test_not_a_token(token: str) -> None:
     assert TOKENS.read(token, "user") is None
 
 
-def test_functions_of_the_security_schemes() -> None:
-    """Each scheme of api.yml takes its own kind: a dict for a good token, None for any other."""
+def test_kind() -> None:
+    """A token is valid for its own kind of account only."""
     user, company = Claims(ACCOUNT, "user", 1), Claims(ACCOUNT, "company", 1)
-    assert read_user_token(TOKENS, TOKENS.issue(user)) == {"claims": user}
-    assert read_company_token(TOKENS, TOKENS.issue(company)) == {"claims": company}
-    assert read_user_token(TOKENS, TOKENS.issue(company)) is None
-    assert read_company_token(TOKENS, TOKENS.issue(user)) is None
+    assert TOKENS.read(TOKENS.issue(user), "user") == user
+    assert TOKENS.read(TOKENS.issue(company), "company") == company
+    assert TOKENS.read(TOKENS.issue(company), "user") is None
+    assert TOKENS.read(TOKENS.issue(user), "company") is None

@@ -19,6 +19,11 @@ def show_too(runtime: object, *principal: object, **arguments: Any) -> dict[str,
     return show(runtime, *principal, **arguments)
 
 
+def show_client_address(runtime: object, *, client_address: str) -> dict[str, Any]:
+    """Answer with the address of the client."""
+    return show(runtime, client_address=client_address)
+
+
 def show_created(_runtime: object) -> tuple[dict[str, Any], int]:
     """Answer with a status."""
     return {"runtime": None}, 201

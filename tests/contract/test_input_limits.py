@@ -6,7 +6,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from promo_api.contract.pruning import marks_max, prune
+from promo_api.contract.input_limits import max_structural_chars, prune
 
 
 def _object(**properties: Any) -> dict[str, Any]:
@@ -96,4 +96,4 @@ def _count(value: Any) -> int:
 )
 def test_marks_of_a_right_value(schema: dict[str, Any], most: float) -> None:
     """The bound counts the lists, the objects, the members and each character of the texts."""
-    assert marks_max(schema) == most
+    assert max_structural_chars(schema) == most

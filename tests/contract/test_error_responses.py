@@ -7,7 +7,7 @@ import pytest
 from starlette.types import ASGIApp
 
 from promo_api import errors
-from promo_api.contract import responses
+from promo_api.contract import error_responses
 from tests.contract.asgi import Answer, ask
 from tests.contract.doubles import echo
 from tests.contract.tiny import contract, operation, query, serve
@@ -42,7 +42,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> ASGIApp:
 
 def test_every_error_has_a_status() -> None:
     """There is no way to refuse a request that nobody gave a status."""
-    assert {kind.__name__: status for kind, status in responses._STATUSES.items()} == STATUSES
+    assert {kind.__name__: status for kind, status in error_responses._STATUSES.items()} == STATUSES
     assert {kind.__name__ for kind in errors.RequestError.__subclasses__()} == STATUSES.keys() == echo.ERRORS.keys()
 
 
@@ -86,7 +86,7 @@ def test_headers_of_limits(app: ASGIApp) -> None:
 
 def _assert_constant_failure(answer: Answer, caplog: pytest.LogCaptureFixture) -> None:
     assert answer.status == 500
-    assert answer.json() == {"status": "error", "message": "The service failed. The failure has been logged."}
+    assert answer.json() == {"status": "error", "message": "Internal server error. The error was logged."}
     assert answer.header("content-type") == "application/json"
     (record,) = [record for record in caplog.records if record.getMessage() == "unforeseen_error"]
     assert record.levelno == logging.ERROR
@@ -125,7 +125,7 @@ def test_forms_of_a_good_answer(app: ASGIApp) -> None:
 def test_dependency_that_is_down_is_logged(app: ASGIApp, caplog: pytest.LogCaptureFixture) -> None:
     """What a dependency's failure was is for the log."""
     ask(app, "GET", "/api/refuse?error=DependencyDown")
-    (record,) = [record for record in caplog.records if record.name == responses.__name__]
+    (record,) = [record for record in caplog.records if record.name == error_responses.__name__]
     told = vars(record)
     assert (record.getMessage(), told["reason"], told["retry_after_s"]) == ("dependency_down", "it sleeps", 7)
 
@@ -149,5 +149,5 @@ def test_error_handler_that_fails(
     app: ASGIApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An error that cannot even be told is the constant 500, and not a broken answer of the server."""
-    monkeypatch.setattr(responses, "_STATUSES", {})
+    monkeypatch.setattr(error_responses, "_STATUSES", {})
     _assert_constant_failure(ask(app, "GET", "/api/refuse?error=NotFound"), caplog)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promo_api.contract import conformance
+from promo_api.contract import response_validation
 from tests.contract.asgi import Answer, ask
 from tests.contract.tiny import contract, operation, serve
 
@@ -18,7 +18,7 @@ def _answered(
     tmp_path: Path, responses: dict[str, Any], operation_id: str = "echo.show_page", *, on: bool = True
 ) -> Answer:
     document = contract({"/x": {"get": operation(operation_id, responses=responses)}})
-    return ask(serve(tmp_path / "api.yml", document, check_answers=on), "GET", "/api/x")
+    return ask(serve(tmp_path / "api.yml", document, validate_responses=on), "GET", "/api/x")
 
 
 def _response(schema: Any, **headers: Any) -> dict[str, Any]:
@@ -51,10 +51,10 @@ def test_answer_that_breaks_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, responses: dict[str, Any], told: str
 ) -> None:
     """It becomes a 500 in the one shape, and the log says of which operation and why."""
-    with caplog.at_level(logging.ERROR, conformance.__name__):
+    with caplog.at_level(logging.ERROR, response_validation.__name__):
         answer = _answered(tmp_path, responses)
     assert (answer.status, answer.json()["status"]) == (500, "error")
-    (record,) = [record for record in caplog.records if record.name == conformance.__name__]
+    (record,) = [record for record in caplog.records if record.name == response_validation.__name__]
     fields = vars(record)
     assert (record.getMessage(), fields["operation"], fields["status"]) == (
         "answer_breaks_contract",
@@ -68,7 +68,7 @@ def test_error_answers_are_held_too(tmp_path: Path) -> None:
     """A refusal that the operation does not document is a broken answer, a failure stays one."""
     assert _answered(tmp_path, {"200": _response(_LIST)}, "echo.fail").status == 500
     refused = contract({"/x": {"get": operation("echo.show_page", responses={"200": _response(_LIST)})}})
-    app = serve(tmp_path / "other.yml", refused, check_answers=True)
+    app = serve(tmp_path / "other.yml", refused, validate_responses=True)
     assert ask(app, "GET", "/api/x?y=1").status == 500
     assert ask(app, "PUT", "/api/x").status == 405
 

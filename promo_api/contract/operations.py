@@ -1,0 +1,77 @@
+"""The operations of a specification whose references are resolved."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from connexion.http_facts import METHODS
+from starlette.types import Scope
+
+_OPERATION_ID = "contract.operation_id"
+
+
+class Operation(NamedTuple):
+    """An operation of a specification.
+
+    Attributes:
+        id: the operationId.
+        method: in upper case.
+        path: with parameters in braces, without the base path.
+        parameters: of the operation and of its path.
+        request_body: None if the operation takes no body.
+        scheme: the security scheme; None if the operation needs no token.
+        responses: by status.
+    """
+
+    id: str
+    method: str
+    path: str
+    parameters: list[Mapping[str, Any]]
+    request_body: Mapping[str, Any] | None
+    scheme: str | None
+    responses: Mapping[str, Any]
+
+
+def operations_of(specification: Mapping[str, Any]) -> Iterator[Operation]:
+    """Yield the operations of a specification in the order of the file.
+
+    Raises:
+        ValueError: an operation has alternative or combined security schemes, which are not supported.
+    """
+    for path, item in specification["paths"].items():
+        for method in [name for name in item if name in METHODS]:
+            declared = item[method]
+            yield Operation(
+                id=declared["operationId"],
+                method=method.upper(),
+                path=path,
+                parameters=[*item.get("parameters", ()), *declared.get("parameters", ())],
+                request_body=declared.get("requestBody"),
+                scheme=_scheme(declared.get("security", specification.get("security", ())), declared["operationId"]),
+                responses=declared["responses"],
+            )
+
+
+def _scheme(requirements: list[Mapping[str, Any]], operation_id: str) -> str | None:
+    names = [name for requirement in requirements for name in requirement]
+    if not requirements:
+        return None
+    if len(requirements) != 1 or len(names) != 1:
+        raise ValueError(f"{operation_id} must have one security scheme, or none")
+    return names[0]
+
+
+def set_operation_id(scope: Scope, operation_id: str) -> None:
+    """Store the operationId of a request in its scope."""
+    scope.setdefault("extensions", {})[_OPERATION_ID] = operation_id
+
+
+def find_operation_id(scope: Scope) -> str:
+    """Return the operationId of a request; "" if the request was not routed to an operation."""
+    operation_id: str = scope.get("extensions", {}).get(_OPERATION_ID, "")
+    return operation_id
+
+
+def operation_id_of(scope: Scope) -> str:
+    """Return the operationId of a request that was routed."""
+    operation_id: str = scope["extensions"][_OPERATION_ID]
+    return operation_id

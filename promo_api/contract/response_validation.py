@@ -1,0 +1,115 @@
+"""The validation of responses against api.yml, for tests.
+
+A response that does not match becomes a 500, and the log has its violations. It doubles the cost of
+validation, so it is off in production.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from connexion.middleware.abstract import SpecMiddleware
+from connexion.spec import Specification
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from promo_api.contract.compression import decompress
+from promo_api.contract.error_responses import INTERNAL_ERROR
+from promo_api.contract.operations import find_operation_id, operations_of
+from promo_api.contract.schemas import compile_schema
+from promo_api.errors import Violation
+
+_log = logging.getLogger(__name__)
+
+_MEDIA_TYPE = "application/json"
+_INTERNAL_ERROR = 500
+_MAX_LOGGED = 10
+
+
+class _Header:
+    """A header of a response."""
+
+    def __init__(self, name: str, declared: Mapping[str, Any]) -> None:
+        self.name = name
+        self._required: bool = declared.get("required", False)
+        self._is_integer = declared["schema"]["type"] == "integer"
+        self._validator = compile_schema(declared["schema"])
+
+    def violations(self, text: str | None) -> list[Violation]:
+        """Return the violations of a header; None: the response does not have it."""
+        if text is None:
+            return [Violation("header", f"/{self.name}", "is required")] if self._required else []
+        value = int(text) if self._is_integer and text.isdecimal() else text
+        return self._validator.violations(value, "header", f"/{self.name}")
+
+
+class _Response:
+    """The responses of one operation that have one status."""
+
+    def __init__(self, declared: Mapping[str, Any]) -> None:
+        self._body = compile_schema(declared["content"][_MEDIA_TYPE]["schema"])
+        self._headers = [_Header(name, header) for name, header in declared.get("headers", {}).items()]
+
+    def violations(self, headers: Headers, content: bytes) -> list[Violation]:
+        """Return the violations of a response."""
+        if headers.get("content-type") != _MEDIA_TYPE:
+            return [Violation("header", "/content-type", f"must be {_MEDIA_TYPE}")]
+        if headers.get("content-encoding") == "gzip":
+            content = decompress(content)
+        violations = self._body.violations(orjson.loads(content), "body")
+        for header in self._headers:
+            violations += header.violations(headers.get(header.name))
+        return violations
+
+
+class ResponseValidationMiddleware(SpecMiddleware):
+    """Validates responses. It is the outermost middleware, because error responses are validated too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._responses: dict[str, dict[int, _Response]] = {}
+
+    def add_api(self, specification: Specification, **_options: Any) -> None:
+        """Compile the schemas of the responses."""
+        for operation in operations_of(specification):
+            self._responses[operation.id] = {
+                int(status): _Response(declared) for status, declared in operation.responses.items()
+            }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hold a response back until it is complete and valid. Requests without an operation are not validated."""
+        messages: list[Message] = []
+
+        async def send_valid(message: Message) -> None:
+            operation_id = find_operation_id(scope)
+            if not operation_id:
+                await send(message)
+                return
+            messages.append(message)
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                for each in self._validated(operation_id, messages):
+                    await send(each)
+
+        await self._app(scope, receive, send_valid)
+
+    def _validated(self, operation_id: str, messages: list[Message]) -> list[Message]:
+        status = messages[0]["status"]
+        violations = self._violations(operation_id, status, messages)
+        if not violations:
+            return messages
+        found = [f"{each.location} {each.pointer} {each.message}" for each in violations[:_MAX_LOGGED]]
+        _log.error("answer_breaks_contract", extra={"operation": operation_id, "status": status, "violations": found})
+        headers = [(b"content-type", _MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(INTERNAL_ERROR))]
+        return [
+            {"type": "http.response.start", "status": _INTERNAL_ERROR, "headers": headers},
+            {"type": "http.response.body", "body": INTERNAL_ERROR},
+        ]
+
+    def _violations(self, operation_id: str, status: int, messages: list[Message]) -> list[Violation]:
+        response = self._responses[operation_id].get(status)
+        if response is None:
+            # No operation documents 500. The error that caused it was logged.
+            return [] if status == _INTERNAL_ERROR else [Violation("status", "", "is not documented")]
+        content = b"".join(message.get("body", b"") for message in messages[1:])
+        return response.violations(Headers(raw=messages[0]["headers"]), content)

@@ -1,0 +1,73 @@
+"""Bearer tokens, which are checked on the event loop before anything else in a request.
+
+Only the signature and the claims are checked here. Whether the token was revoked is checked in the handler's thread,
+because that needs the database (see handler_resolver).
+
+This replaces Connexion's SecurityMiddleware. Connexion finds the function of a security scheme by a Python path in the
+specification (`x-bearerInfoFunc`), and clients would see that path.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from connexion.middleware.abstract import SpecMiddleware
+from connexion.spec import Specification
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from promo_api.contract.operations import operation_id_of, operations_of
+from promo_api.contract.sender import set_claims
+from promo_api.errors import Unauthenticated
+
+
+class BearerScheme(NamedTuple):
+    """How the application checks the tokens of a security scheme.
+
+    Attributes:
+        read_token: returns the claims of a token, or None if the token is not valid. Must not block.
+        authenticate: returns the account for the claims. May block. Raises Unauthenticated if the token was revoked.
+    """
+
+    read_token: Callable[[str], Any]
+    authenticate: Callable[[Any], object]
+
+
+class SecurityMiddleware(SpecMiddleware):
+    """Refuses requests without a valid token, and stores the claims of a valid token in the scope."""
+
+    def __init__(self, app: ASGIApp, *, schemes: Mapping[str, BearerScheme]) -> None:
+        self._app = app
+        self._schemes = schemes
+        self._readers: dict[str, Callable[[str], Any] | None] = {}
+
+    def add_api(self, specification: Specification, **_options: Any) -> None:
+        """Find the function that reads the tokens of each operation.
+
+        Raises:
+            ValueError: the specification or the application does not have the security scheme of an operation.
+        """
+        for operation in operations_of(specification):
+            if operation.scheme is None:
+                self._readers[operation.id] = None
+                continue
+            declared = specification.security_schemes.get(operation.scheme, {})
+            if operation.scheme not in self._schemes or declared.get("scheme") != "bearer":
+                raise ValueError(f"{operation.id} has an unknown security scheme, {operation.scheme}")
+            self._readers[operation.id] = self._schemes[operation.scheme].read_token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check the token of a request, if its operation needs one."""
+        if scope["type"] == "http":
+            read_token = self._readers[operation_id_of(scope)]
+            if read_token is not None:
+                set_claims(scope, _claims(scope["headers"], read_token))
+        await self._app(scope, receive, send)
+
+
+def _claims(headers: Iterable[tuple[bytes, bytes]], read_token: Callable[[str], Any]) -> Any:
+    values = [value.decode("latin-1") for name, value in headers if name == b"authorization"]
+    # Two headers are refused: a proxy may have checked one of them, and this service the other.
+    scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")
+    claims = read_token(token.strip()) if scheme.lower() == "bearer" else None
+    if claims is None:
+        raise Unauthenticated("A valid token is needed. Sign in, and send it as `Authorization: Bearer <token>`.")
+    return claims
