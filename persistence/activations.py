@@ -45,7 +45,7 @@ from sqlalchemy.dialects.postgresql import insert
 from persistence.activity import has_begun, has_not_ended, has_uses_left, in_period
 from persistence.audience import TALLIED, Member, fits_age, fits_country
 from persistence.feed_tables import feed_tally_changes
-from persistence.prepared import Prepared
+from persistence.statements import Statement
 from persistence.tables import (
     activations,
     country_uses,
@@ -105,7 +105,7 @@ _OFFER_COLUMNS = {
     "age": not_(fits_age()),
     "country": not_(fits_country()),
 }
-_OFFER = Prepared(
+_OFFER = Statement(
     select(*(_OFFER_COLUMNS[name].label(name) for name in Offer.__dataclass_fields__))
     .join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
     .where(promos.c.id == _PROMO_ID)
@@ -221,8 +221,8 @@ def _claim() -> Select[Any]:
     )
 
 
-_CLAIM = Prepared(_claim())
-_COUNTRY_USES = Prepared(
+_CLAIM = Statement(_claim())
+_COUNTRY_USES = Statement(
     select(country_uses.c.country_key, country_uses.c.activations_count)
     .where(country_uses.c.promo_id == _PROMO_ID)
     .order_by(country_uses.c.country_key.collate("C"))

@@ -38,7 +38,7 @@ from persistence.activity import TODAY, has_uses_left, in_period, is_active
 from persistence.audience import Member, fits_age
 from persistence.feed_tables import DATE, ENDING, HIDDEN_CATEGORY_KEY, IS_DATED, IS_LIVE, SCHEDULED, feed_entries
 from persistence.pages import Pages, Window
-from persistence.prepared import Prepared, hidden, row_by_row
+from persistence.statements import Statement, hidden, lateral_join
 from persistence.tables import activations, companies, likes, promo_counters, promos, user_uses
 
 
@@ -91,10 +91,10 @@ def _cards(**known: ColumnElement[Any]) -> Select[Any]:
 
 def _card_of(promo: FromClause, **known: ColumnElement[Any]) -> FromClause:
     """Return the card of each row of `promo`, which has the column promo_id."""
-    return row_by_row(_cards(**known).where(promo_counters.c.promo_id == promo.c.promo_id), "card")
+    return lateral_join(_cards(**known).where(promo_counters.c.promo_id == promo.c.promo_id), "card")
 
 
-_FIND = Prepared(_cards().where(promos.c.id == bindparam("promo")))
+_FIND = Statement(_cards().where(promos.c.id == bindparam("promo")))
 
 
 def _history(window: Window) -> Select[Any]:
@@ -109,14 +109,14 @@ def _history(window: Window) -> Select[Any]:
         activations.c.activated_at == page.c.activated_at,
         activations.c.id == page.c.id,
     )
-    activation = row_by_row(found, "activation")
+    activation = lateral_join(found, "activation")
     card = _card_of(activation, is_activated_by_user=true())
     rows = select(card).select_from(page.join(activation, true()).join(card, true()))
     return rows.order_by(*map(desc, page.c))
 
 
 _HISTORY_COUNT = select(user_uses.c.activations_count).where(user_uses.c.user_id == _USER_ID)
-_HISTORY_TOTAL = Prepared(_HISTORY_COUNT)
+_HISTORY_TOTAL = Statement(_HISTORY_COUNT)
 _HISTORY = Pages(_history, _HISTORY_COUNT.scalar_subquery())
 
 

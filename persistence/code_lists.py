@@ -13,7 +13,7 @@ from uuid import UUID
 from cachetools import LRUCache
 from sqlalchemy import ARRAY, BigInteger, Connection, Select, Text, Uuid, bindparam, cast, func, select
 
-from persistence.prepared import Prepared, hidden
+from persistence.statements import Statement, hidden
 from persistence.tables import promo_codes, promos
 
 # What a list takes beside its JSON: its id, and its places in the tables of the cache. Without it thousands of lists of
@@ -21,7 +21,7 @@ from persistence.tables import promo_codes, promos
 _ENTRY_BYTES = 512
 
 _IDS = bindparam("ids", type_=ARRAY(Uuid))
-_LISTS = Prepared(select(promos.c.id, cast(promos.c.promo_unique, Text)).where(promos.c.id == func.any(_IDS)))
+_LISTS = Statement(select(promos.c.id, cast(promos.c.promo_unique, Text)).where(promos.c.id == func.any(_IDS)))
 
 
 def _first_codes() -> Select[Any]:
@@ -36,7 +36,7 @@ def _first_codes() -> Select[Any]:
     return select(promos.c.id, cast(func.to_json(func.array(first)), Text)).where(promos.c.id == func.any(_IDS))
 
 
-_FIRST_CODES = Prepared(_first_codes())
+_FIRST_CODES = Statement(_first_codes())
 # The promo, and how many of its codes are in the list; None: all.
 _Key = tuple[UUID, int | None]
 

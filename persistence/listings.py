@@ -31,7 +31,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 from persistence.activity import has_uses_left
 from persistence.feed_tables import ENDING, EXHAUSTED, LIVE, SCHEDULED, feed_entries
 from persistence.places import COPIED, PLACE, at_place, listing, places_of, told
-from persistence.prepared import Prepared
+from persistence.statements import Statement
 from persistence.tables import promo_counters, promos
 
 _PROMO = bindparam("promo", type_=promos.c.id.type)
@@ -77,8 +77,8 @@ def _wrong_standings() -> Select[Any]:
 
 
 _LISTED = _listed()
-_INSERT = Prepared(select(_LISTED.c.id).add_cte(*listing(_LISTED)))
-_DELETE, _WRONG = Prepared(_delete(_LISTED)), Prepared(_wrong_entries())
+_INSERT = Statement(select(_LISTED.c.id).add_cte(*listing(_LISTED)))
+_DELETE, _WRONG = Statement(_delete(_LISTED)), Statement(_wrong_entries())
 
 
 def insert_listing(connection: Connection, promo_id: UUID, today: date) -> None:

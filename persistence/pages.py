@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Select, bindparam, func, literal
 
-from persistence.prepared import Prepared, hidden
+from persistence.statements import Statement, hidden
 
 MOST, BEFORE = (bindparam(name, type_=BigInteger) for name in ("most", "before"))
 
@@ -51,8 +51,8 @@ class Pages:
     """
 
     def __init__(self, statement: Callable[[Window], Select[Any]], total: ColumnElement[Any]) -> None:
-        self._forward = Prepared(statement(_FORWARD))
-        self._backward = Prepared(statement(_backward(total)))
+        self._forward = Statement(statement(_FORWARD))
+        self._backward = Statement(statement(_backward(total)))
 
     def rows(
         self, connection: Connection, values: Mapping[str, Any], *, total: int, limit: int, offset: int

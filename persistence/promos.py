@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +11,6 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Connection,
-    Date,
     Integer,
     Select,
     Text,
@@ -35,7 +34,7 @@ from persistence.activity import is_active
 from persistence.orders import company_order
 from persistence.pages import Pages, Window
 from persistence.places import listing
-from persistence.prepared import Prepared, hidden, row_by_row
+from persistence.statements import Statement, hidden, lateral_join
 from persistence.tables import TARGET_KEY, company_promo_counts, promo_codes, promo_counters, promos
 from persistence.trail_tables import promo_changes
 
@@ -80,8 +79,8 @@ _PROMOS = select(
 _FOUND = _PROMOS.where(promos.c.id == bindparam("id"))
 # By whether it is locked, in the order of all locks; it is read again once both locks are there.
 _FIND = {
-    False: Prepared(_FOUND),
-    True: Prepared(_FOUND.with_for_update(key_share=True, of=[promo_counters, promos])),
+    False: Statement(_FOUND),
+    True: Statement(_FOUND.with_for_update(key_share=True, of=[promo_counters, promos])),
 }
 _COMPANY_ID = bindparam("company", type_=Uuid)
 _OWN = select(promos.c.id, promos.c.created_at, promos.c.active_from, promos.c.active_until).where(
@@ -95,8 +94,8 @@ _TOTAL = select(func.coalesce(func.sum(company_promo_counts.c.promos_count), 0))
 _OF_COUNTRIES = company_promo_counts.c.country_key == func.any(cast(hidden(_ASKED_KEYS), ARRAY(Text)))
 # By whether there is a filter.
 _COUNTS = {False: _TOTAL, True: _TOTAL.where(_OF_COUNTRIES)}
-_TOTALS = {filtered: Prepared(total) for filtered, total in _COUNTS.items()}
-_OWNER = Prepared(select(promos.c.company_id).where(promos.c.id == bindparam("id")))
+_TOTALS = {filtered: Statement(total) for filtered, total in _COUNTS.items()}
+_OWNER = Statement(select(promos.c.company_id).where(promos.c.id == bindparam("id")))
 
 
 def _counted(company_id: ColumnElement[Any], target_key: ColumnElement[Any], difference: int) -> ReturningInsert[Any]:
@@ -143,12 +142,12 @@ def _insert() -> Select[Any]:
 
 # What is given of a promo when it is inserted.
 _GIVEN = {column.name for column in promos.c} - {"created_at", "promo_unique"}
-_INSERT = Prepared(_insert())
+_INSERT = Statement(_insert())
 _CHANGE_COUNT = {
-    difference: Prepared(_counted(_COMPANY_ID, bindparam("target_key", type_=Text), difference))
+    difference: Statement(_counted(_COMPANY_ID, bindparam("target_key", type_=Text), difference))
     for difference in (-1, 1)
 }
-_UPDATE_LIMIT = Prepared(
+_UPDATE_LIMIT = Statement(
     update(promo_counters)
     .where(promo_counters.c.promo_id == bindparam("promo"), promo_counters.c.used_count <= bindparam("limit"))
     .values(use_limit=bindparam("limit"))
@@ -235,21 +234,9 @@ def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, A
     Returns:
         False, and nothing changed, if its period would end before it begins.
     """
-    begins, ends = _after("active_from", changes), _after("active_until", changes)
-    # The country that the promo has until now: locked, so that no other change comes between.
-    before = (
-        select(promos.c.id, promos.c.country_key)
-        .where(promos.c.id == promo_id)
-        .with_for_update(key_share=True)
-        .cte("before")
-    )
-    statement = (
-        update(promos)
-        .where(promos.c.id == before.c.id, or_(begins.is_(None), ends.is_(None), begins <= ends))
-        .values(**changes, **_keys(changes))
-        .returning(promos.c.company_id, before.c.country_key, promos.c.country_key)
-    )
-    changed = connection.execute(statement).one_or_none()
+    columns = {**changes, **_keys(changes)}
+    values = {_parameter(name): value for name, value in columns.items()}
+    changed = _update(frozenset(columns)).row(connection, {"id": promo_id, **values})
     if changed is None:
         return False
     company_id, old_key, new_key = changed
@@ -259,12 +246,37 @@ def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, A
     return True
 
 
+@cache
+def _update(columns: frozenset[str]) -> Statement:
+    """Return the statement that sets columns of a promo and returns its company, and its country before and after."""
+    new = {name: bindparam(_parameter(name), type_=promos.c[name].type) for name in columns}
+    begins, ends = (new.get(name, promos.c[name]) for name in ("active_from", "active_until"))
+    # The country that the promo has until now: locked, so that no other change comes between.
+    before = (
+        select(promos.c.id, promos.c.country_key)
+        .where(promos.c.id == bindparam("id"))
+        .with_for_update(key_share=True)
+        .cte("before")
+    )
+    return Statement(
+        update(promos)
+        .where(promos.c.id == before.c.id, or_(begins.is_(None), ends.is_(None), begins <= ends))
+        .values(new)
+        .returning(promos.c.company_id, before.c.country_key, promos.c.country_key)
+    )
+
+
+def _parameter(column: str) -> str:
+    """Return the name of the parameter for a column: SQLAlchemy reserves the names of the columns that are set."""
+    return f"new_{column}"
+
+
 def _page(sort_by: str | None, filtered: bool, window: Window) -> Select[Any]:
     """Return the statement of a page of a company's list, which is chosen before its rows are made."""
     own = (_first_of_countries(sort_by, window) if filtered else _OWN).subquery("own")
     order = company_order(own.c, sort_by, backward=window.backward)
     page = select(own).order_by(*order).limit(window.limit).offset(window.offset).subquery("page")
-    promo = row_by_row(_PROMOS.where(promos.c.id == page.c.id), "promo")
+    promo = lateral_join(_PROMOS.where(promos.c.id == page.c.id), "promo")
     return select(promo).join_from(page, promo, true()).order_by(*company_order(page.c, sort_by))
 
 
@@ -286,10 +298,6 @@ _PAGES = {
     for sort_by in (None, "active_from", "active_until")
     for filtered in (False, True)
 }
-
-
-def _after(name: str, changes: Mapping[str, Any]) -> ColumnElement[Any]:
-    return literal(changes[name], Date) if name in changes else promos.c[name]
 
 
 def _keys(values: Mapping[str, Any]) -> dict[str, Any]:

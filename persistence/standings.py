@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from persistence.activity import TODAY, has_uses_left, period_standing
 from persistence.feed_tables import DATE, EXHAUSTED, LIVE, SCHEDULED, feed_entries
-from persistence.prepared import Prepared, hidden
+from persistence.statements import Statement, hidden
 from persistence.tables import promo_counters
 
 _ENTRIES = feed_entries.c
@@ -67,7 +67,7 @@ def _update() -> Select[Any]:
     return select(func.count()).select_from(updated)
 
 
-_UPDATE = Prepared(_update())
+_UPDATE = Statement(_update())
 
 
 def update_standings(connection: Connection, today: date, *, limit: int) -> int:

@@ -49,7 +49,7 @@ from sqlalchemy.types import TypeEngine
 from persistence.activity import has_uses_left, in_period
 from persistence.audience import TALLIED, Member, fits_age, fits_country
 from persistence.feed_tables import feed_tallies, feed_tally_changes
-from persistence.prepared import Prepared, hidden
+from persistence.statements import Statement, hidden
 from persistence.tables import promo_counters, promos
 
 _KEY = ("category_key", "country_key", "span", "starts_on", "age")
@@ -166,7 +166,7 @@ def _negated(tallies: Select[Any]) -> Select[Any]:
     return select(*(rows.c[name] for name in _KEY), (-rows.c.promo_count).label("promo_count"))
 
 
-_COUNT, _FOLD, _WRONG = Prepared(_total()), Prepared(_fold()), Prepared(_wrong_tallies())
+_COUNT, _FOLD, _WRONG = Statement(_total()), Statement(_fold()), Statement(_wrong_tallies())
 
 
 def count_promos(

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.unit.source import PACKAGES, files, imported, imported_names
+from tests.unit.source import PACKAGES, called, files, imported, imported_names, tree
 
 
 class Room(NamedTuple):
@@ -56,7 +56,7 @@ ROOMS = {
         "promo_api.antifraud_client promo_api.breaker promo_api.metrics promo_api.settings promo_api.verdicts"
     ),
     "promo_api.health": Room(
-        "promo_api persistence.engine persistence.revisions promo_api.antifraud promo_api.settings"
+        "promo_api persistence.engine persistence.revisions persistence.server promo_api.antifraud promo_api.settings"
     ),
     "persistence": Room(),
     "persistence.orders": Room("", "sqlalchemy"),
@@ -65,21 +65,23 @@ ROOMS = {
     "persistence.feed_tables": Room("persistence.tables", "sqlalchemy"),
     "persistence.account_events": Room("persistence.tables persistence.trail_tables", "sqlalchemy"),
     "persistence.silence": Room("", "sqlalchemy psycopg"),
-    "persistence.prepared": Room("persistence.silence", "sqlalchemy"),
+    "persistence.statements": Room("persistence.silence", "orjson psycopg sqlalchemy"),
     "persistence.engine": Room(
-        "persistence.silence persistence.tables promo_api.errors promo_api.metrics promo_api.settings",
+        "persistence.silence persistence.statements persistence.tables "
+        "promo_api.errors promo_api.metrics promo_api.settings",
         "orjson sqlalchemy psycopg",
     ),
-    "persistence.pages": Room("persistence.prepared", "sqlalchemy"),
+    "persistence.pages": Room("persistence.statements", "sqlalchemy"),
     "persistence.activity": Room("persistence.feed_tables persistence.tables", "sqlalchemy"),
     "persistence.audience": Room("persistence.tables", "sqlalchemy"),
     "persistence.places": Room("persistence.activity persistence.audience persistence.feed_tables", "sqlalchemy"),
-    "persistence.code_lists": Room("persistence.prepared persistence.tables", "cachetools sqlalchemy"),
-    "persistence.revisions": Room("", "sqlalchemy"),
+    "persistence.code_lists": Room("persistence.statements persistence.tables", "cachetools sqlalchemy"),
+    "persistence.revisions": Room("persistence.statements", "sqlalchemy"),
+    "persistence.server": Room("persistence.statements", "sqlalchemy"),
     "persistence.migrations": Room("persistence.silence", "sqlalchemy alembic"),
     "persistence.migrations.*": Room("persistence.feed_tables persistence.trail_tables", "alembic"),
     "persistence.*": Room(
-        "promo_api.errors persistence.orders persistence.pages persistence.prepared persistence.tables "
+        "promo_api.errors persistence.orders persistence.pages persistence.statements persistence.tables "
         "persistence.trail_tables persistence.feed_tables persistence.activity persistence.audience persistence.places "
         "persistence.account_events",
         "sqlalchemy",
@@ -126,8 +128,8 @@ ROOMS = {
         "gunicorn starlette uvicorn uvicorn_worker",
     ),
     "promo_api.check": Room(
-        "persistence.engine persistence.listings persistence.recounts persistence.revisions persistence.silence "
-        "persistence.tallies promo_api.app "
+        "persistence.engine persistence.listings persistence.recounts persistence.revisions persistence.server "
+        "persistence.silence persistence.tallies promo_api.app "
         "promo_api.contract.application promo_api.errors promo_api.runtime promo_api.settings",
         "redis requests sqlalchemy",
     ),
@@ -189,8 +191,8 @@ def test_every_room_is_lived_in(room: str) -> None:
 def test_query_modules_are_all_there() -> None:
     """Beside the query modules stands only what all of them share, and what opens and migrates the database."""
     beside = {
-        "engine", "silence", "prepared", "orders", "pages", "tables", "trail_tables", "feed_tables", "activity",
-        "audience", "places", "account_events", "revisions", "migrations", "migrations.env",
+        "engine", "silence", "statements", "orders", "pages", "tables", "trail_tables", "feed_tables", "activity",
+        "audience", "places", "account_events", "revisions", "server", "migrations", "migrations.env",
     }  # fmt: skip
     assert {module.removeprefix("persistence.") for module in files() if module.startswith("persistence.")} == {
         *QUERIES,
@@ -202,7 +204,7 @@ def test_query_modules_are_all_there() -> None:
 def test_queries_do_not_know_each_other(module: str) -> None:
     """A query module imports no other one, nor the engine that lends it connections."""
     ours = {name for name in imported(module) if name.partition(".")[0] in PACKAGES}
-    names = "prepared orders pages tables trail_tables feed_tables activity audience places account_events"
+    names = "statements orders pages tables trail_tables feed_tables activity audience places account_events"
     shared = {f"persistence.{name}" for name in names.split()}
     assert ours <= {*shared, "promo_api.errors"}
 
@@ -251,3 +253,11 @@ def test_nobody_calls_upward() -> None:
         ends = {module for module, further in ways.items() if not further & ways.keys()}
         assert ends, f"these import each other: {sorted(ways)}"
         ways = {module: further for module, further in ways.items() if module not in ends}
+
+
+def test_sql_runs_in_one_place() -> None:
+    """Only persistence.statements and the migrations run SQL; every other module has compiled statements."""
+    runs = {"execute", "executemany", "exec_driver_sql", "scalar", "scalars"}
+    modules = [module for module in files() if {"sqlalchemy", "persistence.statements"} & imported(module)]
+    running = {module for module in modules if runs & set(called(tree(module)))}
+    assert running == {"persistence.statements", "persistence.migrations"}
