@@ -38,7 +38,7 @@ from persistence.activity import TODAY, has_uses_left, in_period, is_active
 from persistence.audience import Member, fits_age
 from persistence.feed_tables import DATE, ENDING, HIDDEN_CATEGORY_KEY, IS_DATED, IS_LIVE, SCHEDULED, feed_entries
 from persistence.pages import Pages, Window
-from persistence.statements import Statement, hidden, lateral_join
+from persistence.statements import Statement, lateral_join
 from persistence.tables import activations, companies, likes, promo_counters, promos, user_uses
 
 
@@ -125,7 +125,7 @@ def _likely(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     return func.nullif(condition, false()).is_not(None)
 
 
-_CATEGORY = hidden(bindparam("category", type_=Text))
+_CATEGORY = bindparam("category", type_=Text)
 _COUNTRIES = (literal("", Text), bindparam("user_country", type_=Text))
 _ORDERED = (feed_entries.c.created_at, feed_entries.c.promo_id)
 _USABLE = select(has_uses_left()).where(promo_counters.c.promo_id == feed_entries.c.promo_id).scalar_subquery()
@@ -198,7 +198,7 @@ def _parts(active: bool | None, window: Window) -> list[Select[Any]]:
     category = feed_entries.c.category_key == _CATEGORY
     if active:
         category = and_(IS_LIVE, HIDDEN_CATEGORY_KEY == _CATEGORY)
-    of_countries = [feed_entries.c.country_key == hidden(country) for country in _COUNTRIES]
+    of_countries = [feed_entries.c.country_key == country for country in _COUNTRIES]
     parts = [_entries(window, _FITS[active], category, of_country) for of_country in of_countries]
     return [*parts, _dated(window)] if active else parts
 

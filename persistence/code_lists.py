@@ -13,7 +13,7 @@ from uuid import UUID
 from cachetools import LRUCache
 from sqlalchemy import ARRAY, BigInteger, Connection, Select, Text, Uuid, bindparam, cast, func, select
 
-from persistence.statements import Statement, hidden
+from persistence.statements import Statement
 from persistence.tables import promo_codes, promos
 
 # What a list takes beside its JSON: its id, and its places in the tables of the cache. Without it thousands of lists of
@@ -30,7 +30,7 @@ def _first_codes() -> Select[Any]:
         select(promo_codes.c.value)
         .where(promo_codes.c.promo_id == promos.c.id)
         .order_by(promo_codes.c.position)
-        .limit(hidden(bindparam("first", type_=BigInteger)))
+        .limit(bindparam("first", type_=BigInteger))
         .scalar_subquery()
     )
     return select(promos.c.id, cast(func.to_json(func.array(first)), Text)).where(promos.c.id == func.any(_IDS))

@@ -225,13 +225,17 @@ def _create_engine(settings: Settings) -> Engine:
 
 
 def session_settings(settings: Settings) -> dict[str, str]:
-    """Return what each session in PostgreSQL must have set, by name: its time limits in milliseconds, and UTC."""
+    """Return the settings that each session in PostgreSQL must have, by name; times in milliseconds.
+
+    Statements are written for generic plans: custom plans cost more time than most statements, and change with values.
+    """
     limits = {
         "statement_timeout": settings.postgres_statement_timeout_s,
         "lock_timeout": settings.postgres_lock_timeout_s,
         "idle_in_transaction_session_timeout": settings.postgres_idle_transaction_timeout_s,
     }
-    return {name: str(round(seconds * 1000)) for name, seconds in limits.items()} | {"TimeZone": "UTC"}
+    milliseconds = {name: str(round(seconds * 1000)) for name, seconds in limits.items()}
+    return milliseconds | {"TimeZone": "UTC", "plan_cache_mode": "force_generic_plan"}
 
 
 def _session(settings: Settings) -> dict[str, str | None]:

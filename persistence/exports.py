@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Column, Connection, Select, Uuid, and_, bindparam, func, select, true
 
 from persistence.pages import BEFORE, MOST
-from persistence.statements import Statement, hidden, lateral_join
+from persistence.statements import Statement, lateral_join
 from persistence.tables import activations, comments, kept_answers, likes, promo_codes, promos, users
 from persistence.trail_tables import account_events
 
@@ -70,7 +70,7 @@ def _portion(owner: Column[Any], key: Sequence[Column[Any]], columns: Sequence[C
 
     An index must hold the owner and the key. It chooses the portion, and then finds each row again.
     """
-    keys = select(*key).where(owner == _USER_ID).order_by(*key).limit(hidden(MOST)).offset(hidden(BEFORE))
+    keys = select(*key).where(owner == _USER_ID).order_by(*key).limit(MOST).offset(BEFORE)
     page = keys.subquery("page")
     found = and_(owner == _USER_ID, *(column == page.c[column.name] for column in key))
     row = lateral_join(select(*columns).where(found), "own")
@@ -79,11 +79,7 @@ def _portion(owner: Column[Any], key: Sequence[Column[Any]], columns: Sequence[C
 
 _own, _kept, _event = activations.c, kept_answers.c, account_events.c
 _LIKES = Statement(
-    select(likes.c.promo_id)
-    .where(likes.c.user_id == _USER_ID)
-    .order_by(likes.c.promo_id)
-    .limit(hidden(MOST))
-    .offset(hidden(BEFORE))
+    select(likes.c.promo_id).where(likes.c.user_id == _USER_ID).order_by(likes.c.promo_id).limit(MOST).offset(BEFORE)
 )
 _COMMENTS = _portion(
     comments.c.author_id,

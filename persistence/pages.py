@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Select, bindparam, func, literal
 
-from persistence.statements import Statement, hidden
+from persistence.statements import Statement
 
 MOST, BEFORE = (bindparam(name, type_=BigInteger) for name in ("most", "before"))
 
@@ -32,13 +32,13 @@ class Window:
     depth: ColumnElement[Any]
 
 
-_FORWARD = Window(backward=False, limit=hidden(MOST), offset=hidden(BEFORE), depth=hidden(MOST + BEFORE))
+_FORWARD = Window(backward=False, limit=MOST, offset=BEFORE, depth=MOST + BEFORE)
 
 
 def _backward(total: ColumnElement[Any]) -> Window:
     depth = func.greatest(total - BEFORE, literal(0, BigInteger))
     offset = func.greatest(depth - MOST, literal(0, BigInteger))
-    return Window(backward=True, limit=hidden(depth - offset), offset=hidden(offset), depth=hidden(depth))
+    return Window(backward=True, limit=depth - offset, offset=offset, depth=depth)
 
 
 class Pages:

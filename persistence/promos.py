@@ -34,7 +34,7 @@ from persistence.activity import is_active
 from persistence.orders import company_order
 from persistence.pages import Pages, Window
 from persistence.places import listing
-from persistence.statements import Statement, hidden, lateral_join
+from persistence.statements import Statement, lateral_join
 from persistence.tables import TARGET_KEY, company_promo_counts, promo_codes, promo_counters, promos
 from persistence.trail_tables import promo_changes
 
@@ -84,14 +84,14 @@ _FIND = {
 }
 _COMPANY_ID = bindparam("company", type_=Uuid)
 _OWN = select(promos.c.id, promos.c.created_at, promos.c.active_from, promos.c.active_until).where(
-    promos.c.company_id == hidden(_COMPANY_ID)
+    promos.c.company_id == _COMPANY_ID
 )
 # The countries of a filter, and '' for the promos that are for all.
 _ASKED_KEYS = bindparam("country_keys", type_=ARRAY(Text))
 _TOTAL = select(func.coalesce(func.sum(company_promo_counts.c.promos_count), 0)).where(
     company_promo_counts.c.company_id == _COMPANY_ID
 )
-_OF_COUNTRIES = company_promo_counts.c.country_key == func.any(cast(hidden(_ASKED_KEYS), ARRAY(Text)))
+_OF_COUNTRIES = company_promo_counts.c.country_key == func.any(cast(_ASKED_KEYS, ARRAY(Text)))
 # By whether there is a filter.
 _COUNTS = {False: _TOTAL, True: _TOTAL.where(_OF_COUNTRIES)}
 _TOTALS = {filtered: Statement(total) for filtered, total in _COUNTS.items()}
@@ -286,7 +286,7 @@ def _first_of_countries(sort_by: str | None, window: Window) -> Select[Any]:
     One index has them in their order for each country, and none for several; and the one that has all promos of a
     company in their order would be read to its end where only few of them, or none, are for the country.
     """
-    asked = func.unnest(hidden(_ASKED_KEYS)).table_valued("country_key", name="asked").render_derived()
+    asked = func.unnest(_ASKED_KEYS).table_valued("country_key", name="asked").render_derived()
     order = company_order(promos.c, sort_by, backward=window.backward)
     of_one = _OWN.where(asked.c.country_key == TARGET_KEY)
     first = of_one.order_by(*order).limit(window.depth).lateral("first")

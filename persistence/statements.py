@@ -13,13 +13,10 @@ from psycopg.types.json import Json
 from sqlalchemy import (
     URL,
     ClauseElement,
-    ColumnElement,
     Connection,
     FromClause,
-    ScalarSelect,
     Select,
     literal_column,
-    select,
 )
 
 from persistence.silence import LimitedConnection
@@ -27,15 +24,6 @@ from persistence.silence import LimitedConnection
 _Row = tuple[Any, ...]
 # The paramstyle of PostgreSQL itself ($1): in a long statement psycopg would parse %(name)s on every run.
 _DIALECT = URL.create("postgresql+psycopg").get_dialect()(paramstyle="numeric_dollar")  # type: ignore[call-arg]
-
-
-def hidden(value: ColumnElement[Any]) -> ScalarSelect[Any]:
-    """Return the value of a parameter, so that a plan is the same whether it is made for this value or for any.
-
-    PostgreSQL keeps the plan of a prepared statement that is good for all values only if those for the values of each
-    time promise to be no better. Else it makes a new one each time, which takes longer than all the statement does.
-    """
-    return select(value).scalar_subquery()
 
 
 def lateral_join(rows: Select[Any], name: str) -> FromClause:

@@ -49,7 +49,7 @@ from sqlalchemy.types import TypeEngine
 from persistence.activity import has_uses_left, in_period
 from persistence.audience import TALLIED, Member, fits_age, fits_country
 from persistence.feed_tables import feed_tallies, feed_tally_changes
-from persistence.statements import Statement, hidden
+from persistence.statements import Statement
 from persistence.tables import promo_counters, promos
 
 _KEY = ("category_key", "country_key", "span", "starts_on", "age")
@@ -61,7 +61,7 @@ _CATEGORY = bindparam("category", type_=Text)
 def _spans() -> FromClause:
     """Return the ranges of tallies that make a total: span, first day, the day after the last, and the sign."""
     types: dict[str, type[TypeEngine[Any]]] = {"spans": Text, "firsts": Date, "ends": Date, "signs": Integer}
-    values = (hidden(bindparam(name, type_=ARRAY(kind))) for name, kind in types.items())
+    values = (bindparam(name, type_=ARRAY(kind)) for name, kind in types.items())
     return func.unnest(*values).table_valued("span", "first", "end", "sign", name="asked").render_derived()
 
 
