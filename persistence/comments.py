@@ -7,9 +7,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Select, Text, Uuid, bindparam, delete, desc, insert, select, true, update
 
+from persistence.database.statements import Statement, lateral_join
 from persistence.pages import Pages, Window
-from persistence.statements import Statement, lateral_join
-from persistence.tables import comments, promo_counters, users
+from persistence.schema.tables import comments, promo_counters, users
 
 
 @dataclass(frozen=True)

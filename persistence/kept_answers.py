@@ -8,8 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Connection, DateTime, Text, Uuid, and_, bindparam, delete, func, insert, select, tuple_
 
-from persistence.statements import Statement, as_json
-from persistence.tables import kept_answers
+from persistence.database.statements import Statement, as_json
+from persistence.schema.tables import kept_answers
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from uuid import UUID
 from sqlalchemy import CTE, Connection, Select, Uuid, bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from persistence.statements import Statement
-from persistence.tables import likes, promo_counters
+from persistence.database.statements import Statement
+from persistence.schema.tables import likes, promo_counters
 
 _PROMO_ID, _USER_ID = bindparam("promo", type_=Uuid), bindparam("user", type_=Uuid)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Select, bindparam, func, literal
 
-from persistence.statements import Statement
+from persistence.database.statements import Statement
 
 MOST, BEFORE = (bindparam(name, type_=BigInteger) for name in ("most", "before"))
 

@@ -74,9 +74,9 @@ def _serve_exposed(settings: Settings, exposition: Exposition | None) -> int:
 
 
 def _migrate(environment: Environment, _arguments: argparse.Namespace) -> int:
-    from persistence.engine import Database, RightMissing
+    from persistence.database.engine import Database, RightMissing
+    from persistence.database.revisions import newest_revision
     from persistence.migrations import update_schema
-    from persistence.revisions import newest_revision
 
     database = Database(Settings.from_environment(environment))
     try:

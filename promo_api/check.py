@@ -8,9 +8,7 @@ import redis
 import requests
 from sqlalchemy import Connection
 
-from persistence.engine import session_settings
-from persistence.listings import count_wrong_entries
-from persistence.recounts import (
+from persistence.consistency import (
     count_wrong_change_numbers,
     count_wrong_changes,
     count_wrong_codes,
@@ -23,10 +21,12 @@ from persistence.recounts import (
     count_wrong_user_uses,
     count_wrong_uses,
 )
-from persistence.revisions import find_revision, newest_revision
-from persistence.server import find_settings, find_version, prepare_long_read
+from persistence.database.engine import session_settings
+from persistence.database.revisions import find_revision, newest_revision
+from persistence.database.server import find_settings, find_version, prepare_long_read
+from persistence.feeds.feed_counts import count_wrong_tallies
+from persistence.feeds.feed_index import count_wrong_entries
 from persistence.silence import unlimited_transaction
-from persistence.tallies import count_wrong_tallies
 from promo_api.app import create_app
 from promo_api.contract.application import BrokenContract
 from promo_api.errors import DependencyDown

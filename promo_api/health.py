@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from threading import Lock, Thread
 from time import monotonic, perf_counter
 
-from persistence.engine import Database
-from persistence.revisions import find_revision, newest_revision
-from persistence.server import takes_writes
+from persistence.database.engine import Database
+from persistence.database.revisions import find_revision, newest_revision
+from persistence.database.server import takes_writes
 from promo_api import SPECIFICATION
 from promo_api.antifraud import Antifraud
 from promo_api.settings import Settings

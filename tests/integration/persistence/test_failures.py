@@ -14,10 +14,10 @@ import pytest
 from psycopg.abc import PQGen
 from sqlalchemy import Connection, text
 
-from persistence.accounts import USER_ACCOUNTS
-from persistence.engine import Database, StatementRefused
-from persistence.promos import insert_promo
-from persistence.statements import Statement
+from persistence.accounts.credentials import USER_ACCOUNTS
+from persistence.database.engine import Database, StatementRefused
+from persistence.database.statements import Statement
+from persistence.promos.promos import insert_promo
 from promo_api.errors import DependencyDown
 from promo_api.sandbox.ports import free_port
 from promo_api.sandbox.postgres import EmbeddedPostgres

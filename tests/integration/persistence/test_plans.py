@@ -12,20 +12,26 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, text
 
+from persistence.accounts.exports import (
+    list_likes,
+    list_own_activations,
+    list_own_comments,
+    list_own_events,
+    list_own_keys,
+)
+from persistence.accounts.users import User, find_user
 from persistence.activations import Claim, claim_values, find_offer, list_country_uses
-from persistence.cards import find_card, list_feed_cards, list_history_cards
-from persistence.code_lists import CodeLists
 from persistence.comments import list_comments
-from persistence.engine import Database
-from persistence.exports import list_likes, list_own_activations, list_own_comments, list_own_events, list_own_keys
+from persistence.database.engine import Database
+from persistence.feeds.feed_counts import count_promos, count_wrong_tallies, update_tallies
+from persistence.feeds.feed_index import count_wrong_entries
+from persistence.feeds.standings import update_standings
+from persistence.feeds.user_promos import find_card, list_feed_cards, list_history_cards
 from persistence.likes import insert_like
-from persistence.listings import count_wrong_entries
 from persistence.migrations import update_schema
-from persistence.promo_changes import insert_change, list_changes
-from persistence.promos import find_promo, list_promos
-from persistence.standings import update_standings
-from persistence.tallies import count_promos, count_wrong_tallies, update_tallies
-from persistence.users import User, find_user
+from persistence.promos.changes import insert_change, list_changes
+from persistence.promos.code_lists import CodeLists
+from persistence.promos.promos import find_promo, list_promos
 from promo_api.settings import Settings
 from tests.integration.persistence.plans import nodes_of, plan_of, scans_of, tables_read
 from tests.pgbouncer import limited

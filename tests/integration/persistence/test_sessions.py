@@ -8,10 +8,10 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, select, text
 
-from persistence.engine import Database
+from persistence.accounts.users import find_user
+from persistence.database.engine import Database
 from persistence.likes import insert_like
-from persistence.tables import promo_counters
-from persistence.users import find_user
+from persistence.schema.tables import promo_counters
 from promo_api.errors import DependencyDown
 from promo_api.sandbox.processes import wait_until
 from tests.people import Api

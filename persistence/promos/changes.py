@@ -1,4 +1,4 @@
-"""What companies did to promos; `persistence.promos` records a creation, in the statement that makes the promo.
+"""What companies did to promos; `persistence.promos.promos` records a creation, in the statement that makes the promo.
 
 A change is recorded in the transaction that makes it, under the lock of the promo's row in promo_counters, which
 `find_promo` takes: so the numbers of a promo have no gap, and each change begins where the one before it ended.
@@ -23,8 +23,8 @@ from sqlalchemy import (
     select,
 )
 
-from persistence.statements import Statement, as_json
-from persistence.trail_tables import promo_changes
+from persistence.database.statements import Statement, as_json
+from persistence.schema.audit_tables import promo_changes
 
 
 @dataclass(frozen=True)

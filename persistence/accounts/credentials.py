@@ -11,9 +11,9 @@ from uuid import UUID
 from sqlalchemy import Column, Connection, Table, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from persistence.account_events import recorded
-from persistence.statements import Statement
-from persistence.tables import companies, users
+from persistence.accounts.events import recorded
+from persistence.database.statements import Statement
+from persistence.schema.tables import companies, users
 
 
 @dataclass(frozen=True)

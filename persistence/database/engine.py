@@ -10,9 +10,9 @@ import orjson
 import psycopg
 from sqlalchemy import URL, Connection, Dialect, Engine, QueuePool, create_engine, event, exc, text
 
+from persistence.database.statements import Statement
+from persistence.schema.tables import kept_answers, metadata, users
 from persistence.silence import SILENT, LimitedConnection, Silence
-from persistence.statements import Statement
-from persistence.tables import kept_answers, metadata, users
 from promo_api import metrics
 from promo_api.errors import DependencyDown, KeyTaken, Unauthenticated
 from promo_api.settings import Settings
@@ -163,8 +163,8 @@ def _is_closed(connection: Connection) -> bool:
 def _cause(error: exc.DBAPIError | psycopg.Error) -> BaseException | None:
     """Return the psycopg error.
 
-    Statements raise psycopg errors (persistence.statements). SQLAlchemy only connects, commits and rolls back, and
-    wraps the errors of these.
+    Statements raise psycopg errors (persistence.database.statements). SQLAlchemy only connects, commits and rolls
+    back, and wraps the errors of these.
     """
     return error.orig if isinstance(error, exc.DBAPIError) else error
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import ARRAY, Connection, Text, bindparam, text
 
-from persistence.statements import Statement
+from persistence.database.statements import Statement
 
 _VERSION = Statement(text("SHOW server_version"))
 _READ_ONLY = Statement(text("SHOW transaction_read_only"))

@@ -13,10 +13,10 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Column, Connection, Select, Uuid, and_, bindparam, func, select, true
 
+from persistence.database.statements import Statement, lateral_join
 from persistence.pages import BEFORE, MOST
-from persistence.statements import Statement, lateral_join
-from persistence.tables import activations, comments, kept_answers, likes, promo_codes, promos, users
-from persistence.trail_tables import account_events
+from persistence.schema.audit_tables import account_events
+from persistence.schema.tables import activations, comments, kept_answers, likes, promo_codes, promos, users
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from uuid import UUID
 from sqlalchemy import ARRAY, ColumnElement, Connection, FromClause, Text, bindparam, case, func, select, update
 from sqlalchemy.dialects.postgresql import array
 
-from persistence.account_events import recorded
-from persistence.statements import Statement
-from persistence.tables import users
+from persistence.accounts.events import recorded
+from persistence.database.statements import Statement
+from persistence.schema.tables import users
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from uuid import UUID
 from cachetools import LRUCache
 from sqlalchemy import ARRAY, BigInteger, Connection, Select, Text, Uuid, bindparam, cast, func, select
 
-from persistence.statements import Statement
-from persistence.tables import promo_codes, promos
+from persistence.database.statements import Statement
+from persistence.schema.tables import promo_codes, promos
 
 # What a list takes beside its JSON: its id, and its places in the tables of the cache. Without it thousands of lists of
 # a few values each would take many times what they are counted as.

@@ -30,18 +30,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningInsert
 
-from persistence.activity import is_active
-from persistence.orders import company_order
+from persistence.conditions import is_active
+from persistence.database.statements import Statement, lateral_join
+from persistence.feeds.feed_entries import listing
 from persistence.pages import Pages, Window
-from persistence.places import listing
-from persistence.statements import Statement, lateral_join
-from persistence.tables import TARGET_KEY, company_promo_counts, promo_codes, promo_counters, promos
-from persistence.trail_tables import promo_changes
+from persistence.schema.audit_tables import promo_changes
+from persistence.schema.orders import company_order
+from persistence.schema.tables import TARGET_KEY, company_promo_counts, promo_codes, promo_counters, promos
 
 
 @dataclass(frozen=True)
 class Promo:
-    """A promo with all that its company may know but the list of a UNIQUE one, which persistence.code_lists has.
+    """A promo with all that its company may know but the list of a UNIQUE one, which persistence.promos.code_lists has.
 
     None: not given, or not of this mode.
     """

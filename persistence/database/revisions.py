@@ -7,9 +7,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from persistence.statements import Statement
+from persistence.database.statements import Statement
 
-_VERSIONS = Path(__file__).parent / "migrations" / "versions"
+_VERSIONS = Path(__file__).parent.parent / "migrations" / "versions"
 _TABLE = Statement(text("SELECT to_regclass('alembic_version')"))
 _REVISION = Statement(text("SELECT version_num FROM alembic_version"))
 

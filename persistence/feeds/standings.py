@@ -26,10 +26,10 @@ from sqlalchemy import (
     update,
 )
 
-from persistence.activity import TODAY, has_uses_left, period_standing
-from persistence.feed_tables import DATE, EXHAUSTED, LIVE, SCHEDULED, feed_entries
-from persistence.statements import Statement
-from persistence.tables import promo_counters
+from persistence.conditions import TODAY, has_uses_left, period_standing
+from persistence.database.statements import Statement
+from persistence.schema.feed_tables import DATE, EXHAUSTED, LIVE, SCHEDULED, feed_entries
+from persistence.schema.tables import promo_counters
 
 _ENTRIES = feed_entries.c
 _ROW: ColumnElement[Any] = literal_column("feed_entries.ctid")

@@ -23,8 +23,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by, distinct_on
 
-from persistence.statements import Statement
-from persistence.tables import (
+from persistence.database.statements import Statement
+from persistence.schema.audit_tables import promo_changes
+from persistence.schema.tables import (
     TARGET_KEY,
     activations,
     comments,
@@ -37,7 +38,6 @@ from persistence.tables import (
     user_uses,
     users,
 )
-from persistence.trail_tables import promo_changes
 
 
 def count_wrong_uses(connection: Connection) -> int:

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, select
 
-from persistence.statements import Statement
-from persistence.tables import companies
+from persistence.database.statements import Statement
+from persistence.schema.tables import companies
 
 
 @dataclass(frozen=True)

@@ -34,12 +34,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import array
 
-from persistence.activity import TODAY, has_uses_left, in_period, is_active
-from persistence.audience import Member, fits_age
-from persistence.feed_tables import DATE, ENDING, HIDDEN_CATEGORY_KEY, IS_DATED, IS_LIVE, SCHEDULED, feed_entries
+from persistence.conditions import TODAY, Member, fits_age, has_uses_left, in_period, is_active
+from persistence.database.statements import Statement, lateral_join
 from persistence.pages import Pages, Window
-from persistence.statements import Statement, lateral_join
-from persistence.tables import activations, companies, likes, promo_counters, promos, user_uses
+from persistence.schema.feed_tables import DATE, ENDING, HIDDEN_CATEGORY_KEY, IS_DATED, IS_LIVE, SCHEDULED, feed_entries
+from persistence.schema.tables import activations, companies, likes, promo_counters, promos, user_uses
 
 
 @dataclass(frozen=True)
@@ -192,7 +191,7 @@ def _dated(window: Window) -> Select[Any]:
 def _parts(active: bool | None, window: Window) -> list[Select[Any]]:
     """Return the parts of a feed: of all countries, of the user's, and for active promos the dated entries of both.
 
-    The parts for active promos contain no entry that cannot be active TODAY, or only the few that persistence.standings
+    The parts for active promos contain no entry that cannot be active TODAY, or only the few that `standings`
     has not updated yet.
     """
     category = feed_entries.c.category_key == _CATEGORY

@@ -34,10 +34,10 @@ from sqlalchemy import (
     update,
 )
 
-from persistence.account_events import recorded
-from persistence.statements import Statement
-from persistence.tables import account_deletions, activations, comments, kept_answers, likes, user_uses, users
-from persistence.trail_tables import account_events
+from persistence.accounts.events import recorded
+from persistence.database.statements import Statement
+from persistence.schema.audit_tables import account_events
+from persistence.schema.tables import account_deletions, activations, comments, kept_answers, likes, user_uses, users
 
 
 @dataclass(frozen=True)
