@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID, uuid4
 
 from handlers import Body
-from persistence.accounts import Accounts, Credentials
+from persistence.accounts.credentials import Accounts, Credentials
 from promo_api.errors import EmailTaken, RequestError, Unauthenticated
 from promo_api.runtime import Runtime
 from promo_api.tokens import Claims, Kind

@@ -1,8 +1,8 @@
 """Sign-up, sign-in and sign-out of companies."""
 
 from handlers import Body, accounts
-from persistence.accounts import COMPANY_ACCOUNTS
-from persistence.companies import Company
+from persistence.accounts.companies import Company
+from persistence.accounts.credentials import COMPANY_ACCOUNTS
 from promo_api.runtime import Runtime
 
 

@@ -9,12 +9,12 @@ from uuid import UUID, uuid4
 from handlers import Body
 from handlers.repeats import Answer, doing, keep_answers, repeatable
 from handlers.shapes import Page, change_shape, changes_shape, page, page_limit, promo_shape
+from persistence.accounts.companies import Company
 from persistence.activations import list_country_uses
-from persistence.companies import Company
+from persistence.feeds.feed_index import delete_listing, insert_listing
 from persistence.kept_answers import RepeatKey
-from persistence.listings import delete_listing, insert_listing
-from persistence.promo_changes import insert_change, list_changes as list_promo_changes
-from persistence.promos import (
+from persistence.promos.changes import insert_change, list_changes as list_promo_changes
+from persistence.promos.promos import (
     Promo,
     find_promo,
     find_promo_owner,

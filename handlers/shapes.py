@@ -5,12 +5,12 @@ from typing import Any
 from orjson import Fragment
 
 from handlers import Body, Headers
-from persistence.cards import Card
+from persistence.accounts.exports import OwnEvent
+from persistence.accounts.users import User
 from persistence.comments import Comment
-from persistence.exports import OwnEvent
-from persistence.promo_changes import PromoChange
-from persistence.promos import Promo
-from persistence.users import User
+from persistence.feeds.user_promos import Card
+from persistence.promos.changes import PromoChange
+from persistence.promos.promos import Promo
 from promo_api.specification import MAX_PAGE_ENTRIES
 
 Page = tuple[list[Body], int, Headers]

@@ -10,10 +10,10 @@ from uuid import UUID, uuid4
 from handlers import Body
 from handlers.repeats import Answer, doing, keep_answers, repeatable
 from handlers.shapes import Page, card_shape, page, page_limit
+from persistence.accounts.users import User
 from persistence.activations import Claim, Offer, claim_values, find_offer
-from persistence.cards import list_history_cards
+from persistence.feeds.user_promos import list_history_cards
 from persistence.kept_answers import RepeatKey
-from persistence.users import User
 from promo_api import metrics
 from promo_api.errors import ActivationDenied, KeyTaken, NotFound, Unauthenticated
 from promo_api.limits import ACTIVATIONS

@@ -1,8 +1,8 @@
 """Sign-up, sign-in and sign-out of users."""
 
 from handlers import Body, accounts
-from persistence.accounts import USER_ACCOUNTS
-from persistence.users import User
+from persistence.accounts.credentials import USER_ACCOUNTS
+from persistence.accounts.users import User
 from promo_api.runtime import Runtime
 
 

@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 from handlers import Body
 from handlers.repeats import Answer, doing, keep_answers, repeatable
 from handlers.shapes import Page, comment_shape, page, page_limit
+from persistence.accounts.users import User
 from persistence.comments import (
     Comment,
     delete_comment as delete_own_comment,
@@ -14,7 +15,6 @@ from persistence.comments import (
     update_comment as update_own_comment,
 )
 from persistence.kept_answers import RepeatKey
-from persistence.users import User
 from promo_api.errors import NotFound, NotOwner
 from promo_api.limits import COMMENTS
 from promo_api.runtime import Runtime

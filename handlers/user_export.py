@@ -4,7 +4,7 @@ from typing import Any
 
 from handlers import Body
 from handlers.shapes import event_shape, user_shape
-from persistence.exports import (
+from persistence.accounts.exports import (
     find_signed_up_at,
     list_likes,
     list_own_activations,
@@ -12,7 +12,7 @@ from persistence.exports import (
     list_own_events,
     list_own_keys,
 )
-from persistence.users import User
+from persistence.accounts.users import User
 from promo_api.errors import Unauthenticated
 from promo_api.runtime import Runtime
 from promo_api.specification import MAX_EXPORT_ENTRIES

@@ -3,8 +3,8 @@
 from uuid import UUID
 
 from handlers import Body
+from persistence.accounts.users import User
 from persistence.likes import delete_like, insert_like
-from persistence.users import User
 from promo_api.errors import NotFound
 from promo_api.limits import LIKES
 from promo_api.runtime import Runtime

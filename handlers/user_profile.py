@@ -8,9 +8,9 @@ from uuid import UUID
 from handlers import Body
 from handlers.accounts import Attempt, confirmed
 from handlers.shapes import user_shape
-from persistence.account_deletions import claim_account_deletion, close_account, delete_account_batch
-from persistence.accounts import USER_ACCOUNTS, Credentials
-from persistence.users import User, update_user
+from persistence.accounts.credentials import USER_ACCOUNTS, Credentials
+from persistence.accounts.deletion import claim_account_deletion, close_account, delete_account_batch
+from persistence.accounts.users import User, update_user
 from promo_api.errors import DependencyDown, Unauthenticated, WrongPassword
 from promo_api.limits import PASSWORD_CHANGES
 from promo_api.runtime import Runtime

@@ -4,9 +4,9 @@ from uuid import UUID
 
 from handlers import Body
 from handlers.shapes import Page, card_shape, page, page_limit
-from persistence.cards import find_card, list_feed_cards
-from persistence.tallies import count_promos
-from persistence.users import User
+from persistence.accounts.users import User
+from persistence.feeds.feed_counts import count_promos
+from persistence.feeds.user_promos import find_card, list_feed_cards
 from promo_api.errors import NotFound
 from promo_api.runtime import Runtime
 

@@ -42,11 +42,19 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from persistence.activity import has_begun, has_not_ended, has_uses_left, in_period
-from persistence.audience import TALLIED, Member, fits_age, fits_country
-from persistence.feed_tables import feed_tally_changes
-from persistence.prepared import Prepared
-from persistence.tables import (
+from persistence.conditions import (
+    TARGET_COLUMNS,
+    Member,
+    fits_age,
+    fits_country,
+    has_begun,
+    has_not_ended,
+    has_uses_left,
+    in_period,
+)
+from persistence.database.statements import Statement
+from persistence.schema.feed_tables import feed_tally_changes
+from persistence.schema.tables import (
     activations,
     country_uses,
     promo_codes,
@@ -105,7 +113,7 @@ _OFFER_COLUMNS = {
     "age": not_(fits_age()),
     "country": not_(fits_country()),
 }
-_OFFER = Prepared(
+_OFFER = Statement(
     select(*(_OFFER_COLUMNS[name].label(name) for name in Offer.__dataclass_fields__))
     .join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
     .where(promos.c.id == _PROMO_ID)
@@ -171,10 +179,14 @@ def _exhausted(counted: CTE) -> CTE:
     changed while the statement waited for the counters. Nobody changes it from then on without their lock.
     """
     took_last = select(counted.c.promo_id).where(counted.c.took_last).exists()
-    target = select(*(promos.c[name] for name in TALLIED)).where(promos.c.id == _PROMO_ID, took_last)
+    target = select(*(promos.c[name] for name in TARGET_COLUMNS)).where(promos.c.id == _PROMO_ID, took_last)
     promo = target.with_for_update(read=True).cte("promo")
     change = select(literal(0).label("promo_count"), literal(-1).label("usable_count"), *promo.c)
-    return insert(feed_tally_changes).from_select(["promo_count", "usable_count", *TALLIED], change).cte("exhausted")
+    return (
+        insert(feed_tally_changes)
+        .from_select(["promo_count", "usable_count", *TARGET_COLUMNS], change)
+        .cte("exhausted")
+    )
 
 
 def _recorded(won: FromClause) -> CTE:
@@ -221,8 +233,8 @@ def _claim() -> Select[Any]:
     )
 
 
-_CLAIM = Prepared(_claim())
-_COUNTRY_USES = Prepared(
+_CLAIM = Statement(_claim())
+_COUNTRY_USES = Statement(
     select(country_uses.c.country_key, country_uses.c.activations_count)
     .where(country_uses.c.promo_id == _PROMO_ID)
     .order_by(country_uses.c.country_key.collate("C"))

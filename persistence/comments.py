@@ -7,9 +7,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Select, Text, Uuid, bindparam, delete, desc, insert, select, true, update
 
+from persistence.database.statements import Statement, lateral_join
 from persistence.pages import Pages, Window
-from persistence.prepared import Prepared, row_by_row
-from persistence.tables import comments, promo_counters, users
+from persistence.schema.tables import comments, promo_counters, users
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ _AUTHOR = select(users.c.name, users.c.surname, users.c.avatar_url)
 _COMMENT = select(comments.c.id, comments.c.text, comments.c.created_at, comments.c.author_id).where(
     comments.c.promo_id == _PROMO_ID
 )
-_FIND = Prepared(
+_FIND = Statement(
     _COMMENT.add_columns(*_AUTHOR.selected_columns)
     .join_from(comments, users, users.c.id == comments.c.author_id)
     .where(comments.c.id == _ID)
 )
 _COUNT = select(promo_counters.c.comment_count).where(promo_counters.c.promo_id == _PROMO_ID)
-_TOTAL = Prepared(_COUNT)
+_TOTAL = Statement(_COUNT)
 
 
 def _page(window: Window) -> Select[Any]:
@@ -45,8 +45,8 @@ def _page(window: Window) -> Select[Any]:
     keys = select(*key).where(comments.c.promo_id == _PROMO_ID)
     keys = keys.order_by(*(key if window.backward else map(desc, key)))
     page = keys.limit(window.limit).offset(window.offset).subquery("page")
-    comment = row_by_row(_COMMENT.where(comments.c.id == page.c.id), "comment")
-    author = row_by_row(_AUTHOR.where(users.c.id == comment.c.author_id), "author")
+    comment = lateral_join(_COMMENT.where(comments.c.id == page.c.id), "comment")
+    author = lateral_join(_AUTHOR.where(users.c.id == comment.c.author_id), "author")
     rows = select(comment, author).select_from(page.join(comment, true()).join(author, true()))
     return rows.order_by(*map(desc, page.c))
 
@@ -59,7 +59,7 @@ _ADDED = (
     .returning(promo_counters.c.promo_id)
     .cte("counted")
 )
-_INSERT = Prepared(
+_INSERT = Statement(
     insert(comments)
     .from_select(
         ["promo_id", "id", "author_id", "text"],
@@ -68,7 +68,7 @@ _INSERT = Prepared(
     .returning(comments.c.created_at)
 )
 _OWN = (comments.c.promo_id == _PROMO_ID, comments.c.id == _ID, comments.c.author_id == _AUTHOR_ID)
-_UPDATE = Prepared(update(comments).where(*_OWN).values(text=bindparam("words")).returning(comments.c.id))
+_UPDATE = Statement(update(comments).where(*_OWN).values(text=bindparam("words")).returning(comments.c.id))
 # The promo's row is locked before the comment's, as everywhere.
 _LOCKED = select(promo_counters.c.promo_id).where(promo_counters.c.promo_id == _PROMO_ID).with_for_update().cte("promo")
 _DELETED = (
@@ -77,7 +77,7 @@ _DELETED = (
     .returning(comments.c.promo_id)
     .cte("deleted")
 )
-_DELETE = Prepared(
+_DELETE = Statement(
     update(promo_counters)
     .where(promo_counters.c.promo_id == _DELETED.c.promo_id)
     .values(comment_count=promo_counters.c.comment_count - 1)

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, DateTime, Text, Uuid, and_, bindparam, delete, func, insert, select, tuple_
+from sqlalchemy import ARRAY, Connection, DateTime, Text, Uuid, and_, bindparam, delete, func, insert, select, tuple_
 
-from persistence.prepared import Prepared
-from persistence.tables import kept_answers
+from persistence.database.statements import Statement, as_json
+from persistence.schema.tables import kept_answers
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ _KEY = and_(
 )
 _NOW = bindparam("now", type_=DateTime(timezone=True))
 # What has expired goes on the way, so that its key can be taken again before the sweep has come to it.
-_FIND = Prepared(
+_FIND = Statement(
     select(_COLUMNS.fingerprint, _COLUMNS.status, _COLUMNS.body)
     .where(_KEY, _COLUMNS.expires_at > _NOW)
     .add_cte(delete(kept_answers).where(_KEY, _COLUMNS.expires_at <= _NOW).cte("expired"))
@@ -65,7 +65,11 @@ _EXPIRED = (
 _SWEEP = (
     delete(kept_answers).where(tuple_(*_IDENTITY).in_(select(*_EXPIRED.c))).returning(_COLUMNS.account_id).cte("swept")
 )
-_COUNT_SWEPT = Prepared(select(func.count()).select_from(_SWEEP))
+_NAMES = [column.name for column in _COLUMNS]
+_ARRAYS = (bindparam(f"{column.name}s", type_=ARRAY(column.type)) for column in _COLUMNS)
+_GIVEN = func.unnest(*_ARRAYS).table_valued(*_NAMES, name="given").render_derived()
+_INSERT = Statement(insert(kept_answers).from_select(_NAMES, select(*_GIVEN.c)))
+_COUNT_SWEPT = Statement(select(func.count()).select_from(_SWEEP))
 
 
 def find_answer(connection: Connection, key: RepeatKey, now: datetime) -> KeptAnswer | None:
@@ -82,8 +86,8 @@ def insert_answers(connection: Connection, answers: Sequence[tuple[RepeatKey, in
         promo_api.errors.KeyTaken: from the block that lends the connection, if one of the keys has been used
             meanwhile; then nothing in the transaction has happened.
     """
-    rows = [{**vars(key), "status": status, "body": body} for key, status, body in answers]
-    connection.execute(insert(kept_answers), rows)
+    rows = [{**vars(key), "status": status, "body": as_json(body)} for key, status, body in answers]
+    _INSERT.count(connection, {f"{name}s": [row[name] for row in rows] for name in _NAMES})
 
 
 def delete_expired(connection: Connection, now: datetime, *, limit: int) -> int:

@@ -6,8 +6,8 @@ from uuid import UUID
 from sqlalchemy import CTE, Connection, Select, Uuid, bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from persistence.prepared import Prepared
-from persistence.tables import likes, promo_counters
+from persistence.database.statements import Statement
+from persistence.schema.tables import likes, promo_counters
 
 _PROMO_ID, _USER_ID = bindparam("promo", type_=Uuid), bindparam("user", type_=Uuid)
 
@@ -41,7 +41,7 @@ def _unlike() -> Select[Any]:
     return _counted(promo, unliked.returning(likes.c.promo_id).cte("unliked"), -1)
 
 
-_LIKE, _UNLIKE = Prepared(_like()), Prepared(_unlike())
+_LIKE, _UNLIKE = Statement(_like()), Statement(_unlike())
 
 
 def insert_like(connection: Connection, promo_id: UUID, user_id: UUID) -> bool:

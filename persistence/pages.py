@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Select, bindparam, func, literal
 
-from persistence.prepared import Prepared, hidden
+from persistence.database.statements import Statement
 
 MOST, BEFORE = (bindparam(name, type_=BigInteger) for name in ("most", "before"))
 
@@ -32,13 +32,13 @@ class Window:
     depth: ColumnElement[Any]
 
 
-_FORWARD = Window(backward=False, limit=hidden(MOST), offset=hidden(BEFORE), depth=hidden(MOST + BEFORE))
+_FORWARD = Window(backward=False, limit=MOST, offset=BEFORE, depth=MOST + BEFORE)
 
 
 def _backward(total: ColumnElement[Any]) -> Window:
     depth = func.greatest(total - BEFORE, literal(0, BigInteger))
     offset = func.greatest(depth - MOST, literal(0, BigInteger))
-    return Window(backward=True, limit=hidden(depth - offset), offset=hidden(offset), depth=hidden(depth))
+    return Window(backward=True, limit=depth - offset, offset=offset, depth=depth)
 
 
 class Pages:
@@ -51,8 +51,8 @@ class Pages:
     """
 
     def __init__(self, statement: Callable[[Window], Select[Any]], total: ColumnElement[Any]) -> None:
-        self._forward = Prepared(statement(_FORWARD))
-        self._backward = Prepared(statement(_backward(total)))
+        self._forward = Statement(statement(_FORWARD))
+        self._backward = Statement(statement(_backward(total)))
 
     def rows(
         self, connection: Connection, values: Mapping[str, Any], *, total: int, limit: int, offset: int

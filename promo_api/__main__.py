@@ -80,9 +80,9 @@ def _serve_with_metrics(settings: Settings, metrics_server: MetricsServer | None
 
 
 def _migrate(environment: Environment, _arguments: argparse.Namespace) -> int:
-    from persistence.engine import Database, RightMissing
+    from persistence.database.engine import Database, RightMissing
+    from persistence.database.revisions import newest_revision
     from persistence.migrations import update_schema
-    from persistence.revisions import newest_revision
 
     database = Database(Settings.from_environment(environment))
     try:

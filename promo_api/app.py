@@ -6,8 +6,8 @@ from functools import partial
 
 from starlette.types import ASGIApp
 
-from persistence.companies import Company, find_company
-from persistence.users import User, find_user
+from persistence.accounts.companies import Company, find_company
+from persistence.accounts.users import User, find_user
 from promo_api import SPECIFICATION, __version__, metrics
 from promo_api.admission import Admission, pool_limits
 from promo_api.contract.application import build_application

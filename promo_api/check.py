@@ -6,11 +6,9 @@ from enum import StrEnum
 
 import redis
 import requests
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from persistence.engine import session_settings
-from persistence.listings import count_wrong_entries
-from persistence.recounts import (
+from persistence.consistency import (
     count_wrong_change_numbers,
     count_wrong_changes,
     count_wrong_codes,
@@ -23,9 +21,12 @@ from persistence.recounts import (
     count_wrong_user_uses,
     count_wrong_uses,
 )
-from persistence.revisions import find_revision, newest_revision
+from persistence.database.engine import session_settings
+from persistence.database.revisions import find_revision, newest_revision
+from persistence.database.server import find_settings, find_version, prepare_long_read
+from persistence.feeds.feed_counts import count_wrong_tallies
+from persistence.feeds.feed_index import count_wrong_entries
 from persistence.silence import unlimited_transaction
-from persistence.tallies import count_wrong_tallies
 from promo_api.app import create_app
 from promo_api.contract.application import BrokenContract
 from promo_api.errors import DependencyDown
@@ -106,9 +107,10 @@ def _postgresql(runtime: Runtime) -> str:
     address, needed = _postgresql_address(runtime.settings), session_settings(runtime.settings)
     try:
         with runtime.database.autocommit() as connection:
-            version = connection.execute(text("SHOW server_version")).scalar_one()
-            found = connection.execute(_SESSION_SETTINGS, {"names": list(needed)})
-            wrong = [f"{name} is {value} and not {needed[name]}" for name, value in found if value != needed[name]]
+            version, found = find_version(connection), find_settings(connection, needed)
+            wrong = [
+                f"{name} is {value} and not {needed[name]}" for name, value in found.items() if value != needed[name]
+            ]
     except DependencyDown as error:
         raise _Problem(f"{address} does not answer: {error.reason}") from error
     if wrong:
@@ -160,8 +162,7 @@ def _breakers(runtime: Runtime) -> str:
 def _counts(runtime: Runtime) -> str:
     try:
         with runtime.database.translated(), unlimited_transaction(runtime.database.engine) as connection:
-            connection.execute(text("SET TRANSACTION READ ONLY"))
-            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            prepare_long_read(connection)
             found = {name: recount(connection) for name, recount in _RECOUNTS.items()}
     except DependencyDown as error:
         raise _Problem("Can't be recounted without PostgreSQL and its schema.") from error
@@ -175,8 +176,6 @@ def _postgresql_address(settings: Settings) -> str:
     return f"{settings.postgres_host}:{settings.postgres_port}/{settings.postgres_database}"
 
 
-# With a pooler that lends by the transaction they are those of the role, which the service does not set.
-_SESSION_SETTINGS = text("SELECT name, setting FROM pg_settings WHERE name = ANY(:names) ORDER BY name")
 # What is kept twice, and who tells for how many promos or companies it is wrong.
 _RECOUNTS: dict[str, Callable[[Connection], int]] = {
     "uses of promos": count_wrong_uses,

@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from threading import Lock, Thread
 from time import monotonic, perf_counter
 
-from persistence.engine import Database
-from persistence.revisions import find_revision, newest_revision
+from persistence.database.engine import Database
+from persistence.database.revisions import find_revision, newest_revision
+from persistence.database.server import takes_writes
 from promo_api.antifraud import Antifraud
 from promo_api.settings import Settings
 from promo_api.specification import VERSION
@@ -133,12 +134,12 @@ class Health:
         self._found = None
         with self._database.autocommit() as connection:
             self._found = found = find_revision(connection)
-            takes_writes = connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "off"
+            is_primary = takes_writes(connection)
         # Revisions are numbered. A later one is that of a version which is being deployed, and does without this one
         # no sooner than this one is gone.
         if found is None or found < self._needed:
             return "Its schema is not that of this version: its operator runs the migrations."
-        return "" if takes_writes else "It takes no writes."
+        return "" if is_primary else "It takes no writes."
 
     def _look_at_redis(self) -> str:
         self._antifraud.ping_cache()

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 
-from persistence.code_lists import CodeLists
-from persistence.engine import Database
+from persistence.database.engine import Database
+from persistence.promos.code_lists import CodeLists
 from promo_api.antifraud import Antifraud
 from promo_api.batches import Batches
 from promo_api.health import Health

@@ -15,11 +15,11 @@ that another worker has locked, and pause after each step for as long as the ste
 from collections.abc import Callable
 from datetime import date, datetime
 
-from persistence.account_deletions import claim_account_deletion, delete_account_batch
-from persistence.engine import Database
+from persistence.accounts.deletion import claim_account_deletion, delete_account_batch
+from persistence.database.engine import Database
+from persistence.feeds.feed_counts import update_tallies
+from persistence.feeds.standings import update_standings
 from persistence.kept_answers import delete_expired
-from persistence.standings import update_standings
-from persistence.tallies import update_tallies
 from promo_api import metrics
 from promo_api.background import BackgroundJob
 

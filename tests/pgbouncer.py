@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 import psycopg
 from psycopg import sql
 
-from persistence.engine import session_settings
+from persistence.database.engine import session_settings
 from promo_api.sandbox.ports import free_port
 from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.postgres_programs import server_account

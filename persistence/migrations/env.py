@@ -2,8 +2,8 @@
 
 from alembic import context
 
-from persistence.feed_tables import feed_entries
-from persistence.trail_tables import account_events
+from persistence.schema.audit_tables import account_events
+from persistence.schema.feed_tables import feed_entries
 
 # The model is complete when all modules of tables have been imported.
 [metadata] = {table.metadata for table in (feed_entries, account_events)}

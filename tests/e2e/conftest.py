@@ -13,7 +13,7 @@ import pytest
 import requests
 from psycopg import sql
 
-from persistence.engine import Database
+from persistence.database.engine import Database
 from promo_api.errors import DependencyDown
 from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
 from promo_api.sandbox.postgres import EmbeddedPostgres

@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 import requests
 from sqlalchemy import select
 
-from persistence.engine import Database
-from persistence.tables import activations, kept_answers, promo_codes
+from persistence.database.engine import Database
+from persistence.schema.tables import activations, kept_answers, promo_codes
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
 from tests.e2e.server import Server

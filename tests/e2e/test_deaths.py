@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import requests
 
-from persistence.engine import Database
+from persistence.database.engine import Database
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
 from tests.e2e.conftest import House

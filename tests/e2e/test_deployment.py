@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from persistence.engine import Database
+from persistence.database.engine import Database
 from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.postgres_programs import program
 from promo_api.settings import Settings

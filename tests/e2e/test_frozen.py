@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from persistence.engine import Database
+from persistence.database.engine import Database
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
 from tests.conformance import Conformance

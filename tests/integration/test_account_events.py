@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import ProgrammingError
 
-from persistence.tables import companies, users
-from persistence.trail_tables import account_events
+from persistence.schema.audit_tables import account_events
+from persistence.schema.tables import companies, users
 from promo_api.runtime import Runtime
 from tests.people import PASSWORD, Account, Api
 

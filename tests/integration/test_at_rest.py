@@ -8,7 +8,7 @@ import pytest
 from redis.connection import AbstractConnection
 from sqlalchemy import text
 
-from persistence.tables import metadata
+from persistence.schema.tables import metadata
 from promo_api.runtime import Runtime
 from tests.people import Account, Api, company_body, user_body
 

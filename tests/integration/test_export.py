@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from handlers import user_export
-from persistence.users import User, find_user
+from persistence.accounts.users import User, find_user
 from promo_api.runtime import Runtime
 from tests.people import Account, Api
 

@@ -13,7 +13,7 @@ import pytest
 from connexion.spec import Specification
 from sqlalchemy import text
 
-from persistence.revisions import newest_revision
+from persistence.database.revisions import newest_revision
 from promo_api import SPECIFICATION, health as module
 from promo_api.antifraud import Antifraud
 from promo_api.health import Health, Report

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import Text, literal_column, select, text
 
 from handlers import user_profile
-from persistence import account_deletions
-from persistence.account_deletions import claim_account_deletion
-from persistence.tables import metadata
-from persistence.users import find_user
+from persistence.accounts import deletion
+from persistence.accounts.deletion import claim_account_deletion
+from persistence.accounts.users import find_user
+from persistence.schema.tables import metadata
 from promo_api import check, sweeper
 from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime
@@ -112,7 +112,7 @@ def test_the_company_sees_no_difference(house: House, runtime: Runtime) -> None:
 
 def test_who_has_said_a_great_deal(house: House, runtime: Runtime, cache: Any) -> None:
     """Whoever has done more than one statement hands over leaves like anybody else, and is in none of it."""
-    values = {"promo": house.promos[0], "user": _id(runtime, house.user), "many": 2 * account_deletions._BATCH_ROWS + 1}
+    values = {"promo": house.promos[0], "user": _id(runtime, house.user), "many": 2 * deletion._BATCH_ROWS + 1}
     with runtime.database.transaction() as connection:
         connection.execute(
             text(

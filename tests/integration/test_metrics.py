@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from persistence.engine import Database
+from persistence.database.engine import Database
 from promo_api.antifraud import Antifraud
 from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import select
 
-from persistence.tables import kept_answers
+from persistence.schema.tables import kept_answers
 from promo_api.runtime import Runtime
 from tests.conftest import Clock
 from tests.people import Account, Api, promo_body

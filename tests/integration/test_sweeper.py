@@ -10,10 +10,10 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import delete, func, insert, select
 
-from persistence.engine import Database
-from persistence.feed_tables import feed_entries, feed_tally_changes
+from persistence.database.engine import Database
 from persistence.kept_answers import delete_expired
-from persistence.tables import kept_answers
+from persistence.schema.feed_tables import feed_entries, feed_tally_changes
+from persistence.schema.tables import kept_answers
 from promo_api import metrics, sweeper as sweeper_module
 from promo_api.runtime import Runtime
 from promo_api.sandbox.processes import wait_until

@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import delete, func, select
 
-from persistence.promo_changes import insert_change
-from persistence.trail_tables import promo_changes
+from persistence.promos.changes import insert_change
+from persistence.schema.audit_tables import promo_changes
 from promo_api.errors import InvalidInput
 from promo_api.runtime import Runtime
 from tests.people import Account, Api, promo_body

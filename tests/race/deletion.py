@@ -4,8 +4,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, select
 
-from persistence.account_deletions import claim_account_deletion, close_account, delete_account_batch
-from persistence.tables import users
+from persistence.accounts.deletion import claim_account_deletion, close_account, delete_account_batch
+from persistence.schema.tables import users
 
 
 def close(connection: Connection, user_id: UUID) -> bool:

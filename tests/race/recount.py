@@ -5,8 +5,17 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Table, func, select
 
-from persistence.engine import Database
-from persistence.tables import activations, comments, country_uses, likes, promo_codes, promo_counters, user_uses, users
+from persistence.database.engine import Database
+from persistence.schema.tables import (
+    activations,
+    comments,
+    country_uses,
+    likes,
+    promo_codes,
+    promo_counters,
+    user_uses,
+    users,
+)
 
 
 class Counts(NamedTuple):

@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import update
 
-from persistence.tables import users
-from persistence.users import update_user
+from persistence.accounts.users import update_user
+from persistence.schema.tables import users
 from promo_api.passwords import Passwords
 from promo_api.runtime import Runtime
 from promo_api.tokens import Claims

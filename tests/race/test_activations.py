@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import delete
 
+from persistence.accounts.users import User, find_user
 from persistence.activations import Claim, claim_values
-from persistence.engine import StatementRefused
-from persistence.tables import promo_codes, promo_counters
-from persistence.users import User, find_user
+from persistence.database.engine import StatementRefused
+from persistence.schema.tables import promo_codes, promo_counters
 from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime
 from tests.people import Account, Api

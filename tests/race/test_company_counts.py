@@ -10,10 +10,10 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, select
 
-from persistence.listings import delete_listing, insert_listing
-from persistence.promos import insert_promo, list_promos, update_promo
-from persistence.recounts import count_wrong_company_promos
-from persistence.tables import company_promo_counts, promo_counters
+from persistence.consistency import count_wrong_company_promos
+from persistence.feeds.feed_index import delete_listing, insert_listing
+from persistence.promos.promos import insert_promo, list_promos, update_promo
+from persistence.schema.tables import company_promo_counts, promo_counters
 from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime
 from tests.people import Account, Api

@@ -9,13 +9,13 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, Table, func, insert, select, text
 
-from persistence.account_deletions import AccountDeletion, claim_account_deletion
+from persistence.accounts.deletion import AccountDeletion, claim_account_deletion
 from persistence.activations import Claim, claim_values
 from persistence.comments import insert_comment
+from persistence.consistency import count_wrong_user_uses
 from persistence.likes import insert_like
-from persistence.recounts import count_wrong_user_uses
-from persistence.tables import activations, comments, likes, user_uses, users
-from persistence.trail_tables import account_events
+from persistence.schema.audit_tables import account_events
+from persistence.schema.tables import activations, comments, likes, user_uses, users
 from promo_api import sweeper
 from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime

@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import Connection, select
 
 from persistence.activations import Claim, claim_values
-from persistence.cards import list_feed_cards
-from persistence.engine import Database
-from persistence.feed_tables import feed_entries
-from persistence.listings import count_wrong_entries
-from persistence.standings import update_standings
-from persistence.tables import promo_counters, users
-from persistence.tallies import count_promos, count_wrong_tallies, update_tallies
+from persistence.database.engine import Database
+from persistence.feeds.feed_counts import count_promos, count_wrong_tallies, update_tallies
+from persistence.feeds.feed_index import count_wrong_entries
+from persistence.feeds.standings import update_standings
+from persistence.feeds.user_promos import list_feed_cards
+from persistence.schema.feed_tables import feed_entries
+from persistence.schema.tables import promo_counters, users
 from promo_api.runtime import Runtime
 from tests.integration.persistence.feeds import TODAY, Viewer, fitting, list_all
 from tests.people import Account, Api

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Table, text, update
 
-from persistence.tables import comments, metadata, promo_counters, user_uses, users
+from persistence.schema.tables import comments, metadata, promo_counters, user_uses, users
 from promo_api.runtime import Runtime
 from promo_api.sandbox.processes import wait_until
 from tests.people import PASSWORD, Account, Api

@@ -3,7 +3,7 @@
 from functools import partial
 from uuid import UUID
 
-from persistence.tables import promo_counters
+from persistence.schema.tables import promo_counters
 from promo_api.runtime import Runtime
 from tests.people import Api
 from tests.race.interleaving import Stage, together

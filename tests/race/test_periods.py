@@ -3,7 +3,7 @@
 from functools import partial
 from uuid import UUID
 
-from persistence.tables import promos
+from persistence.schema.tables import promos
 from promo_api.runtime import Runtime
 from tests.people import Api
 from tests.race.interleaving import Stage, together

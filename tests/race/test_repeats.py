@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from persistence.tables import promo_counters
+from persistence.schema.tables import promo_counters
 from promo_api.runtime import Runtime
 from tests.people import Account, Api, promo_body
 from tests.race.interleaving import Stage, together

@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Table
 
-from persistence.recounts import count_wrong_change_numbers, count_wrong_changes
-from persistence.tables import promo_counters, promos
+from persistence.consistency import count_wrong_change_numbers, count_wrong_changes
+from persistence.schema.tables import promo_counters, promos
 from promo_api.runtime import Runtime
 from tests.people import Account, Api, user_body
 from tests.race.interleaving import Stage, together

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.unit.source import PACKAGES, files, imported, imported_names
+from tests.unit.source import PACKAGES, called, files, imported, imported_names, tree
 
 
 class Room(NamedTuple):
@@ -32,8 +32,8 @@ ROOMS = {
     "promo_api.metrics_server": Room("promo_api.setting_values", "prometheus_client"),
     "promo_api.batches": Room("promo_api.metrics"),
     "promo_api.sweeper": Room(
-        "persistence.account_deletions persistence.engine persistence.kept_answers "
-        "persistence.standings persistence.tallies "
+        "persistence.accounts.deletion persistence.database.engine persistence.kept_answers "
+        "persistence.feeds.standings persistence.feeds.feed_counts "
         "promo_api.background promo_api.metrics"
     ),
     "promo_api.specification": Room("promo_api", "yaml"),
@@ -58,32 +58,42 @@ ROOMS = {
     ),
     "promo_api.health": Room(
         "persistence.engine persistence.revisions promo_api.antifraud promo_api.settings promo_api.specification"
+        "promo_api persistence.database.engine persistence.database.revisions persistence.database.server "
+        "promo_api.antifraud promo_api.settings"
     ),
     "persistence": Room(),
-    "persistence.orders": Room("", "sqlalchemy"),
-    "persistence.tables": Room("persistence.orders", "sqlalchemy"),
-    "persistence.trail_tables": Room("persistence.tables", "sqlalchemy"),
-    "persistence.feed_tables": Room("persistence.tables", "sqlalchemy"),
-    "persistence.account_events": Room("persistence.tables persistence.trail_tables", "sqlalchemy"),
+    "persistence.schema.*": Room("persistence.schema.*", "sqlalchemy"),
     "persistence.silence": Room("", "sqlalchemy psycopg"),
-    "persistence.prepared": Room("persistence.silence", "sqlalchemy"),
-    "persistence.engine": Room(
-        "persistence.silence persistence.tables promo_api.errors promo_api.metrics promo_api.settings",
+    "persistence.database.statements": Room("persistence.silence", "orjson psycopg sqlalchemy"),
+    "persistence.database.engine": Room(
+        "persistence.database.statements persistence.schema.tables persistence.silence "
+        "promo_api.errors promo_api.metrics promo_api.settings",
         "orjson sqlalchemy psycopg",
     ),
-    "persistence.pages": Room("persistence.prepared", "sqlalchemy"),
-    "persistence.activity": Room("persistence.feed_tables persistence.tables", "sqlalchemy"),
-    "persistence.audience": Room("persistence.tables", "sqlalchemy"),
-    "persistence.places": Room("persistence.activity persistence.audience persistence.feed_tables", "sqlalchemy"),
-    "persistence.code_lists": Room("persistence.prepared persistence.tables", "cachetools sqlalchemy"),
-    "persistence.revisions": Room("", "sqlalchemy"),
-    "persistence.migrations": Room("persistence.silence", "sqlalchemy alembic"),
-    "persistence.migrations.*": Room("persistence.feed_tables persistence.trail_tables", "alembic"),
-    "persistence.*": Room(
-        "promo_api.errors persistence.orders persistence.pages persistence.prepared persistence.tables "
-        "persistence.trail_tables persistence.feed_tables persistence.activity persistence.audience persistence.places "
-        "persistence.account_events",
+    "persistence.database.*": Room("persistence.database.statements", "sqlalchemy"),
+    "persistence.pages": Room("persistence.database.statements", "sqlalchemy"),
+    "persistence.conditions": Room("persistence.schema.*", "sqlalchemy"),
+    "persistence.feeds.*": Room(
+        "persistence.conditions persistence.database.statements persistence.feeds.feed_entries persistence.pages "
+        "persistence.schema.*",
         "sqlalchemy",
+    ),
+    "persistence.promos.code_lists": Room(
+        "persistence.database.statements persistence.schema.tables", "cachetools sqlalchemy"
+    ),
+    "persistence.promos.*": Room(
+        "persistence.conditions persistence.database.statements persistence.feeds.feed_entries persistence.pages "
+        "persistence.schema.*",
+        "sqlalchemy",
+    ),
+    "persistence.accounts.*": Room(
+        "persistence.accounts.events persistence.database.statements persistence.pages persistence.schema.*",
+        "sqlalchemy",
+    ),
+    "persistence.migrations": Room("persistence.silence", "sqlalchemy alembic"),
+    "persistence.migrations.*": Room("persistence.schema.*", "alembic"),
+    "persistence.*": Room(
+        "persistence.conditions persistence.database.statements persistence.pages persistence.schema.*", "sqlalchemy"
     ),
     "handlers": Room(),
     "handlers.shapes": Room("handlers persistence.* promo_api.specification", "orjson"),
@@ -108,13 +118,17 @@ ROOMS = {
     "promo_api.contract": Room(),
     # The shell binds what the other rooms are.
     "promo_api.runtime": Room(
-        "persistence.code_lists persistence.engine promo_api.antifraud promo_api.batches promo_api.health "
+        "persistence.promos.code_lists persistence.database.engine promo_api.antifraud promo_api.batches "
+        "promo_api.health  "
         "promo_api.limits promo_api.passwords promo_api.settings promo_api.tokens"
     ),
     "promo_api.app": Room(
         "promo_api persistence.companies persistence.users promo_api.admission promo_api.contract.application "
         "promo_api.contract.client_address promo_api.contract.observation promo_api.contract.security promo_api.errors "
         "promo_api.metrics "
+        "promo_api persistence.accounts.companies persistence.accounts.users promo_api.admission "
+        "promo_api.contract.application  "
+        "promo_api.contract.client_address promo_api.contract.observation promo_api.errors promo_api.metrics "
         "promo_api.request_log promo_api.runtime promo_api.sweeper promo_api.tokens",
         "starlette",
     ),
@@ -136,13 +150,15 @@ ROOMS = {
         "promo_api.contract.observation promo_api.contract.security_headers promo_api.server.pipelining", "orjson"
     ),
     "promo_api.check": Room(
-        "persistence.engine persistence.listings persistence.recounts persistence.revisions persistence.silence "
-        "persistence.tallies promo_api.app "
+        "persistence.database.engine persistence.feeds.feed_index persistence.consistency "
+        "persistence.database.revisions persistence.database.server  "
+        "persistence.silence persistence.feeds.feed_counts promo_api.app "
         "promo_api.contract.application promo_api.errors promo_api.runtime promo_api.settings",
         "redis requests sqlalchemy",
     ),
     "promo_api.__main__": Room(
-        "persistence.engine persistence.migrations persistence.revisions promo_api.app promo_api.check "
+        "persistence.database.engine persistence.migrations persistence.database.revisions promo_api.app "
+        "promo_api.check  "
         "promo_api.contract.application "
         "promo_api.errors promo_api.metrics_server promo_api.server.gunicorn_app promo_api.logs promo_api.runtime "
         "promo_api.sandbox.antifraud_stub promo_api.sandbox.dev promo_api.setting_values promo_api.settings",
@@ -154,10 +170,17 @@ ROOMS = {
         "flask psutil psycopg werkzeug",
     ),
 }  # fmt: skip
+# What the query modules share, and what opens and migrates the database.
+SHARED = {
+    "persistence.accounts.events", "persistence.conditions", "persistence.feeds.feed_entries", "persistence.pages",
+    "persistence.silence",
+}  # fmt: skip
+_NOT_QUERIES = ("persistence.database", "persistence.schema", "persistence.migrations")
 QUERIES = [
-    "account_deletions", "accounts", "activations", "cards", "code_lists", "comments", "companies", "exports",
-    "kept_answers", "likes", "listings", "promo_changes", "promos", "recounts", "standings", "tallies",
-    "users",
+    module.removeprefix("persistence.")
+    for module, file in files().items()
+    if module.startswith("persistence.") and file.name != "__init__.py"
+    and module not in SHARED and not module.startswith(_NOT_QUERIES)
 ]  # fmt: skip
 HANDLERS = [module for module in files() if module.startswith("handlers.")]
 
@@ -196,33 +219,24 @@ def test_every_room_is_lived_in(room: str) -> None:
     assert doors <= used
 
 
-def test_query_modules_are_all_there() -> None:
-    """Beside the query modules stands only what all of them share, and what opens and migrates the database."""
-    beside = {
-        "engine", "silence", "prepared", "orders", "pages", "tables", "trail_tables", "feed_tables", "activity",
-        "audience", "places", "account_events", "revisions", "migrations", "migrations.env",
-    }  # fmt: skip
-    assert {module.removeprefix("persistence.") for module in files() if module.startswith("persistence.")} == {
-        *QUERIES,
-        *beside,
-    }
-
-
 @pytest.mark.parametrize("module", [f"persistence.{name}" for name in QUERIES])
 def test_queries_do_not_know_each_other(module: str) -> None:
-    """A query module imports no other one, nor the engine that lends it connections."""
+    """A query module imports no other query module, and not the engine."""
     ours = {name for name in imported(module) if name.partition(".")[0] in PACKAGES}
-    names = "prepared orders pages tables trail_tables feed_tables activity audience places account_events"
-    shared = {f"persistence.{name}" for name in names.split()}
-    assert ours <= {*shared, "promo_api.errors"}
+    shared = {*SHARED, "persistence.database.statements"} - {"persistence.silence"}
+    assert {name for name in ours - shared if not name.startswith("persistence.schema.")} == set()
 
 
 @pytest.mark.parametrize("module", HANDLERS)
 def test_handlers_know_the_runtime_by_its_type(module: str) -> None:
     """A handler takes the runtime that it is given, and opens nothing."""
     assert imported_names(module, "promo_api.runtime") <= {"Runtime"}
-    assert imported_names(module, "persistence.engine") == set()
-    assert not {"persistence.tables", "persistence.trail_tables", "persistence.feed_tables"} & imported(module)
+    assert imported_names(module, "persistence.database.engine") == set()
+    assert not {
+        "persistence.schema.tables",
+        "persistence.schema.audit_tables",
+        "persistence.schema.feed_tables",
+    } & imported(module)
 
 
 def test_shapes_do_not_query() -> None:
@@ -250,7 +264,7 @@ def test_workers_do_without_the_migrations() -> None:
         module = ahead.pop()
         seen.add(module)
         ahead |= {name for name in imported(module) if name in files()} - seen
-    assert "persistence.engine" in seen
+    assert "persistence.database.engine" in seen
     assert "persistence.migrations" not in seen
 
 
@@ -261,3 +275,11 @@ def test_nobody_calls_upward() -> None:
         ends = {module for module, further in ways.items() if not further & ways.keys()}
         assert ends, f"these import each other: {sorted(ways)}"
         ways = {module: further for module, further in ways.items() if module not in ends}
+
+
+def test_sql_runs_in_one_place() -> None:
+    """Only persistence.database.statements and the migrations run SQL; every other module has compiled statements."""
+    runs = {"execute", "executemany", "exec_driver_sql", "scalar", "scalars"}
+    modules = [module for module in files() if {"sqlalchemy", "persistence.database.statements"} & imported(module)]
+    running = {module for module in modules if runs & set(called(tree(module)))}
+    assert running == {"persistence.database.statements", "persistence.migrations"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Table
 
-from persistence.trail_tables import account_events, promo_changes
+from persistence.schema.audit_tables import account_events, promo_changes
 
 _GRANTS = (Path(__file__).parents[2] / "deploy" / "grants.sql").read_text(encoding="utf-8")
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from persistence.engine import Database
+from persistence.database.engine import Database
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
 from tests.pgbouncer import limited

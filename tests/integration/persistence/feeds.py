@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Row, insert, select
 
 from persistence.activations import Claim, claim_values
-from persistence.listings import delete_listing, insert_listing
-from persistence.promos import insert_promo, update_promo, update_use_limit
-from persistence.standings import update_standings
-from persistence.tables import companies, promo_counters, promos, users
+from persistence.feeds.feed_index import delete_listing, insert_listing
+from persistence.feeds.standings import update_standings
+from persistence.promos.promos import insert_promo, update_promo, update_use_limit
+from persistence.schema.tables import companies, promo_counters, promos, users
 
 COUNTRIES = [None, "Ru", "rU", "us", "FR"]
 CATEGORIES = ["Кофе", "кОФЕ", "кофе", "tea", "Straße", "STRASSE", "a,{b}"]

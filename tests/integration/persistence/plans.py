@@ -1,6 +1,6 @@
-"""The plans that PostgreSQL makes for the statements of functions of persistence."""
+"""Plans that PostgreSQL makes for the statements of persistence."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import psycopg
@@ -10,33 +10,22 @@ from tests.statements import sent_statements
 
 
 def scans_of(connection: Connection, run: Callable[[], Any], number: int = -1) -> set[tuple[str, str]]:
-    """Return the tables that a statement of a function of persistence reads, with the index ("": the whole table)."""
+    """Return the tables that a statement of a function reads, each with its index ("": the whole table)."""
+    return set(tables_read(plan_of(connection, run, number)))
+
+
+def plan_of(connection: Connection, run: Callable[[], Any], number: int = -1) -> dict[str, Any]:
+    """Return the plan of a statement that a function runs: the generic plan, as in each session of the service."""
     with sent_statements() as sent:
         run()
     statement, parameters = sent[number]
-    if isinstance(parameters, Mapping):
-        explained = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
-    else:
-        driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
-        with psycopg.RawCursor(driver) as cursor:
-            cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}".encode(), parameters)
-            [(explained,)] = cursor.fetchall()
-    return set(tables_read(explained[0]["Plan"]))
-
-
-def plan_of(connection: Connection, run: Callable[[], Any], mode: str, number: int = -1) -> dict[str, Any]:
-    """Return the plan of a statement of a function of persistence, prepared, in a mode of plan_cache_mode."""
-    with sent_statements() as sent:
-        run()
-    statement, parameters = sent[number]
-    connection.exec_driver_sql(f"SET LOCAL plan_cache_mode = {mode}")
     driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
-    places = ", ".join(["%s"] * len(parameters))
+    values = f"({', '.join(['%s'] * len(parameters))})" if parameters else ""
     with psycopg.ClientCursor(driver) as cursor:
-        cursor.execute(f"PREPARE asked AS {statement}".encode())
-        cursor.execute(f"EXPLAIN (FORMAT JSON) EXECUTE asked ({places})".encode(), parameters)
+        cursor.execute(f"PREPARE explained AS {statement}".encode())
+        cursor.execute(f"EXPLAIN (FORMAT JSON) EXECUTE explained {values}".encode(), parameters or None)
         [(explained,)] = cursor.fetchall()
-        cursor.execute("DEALLOCATE asked")
+        cursor.execute("DEALLOCATE explained")
     plan: dict[str, Any] = explained[0]["Plan"]
     return plan
 

@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from persistence.code_lists import CodeLists
-from persistence.promos import insert_promo
+from persistence.promos.code_lists import CodeLists
+from persistence.promos.promos import insert_promo
 from promo_api.runtime import Runtime
 from tests.people import Account, Api
 from tests.statements import sent_statements

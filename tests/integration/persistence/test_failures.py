@@ -14,10 +14,10 @@ import pytest
 from psycopg.abc import PQGen
 from sqlalchemy import Connection, text
 
-from persistence.accounts import USER_ACCOUNTS
-from persistence.engine import Database, StatementRefused
-from persistence.prepared import Prepared
-from persistence.promos import insert_promo
+from persistence.accounts.credentials import USER_ACCOUNTS
+from persistence.database.engine import Database, StatementRefused
+from persistence.database.statements import Statement
+from persistence.promos.promos import insert_promo
 from promo_api.errors import DependencyDown
 from promo_api.sandbox.ports import free_port
 from promo_api.sandbox.postgres import EmbeddedPostgres
@@ -125,7 +125,7 @@ def test_connection_to_a_standby(open_database: Open, empty: Settings, mode: str
 
     def try_to_write() -> None:
         with getattr(database, mode)() as connection:
-            assert Prepared(write).rows(connection, {}) if prepared else connection.execute(write).all()
+            assert Statement(write).rows(connection, {}) if prepared else connection.execute(write).all()
 
     with open_database().autocommit() as administrator:
         administrator.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))

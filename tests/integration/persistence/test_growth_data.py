@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from persistence.engine import Database
+from persistence.database.engine import Database
 from persistence.migrations import update_schema
 from promo_api.settings import Settings
 from tests.bench.data import Size, fill, row_id

@@ -17,15 +17,15 @@ from sqlalchemy import Connection, inspect, text
 
 from persistence import migrations
 from persistence.activations import CountryUse, list_country_uses
-from persistence.code_lists import CodeLists
-from persistence.engine import Database
-from persistence.listings import count_wrong_entries
+from persistence.database.engine import Database
+from persistence.database.revisions import find_revision, newest_revision
+from persistence.feeds.feed_counts import count_wrong_tallies
+from persistence.feeds.feed_index import count_wrong_entries
+from persistence.feeds.standings import update_standings
 from persistence.migrations import update_schema
-from persistence.promos import list_promos
-from persistence.revisions import find_revision, newest_revision
-from persistence.standings import update_standings
-from persistence.tallies import count_wrong_tallies
-from persistence.trail_tables import account_events
+from persistence.promos.code_lists import CodeLists
+from persistence.promos.promos import list_promos
+from persistence.schema.audit_tables import account_events
 from promo_api import check
 from promo_api.settings import Settings
 

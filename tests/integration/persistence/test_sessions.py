@@ -8,16 +8,16 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, select, text
 
-from persistence.engine import Database
+from persistence.accounts.users import find_user
+from persistence.database.engine import Database
 from persistence.likes import insert_like
-from persistence.tables import promo_counters
-from persistence.users import find_user
+from persistence.schema.tables import promo_counters
 from promo_api.errors import DependencyDown
 from promo_api.sandbox.processes import wait_until
 from tests.people import Api
 
 Open = Callable[..., Database]
-_SET = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "TimeZone"]
+_SET = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "TimeZone", "plan_cache_mode"]
 
 
 def _setting(connection: Connection, name: str) -> str:
@@ -26,7 +26,7 @@ def _setting(connection: Connection, name: str) -> str:
 
 @pytest.mark.parametrize("mode", ["autocommit", "transaction"])
 def test_settings_of_a_session(open_database: Open, mode: str) -> None:
-    """A connection has the time limits of the settings, UTC, and READ COMMITTED."""
+    """A connection has the time limits of the settings, UTC, generic plans, and READ COMMITTED."""
     database = open_database(
         postgres_statement_timeout_s=4.5, postgres_lock_timeout_s=1.25, postgres_idle_transaction_timeout_s=7.0
     )
@@ -35,6 +35,7 @@ def test_settings_of_a_session(open_database: Open, mode: str) -> None:
         assert _setting(connection, "lock_timeout") == "1250ms"
         assert _setting(connection, "idle_in_transaction_session_timeout") == "7s"
         assert _setting(connection, "timezone") == "UTC"
+        assert _setting(connection, "plan_cache_mode") == "force_generic_plan"
         assert _setting(connection, "transaction_isolation") == "read committed"
         assert _setting(connection, "application_name") == "promo-api"
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from persistence.engine import Database
+from persistence.database.engine import Database
 from persistence.silence import NoAnswer, unlimited_transaction
 from promo_api.errors import DependencyDown
 from promo_api.sandbox.postgres import EmbeddedPostgres

@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import Connection, text
 
 from persistence.activations import Claim, claim_values
-from persistence.cards import list_feed_cards
-from persistence.engine import Database
-from persistence.listings import count_wrong_entries, delete_listing, insert_listing
+from persistence.database.engine import Database
+from persistence.feeds.feed_index import count_wrong_entries, delete_listing, insert_listing
+from persistence.feeds.standings import update_standings
+from persistence.feeds.user_promos import list_feed_cards
 from persistence.migrations import update_schema
-from persistence.promos import insert_promo, update_use_limit
-from persistence.standings import update_standings
+from persistence.promos.promos import insert_promo, update_use_limit
 from promo_api.settings import Settings
 from tests.integration.persistence import feeds
 from tests.integration.persistence.feeds import TODAY, Viewer

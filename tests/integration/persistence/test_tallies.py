@@ -9,12 +9,12 @@ from random import Random
 import pytest
 from sqlalchemy import Connection, func, insert, select, text
 
-from persistence.cards import list_feed_cards
-from persistence.engine import Database
-from persistence.feed_tables import feed_tally_changes
-from persistence.listings import count_wrong_entries
+from persistence.database.engine import Database
+from persistence.feeds.feed_counts import count_promos, count_wrong_tallies, update_tallies
+from persistence.feeds.feed_index import count_wrong_entries
+from persistence.feeds.user_promos import list_feed_cards
 from persistence.migrations import update_schema
-from persistence.tallies import count_promos, count_wrong_tallies, update_tallies
+from persistence.schema.feed_tables import feed_tally_changes
 from promo_api.errors import DependencyDown
 from promo_api.settings import Settings
 from tests.integration.persistence import feeds

@@ -1,7 +1,7 @@
 """Where promos stand in feeds: their entries, and what the tallies are told of them.
 
-A listing is made with its promo (persistence.promos), from the row of that one. To change what it is made of (target,
-period, number of uses), lock the promo (persistence.promos.find_promo), delete its listing, change it and insert the
+A listing is made with its promo (persistence.promos.promos), from its row. To change what it is made of (target,
+period, number of uses), lock the promo (promos.find_promo), delete its listing, change it and insert the
 listing again, in one transaction. A claim that takes the last use tells the tallies by itself
 (persistence.activations). Neither meets a state that the other has changed meanwhile: both begin with the lock of the
 promo's row in promo_counters, and read the promo by a snapshot, or a lock, that they take after it.
@@ -28,11 +28,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningInsert
 
-from persistence.activity import has_uses_left
-from persistence.feed_tables import ENDING, EXHAUSTED, LIVE, SCHEDULED, feed_entries
-from persistence.places import COPIED, PLACE, at_place, listing, places_of, told
-from persistence.prepared import Prepared
-from persistence.tables import promo_counters, promos
+from persistence.conditions import has_uses_left
+from persistence.database.statements import Statement
+from persistence.feeds.feed_entries import COPIED, PLACE, at_place, listing, places_of, told
+from persistence.schema.feed_tables import ENDING, EXHAUSTED, LIVE, SCHEDULED, feed_entries
+from persistence.schema.tables import promo_counters, promos
 
 _PROMO = bindparam("promo", type_=promos.c.id.type)
 
@@ -77,8 +77,8 @@ def _wrong_standings() -> Select[Any]:
 
 
 _LISTED = _listed()
-_INSERT = Prepared(select(_LISTED.c.id).add_cte(*listing(_LISTED)))
-_DELETE, _WRONG = Prepared(_delete(_LISTED)), Prepared(_wrong_entries())
+_INSERT = Statement(select(_LISTED.c.id).add_cte(*listing(_LISTED)))
+_DELETE, _WRONG = Statement(_delete(_LISTED)), Statement(_wrong_entries())
 
 
 def insert_listing(connection: Connection, promo_id: UUID, today: date) -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import CTE, ColumnElement, FromClause, Table, insert, literal_column, select
 
-from persistence.tables import users
-from persistence.trail_tables import account_events
+from persistence.schema.audit_tables import account_events
+from persistence.schema.tables import users
 
 
 def recorded(changed: FromClause, table: Table, event: str, *, members: ColumnElement[Any] | None = None) -> CTE:

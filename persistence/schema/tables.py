@@ -30,7 +30,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-from persistence.orders import company_order
+from persistence.schema.orders import company_order
 
 metadata = MetaData(
     naming_convention={

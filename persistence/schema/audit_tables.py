@@ -25,7 +25,7 @@ from sqlalchemy import (
     func,
 )
 
-from persistence.tables import metadata
+from persistence.schema.tables import metadata
 
 # One thing that a company did to a promo: it made it ('created'), or changed it ('changed'). Of a change `changes` has
 # the members of the API's promo that are different since then: {member: {"from": value, "to": value}}, the values as

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import Grouping
 
-from persistence.tables import metadata
+from persistence.schema.tables import metadata
 
 # Where a promo stands in feeds: one row under the category '' that a feed without a filter reads, and one under each of
 # its categories. country_key is '' when it is for all countries. Made from promos by listings, in the transaction that

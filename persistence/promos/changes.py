@@ -1,4 +1,4 @@
-"""What companies did to promos; `persistence.promos` records a creation, in the statement that makes the promo.
+"""What companies did to promos; `persistence.promos.promos` records a creation, in the statement that makes the promo.
 
 A change is recorded in the transaction that makes it, under the lock of the promo's row in promo_counters, which
 `find_promo` takes: so the numbers of a promo have no gap, and each change begins where the one before it ended.
@@ -23,8 +23,8 @@ from sqlalchemy import (
     select,
 )
 
-from persistence.prepared import Prepared
-from persistence.trail_tables import promo_changes
+from persistence.database.statements import Statement, as_json
+from persistence.schema.audit_tables import promo_changes
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ _NEWEST = (
     .order_by(desc(promo_changes.c.number))
     .limit(literal_column("1"))
 )
-_TOTAL = Prepared(_NEWEST)
-_PAGE = Prepared(
+_TOTAL = Statement(_NEWEST)
+_PAGE = Statement(
     select(*_COLUMNS)
     .where(
         promo_changes.c.promo_id == _PROMO_ID,
@@ -56,15 +56,17 @@ _PAGE = Prepared(
     )
     .order_by(desc(promo_changes.c.number))
 )
-_INSERT = insert(promo_changes).from_select(
-    ["promo_id", "number", "company_id", "event", "changes"],
-    select(
-        _PROMO_ID,
-        func.coalesce(_NEWEST.scalar_subquery(), 0) + 1,
-        bindparam("company", type_=Uuid),
-        literal_column("'changed'"),
-        bindparam("difference", type_=JSON),
-    ),
+_INSERT = Statement(
+    insert(promo_changes).from_select(
+        ["promo_id", "number", "company_id", "event", "changes"],
+        select(
+            _PROMO_ID,
+            func.coalesce(_NEWEST.scalar_subquery(), 0) + 1,
+            bindparam("company", type_=Uuid),
+            literal_column("'changed'"),
+            bindparam("difference", type_=JSON),
+        ),
+    )
 )
 
 
@@ -85,4 +87,4 @@ def insert_change(connection: Connection, promo_id: UUID, company_id: UUID, chan
 
     `changes` has one or more members of the API's promo, each with "from", if there was a value, and "to".
     """
-    connection.execute(_INSERT, {"promo": promo_id, "company": company_id, "difference": changes})
+    _INSERT.count(connection, {"promo": promo_id, "company": company_id, "difference": as_json(changes)})

@@ -6,9 +6,8 @@ from sqlalchemy import CTE, ColumnElement, FromClause, Integer, case, cast, func
 from sqlalchemy.dialects.postgresql import TEXT, array
 from sqlalchemy.sql.dml import ReturningInsert
 
-from persistence.activity import period_standing
-from persistence.audience import TALLIED
-from persistence.feed_tables import EXHAUSTED, feed_entries, feed_tally_changes
+from persistence.conditions import TARGET_COLUMNS, period_standing
+from persistence.schema.feed_tables import EXHAUSTED, feed_entries, feed_tally_changes
 
 PLACE = ("category_key", "country_key", "created_at", "promo_id")
 COPIED = ("age_from", "age_until", "active_from", "active_until")
@@ -33,8 +32,8 @@ def at_place(places: FromClause) -> list[ColumnElement[bool]]:
 def told(listed: FromClause, sign: int) -> ReturningInsert[Any]:
     """Return the statement that tells the tallies of one promo more (`sign` 1) or less (-1)."""
     counts = (literal(sign, Integer), sign * cast(listed.c.usable, Integer))
-    change = select(*counts, *(listed.c[name] for name in TALLIED))
-    tallied = insert(feed_tally_changes).from_select(["promo_count", "usable_count", *TALLIED], change)
+    change = select(*counts, *(listed.c[name] for name in TARGET_COLUMNS))
+    tallied = insert(feed_tally_changes).from_select(["promo_count", "usable_count", *TARGET_COLUMNS], change)
     return tallied.returning(feed_tally_changes.c.id)
 
 

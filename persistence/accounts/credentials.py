@@ -11,9 +11,9 @@ from uuid import UUID
 from sqlalchemy import Column, Connection, Table, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from persistence.account_events import recorded
-from persistence.prepared import Prepared
-from persistence.tables import companies, users
+from persistence.accounts.events import recorded
+from persistence.database.statements import Statement
+from persistence.schema.tables import companies, users
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Accounts:
 
     def __init__(self, table: Table) -> None:
         columns = table.c
-        self._find_credentials = Prepared(
+        self._find_credentials = Statement(
             select(columns.id, columns.password_hash).where(columns.email_key == bindparam("email_key"))
         )
         given = {column.name: bindparam(column.name, type_=column.type) for column in _given(table)}
@@ -40,14 +40,14 @@ class Accounts:
             .returning(columns.id, columns.token_version)
             .cte("made")
         )
-        self._insert = Prepared(select(made.c.token_version).add_cte(recorded(made, table, "signed_up")))
+        self._insert = Statement(select(made.c.token_version).add_cte(recorded(made, table, "signed_up")))
         ended = (
             update(table).values(token_version=columns.token_version + 1).returning(columns.id, columns.token_version)
         )
         signed_out = ended.where(
             columns.id == bindparam("account_id"), columns.token_version == bindparam("version")
         ).cte("ended")
-        self._end_tokens = Prepared(
+        self._end_tokens = Statement(
             select(signed_out.c.token_version).add_cte(recorded(signed_out, table, "signed_out"))
         )
         signed_in = (
@@ -55,7 +55,7 @@ class Accounts:
             .where(columns.id == bindparam("account_id"), columns.password_hash == bindparam("checked_hash"))
             .cte("ended")
         )
-        self._renew_tokens = Prepared(
+        self._renew_tokens = Statement(
             select(signed_in.c.token_version).add_cte(recorded(signed_in, table, "signed_in"))
         )
 

@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import orjson
 import psycopg
-from sqlalchemy import URL, Connection, Dialect, Engine, QueuePool, create_engine, event, exc
+from sqlalchemy import URL, Connection, Dialect, Engine, QueuePool, create_engine, event, exc, text
 
+from persistence.database.statements import Statement
+from persistence.schema.tables import kept_answers, metadata, users
 from persistence.silence import SILENT, LimitedConnection, Silence
-from persistence.tables import kept_answers, metadata, users
 from promo_api import metrics
 from promo_api.errors import DependencyDown, KeyTaken, Unauthenticated
 from promo_api.settings import Settings
@@ -31,6 +32,7 @@ _USER_KEYS = {
     for key in table.foreign_key_constraints
     if key.referred_table is users
 }
+_PROBE = Statement(text("SELECT 1"))
 # A server that is well ends a statement at its timeout; this is for the way of that answer.
 _ANSWER_MARGIN_S = 1.0
 
@@ -136,7 +138,7 @@ class Database:
 
     def _ask(self) -> None:
         with self._autocommit.connect() as connection:
-            connection.exec_driver_sql("SELECT 1")
+            _PROBE.value(connection, {})
 
 
 @contextmanager
@@ -159,7 +161,11 @@ def _is_closed(connection: Connection) -> bool:
 
 
 def _cause(error: exc.DBAPIError | psycopg.Error) -> BaseException | None:
-    """Return the error of the driver, which SQLAlchemy wraps for what it runs, and prepared statements raise as is."""
+    """Return the psycopg error.
+
+    Statements raise psycopg errors (persistence.database.statements). SQLAlchemy only connects, commits and rolls
+    back, and wraps the errors of these.
+    """
     return error.orig if isinstance(error, exc.DBAPIError) else error
 
 
@@ -195,8 +201,6 @@ def _create_engine(settings: Settings) -> Engine:
         isolation_level="AUTOCOMMIT",
         # An error message with the parameters of its statement would carry codes and addresses into the log.
         hide_parameters=True,
-        # As answers are written: ids and instants among them.
-        json_serializer=lambda value: orjson.dumps(value).decode(),
         json_deserializer=orjson.loads,
         connect_args={
             "host": settings.postgres_host,
@@ -221,13 +225,17 @@ def _create_engine(settings: Settings) -> Engine:
 
 
 def session_settings(settings: Settings) -> dict[str, str]:
-    """Return what each session in PostgreSQL must have set, by name: its time limits in milliseconds, and UTC."""
+    """Return the settings that each session in PostgreSQL must have, by name; times in milliseconds.
+
+    Statements are written for generic plans: custom plans cost more time than most statements, and change with values.
+    """
     limits = {
         "statement_timeout": settings.postgres_statement_timeout_s,
         "lock_timeout": settings.postgres_lock_timeout_s,
         "idle_in_transaction_session_timeout": settings.postgres_idle_transaction_timeout_s,
     }
-    return {name: str(round(seconds * 1000)) for name, seconds in limits.items()} | {"TimeZone": "UTC"}
+    milliseconds = {name: str(round(seconds * 1000)) for name, seconds in limits.items()}
+    return milliseconds | {"TimeZone": "UTC", "plan_cache_mode": "force_generic_plan"}
 
 
 def _session(settings: Settings) -> dict[str, str | None]:

@@ -13,10 +13,10 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Column, Connection, Select, Uuid, and_, bindparam, func, select, true
 
+from persistence.database.statements import Statement, lateral_join
 from persistence.pages import BEFORE, MOST
-from persistence.prepared import Prepared, hidden, row_by_row
-from persistence.tables import activations, comments, kept_answers, likes, promo_codes, promos, users
-from persistence.trail_tables import account_events
+from persistence.schema.audit_tables import account_events
+from persistence.schema.tables import activations, comments, kept_answers, likes, promo_codes, promos, users
 
 
 @dataclass(frozen=True)
@@ -65,25 +65,21 @@ class OwnEvent:
 _USER_ID = bindparam("user", type_=Uuid)
 
 
-def _portion(owner: Column[Any], key: Sequence[Column[Any]], columns: Sequence[Column[Any]]) -> Prepared:
+def _portion(owner: Column[Any], key: Sequence[Column[Any]], columns: Sequence[Column[Any]]) -> Statement:
     """Return the statement for a portion of the rows of an owner, ordered by `key`.
 
     An index must hold the owner and the key. It chooses the portion, and then finds each row again.
     """
-    keys = select(*key).where(owner == _USER_ID).order_by(*key).limit(hidden(MOST)).offset(hidden(BEFORE))
+    keys = select(*key).where(owner == _USER_ID).order_by(*key).limit(MOST).offset(BEFORE)
     page = keys.subquery("page")
     found = and_(owner == _USER_ID, *(column == page.c[column.name] for column in key))
-    row = row_by_row(select(*columns).where(found), "own")
-    return Prepared(select(row).select_from(page.join(row, true())).order_by(*page.c))
+    row = lateral_join(select(*columns).where(found), "own")
+    return Statement(select(row).select_from(page.join(row, true())).order_by(*page.c))
 
 
 _own, _kept, _event = activations.c, kept_answers.c, account_events.c
-_LIKES = Prepared(
-    select(likes.c.promo_id)
-    .where(likes.c.user_id == _USER_ID)
-    .order_by(likes.c.promo_id)
-    .limit(hidden(MOST))
-    .offset(hidden(BEFORE))
+_LIKES = Statement(
+    select(likes.c.promo_id).where(likes.c.user_id == _USER_ID).order_by(likes.c.promo_id).limit(MOST).offset(BEFORE)
 )
 _COMMENTS = _portion(
     comments.c.author_id,
@@ -97,7 +93,7 @@ _KEYS = _portion(
     _kept.account_id, (_kept.operation, _kept.key), (_kept.operation, _kept.key, _kept.expires_at, _kept.body)
 )
 _EVENTS = _portion(_event.user_id, (_event.id,), (_event.event, _event.members, _event.happened_at))
-_COMMON_VALUES = Prepared(
+_COMMON_VALUES = Statement(
     select(promos.c.id, promos.c.promo_common).where(promos.c.id == func.any(bindparam("promos", type_=ARRAY(Uuid))))
 )
 
@@ -112,12 +108,12 @@ def _issued() -> Select[Any]:
     promo = func.unnest(promo_ids).table_valued("id", name="promo").render_derived()
     given = func.unnest(ids).table_valued("id", name="given").render_derived()
     codes = select(promo_codes.c.activation_id, promo_codes.c.value).where(promo_codes.c.promo_id == promo.c.id)
-    code = row_by_row(codes, "code")
+    code = lateral_join(codes, "code")
     return select(code).join_from(promo, code, true()).join(given, given.c.id == code.c.activation_id)
 
 
-_ISSUED = Prepared(_issued())
-_SIGNED_UP_AT = Prepared(select(users.c.created_at).where(users.c.id == _USER_ID))
+_ISSUED = Statement(_issued())
+_SIGNED_UP_AT = Statement(select(users.c.created_at).where(users.c.id == _USER_ID))
 
 
 def find_signed_up_at(connection: Connection, user_id: UUID) -> datetime | None:
@@ -162,5 +158,7 @@ def _values(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> Mapping[
     return {row[0]: common[row[1]] or codes[row[0]] for row in rows}
 
 
-def _rows(connection: Connection, statement: Prepared, user_id: UUID, limit: int, offset: int) -> list[tuple[Any, ...]]:
+def _rows(
+    connection: Connection, statement: Statement, user_id: UUID, limit: int, offset: int
+) -> list[tuple[Any, ...]]:
     return statement.rows(connection, {"user": user_id, "most": limit, "before": offset})

@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, ColumnElement, Connection, FromClause, Text, bindparam, case, func, select, update
 from sqlalchemy.dialects.postgresql import array
 
-from persistence.account_events import recorded
-from persistence.prepared import Prepared
-from persistence.tables import users
+from persistence.accounts.events import recorded
+from persistence.database.statements import Statement
+from persistence.schema.tables import users
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class User:
 
 _COLUMNS = [users.c[name] for name in User.__dataclass_fields__]
 _CHANGEABLE = ("name", "surname", "avatar_url")
-_FIND = Prepared(select(*_COLUMNS).where(users.c.id == bindparam("id"), users.c.email_key.is_not(None)))
+_FIND = Statement(select(*_COLUMNS).where(users.c.id == bindparam("id"), users.c.email_key.is_not(None)))
 
 
 def find_user(connection: Connection, user_id: UUID) -> User | None:
@@ -40,32 +41,45 @@ def find_user(connection: Connection, user_id: UUID) -> User | None:
 
 
 def update_user(connection: Connection, user_id: UUID, changes: Mapping[str, Any]) -> User | None:
-    """Change columns of a user and return it as it is then; None if the account does not exist or is closed.
+    """Change columns of a user, and record the changed members in the same statement.
 
-    `changes` has one or more of name, surname, avatar_url, password_hash. The same statement records what is different
-    since then, by the names of the members.
+    `changes` has one or more of name, surname, avatar_url, password_hash.
+
+    Returns:
+        The user after the change; None if the account does not exist or is closed.
     """
+    values = {_parameter(name): value for name, value in changes.items()}
+    row = _update(frozenset(changes)).row(connection, {"id": user_id, **values})
+    return None if row is None else User(*row)
+
+
+@cache
+def _update(columns: frozenset[str]) -> Statement:
     # Locked, so that no other change comes between. A closed account has no address.
     before = (
         select(users)
-        .where(users.c.id == user_id, users.c.email_key.is_not(None))
+        .where(users.c.id == bindparam("id"), users.c.email_key.is_not(None))
         .with_for_update(key_share=True)
         .cte("before")
     )
     changed = (
         update(users)
         .where(users.c.id == before.c.id)
-        .values(**changes)
+        .values({name: bindparam(_parameter(name), type_=users.c[name].type) for name in columns})
         .returning(*_COLUMNS, _changed_members(before).label("members"))
         .cte("changed")
     )
     statement = select(*(changed.c[column.name] for column in _COLUMNS)).add_cte(
         recorded(changed, users, "profile_changed", members=changed.c.members)
     )
-    if "password_hash" in changes:
+    if "password_hash" in columns:
         statement = statement.add_cte(recorded(changed, users, "password_changed"))
-    row = connection.execute(statement).one_or_none()
-    return None if row is None else User(*row)
+    return Statement(statement)
+
+
+def _parameter(column: str) -> str:
+    """Return the name of the parameter for a column: SQLAlchemy reserves the names of the columns that are set."""
+    return f"new_{column}"
 
 
 def _changed_members(before: FromClause) -> ColumnElement[Any]:

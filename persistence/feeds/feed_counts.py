@@ -46,11 +46,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TEXT, array, insert
 from sqlalchemy.types import TypeEngine
 
-from persistence.activity import has_uses_left, in_period
-from persistence.audience import TALLIED, Member, fits_age, fits_country
-from persistence.feed_tables import feed_tallies, feed_tally_changes
-from persistence.prepared import Prepared, hidden
-from persistence.tables import promo_counters, promos
+from persistence.conditions import TARGET_COLUMNS, Member, fits_age, fits_country, has_uses_left, in_period
+from persistence.database.statements import Statement
+from persistence.schema.feed_tables import feed_tallies, feed_tally_changes
+from persistence.schema.tables import promo_counters, promos
 
 _KEY = ("category_key", "country_key", "span", "starts_on", "age")
 _PERIODS = ("year", "month", "day")
@@ -61,7 +60,7 @@ _CATEGORY = bindparam("category", type_=Text)
 def _spans() -> FromClause:
     """Return the ranges of tallies that make a total: span, first day, the day after the last, and the sign."""
     types: dict[str, type[TypeEngine[Any]]] = {"spans": Text, "firsts": Date, "ends": Date, "signs": Integer}
-    values = (hidden(bindparam(name, type_=ARRAY(kind))) for name, kind in types.items())
+    values = (bindparam(name, type_=ARRAY(kind)) for name, kind in types.items())
     return func.unnest(*values).table_valued("span", "first", "end", "sign", name="asked").render_derived()
 
 
@@ -151,7 +150,7 @@ def _fold() -> Select[Any]:
 def _wrong_tallies() -> Select[Any]:
     """Return how many sums of tallies and changes are not those of the promos."""
     usable = cast(has_uses_left(), Integer).label("usable_count")
-    there = select(*(promos.c[name] for name in TALLIED), literal(1, Integer).label("promo_count"), usable)
+    there = select(*(promos.c[name] for name in TARGET_COLUMNS), literal(1, Integer).label("promo_count"), usable)
     there = there.join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
     parts = (
         select(*(feed_tallies.c[name] for name in (*_KEY, "promo_count"))),
@@ -166,7 +165,7 @@ def _negated(tallies: Select[Any]) -> Select[Any]:
     return select(*(rows.c[name] for name in _KEY), (-rows.c.promo_count).label("promo_count"))
 
 
-_COUNT, _FOLD, _WRONG = Prepared(_total()), Prepared(_fold()), Prepared(_wrong_tallies())
+_COUNT, _FOLD, _WRONG = Statement(_total()), Statement(_fold()), Statement(_wrong_tallies())
 
 
 def count_promos(

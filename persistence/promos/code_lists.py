@@ -13,15 +13,15 @@ from uuid import UUID
 from cachetools import LRUCache
 from sqlalchemy import ARRAY, BigInteger, Connection, Select, Text, Uuid, bindparam, cast, func, select
 
-from persistence.prepared import Prepared, hidden
-from persistence.tables import promo_codes, promos
+from persistence.database.statements import Statement
+from persistence.schema.tables import promo_codes, promos
 
 # What a list takes beside its JSON: its id, and its places in the tables of the cache. Without it thousands of lists of
 # a few values each would take many times what they are counted as.
 _ENTRY_BYTES = 512
 
 _IDS = bindparam("ids", type_=ARRAY(Uuid))
-_LISTS = Prepared(select(promos.c.id, cast(promos.c.promo_unique, Text)).where(promos.c.id == func.any(_IDS)))
+_LISTS = Statement(select(promos.c.id, cast(promos.c.promo_unique, Text)).where(promos.c.id == func.any(_IDS)))
 
 
 def _first_codes() -> Select[Any]:
@@ -30,13 +30,13 @@ def _first_codes() -> Select[Any]:
         select(promo_codes.c.value)
         .where(promo_codes.c.promo_id == promos.c.id)
         .order_by(promo_codes.c.position)
-        .limit(hidden(bindparam("first", type_=BigInteger)))
+        .limit(bindparam("first", type_=BigInteger))
         .scalar_subquery()
     )
     return select(promos.c.id, cast(func.to_json(func.array(first)), Text)).where(promos.c.id == func.any(_IDS))
 
 
-_FIRST_CODES = Prepared(_first_codes())
+_FIRST_CODES = Statement(_first_codes())
 # The promo, and how many of its codes are in the list; None: all.
 _Key = tuple[UUID, int | None]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +11,6 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Connection,
-    Date,
     Integer,
     Select,
     Text,
@@ -31,18 +30,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningInsert
 
-from persistence.activity import is_active
-from persistence.orders import company_order
+from persistence.conditions import is_active
+from persistence.database.statements import Statement, lateral_join
+from persistence.feeds.feed_entries import listing
 from persistence.pages import Pages, Window
-from persistence.places import listing
-from persistence.prepared import Prepared, hidden, row_by_row
-from persistence.tables import TARGET_KEY, company_promo_counts, promo_codes, promo_counters, promos
-from persistence.trail_tables import promo_changes
+from persistence.schema.audit_tables import promo_changes
+from persistence.schema.orders import company_order
+from persistence.schema.tables import TARGET_KEY, company_promo_counts, promo_codes, promo_counters, promos
 
 
 @dataclass(frozen=True)
 class Promo:
-    """A promo with all that its company may know but the list of a UNIQUE one, which persistence.code_lists has.
+    """A promo with all that its company may know but the list of a UNIQUE one, which persistence.promos.code_lists has.
 
     None: not given, or not of this mode.
     """
@@ -80,23 +79,23 @@ _PROMOS = select(
 _FOUND = _PROMOS.where(promos.c.id == bindparam("id"))
 # By whether it is locked, in the order of all locks; it is read again once both locks are there.
 _FIND = {
-    False: Prepared(_FOUND),
-    True: Prepared(_FOUND.with_for_update(key_share=True, of=[promo_counters, promos])),
+    False: Statement(_FOUND),
+    True: Statement(_FOUND.with_for_update(key_share=True, of=[promo_counters, promos])),
 }
 _COMPANY_ID = bindparam("company", type_=Uuid)
 _OWN = select(promos.c.id, promos.c.created_at, promos.c.active_from, promos.c.active_until).where(
-    promos.c.company_id == hidden(_COMPANY_ID)
+    promos.c.company_id == _COMPANY_ID
 )
 # The countries of a filter, and '' for the promos that are for all.
 _ASKED_KEYS = bindparam("country_keys", type_=ARRAY(Text))
 _TOTAL = select(func.coalesce(func.sum(company_promo_counts.c.promos_count), 0)).where(
     company_promo_counts.c.company_id == _COMPANY_ID
 )
-_OF_COUNTRIES = company_promo_counts.c.country_key == func.any(cast(hidden(_ASKED_KEYS), ARRAY(Text)))
+_OF_COUNTRIES = company_promo_counts.c.country_key == func.any(cast(_ASKED_KEYS, ARRAY(Text)))
 # By whether there is a filter.
 _COUNTS = {False: _TOTAL, True: _TOTAL.where(_OF_COUNTRIES)}
-_TOTALS = {filtered: Prepared(total) for filtered, total in _COUNTS.items()}
-_OWNER = Prepared(select(promos.c.company_id).where(promos.c.id == bindparam("id")))
+_TOTALS = {filtered: Statement(total) for filtered, total in _COUNTS.items()}
+_OWNER = Statement(select(promos.c.company_id).where(promos.c.id == bindparam("id")))
 
 
 def _counted(company_id: ColumnElement[Any], target_key: ColumnElement[Any], difference: int) -> ReturningInsert[Any]:
@@ -143,12 +142,12 @@ def _insert() -> Select[Any]:
 
 # What is given of a promo when it is inserted.
 _GIVEN = {column.name for column in promos.c} - {"created_at", "promo_unique"}
-_INSERT = Prepared(_insert())
+_INSERT = Statement(_insert())
 _CHANGE_COUNT = {
-    difference: Prepared(_counted(_COMPANY_ID, bindparam("target_key", type_=Text), difference))
+    difference: Statement(_counted(_COMPANY_ID, bindparam("target_key", type_=Text), difference))
     for difference in (-1, 1)
 }
-_UPDATE_LIMIT = Prepared(
+_UPDATE_LIMIT = Statement(
     update(promo_counters)
     .where(promo_counters.c.promo_id == bindparam("promo"), promo_counters.c.used_count <= bindparam("limit"))
     .values(use_limit=bindparam("limit"))
@@ -235,21 +234,9 @@ def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, A
     Returns:
         False, and nothing changed, if its period would end before it begins.
     """
-    begins, ends = _after("active_from", changes), _after("active_until", changes)
-    # The country that the promo has until now: locked, so that no other change comes between.
-    before = (
-        select(promos.c.id, promos.c.country_key)
-        .where(promos.c.id == promo_id)
-        .with_for_update(key_share=True)
-        .cte("before")
-    )
-    statement = (
-        update(promos)
-        .where(promos.c.id == before.c.id, or_(begins.is_(None), ends.is_(None), begins <= ends))
-        .values(**changes, **_keys(changes))
-        .returning(promos.c.company_id, before.c.country_key, promos.c.country_key)
-    )
-    changed = connection.execute(statement).one_or_none()
+    columns = {**changes, **_keys(changes)}
+    values = {_parameter(name): value for name, value in columns.items()}
+    changed = _update(frozenset(columns)).row(connection, {"id": promo_id, **values})
     if changed is None:
         return False
     company_id, old_key, new_key = changed
@@ -259,12 +246,37 @@ def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, A
     return True
 
 
+@cache
+def _update(columns: frozenset[str]) -> Statement:
+    """Return the statement that sets columns of a promo and returns its company, and its country before and after."""
+    new = {name: bindparam(_parameter(name), type_=promos.c[name].type) for name in columns}
+    begins, ends = (new.get(name, promos.c[name]) for name in ("active_from", "active_until"))
+    # The country that the promo has until now: locked, so that no other change comes between.
+    before = (
+        select(promos.c.id, promos.c.country_key)
+        .where(promos.c.id == bindparam("id"))
+        .with_for_update(key_share=True)
+        .cte("before")
+    )
+    return Statement(
+        update(promos)
+        .where(promos.c.id == before.c.id, or_(begins.is_(None), ends.is_(None), begins <= ends))
+        .values(new)
+        .returning(promos.c.company_id, before.c.country_key, promos.c.country_key)
+    )
+
+
+def _parameter(column: str) -> str:
+    """Return the name of the parameter for a column: SQLAlchemy reserves the names of the columns that are set."""
+    return f"new_{column}"
+
+
 def _page(sort_by: str | None, filtered: bool, window: Window) -> Select[Any]:
     """Return the statement of a page of a company's list, which is chosen before its rows are made."""
     own = (_first_of_countries(sort_by, window) if filtered else _OWN).subquery("own")
     order = company_order(own.c, sort_by, backward=window.backward)
     page = select(own).order_by(*order).limit(window.limit).offset(window.offset).subquery("page")
-    promo = row_by_row(_PROMOS.where(promos.c.id == page.c.id), "promo")
+    promo = lateral_join(_PROMOS.where(promos.c.id == page.c.id), "promo")
     return select(promo).join_from(page, promo, true()).order_by(*company_order(page.c, sort_by))
 
 
@@ -274,7 +286,7 @@ def _first_of_countries(sort_by: str | None, window: Window) -> Select[Any]:
     One index has them in their order for each country, and none for several; and the one that has all promos of a
     company in their order would be read to its end where only few of them, or none, are for the country.
     """
-    asked = func.unnest(hidden(_ASKED_KEYS)).table_valued("country_key", name="asked").render_derived()
+    asked = func.unnest(_ASKED_KEYS).table_valued("country_key", name="asked").render_derived()
     order = company_order(promos.c, sort_by, backward=window.backward)
     of_one = _OWN.where(asked.c.country_key == TARGET_KEY)
     first = of_one.order_by(*order).limit(window.depth).lateral("first")
@@ -286,10 +298,6 @@ _PAGES = {
     for sort_by in (None, "active_from", "active_until")
     for filtered in (False, True)
 }
-
-
-def _after(name: str, changes: Mapping[str, Any]) -> ColumnElement[Any]:
-    return literal(changes[name], Date) if name in changes else promos.c[name]
 
 
 def _keys(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-_VERSIONS = Path(__file__).parent / "migrations" / "versions"
-_TABLE = text("SELECT to_regclass('alembic_version')")
-_REVISION = text("SELECT version_num FROM alembic_version")
+from persistence.database.statements import Statement
+
+_VERSIONS = Path(__file__).parent.parent / "migrations" / "versions"
+_TABLE = Statement(text("SELECT to_regclass('alembic_version')"))
+_REVISION = Statement(text("SELECT version_num FROM alembic_version"))
 
 
 def newest_revision() -> str:
@@ -19,4 +21,5 @@ def newest_revision() -> str:
 
 def find_revision(connection: Connection) -> str | None:
     """Return the revision of a database; None if no migration has been applied to it."""
-    return None if connection.scalar(_TABLE) is None else connection.scalar(_REVISION)
+    revision: str | None = None if _TABLE.value(connection, {}) is None else _REVISION.value(connection, {})
+    return revision

@@ -18,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
+    literal,
     literal_column,
     not_,
     select,
@@ -25,28 +26,29 @@ from sqlalchemy import (
     update,
 )
 
-from persistence.activity import TODAY, has_uses_left, period_standing
-from persistence.feed_tables import DATE, EXHAUSTED, LIVE, SCHEDULED, feed_entries
-from persistence.prepared import Prepared, hidden
-from persistence.tables import promo_counters
+from persistence.conditions import TODAY, has_uses_left, period_standing
+from persistence.database.statements import Statement
+from persistence.schema.feed_tables import DATE, EXHAUSTED, LIVE, SCHEDULED, feed_entries
+from persistence.schema.tables import promo_counters
 
 _ENTRIES = feed_entries.c
 _ROW: ColumnElement[Any] = literal_column("feed_entries.ctid")
 _PLACE = _ROW.label("place")
-_PAST = hidden(literal_column("'-infinity'::date", Date))
+# A parameter: the planner then expects few rows between it and TODAY.
+_PAST = literal(date.min, Date)
 _MOST = bindparam("most", type_=BigInteger)
 
 
 def _locked(rows: Select[Any], order: ColumnElement[Any], name: str, *others: CTE) -> CTE:
     """Lock some of the rows: together with `others` no more than the limit."""
-    most = sum((-select(func.count()).select_from(cte).scalar_subquery() for cte in others), start=hidden(_MOST))
+    most = sum((-select(func.count()).select_from(cte).scalar_subquery() for cte in others), start=_MOST)
     return rows.order_by(order).limit(most).with_for_update(skip_locked=True, key_share=True).cte(name)
 
 
 def _update() -> Select[Any]:
-    is_begun = (_ENTRIES.standing == SCHEDULED, DATE.between(_PAST, hidden(TODAY)))
+    is_begun = (_ENTRIES.standing == SCHEDULED, DATE.between(_PAST, TODAY))
     begun = _locked(select(_PLACE).where(*is_begun), DATE, "begun")
-    is_ending = (_ENTRIES.standing == LIVE, _ENTRIES.active_until.between(_PAST, hidden(TODAY)))
+    is_ending = (_ENTRIES.standing == LIVE, _ENTRIES.active_until.between(_PAST, TODAY))
     ending = _locked(select(_PLACE).where(*is_ending), _ENTRIES.active_until, "ending", begun)
     # The lock of promo_counters excludes claims and changes, so the uses are those of this moment.
     uses = select(_PLACE, _ENTRIES.promo_id, has_uses_left().label("usable")).join_from(
@@ -67,7 +69,7 @@ def _update() -> Select[Any]:
     return select(func.count()).select_from(updated)
 
 
-_UPDATE = Prepared(_update())
+_UPDATE = Statement(_update())
 
 
 def update_standings(connection: Connection, today: date, *, limit: int) -> int:

@@ -7,10 +7,25 @@ takes minutes where these have many millions of rows.
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, Text, and_, desc, func, literal, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    Text,
+    and_,
+    desc,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by, distinct_on
 
-from persistence.tables import (
+from persistence.database.statements import Statement
+from persistence.schema.audit_tables import promo_changes
+from persistence.schema.tables import (
     TARGET_KEY,
     activations,
     comments,
@@ -23,7 +38,6 @@ from persistence.tables import (
     user_uses,
     users,
 )
-from persistence.trail_tables import promo_changes
 
 
 def count_wrong_uses(connection: Connection) -> int:
@@ -83,7 +97,7 @@ def count_wrong_turns(connection: Connection) -> int:
         promo_codes, promo_counters, promo_counters.c.promo_id == promo_codes.c.promo_id
     )
     statement = out_of_turn.where(is_due != promo_codes.c.activation_id.is_not(None))
-    return int(connection.execute(statement).scalar_one())
+    return _value(connection, statement)
 
 
 def count_wrong_codes(connection: Connection) -> int:
@@ -105,14 +119,14 @@ def count_wrong_codes(connection: Connection) -> int:
         .outerjoin(codes, codes.c.promo_id == promo_counters.c.promo_id)
         .where(differ)
     )
-    return int(connection.execute(statement).scalar_one())
+    return _value(connection, statement)
 
 
 def count_wrong_change_numbers(connection: Connection) -> int:
     """Return how many promos have a trail in whose numbers there is a gap."""
     whose = promo_changes.c.promo_id
     gaps = select(whose).group_by(whose).having(func.max(promo_changes.c.number) != func.count()).subquery("gaps")
-    return int(connection.execute(select(func.count()).select_from(gaps)).scalar_one())
+    return _value(connection, select(func.count()).select_from(gaps))
 
 
 def count_wrong_changes(connection: Connection) -> int:
@@ -132,7 +146,7 @@ def count_wrong_changes(connection: Connection) -> int:
         .join(promo_counters, promo_counters.c.promo_id == newest.c.promo_id)
         .where(_members()[newest.c.key].is_distinct_from(newest.c.told))
     )
-    return int(connection.execute(statement).scalar_one())
+    return _value(connection, statement)
 
 
 def _members() -> ColumnElement[Any]:
@@ -160,8 +174,12 @@ def _count_differing(connection: Connection, kept: Select[Any], told: Select[Any
     pairs = left.join(right, and_(*(one == other for one, other in keys)), full=True)
     whose = func.coalesce(*keys[0])
     differ = func.coalesce(kept_number, 0) != func.coalesce(told_number, 0)
-    return int(connection.execute(select(func.count(whose.distinct())).select_from(pairs).where(differ)).scalar_one())
+    return _value(connection, select(func.count(whose.distinct())).select_from(pairs).where(differ))
 
 
 def _counted(rows: Table, *keys: ColumnElement[Any]) -> Select[Any]:
     return select(*keys, func.count()).select_from(rows).group_by(*keys)
+
+
+def _value(connection: Connection, statement: Select[Any]) -> int:
+    return int(Statement(statement).value(connection, {}))

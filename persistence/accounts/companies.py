@@ -5,8 +5,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, select
 
-from persistence.prepared import Prepared
-from persistence.tables import companies
+from persistence.database.statements import Statement
+from persistence.schema.tables import companies
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Company:
 
 
 _COLUMNS = [companies.c[name] for name in Company.__dataclass_fields__]
-_FIND = Prepared(select(*_COLUMNS).where(companies.c.id == bindparam("id")))
+_FIND = Statement(select(*_COLUMNS).where(companies.c.id == bindparam("id")))
 
 
 def find_company(connection: Connection, company_id: UUID) -> Company | None:

@@ -34,12 +34,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import array
 
-from persistence.activity import TODAY, has_uses_left, in_period, is_active
-from persistence.audience import Member, fits_age
-from persistence.feed_tables import DATE, ENDING, HIDDEN_CATEGORY_KEY, IS_DATED, IS_LIVE, SCHEDULED, feed_entries
+from persistence.conditions import TODAY, Member, fits_age, has_uses_left, in_period, is_active
+from persistence.database.statements import Statement, lateral_join
 from persistence.pages import Pages, Window
-from persistence.prepared import Prepared, hidden, row_by_row
-from persistence.tables import activations, companies, likes, promo_counters, promos, user_uses
+from persistence.schema.feed_tables import DATE, ENDING, HIDDEN_CATEGORY_KEY, IS_DATED, IS_LIVE, SCHEDULED, feed_entries
+from persistence.schema.tables import activations, companies, likes, promo_counters, promos, user_uses
 
 
 @dataclass(frozen=True)
@@ -91,10 +90,10 @@ def _cards(**known: ColumnElement[Any]) -> Select[Any]:
 
 def _card_of(promo: FromClause, **known: ColumnElement[Any]) -> FromClause:
     """Return the card of each row of `promo`, which has the column promo_id."""
-    return row_by_row(_cards(**known).where(promo_counters.c.promo_id == promo.c.promo_id), "card")
+    return lateral_join(_cards(**known).where(promo_counters.c.promo_id == promo.c.promo_id), "card")
 
 
-_FIND = Prepared(_cards().where(promos.c.id == bindparam("promo")))
+_FIND = Statement(_cards().where(promos.c.id == bindparam("promo")))
 
 
 def _history(window: Window) -> Select[Any]:
@@ -109,14 +108,14 @@ def _history(window: Window) -> Select[Any]:
         activations.c.activated_at == page.c.activated_at,
         activations.c.id == page.c.id,
     )
-    activation = row_by_row(found, "activation")
+    activation = lateral_join(found, "activation")
     card = _card_of(activation, is_activated_by_user=true())
     rows = select(card).select_from(page.join(activation, true()).join(card, true()))
     return rows.order_by(*map(desc, page.c))
 
 
 _HISTORY_COUNT = select(user_uses.c.activations_count).where(user_uses.c.user_id == _USER_ID)
-_HISTORY_TOTAL = Prepared(_HISTORY_COUNT)
+_HISTORY_TOTAL = Statement(_HISTORY_COUNT)
 _HISTORY = Pages(_history, _HISTORY_COUNT.scalar_subquery())
 
 
@@ -125,7 +124,7 @@ def _likely(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     return func.nullif(condition, false()).is_not(None)
 
 
-_CATEGORY = hidden(bindparam("category", type_=Text))
+_CATEGORY = bindparam("category", type_=Text)
 _COUNTRIES = (literal("", Text), bindparam("user_country", type_=Text))
 _ORDERED = (feed_entries.c.created_at, feed_entries.c.promo_id)
 _USABLE = select(has_uses_left()).where(promo_counters.c.promo_id == feed_entries.c.promo_id).scalar_subquery()
@@ -192,13 +191,13 @@ def _dated(window: Window) -> Select[Any]:
 def _parts(active: bool | None, window: Window) -> list[Select[Any]]:
     """Return the parts of a feed: of all countries, of the user's, and for active promos the dated entries of both.
 
-    The parts for active promos contain no entry that cannot be active TODAY, or only the few that persistence.standings
+    The parts for active promos contain no entry that cannot be active TODAY, or only the few that `standings`
     has not updated yet.
     """
     category = feed_entries.c.category_key == _CATEGORY
     if active:
         category = and_(IS_LIVE, HIDDEN_CATEGORY_KEY == _CATEGORY)
-    of_countries = [feed_entries.c.country_key == hidden(country) for country in _COUNTRIES]
+    of_countries = [feed_entries.c.country_key == country for country in _COUNTRIES]
     parts = [_entries(window, _FITS[active], category, of_country) for of_country in of_countries]
     return [*parts, _dated(window)] if active else parts
 

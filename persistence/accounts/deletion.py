@@ -18,7 +18,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Executable,
     Select,
     Uuid,
     any_,
@@ -35,10 +34,10 @@ from sqlalchemy import (
     update,
 )
 
-from persistence.account_events import recorded
-from persistence.prepared import Prepared
-from persistence.tables import account_deletions, activations, comments, kept_answers, likes, user_uses, users
-from persistence.trail_tables import account_events
+from persistence.accounts.events import recorded
+from persistence.database.statements import Statement
+from persistence.schema.audit_tables import account_events
+from persistence.schema.tables import account_deletions, activations, comments, kept_answers, likes, user_uses, users
 
 
 @dataclass(frozen=True)
@@ -87,12 +86,13 @@ def _batch(rows: Select[Any]) -> ColumnElement[bool]:
     return any_(func.array(rows.limit(_BATCH_ROWS).with_for_update(skip_locked=True).scalar_subquery())) == _ROW_ID
 
 
-def _move(owner: Column[UUID], rows: Select[Any] | None = None) -> Executable:
-    return update(owner.table).where(_batch(_owned(owner) if rows is None else rows)).values({owner: _PLACEHOLDER_ID})
+def _move(owner: Column[UUID], rows: Select[Any] | None = None) -> Statement:
+    batch = _batch(_owned(owner) if rows is None else rows)
+    return Statement(update(owner.table).where(batch).values({owner: _PLACEHOLDER_ID}))
 
 
-def _delete(owner: Column[UUID]) -> Executable:
-    return delete(owner.table).where(_batch(_owned(owner)))
+def _delete(owner: Column[UUID]) -> Statement:
+    return Statement(delete(owner.table).where(_batch(_owned(owner))))
 
 
 _moved = likes.alias("moved")
@@ -111,30 +111,30 @@ _STEPS = (
     _move(likes.c.user_id, _owned(likes.c.user_id).where(not_(_IS_DUPLICATE))),
     _move(comments.c.author_id),
 )
-_CLOSE = Prepared(_close())
+_CLOSE = Statement(_close())
 _DELETIONS = select(account_deletions.c.user_id, account_deletions.c.placeholder_id)
 # Random, so that a deletion that always fails does not stop all others.
-_CLAIM_ANY = Prepared(_DELETIONS.order_by(func.random()).limit(1).with_for_update(skip_locked=True))
-_CLAIM = Prepared(_DELETIONS.where(account_deletions.c.user_id == _USER_ID).with_for_update())
-_HAS_ROWS = Prepared(select(or_(*(_owned(owner).exists() for owner in _OWNERS))))
-_HAS_DUPLICATES = Prepared(select(select(likes.c.promo_id).where(likes.c.user_id == _USER_ID, _IS_DUPLICATE).exists()))
-_INSERT_PLACEHOLDER = insert(users).values(id=_PLACEHOLDER_ID, created_at=null())
-_REPLACE_PLACEHOLDER = (
+_CLAIM_ANY = Statement(_DELETIONS.order_by(func.random()).limit(1).with_for_update(skip_locked=True))
+_CLAIM = Statement(_DELETIONS.where(account_deletions.c.user_id == _USER_ID).with_for_update())
+_HAS_ROWS = Statement(select(or_(*(_owned(owner).exists() for owner in _OWNERS))))
+_HAS_DUPLICATES = Statement(select(select(likes.c.promo_id).where(likes.c.user_id == _USER_ID, _IS_DUPLICATE).exists()))
+_INSERT_PLACEHOLDER = Statement(insert(users).values(id=_PLACEHOLDER_ID, created_at=null()))
+_REPLACE_PLACEHOLDER = Statement(
     update(account_deletions).where(account_deletions.c.user_id == _USER_ID).values(placeholder_id=_PLACEHOLDER_ID)
 )
 # The events of the account change in the last batch, all at once. If they are many, no request that passed
 # authentication before the close may be left: it would wait for that batch with the row of a promo locked.
 _MANY_EVENTS = select(account_events.c.id).where(account_events.c.user_id == _USER_ID).offset(_BATCH_ROWS).limit(1)
-_MAY_FINISH = Prepared(
+_MAY_FINISH = Statement(
     select(
         or_(not_(_MANY_EVENTS.exists()), account_deletions.c.closed_at < func.now() - text("interval '1 minute'"))
     ).where(account_deletions.c.user_id == _USER_ID)
 )
-_LOCK_USER = Prepared(select(users.c.id).where(users.c.id == _USER_ID).with_for_update(skip_locked=True))
+_LOCK_USER = Statement(select(users.c.id).where(users.c.id == _USER_ID).with_for_update(skip_locked=True))
 # Events of the account follow to the new id (ON UPDATE CASCADE). It differs from the placeholder's, so that they do not
 # lead to what the user did.
-_FINISH = update(users).where(users.c.id == _USER_ID).values(id=bindparam("new_id", type_=Uuid))
-_DELETE_DELETION = delete(account_deletions).where(account_deletions.c.user_id == _USER_ID)
+_FINISH = Statement(update(users).where(users.c.id == _USER_ID).values(id=bindparam("new_id", type_=Uuid)))
+_DELETE_DELETION = Statement(delete(account_deletions).where(account_deletions.c.user_id == _USER_ID))
 
 
 def close_account(connection: Connection, user_id: UUID, *, checked_hash: str) -> bool:
@@ -178,7 +178,7 @@ def delete_account_batch(connection: Connection, deletion: AccountDeletion) -> i
     """
     values = {"user": deletion.user_id, "placeholder": deletion.placeholder_id}
     for step in _STEPS:
-        rows = connection.execute(step, values).rowcount
+        rows = step.count(connection, values)
         if rows:
             return rows
     if _HAS_DUPLICATES.value(connection, values):
@@ -189,8 +189,8 @@ def delete_account_batch(connection: Connection, deletion: AccountDeletion) -> i
 def _replace_placeholder(connection: Connection, user_id: UUID) -> int:
     """Have a new placeholder get what is left."""
     values = {"user": user_id, "placeholder": uuid4()}
-    connection.execute(_INSERT_PLACEHOLDER, values)
-    return connection.execute(_REPLACE_PLACEHOLDER, values).rowcount
+    _INSERT_PLACEHOLDER.count(connection, values)
+    return _REPLACE_PLACEHOLDER.count(connection, values)
 
 
 def _finish(connection: Connection, user_id: UUID) -> int:
@@ -204,5 +204,5 @@ def _finish(connection: Connection, user_id: UUID) -> int:
     # A writer may have committed between the look and the lock; none can commit now.
     if _HAS_ROWS.value(connection, values):
         return 0
-    connection.execute(_DELETE_DELETION, values)
-    return connection.execute(_FINISH, values).rowcount
+    _DELETE_DELETION.count(connection, values)
+    return _FINISH.count(connection, values)

@@ -1,0 +1,37 @@
+"""The state of the server and of a session, for `check` and `GET /health`."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import ARRAY, Connection, Text, bindparam, text
+
+from persistence.database.statements import Statement
+
+_VERSION = Statement(text("SHOW server_version"))
+_READ_ONLY = Statement(text("SHOW transaction_read_only"))
+_SETTINGS = Statement(
+    text("SELECT name, setting FROM pg_settings WHERE name = ANY(:names) ORDER BY name").bindparams(
+        bindparam("names", type_=ARRAY(Text))
+    )
+)
+_LONG_READ = [Statement(text(f"SET {setting}")) for setting in ("TRANSACTION READ ONLY", "LOCAL statement_timeout = 0")]
+
+
+def find_version(connection: Connection) -> str:
+    """Return the version of PostgreSQL."""
+    return str(_VERSION.value(connection, {}))
+
+
+def takes_writes(connection: Connection) -> bool:
+    """Return False on a standby, or if the database is set to read-only."""
+    return bool(_READ_ONLY.value(connection, {}) == "off")
+
+
+def find_settings(connection: Connection, names: Iterable[str]) -> dict[str, str]:
+    """Return settings of this session by name; times are in milliseconds."""
+    return dict(_SETTINGS.rows(connection, {"names": list(names)}))
+
+
+def prepare_long_read(connection: Connection) -> None:
+    """Make the transaction read-only and lift its time limit."""
+    for setting in _LONG_READ:
+        setting.count(connection, {})
