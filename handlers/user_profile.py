@@ -29,7 +29,7 @@ def update_profile(runtime: Runtime, user: User, *, body: Body) -> Body:
     """Change the given members; null leaves a member unchanged. Tokens stay valid after a change of the password."""
     changes = {name: value for name, value in body.items() if value is not None}
     if "password" in changes:
-        runtime.limits.count_for(PASSWORD_CHANGES, user.id)
+        runtime.rate_limits.count_for(PASSWORD_CHANGES, user.id)
         changes["password_hash"] = runtime.passwords.hash(changes.pop("password"))
     if not changes:
         return user_shape(user)
@@ -65,7 +65,7 @@ def delete_profile(runtime: Runtime, user: User, *, body: Body, client_address: 
         do=close,
         refusal=WrongPassword("The password is wrong."),
     )
-    runtime.antifraud.forget(user.id)
+    runtime.antifraud.delete_verdict(user.id)
     # The account is closed already. If the database is unavailable, the background job deletes the rows later.
     with suppress(DependencyDown):
         _delete_rows(runtime, user.id)

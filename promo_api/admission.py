@@ -1,22 +1,21 @@
-"""Admission: the thread pools, whose turn a request takes there, and what is refused on request.
+"""Admission: the thread pools, the fair queue of each, and requests that are refused on arrival.
 
-Accounts take turns, and one account fills at most half of the threads of a pool. For an operation without a token, the
-client address stands for the account. Requests that need a password hash take turns by client address, and behind an
-address by account.
+Requests queue by account, and one account uses at most half of the threads of a pool. Operations without a token queue
+by client address. Requests that need a password hash queue by client address, and within an address by account.
 """
 
 from promo_api.contract.client_address import client_network
 from promo_api.contract.fair_queue import Source
 from promo_api.contract.thread_pool import PoolLimits
 from promo_api.contract.thread_pools import DEFAULT, RequestInfo
-from promo_api.limits import ACTIVATIONS, PASSWORD_CHANGES, Limits
+from promo_api.limits import ACTIVATIONS, PASSWORD_CHANGES, RateLimits
 from promo_api.settings import Settings
 
 _UPDATE_PROFILE = "user_profile.update_profile"
 _ACTIVATIONS, _PASSWORDS, _HEALTH = "antifraud", "passwords", "health"
-# As many as there are active threads.
+# The number of active threads.
 _PREFETCHED = 3
-# A page at a larger offset makes PostgreSQL skip many rows. An account reads one such page at a time.
+# PostgreSQL skips many rows for a page at a larger offset. An account reads one such page at a time.
 _DEEP_OFFSET = 1000
 
 
@@ -26,7 +25,7 @@ def pool_limits(settings: Settings) -> dict[str, PoolLimits]:
     of_account = max(1, places // 4)
     return {
         DEFAULT: PoolLimits(settings.server_threads, places, of_account, wait_s, _PREFETCHED),
-        # An activation waits for another one of its user, which may wait for the anti-fraud service.
+        # An activation waits for other activations of its user, which may wait for the anti-fraud service.
         _ACTIVATIONS: PoolLimits(
             settings.antifraud_threads,
             places,
@@ -34,7 +33,7 @@ def pool_limits(settings: Settings) -> dict[str, PoolLimits]:
             max(wait_s, settings.antifraud_lease_timeout_s),
             _PREFETCHED,
         ),
-        # While some threads hash, another one reads and writes what goes with a hash.
+        # One thread more than hashes: it reads and writes accounts while the others hash.
         _PASSWORDS: PoolLimits(
             settings.argon2_concurrency + 1, settings.argon2_queue, max(1, settings.argon2_queue // 2), wait_s
         ),
@@ -44,15 +43,14 @@ def pool_limits(settings: Settings) -> dict[str, PoolLimits]:
 
 
 class Admission:
-    """Admits requests on the event loop, so nothing here waits.
+    """Admits requests on the event loop, so nothing here may block.
 
     Args:
-        settings: of the service.
-        limits: count what is limited on request.
+        rate_limits: count activations and password changes on arrival.
     """
 
-    def __init__(self, settings: Settings, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, settings: Settings, rate_limits: RateLimits) -> None:
+        self._rate_limits = rate_limits
         self._half = {name: max(1, pool.threads // 2) for name, pool in pool_limits(settings).items()}
         self._hashing_threads = settings.argon2_concurrency + 1
 
@@ -60,7 +58,7 @@ class Admission:
         """Return the thread pool of a request, and its source.
 
         Raises:
-            TooManyRequests: the user has sent too many activations, or changes of the password.
+            TooManyRequests: the user has sent too many activations or password changes.
         """
         # Only some changes of a profile need a password hash.
         if request.operation_id == _UPDATE_PROFILE and request.arguments.get("body", {}).get("password"):
@@ -74,10 +72,10 @@ class Admission:
             return Source(client_network(request.client_address), None, self._half[request.pool])
         account_id = request.claims.account_id
         if request.pool == _ACTIVATIONS:
-            # With an Idempotency-Key it may be a replay, which does not count.
+            # A request with an Idempotency-Key may be a replay, which does not count.
             if request.is_valid and "idempotency_key" not in request.arguments:
-                self._limits.count_arrival(ACTIVATIONS, account_id)
-            # One at a time: another one would only wait for the anti-fraud verdict that the first requests.
+                self._rate_limits.count_arrival(ACTIVATIONS, account_id)
+            # One at a time: a second activation would only wait for the anti-fraud verdict of the first.
             return Source(account_id, None, 1)
         if request.arguments.get("offset", 0) > _DEEP_OFFSET:
             return Source(("deep", account_id), None, 1)
@@ -87,7 +85,7 @@ class Admission:
         network = client_network(request.client_address)
         if request.claims is not None:
             if request.operation_id == _UPDATE_PROFILE and request.is_valid:
-                self._limits.count_arrival(PASSWORD_CHANGES, request.claims.account_id)
+                self._rate_limits.count_arrival(PASSWORD_CHANGES, request.claims.account_id)
             return Source(network, request.claims.account_id, self._hashing_threads)
         email = request.arguments.get("body", {}).get("email", "")
         return Source(network, email.casefold(), self._hashing_threads)

@@ -44,7 +44,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
             "userAuth": BearerScheme(partial(runtime.tokens.read, kind="user"), partial(authenticate_user, runtime)),
         },
         pools=pool_limits(runtime.settings),
-        admit=Admission(runtime.settings, runtime.limits),
+        admit=Admission(runtime.settings, runtime.rate_limits),
         on_refusal=metrics.request_overloaded,
         lifespan=partial(_serving, runtime, request_log),
         validate_responses=runtime.settings.validate_responses,

@@ -19,7 +19,7 @@ from persistence.accounts.deletion import claim_account_deletion, delete_account
 from persistence.database.engine import Database
 from persistence.feeds.feed_counts import update_tallies
 from persistence.feeds.standings import update_standings
-from persistence.kept_answers import delete_expired
+from persistence.idempotency import delete_expired
 from promo_api import metrics
 from promo_api.background import BackgroundJob
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import delete, func, insert, select
 
 from persistence.database.engine import Database
-from persistence.kept_answers import delete_expired
+from persistence.idempotency import delete_expired
 from persistence.schema.feed_tables import feed_entries, feed_tally_changes
 from persistence.schema.tables import kept_answers
 from promo_api import metrics, sweeper as sweeper_module

@@ -27,7 +27,7 @@ def _operation_ids() -> set[str]:
 OPERATION_MODULES = sorted({f"handlers.{name.partition('.')[0]}" for name in _operation_ids()})
 
 
-BESIDE = ["handlers.accounts", "handlers.repeats", "handlers.shapes"]
+BESIDE = ["handlers.accounts", "handlers.idempotency", "handlers.shapes"]
 
 
 def _name(file: Path) -> str:

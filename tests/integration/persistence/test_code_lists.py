@@ -177,7 +177,7 @@ def test_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         def rows(self, _connection: object, values: Mapping[str, Sequence[UUID]]) -> list[tuple[UUID, str]]:
             return [(promo_id, there[promo_id].decode()) for promo_id in values["ids"]]
 
-    monkeypatch.setattr("persistence.code_lists._LISTS", Read())
+    monkeypatch.setattr("persistence.promos.code_lists._LISTS", Read())
 
     def get_often(seed: int) -> bool:
         choice = Random(seed)  # noqa: S311 any choice will do
