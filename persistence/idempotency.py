@@ -67,8 +67,8 @@ _SWEEP = (
 )
 _NAMES = [column.name for column in _COLUMNS]
 _ARRAYS = (bindparam(f"{column.name}s", type_=ARRAY(column.type)) for column in _COLUMNS)
-_GIVEN = func.unnest(*_ARRAYS).table_valued(*_NAMES, name="given").render_derived()
-_INSERT = Statement(insert(kept_answers).from_select(_NAMES, select(*_GIVEN.c)))
+_ROWS = func.unnest(*_ARRAYS).table_valued(*_NAMES, name="rows").render_derived()
+_INSERT = Statement(insert(kept_answers).from_select(_NAMES, select(*_ROWS.c)))
 _COUNT_SWEPT = Statement(select(func.count()).select_from(_SWEEP))
 
 
@@ -86,8 +86,8 @@ def insert_responses(connection: Connection, responses: Sequence[tuple[Idempoten
         promo_api.errors.ConcurrentRequest: from the block that lends the connection, if a concurrent request has used
             one of the keys. The transaction is rolled back.
     """
-    rows = [{**vars(key), "status": status, "body": body} for key, status, body in responses]
-    connection.execute(insert(kept_answers), rows)
+    rows = [{**vars(key), "status": status, "body": as_json(body)} for key, status, body in responses]
+    _INSERT.count(connection, {f"{name}s": [row[name] for row in rows] for name in _NAMES})
 
 
 def delete_expired(connection: Connection, now: datetime, *, limit: int) -> int:
