@@ -20,7 +20,7 @@ from sqlalchemy import (
     select,
 )
 
-from persistence.silence import LimitedConnection
+from persistence.timeouts import DeadlineConnection
 
 _Row = tuple[Any, ...]
 # With the parameters of PostgreSQL: psycopg would parse those of Python each time in a statement of more than 4 KiB.
@@ -56,7 +56,7 @@ class Prepared:
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[_Row]:
         """Run it, and return all rows."""
-        driver = cast("LimitedConnection", connection.connection.dbapi_connection)
+        driver = cast("DeadlineConnection", connection.connection.dbapi_connection)
         values = {**self._constants, **values}
         return driver.statements.execute(self._text, [values[name] for name in self._names]).fetchall()
 

@@ -13,7 +13,8 @@ A map, from the outside in:
 | runtime | what a handler gets: settings, database, antifraud, limits, passwords, tokens, clock and more |
 | tokens, passwords | each around one library |
 | antifraud | may this user activate? The rule, with one attempt at a time for each user |
-| verdicts, antifraud_client, breaker | its parts: what Redis keeps, one call over HTTP, when to call no more |
+| verdicts, antifraud_client | its parts: what Redis keeps, one call over HTTP |
+| circuit_breaker | refuses calls to an unavailable service: anti-fraud, PostgreSQL |
 | admission | thread pools, whose turn a request takes, and what is refused on arrival |
 | limits | how often one may fail to sign in, sign up, like, comment, activate or create promos |
 | redis_url, redis_client | where Redis is: one server, Sentinels or a Cluster |

@@ -74,7 +74,8 @@ def _serve_exposed(settings: Settings, exposition: Exposition | None) -> int:
 
 
 def _migrate(environment: Environment, _arguments: argparse.Namespace) -> int:
-    from persistence.engine import Database, RightMissing
+    from persistence.engine import Database
+    from persistence.errors import MissingPrivilege
     from persistence.migrations import update_schema
     from persistence.revisions import newest_revision
 
@@ -82,7 +83,7 @@ def _migrate(environment: Environment, _arguments: argparse.Namespace) -> int:
     try:
         with database.translated():
             update_schema(database.engine)
-    except (DependencyDown, RightMissing) as error:
+    except (DependencyDown, MissingPrivilege) as error:
         print(f"The migrations could not be applied, and nothing was changed: {error.reason}", file=sys.stderr)
         return 1
     finally:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from promo_api import metrics
 from promo_api.antifraud_client import AntifraudClient, NoAnswer, Verdict
-from promo_api.breaker import Breaker, Phase
+from promo_api.circuit_breaker import CircuitBreaker, State
 from promo_api.settings import Settings
 from promo_api.verdicts import Move, Turn, Verdicts
 
@@ -46,7 +46,7 @@ class Antifraud:
         self._turn_timeout_s = settings.antifraud_turn_timeout_s
         self._cooldown_s = settings.antifraud_breaker_cooldown_s
         self._attempt_s = _CALLS * (settings.antifraud_connect_timeout_s + settings.antifraud_read_timeout_s)
-        self._breaker = Breaker(settings.antifraud_breaker_failures, self._cooldown_s, self._tell)
+        self._breaker = CircuitBreaker(settings.antifraud_breaker_failures, self._cooldown_s, self._on_breaker_change)
 
     def has_allowed(self, user_id: UUID) -> bool:
         """Tell whether a verdict that holds says yes. Nobody is asked, and nothing changes."""
@@ -132,14 +132,15 @@ class Antifraud:
                 return verdict
         return None
 
-    def _tell(self, phase: Phase) -> None:
-        metrics.breaker_became(phase.name.lower())
-        if phase is Phase.CLOSED:
+    def _on_breaker_change(self, state: State) -> None:
+        """Publish the state of the circuit breaker: in metrics, in the log, and in Redis for `check`."""
+        metrics.breaker_changed(state.value)
+        if state is State.CLOSED:
             _log.warning("antifraud_breaker_closed")
             self._verdicts.delete_open_breaker()
             return
-        if phase is Phase.OPEN:
-            _log.warning("antifraud_breaker_open", extra={"cooldown_s": self._cooldown_s})
-        # While the probe runs the others are still refused.
-        seconds = self._cooldown_s if phase is Phase.OPEN else self._attempt_s
+        if state is State.OPEN:
+            _log.warning("antifraud_breaker_opened", extra={"cooldown_s": self._cooldown_s})
+        # A half-open circuit refuses all activations but the probe.
+        seconds = self._cooldown_s if state is State.OPEN else self._attempt_s
         self._verdicts.keep_open_breaker(datetime.now(UTC) + timedelta(seconds=seconds))

@@ -24,8 +24,8 @@ from persistence.recounts import (
     count_wrong_uses,
 )
 from persistence.revisions import find_revision, newest_revision
-from persistence.silence import unlimited_transaction
 from persistence.tallies import count_wrong_tallies
+from persistence.timeouts import unlimited_transaction
 from promo_api.app import create_app
 from promo_api.contract.application import BrokenContract
 from promo_api.errors import DependencyDown

@@ -83,7 +83,7 @@ def test_open_breaker(house: House, conformance: Conformance, tmp_path: Path) ->
         house.antifraud.start()
         status, found, said = _checked(house.environment, tmp_path)
         assert user.post(f"/user/promo/{promo_id}/activate").status_code == 403
-        assert server.log.count("antifraud_breaker_open") == 1
+        assert server.log.count("antifraud_breaker_opened") == 1
     with redis.Redis(house.valkey.host, house.valkey.port) as cache:
         cache.delete("antifraud:open-breakers")
     assert (status, found) == (1, _WELL | {"breakers": False})

@@ -57,7 +57,7 @@ def test_opens_after_so_many_attempts(antifrauds: Make, stand_in: StandIn, caplo
     others = [Member() for _ in range(3)]
     assert not any(member.tries(antifraud) for member in others)
     assert stand_in.calls(*others) == 0
-    assert _events(caplog) == ["antifraud_breaker_open"]
+    assert _events(caplog) == ["antifraud_breaker_opened"]
 
 
 def test_only_attempts_without_an_answer_count(antifrauds: Make, stand_in: StandIn) -> None:
@@ -133,7 +133,7 @@ def test_one_probe_at_a_time(antifrauds: Make, stand_in: StandIn, caplog: pytest
         stand_in.forget()
         assert held.result(5)
     assert all(member.tries(antifraud) for member in others)
-    assert _events(caplog) == ["antifraud_breaker_open", "antifraud_breaker_closed"]
+    assert _events(caplog) == ["antifraud_breaker_opened", "antifraud_breaker_closed"]
     assert antifraud.list_open_breakers() == []
 
 
@@ -163,7 +163,7 @@ def test_probe_that_fails(antifrauds: Make, stand_in: StandIn, caplog: pytest.Lo
     _fail(antifraud, stand_in, 1)
     assert antifraud._breaker.refuses()
     assert not Member().tries(antifraud)
-    assert _events(caplog) == ["antifraud_breaker_open"] * 2
+    assert _events(caplog) == ["antifraud_breaker_opened"] * 2
 
 
 def test_open_breaker_is_seen_from_elsewhere(antifrauds: Make, opened: Antifraud) -> None:
@@ -193,5 +193,5 @@ def test_opens_without_redis(antifrauds: Make, stand_in: StandIn, caplog: pytest
         antifraud.list_open_breakers()
     _cool_down(antifraud)
     assert Member().tries(antifraud)
-    assert _events(caplog) == ["antifraud_breaker_open", "antifraud_breaker_closed"]
+    assert _events(caplog) == ["antifraud_breaker_opened", "antifraud_breaker_closed"]
     assert "antifraud_cache_unavailable" in caplog.text

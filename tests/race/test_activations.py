@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import delete
 
 from persistence.activations import Claim, claim_values
-from persistence.engine import StatementRefused
+from persistence.errors import StatementRefused
 from persistence.tables import promo_codes, promo_counters
 from persistence.users import User, find_user
 from promo_api.errors import DependencyDown

@@ -47,13 +47,13 @@ ROOMS = {
         "promo_api.metrics promo_api.redis_client promo_api.setting_values promo_api.settings",
         "cachetools limits redis",
     ),
-    "promo_api.breaker": Room(),
+    "promo_api.circuit_breaker": Room(),
     "promo_api.antifraud_client": Room("promo_api.settings", "orjson requests urllib3"),
     "promo_api.verdicts": Room(
         "promo_api.antifraud_client promo_api.metrics promo_api.redis_client promo_api.settings", "redis"
     ),
     "promo_api.antifraud": Room(
-        "promo_api.antifraud_client promo_api.breaker promo_api.metrics promo_api.settings promo_api.verdicts"
+        "promo_api.antifraud_client promo_api.circuit_breaker promo_api.metrics promo_api.settings promo_api.verdicts"
     ),
     "promo_api.health": Room(
         "promo_api persistence.engine persistence.revisions promo_api.antifraud promo_api.settings"
@@ -64,10 +64,12 @@ ROOMS = {
     "persistence.trail_tables": Room("persistence.tables", "sqlalchemy"),
     "persistence.feed_tables": Room("persistence.tables", "sqlalchemy"),
     "persistence.account_events": Room("persistence.tables persistence.trail_tables", "sqlalchemy"),
-    "persistence.silence": Room("", "sqlalchemy psycopg"),
-    "persistence.prepared": Room("persistence.silence", "sqlalchemy"),
+    "persistence.timeouts": Room("", "sqlalchemy psycopg"),
+    "persistence.errors": Room("persistence.tables promo_api.errors", "sqlalchemy psycopg"),
+    "persistence.prepared": Room("persistence.timeouts", "sqlalchemy"),
     "persistence.engine": Room(
-        "persistence.silence persistence.tables promo_api.errors promo_api.metrics promo_api.settings",
+        "persistence.errors persistence.timeouts promo_api.circuit_breaker promo_api.errors promo_api.metrics "
+        "promo_api.settings",
         "orjson sqlalchemy psycopg",
     ),
     "persistence.pages": Room("persistence.prepared", "sqlalchemy"),
@@ -76,7 +78,7 @@ ROOMS = {
     "persistence.places": Room("persistence.activity persistence.audience persistence.feed_tables", "sqlalchemy"),
     "persistence.code_lists": Room("persistence.prepared persistence.tables", "cachetools sqlalchemy"),
     "persistence.revisions": Room("", "sqlalchemy"),
-    "persistence.migrations": Room("persistence.silence", "sqlalchemy alembic"),
+    "persistence.migrations": Room("persistence.timeouts", "sqlalchemy alembic"),
     "persistence.migrations.*": Room("persistence.feed_tables persistence.trail_tables", "alembic"),
     "persistence.*": Room(
         "promo_api.errors persistence.orders persistence.pages persistence.prepared persistence.tables "
@@ -126,14 +128,14 @@ ROOMS = {
         "gunicorn starlette uvicorn uvicorn_worker",
     ),
     "promo_api.check": Room(
-        "persistence.engine persistence.listings persistence.recounts persistence.revisions persistence.silence "
+        "persistence.engine persistence.listings persistence.recounts persistence.revisions persistence.timeouts "
         "persistence.tallies promo_api.app "
         "promo_api.contract.application promo_api.errors promo_api.runtime promo_api.settings",
         "redis requests sqlalchemy",
     ),
     "promo_api.__main__": Room(
-        "persistence.engine persistence.migrations persistence.revisions promo_api.app promo_api.check "
-        "promo_api.contract.application "
+        "persistence.engine persistence.errors persistence.migrations persistence.revisions promo_api.app "
+        "promo_api.check promo_api.contract.application "
         "promo_api.errors promo_api.exposition promo_api.gunicorn_conf promo_api.logs promo_api.runtime "
         "promo_api.sandbox.antifraud_stub promo_api.sandbox.dev promo_api.setting_values promo_api.settings",
         "dotenv",
@@ -189,8 +191,8 @@ def test_every_room_is_lived_in(room: str) -> None:
 def test_query_modules_are_all_there() -> None:
     """Beside the query modules stands only what all of them share, and what opens and migrates the database."""
     beside = {
-        "engine", "silence", "prepared", "orders", "pages", "tables", "trail_tables", "feed_tables", "activity",
-        "audience", "places", "account_events", "revisions", "migrations", "migrations.env",
+        "engine", "errors", "timeouts", "prepared", "orders", "pages", "tables", "trail_tables", "feed_tables",
+        "activity", "audience", "places", "account_events", "revisions", "migrations", "migrations.env",
     }  # fmt: skip
     assert {module.removeprefix("persistence.") for module in files() if module.startswith("persistence.")} == {
         *QUERIES,

@@ -15,7 +15,8 @@ from psycopg.abc import PQGen
 from sqlalchemy import Connection, text
 
 from persistence.accounts import USER_ACCOUNTS
-from persistence.engine import Database, StatementRefused
+from persistence.engine import Database
+from persistence.errors import StatementRefused
 from persistence.prepared import Prepared
 from persistence.promos import insert_promo
 from promo_api.errors import DependencyDown
@@ -90,7 +91,7 @@ def test_connection_closed_while_used(open_database: Open, administrator: Admini
             administrator.terminate([connection.execute(text("SELECT pg_backend_pid()")).scalar_one()])
             connection.execute(text("SELECT 1"))
 
-    with pytest.raises(DependencyDown, match="does not answer"):
+    with pytest.raises(DependencyDown, match="is unavailable"):
         lose()
     assert _ask(database, mode)
 
@@ -111,7 +112,7 @@ def test_connection_whose_end_is_told_twice(open_database: Open, mode: str) -> N
 
             driver.wait(answers())
 
-    with pytest.raises(DependencyDown, match="does not answer"):
+    with pytest.raises(DependencyDown, match="is unavailable"):
         lose()
     assert _ask(database, mode)
 
