@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from promo_api import metrics
-from promo_api.antifraud_client import AntifraudClient, NoAnswer, Verdict
+from promo_api.antifraud_client import AntifraudClient, NoVerdict, Verdict
 from promo_api.circuit_breaker import CircuitBreaker, State
 from promo_api.settings import Settings
 from promo_api.verdicts import Move, Turn, Verdicts
@@ -88,12 +88,8 @@ class Antifraud:
         self._verdicts.ping()
 
     def ping_service(self) -> None:
-        """Raise requests.RequestException, with a reason, if nothing listens at the address of the service."""
+        """Raise OSError, with a reason, if no connection to the service can be opened. No request is sent."""
         self._client.ping()
-
-    def reach_service(self) -> None:
-        """Raise OSError if no connection to the service can be made; nothing is asked of it."""
-        self._client.reach()
 
     def is_given_up(self) -> bool:
         """Tell whether this process asks the service no more for a while."""
@@ -124,7 +120,7 @@ class Antifraud:
             began_s = time.perf_counter()
             try:
                 verdict = self._client.ask(email, promo_id)
-            except NoAnswer as error:
+            except NoVerdict as error:
                 metrics.antifraud_failed(time.perf_counter() - began_s)
                 _log.warning("antifraud_no_answer", extra={"attempt": call, "of": _CALLS, "reason": str(error)})
             else:

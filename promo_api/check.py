@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import redis
-import requests
 from sqlalchemy import Connection, text
 
 from persistence.engine import session_settings
@@ -141,7 +140,7 @@ def _antifraud(runtime: Runtime) -> str:
     address = runtime.settings.antifraud_place
     try:
         runtime.antifraud.ping_service()
-    except requests.RequestException as error:
+    except OSError as error:
         raise _Problem(f"{address} does not answer: {error}") from error
     return f"{address} answers."
 

@@ -139,7 +139,7 @@ class Health:
         return ""
 
     def _look_at_antifraud(self) -> str:
-        self._antifraud.reach_service()
+        self._antifraud.ping_service()
         return "It gave no answers, and is not asked for a while." if self._antifraud.is_given_up() else ""
 
 

@@ -48,7 +48,8 @@ ROOMS = {
         "cachetools limits redis",
     ),
     "promo_api.circuit_breaker": Room(),
-    "promo_api.antifraud_client": Room("promo_api.settings", "orjson requests urllib3"),
+    "promo_api.deadline_http": Room("", "certifi"),
+    "promo_api.antifraud_client": Room("promo_api.deadline_http promo_api.settings", "orjson"),
     "promo_api.verdicts": Room(
         "promo_api.antifraud_client promo_api.metrics promo_api.redis_client promo_api.settings", "redis"
     ),
@@ -131,7 +132,7 @@ ROOMS = {
         "persistence.engine persistence.listings persistence.recounts persistence.revisions persistence.timeouts "
         "persistence.tallies promo_api.app "
         "promo_api.contract.application promo_api.errors promo_api.runtime promo_api.settings",
-        "redis requests sqlalchemy",
+        "redis sqlalchemy",
     ),
     "promo_api.__main__": Room(
         "persistence.engine persistence.errors persistence.migrations persistence.revisions promo_api.app "
