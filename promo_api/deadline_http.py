@@ -124,7 +124,7 @@ class DeadlineHttpClient:
         return _Connection(self._host, self._port, self._connect(deadline_s))
 
     def _connect(self, deadline_s: float) -> _DeadlineSocket:
-        """Connect to the first address of the host that accepts. Raises the error of the last one."""
+        """Connect to the first address of the host that accepts. If none does, raises the error of the last address."""
         failure = OSError("the host has no address")
         for family, kind, protocol, _, address in socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM):
             connected = _DeadlineSocket(family, kind, protocol)
@@ -164,7 +164,7 @@ def _seconds_left(deadline_s: float) -> float:
 
 
 def _is_readable(connection: _Connection) -> bool:
-    """Return whether an idle connection has something to read: the server closed it or sent what nobody requested."""
+    """Return whether an idle connection has data to read: the server closed it or sent unrequested data."""
     poll = select.poll()
     poll.register(connection.deadline_socket, select.POLLIN)
     return bool(poll.poll(0))

@@ -196,7 +196,7 @@ def _resolve(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
 
 
 def test_next_address(connect: Connect, blackhole: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If an address of the host does not respond, the client connects to the next one."""
+    """If an address of the host does not respond, the client connects to the next address."""
     with Service(EMPTY) as service:
         _resolve(monkeypatch, blackhole, service.port)
         assert connect(service.port).post(b"{}") == (200, b"")
