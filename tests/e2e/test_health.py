@@ -1,4 +1,4 @@
-"""Health, seen by a load balancer: what is down, how fast the report is, and that it does not slow other requests."""
+"""Health as a load balancer sees it: outages, time limits, and no effect on other requests."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -168,7 +168,7 @@ def test_report_is_cached(make: Callable[..., Health], monkeypatch: pytest.Monke
 
 
 def test_concurrent_requests_share_a_check(make: Callable[..., Health]) -> None:
-    """Concurrent requests get the same report, for which each dependency is checked once."""
+    """Concurrent requests share one check of each dependency and get the same report."""
     health, checks, go = make(health_timeout_s=10.0), Semaphore(0), Event()
 
     def check() -> str:
