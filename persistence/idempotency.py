@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Connection, DateTime, Text, Uuid, and_, bindparam, delete, func, insert, select, tuple_
 
-from persistence.database.statements import Statement
+from persistence.database.statements import Statement, as_json
 from persistence.schema.tables import kept_answers
 
 

@@ -12,8 +12,9 @@ A map, from the outside in:
 | contract/ | all that knows Connexion, Starlette or Flask from inside |
 | runtime | what a handler gets: settings, database, antifraud, rate limits, passwords, tokens, clock and more |
 | tokens, passwords | each around one library |
-| antifraud | may this user activate? One attempt per user at a time calls the service |
-| verdicts, antifraud_client, breaker | its parts: verdict cache and leases in Redis, HTTP client, circuit breaker |
+| antifraud | may this user activate? The rule, with one attempt at a time for each user |
+| verdicts, antifraud_client | its parts: what Redis keeps, one call over HTTP |
+| circuit_breaker | refuses calls to an unavailable service: anti-fraud, PostgreSQL |
 | admission | thread pools, whose turn a request takes, and what is refused on arrival |
 | limits | rate limits of accounts and client addresses |
 | rate_limit_counter, local_counters | their counters: in Redis, and in the memory of a worker |

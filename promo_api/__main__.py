@@ -80,7 +80,9 @@ def _serve_with_metrics(settings: Settings, metrics_server: MetricsServer | None
 
 
 def _migrate(environment: Environment, _arguments: argparse.Namespace) -> int:
-    from persistence.database.engine import Database, RightMissing
+
+    from persistence.database.engine import Database
+    from persistence.database.errors import MissingPrivilege
     from persistence.database.revisions import newest_revision
     from persistence.migrations import update_schema
 
@@ -88,7 +90,7 @@ def _migrate(environment: Environment, _arguments: argparse.Namespace) -> int:
     try:
         with database.translated():
             update_schema(database.engine)
-    except (DependencyDown, RightMissing) as error:
+    except (DependencyDown, MissingPrivilege) as error:
         print(f"The migrations could not be applied, and nothing was changed: {error.reason}", file=sys.stderr)
         return 1
     finally:

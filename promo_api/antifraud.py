@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from promo_api import metrics
-from promo_api.antifraud_client import AntifraudClient, NoAnswer, Verdict
-from promo_api.breaker import Breaker, Phase
+from promo_api.antifraud_client import AntifraudClient, NoVerdict, Verdict
+from promo_api.circuit_breaker import CircuitBreaker, State
 from promo_api.settings import Settings
 from promo_api.verdicts import Decision, Lease, VerdictCache
 
@@ -45,7 +45,7 @@ class Antifraud:
         self._lease_timeout_s = settings.antifraud_lease_timeout_s
         self._cooldown_s = settings.antifraud_breaker_cooldown_s
         self._attempt_s = _CALLS * (settings.antifraud_connect_timeout_s + settings.antifraud_read_timeout_s)
-        self._breaker = Breaker(settings.antifraud_breaker_failures, self._cooldown_s, self._on_breaker_change)
+        self._breaker = CircuitBreaker(settings.antifraud_breaker_failures, self._cooldown_s, self._on_breaker_change)
 
     def check(self, user_id: UUID, email: str, promo_id: UUID) -> bool:
         """Return whether the user may activate the promo; False also if there is no verdict."""
@@ -83,12 +83,8 @@ class Antifraud:
         self._verdicts.ping()
 
     def ping_service(self) -> None:
-        """Raise requests.RequestException, with a reason, if the service does not respond to HTTP."""
+        """Raise OSError, with a reason, if no connection to the service can be opened. No request is sent."""
         self._client.ping()
-
-    def reach_service(self) -> None:
-        """Raise OSError if no connection to the service can be opened. No request is sent."""
-        self._client.reach()
 
     def is_given_up(self) -> bool:
         """Return whether the circuit breaker of this process is open."""
@@ -119,7 +115,7 @@ class Antifraud:
             start_s = time.perf_counter()
             try:
                 verdict = self._client.ask(email, promo_id)
-            except NoAnswer as error:
+            except NoVerdict as error:
                 metrics.antifraud_failed(time.perf_counter() - start_s)
                 _log.warning("antifraud_no_response", extra={"attempt": call, "of": _CALLS, "reason": str(error)})
             else:
@@ -127,14 +123,15 @@ class Antifraud:
                 return verdict
         return None
 
-    def _on_breaker_change(self, phase: Phase) -> None:
-        metrics.breaker_became(phase.name.lower())
-        if phase is Phase.CLOSED:
+    def _on_breaker_change(self, state: State) -> None:
+        """Publish the state of the circuit breaker: in metrics, in the log, and in Redis for `check`."""
+        metrics.breaker_changed(state.value)
+        if state is State.CLOSED:
             _log.warning("antifraud_breaker_closed")
             self._verdicts.delete_open_breaker()
             return
-        if phase is Phase.OPEN:
-            _log.warning("antifraud_breaker_open", extra={"cooldown_s": self._cooldown_s})
-        # During the probe all other attempts are still refused.
-        seconds = self._cooldown_s if phase is Phase.OPEN else self._attempt_s
+        if state is State.OPEN:
+            _log.warning("antifraud_breaker_opened", extra={"cooldown_s": self._cooldown_s})
+        # A half-open circuit refuses all activations but the probe.
+        seconds = self._cooldown_s if state is State.OPEN else self._attempt_s
         self._verdicts.record_open_breaker(datetime.now(UTC) + timedelta(seconds=seconds))

@@ -1,11 +1,10 @@
-"""Is everything well? Looks at each thing that the service needs, and says what it found."""
+"""The command `check`: checks each thing that the service needs and reports one finding for each."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 import redis
-import requests
 from sqlalchemy import Connection
 
 from persistence.consistency import (
@@ -24,9 +23,9 @@ from persistence.consistency import (
 from persistence.database.engine import session_settings
 from persistence.database.revisions import find_revision, newest_revision
 from persistence.database.server import find_settings, find_version, prepare_long_read
+from persistence.database.timeouts import unlimited_transaction
 from persistence.feeds.feed_counts import count_wrong_tallies
 from persistence.feeds.feed_index import count_wrong_entries
-from persistence.silence import unlimited_transaction
 from promo_api.app import create_app
 from promo_api.contract.application import BrokenContract
 from promo_api.errors import DependencyDown
@@ -35,7 +34,7 @@ from promo_api.settings import Settings, SettingsError
 
 
 class Level(StrEnum):
-    """How good a finding is; only FAIL makes `check` fail."""
+    """The severity of a finding. Only FAIL makes `check` fail."""
 
     OK = "ok"
     WARN = "WARN"
@@ -44,7 +43,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """The result for one thing that was checked."""
+    """The result of one check."""
 
     thing: str
     level: Level
@@ -52,13 +51,13 @@ class Finding:
 
 
 class _Problem(Exception):
-    """Raised by a check with a sentence."""
+    """Raised by a check that fails; the message is the sentence of the finding."""
 
     level = Level.FAIL
 
 
 class _Warning(_Problem):
-    """Raised by a check for something that works but should be changed."""
+    """Raised by a check of something that works but should be changed."""
 
     level = Level.WARN
 
@@ -66,20 +65,19 @@ class _Warning(_Problem):
 def check_all(environment: Mapping[str, str]) -> Iterator[Finding]:
     """Check settings, passwords, specification, PostgreSQL, schema, Redis, anti-fraud service, breakers and counts.
 
-    The last one reads whole tables, and takes as long as it takes. If the settings can't be used, they are the only
-    finding.
+    Counting reads whole tables, without a time limit. If the settings are invalid, they are the only finding.
     """
     try:
         settings = Settings.from_environment(environment)
     except SettingsError as error:
         yield Finding("settings", level=Level.FAIL, sentence=" ".join(error.problems))
         return
-    yield Finding("settings", level=Level.OK, sentence="All can be used.")
+    yield Finding("settings", level=Level.OK, sentence="All are valid.")
     runtime = Runtime.open(settings)
     try:
-        for thing, look in _LOOKS.items():
+        for thing, check in _CHECKS.items():
             try:
-                yield Finding(thing, Level.OK, look(runtime))
+                yield Finding(thing, Level.OK, check(runtime))
             except _Problem as error:
                 yield Finding(thing, error.level, str(error))
     finally:
@@ -100,7 +98,7 @@ def _specification(runtime: Runtime) -> str:
         create_app(runtime)
     except BrokenContract as error:
         raise _Problem(str(error)) from error
-    return "Each operation of api.yml has its function."
+    return "Each operation of api.yml has a handler."
 
 
 def _postgresql(runtime: Runtime) -> str:
@@ -112,10 +110,12 @@ def _postgresql(runtime: Runtime) -> str:
                 f"{name} is {value} and not {needed[name]}" for name, value in found.items() if value != needed[name]
             ]
     except DependencyDown as error:
-        raise _Problem(f"{address} does not answer: {error.reason}") from error
+        raise _Problem(f"{address} is unavailable: {error.reason}") from error
     if wrong:
-        raise _Problem(f"{address} answers, but sessions are not as the settings want them: {', '.join(wrong)}.")
-    return f"{address} answers, version {version}."
+        raise _Problem(
+            f"{address} is available, but its sessions do not have the configured settings: {', '.join(wrong)}."
+        )
+    return f"{address} is available, version {version}."
 
 
 def _schema(runtime: Runtime) -> str:
@@ -124,10 +124,12 @@ def _schema(runtime: Runtime) -> str:
         with runtime.database.autocommit() as connection:
             found = find_revision(connection)
     except DependencyDown as error:
-        raise _Problem("Can't be seen without PostgreSQL.") from error
+        raise _Problem("Unknown, because PostgreSQL is unavailable.") from error
     if found != needed:
-        raise _Problem(f"It is at {found or 'no revision'}, and {needed} is needed: run python -m promo_api migrate.")
-    return f"It is at {found}, as needed."
+        raise _Problem(
+            f"It is at {found or 'no revision'}, and this version needs {needed}. Run python -m promo_api migrate."
+        )
+    return f"It is at {found}, as this version needs."
 
 
 def _redis(runtime: Runtime) -> str:
@@ -135,28 +137,30 @@ def _redis(runtime: Runtime) -> str:
     try:
         runtime.antifraud.ping_cache()
     except redis.RedisError as error:
-        raise _Problem(f"{address} does not answer: {error}") from error
-    return f"{address} answers."
+        raise _Problem(f"{address} is unavailable: {error}") from error
+    return f"{address} is available."
 
 
 def _antifraud(runtime: Runtime) -> str:
     address = runtime.settings.antifraud_display_url
     try:
         runtime.antifraud.ping_service()
-    except requests.RequestException as error:
-        raise _Problem(f"{address} does not answer: {error}") from error
-    return f"{address} answers."
+    except OSError as error:
+        raise _Problem(f"{address} is unavailable: {error}") from error
+    return f"{address} is available."
 
 
 def _breakers(runtime: Runtime) -> str:
     try:
         found = runtime.antifraud.list_open_breakers()
     except redis.RedisError as error:
-        raise _Problem("Can't be seen without Redis.") from error
+        raise _Problem("Unknown, because Redis is unavailable.") from error
     if found:
-        named = ", ".join(f"{process} until {until:%Y-%m-%d %H:%M:%S} UTC" for process, until in found)
-        raise _Problem(f"The anti-fraud service gave no answers, so activations are refused by {named}.")
-    return "None is open: each process asks the anti-fraud service."
+        processes = ", ".join(f"{process} until {until:%Y-%m-%d %H:%M:%S} UTC" for process, until in found)
+        raise _Problem(
+            f"The anti-fraud service failed repeatedly. The breaker is open and denies activations in {processes}."
+        )
+    return "None is open. Each process calls the anti-fraud service."
 
 
 def _counts(runtime: Runtime) -> str:
@@ -165,18 +169,18 @@ def _counts(runtime: Runtime) -> str:
             prepare_long_read(connection)
             found = {name: recount(connection) for name, recount in _RECOUNTS.items()}
     except DependencyDown as error:
-        raise _Problem("Can't be recounted without PostgreSQL and its schema.") from error
+        raise _Problem("Unknown, because PostgreSQL or its schema is unavailable.") from error
     wrong = [f"{name} (for {number})" for name, number in found.items() if number]
     if wrong:
-        raise _Problem(f"Recounted from all rows, these differ: {', '.join(wrong)}.")
-    return f"Recounted from all rows, these agree: {', '.join(found)}."
+        raise _Problem(f"These stored counts differ from a recount: {', '.join(wrong)}.")
+    return f"These stored counts agree with a recount: {', '.join(found)}."
 
 
 def _postgresql_address(settings: Settings) -> str:
     return f"{settings.postgres_host}:{settings.postgres_port}/{settings.postgres_database}"
 
 
-# What is kept twice, and who tells for how many promos or companies it is wrong.
+# Each stored count, and the function that returns for how many promos, companies or users it is wrong.
 _RECOUNTS: dict[str, Callable[[Connection], int]] = {
     "uses of promos": count_wrong_uses,
     "likes of promos": count_wrong_likes,
@@ -194,7 +198,7 @@ _RECOUNTS: dict[str, Callable[[Connection], int]] = {
 }
 # Memory in KiB and iterations: https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html
 _ARGON2_MINIMUM = ((47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5))
-_LOOKS: dict[str, Callable[[Runtime], str]] = {
+_CHECKS: dict[str, Callable[[Runtime], str]] = {
     "passwords": _passwords,
     "specification": _specification,
     "PostgreSQL": _postgresql,

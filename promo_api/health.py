@@ -1,13 +1,13 @@
-"""Is what the service needs well? Looked at for load balancers and people, without being in anybody's way.
+"""Health of the dependencies, for load balancers and operators.
 
-| Dependency | is away | What that means |
+| Dependency | Down if | Status |
 |---|---|---|
-| PostgreSQL | it does not answer, takes no writes, or its schema is too old | failing: hardly anything works |
-| Redis | it does not answer | degraded: verdicts are not kept, all works |
-| anti-fraud | nothing listens, or this worker's breaker is open | degraded: activations are refused, all else works |
+| PostgreSQL | unavailable, read-only, or its schema is too old | failing: almost nothing works |
+| Redis | unavailable | degraded: verdicts are not cached, everything works |
+| anti-fraud | no connection, or the circuit breaker of this process is open | degraded: activations are denied |
 
-However often one asks, each thing is looked at by one thread at a time, over a connection of its own, and what was
-found is told for a second. However silent a thing is, one waits for it no longer than HEALTH_TIMEOUT_S.
+A report is cached for a second. Each dependency is checked by one thread at a time, on its own connection. A report
+takes at most HEALTH_TIMEOUT_S, even if a dependency does not respond.
 """
 
 import logging
@@ -25,15 +25,15 @@ from promo_api.specification import VERSION
 
 _log = logging.getLogger(__name__)
 
-_KEPT_S = 1.0
+_CACHE_S = 1.0
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one dependency.
+    """The health of one dependency.
 
     Attributes:
-        latency_ms: how long it took to answer; None: it did not, or not in time.
+        latency_ms: the duration of a successful check; None: it failed or timed out.
         reason: a sentence that says what is wrong; "": nothing.
     """
 
@@ -43,12 +43,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found of all; the revisions are those of the schema, `found_revision` None: there is none, or not seen.
+    """The health of all dependencies.
 
     Attributes:
         findings: by the name of the dependency.
-        needed_revision: what this version needs, or a later one.
-        found_revision: what is there.
+        needed_revision: the oldest schema revision that this version works with.
+        found_revision: the revision of the database; None: no schema, or unknown.
         is_draining: the process is about to stop, so load balancers must send requests elsewhere.
     """
 
@@ -59,49 +59,45 @@ class Report:
 
     @property
     def status(self) -> str:
-        """`ok`, `degraded`: not all works, or `failing`: send requests elsewhere."""
+        """`ok`, `degraded` (some operations fail) or `failing` (send requests elsewhere)."""
         if self.findings["postgres"].reason or self.is_draining:
             return "failing"
         return "degraded" if any(finding.reason for finding in self.findings.values()) else "ok"
 
 
 class Health:
-    """Looks at what this process needs; threads may share it.
-
-    Args:
-        settings: of the service.
-        antifraud: what this process asks.
+    """Checks the dependencies of this process. Thread-safe.
 
     Attributes:
-        version: of the contract, as it stands in api.yml.
+        version: of api.yml.
     """
 
     def __init__(self, settings: Settings, antifraud: Antifraud) -> None:
         self.version = VERSION
         self._timeout_s = settings.health_timeout_s
-        # A connection of its own: the others are for requests, and to make a new one each time would tell nothing of
-        # them where PostgreSQL has no room for more.
+        # A separate connection, so that checks and requests do not wait for each other. It stays open: PostgreSQL may
+        # have no room for a new one while those of the requests work.
         self._database = Database(replace(settings, postgres_pool_size=1))
         self._antifraud = antifraud
         self._needed = newest_revision()
         self._found: str | None = None
-        self._looks: dict[str, Callable[[], str]] = {
-            "postgres": self._look_at_postgres,
-            "redis": self._look_at_redis,
-            "antifraud": self._look_at_antifraud,
+        self._checks: dict[str, Callable[[], str]] = {
+            "postgres": self._check_postgres,
+            "redis": self._check_redis,
+            "antifraud": self._check_antifraud,
         }
-        self._running: dict[str, _Look] = {}
+        self._running: dict[str, _Check] = {}
         self._lock = Lock()
         self._report: Report | None = None
-        self._looks_again_at = 0.0
+        self._expires_at = 0.0
         self._is_draining = False
 
     def report(self) -> Report:
-        """Return what was found within the last second, else look."""
+        """Return the cached report or, if it is older than a second, a new one."""
         with self._lock:
-            if self._report is None or monotonic() >= self._looks_again_at:
-                self._report = self._looked(self._report)
-                self._looks_again_at = monotonic() + _KEPT_S
+            if self._report is None or monotonic() >= self._expires_at:
+                self._report = self._create_report(self._report)
+                self._expires_at = monotonic() + _CACHE_S
             return replace(self._report, is_draining=True) if self._is_draining else self._report
 
     def start_draining(self) -> None:
@@ -109,60 +105,60 @@ class Health:
         self._is_draining = True
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection to PostgreSQL."""
         self._database.close()
 
-    def _looked(self, before: Report | None) -> Report:
-        ends_at = monotonic() + self._timeout_s
-        for name, look in self._looks.items():
-            # One that still runs found nothing in time before; it is waited for once more, in place of another one.
+    def _create_report(self, previous: Report | None) -> Report:
+        deadline_s = monotonic() + self._timeout_s
+        for name, check in self._checks.items():
+            # A check that timed out may still run. Wait for it again instead of starting another.
             if name not in self._running or not self._running[name].is_alive():
-                self._running[name] = _Look(look)
+                self._running[name] = _Check(check)
                 self._running[name].start()
-        findings = {name: self._finding(name, ends_at) for name in self._looks}
+        findings = {name: self._await(name, deadline_s) for name in self._checks}
         for name, finding in findings.items():
-            if finding.reason != (before.findings[name].reason if before else ""):
+            if finding.reason != (previous.findings[name].reason if previous else ""):
                 _log.warning("health_changed", extra={"dependency": name, "reason": finding.reason})
         return Report(findings, self._needed, self._found)
 
-    def _finding(self, name: str, ends_at: float) -> Finding:
-        look = self._running[name]
-        look.join(max(0.0, ends_at - monotonic()))
-        return look.finding or Finding(None, "It does not answer in time.")
+    def _await(self, name: str, deadline_s: float) -> Finding:
+        check = self._running[name]
+        check.join(max(0.0, deadline_s - monotonic()))
+        return check.finding or Finding(None, "It did not respond in time.")
 
-    def _look_at_postgres(self) -> str:
+    def _check_postgres(self) -> str:
         self._found = None
         with self._database.autocommit() as connection:
             self._found = found = find_revision(connection)
-            is_primary = takes_writes(connection)
-        # Revisions are numbered. A later one is that of a version which is being deployed, and does without this one
-        # no sooner than this one is gone.
+            is_writable = takes_writes(connection)
+        # Revisions are numbers. A newer revision is healthy: its version is being deployed, and the schema supports
+        # this version until the deployment ends.
         if found is None or found < self._needed:
-            return "Its schema is not that of this version: its operator runs the migrations."
-        return "" if is_primary else "It takes no writes."
+            return "Its schema is too old for this version. An operator must run the migrations."
+        return "" if is_writable else "It is read-only."
 
-    def _look_at_redis(self) -> str:
+    def _check_redis(self) -> str:
         self._antifraud.ping_cache()
         return ""
 
-    def _look_at_antifraud(self) -> str:
-        self._antifraud.reach_service()
-        return "It gave no answers, and is not asked for a while." if self._antifraud.is_given_up() else ""
+    def _check_antifraud(self) -> str:
+        self._antifraud.ping_service()
+        return "It failed repeatedly, and the circuit breaker is open." if self._antifraud.is_given_up() else ""
 
 
-class _Look(Thread):
-    """One look at a dependency; `finding` is None until it has ended."""
+class _Check(Thread):
+    """One check of a dependency; `finding` is None until it ends."""
 
-    def __init__(self, look: Callable[[], str]) -> None:
+    def __init__(self, check: Callable[[], str]) -> None:
         super().__init__(name="health", daemon=True)
-        self._look = look
+        self._check = check
         self.finding: Finding | None = None
 
     def run(self) -> None:
         began_s = perf_counter()
         try:
-            reason = self._look()
-        except Exception:  # noqa: BLE001 whatever it is, it does not answer as it should; requests log what it says
-            self.finding = Finding(None, "It does not answer.")
+            reason = self._check()
+        except Exception:  # noqa: BLE001 any error means unavailable; requests log the details
+            self.finding = Finding(None, "It is unavailable.")
         else:
             self.finding = Finding((perf_counter() - began_s) * 1000, reason)

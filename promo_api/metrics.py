@@ -63,7 +63,9 @@ _CALL_DURATION = _histogram(
     "promo_antifraud_call_duration_seconds", "Time of a call to the anti-fraud service", "result"
 )
 _LOOKUPS = _counter("promo_antifraud_verdict_lookups_total", "Lookups of cached verdicts by result", "result")
-_BREAKERS = _gauge("promo_antifraud_breakers", "Workers that ask no more, or try again with one call", "state")
+_BREAKERS = _gauge(
+    "promo_antifraud_breakers", "Workers whose circuit breaker for the anti-fraud service is open or half-open", "state"
+)
 
 _LENT = _gauge("promo_postgres_connections_lent", "Connections to PostgreSQL that requests hold")
 _POOL_SIZE = _gauge("promo_postgres_pool_size", "Connections to PostgreSQL that the workers may have")
@@ -109,7 +111,7 @@ _granted = _ACTIVATIONS.labels("granted", "none")
 _refused = {reason: _ACTIVATIONS.labels("refused", reason) for reason in _REASONS}
 _calls = {result: _CALL_DURATION.labels(result) for result in ("yes", "no", "no_response")}
 _lookups = {result: _LOOKUPS.labels(result) for result in ("yes", "no", "none", "unavailable")}
-_breakers = {state: _BREAKERS.labels(state) for state in ("open", "probing")}
+_breakers = {state: _BREAKERS.labels(state) for state in ("open", "half_open")}
 _hashes = {state: _HASHES.labels(state) for state in ("waiting", "running")}
 _rate_limited = {
     limit: _RATE_LIMITED.labels(limit)
@@ -218,8 +220,8 @@ def verdicts_unavailable() -> None:
     _lookups["unavailable"].inc()
 
 
-def breaker_became(state: str) -> None:
-    """Tell how the breaker of this process stands: `open`, `probing`, or anything else where it is closed."""
+def breaker_changed(state: str) -> None:
+    """Set the state of the anti-fraud circuit breaker: `open`, `half_open`; any other value means closed."""
     for name, gauge in _breakers.items():
         gauge.set(name == state)
 

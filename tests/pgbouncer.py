@@ -37,7 +37,7 @@ LEFT_OUT = {
         "the next connection has the same session",
     ),
     "test_health.py::test_read_only": "the session was there before the database took no writes",
-    "test_silence.py::test_transaction_without_a_limit": "the session is PgBouncer's, and outlives the connection",
+    "test_timeouts.py::test_unlimited_transaction": "the session is PgBouncer's, and outlives the connection",
 }
 _DEFAULTS = Settings(antifraud_address="127.0.0.1:1", secret_key="-" * 32)
 

@@ -19,7 +19,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-from persistence.silence import LimitedConnection
+from persistence.database.timeouts import DeadlineConnection
 
 _Row = tuple[Any, ...]
 # The paramstyle of PostgreSQL itself ($1): in a long statement psycopg would parse %(name)s on every run.
@@ -71,7 +71,7 @@ class Statement:
 
 
 def _cursor(connection: Connection) -> psycopg.RawCursor[Any]:
-    return cast("LimitedConnection", connection.connection.dbapi_connection).statements
+    return cast("DeadlineConnection", connection.connection.dbapi_connection).statements
 
 
 def as_json(value: Any) -> Json:

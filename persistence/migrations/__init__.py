@@ -6,7 +6,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, text
 
-from persistence.silence import unlimited_transaction
+from persistence.database.timeouts import unlimited_transaction
 
 # Any number will do, as long as nothing else that locks in this database takes it.
 _LOCK = 5_174_811_922

@@ -1,4 +1,4 @@
-"""The command `check`: thing by thing what is well, and by its exit status whether all is."""
+"""The command `check`: one line for each thing, and an exit status for all."""
 
 import re
 import socket
@@ -20,7 +20,7 @@ _WELL = dict.fromkeys(_ALL, True) | {"passwords": False}
 
 
 def _checked(environment: Mapping[str, str], folder: Path) -> tuple[int, dict[str, bool], str]:
-    """Return the exit status of `check`, what it found of each thing, and all that it said."""
+    """Return the exit status of `check`, whether each thing is ok, and the output."""
     done = run_command(environment, "check", folder=folder)
     assert "Traceback" not in done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
@@ -36,7 +36,7 @@ def _set_like_counts(house: House, promo_ids: Sequence[str], number: int) -> Non
 
 
 def test_all_is_well(house: House, tmp_path: Path) -> None:
-    """When all is well it says so of each thing, and where it is."""
+    """If everything works, each line is ok and has the address."""
     status, found, said = _checked(house.environment, tmp_path)
     assert (status, found) == (0, _WELL)
     assert house.environment["ANTIFRAUD_ADDRESS"] in said
@@ -45,37 +45,37 @@ def test_all_is_well(house: House, tmp_path: Path) -> None:
     assert "WARN  passwords      ARGON2_MEMORY_KIB=8 with ARGON2_ITERATIONS=1 is below OWASP's minimum, " in said
 
 
-def test_redis_is_away(house: House, tmp_path: Path) -> None:
-    """Without Redis it says that, and that the breakers can't be seen."""
+def test_redis_unavailable(house: House, tmp_path: Path) -> None:
+    """Without Redis the state of the circuit breakers is unknown."""
     house.valkey.stop()
     status, found, said = _checked(house.environment, tmp_path)
     assert (status, found) == (1, _WELL | {"Redis": False, "breakers": False})
-    assert "Can't be seen without Redis." in said
+    assert "Unknown, because Redis is unavailable." in said
 
 
 def test_redis_by_url(house: House, tmp_path: Path) -> None:
-    """Of a Redis that is named by a URL it says where it is, well or not, and not with which password it is asked."""
+    """The address of a Redis in REDIS_URL is printed, available or not, without its password."""
     place = f"{house.valkey.host}:{house.valkey.port}"
     moved = house.environment | {"REDIS_HOST": "nowhere.invalid", "REDIS_URL": f"redis://{place}/3"}
     status, found, said = _checked(moved, tmp_path)
     assert (status, found) == (0, _WELL)
-    assert f"{place}/3 answers." in said
+    assert f"{place}/3 is available." in said
     status, found, said = _checked(moved | {"REDIS_URL": f"redis://nobody:hunter2@{place}"}, tmp_path)
     assert (status, found) == (1, _WELL | {"Redis": False, "breakers": False})
-    assert f"{place} does not answer: " in said
+    assert f"{place} is unavailable: " in said
     assert "hunter2" not in said
 
 
-def test_antifraud_is_away(house: House, tmp_path: Path) -> None:
-    """Without the anti-fraud service it says that, and that all else is well."""
+def test_antifraud_unavailable(house: House, tmp_path: Path) -> None:
+    """Without the anti-fraud service only its line fails."""
     house.antifraud.stop()
     assert _checked(house.environment, tmp_path)[:2] == (1, _WELL | {"anti-fraud": False})
 
 
 def test_open_breaker(house: House, conformance: Conformance, tmp_path: Path) -> None:
-    """Of a worker that asks the anti-fraud service no more it says so, and until when, even if that is back."""
-    impatient = {"ANTIFRAUD_BREAKER_FAILURES": "1", "ANTIFRAUD_BREAKER_COOLDOWN_S": "600", "SERVER_WORKERS": "1"}
-    with Server(house.environment | impatient, tmp_path, conformance) as server:
+    """A worker with an open circuit breaker is listed until its cool-down ends, even if the service is back."""
+    fast = {"ANTIFRAUD_BREAKER_FAILURES": "1", "ANTIFRAUD_BREAKER_COOLDOWN_S": "600", "SERVER_WORKERS": "1"}
+    with Server(house.environment | fast, tmp_path, conformance) as server:
         user, promo_id = server.people.sign_up_user(), server.people.sign_up_company().create_promo()
         house.antifraud.stop()
         assert user.post(f"/user/promo/{promo_id}/activate").status_code == 403
@@ -83,16 +83,16 @@ def test_open_breaker(house: House, conformance: Conformance, tmp_path: Path) ->
         house.antifraud.start()
         status, found, said = _checked(house.environment, tmp_path)
         assert user.post(f"/user/promo/{promo_id}/activate").status_code == 403
-        assert server.log.count("antifraud_breaker_open") == 1
+        assert server.log.count("antifraud_breaker_opened") == 1
     with redis.Redis(house.valkey.host, house.valkey.port) as cache:
         cache.delete("antifraud:open-breakers")
     assert (status, found) == (1, _WELL | {"breakers": False})
-    assert f"refused by {socket.gethostname()}:{worker.pid} until 2" in said
+    assert f"denies activations in {socket.gethostname()}:{worker.pid} until 2" in said
     assert house.calls(user.body["email"]) == 0
 
 
-def test_postgresql_is_away(house: House, tmp_path: Path) -> None:
-    """Without PostgreSQL it says that, and that schema and counts can't be seen; `migrate` says it too."""
+def test_postgresql_unavailable(house: House, tmp_path: Path) -> None:
+    """Without PostgreSQL schema and counts are unknown, and `migrate` fails with a reason."""
     house.postgres.stop()
     status, found, said = _checked(house.environment, tmp_path)
     assert (status, found) == (1, _WELL | {"PostgreSQL": False, "schema": False, "counts": False})
@@ -104,7 +104,7 @@ def test_postgresql_is_away(house: House, tmp_path: Path) -> None:
 
 
 def test_limits_of_the_role(house: House, tmp_path: Path) -> None:
-    """Where a pooler stands before PostgreSQL it says which limits the role has not got."""
+    """Behind a transaction pooler it reports settings that the role lacks."""
     pooled = house.environment | {"POSTGRES_TRANSACTION_POOLING": "true", "POSTGRES_LOCK_TIMEOUT_S": "1.5"}
     status, found, said = _checked(pooled, tmp_path)
     assert (status, found) == (1, _WELL | {"PostgreSQL": False})
@@ -112,7 +112,7 @@ def test_limits_of_the_role(house: House, tmp_path: Path) -> None:
 
 
 def test_one_line_for_each_thing(house: House, tmp_path: Path) -> None:
-    """What it says of a thing is one line, whatever went wrong."""
+    """Each finding is one line, also if everything is unavailable."""
     house.postgres.stop()
     house.valkey.stop()
     house.antifraud.stop()
@@ -121,7 +121,7 @@ def test_one_line_for_each_thing(house: House, tmp_path: Path) -> None:
 
 
 def test_schema_is_missing(empty_database: dict[str, str], tmp_path: Path) -> None:
-    """On an empty database it says what to do, and after that has been done all is well."""
+    """On an empty database it names the command to run. After that everything is ok."""
     status, found, said = _checked(empty_database, tmp_path)
     assert (status, found) == (1, _WELL | {"schema": False, "counts": False})
     assert "python -m promo_api migrate" in said
@@ -131,20 +131,20 @@ def test_schema_is_missing(empty_database: dict[str, str], tmp_path: Path) -> No
 
 
 def test_wrong_count(house: House, tmp_path: Path) -> None:
-    """Of counts that are not those of the rows it says which they are, and for how many promos; it changes nothing."""
+    """It reports stored counts that are wrong and for how many promos, and changes nothing."""
     company = house.server.people.sign_up_company()
     promo_ids = [company.create_promo() for _ in range(2)]
     _set_like_counts(house, promo_ids, 3)
     for _ in range(2):
         status, found, said = _checked(house.environment, tmp_path)
         assert (status, found) == (1, _WELL | {"counts": False})
-        assert "these differ: likes of promos (for 2)." in said
+        assert "differ from a recount: likes of promos (for 2)." in said
     _set_like_counts(house, promo_ids, 0)
     assert _checked(house.environment, tmp_path)[:2] == (0, _WELL)
 
 
 def test_settings_cannot_be_used(house: House, tmp_path: Path) -> None:
-    """Of settings that can't be used it tells all that is wrong, and looks no further."""
+    """With invalid settings it reports all of them and checks nothing else."""
     broken = dict(house.environment) | {"REDIS_PORT": "99999", "SECRET_KEY": "t00-short"}
     status, found, said = _checked(broken, tmp_path)
     assert (status, found) == (1, {"settings": False})

@@ -1,4 +1,4 @@
-"""Health, seen from a load balancer: what is away, how soon it is told, and that asking is in nobody's way."""
+"""Health as a load balancer sees it: outages, time limits, and no effect on other requests."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +22,7 @@ _PATIENCE_S = 30
 
 @pytest.fixture
 def hasty(house: House, conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
-    """A server in the house that waits for what it needs for a short time, and has few threads."""
+    """A server with short timeouts and few threads."""
     few = {"HEALTH_TIMEOUT_S": str(_TIMEOUT_S), "SERVER_THREADS": "2", "ANTIFRAUD_BREAKER_FAILURES": "1"}
     with Server(house.environment | few, tmp_path, conformance) as server:
         yield server
@@ -34,9 +34,9 @@ def _ask(server: Server) -> Any:
 
 
 def _becomes(server: Server, status: str, states: str) -> None:
-    """Wait until each of the workers says so, over connections of their own; the states as p(ostgres), r and a."""
+    """Wait until all workers report the status. `states`: the initials of the dependencies that are down."""
 
-    def said() -> bool:
+    def is_reported() -> bool:
         bodies = [_ask(server).json() for _ in range(10)]
         down = {
             "".join(name[0] for name, found in body["dependencies"].items() if found["state"] == "down")
@@ -44,7 +44,7 @@ def _becomes(server: Server, status: str, states: str) -> None:
         }
         return {body["status"] for body in bodies} == {status} and down == {states}
 
-    assert wait_until(said, _PATIENCE_S), _ask(server).text
+    assert wait_until(is_reported, _PATIENCE_S), _ask(server).text
 
 
 def _away(body: Any) -> str:
@@ -55,8 +55,8 @@ def _addresses(house: House) -> list[str]:
     return [str(house.postgres.host), str(house.valkey.port), str(house.antifraud.address), "127.0.0.1", "localhost"]
 
 
-def test_all_comes_and_goes(house: House, hasty: Server) -> None:
-    """Each thing that is away is named, without an address, and is well again when it is back."""
+def test_outages(house: House, hasty: Server) -> None:
+    """A stopped dependency is reported as down, without its address, and as up once it runs again."""
     _becomes(hasty, "ok", "")
     for part, status, letter, code in (
         (house.valkey, "degraded", "r", 200),
@@ -74,19 +74,19 @@ def test_all_comes_and_goes(house: House, hasty: Server) -> None:
 
 
 def test_open_breaker(house: House, hasty: Server) -> None:
-    """A worker that has given up the anti-fraud service says so, though somebody listens there."""
+    """A worker with an open circuit breaker reports the anti-fraud service as down, although it accepts connections."""
     user = hasty.people.sign_up_user()
     path = f"/user/promo/{hasty.people.sign_up_company().create_promo()}/activate"
     house.steer(user_email=user.body["email"], status=500)
     with ThreadPoolExecutor(4) as threads:
         assert {answer.status_code for answer in threads.map(user.post, [path] * 8)} == {403}
-    assert wait_until(lambda: "is not asked for a while" in _ask(hasty).text, _PATIENCE_S)
+    assert wait_until(lambda: "circuit breaker is open" in _ask(hasty).text, _PATIENCE_S)
     assert _ask(hasty).status_code == 200
 
 
 @contextmanager
 def _suspended(house: House) -> Iterator[None]:
-    """Have Redis stand still for the time of a block."""
+    """Freeze Redis within a block."""
     assert house.valkey._process is not None
     process = psutil.Process(house.valkey._process.pid)
     process.suspend()
@@ -97,7 +97,7 @@ def _suspended(house: House) -> Iterator[None]:
 
 
 def test_redis_frozen(house: House, hasty: Server) -> None:
-    """A Redis that stands still is away, and is not waited for longer than it is set."""
+    """A frozen Redis is down, and the report is in time."""
     with _suspended(house):
         _becomes(hasty, "degraded", "r")
         assert _ask(hasty).elapsed.total_seconds() < _TIMEOUT_S + _SLACK_S
@@ -105,10 +105,10 @@ def test_redis_frozen(house: House, hasty: Server) -> None:
 
 
 def test_postgresql_frozen(house: House, hasty: Server) -> None:
-    """While PostgreSQL stands still, all who ask are told so in time, however many they are."""
+    """While PostgreSQL is frozen, all of many concurrent requests get their report in time."""
     with frozen(house.postgres), ThreadPoolExecutor(24) as threads:
         answers = [*threads.map(lambda _: _ask(hasty), range(48))]
-        # Who comes in the middle of a look waits for its end, and if that has become old for one of their own.
+        # A request during a check waits for its end, and for one more check if the report expired meanwhile.
         assert max(answer.elapsed.total_seconds() for answer in answers) < 2 * _TIMEOUT_S + _SLACK_S
         assert {answer.status_code for answer in answers} == {503}
         _becomes(hasty, "failing", "p")
@@ -116,8 +116,8 @@ def test_postgresql_frozen(house: House, hasty: Server) -> None:
     assert "Traceback" not in hasty.log
 
 
-def test_nobody_waits_for_who_asks(house: House, conformance: Conformance, tmp_path: Path) -> None:
-    """More requests for health than there are threads, all of which wait for PostgreSQL, keep no other one waiting."""
+def test_health_does_not_block_other_requests(house: House, conformance: Conformance, tmp_path: Path) -> None:
+    """More health requests than threads, all waiting for PostgreSQL, do not delay other requests."""
     patient = {"HEALTH_TIMEOUT_S": "10", "POSTGRES_CONNECT_TIMEOUT_S": "30"}
     lone = house.environment | patient | {"SERVER_WORKERS": "1", "SERVER_THREADS": "2"}
     with Server(lone, tmp_path, conformance) as server, ThreadPoolExecutor(12) as threads:
@@ -128,10 +128,10 @@ def test_nobody_waits_for_who_asks(house: House, conformance: Conformance, tmp_p
         assert {each.result(_PATIENCE_S).status_code for each in asked} == {200}
 
 
-def test_asking_takes_no_connections(house: House, hasty: Server) -> None:
-    """However many ask, each worker has one connection to PostgreSQL for it."""
+def test_one_connection_per_worker(house: House, hasty: Server) -> None:
+    """Each worker checks PostgreSQL on one connection, for any number of requests."""
     before = house.connections()
     with ThreadPoolExecutor(24) as threads:
         assert {answer.status_code for answer in threads.map(lambda _: _ask(hasty), range(200))} == {200}
-    # The sweepers may have made theirs only now.
+    # The background jobs may have opened their connections meanwhile.
     assert house.connections() - before <= 2 * 1 + 2 * 2 * 2

@@ -1,4 +1,4 @@
-"""The anti-fraud service fails again and again: a process asks no more for a while, and says so."""
+"""The circuit breaker of the anti-fraud service: after repeated failures a process stops calling it for a while."""
 
 import logging
 import os
@@ -19,13 +19,13 @@ HERE = f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _events(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the names of the events of breakers in the log."""
+    """Return the logged events of circuit breakers."""
     names = [record.getMessage() for record in caplog.records]
     return [name for name in names if name.startswith("antifraud_breaker")]
 
 
 def _fail(antifraud: Antifraud, stand_in: StandIn, attempts: int) -> None:
-    """Let attempts of as many users fail."""
+    """Let attempts fail, each of another user."""
     for _ in range(attempts):
         member = Member()
         stand_in.answers(member, status=503)
@@ -44,12 +44,12 @@ def _cool_down(antifraud: Antifraud) -> None:
 
 @pytest.fixture
 def opened(antifrauds: Make, stand_in: StandIn) -> Antifraud:
-    """A process that has just begun not to ask for an hour."""
+    """A process whose circuit breaker is open for an hour."""
     return _open(antifrauds(antifraud_breaker_failures=1, antifraud_breaker_cooldown_s=3600), stand_in)
 
 
-def test_opens_after_so_many_attempts(antifrauds: Make, stand_in: StandIn, caplog: pytest.LogCaptureFixture) -> None:
-    """After three attempts of two calls each nobody is called any more, for whatever user; the log says so, once."""
+def test_opens_after_failed_attempts(antifrauds: Make, stand_in: StandIn, caplog: pytest.LogCaptureFixture) -> None:
+    """After three attempts of two calls each the service is not called for any user. This is logged once."""
     antifraud = antifrauds(antifraud_breaker_failures=3, antifraud_breaker_cooldown_s=3600)
     _fail(antifraud, stand_in, 2)
     assert _events(caplog) == []
@@ -57,11 +57,11 @@ def test_opens_after_so_many_attempts(antifrauds: Make, stand_in: StandIn, caplo
     others = [Member() for _ in range(3)]
     assert not any(member.tries(antifraud) for member in others)
     assert stand_in.calls(*others) == 0
-    assert _events(caplog) == ["antifraud_breaker_open"]
+    assert _events(caplog) == ["antifraud_breaker_opened"]
 
 
-def test_only_attempts_without_an_answer_count(antifrauds: Make, stand_in: StandIn) -> None:
-    """A no is an answer, and so is a yes of the second call; a kept verdict is no attempt at all."""
+def test_only_attempts_without_a_verdict_count(antifrauds: Make, stand_in: StandIn) -> None:
+    """A denial and a verdict of the second call are successes. A cached verdict is not an attempt."""
     antifraud = antifrauds(antifraud_breaker_failures=2)
     kept, refused, second = Member(), Member(), Member()
     stand_in.answers(kept, cache_ms=HOUR_MS)
@@ -80,18 +80,18 @@ def test_only_attempts_without_an_answer_count(antifrauds: Make, stand_in: Stand
 
 
 @pytest.mark.parametrize("ok", [True, False])
-def test_kept_verdicts_count(antifrauds: Make, stand_in: StandIn, opened: Antifraud, ok: bool) -> None:
-    """While a process does not ask, verdicts that hold are the answer as ever."""
+def test_cached_verdicts_apply(antifrauds: Make, stand_in: StandIn, opened: Antifraud, ok: bool) -> None:
+    """While the circuit breaker is open, cached verdicts still apply."""
     member = Member()
     stand_in.answers(member, ok=ok, cache_ms=HOUR_MS)
     assert [member.tries(antifrauds()), member.tries(opened)] == [ok, ok]
     assert stand_in.calls(member) == 1
 
 
-def test_refusal_waits_for_nobody(
+def test_denial_is_immediate(
     stand_in: StandIn, opened: Antifraud, cache: "redis.Redis", sent_to_redis: list[str]
 ) -> None:
-    """A process that does not ask does not take a turn either, nor wait for one: it only looks for a verdict."""
+    """While the circuit breaker is open, an attempt only reads the cached verdict. It waits for no lease."""
     free, taken = Member(), Member()
     cache.set(taken.lease_key, "somebody", px=HOUR_MS)
     sent_to_redis.clear()
@@ -100,10 +100,10 @@ def test_refusal_waits_for_nobody(
     assert stand_in.calls(free, taken) == 0
 
 
-def test_who_waits_is_refused_when_it_opens(
+def test_waiting_attempt_is_denied(
     antifrauds: Make, stand_in: StandIn, cache: "redis.Redis", waiting: set[str]
 ) -> None:
-    """An attempt that waits for its turn while the process gives up asking waits no longer."""
+    """An attempt that waits for its lease is denied when the circuit breaker opens."""
     antifraud = antifrauds(antifraud_breaker_failures=1, antifraud_breaker_cooldown_s=3600)
     member = Member()
     cache.set(member.lease_key, "somebody", px=HOUR_MS)
@@ -116,7 +116,7 @@ def test_who_waits_is_refused_when_it_opens(
 
 
 def test_one_probe_at_a_time(antifrauds: Make, stand_in: StandIn, caplog: pytest.LogCaptureFixture) -> None:
-    """After the cool-down one attempt asks, and all others are refused until it has its answer; then all is well."""
+    """After the cool-down one attempt calls the service. All others are denied until it succeeds."""
     antifraud = _open(antifrauds(antifraud_breaker_failures=1, antifraud_breaker_cooldown_s=0.05), stand_in)
     caplog.set_level(logging.INFO)
     probe, others = Member(), [Member() for _ in range(4)]
@@ -133,12 +133,12 @@ def test_one_probe_at_a_time(antifrauds: Make, stand_in: StandIn, caplog: pytest
         stand_in.forget()
         assert held.result(5)
     assert all(member.tries(antifraud) for member in others)
-    assert _events(caplog) == ["antifraud_breaker_open", "antifraud_breaker_closed"]
+    assert _events(caplog) == ["antifraud_breaker_opened", "antifraud_breaker_closed"]
     assert antifraud.list_open_breakers() == []
 
 
-def test_many_reach_for_the_probe(antifrauds: Make, stand_in: StandIn, cache: "redis.Redis") -> None:
-    """Those who came for the probe and were too late leave no turn behind: another process may ask at once."""
+def test_late_attempts_leave_no_lease(antifrauds: Make, stand_in: StandIn, cache: "redis.Redis") -> None:
+    """An attempt that comes too late to be the probe releases its lease, so another process can call at once."""
     antifraud = _open(antifrauds(antifraud_breaker_failures=1, antifraud_breaker_cooldown_s=0.05), stand_in)
     member, probe = Member(), Member()
     _cool_down(antifraud)
@@ -146,7 +146,7 @@ def test_many_reach_for_the_probe(antifrauds: Make, stand_in: StandIn, cache: "r
     with ThreadPoolExecutor(1) as threads:
         held = threads.submit(probe.tries, antifraud)
         assert wait_until(lambda: stand_in.calls(probe) == 1, 5)
-        # As if it had looked at the breaker a moment before the probe began.
+        # As if the attempt had checked the breaker just before the probe began.
         antifraud._breaker.refuses = lambda: False  # type: ignore[method-assign]
         assert not member.tries(antifraud)
         assert not cache.exists(member.lease_key)
@@ -156,26 +156,26 @@ def test_many_reach_for_the_probe(antifrauds: Make, stand_in: StandIn, cache: "r
 
 
 def test_probe_that_fails(antifrauds: Make, stand_in: StandIn, caplog: pytest.LogCaptureFixture) -> None:
-    """A probe without an answer opens the breaker for another cool-down."""
+    """A failed probe opens the circuit breaker for another cool-down."""
     antifraud = _open(antifrauds(antifraud_breaker_failures=1, antifraud_breaker_cooldown_s=0.05), stand_in)
     _cool_down(antifraud)
     antifraud._breaker._cooldown_s = 3600
     _fail(antifraud, stand_in, 1)
     assert antifraud._breaker.refuses()
     assert not Member().tries(antifraud)
-    assert _events(caplog) == ["antifraud_breaker_open"] * 2
+    assert _events(caplog) == ["antifraud_breaker_opened"] * 2
 
 
-def test_open_breaker_is_seen_from_elsewhere(antifrauds: Make, opened: Antifraud) -> None:
-    """Another process sees who does not ask, and until when."""
+def test_open_breaker_is_visible_elsewhere(antifrauds: Make, opened: Antifraud) -> None:
+    """Another process can list the open circuit breakers and when they end."""
     assert opened is not None
     [(process, until)] = antifrauds().list_open_breakers()
     assert process == HERE
     assert timedelta(seconds=3500) < until - datetime.now(UTC) <= timedelta(seconds=3600)
 
 
-def test_what_dead_processes_left(antifrauds: Make, stand_in: StandIn, cache: "redis.Redis") -> None:
-    """The entry of a process that died counts until its time is over, and goes when the next breaker opens."""
+def test_entries_of_dead_processes(antifrauds: Make, stand_in: StandIn, cache: "redis.Redis") -> None:
+    """The entry of a dead process is listed until it expires. The next open breaker deletes it."""
     antifraud = antifrauds(antifraud_breaker_failures=1, antifraud_breaker_cooldown_s=3600)
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
     cache.zadd("antifraud:open-breakers", {"gone:1": now_ms - 1, "gone:2": now_ms + HOUR_MS})
@@ -185,7 +185,7 @@ def test_what_dead_processes_left(antifrauds: Make, stand_in: StandIn, cache: "r
 
 
 def test_opens_without_redis(antifrauds: Make, stand_in: StandIn, caplog: pytest.LogCaptureFixture) -> None:
-    """Without Redis the breaker works as ever: only nobody else can see it."""
+    """Without Redis the circuit breaker works, but other processes cannot see it."""
     antifraud = antifrauds(redis_port=1, antifraud_breaker_failures=1, antifraud_breaker_cooldown_s=0.05)
     caplog.set_level(logging.INFO)
     _open(antifraud, stand_in)
@@ -193,5 +193,5 @@ def test_opens_without_redis(antifrauds: Make, stand_in: StandIn, caplog: pytest
         antifraud.list_open_breakers()
     _cool_down(antifraud)
     assert Member().tries(antifraud)
-    assert _events(caplog) == ["antifraud_breaker_open", "antifraud_breaker_closed"]
+    assert _events(caplog) == ["antifraud_breaker_opened", "antifraud_breaker_closed"]
     assert "antifraud_cache_unavailable" in caplog.text

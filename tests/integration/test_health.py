@@ -1,4 +1,4 @@
-"""Health: what each state of what the service needs means, how long one waits for it, and how often it is looked at."""
+"""Health: the status for each state of the dependencies, the time limit of a report, and its cache."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -21,14 +21,14 @@ from promo_api.runtime import Runtime
 from promo_api.settings import Settings
 from tests.people import Api
 
-_NOBODY = {"postgres_host": "127.0.0.1", "postgres_port": 1}
-_NO_ANSWER, _NOT_IN_TIME = "It does not answer.", "It does not answer in time."
+_UNREACHABLE = {"postgres_host": "127.0.0.1", "postgres_port": 1}
+_DOWN, _NOT_IN_TIME = "It is unavailable.", "It did not respond in time."
 _SLACK_S = 3
 
 
 @pytest.fixture
 def make(settings: Settings) -> Iterator[Callable[..., Health]]:
-    """Makes health as another process would have it, with settings of its own."""
+    """Creates the Health of another process, with changed settings."""
     with ExitStack() as stack:
 
         def make(**changes: Any) -> Health:
@@ -44,7 +44,7 @@ def make(settings: Settings) -> Iterator[Callable[..., Health]]:
 
 @pytest.fixture
 def revision(runtime: Runtime) -> Iterator[Callable[[str], None]]:
-    """Has the schema be at a revision for the time of the test."""
+    """Sets the schema revision until the test ends."""
 
     def become(revision: str) -> None:
         with runtime.database.autocommit() as connection:
@@ -55,8 +55,8 @@ def revision(runtime: Runtime) -> Iterator[Callable[[str], None]]:
 
 
 @pytest.fixture
-def swallowing() -> Iterator[str]:
-    """An address of which no packet comes back: nobody accepts the one connection that may wait there."""
+def blackhole() -> Iterator[str]:
+    """An address that accepts no connection and refuses none: its backlog is full."""
     with (
         socket.create_server(("127.0.0.1", 0), backlog=0) as listener,
         socket.create_connection(listener.getsockname()),
@@ -68,8 +68,8 @@ def _reasons(report: Report) -> list[str]:
     return [report.findings[name].reason for name in ("postgres", "redis", "antifraud")]
 
 
-def test_all_is_well(api: Api) -> None:
-    """When all is well that is said of each thing, with the time it took, and which schema there is."""
+def test_healthy(api: Api) -> None:
+    """A healthy service reports the latency of each dependency and the schema revision."""
     answer = api.call("GET", "/health")
     assert answer.status_code == 200
     body = answer.json()
@@ -78,25 +78,25 @@ def test_all_is_well(api: Api) -> None:
     assert {tuple(found) for found in body["dependencies"].values()} == {("state", "latency_ms")}
 
 
-def test_version_is_that_of_the_contract(make: Callable[..., Health]) -> None:
-    """The version is the one that stands in api.yml."""
+def test_version(make: Callable[..., Health]) -> None:
+    """The version is that of api.yml."""
     assert make().version == Specification.load(SPECIFICATION)["info"]["version"]
 
 
 @pytest.mark.parametrize(
     ("changes", "status", "reasons"),
     [
-        (_NOBODY, "failing", [_NO_ANSWER, "", ""]),
-        ({"redis_port": 1}, "degraded", ["", _NO_ANSWER, ""]),
-        ({"antifraud_address": "http://127.0.0.1:1"}, "degraded", ["", "", _NO_ANSWER]),
-        ({"antifraud_address": "https://localhost:1"}, "degraded", ["", "", _NO_ANSWER]),
-        ({**_NOBODY, "redis_port": 1}, "failing", [_NO_ANSWER, _NO_ANSWER, ""]),
+        (_UNREACHABLE, "failing", [_DOWN, "", ""]),
+        ({"redis_port": 1}, "degraded", ["", _DOWN, ""]),
+        ({"antifraud_address": "http://127.0.0.1:1"}, "degraded", ["", "", _DOWN]),
+        ({"antifraud_address": "https://localhost:1"}, "degraded", ["", "", _DOWN]),
+        ({**_UNREACHABLE, "redis_port": 1}, "failing", [_DOWN, _DOWN, ""]),
     ],
 )
-def test_what_is_away(
+def test_unavailable_dependencies(
     make: Callable[..., Health], runtime: Runtime, changes: dict[str, Any], status: str, reasons: list[str]
 ) -> None:
-    """What nobody listens for is away; only without PostgreSQL should requests be sent elsewhere."""
+    """A dependency that refuses connections is down. Without PostgreSQL the status is failing, otherwise degraded."""
     assert runtime
     report = make(**changes).report()
     assert (report.status, _reasons(report)) == (status, reasons)
@@ -104,18 +104,18 @@ def test_what_is_away(
 
 
 def test_breaker(make: Callable[..., Health], runtime: Runtime) -> None:
-    """While the breaker of the process is open activations are refused, and health says so."""
+    """While the circuit breaker of the process is open, the anti-fraud service is reported as down."""
     assert runtime
     health = make(antifraud_breaker_failures=1, antifraud_breaker_cooldown_s=60)
     health._antifraud._breaker.run(lambda: None)
     report = health.report()
     assert report.status == "degraded"
-    assert report.findings["antifraud"].reason == "It gave no answers, and is not asked for a while."
+    assert report.findings["antifraud"].reason == "It failed repeatedly, and the circuit breaker is open."
 
 
 @pytest.mark.parametrize(("there", "status"), [("0001", "failing"), ("9999", "ok")])
 def test_schema(make: Callable[..., Health], revision: Callable[[str], None], there: str, status: str) -> None:
-    """An older schema is a reason to send requests elsewhere; a newer one is not, or no version could be deployed."""
+    """An older schema is failing. A newer one is ok: it belongs to a version that is being deployed."""
     revision(there)
     report = make().report()
     assert (report.status, report.found_revision, report.needed_revision) == (status, there, newest_revision())
@@ -123,7 +123,7 @@ def test_schema(make: Callable[..., Health], revision: Callable[[str], None], th
 
 
 def test_no_schema(make: Callable[..., Health], settings: Settings) -> None:
-    """A database without a schema is a reason too."""
+    """A database without a schema is failing."""
     report = make(postgres_database="postgres").report()
     assert settings.postgres_database != "postgres"
     assert (report.status, report.found_revision) == ("failing", None)
@@ -131,7 +131,7 @@ def test_no_schema(make: Callable[..., Health], settings: Settings) -> None:
 
 
 def test_read_only(make: Callable[..., Health], runtime: Runtime, settings: Settings) -> None:
-    """So is a PostgreSQL that takes no writes, as a standby."""
+    """A read-only PostgreSQL, such as a standby, is failing."""
     setting = f'ALTER DATABASE "{settings.postgres_database}" {{}} default_transaction_read_only'
     with runtime.database.autocommit() as connection:
         connection.execute(text(setting.format("SET") + " = on"))
@@ -139,7 +139,7 @@ def test_read_only(make: Callable[..., Health], runtime: Runtime, settings: Sett
             report = make().report()
         finally:
             connection.execute(text(setting.format("RESET")))
-    assert (report.status, _reasons(report)) == ("failing", ["It takes no writes.", "", ""])
+    assert (report.status, _reasons(report)) == ("failing", ["It is read-only.", "", ""])
 
 
 def test_draining(make: Callable[..., Health], runtime: Runtime) -> None:
@@ -152,12 +152,12 @@ def test_draining(make: Callable[..., Health], runtime: Runtime) -> None:
     assert (report.status, report.is_draining, _reasons(report)) == ("failing", True, ["", "", ""])
 
 
-def test_silence_is_bounded(make: Callable[..., Health], swallowing: str) -> None:
-    """When nothing of all that is needed answers, one waits for all of it together, and no longer than is set."""
-    host, port = swallowing.split(":")
+def test_report_ends_in_time(make: Callable[..., Health], blackhole: str) -> None:
+    """A report waits for all dependencies together, and not longer than HEALTH_TIMEOUT_S."""
+    host, port = blackhole.split(":")
     health = make(
         postgres_host=host, postgres_port=int(port), redis_host=host, redis_port=int(port), redis_timeout_s=10.0,
-        antifraud_address=f"http://{swallowing}", antifraud_connect_timeout_s=30.0, health_timeout_s=2.0,
+        antifraud_address=f"http://{blackhole}", antifraud_connect_timeout_s=30.0, health_timeout_s=2.0,
     )  # fmt: skip
     began = monotonic()
     report = health.report()
@@ -165,8 +165,8 @@ def test_silence_is_bounded(make: Callable[..., Health], swallowing: str) -> Non
     assert (report.status, _reasons(report)) == ("failing", [_NOT_IN_TIME] * 3)
 
 
-def test_found_is_told_for_a_second(make: Callable[..., Health], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within a second after a look there is no other one; then there is."""
+def test_report_is_cached(make: Callable[..., Health], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report is cached for a second."""
     now = [1000.0]
     monkeypatch.setattr(module, "monotonic", lambda: now[0])
     health = make()
@@ -177,53 +177,53 @@ def test_found_is_told_for_a_second(make: Callable[..., Health], monkeypatch: py
     assert health.report() is not first
 
 
-def test_many_share_a_look(make: Callable[..., Health]) -> None:
-    """However many ask at once, each thing is looked at once, and all are told the same."""
-    health, looks, go = make(health_timeout_s=10.0), Semaphore(0), Event()
+def test_concurrent_requests_share_a_check(make: Callable[..., Health]) -> None:
+    """Concurrent requests share one check of each dependency and get the same report."""
+    health, checks, go = make(health_timeout_s=10.0), Semaphore(0), Event()
 
-    def look() -> str:
-        looks.release()
+    def check() -> str:
+        checks.release()
         assert go.wait(10)
         return ""
 
-    health._looks = {"postgres": look, "redis": look, "antifraud": look}
+    health._checks = {"postgres": check, "redis": check, "antifraud": check}
     with ThreadPoolExecutor(12) as threads:
         reports = [threads.submit(health.report) for _ in range(12)]
-        assert all(looks.acquire(timeout=10) for _ in range(3))
+        assert all(checks.acquire(timeout=10) for _ in range(3))
         go.set()
         assert len({id(report.result(10)) for report in reports}) == 1
-    assert not looks.acquire(blocking=False)
+    assert not checks.acquire(blocking=False)
 
 
-def test_look_that_hangs(make: Callable[..., Health], monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a look hangs no other one is begun beside it; what it found in the end is not taken for what is now."""
+def test_check_that_hangs(make: Callable[..., Health], monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a check hangs no other is started. Its late result is outdated and ignored."""
     now = [1000.0]
     monkeypatch.setattr(module, "monotonic", lambda: now[0])
-    health, looks, go = make(), list[str](), Event()
+    health, checks, go = make(), list[str](), Event()
 
-    def look() -> str:
-        looks.append("look")
-        if len(looks) == 1:
+    def check() -> str:
+        checks.append("check")
+        if len(checks) == 1:
             assert go.wait(10)
             return "what was"
         return ""
 
     health._timeout_s = 0.05
-    health._looks |= {"redis": look}
+    health._checks |= {"redis": check}
     reports = []
     for _ in range(3):
         reports.append(health.report().findings["redis"].reason)
         now[0] += 2
-    assert (reports, looks) == ([_NOT_IN_TIME] * 3, ["look"])
+    assert (reports, checks) == ([_NOT_IN_TIME] * 3, ["check"])
     go.set()
     health._running["redis"].join(10)
     health._timeout_s = 10
     assert health.report().findings["redis"].reason == ""
-    assert len(looks) == 2
+    assert len(checks) == 2
 
 
-def test_antifraud_service_is_asked_nothing(make: Callable[..., Health], runtime: Runtime) -> None:
-    """To see whether the anti-fraud service is there, it is sent nothing."""
+def test_antifraud_service_gets_no_request(make: Callable[..., Health], runtime: Runtime) -> None:
+    """The check connects to the anti-fraud service and sends nothing."""
     assert runtime
     with socket.create_server(("127.0.0.1", 0)) as service:
         report = make(antifraud_address=f"http://127.0.0.1:{service.getsockname()[1]}").report()
@@ -235,17 +235,17 @@ def test_antifraud_service_is_asked_nothing(make: Callable[..., Health], runtime
 
 
 def test_changes_are_logged(make: Callable[..., Health], caplog: pytest.LogCaptureFixture, runtime: Runtime) -> None:
-    """What has changed since the last look is logged once, without an address."""
+    """A change of health is logged once, without an address."""
     assert runtime
     health = make(redis_port=1)
     for _ in range(2):
         health.report()
-        health._looks_again_at = 0.0
-    told = [vars(record) for record in caplog.records if record.name == "promo_api.health"]
-    assert [(each["msg"], each["dependency"], each["reason"]) for each in told] == [
-        ("health_changed", "redis", "It does not answer.")
+        health._expires_at = 0.0
+    logged = [vars(record) for record in caplog.records if record.name == "promo_api.health"]
+    assert [(each["msg"], each["dependency"], each["reason"]) for each in logged] == [
+        ("health_changed", "redis", "It is unavailable.")
     ]
-    health._looks["redis"] = lambda: ""
+    health._checks["redis"] = lambda: ""
     health.report()
     last = vars(caplog.records[-1])
     assert (last["msg"], last["dependency"], last["reason"]) == ("health_changed", "redis", "")

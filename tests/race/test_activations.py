@@ -11,7 +11,7 @@ from sqlalchemy import delete
 
 from persistence.accounts.users import User, find_user
 from persistence.activations import Claim, claim_values
-from persistence.database.engine import StatementRefused
+from persistence.database.errors import StatementRefused
 from persistence.schema.tables import promo_codes, promo_counters
 from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime

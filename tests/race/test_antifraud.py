@@ -11,7 +11,7 @@ import redis
 from redis.crc import key_slot
 
 from promo_api.antifraud import Antifraud
-from promo_api.antifraud_client import NoAnswer, Verdict
+from promo_api.antifraud_client import NoVerdict, Verdict
 from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
@@ -180,7 +180,7 @@ def test_second_call_has_a_lease_of_its_own(antifrauds: Make, cache: "redis.Redi
         left_ms.append(cache.pttl(member.lease_key))
         cache.pexpire(member.lease_key, 5000)
 
-    _scripted(antifraud, use_up, NoAnswer(), NoAnswer())
+    _scripted(antifraud, use_up, NoVerdict(), NoVerdict())
     assert not member.tries(antifraud)
     assert len(left_ms) == 2
     assert min(left_ms) > 30_000
@@ -193,7 +193,7 @@ def test_lease_lost_before_the_second_call(
 ) -> None:
     """An attempt that has lost its lease before the second call waits for the verdict of the new holder."""
     member, antifraud = Member(), antifrauds()
-    script = _scripted(antifraud, lambda: cache.set(member.lease_key, "successor", px=HOUR_MS), NoAnswer(), YES)
+    script = _scripted(antifraud, lambda: cache.set(member.lease_key, "successor", px=HOUR_MS), NoVerdict(), YES)
     with ThreadPoolExecutor(1) as threads:
         attempt = threads.submit(member.tries, antifraud)
         assert wait_until(lambda: bool(waiting), 5)

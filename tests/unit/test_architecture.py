@@ -62,10 +62,10 @@ ALLOWED = {
     "persistence.trail_tables": Imports("persistence.tables", "sqlalchemy"),
     "persistence.feed_tables": Imports("persistence.tables", "sqlalchemy"),
     "persistence.account_events": Imports("persistence.tables persistence.trail_tables", "sqlalchemy"),
-    "persistence.silence": Imports("", "sqlalchemy psycopg"),
-    "persistence.prepared": Imports("persistence.silence", "sqlalchemy"),
+    "persistence.database.timeouts": Imports("", "sqlalchemy psycopg"),
+    "persistence.prepared": Imports("persistence.database.timeouts", "sqlalchemy"),
     "persistence.engine": Imports(
-        "persistence.silence persistence.tables promo_api.errors promo_api.metrics promo_api.settings",
+        "persistence.database.timeouts persistence.tables promo_api.errors promo_api.metrics promo_api.settings",
         "orjson sqlalchemy psycopg",
     ),
     "persistence.pages": Imports("persistence.prepared", "sqlalchemy"),
@@ -74,7 +74,7 @@ ALLOWED = {
     "persistence.places": Imports("persistence.activity persistence.audience persistence.feed_tables", "sqlalchemy"),
     "persistence.code_lists": Imports("persistence.prepared persistence.tables", "cachetools sqlalchemy"),
     "persistence.revisions": Imports("", "sqlalchemy"),
-    "persistence.migrations": Imports("persistence.silence", "sqlalchemy alembic"),
+    "persistence.migrations": Imports("persistence.database.timeouts", "sqlalchemy alembic"),
     "persistence.migrations.*": Imports("persistence.feed_tables persistence.trail_tables", "alembic"),
     "persistence.*": Imports(
         "promo_api.errors persistence.orders persistence.pages persistence.prepared persistence.tables "
@@ -124,7 +124,7 @@ ALLOWED = {
         "gunicorn starlette uvicorn uvicorn_worker",
     ),
     "promo_api.check": Imports(
-        "persistence.engine persistence.listings persistence.recounts persistence.revisions persistence.silence "
+        "persistence.engine persistence.listings persistence.recounts persistence.revisions persistence.database.timeouts "
         "persistence.tallies promo_api.app "
         "promo_api.contract.application promo_api.errors promo_api.runtime promo_api.settings",
         "redis requests sqlalchemy",

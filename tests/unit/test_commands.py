@@ -63,7 +63,7 @@ def test_check_with_wrong_settings(tmp_path: Path) -> None:
 
 
 def test_check_without_servers(tmp_path: Path) -> None:
-    """`check` has a line for each thing, and says of each that is away that it does not answer."""
+    """`check` prints one line for each thing, and reports each unavailable server."""
     ended = _run(tmp_path, "check", **NOBODY_LISTENS)
     assert (ended.returncode, ended.stderr) == (1, "")
     found = [line.split()[:2] for line in ended.stdout.splitlines()]

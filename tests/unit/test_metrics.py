@@ -11,7 +11,7 @@ import pytest
 from handlers.user_activations import _MESSAGES
 from promo_api import metrics
 from promo_api.antifraud import Antifraud
-from promo_api.breaker import Phase
+from promo_api.circuit_breaker import State
 from promo_api.coalescing import Coalescer
 from promo_api.passwords import Passwords
 from promo_api.sandbox.processes import wait_until
@@ -84,15 +84,15 @@ def test_requests_for_nothing(status: int, counted_as: str) -> None:
 
 
 def test_breaker() -> None:
-    """The breaker of a process is in one state at most, and in none of them once it is closed."""
+    """The gauge has one state at most for a circuit breaker, and none while it is closed."""
     antifraud = Antifraud(Settings(antifraud_address="http://127.0.0.1:1", secret_key="x" * 32, redis_port=1))
     seen = []
-    for phase in (Phase.OPEN, Phase.PROBING, Phase.OPEN, Phase.PROBING, Phase.CLOSED):
-        antifraud._on_breaker_change(phase)
-        # What the gauge is and not by how much it grew: a test before this one may have left a breaker open.
+    for state in (State.OPEN, State.HALF_OPEN, State.OPEN, State.HALF_OPEN, State.CLOSED):
+        antifraud._on_breaker_change(state)
+        # The value, not its growth: an earlier test may have left a breaker open.
         breakers = [
-            metrics.REGISTRY.get_sample_value("promo_antifraud_breakers", {"state": state})
-            for state in ("open", "probing")
+            metrics.REGISTRY.get_sample_value("promo_antifraud_breakers", {"state": name})
+            for name in ("open", "half_open")
         ]
         seen.append(tuple(breakers))
     assert seen == [(1, 0), (0, 1), (1, 0), (0, 1), (0, 0)]

@@ -66,7 +66,7 @@ def test_text_of_what_holds_them(settings: Settings, runtime: Runtime) -> None:
 
 
 def test_failures_of_postgresql(runtime: Runtime) -> None:
-    """An attempt to connect that fails tells where, and not with which password."""
+    """A failed connection attempt reports the address, but not the password."""
     try:
         with runtime.database.autocommit():
             pytest.fail("something listens on port 1")
@@ -96,7 +96,7 @@ def test_check(settings: Settings) -> None:
     environment = ENVIRONMENT | {"REDIS_URL": next(url for url in REDIS_URLS.values() if url == settings.redis_url)}
     told = [finding.sentence for finding in check_all(environment)]
     assert [sentence for sentence in told if SECRET in sentence] == []
-    assert any("http://127.0.0.1:1/way does not answer" in sentence for sentence in told)
+    assert any("http://127.0.0.1:1/way is unavailable" in sentence for sentence in told)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Failures of PostgreSQL: each is told as DependencyDown, and none tells what a statement was given."""
+"""Errors of PostgreSQL: outages raise DependencyDown, and no message contains parameters or rows."""
 
 import traceback
 from collections.abc import Callable, Iterator
@@ -15,7 +15,8 @@ from psycopg.abc import PQGen
 from sqlalchemy import Connection, text
 
 from persistence.accounts.credentials import USER_ACCOUNTS
-from persistence.database.engine import Database, StatementRefused
+from persistence.database.engine import Database
+from persistence.database.errors import StatementRefused
 from persistence.database.statements import Statement
 from persistence.promos.promos import insert_promo
 from promo_api.errors import DependencyDown
@@ -36,13 +37,13 @@ def _ask(database: Database, mode: str) -> Any:
 
 
 class Administrator:
-    """One who ends connections of others."""
+    """Terminates connections of others."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def others(self) -> list[int]:
-        """Return the connections of all services to this database."""
+        """Return the server processes of all other connections to this database."""
         found = text(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'promo-api'"
             " AND pid <> pg_backend_pid()"
@@ -51,7 +52,7 @@ class Administrator:
             return list(connection.scalars(found))
 
     def terminate(self, pids: list[int]) -> None:
-        """End connections, and wait until nothing is left of them."""
+        """Terminate connections, and wait until they are gone."""
         there = text("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY(:pids)")
         with self._database.autocommit() as connection:
             for pid in pids:
@@ -61,14 +62,14 @@ class Administrator:
 
 @pytest.fixture
 def administrator(open_database: Open) -> Administrator:
-    """One who ends connections of others."""
-    # With limits of its own it has a role of its own where there is a pooler, which would lend it one of the others'.
+    """Terminates connections of others."""
+    # Different limits mean a separate role behind a pooler, which would otherwise share connections with the others.
     return Administrator(open_database(postgres_pool_size=1, postgres_statement_timeout_s=10.0))
 
 
 @_MODES
 def test_connections_closed_while_idle(open_database: Open, administrator: Administrator, mode: str) -> None:
-    """Connections that PostgreSQL closed while they lay in the pool are replaced, and no request fails for them."""
+    """Connections that PostgreSQL closed while they were idle are replaced, and no request fails."""
     database = open_database(postgres_pool_size=4)
     with ExitStack() as stack:
         connections: list[Connection] = [stack.enter_context(getattr(database, mode)()) for _ in range(4)]
@@ -82,7 +83,7 @@ def test_connections_closed_while_idle(open_database: Open, administrator: Admin
 
 @_MODES
 def test_connection_closed_while_used(open_database: Open, administrator: Administrator, mode: str) -> None:
-    """Who loses the connection within a request is told so, and the next one gets another."""
+    """A request that loses its connection fails with an outage. The next request gets a new connection."""
     database = open_database(postgres_pool_size=1)
 
     def lose() -> None:
@@ -90,14 +91,14 @@ def test_connection_closed_while_used(open_database: Open, administrator: Admini
             administrator.terminate([connection.execute(text("SELECT pg_backend_pid()")).scalar_one()])
             connection.execute(text("SELECT 1"))
 
-    with pytest.raises(DependencyDown, match="does not answer"):
+    with pytest.raises(DependencyDown, match="is unavailable"):
         lose()
     assert _ask(database, mode)
 
 
 @_MODES
-def test_connection_whose_end_is_told_twice(open_database: Open, mode: str) -> None:
-    """So is it where a pooler tells once more what PostgreSQL has told, which psycopg takes for a defect of its own."""
+def test_connection_end_reported_twice(open_database: Open, mode: str) -> None:
+    """It is an outage too if a pooler repeats the error, which psycopg reports as an internal error."""
     database = open_database(postgres_pool_size=1)
 
     def lose() -> None:
@@ -111,7 +112,7 @@ def test_connection_whose_end_is_told_twice(open_database: Open, mode: str) -> N
 
             driver.wait(answers())
 
-    with pytest.raises(DependencyDown, match="does not answer"):
+    with pytest.raises(DependencyDown, match="is unavailable"):
         lose()
     assert _ask(database, mode)
 
@@ -119,7 +120,7 @@ def test_connection_whose_end_is_told_twice(open_database: Open, mode: str) -> N
 @_MODES
 @pytest.mark.parametrize("prepared", [True, False])
 def test_connection_to_a_standby(open_database: Open, empty: Settings, mode: str, prepared: bool) -> None:
-    """Who can only read is told that the database is away, and the next one gets another connection."""
+    """A write to a standby is an outage. The next request gets a new connection."""
     database = open_database(empty, postgres_pool_size=1)
     write, name = text("SELECT lo_create(0)"), empty.postgres_database
 
@@ -138,7 +139,7 @@ def test_connection_to_a_standby(open_database: Open, empty: Settings, mode: str
 
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
 def test_request_after_connections_were_closed(api: Api, administrator: Administrator, method: str) -> None:
-    """A request on connections that PostgreSQL closed is answered as any other, reading or writing."""
+    """Requests succeed after PostgreSQL closed all idle connections, reading or writing."""
     company = api.sign_up_company()
     promo_id = company.create_promo()
     pids = administrator.others()
@@ -151,7 +152,7 @@ def test_request_after_connections_were_closed(api: Api, administrator: Administ
 
 @_MODES
 def test_missing_tables(open_database: Open, empty: Settings, mode: str) -> None:
-    """A database without the tables is told as one that wants its migrations, not as one that is away."""
+    """A database without tables is reported as one that needs migrations, and not as unavailable."""
     database = open_database(empty)
 
     def look() -> None:
@@ -175,8 +176,8 @@ def test_missing_tables(open_database: Open, empty: Settings, mode: str) -> None
     ],
     ids=["nothing-listens", "no-socket", "no-host", "no-database", "no-role"],
 )
-def test_server_that_does_not_let_in(open_database: Open, mode: str, changes: dict[str, Any]) -> None:
-    """A server that is not there, or does not let the service in, is told as one that does not answer."""
+def test_server_refuses_connections(open_database: Open, mode: str, changes: dict[str, Any]) -> None:
+    """A server that refuses connections or logins is unavailable, and the error has no password."""
     if changes.get("postgres_port") == 0:
         changes = changes | {"postgres_port": free_port("127.0.0.1")}
     with pytest.raises(DependencyDown) as caught:
@@ -186,13 +187,13 @@ def test_server_that_does_not_let_in(open_database: Open, mode: str, changes: di
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Return a folder that is not within pytest's, which any other run of pytest closes to the user of PostgreSQL."""
+    """A folder outside pytest's: another run of pytest makes those unreadable for PostgreSQL's user."""
     with TemporaryDirectory(prefix="promo-") as path:
         yield Path(path)
 
 
 def test_password(open_database: Open, folder: Path) -> None:
-    """A server that asks for a password lets in with the right one; a wrong one is an outage that does not tell it."""
+    """The right password is accepted. A wrong one is an outage, and the error does not contain it."""
     server = EmbeddedPostgres(folder / "postgres", durable=False)
     place = {
         "postgres_host": server.host,
@@ -214,7 +215,7 @@ def test_password(open_database: Open, folder: Path) -> None:
 
 
 def _is_refused(database: Database) -> bool:
-    """Tell whether a server asks for a password by now: it reads its rules a moment after it was told to."""
+    """Return whether the server requires a password yet: it reloads its rules asynchronously."""
     try:
         _ask(database, "autocommit")
     except DependencyDown:
@@ -223,8 +224,8 @@ def _is_refused(database: Database) -> bool:
     return False
 
 
-def test_failure_of_the_code_is_no_outage(open_database: Open) -> None:
-    """A statement that is wrong is an error of the service and not told as an outage."""
+def test_defect_is_no_outage(open_database: Open) -> None:
+    """An invalid statement is a defect of the service, and not an outage."""
     database = open_database()
     with pytest.raises(StatementRefused), database.autocommit() as connection:
         connection.execute(text("SELECT FROM WHERE"))
@@ -244,18 +245,18 @@ def _written(connection: Connection, statement: str) -> None:
     ],
     ids=["timeout", "no-table", "broken-rule", "no-function"],
 )
-def test_error_does_not_tell_parameters(open_database: Open, statement: str) -> None:
-    """What a statement was given stands nowhere in the text of its error, which goes into the log."""
+def test_error_without_parameters(open_database: Open, statement: str) -> None:
+    """The error of a statement does not contain its parameters, because it is logged."""
     database = open_database(postgres_statement_timeout_s=0.1)
     with pytest.raises((DependencyDown, StatementRefused)) as caught, database.autocommit() as connection:
         _written(connection, statement)
-    told = "".join(traceback.format_exception(caught.value))
-    assert type(caught.value).__name__ in told
-    assert _SECRET not in told
+    logged = "".join(traceback.format_exception(caught.value))
+    assert type(caught.value).__name__ in logged
+    assert _SECRET not in logged
 
 
-def test_broken_constraint_does_not_tell_the_row(open_database: Open, api: Api) -> None:
-    """An error of PostgreSQL about a row does not carry the row, with the value of its promo, into the log."""
+def test_violation_without_the_row(open_database: Open, api: Api) -> None:
+    """The error of a violated constraint does not contain the row with the value of its promo, because it is logged."""
     values = {
         "company_id": api.sign_up_company().id,
         "mode": "COMMON",

@@ -1,4 +1,4 @@
-"""A call of the anti-fraud service takes no longer than its limits, however the service spends the time."""
+"""A call of the anti-fraud service ends by its deadline, also if the service sends its response byte by byte."""
 
 import socket
 import time
@@ -11,15 +11,15 @@ from uuid import uuid4
 
 import pytest
 
-from promo_api.antifraud_client import AntifraudClient, NoAnswer
+from promo_api.antifraud_client import AntifraudClient, NoVerdict
 from promo_api.settings import Settings
 
 READ_S = 0.5
 YES = b'{"ok": true}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 LENGTH = b"Content-Length: 12\r\n\r\n"
-# Each of these takes some five seconds, and ends with a yes.
-DRIPS: list[tuple[bytes, bytes, bytes]] = [
+# Each response takes about five seconds and ends with a positive verdict.
+SLOW_RESPONSES: list[tuple[bytes, bytes, bytes]] = [
     (b"", HEAD + LENGTH, YES),
     (HEAD, b"X-Reason: " + b"x" * 100 + b"\r\n", LENGTH + YES),
     (HEAD + b"Content-Length: 112\r\n\r\n", b" " * 100, YES),
@@ -30,11 +30,11 @@ DRIPS: list[tuple[bytes, bytes, bytes]] = [
 ]
 
 
-class Dripping:
-    """A service that answers every request with a part at once, a part byte by byte, and the rest at once."""
+class SlowService:
+    """A service that sends each response in three parts: the first and the last at once, the second byte by byte."""
 
-    def __init__(self, at_once: bytes, dripping: bytes, rest: bytes) -> None:
-        self._answer = at_once, dripping, rest
+    def __init__(self, first: bytes, slow: bytes, last: bytes) -> None:
+        self._response = first, slow, last
         self._stopped = Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = Thread(target=self._serve)
@@ -42,7 +42,7 @@ class Dripping:
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """The URL of the service."""
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def __enter__(self) -> Self:
@@ -51,7 +51,7 @@ class Dripping:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Stop it; it ends at the next byte."""
+        """Stop it before the next byte."""
         self._stopped.set()
         socket.create_connection(self._listener.getsockname()).close()
         self._thread.join()
@@ -61,31 +61,31 @@ class Dripping:
         while not self._stopped.is_set():
             connection, _ = self._listener.accept()
             self.connections += 1
-            connection.settimeout(10)  # for a client that keeps its connection when a test fails
+            connection.settimeout(10)  # a failed test may leave a connection open
             with connection, suppress(OSError):
                 while b"promo_id" in (received := connection.recv(4096)) or received.startswith(b"POST"):
                     if b"promo_id" in received:
                         self._send(connection)
 
     def _send(self, connection: socket.socket) -> None:
-        at_once, dripping, rest = self._answer
-        connection.sendall(at_once)
-        for byte in dripping:
+        first, slow, last = self._response
+        connection.sendall(first)
+        for byte in slow:
             if self._stopped.wait(0.05):
                 return
             connection.sendall(bytes([byte]))
-        if rest:
-            connection.sendall(rest)
+        if last:
+            connection.sendall(last)
         else:
             self._stopped.wait(5)
 
 
 @pytest.fixture
-def client_of(settings: Settings) -> Iterator[Callable[[Dripping], AntifraudClient]]:
-    """Makes clients that give an answer half a second."""
+def client_of(settings: Settings) -> Iterator[Callable[[SlowService], AntifraudClient]]:
+    """Creates clients with a read timeout of half a second."""
     with ExitStack() as stack:
 
-        def make(service: Dripping) -> AntifraudClient:
+        def make(service: SlowService) -> AntifraudClient:
             client = AntifraudClient(
                 replace(settings, antifraud_address=service.address, antifraud_read_timeout_s=READ_S)
             )
@@ -95,20 +95,22 @@ def client_of(settings: Settings) -> Iterator[Callable[[Dripping], AntifraudClie
         yield make
 
 
-@pytest.mark.parametrize("drip", DRIPS)
-def test_answer_that_drips(client_of: Callable[[Dripping], AntifraudClient], drip: tuple[bytes, bytes, bytes]) -> None:
-    """An answer that comes byte by byte, each of them in time, is none once the time for all of it is over."""
-    with Dripping(*drip) as service:
+@pytest.mark.parametrize("response", SLOW_RESPONSES)
+def test_slow_response(
+    client_of: Callable[[SlowService], AntifraudClient], response: tuple[bytes, bytes, bytes]
+) -> None:
+    """A response that arrives byte by byte fails at the deadline, although each byte arrives in time."""
+    with SlowService(*response) as service:
         client = client_of(service)
         begun_s = time.monotonic()
-        with pytest.raises(NoAnswer):
+        with pytest.raises(NoVerdict):
             client.ask("a@b.example", uuid4())
         assert READ_S <= time.monotonic() - begun_s < 5 * READ_S
 
 
-def test_answers_in_time(client_of: Callable[[Dripping], AntifraudClient]) -> None:
-    """Answers in parts are answers while there is time, and the limit is for each of them anew on a kept connection."""
-    with Dripping(HEAD, b"X: ab", b"\r\n" + LENGTH + YES) as service:
+def test_responses_in_time(client_of: Callable[[SlowService], AntifraudClient]) -> None:
+    """Responses in parts are accepted before the deadline. Each call on a reused connection has its own deadline."""
+    with SlowService(HEAD, b"X: ab", b"\r\n" + LENGTH + YES) as service:
         client = client_of(service)
         assert [client.ask("a@b.example", uuid4()).ok for _ in range(4)] == [True] * 4
         assert service.connections == 1

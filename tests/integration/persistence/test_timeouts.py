@@ -1,4 +1,4 @@
-"""A PostgreSQL that says nothing: whoever waits for it is told so in time, and nobody after them is harmed."""
+"""An unresponsive PostgreSQL: each wait for it ends in time, and later requests are unaffected."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from persistence.database.engine import Database
-from persistence.silence import NoAnswer, unlimited_transaction
+from persistence.database.timeouts import ResponseTimeout, unlimited_transaction
 from promo_api.errors import DependencyDown
 from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.processes import wait_until
@@ -21,17 +21,17 @@ from tests.freezing import frozen
 
 Open = Callable[..., Database]
 _MODES = pytest.mark.parametrize("mode", ["autocommit", "transaction"])
-_STATEMENT_S, _LIMIT_S = 0.2, 1.2
+_STATEMENT_S, _RESPONSE_S = 0.2, 1.2
 _CONNECT_S = 2
-# What a busy machine may add.
+# A busy machine may add this much.
 _SLACK_S = 3
 
 
 @contextmanager
-def _told_within(bound_s: float) -> Iterator[None]:
-    """Assert that a block ends with DependencyDown, and in time."""
+def _fails_within(bound_s: float) -> Iterator[None]:
+    """Assert that a block raises DependencyDown in time."""
     began = monotonic()
-    with pytest.raises(DependencyDown, match="does not answer"):
+    with pytest.raises(DependencyDown, match="is unavailable"):
         yield
     assert monotonic() - began < bound_s + _SLACK_S
 
@@ -47,8 +47,8 @@ def _ask(database: Database, mode: str = "autocommit") -> int:
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """A server that a test may freeze."""
-    # Not within pytest's folder, which any other run of pytest closes to the user of PostgreSQL.
+    """A server that tests may freeze."""
+    # Not pytest's folder: another run of pytest makes it unreadable for PostgreSQL's user.
     with (
         TemporaryDirectory(prefix="promo-", ignore_cleanup_errors=True) as folder,
         EmbeddedPostgres(Path(folder) / "postgres", durable=False) as server,
@@ -58,7 +58,7 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture
 def database(open_database: Open, postgres: EmbeddedPostgres) -> Database:
-    """A database on that server, with one connection that has been used."""
+    """A pool of one used connection to that server."""
     database = open_database(
         postgres_host=postgres.host,
         postgres_port=postgres.port,
@@ -73,8 +73,8 @@ def database(open_database: Open, postgres: EmbeddedPostgres) -> Database:
 
 
 @_MODES
-def test_answer_that_does_not_come(open_database: Open, mode: str) -> None:
-    """Who waits for an answer over the limit is told so, and the next one gets another connection at once."""
+def test_response_timeout(open_database: Open, mode: str) -> None:
+    """A statement without a response fails after the timeout. The next request gets a new connection at once."""
     database = open_database(postgres_pool_size=1, postgres_statement_timeout_s=_STATEMENT_S)
     pids = []
 
@@ -84,7 +84,7 @@ def test_answer_that_does_not_come(open_database: Open, mode: str) -> None:
             connection.execute(text("SET statement_timeout = 0"))
             connection.execute(text("SELECT pg_sleep(60)"))
 
-    with _told_within(_LIMIT_S):
+    with _fails_within(_RESPONSE_S):
         wait()
     pids.append(_ask(database, mode))
     assert len({*pids}) == 2
@@ -93,13 +93,13 @@ def test_answer_that_does_not_come(open_database: Open, mode: str) -> None:
 
 
 @_MODES
-def test_answers_that_come(open_database: Open, mode: str) -> None:
-    """The limit is that of a single answer: a loan may be longer, and goes back to the pool unharmed."""
+def test_responses_in_time(open_database: Open, mode: str) -> None:
+    """The timeout limits each response. A connection may be borrowed for longer and returns to the pool."""
     database = open_database(postgres_pool_size=1, postgres_statement_timeout_s=_STATEMENT_S)
     began = monotonic()
     with getattr(database, mode)() as connection:
         pid = _pid(connection)
-        while monotonic() - began < _LIMIT_S:
+        while monotonic() - began < _RESPONSE_S:
             connection.execute(text("SELECT pg_sleep(0.1)"))
         assert _pid(connection) == pid
     assert _ask(database, mode) == pid
@@ -107,18 +107,18 @@ def test_answers_that_come(open_database: Open, mode: str) -> None:
 
 @_MODES
 def test_frozen_before_a_statement(database: Database, postgres: EmbeddedPostgres, mode: str) -> None:
-    """On a frozen server neither a statement nor a new connection is waited for without end; thawed, all is well."""
+    """A frozen server blocks neither a statement nor a new connection for long. Once it continues, requests succeed."""
     with frozen(postgres):
-        with _told_within(_LIMIT_S):
+        with _fails_within(_RESPONSE_S):
             _ask(database, mode)
-        with _told_within(_CONNECT_S):
+        with _fails_within(_CONNECT_S):
             _ask(database, mode)
     assert _ask(database, mode)
 
 
 @pytest.mark.parametrize("end", ["commit", "rollback"])
 def test_frozen_before_the_end_of_a_transaction(database: Database, postgres: EmbeddedPostgres, end: str) -> None:
-    """Neither the commit nor the rollback of a transaction is waited for without end."""
+    """A frozen server blocks neither a commit nor a rollback for long."""
 
     def write() -> None:
         with database.transaction() as connection:
@@ -127,25 +127,25 @@ def test_frozen_before_the_end_of_a_transaction(database: Database, postgres: Em
             if end == "rollback":
                 raise KeyError("any")
 
-    with ExitStack() as stack, _told_within(_LIMIT_S):
+    with ExitStack() as stack, _fails_within(_RESPONSE_S):
         write()
     assert _ask(database)
 
 
 def test_frozen_before_the_return(database: Database, postgres: EmbeddedPostgres) -> None:
-    """Neither the return of a connection that has its answers nor the end of the pool waits for the server."""
+    """A frozen server blocks neither the return of a connection nor the close of the pool."""
     with ExitStack() as stack:
         with database.autocommit() as connection:
             _pid(connection)
             stack.enter_context(frozen(postgres))
             began = monotonic()
         database.close()
-        assert monotonic() - began < _LIMIT_S
+        assert monotonic() - began < _RESPONSE_S
 
 
 @pytest.fixture(params=["tcp", "unix"])
-def deaf(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
-    """The settings of a server whose kernel takes connections, and that never says a word."""
+def mute(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+    """The settings of a server that accepts connections and never sends anything."""
     with TemporaryDirectory(prefix="promo-") as folder:
         if request.param == "tcp":
             listening = socket.create_server(("127.0.0.1", 0))
@@ -159,45 +159,57 @@ def deaf(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
             yield place | {"postgres_connect_timeout_s": _CONNECT_S}
 
 
-def test_server_that_is_deaf(open_database: Open, deaf: dict[str, Any]) -> None:
-    """A connection that is taken and left without a word is given up; meanwhile others are told at once."""
-    database = open_database(**deaf)
-    with _told_within(_CONNECT_S):
+def test_mute_server(open_database: Open, mute: dict[str, Any]) -> None:
+    """A connection attempt ends after the connect timeout. While one request probes the server, others fail at once."""
+    database = open_database(**mute)
+    with _fails_within(_CONNECT_S):
         _ask(database)
     with ThreadPoolExecutor(1) as threads:
-        listener = threads.submit(_ask, database)
-        assert wait_until(database._silence._listening.locked, 10)
+        probe = threads.submit(_ask, database)
+        assert wait_until(database._breaker.refuses, 10)
         with pytest.raises(DependencyDown) as caught:
             _ask(database)
-        assert "listens" in caught.value.reason
-        assert not listener.done()
-        with _told_within(_CONNECT_S):
-            listener.result()
+        assert "circuit breaker" in caught.value.reason
+        assert not probe.done()
+        with _fails_within(_CONNECT_S):
+            probe.result()
 
 
-def test_silence_is_broken_once(open_database: Open) -> None:
-    """The first one who hears PostgreSQL again ends the silence, and whoever comes after asks nothing more."""
-    database = open_database()
-    database._silence.begin()
-    assert _ask(database)
+def test_recovery_takes_one_probe(open_database: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a timeout requests fail until a probe succeeds. Later requests send no probe."""
+    database, probes = open_database(), list[Exception | None]()
+    outcomes: list[Exception | None] = [ResponseTimeout(), ResponseTimeout(), None]
+    send = database._probe
 
-    def ask_in_vain() -> None:
-        raise NoAnswer
+    def probe() -> bool:
+        probes.append(outcome := outcomes.pop(0))
+        if outcome is not None:
+            raise outcome
+        return send()
 
-    assert database._silence.breaks(ask_in_vain)
-    database._silence.begin()
-    with pytest.raises(NoAnswer):
-        database._silence.breaks(ask_in_vain)
-    with pytest.raises(NoAnswer):
-        database._silence.breaks(ask_in_vain)
-    assert _ask(database)
+    monkeypatch.setattr(database, "_probe", probe)
+    database._breaker.record_failure()
+    for _ in range(2):
+        with pytest.raises(DependencyDown):
+            _ask(database)
+    assert [_ask(database) > 0 for _ in range(3)] == [True] * 3
+    assert len(probes) == 3
 
 
-def test_transaction_without_a_limit(open_database: Open) -> None:
-    """A migration may wait for its answers as long as it must, and its connection does not get into the pool."""
+def test_other_errors_do_not_open_the_breaker(open_database: Open) -> None:
+    """Only a timeout makes requests fail at once: a lost connection costs one request."""
+    database = open_database(postgres_host="127.0.0.1", postgres_port=1)
+    for _ in range(2):
+        with pytest.raises(DependencyDown):
+            _ask(database)
+    assert database._breaker.is_closed
+
+
+def test_unlimited_transaction(open_database: Open) -> None:
+    """A migration has no response timeout, and its connection does not return to the pool."""
     database = open_database(postgres_pool_size=1, postgres_statement_timeout_s=_STATEMENT_S)
     with unlimited_transaction(database.engine) as connection:
         pid = _pid(connection)
         connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(text(f"SELECT pg_sleep({_LIMIT_S + 0.3})"))
+        connection.execute(text(f"SELECT pg_sleep({_RESPONSE_S + 0.3})"))
     assert _ask(database) != pid

@@ -1,0 +1,90 @@
+"""Errors of PostgreSQL and what they mean for a request."""
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from sqlalchemy import exc
+
+from persistence.schema.tables import kept_answers, metadata, users
+from promo_api.errors import DependencyDown, KeyTaken, Unauthenticated
+
+
+class StatementRefused(Exception):
+    """PostgreSQL refused a statement because of a defect in the service.
+
+    The message has the kind of error and the constraint, but not PostgreSQL's text: that may quote a row with the value
+    of its promo, and the message is logged.
+    """
+
+
+class MissingPrivilege(StatementRefused):
+    """PostgreSQL refused a statement because the role lacks a privilege."""
+
+    reason = "the role lacks a privilege; POSTGRES_USERNAME must be the owner of the tables"
+
+
+def find_cause(error: exc.DBAPIError | psycopg.Error) -> BaseException | None:
+    """Return the psycopg error. SQLAlchemy wraps it; compiled statements raise it as it is."""
+    return error.orig if isinstance(error, exc.DBAPIError) else error
+
+
+def translate(error: BaseException | None) -> Exception:
+    """Return the exception for a psycopg error, by the most specific class of it in the table below."""
+    return next((_MEANINGS[kind] for kind in type(error).__mro__ if kind in _MEANINGS), _defect)(error)
+
+
+def unavailable(error: object) -> DependencyDown:
+    """Return the exception for an unavailable database; the reason is the first line of the error."""
+    reason = str(error).partition("\n")[0]
+    return DependencyDown("The database is unavailable. Try again in a moment.", reason=reason)
+
+
+def _outdated_schema(_error: object) -> DependencyDown:
+    return DependencyDown(
+        "The database schema does not match this version. An operator must run the migrations.",
+        reason="python -m promo_api migrate has not been run",
+        retry_after_s=30,
+    )
+
+
+def _violation(error: psycopg.Error) -> Exception:
+    """Return the exception for a violated constraint; it is a defect unless a concurrent request can cause it."""
+    constraint = error.diag.constraint_name
+    if constraint == kept_answers.primary_key.name:
+        return KeyTaken()
+    return Unauthenticated.left() if constraint in _USER_REFERENCES else _defect(error)
+
+
+def _missing_privilege(error: object) -> MissingPrivilege:
+    return MissingPrivilege(_describe(error))
+
+
+def _defect(error: object) -> StatementRefused:
+    return StatementRefused(_describe(error))
+
+
+def _describe(error: object) -> str:
+    """Return the class of an error and the constraint or table that it names, without any value."""
+    diagnostics = error.diag if isinstance(error, psycopg.Error) else None
+    where = diagnostics and (diagnostics.constraint_name or diagnostics.table_name)
+    return f"{type(error).__name__} ({where or 'no constraint or table named'})"
+
+
+_MEANINGS: dict[type, Callable[[Any], Exception]] = {
+    psycopg.OperationalError: unavailable,
+    psycopg.InterfaceError: unavailable,
+    errors.IdleInTransactionSessionTimeout: unavailable,
+    errors.ReadOnlySqlTransaction: unavailable,
+    errors.UndefinedTable: _outdated_schema,
+    errors.UndefinedColumn: _outdated_schema,
+    errors.InsufficientPrivilege: _missing_privilege,
+    psycopg.IntegrityError: _violation,
+}
+_USER_REFERENCES = {
+    key.name
+    for table in metadata.tables.values()
+    for key in table.foreign_key_constraints
+    if key.referred_table is users
+}

@@ -1,0 +1,68 @@
+"""Connections that stop waiting for an unresponsive PostgreSQL.
+
+A server that is frozen, unreachable or blocked on its disk neither responds nor closes its connections. It does not
+enforce its own timeouts either, and TCP timeouts do not help while its kernel acknowledges packets. So the client
+limits each wait for a response.
+
+Rejected: a thread that shuts down the sockets of overdue connections (it can hit the next borrower and must be started
+after each fork), and psycopg's `cancel_safe` (it needs a response of the same server).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+import psycopg
+from psycopg.abc import PQGen
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, Engine
+
+_RV = TypeVar("_RV")
+
+
+class ResponseTimeout(psycopg.OperationalError):
+    """PostgreSQL did not respond to a statement in time. Whether the statement took effect is unknown."""
+
+
+class DeadlineConnection(psycopg.Connection[Any]):
+    """A connection that closes itself when a response takes too long, because that response could still arrive.
+
+    Attributes:
+        response_timeout_s: limit of each wait, be it for a statement, a commit or a rollback. None: no limit.
+        statements: cursor that runs compiled statements. Shared: creating one takes half the time of using it.
+    """
+
+    response_timeout_s: float | None = None
+    statements: psycopg.RawCursor[Any]
+
+    def wait(self, gen: PQGen[_RV], interval: float = 0.1, timeout: float | None = None) -> _RV:
+        """Wait for a response. psycopg calls this for everything it sends on an open connection.
+
+        Raises:
+            ResponseTimeout: no response in time; the connection is closed.
+            OperationalError: for example, the connection was lost.
+        """
+        timeout_s = self.response_timeout_s if timeout is None else timeout
+        try:
+            return super().wait(gen, interval, timeout_s)
+        except psycopg.InternalError as error:
+            # PgBouncer repeats the error of a server that shuts down. psycopg reports two results for one COMMIT.
+            if self.closed:
+                raise psycopg.OperationalError("the connection was closed") from error
+            raise
+        except psycopg.OperationalError as error:
+            # While a statement is active the error is the timeout. Errors of the server or of the network end it.
+            if self.pgconn.transaction_status != TransactionStatus.ACTIVE:
+                raise
+            self.close()
+            raise ResponseTimeout(f"no response within {timeout_s} s") from error
+
+
+@contextmanager
+def unlimited_transaction(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction without a response timeout, on a connection that does not return to the pool."""
+    with engine.connect() as connection:
+        cast("DeadlineConnection", connection.connection.driver_connection).response_timeout_s = None
+        connection.detach()
+        with connection.begin():
+            yield connection
