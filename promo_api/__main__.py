@@ -19,7 +19,7 @@ Environment = Mapping[str, str]
 
 
 def main() -> int:
-    """Run the command that is named, and return its exit status: 2 if the settings can't be used."""
+    """Run the command in the arguments. Return its exit status; 2: the settings cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m promo_api", description="The Promo Code API.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (function, sentence) in _COMMANDS.items():
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def _environment() -> Environment:
-    """Return the variables of this process, and what `.env` says where they say nothing."""
+    """Return the environment variables. Variables from `.env` apply if they are not set or empty."""
     try:
         environment = {name: value or "" for name, value in dotenv_values(".env").items()}
     except OSError as error:
@@ -63,7 +63,7 @@ def _serve(environment: Environment, _arguments: argparse.Namespace) -> int:
 
 
 def _serve_with_metrics(settings: Settings, metrics_server: MetricsServer | None) -> int:
-    """Serve; import the modules that count only now that prometheus_client knows where to count."""
+    """Serve. The imports are here because prometheus_client decides at its import where to count."""
     from promo_api.app import create_app
     from promo_api.contract.application import BrokenContract
     from promo_api.runtime import Runtime
@@ -127,11 +127,11 @@ def _antifraud_stub(_environment: Environment, arguments: argparse.Namespace) ->
 
 
 _COMMANDS: dict[str, tuple[Callable[[Environment, argparse.Namespace], int], str]] = {
-    "serve": (_serve, "serve the API; the schema must be there"),
-    "migrate": (_migrate, "bring the schema of the database up to date"),
-    "check": (_check, "say of everything that the service needs whether it is well"),
-    "dev": (_dev, "run everything on this machine: PostgreSQL, Valkey, an anti-fraud stand-in and the API"),
-    "antifraud-stub": (_antifraud_stub, "run a stand-in of the anti-fraud service"),
+    "serve": (_serve, "serve the API; run migrate first"),
+    "migrate": (_migrate, "update the schema of the database"),
+    "check": (_check, "check settings, PostgreSQL, Redis, the anti-fraud service and stored totals"),
+    "dev": (_dev, "run everything on this machine: PostgreSQL, Valkey, an anti-fraud stub and the API"),
+    "antifraud-stub": (_antifraud_stub, "run a stub of the anti-fraud service"),
 }
 
 

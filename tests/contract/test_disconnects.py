@@ -1,4 +1,4 @@
-"""Clients that disconnect: no further request of theirs starts, and nothing of the connection stays in memory."""
+"""Clients that disconnect: their queued requests do not start, and the memory of the connection is freed."""
 
 import asyncio
 import gc
@@ -17,7 +17,7 @@ from tests.contract.connection import BROKEN, GET, HEAD, Application, Connection
 
 
 def test_client_that_disconnects() -> None:
-    """Of a client that has disconnected no further request starts, and the scope of its request says so."""
+    """After a disconnect no queued request starts, and the scope of the running request shows the disconnect."""
 
     async def main(connection: Connection) -> None:
         connection.application.may_answer.clear()

@@ -44,7 +44,7 @@ def _record_unanswered(connection: Connection) -> list[int]:
 
 @pytest.mark.parametrize("size_bytes", [1, 7, 541, 16_384, 10**6])
 def test_responses_in_order(size_bytes: int) -> None:
-    """However the input is divided, each pipelined request gets its response."""
+    """Each pipelined request gets its response, for any division of the input into pieces."""
 
     async def main(connection: Connection) -> None:
         requests = (GET + HEAD + b"\r\n\r\n123456" + PADDING) * 20 + GET * 40
@@ -169,7 +169,7 @@ def test_request_after_an_unread_response() -> None:
 
 
 def test_blocked_request_that_is_refused() -> None:
-    """A request whose body is malformed is refused and never starts, even if it waits for the client to read."""
+    """A queued request whose body is malformed is rejected and never starts."""
 
     async def main(connection: Connection) -> None:
         connection.application.size_bytes = LARGE
@@ -186,7 +186,7 @@ def test_blocked_request_that_is_refused() -> None:
 
 
 def test_refusal_after_stored_input() -> None:
-    """Input that is stored is refused in its turn, after the responses to the requests before it."""
+    """Malformed stored input is rejected after the responses to all earlier requests."""
 
     async def main(connection: Connection) -> None:
         connection.send(GET * 100 + b"nonsense\r\n\r\n" + GET)
@@ -201,7 +201,7 @@ def test_refusal_after_stored_input() -> None:
 
 
 def test_large_body_is_not_stored() -> None:
-    """Of a body that the application does not read about 64 KiB are parsed; it gets all of it in the end."""
+    """About 64 KiB of a body are parsed before the application reads; in the end it gets all of it."""
 
     async def main(connection: Connection) -> None:
         connection.application.may_answer.clear()

@@ -1,4 +1,4 @@
-"""Clients that are too slow, on a connection whose clock the test sets: cut, and told so where nothing else is due."""
+"""Slow clients are cut, with a 408 if no response has started. The test sets the clock of the connection."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from tests.contract.connection import BROKEN, GET, HEAD, LARGE, TIMEOUT_S, Conne
 
 @pytest.mark.parametrize("sent", [b"G", GET[:-2], HEAD, HEAD + b"123456789"])
 def test_request_without_an_end(sent: bytes) -> None:
-    """A request whose end does not come is 408, be it the head or the body that is missing, and not a moment before."""
+    """A request without the rest of its head or body gets 408 after the time limit, and not before."""
 
     async def main(connection: Connection) -> None:
         connection.send(sent)
@@ -27,7 +27,7 @@ def test_request_without_an_end(sent: bytes) -> None:
 
 
 def test_request_in_drops() -> None:
-    """The time counts from the first byte on, however often another one comes, and anew with each request."""
+    """The time limit starts with the first byte of each request, and more bytes do not extend it."""
 
     async def main(connection: Connection) -> None:
         for byte in GET[:-1]:
@@ -48,7 +48,7 @@ def test_request_in_drops() -> None:
 
 @pytest.mark.parametrize("before", [b"", GET])
 def test_empty_lines(before: bytes) -> None:
-    """Empty lines in place of a request do not hold a connection, before the first one or after it."""
+    """Empty lines do not keep a connection open, before the first request or after it."""
 
     async def main(connection: Connection) -> None:
         if before:
@@ -63,7 +63,7 @@ def test_empty_lines(before: bytes) -> None:
 
 @pytest.mark.parametrize("sent", [b"", GET])
 def test_silence(sent: bytes) -> None:
-    """Over a connection nothing needs to come for as long as one is kept between requests, not even a first byte."""
+    """An idle connection stays open for the keep-alive time, also before its first request."""
 
     async def main(connection: Connection) -> None:
         if sent:
@@ -77,7 +77,7 @@ def test_silence(sent: bytes) -> None:
 
 
 def test_body_that_nobody_reads() -> None:
-    """A request that was answered before its body had come is not answered again when that does not come."""
+    """If a request got its response before its body, a missing body closes the connection without a 408."""
 
     async def main(connection: Connection) -> None:
         connection.application.reads = False
@@ -90,7 +90,7 @@ def test_body_that_nobody_reads() -> None:
 
 
 def test_slow_service() -> None:
-    """What takes the service long is not the client's fault, nor is what it can't read meanwhile."""
+    """Time in which the service works, or does not read, does not count for the client."""
 
     async def main(connection: Connection) -> None:
         connection.application.may_answer.clear()
@@ -107,7 +107,7 @@ def test_slow_service() -> None:
 
 
 def test_body_that_is_not_read_yet() -> None:
-    """A large body waits until somebody reads it; how long that takes does not count, and what comes after it does."""
+    """A large body waits until the application reads it. That time does not count; the time for the rest does."""
 
     async def main(connection: Connection) -> None:
         connection.application.may_answer.clear()
@@ -126,7 +126,7 @@ def test_body_that_is_not_read_yet() -> None:
 
 
 def test_answer_that_nobody_takes() -> None:
-    """An answer that is not taken does not stay in memory."""
+    """A response that the client does not read is dropped after the time limit."""
 
     async def main(connection: Connection) -> None:
         connection.application.size_bytes = LARGE
@@ -146,7 +146,7 @@ def test_answer_that_nobody_takes() -> None:
 
 
 def test_answer_that_is_taken_in_parts() -> None:
-    """Who takes some of it each time gets all of it."""
+    """A client that reads steadily gets the whole response."""
 
     async def main(connection: Connection) -> None:
         connection.application.size_bytes = LARGE
@@ -233,7 +233,7 @@ def test_unread_responses_of_reading_clients(max_bytes: int, left: list[bool]) -
 
 @pytest.mark.parametrize("sent", [GET, GET * 3, BROKEN])
 def test_answer_that_comes_after_the_end(caplog: pytest.LogCaptureFixture, sent: bytes) -> None:
-    """Where the connection has ended nothing is written to it, whichever request it is for, and that is no failure."""
+    """After the connection has ended, no response is written to it, and that is not logged as an error."""
 
     async def main(connection: Connection) -> None:
         connection.application.reads = False

@@ -1,6 +1,6 @@
-"""Why the stop is our own, and what it is built on: what uvicorn and gunicorn do when they are asked to stop.
+"""What uvicorn and gunicorn do at a stop, and why promo_api/server changes it.
 
-A test here that fails says that one of them has changed: what it names may have become unnecessary, or wrong.
+If a test here fails, one of them has changed, and the code that the test names may be unnecessary or wrong.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ async def _connection() -> AsyncIterator[tuple[socket.socket, HttpToolsProtocol]
 
 
 def test_stock_closes_connections_at_once() -> None:
-    """Where no request runs the connection is closed at once: why server/graceful_stop.py has its own `shutdown`."""
+    """A stock connection without a request is closed at once, so server/graceful_stop.py overrides `shutdown`."""
 
     async def main() -> None:
         async with _connection() as (client, protocol):
@@ -58,7 +58,7 @@ def test_stock_closes_connections_at_once() -> None:
 
 
 def test_stock_reads_keep_alive_when_the_answer_begins() -> None:
-    """Until its answer begins a request can be told that it is the last one: server/graceful_stop.py does."""
+    """`keep_alive` applies until the response starts, so server/graceful_stop.py can set it at a stop."""
 
     async def main() -> None:
         async with _connection() as (client, protocol):
@@ -73,7 +73,7 @@ def test_stock_reads_keep_alive_when_the_answer_begins() -> None:
 
 
 def test_stock_worker_serves_on_after_sigquit() -> None:
-    """SIGQUIT only sets what uvicorn never reads: why the worker of server/gunicorn_app.py has a handler of its own."""
+    """SIGQUIT only sets a flag that uvicorn never reads, so server/gunicorn_app.py has another handler."""
     worker = object.__new__(UvicornWorker)
     worker.alive = True
     before = dict(vars(worker))
@@ -88,36 +88,36 @@ def test_stock_worker_serves_on_after_sigquit() -> None:
 
 
 class _Recorder:
-    """Stands for a connection and for the lifespan, and notes when they are told to end."""
+    """A double of a connection and of the lifespan that records its shutdown."""
 
-    def __init__(self, told: list[str], name: str) -> None:
-        self._told, self._name = told, name
+    def __init__(self, calls: list[str], name: str) -> None:
+        self._calls, self._name = calls, name
 
     def shutdown(self) -> Any:
-        """Note it; who is a lifespan may be awaited."""
-        self._told.append(self._name)
+        """Record it; the lifespan is awaited."""
+        self._calls.append(self._name)
         return asyncio.get_running_loop().run_in_executor(None, int)
 
 
 @pytest.mark.parametrize("timed_out", [False, True])
 def test_stock_order_of_a_stop(timed_out: bool) -> None:
-    """Connections are told, then waited for, then the handlers' threads; with `force_exit` set those are not."""
-    told: list[str] = []
+    """A stop shuts down connections, waits for them, then ends the lifespan unless `force_exit` is set."""
+    calls: list[str] = []
 
     class Waiting(Server):
         async def _wait_tasks_to_complete(self) -> None:
-            told.append("wait")
+            calls.append("wait")
             self.force_exit = timed_out
 
     async def main() -> None:
         server = Waiting(Config(_app, log_config=None))
         server.servers = []
-        server.server_state.connections = {_Recorder(told, "connection")}
-        server.lifespan = _Recorder(told, "lifespan")
+        server.server_state.connections = {_Recorder(calls, "connection")}
+        server.lifespan = _Recorder(calls, "lifespan")
         await server.shutdown([])
 
     _run(main())
-    assert told == ["connection", "wait", *([] if timed_out else ["lifespan"])]
+    assert calls == ["connection", "wait", *([] if timed_out else ["lifespan"])]
 
 
 @pytest.mark.parametrize("drain_s", [0, 10, 300])

@@ -1,4 +1,4 @@
-"""Accepting connections: shared with other processes on the same socket, and never given up."""
+"""The acceptor: workers share new connections, and no error ends accepting."""
 
 import asyncio
 import errno

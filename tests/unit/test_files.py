@@ -1,4 +1,4 @@
-"""How many files, and so how many connections, a worker may open."""
+"""The limit of open files, and the number of connections that follows from it."""
 
 import resource
 import sys
@@ -41,7 +41,7 @@ def test_files_are_reserved(monkeypatch: pytest.MonkeyPatch, files: int, connect
     ],
 )
 def test_address_limit(changes: dict[str, object], is_limited: bool) -> None:
-    """Connections of an address are limited, unless there is no limit or all are a proxy's."""
+    """Connections of an address are limited, unless the limit is 0 or all connections come from a proxy."""
     settings = replace(_SETTINGS, **changes)  # type: ignore[arg-type]
     server = GracefulServer(Config(lambda: None, log_config=None), settings=settings, on_drain=lambda: None)
     assert (server._address_limit is not None) == is_limited

@@ -1,4 +1,4 @@
-"""The checks of connections that a worker does between requests: a defect in one must not end the worker."""
+"""The ticks of a worker: checks of connections, whose errors must not end the worker, and the drain."""
 
 import asyncio
 from dataclasses import replace
@@ -50,7 +50,7 @@ def _tick(*connections: Any) -> bool:
 
 
 def test_worker_survives_a_check_that_fails(caplog: pytest.LogCaptureFixture) -> None:
-    """A check that fails is logged; the other connections are checked, and the worker goes on."""
+    """A check that fails is logged, the other connections are checked, and the worker goes on."""
     connections = [_Connection(), _Connection(ValueError()), _Connection()]
     assert _tick(*connections) is False, "True would end the worker"
     assert [connection.checks for connection in connections] == [1, 1, 1]
@@ -61,7 +61,7 @@ def test_worker_survives_a_check_that_fails(caplog: pytest.LogCaptureFixture) ->
 
 
 def test_worker_survives_the_check_of_unread_responses(caplog: pytest.LogCaptureFixture) -> None:
-    """If the check of all unread responses fails, it is logged, and slow clients are still looked for."""
+    """If the check of unread responses fails, it is logged, and slow clients are still cut."""
     connection, broken = _Connection(), _Connection()
     broken.unread_bytes = None  # type: ignore[assignment]
     assert _tick(connection, broken) is False
