@@ -1,8 +1,8 @@
 """Log lines: one event each, with a constant name and fields; never a body, a token, an e-mail address or a code.
 
-An event is logged as `_log.warning("dependency_down", extra={"reason": ..., "retry_after_s": ...})`. LOGS.md lists all
-of them, and a test holds it against the code. What libraries log comes out in the same form, but their own words only
-where these are known to repeat nothing that was sent.
+An event is logged as `_log.warning("dependency_down", extra={"reason": ..., "retry_after_s": ...})`.
+docs/operations.md lists all events; a test compares it with the code. What libraries log comes out in the same form,
+but their own words only where these are known to repeat nothing that was sent.
 """
 
 import logging

@@ -1,11 +1,11 @@
-"""DEPLOYMENT.md, whose commands and configurations the tests use as they are written."""
+"""docs/deployment.md, whose commands and configurations the tests use as they are written."""
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-PAGE = (Path(__file__).parents[1] / "DEPLOYMENT.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs" / "deployment.md").read_text(encoding="utf-8")
 
 
 def block(name: str, changes: Mapping[str, str] = MappingProxyType({})) -> str:

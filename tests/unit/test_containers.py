@@ -96,7 +96,7 @@ def test_limits(name: str) -> None:
 
 
 def test_open_files_of_the_unit() -> None:
-    """The systemd unit of DEPLOYMENT.md allows as many open files as the containers."""
+    """The systemd unit of docs/deployment.md allows as many open files as the containers."""
     [limit] = re.findall(r"^LimitNOFILE=(\d+)$", block("ini promo.service"), re.MULTILINE)
     assert int(limit) == _SERVICES["web"]["ulimits"]["nofile"]["hard"]
 

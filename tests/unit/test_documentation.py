@@ -65,7 +65,7 @@ def test_example_names_settings() -> None:
 
 
 def test_deployment_page_names_settings() -> None:
-    """What DEPLOYMENT.md says of settings is said of such as there are."""
+    """What docs/deployment.md says of settings is said of such as there are."""
     settings = {variable(declared) for declared in fields(Settings)}
     prefixes = {name.partition("_")[0] for name in settings}
     named = {
@@ -76,9 +76,9 @@ def test_deployment_page_names_settings() -> None:
 
 
 def test_deployment_page_leads_somewhere() -> None:
-    """The links of DEPLOYMENT.md lead to headings that are there, and each migration is in its table."""
-    pages = {"": PAGE, "README.md": _README}
-    for page, anchor in re.findall(r"\]\(([A-Za-z.]*)#([a-z-]+)\)", PAGE):
+    """The links of docs/deployment.md lead to headings that are there, and each migration is in its table."""
+    pages = {"": PAGE, "../README.md": _README}
+    for page, anchor in re.findall(r"\]\(([A-Za-z./]*)#([a-z-]+)\)", PAGE):
         headings = re.findall(r"^#+ (.*)$", pages[page], re.MULTILINE)
         assert anchor in {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     versions = (_ROOT / "persistence" / "migrations" / "versions").glob("[0-9]*.py")

@@ -1,4 +1,4 @@
-"""What SECURITY.md promises is shown by tests that there are."""
+"""What docs/security.md promises is shown by tests that there are."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ import pytest
 from promo_api.settings import Settings, variable
 from tests.unit.source import ROOT
 
-_PAGE = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+_PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 _README = (ROOT / "README.md").read_text(encoding="utf-8")
 # The parts of the ASVS that apply to a service without files.
 _PARTS = {f"V{number}" for number in (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14)}
@@ -83,10 +83,10 @@ def test_page_leads_somewhere() -> None:
     links = re.findall(r"\]\(([^)#]+)(?:#([a-z-]+))?\)", _PAGE)
     assert links
     for file, anchor in links:
-        text = (ROOT / file).read_text(encoding="utf-8")
+        text = (ROOT / "docs" / file).read_text(encoding="utf-8")
         headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
         assert not anchor or anchor in headings, f"{file}#{anchor}"
-    assert "](SECURITY.md)" in _README
+    assert "](docs/security.md" in _README
 
 
 def test_page_names_settings() -> None:
