@@ -104,6 +104,14 @@ def test_make_targets_are_listed() -> None:
     assert set(targets.split()) <= listed
 
 
+@pytest.mark.skipif(not (ROOT / "promo_api/config").exists(), reason="the page has the later names of modules")
+def test_files_exist() -> None:
+    """Each file and directory that CONTRIBUTING.md names exists, except those of its example."""
+    words = re.findall(r"`((?:handlers|persistence|promo_api|tests|deploy|docs)/[\w./*-]*)`", page("CONTRIBUTING.md"))
+    named = {word for word in words if not re.search(r"test_review|NNNN|0011", word)}
+    assert [word for word in named if not (ROOT / word).exists() and not (ROOT / f"{word}.py").exists()] == []
+
+
 def test_pre_commit_runs_the_lint_commands() -> None:
     """Each hook of pre-commit runs a command of the Makefile."""
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
