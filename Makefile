@@ -13,7 +13,7 @@ help:
 	@echo "make e2e      the image and its containers, tried with Docker; make e2e ENGINE=required fails where there is none"
 	@echo "make install  only create .venv and install from the lock"
 	@echo "make fuzz     schemathesis against the service for a long time"
-	@echo "make bench    all that BENCHMARKS.md tells, in an hour; its parts are"
+	@echo "make bench    all that docs/benchmarks.md tells, in an hour; its parts are"
 	@echo "    bench-speed    the contract layer, one promo in demand beside many, and requests a second beside"
 	@echo "                   a yardstick: YARDSTICK=FOLDER"
 	@echo "    bench-growth   how answers slow down with a million promos; takes 25 minutes and 9 GB"

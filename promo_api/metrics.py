@@ -1,7 +1,7 @@
 """What the service counts of itself, for Prometheus: every metric, and how the other modules tell of what happens.
 
-METRICS.md says what each one means and what to alarm on. A label has few values, all of them known beforehand: never an
-id, a path or anything else that was sent.
+docs/operations.md lists all metrics and alerts. A label has few values, all known beforehand: never an id, a path or
+anything else from a request.
 
 The metrics stand in this module and not in a runtime, for they are those of the process, and prometheus_client, which
 keeps them, knows no other way. Where `serve` has made a folder for them (see promo_api.metrics_server) it keeps them in

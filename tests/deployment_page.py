@@ -1,23 +1,19 @@
-"""DEPLOYMENT.md, whose commands and configurations the tests use as they are written."""
+"""Commands and configurations of docs/deployment.md, which the tests use as written."""
 
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 
-PAGE = (Path(__file__).parents[1] / "DEPLOYMENT.md").read_text(encoding="utf-8")
+from tests.pages import code
 
 
 def block(name: str, changes: Mapping[str, str] = MappingProxyType({})) -> str:
-    """Return what stands in a block, which goes by its language and its name, with other places in it.
+    """Return a code block.
 
     Args:
-        name: as it stands behind the backticks.
-        changes: what is put in the place of what is written, and is written indeed.
+        name: language and name of the block, as they follow the backticks.
+        changes: replacements; each replaced text must occur in the block.
     """
-    found = re.search(rf"^```{re.escape(name)}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    assert found is not None, f"no block is called {name}"
-    text = found[1]
+    text = code("docs/deployment.md", name)
     for written, other in changes.items():
         assert written in text, f"{written} is not in the block {name}"
         text = text.replace(written, other)

@@ -1,4 +1,4 @@
-"""PgBouncer before a PostgreSQL of the tests, as DEPLOYMENT.md has it, and what a test can't do through it."""
+"""PgBouncer before a PostgreSQL of the tests, as docs/deployment.md has it, and what a test can't do through it."""
 
 import os
 import shutil
@@ -51,7 +51,7 @@ class _Place(NamedTuple):
 
 
 class PgBouncer:
-    """PgBouncer on a free port, with the configuration of DEPLOYMENT.md but for its places and how it lets in.
+    """PgBouncer on a free port, with the configuration of docs/deployment.md but for its places and how it lets in.
 
     Args:
         server: the PostgreSQL behind it.

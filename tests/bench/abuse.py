@@ -34,7 +34,7 @@ _PEOPLE = 16
 _PROMOS = 20
 # An account may fail so often in a period, however short that is.
 _TIMES_MIN = 20
-# The honest users share one address, so this limit is raised as README.md says for a NAT.
+# The honest users share one address, so this limit is raised as docs/configuration.md says for a NAT.
 _FAILURES_OF_NAT = Rate(20_000, 3600)
 _LIMITED = {
     "guess": ("failed_sign_ins_per_account", 401),

@@ -1,4 +1,4 @@
-"""DEPLOYMENT.md, done as it is written, but for names and addresses."""
+"""docs/deployment.md, done as it is written, but for names and addresses."""
 
 import os
 import re

@@ -1,20 +1,15 @@
-"""The story of the README, run as it is written."""
+"""The example session of the README, run as written."""
 
 import os
-import re
 import subprocess
-from pathlib import Path
 
 from tests.e2e.server import Server
+from tests.pages import code
 
-_README = Path(__file__).parents[2] / "README.md"
 
-
-def test_story_in_curl(server: Server) -> None:
-    """Each command of the story works, and the code that the company offers reaches the user and the statistics."""
-    story = re.search(r"^```sh story\n(.*?)^```", _README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert story is not None
-    script = "set -eu -o pipefail\n" + story[1]
+def test_example_session(server: Server) -> None:
+    """Each command works, and the company's code reaches the user and the statistics."""
+    script = "set -eu -o pipefail\n" + code("README.md", "sh story")
     done = subprocess.run(
         ["/bin/bash", "-c", script],
         env={**os.environ, "API": f"{server.url}/api"},

@@ -12,6 +12,7 @@ import promo_api
 from promo_api.setting_values import Address
 from promo_api.settings import Settings
 from tests.deployment_page import block
+from tests.pages import page
 
 _ROOT = Path(__file__).parents[2]
 _DOCKERFILE = (_ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -96,7 +97,7 @@ def test_limits(name: str) -> None:
 
 
 def test_open_files_of_the_unit() -> None:
-    """The systemd unit of DEPLOYMENT.md allows as many open files as the containers."""
+    """The systemd unit of docs/deployment.md allows as many open files as the containers."""
     [limit] = re.findall(r"^LimitNOFILE=(\d+)$", block("ini promo.service"), re.MULTILINE)
     assert int(limit) == _SERVICES["web"]["ulimits"]["nofile"]["hard"]
 
@@ -194,8 +195,8 @@ def test_health_check_asks_where_the_service_listens() -> None:
     assert f"or ':{Settings.server_address.port}')" in _instructions("HEALTHCHECK")[0]
 
 
-def test_readme_and_compose_file_tell_the_same_command() -> None:
-    """All that there is to do stands in both."""
+def test_page_and_compose_file_have_the_same_command() -> None:
+    """The deployment page and docker-compose.yml show the same command."""
     command = "cp .env.example .env && docker compose up -d --build"
-    assert f"\n{command}" in _README
+    assert f"\n{command}" in page("docs/deployment.md")
     assert command in (_ROOT / "docker-compose.yml").read_text(encoding="utf-8")

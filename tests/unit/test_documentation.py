@@ -1,92 +1,138 @@
-"""What is written for people is what the program does."""
+"""The pages describe what the program does."""
 
 import re
-from dataclasses import MISSING, fields
-from pathlib import Path
+from dataclasses import fields
+
+import pytest
+import yaml
 
 from promo_api.__main__ import _COMMANDS
 from promo_api.settings import Settings, SettingsError, variable
-from tests.conformance import operations
-from tests.deployment_page import PAGE
+from tests import settings_table
+from tests.pages import PAGES, ROOT, anchors, code, page, tables
 
-_ROOT = Path(__file__).parents[2]
-_README = (_ROOT / "README.md").read_text(encoding="utf-8")
-_EXAMPLE = (_ROOT / ".env.example").read_text(encoding="utf-8")
+_API = (ROOT / "api.yml").read_text(encoding="utf-8")
+_EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
+_SETTINGS = {variable(declared) for declared in fields(Settings)}
+# Environment variables that are no settings of the service.
+_OTHER_VARIABLES = {"REDIS_PASSWORD_FILE", "POSTGRES_PASSWORD_FILE"}
+# Settings that the code gets together with this version of the pages.
+_ANNOUNCED = {"SERVER_DRAIN_S", "VALIDATE_RESPONSES", "ANTIFRAUD_LEASE_TIMEOUT_S"}
+_README_WORDS_MAX = 1000
 
 
-def _rows(first_column: str) -> list[list[str]]:
-    table = re.search(rf"^\| {first_column} .*\n\|[-|]+\n((?:\|.*\n)+)", _README, re.MULTILINE)
-    assert table is not None
-    return [[cell.strip() for cell in row.strip("|").split("|")] for row in table[1].splitlines()]
+def test_settings_are_listed() -> None:
+    """docs/configuration.md has a row for each setting: `python -m tests.settings_table` updates it."""
+    assert settings_table.listed() == settings_table.rows()
 
 
-def test_settings_table_is_the_settings() -> None:
-    """The README lists each setting with its default and sentence, in order."""
+def test_endpoints_are_listed() -> None:
+    """The README lists each operation of api.yml with its path, account and summary."""
+    schemes = {"companyAuth": "company", "userAuth": "user"}
     expected = [
         [
-            variable(declared),
-            "required"
-            if declared.default is MISSING
-            else f"`{declared.default}`"
-            if declared.default not in ("", None)
-            else "empty",
-            declared.metadata["sentence"],
+            f"{method.upper()} {path}",
+            operation["operationId"],
+            next((schemes[name] for scheme in operation["security"] for name in scheme), "-"),
+            operation["summary"],
         ]
-        for declared in fields(Settings)
+        for path, methods in yaml.safe_load(_API)["paths"].items()
+        for method, operation in methods.items()
     ]
-    assert [[row[0], row[1], row[3]] for row in _rows("Setting")] == expected
+    assert tables("README.md", "Request") == expected
 
 
-def test_settings_table_names_bounds() -> None:
-    """Each number in the README's table has the bounds that are enforced."""
-    numbers = {variable(declared): declared for declared in fields(Settings) if declared.type in (int, float)}
-    for name, _, bounds, _ in _rows("Setting"):
-        if name in numbers:
-            low, high = re.split(r"\.\.", bounds.split(" ")[0])
-            metadata = numbers[name].metadata
-            assert (float(low), float(high)) == (metadata["low"], metadata["high"]), name
-
-
-def test_endpoints_table_is_the_contract() -> None:
-    """The README lists each operation of api.yml with its summary."""
-    listed = {row[1]: row[3] for row in _rows("Request")}
-    assert listed == {operation_id: operation["summary"] for operation_id, operation in operations().items()}
+def test_readme_is_short() -> None:
+    """The README has at most 1,000 words."""
+    assert len(page("README.md").split()) <= _README_WORDS_MAX
 
 
 def test_example_names_settings() -> None:
-    """.env.example names settings only, and is complete but for the secrets that nobody should copy."""
+    """.env.example contains only settings, and is complete except for the secret that must not be copied."""
     given = dict(line.split("=", 1) for line in _EXAMPLE.splitlines() if line and not line.startswith("#"))
-    assert given.keys() <= {variable(declared) for declared in fields(Settings)}
-    try:
+    assert given.keys() <= _SETTINGS
+    with pytest.raises(SettingsError) as caught:
         Settings.from_environment(given)
-    except SettingsError as error:
-        problems = error.problems
-    assert [problem.split()[0] for problem in problems] == ["SECRET_KEY"]
+    assert [problem.split()[0] for problem in caught.value.problems] == ["SECRET_KEY"]
 
 
-def test_deployment_page_names_settings() -> None:
-    """What DEPLOYMENT.md says of settings is said of such as there are."""
-    settings = {variable(declared) for declared in fields(Settings)}
-    prefixes = {name.partition("_")[0] for name in settings}
-    named = {
-        name for name in re.findall(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b", PAGE) if name.partition("_")[0] in prefixes
-    }
-    assert named
-    assert named <= settings
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "CHANGELOG.md"])
+def test_pages_name_settings(name: str) -> None:
+    """A word in capitals that begins like a setting is a setting."""
+    prefixes = {setting.partition("_")[0] for setting in _SETTINGS}
+    words = set(re.findall(r"(?<![\w$])[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b", page(name)))
+    named = {word for word in words if word.partition("_")[0] in prefixes}
+    assert named - _SETTINGS - _OTHER_VARIABLES - _ANNOUNCED == set()
 
 
-def test_deployment_page_leads_somewhere() -> None:
-    """The links of DEPLOYMENT.md lead to headings that are there, and each migration is in its table."""
-    pages = {"": PAGE, "README.md": _README}
-    for page, anchor in re.findall(r"\]\(([A-Za-z.]*)#([a-z-]+)\)", PAGE):
-        headings = re.findall(r"^#+ (.*)$", pages[page], re.MULTILINE)
-        assert anchor in {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    versions = (_ROOT / "persistence" / "migrations" / "versions").glob("[0-9]*.py")
-    table = PAGE.partition("| Migration |")[2].partition("\n\n")[0]
-    assert {version.name[:4] for version in versions} == set(re.findall(r"\b[0-9]{4}\b", table))
+@pytest.mark.parametrize("name", PAGES)
+def test_links_resolve(name: str) -> None:
+    """Each relative link of a page leads to a file, and its anchor to a heading of that file."""
+    prose = re.sub(r"^```.*?^```|`[^`\n]*`", "", page(name), flags=re.MULTILINE | re.DOTALL)
+    for file, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", prose):
+        target = ((ROOT / name).parent / file).resolve() if file else ROOT / name
+        assert target.exists(), f"{name} links {file}, which does not exist"
+        assert not anchor or anchor in anchors(str(target.relative_to(ROOT))), f"{name} links {file}#{anchor}"
 
 
-def test_readme_names_commands() -> None:
-    """The README tells of each command."""
-    told = set(re.findall(r"python -m promo_api ([a-z-]+)", _README)) | {"dev" if "make run" in _README else ""}
-    assert told == set(_COMMANDS)
+def test_pages_are_linked() -> None:
+    """The README links each page, and the index of the decisions links each decision."""
+    decisions = {name.rpartition("/")[2] for name in PAGES if re.search(r"/\d{4}-[^/]*$", name)}
+    readme, index = page("README.md"), page("docs/decisions/README.md")
+    assert [name for name in decisions if f"]({name})" not in index] == []
+    others = [name for name in PAGES if name.rpartition("/")[2] not in decisions and name != "README.md"]
+    assert [name for name in others if f"]({name}" not in readme] == []
+
+
+def test_migrations_are_listed() -> None:
+    """The deployment page says of each migration whether old processes can run meanwhile."""
+    listed = {number for row in tables("docs/deployment.md", "Migration") for number in re.findall(r"\d{4}", row[0])}
+    assert listed == set(_revisions())
+
+
+def test_commands_are_listed() -> None:
+    """The deployment page lists each command."""
+    listed = {row[0].strip("`").split()[3] for row in tables("docs/deployment.md", "Command")}
+    assert listed == set(_COMMANDS)
+
+
+def test_make_targets_are_listed() -> None:
+    """CONTRIBUTING.md lists each target of the Makefile."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    [targets] = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    listed = {name for row in tables("CONTRIBUTING.md", "Target") for name in re.findall(r"`([a-z0-9-]+)`", row[0])}
+    assert set(targets.split()) <= listed
+
+
+@pytest.mark.skipif(not (ROOT / "promo_api/config").exists(), reason="the page has the later names of modules")
+def test_files_exist() -> None:
+    """Each file and directory that CONTRIBUTING.md names exists, except those of its example."""
+    words = re.findall(r"`((?:handlers|persistence|promo_api|tests|deploy|docs)/[\w./*-]*)`", page("CONTRIBUTING.md"))
+    named = {word for word in words if not re.search(r"test_review|NNNN|0011", word)}
+    assert [word for word in named if not (ROOT / word).exists() and not (ROOT / f"{word}.py").exists()] == []
+
+
+def test_pre_commit_runs_the_lint_commands() -> None:
+    """Each hook of pre-commit runs a command of the Makefile."""
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    commands = (ROOT / "Makefile").read_text(encoding="utf-8").replace("$(BIN)", ".venv/bin")
+    assert [hook["entry"] for hook in hooks if f"\t{hook['entry']}\n" not in commands] == []
+
+
+def test_vendor_extensions_are_listed() -> None:
+    """The contract layer page lists the vendor extensions that api.yml uses; x-bearerInfoFunc is Connexion's."""
+    used = set(re.findall(r"^ *(x-[A-Za-z-]+):", _API, re.MULTILINE)) - {"x-bearerInfoFunc"}
+    assert {row[0].strip("`") for row in tables("docs/contract-layer.md", "Extension")} == used
+
+
+def test_examples_show_the_newest_schema() -> None:
+    """The examples of GET /api/health, in api.yml and in the pages, show the newest revision."""
+    shown = re.findall(
+        r"""["']?(?:needed|found|example)["']?: ["'](\d{4})["']""", _API + code("docs/operations.md", "json health")
+    )
+    assert len(shown) >= 6
+    assert set(shown) == {max(_revisions())}
+
+
+def _revisions() -> list[str]:
+    return [file.name[:4] for file in (ROOT / "persistence/migrations/versions").glob("[0-9]*.py")]

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.source import ROOT
 
 LOCKS = sorted(file.name for file in ROOT.glob("requirements*.lock"))
-INSTALLERS = ("Makefile", "Dockerfile", "DEPLOYMENT.md")
+INSTALLERS = ("Makefile", "Dockerfile", "docs/deployment.md")
 
 
 @pytest.mark.parametrize("name", LOCKS)

@@ -1,4 +1,4 @@
-"""The events of the log: LOGS.md lists what the code logs, and each is logged in the one way there is."""
+"""The events of the log: docs/operations.md lists what the code logs, and each is logged in the one way there is."""
 
 import ast
 import logging
@@ -12,7 +12,7 @@ from promo_api.logs import _STANDARD_ATTRIBUTES, _TRUSTED_LOGGERS
 from tests.unit.source import ROOT, files, tree
 
 _LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
-_PAGE = (ROOT / "LOGS.md").read_text(encoding="utf-8")
+_PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 # What is no call of a logger: lines of libraries, and the one that LogStream makes itself.
 _LIBRARIES = {*_TRUSTED_LOGGERS.values(), "library"}
 _LOST = ("log_lines_lost", "warning", ("lost",))
@@ -87,7 +87,7 @@ def test_loggers_are_made_in_one_way() -> None:
 
 
 def test_page_lists_the_events() -> None:
-    """LOGS.md has each event of the code with its level and its fields, and no other."""
+    """docs/operations.md has each event of the code with its level and its fields, and no other."""
     logged = {_row(call) for _, call in CALLS} | {Row(*_LOST)}
     listed = _listed()
     assert len(listed) == len({row.event for row in listed})

@@ -1,4 +1,4 @@
-"""METRICS.md and the dashboard tell of the metrics that there are, no more and no less."""
+"""docs/operations.md and the dashboard have the metrics that exist, no more and no fewer."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from prometheus_client import Metric
 from promo_api import metrics
 
 _ROOT = Path(__file__).parents[2]
-_PAGE = (_ROOT / "METRICS.md").read_text(encoding="utf-8")
+_PAGE = (_ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 _DASHBOARD = json.loads((_ROOT / "deploy" / "grafana-dashboard.json").read_text(encoding="utf-8"))
 _ROW = re.compile(r"^\| `(promo_\w+)` \| (\w+) \| (.*?) \| (.*?) \| (.+) \|$", re.MULTILINE)
 
@@ -42,14 +42,14 @@ def _listed_labels(cell: str) -> dict[str, str]:
 
 
 def test_page_lists_each_metric() -> None:
-    """METRICS.md has a row for each metric, and the metric of each row is there, of its type and with its labels."""
+    """The page has a row for each metric, and the metric of each row exists with its type and its labels."""
     rows = {name: (kind, [*_listed_labels(labels)]) for name, kind, labels, _, _ in _ROW.findall(_PAGE)}
     there = {name: (each.type, [*_label_names(each)]) for name, each in _declared().items()}
     assert rows == there
 
 
 def test_page_lists_the_values_of_labels() -> None:
-    """Where METRICS.md lists the values of a label, these are all that the metric has from the start."""
+    """Where the page lists the values of a label, the metric has exactly these from the start."""
     listed = 0
     for name, _, cell, _, _ in _ROW.findall(_PAGE):
         for label, text in _listed_labels(cell).items():
@@ -62,7 +62,7 @@ def test_page_lists_the_values_of_labels() -> None:
 
 def test_page_says_when_to_raise_an_alarm() -> None:
     """Each expression to alarm on names metrics that are there, and there is one for most of them."""
-    alarms = re.findall(r"^\| `(.+)` \| .+ \|$", _PAGE.partition("## Alarm")[2], re.MULTILINE)
+    alarms = re.findall(r"^\| `(.+)` \| .+ \|$", _PAGE.partition("## Alerts")[2].partition("\n## ")[0], re.MULTILINE)
     assert len(alarms) >= 8
     assert set().union(*map(_named, alarms)) <= {*_declared()}
 

@@ -1,6 +1,6 @@
 """Feed entries have a standing, so a feed of active promos does not read the others.
 
-The column and the indexes may exist already: on a large table they are best built by hand, see DEPLOYMENT.md. The
+The column and the indexes may exist already: on a large table they are best built by hand, see docs/deployment.md. The
 service computes the standing of existing entries in small portions.
 """
 
