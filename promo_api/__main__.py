@@ -102,13 +102,13 @@ def _check(environment: Environment, _arguments: argparse.Namespace) -> int:
 
 
 def _dev(environment: Environment, _arguments: argparse.Namespace) -> int:
-    from promo_api.sandbox.dev import run_dev
+    from promo_api.dev.run import run_dev
 
     return run_dev(environment)
 
 
 def _antifraud_stub(_environment: Environment, arguments: argparse.Namespace) -> int:
-    from promo_api.sandbox.antifraud_stub import run_stub
+    from promo_api.dev.antifraud_stub import run_stub
 
     try:
         address = Address.read(arguments.address)

@@ -14,10 +14,10 @@ import psycopg
 from psycopg import sql
 
 from persistence.engine import session_settings
-from promo_api.sandbox.ports import free_port
-from promo_api.sandbox.postgres import EmbeddedPostgres
-from promo_api.sandbox.postgres_programs import server_account
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.ports import free_port
+from promo_api.dev.postgres import EmbeddedPostgres
+from promo_api.dev.postgres_programs import server_account
+from promo_api.dev.processes import wait_until
 from promo_api.settings import Settings
 from tests.deployment_page import block
 

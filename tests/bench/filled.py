@@ -9,7 +9,7 @@ from uuid import UUID
 
 import psycopg
 
-from promo_api.sandbox.postgres import EmbeddedPostgres
+from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.tokens import Claims, Kind, Tokens
 from tests.bench.data import READER_AGE, READER_COUNTRY, Size, fill, row_id
 from tests.bench.surroundings import SECRET_KEY, surroundings

@@ -15,7 +15,7 @@ from time import perf_counter
 
 import psycopg
 
-from promo_api.sandbox.postgres import EmbeddedPostgres
+from promo_api.dev.postgres import EmbeddedPostgres
 from tests.bench.load import WRK, Request, requests_per_s
 from tests.bench.surroundings import surroundings
 from tests.conformance import Conformance

@@ -7,9 +7,9 @@ from pathlib import Path
 import requests
 
 import promo_api.contract  # noqa: F401 it silences what the import of Connexion warns of
-from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
-from promo_api.sandbox.postgres import EmbeddedPostgres
-from promo_api.sandbox.valkey import EmbeddedValkey
+from promo_api.dev.antifraud_stub import EmbeddedAntifraud
+from promo_api.dev.postgres import EmbeddedPostgres
+from promo_api.dev.valkey import EmbeddedValkey
 
 SECRET_KEY = "a key for measuring" * 2
 

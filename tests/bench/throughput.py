@@ -20,8 +20,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from promo_api.sandbox import SandboxError
-from promo_api.sandbox.ports import listen
+from promo_api.dev import SandboxError
+from promo_api.dev.ports import listen
 from tests.bench.surroundings import surroundings
 from tests.conformance import Conformance
 from tests.e2e.server import Server

@@ -12,7 +12,7 @@ from uvicorn.server import ServerState
 
 from promo_api.contract.protocol import StrictHttpProtocol
 from promo_api.contract.sender import CONNECTION
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from tests.contract.connection import BROKEN, GET, HEAD, Application, Connection, run, run_alone
 
 

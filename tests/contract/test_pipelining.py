@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from promo_api.contract.pipelining import PIPELINED_MAX, Turns
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from tests.contract.connection import (
     BROKEN,
     GET,

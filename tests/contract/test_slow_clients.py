@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from promo_api.contract.slow_clients import UnreadGuard
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from tests.contract.connection import BROKEN, GET, HEAD, LARGE, TIMEOUT_S, Connection, connected, run, run_alone
 
 

@@ -24,8 +24,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 from uvicorn_worker import UvicornWorker
 
+from promo_api.dev.processes import wait_until
 from promo_api.gunicorn_conf import _SO_ATTACH_FILTER, Master, drop_newcomers, gunicorn_options
-from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
 
 

@@ -14,7 +14,7 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import Self
 
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 
 _HOST = "127.0.0.1"
 _TIMEOUT_S = 30

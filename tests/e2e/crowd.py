@@ -7,7 +7,7 @@ from itertools import cycle
 from threading import Event
 from typing import Any, NamedTuple
 
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from tests.people import Account
 
 _PATIENCE_S = 60

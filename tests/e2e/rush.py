@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from persistence.engine import Database
 from persistence.tables import activations, kept_answers, promo_codes
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from promo_api.settings import Settings
 from tests.e2e.server import Server
 from tests.people import Account

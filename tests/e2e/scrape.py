@@ -6,8 +6,8 @@ from pathlib import Path
 
 import requests
 
-from promo_api.sandbox.ports import free_port
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.ports import free_port
+from promo_api.dev.processes import wait_until
 from tests.e2e.server import Server
 
 _SAMPLE = re.compile(r"^(promo_\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from persistence.engine import Database
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from promo_api.settings import Settings
 from tests.e2e.conftest import House
 from tests.people import Account

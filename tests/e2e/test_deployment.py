@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from persistence.engine import Database
-from promo_api.sandbox.postgres import EmbeddedPostgres
-from promo_api.sandbox.postgres_programs import program
+from promo_api.dev.postgres import EmbeddedPostgres
+from promo_api.dev.postgres_programs import program
 from promo_api.settings import Settings
 from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes, sweeper_of_deletions
 from tests.conformance import Conformance

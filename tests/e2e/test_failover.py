@@ -9,9 +9,9 @@ from time import monotonic
 import psycopg
 import pytest
 
-from promo_api.sandbox.postgres import EmbeddedPostgres, _make_private
-from promo_api.sandbox.postgres_programs import run_program
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.postgres import EmbeddedPostgres, _make_private
+from promo_api.dev.postgres_programs import run_program
+from promo_api.dev.processes import wait_until
 from tests.conformance import Conformance
 from tests.e2e.conftest import assert_discreet
 from tests.e2e.rush import Rush

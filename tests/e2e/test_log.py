@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from tests.conformance import Conformance
 from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.everything import MARK, Everything, secret

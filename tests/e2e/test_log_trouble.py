@@ -10,7 +10,7 @@ from time import monotonic
 
 import pytest
 
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from tests.e2e.server import Server
 
 _REQUESTS = 50

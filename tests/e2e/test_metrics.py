@@ -11,7 +11,7 @@ import psutil
 import pytest
 import requests
 
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from tests.conformance import Conformance
 from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.scrape import Metrics, folder_of, scrape, settled, with_metrics

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from tests.conformance import Conformance
 from tests.e2e.conftest import House
 from tests.e2e.server import Server

@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import requests
 
-from promo_api.sandbox.processes import wait_gone, wait_until
+from promo_api.dev.processes import wait_gone, wait_until
 from tests.e2e.conftest import House
 from tests.e2e.server import Server, run_command
 

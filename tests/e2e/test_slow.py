@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from tests.conformance import Conformance
 from tests.e2e.conftest import assert_discreet
 from tests.e2e.raw import fields, received, request

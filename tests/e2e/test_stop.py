@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from promo_api.sandbox.processes import wait_gone, wait_until
+from promo_api.dev.processes import wait_gone, wait_until
 from tests.conformance import Conformance
 from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.raw import request

@@ -10,9 +10,9 @@ import pytest
 
 from persistence.engine import Database
 from promo_api.antifraud import Antifraud
+from promo_api.dev.processes import wait_until
 from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime
-from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
 from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes, sweeper_of_standings
 from tests.counting import Counting

@@ -12,11 +12,11 @@ import pytest
 import redis
 
 from promo_api.antifraud import Antifraud
+from promo_api.dev.ports import free_port
+from promo_api.dev.processes import wait_until
+from promo_api.dev.valkey import _program
 from promo_api.errors import TooManyRequests
 from promo_api.limits import ACTIVATIONS, Limits
-from promo_api.sandbox.ports import free_port
-from promo_api.sandbox.processes import wait_until
-from promo_api.sandbox.valkey import _program
 from promo_api.setting_values import Rate
 from promo_api.settings import Settings
 from tests.stand_in import HOUR_MS, Member, StandIn

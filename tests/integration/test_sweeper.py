@@ -15,8 +15,8 @@ from persistence.feed_tables import feed_entries, feed_tally_changes
 from persistence.kept_answers import delete_expired
 from persistence.tables import kept_answers
 from promo_api import metrics, sweeper as sweeper_module
+from promo_api.dev.processes import wait_until
 from promo_api.runtime import Runtime
-from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
 from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes, sweeper_of_standings
 from tests.people import Api

@@ -135,12 +135,12 @@ ROOMS = {
         "persistence.engine persistence.migrations persistence.revisions promo_api.app promo_api.check "
         "promo_api.contract.application "
         "promo_api.errors promo_api.exposition promo_api.gunicorn_conf promo_api.logs promo_api.runtime "
-        "promo_api.sandbox.antifraud_stub promo_api.sandbox.dev promo_api.setting_values promo_api.settings",
+        "promo_api.dev.antifraud_stub promo_api.dev.run promo_api.setting_values promo_api.settings",
         "dotenv",
     ),
-    "promo_api.sandbox": Room(),
-    "promo_api.sandbox.*": Room(
-        "promo_api promo_api.sandbox promo_api.sandbox.* promo_api.setting_values promo_api.settings",
+    "promo_api.dev": Room(),
+    "promo_api.dev.*": Room(
+        "promo_api promo_api.dev promo_api.dev.* promo_api.setting_values promo_api.settings",
         "flask psutil psycopg werkzeug",
     ),
 }  # fmt: skip
@@ -224,12 +224,12 @@ def test_shapes_do_not_query() -> None:
     assert all(name[0].isupper() for name in names)
 
 
-@pytest.mark.parametrize("module", [module for module in files() if not module.startswith("promo_api.sandbox")])
-def test_the_service_does_not_need_the_sandbox(module: str) -> None:
-    """Only two commands import the sandbox, when they run: its packages are not installed in production."""
-    assert not [name for name in imported(module, at_top=True) if name.startswith("promo_api.sandbox")]
+@pytest.mark.parametrize("module", [module for module in files() if not module.startswith("promo_api.dev")])
+def test_the_service_does_not_import_dev(module: str) -> None:
+    """Only two commands import promo_api.dev, when they run: its dependencies are not installed in production."""
+    assert not [name for name in imported(module, at_top=True) if name.startswith("promo_api.dev")]
     if module != "promo_api.__main__":
-        assert not [name for name in imported(module) if name.startswith("promo_api.sandbox")]
+        assert not [name for name in imported(module) if name.startswith("promo_api.dev")]
 
 
 def test_workers_do_without_the_migrations() -> None:

@@ -14,8 +14,8 @@ import pytest
 import requests
 
 from promo_api import exposition as exposition_module
+from promo_api.dev.ports import free_port
 from promo_api.exposition import CannotListen, Exposition, expose
-from promo_api.sandbox.ports import free_port
 from promo_api.setting_values import Address
 from tests.e2e.raw import request, send_raw
 

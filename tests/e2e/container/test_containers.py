@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from tests.e2e.container.deployment import Deployment
 from tests.e2e.container.engine import Engine
 from tests.e2e.rush import Rush

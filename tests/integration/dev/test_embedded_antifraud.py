@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import requests
 
-from promo_api.sandbox import SandboxError
-from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud, create_stub
-from promo_api.sandbox.ports import free_port, listen
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev import SandboxError
+from promo_api.dev.antifraud_stub import EmbeddedAntifraud, create_stub
+from promo_api.dev.ports import free_port, listen
+from promo_api.dev.processes import wait_until
 
 EMAIL = "person@example.com"
 NO_CALLS: dict[str, Any] = {"total": 0, "by_email": {}, "at_once": {}, "malformed": 0}
@@ -227,7 +227,7 @@ def test_taken_port_is_a_sentence() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_command_ends_cleanly(start_python: Callable[..., "subprocess.Popen[str]"], number: signal.Signals) -> None:
     """The command warns that it allows everything, serves until it is asked to stop, and ends with status 0."""
-    code = "import sys; from promo_api.sandbox.antifraud_stub import run_stub; sys.exit(run_stub('127.0.0.1', {}))"
+    code = "import sys; from promo_api.dev.antifraud_stub import run_stub; sys.exit(run_stub('127.0.0.1', {}))"
     port = free_port("127.0.0.1")
     process = start_python(code.format(port))
     assert process.stdout is not None

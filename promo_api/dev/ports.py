@@ -4,7 +4,7 @@ import errno
 import secrets
 import socket
 
-from promo_api.sandbox import SandboxError
+from promo_api.dev import SandboxError
 
 # Below the range that systems give to outgoing connections. A port of that range could go to any client while its
 # server restarts, even to the one that tries to reach it: loopback then connects it to itself.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from promo_api.sandbox import SandboxError
+from promo_api.dev import SandboxError
 
 _KEY_BYTES = 48
 _KEY_LENGTH = 64  # of so many bytes in base64

@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from promo_api.sandbox import SandboxError
-from promo_api.sandbox.postgres import EmbeddedPostgres
+from promo_api.dev import SandboxError
+from promo_api.dev.postgres import EmbeddedPostgres
 
 
 def connect(server: EmbeddedPostgres, database: str = "postgres") -> psycopg.Connection[Any]:
@@ -50,7 +50,7 @@ def test_data_survive_a_kill(folder: Path) -> None:
 
 def test_leftover_is_taken_over_and_stopped(folder: Path, killed_owner: Callable[[str, Path], None]) -> None:
     """The server of an owner that was killed goes on for the next one, whose stop ends it."""
-    killed_owner("promo_api.sandbox.postgres:EmbeddedPostgres", folder / "data")
+    killed_owner("promo_api.dev.postgres:EmbeddedPostgres", folder / "data")
     server = EmbeddedPostgres(folder / "data")
     since = ask(server, "SELECT pg_postmaster_start_time()")
     with server:

@@ -12,14 +12,14 @@ from urllib.request import urlopen
 
 import pytest
 
-from promo_api.sandbox.ports import free_port, listen
+from promo_api.dev.ports import free_port, listen
 
-DOUBLE = Path(__file__).with_name("service_double.py")
+DOUBLE = Path(__file__).with_name("fake_service.py")
 READY = "Ctrl-C stops everything"
 CODE = """
 import os, sys
 from pathlib import Path
-from promo_api.sandbox.dev import run_dev
+from promo_api.dev.run import run_dev
 sys.exit(run_dev(os.environ, Path(sys.argv[1]), (sys.executable, sys.argv[2])))
 """
 StartPython = Callable[..., "subprocess.Popen[str]"]

@@ -12,10 +12,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from promo_api.sandbox import SandboxError
-from promo_api.sandbox.ports import listen
-from promo_api.sandbox.processes import is_alive
-from promo_api.sandbox.valkey import EmbeddedValkey
+from promo_api.dev import SandboxError
+from promo_api.dev.ports import listen
+from promo_api.dev.processes import is_alive
+from promo_api.dev.valkey import EmbeddedValkey
 
 
 def client(server: EmbeddedValkey) -> redis.Redis:
@@ -61,7 +61,7 @@ def test_data_survive_a_kill(folder: Path) -> None:
 
 def test_leftover_is_ended(folder: Path, killed_owner: Callable[[str, Path], None]) -> None:
     """The server of an owner that was killed makes room for the next one, which has its data."""
-    killed_owner("promo_api.sandbox.valkey:EmbeddedValkey", folder / "data")
+    killed_owner("promo_api.dev.valkey:EmbeddedValkey", folder / "data")
     leftover = int((folder / "data" / "valkey.pid").read_text())
     with EmbeddedValkey(folder / "data") as server:
         assert process_id(server) != leftover

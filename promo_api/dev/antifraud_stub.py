@@ -33,11 +33,11 @@ from typing import Any, NamedTuple, Self
 
 from flask import Flask, Response, request
 
-from promo_api.sandbox import SandboxError
-from promo_api.sandbox.embedded import Embedded
-from promo_api.sandbox.keepalive import KeepAliveServer
-from promo_api.sandbox.ports import listen
-from promo_api.sandbox.signals import stop_signals
+from promo_api.dev import SandboxError
+from promo_api.dev.embedded import Embedded
+from promo_api.dev.keepalive import KeepAliveServer
+from promo_api.dev.ports import listen
+from promo_api.dev.signals import stop_signals
 
 _WARNING = (
     "WARNING: this is not an anti-fraud service. It allows every activation unless PUT /stub/behaviour changes that. "

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import psutil
 
-from promo_api.sandbox import SandboxError
-from promo_api.sandbox.embedded import Embedded
-from promo_api.sandbox.ports import free_port
-from promo_api.sandbox.processes import find_server, wait_gone, wait_until
+from promo_api.dev import SandboxError
+from promo_api.dev.embedded import Embedded
+from promo_api.dev.ports import free_port
+from promo_api.dev.processes import find_server, wait_gone, wait_until
 
 _START_S, _STOP_S = 20, 10
 _ATTEMPTS = 5
