@@ -1,294 +1,234 @@
-"""A stand-in of the anti-fraud service: its protocol, and what it answers is steered over HTTP.
+"""A stub of the anti-fraud service. Clients configure its responses over HTTP.
 
-    POST   /api/validate    the protocol; a request that is not of its form gets 400
-    PUT    /stub/behaviour  how it answers from now on; what is not given is as at the start
-    GET    /stub/calls      {"total": 3, "by_email": {"a@b.c": 3}, "at_once": {"a@b.c": 1}, "malformed": 0}, counted
-                            when a call arrives; `at_once`: how many there were at the same time at most
-    DELETE /stub            forget all behaviour and calls, let calls that are held back go
+    POST   /api/validate    the protocol; a malformed request gets 400
+    PUT    /stub/behaviour  sets how it responds; members left out return to their defaults
+    GET    /stub/calls      {"total": 3, "by_email": {"a@b.c": 3}, "at_once": {"a@b.c": 1}, "malformed": 0}
+                            `at_once` is the maximum of concurrent calls
+    DELETE /stub            forgets all behaviours and calls, and releases delayed calls
 
-The members of a behaviour, all of them optional:
+The members of a behaviour, all optional:
 
-    user_email   string   only for the calls about this e-mail address; without it: for all that have none of their own
-    ok           boolean  the verdict; at the start: true
-    cache_ms     integer  `cache_until` is so many milliseconds after the answer
-    cache_until  string   `cache_until` is exactly this; at the start neither is given, and the answer has none
-    delay_ms     integer  hold the answer back
-    status       integer  answer with this status
-    body         string   answer with this instead of JSON of the protocol's form
-    disconnect   boolean  close the connection without an answer
-    fail_next    integer  the last four hold only for so many calls, then it answers in order; with none of the four
-                          given, those calls get status 503
+    user_email   string   only calls about this e-mail address; default: all addresses without their own behaviour
+    ok           boolean  the verdict; default: true
+    cache_ms     integer  sets `cache_until` this long after the response; default: no `cache_until`
+    cache_until  string   sets `cache_until` to exactly this
+    delay_ms     integer  delays the response
+    status       integer  responds with this status
+    body         string   responds with this body
+    disconnect   boolean  closes the connection without a response
+    fail_next    integer  applies the last four only to this many calls; default without those four: status 503
 """
 
 import json
 import socket
 import sys
 import threading
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, Self
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
-from flask import Flask, Response, request
-
-from promo_api.dev import SandboxError
-from promo_api.dev.embedded import Embedded
-from promo_api.dev.keepalive import KeepAliveServer
+from promo_api.dev.antifraud_behaviour import Behaviour, StubState
+from promo_api.dev.embedded import DevError, EmbeddedServer
 from promo_api.dev.ports import listen
 from promo_api.dev.signals import stop_signals
 
 _WARNING = (
     "WARNING: this is not an anti-fraud service. It allows every activation unless PUT /stub/behaviour changes that. "
-    "Never use it in production: point ANTIFRAUD_ADDRESS at your anti-fraud service.\n"
+    "Never use it in production: set ANTIFRAUD_ADDRESS to your anti-fraud service.\n"
 )
-_BOUNDS = {
-    "cache_ms": (-(10**12), 10**12),
-    "delay_ms": (0, 600_000),
-    "status": (200, 599),
-    "fail_next": (0, 10**6),
-}
+_WITHOUT_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+_POLL_S = 0.02
 
 
-@dataclass(frozen=True, kw_only=True)
-class Behaviour:
-    """How the stand-in answers; its members are those of the table above."""
-
-    ok: bool = True
-    cache_ms: int | None = None
-    cache_until: str | None = None
-    delay_ms: int = 0
-    status: int = 200
-    body: str | None = None
-    disconnect: bool = False
-    fail_next: int | None = None
-
-    @classmethod
-    def from_json(cls, members: Mapping[str, Any]) -> Self:
-        """Return the behaviour that a request asks for.
-
-        Raises:
-            ValueError: a member is unknown, of another type, or out of its bounds; the message says which.
-        """
-        for name, value in members.items():
-            _check_member(name, value)
-        behaviour = cls(**members)
-        if behaviour.fail_next is not None and not members.keys() & {"delay_ms", "status", "body", "disconnect"}:
-            return replace(behaviour, status=503)
-        return behaviour
-
-    def in_order(self) -> Self:
-        """Return the same without anything that disturbs an answer."""
-        return replace(self, delay_ms=0, status=200, body=None, disconnect=False)
-
-    def answer(self) -> str:
-        """Return the body of an answer that is sent now."""
-        if self.body is not None:
-            return self.body
-        verdict: dict[str, Any] = {"ok": self.ok}
-        if self.cache_until is not None:
-            verdict["cache_until"] = self.cache_until
-        elif self.cache_ms is not None:
-            until = datetime.now(UTC) + timedelta(milliseconds=self.cache_ms)
-            verdict["cache_until"] = until.replace(tzinfo=None).isoformat(timespec="milliseconds")
-        return json.dumps(verdict)
-
-
-def _check_member(name: str, value: Any) -> None:
-    types = {field.name: field.type for field in fields(Behaviour)}
-    if name not in types:
-        raise ValueError(f"a behaviour has no {name}")
-    kind = types[name]
-    # A boolean is an integer to isinstance.
-    wanted: type[Any] = bool if kind is bool else int if name in _BOUNDS else str
-    if type(value) is not wanted:
-        raise ValueError(f"{name} must be of type {wanted.__name__}")
-    if name in _BOUNDS:
-        low, high = _BOUNDS[name]
-        if not low <= value <= high:
-            raise ValueError(f"{name} must be {low} to {high}")
-
-
-class _Call(NamedTuple):
-    behaviour: Behaviour
-    let_go: threading.Event
-
-
-class AntifraudStub:
-    """The behaviour that was asked for and the calls that came, shared by all threads of one stand-in."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._let_go = threading.Event()
-        self._running: Counter[str] = Counter()
-        self._reset()
-
-    def validate(self) -> Response:
-        """Answer a call of the protocol."""
-        email = _protocol_email()
-        if email is None:
-            with self._lock:
-                self._malformed += 1
-            return _refuse('a JSON object {"user_email": string, "promo_id": string} is wanted')
-        behaviour, let_go = self._take(email)
-        if behaviour.delay_ms:
-            let_go.wait(behaviour.delay_ms / 1000)
-        with self._lock:
-            self._running[email] -= 1
-        if behaviour.disconnect:
-            _disconnect()
-        return Response(behaviour.answer(), behaviour.status, mimetype="application/json")
-
-    def steer(self) -> Response:
-        """Take over a behaviour."""
-        members = request.get_json(silent=True)
-        if not isinstance(members, dict):
-            return _refuse("a JSON object is wanted")
-        email = members.pop("user_email", "")
-        if not isinstance(email, str):
-            return _refuse("user_email must be of type str")
-        try:
-            behaviour = Behaviour.from_json(members)
-        except ValueError as error:
-            return _refuse(str(error))
-        with self._lock:
-            self._behaviours[email] = behaviour
-        return Response(status=204)
-
-    def report(self) -> Response:
-        """Answer how many calls came."""
-        with self._lock:
-            report = {
-                "total": self._calls.total(),
-                "by_email": self._calls,
-                "at_once": self._at_once,
-                "malformed": self._malformed,
-            }
-            return Response(json.dumps(report), mimetype="application/json")
-
-    def reset(self) -> Response:
-        """Forget everything."""
-        with self._lock:
-            self._reset()
-        self.let_go()
-        return Response(status=204)
-
-    def let_go(self) -> None:
-        """Answer at once the calls that are held back."""
-        with self._lock:
-            let_go, self._let_go = self._let_go, threading.Event()
-        let_go.set()
-
-    def _reset(self) -> None:
-        # The behaviour for all is that of the address "", which no call is about.
-        self._behaviours = {"": Behaviour()}
-        self._calls: Counter[str] = Counter()
-        self._at_once: dict[str, int] = {}
-        self._malformed = 0
-
-    def _take(self, email: str) -> _Call:
-        with self._lock:
-            self._calls[email] += 1
-            self._running[email] += 1
-            self._at_once[email] = max(self._at_once.get(email, 0), self._running[email])
-            whose = email if email in self._behaviours else ""
-            behaviour = self._behaviours[whose]
-            if behaviour.fail_next == 0:
-                behaviour = behaviour.in_order()
-            elif behaviour.fail_next is not None:
-                self._behaviours[whose] = replace(behaviour, fail_next=behaviour.fail_next - 1)
-            return _Call(behaviour, self._let_go)
-
-
-def create_stub(stub: AntifraudStub | None = None) -> Flask:
-    """Return the stand-in as a Flask app, with a state of its own unless it is given one."""
-    state = stub or AntifraudStub()
-    app = Flask(__name__, static_folder=None)
-    app.add_url_rule("/api/validate", view_func=state.validate, methods=["POST"])
-    app.add_url_rule("/stub/behaviour", view_func=state.steer, methods=["PUT"])
-    app.add_url_rule("/stub/calls", view_func=state.report, methods=["GET"])
-    app.add_url_rule("/stub", view_func=state.reset, methods=["DELETE"])
-    return app
-
-
-class EmbeddedAntifraud(Embedded):
-    """The stand-in on a port of this process, in threads of its own.
+class EmbeddedAntifraud(EmbeddedServer):
+    """The stub, served by threads of this process.
 
     Args:
         host: to listen on.
-        port: to listen on; None: a free one, which stays the same over restarts.
+        port: to listen on; None selects a free one, which survives a restart.
 
     Attributes:
-        host: as given.
-        port: certain once it has been started, as is the address.
+        host: as passed.
+        port: None until the first start if it was not passed.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int | None = None) -> None:
-        self._stub = AntifraudStub()
-        self._app = create_stub(self._stub)
-        self._server: KeepAliveServer | None = None
+        self._state = StubState()
+        self._server: _Server | None = None
         self.host = host
         self.port = port
 
     @property
     def address(self) -> str:
-        """Where it listens, host:port, for ANTIFRAUD_ADDRESS."""
+        """HOST:PORT, for ANTIFRAUD_ADDRESS."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def start(self) -> None:
-        """Start to listen; when it does already, nothing changes.
+        """Listen. Does nothing if it is running.
 
         Raises:
-            SandboxError: the port can't be listened on.
+            DevError: the port is not available.
         """
         if self._server is None:
-            with listen(self.host, self.port) as listener:
-                self.port = int(listener.getsockname()[1])
-                self._server = KeepAliveServer(self._app, self.host, listener)
-            self._server.start()
+            listener = listen(self.host, self.port)
+            self.port = int(listener.getsockname()[1])
+            self._server = _Server(listener, self._state)
 
     def stop(self) -> None:
-        """Close every connection and stop listening; behaviour and counts stay for the next start."""
+        """Stop listening and close all connections. Behaviours and counts survive a restart."""
         server, self._server = self._server, None
         if server is not None:
             server.stop()
-            self._stub.let_go()
+            self._state.release_delayed_calls()
 
 
 def run_stub(host: str, port: int) -> int:
-    """Run the stand-in until SIGINT or SIGTERM: the command `antifraud-stub`.
+    """Run the command `antifraud-stub` until SIGINT or SIGTERM.
 
     Returns:
-        The exit status: 0, or 1 when it can't listen there.
+        The exit status: 0, or 1 if the address is not available.
     """
     try:
         with stop_signals() as signals, EmbeddedAntifraud(host, port) as antifraud:
-            sys.stdout.write(f"The anti-fraud stand-in listens on http://{antifraud.address}\n")
+            sys.stdout.write(f"The anti-fraud stub listens on http://{antifraud.address}\n")
             sys.stdout.flush()
             sys.stderr.write(_WARNING)
             sys.stderr.flush()
             signals.wait()
-    except SandboxError as error:
+    except DevError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
 
 
-def _protocol_email() -> str | None:
-    members = request.get_json(silent=True)
-    if not isinstance(members, dict) or members.keys() != {"user_email", "promo_id"}:
-        return None
-    email, promo = members["user_email"], members["promo_id"]
-    return email if isinstance(email, str) and isinstance(promo, str) and email and promo else None
+class _Server(ThreadingHTTPServer):
+    """Serves the stub on a listening socket until `stop`."""
+
+    def __init__(self, listener: socket.socket, state: StubState) -> None:
+        super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+        self.state = state
+        self._lock = threading.Lock()
+        self._connections: set[Any] = set()
+        self._thread = threading.Thread(target=self.serve_forever, args=(_POLL_S,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+        # Otherwise the threads of keep-alive connections go on responding.
+        with self._lock:
+            for connection in self._connections:
+                _hang_up(connection)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
-def _refuse(problem: str) -> Response:
-    return Response(json.dumps({"problem": problem}), 400, mimetype="application/json")
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"  # keep-alive
+    # Head and body are two writes: with Nagle's algorithm the body waits about 40 ms for the ACK of the head.
+    disable_nagle_algorithm = True
+
+    def do_POST(self) -> None:
+        self._run("/api/validate", self._validate)
+
+    def do_PUT(self) -> None:
+        self._run("/stub/behaviour", self._configure)
+
+    def do_GET(self) -> None:
+        self._run("/stub/calls", lambda _: self._respond(200, json.dumps(self.server.state.report())))
+
+    def do_DELETE(self) -> None:
+        self._run("/stub", self._reset)
+
+    def log_message(self, format: str, *_arguments: Any) -> None:  # noqa: A002 the name is http.server's
+        """Log nothing: a line for each call would bury the messages of `dev`."""
+
+    def _run(self, path: str, function: Callable[[Any], None]) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        if self.path != path:
+            self._respond_problem(404, "not found")
+            return
+        members = None
+        if self.headers.get_content_type() == "application/json":
+            with suppress(ValueError):
+                members = json.loads(body)
+        function(members)
+
+    def _validate(self, members: Any) -> None:
+        state = self.server.state
+        if not _follows_protocol(members):
+            state.count_malformed_call()
+            self._respond_problem(400, 'the body must be a JSON object {"user_email": string, "promo_id": string}')
+            return
+        email = members["user_email"]
+        behaviour, released = state.begin_call(email)
+        if behaviour.delay_ms:
+            released.wait(behaviour.delay_ms / 1000)
+        state.end_call(email)
+        if behaviour.disconnect:
+            self.close_connection = True
+            _hang_up(self.connection)
+        else:
+            self._respond(behaviour.status, behaviour.response_body())
+
+    def _configure(self, members: Any) -> None:
+        if not isinstance(members, dict):
+            self._respond_problem(400, "the body must be a JSON object")
+            return
+        email = members.pop("user_email", "")
+        if not isinstance(email, str):
+            self._respond_problem(400, "user_email must be of type str")
+            return
+        try:
+            self.server.state.set_behaviour(email, Behaviour.from_json(members))
+        except ValueError as error:
+            self._respond_problem(400, str(error))
+        else:
+            self._respond(204)
+
+    def _reset(self, _members: Any) -> None:
+        self.server.state.reset()
+        self._respond(204)
+
+    def _respond_problem(self, status: int, problem: str) -> None:
+        self._respond(status, json.dumps({"problem": problem}))
+
+    def _respond(self, status: int, text: str = "") -> None:
+        body = b"" if status in _WITHOUT_BODY else text.encode()
+        self.send_response(status)
+        if status not in _WITHOUT_BODY:
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
 
-def _disconnect() -> None:
-    connection = request.environ.get("werkzeug.socket")
-    if connection is not None:
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
+def _follows_protocol(members: Any) -> bool:
+    return (
+        isinstance(members, dict)
+        and members.keys() == {"user_email", "promo_id"}
+        and all(isinstance(value, str) and value for value in members.values())
+    )
+
+
+def _hang_up(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)

@@ -1,75 +1,67 @@
-"""Free ports and taken ones."""
+"""Listening sockets and free ports."""
 
 import errno
 import secrets
 import socket
 
-from promo_api.dev import SandboxError
+from promo_api.dev.embedded import DevError
 
-# Below the range that systems give to outgoing connections. A port of that range could go to any client while its
-# server restarts, even to the one that tries to reach it: loopback then connects it to itself.
+# Below the ephemeral ports. One of those could go to any client while its server restarts, even to the client that
+# connects to that server: loopback then connects it to itself.
 _FIRST_PORT, _PORTS = 20000, 12000
 _ATTEMPTS = 100
-# What is proposed instead of a taken one.
+# The first of these that differs from the port that is in use is suggested to the user.
 _OTHER_PORTS = (8081, 8082)
 
 
 def free_port(host: str) -> int:
-    """Return a port of `host` that nothing listens on right now.
+    """Return a port of `host` that nothing listens on now.
 
     Raises:
-        SandboxError: there is none.
+        DevError: no port is free.
     """
     with listen(host, None) as listener:
         return int(listener.getsockname()[1])
 
 
 def listen(host: str, port: int | None) -> socket.socket:
-    """Return a socket that listens on a port of `host`; None: on a free one.
+    """Return a socket that listens on a port of `host`; None selects a free one.
 
     Raises:
-        SandboxError: it can't listen there.
+        DevError: the port is not available.
     """
-    if port is not None:
-        return _listen(host, port)
-    for _ in range(_ATTEMPTS):
+    for _ in range(_ATTEMPTS if port is None else 1):
         try:
-            return _bound(host, _FIRST_PORT + secrets.randbelow(_PORTS))
+            return _listening_socket(host, _FIRST_PORT + secrets.randbelow(_PORTS) if port is None else port)
         except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise SandboxError(f"{host} can't be listened on: {_reason(error)}.") from error
-    raise SandboxError(f"No free port was found on {host}.")
+            if port is not None or error.errno != errno.EADDRINUSE:
+                where = host if port is None else f"port {port} of {host}"
+                raise DevError(f"Cannot listen on {where}: {_reason(error)}.") from error
+    raise DevError(f"No port of {host} is free.")
 
 
-def check_free(host: str, port: int) -> None:
-    """Do nothing if the service can listen there.
+def check_service_port(host: str, port: int) -> None:
+    """Check that the service can listen there.
 
     Raises:
-        SandboxError: it can't; the sentence names SERVER_ADDRESS as the way out.
+        DevError: it cannot. The message suggests another SERVER_ADDRESS.
     """
     try:
-        _bound(host, port).close()
+        _listening_socket(host, port).close()
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            problem = f"Port {port} of {host} is taken by another program: stop it"
-        else:
-            problem = f"The API can't listen on port {port} of {host} ({_reason(error)}): change that"
         other = _OTHER_PORTS[port == _OTHER_PORTS[0]]
-        raise SandboxError(f"{problem}, or give another address, as in SERVER_ADDRESS={host}:{other}.") from error
+        if error.errno == errno.EADDRINUSE:
+            problem = f"Port {port} of {host} is in use by another program. Stop that program"
+        else:
+            problem = f"The API cannot listen on port {port} of {host}: {_reason(error)}. Change that"
+        raise DevError(f"{problem}, or set another address, for example SERVER_ADDRESS={host}:{other}.") from error
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        return _bound(host, port)
-    except OSError as error:
-        raise SandboxError(f"Port {port} of {host} can't be listened on: {_reason(error)}.") from error
-
-
-def _bound(host: str, port: int) -> socket.socket:
+def _listening_socket(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, protocol)
     try:
-        # Connections of a server that ended a moment ago may linger there; they don't count as taken.
+        # Connections in TIME_WAIT do not count as a port in use.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(128)

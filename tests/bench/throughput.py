@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from promo_api.dev import SandboxError
+from promo_api.dev.embedded import DevError
 from promo_api.dev.ports import listen
 from tests.bench.surroundings import surroundings
 from tests.conformance import Conformance
@@ -156,7 +156,7 @@ def main() -> None:
     program, rounds, seconds = _arguments()
     try:
         listen("127.0.0.1", _YARDSTICK_PORT).close()
-    except SandboxError as error:
+    except DevError as error:
         sys.exit(f"The yardstick can't be run, for it listens on that port and no other: {error}")
     _tell(
         f"Two workers each, one PostgreSQL; {rounds} rounds of {seconds} s in turn, of which the one in the middle, by"

@@ -9,8 +9,8 @@ from time import monotonic
 import psycopg
 import pytest
 
-from promo_api.dev.postgres import EmbeddedPostgres, _make_private
-from promo_api.dev.postgres_programs import run_program
+from promo_api.dev.postgres import EmbeddedPostgres
+from promo_api.dev.postgres_programs import make_private_folder, run_program
 from promo_api.dev.processes import wait_until
 from tests.conformance import Conformance
 from tests.e2e.conftest import assert_discreet
@@ -34,7 +34,7 @@ class Pair:
         self.primary = stack.enter_context(EmbeddedPostgres(folder / "primary"))
         self.primary.create_database("promo")
         self._standby_folder = folder / "standby"
-        _make_private(self._standby_folder)
+        make_private_folder(self._standby_folder)
         place = ["-h", self.primary.host, "-p", str(self.primary.port), "-U", self.primary.username]
         run_program("pg_basebackup", *place, "-D", str(self._standby_folder), "-R", "-c", "fast", timeout_s=_PATIENCE_S)
         # The socket of the primary lies in its data, and the mark of who has it is copied with them.

@@ -14,7 +14,7 @@ import redis
 from promo_api.antifraud import Antifraud
 from promo_api.dev.ports import free_port
 from promo_api.dev.processes import wait_until
-from promo_api.dev.valkey import _program
+from promo_api.dev.valkey import valkey_program
 from promo_api.errors import TooManyRequests
 from promo_api.limits import ACTIVATIONS, Limits
 from promo_api.setting_values import Rate
@@ -39,7 +39,17 @@ class Process:
         self.port = free_port(_HOST)
         file = folder / "configuration"
         file.write_text(configuration or "")
-        command = [_program(), str(file), *options, "--bind", _HOST, "--port", str(self.port), "--dir", str(folder)]
+        command = [
+            valkey_program(),
+            str(file),
+            *options,
+            "--bind",
+            _HOST,
+            "--port",
+            str(self.port),
+            "--dir",
+            str(folder),
+        ]
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder)
         stack.callback(self.kill)

@@ -140,8 +140,8 @@ ROOMS = {
     ),
     "promo_api.dev": Room(),
     "promo_api.dev.*": Room(
-        "promo_api promo_api.dev promo_api.dev.* promo_api.setting_values promo_api.settings",
-        "flask psutil psycopg werkzeug",
+        "promo_api.dev.* promo_api.setting_values promo_api.settings",
+        "psutil psycopg",
     ),
 }  # fmt: skip
 QUERIES = [

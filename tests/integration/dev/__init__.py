@@ -1,1 +1,1 @@
-"""The sandbox: real servers, started and broken."""
+"""promo_api.dev: embedded servers, and the command `dev`."""
