@@ -1,4 +1,4 @@
-"""What the service needs in order to be measured, on this machine."""
+"""The servers that the service needs during a benchmark."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import requests
 
-import promo_api.contract  # noqa: F401 it silences what the import of Connexion warns of
+import promo_api.contract  # noqa: F401 it hides warnings of importing Connexion
 from promo_api.dev.antifraud_stub import EmbeddedAntifraud
 from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.valkey import EmbeddedValkey
@@ -17,23 +17,23 @@ _DAY_MS = 86_400_000
 
 
 @contextmanager
-def surroundings(folder: Path) -> Iterator[tuple[EmbeddedPostgres, dict[str, str]]]:
-    """Run PostgreSQL, Valkey and a stand-in of the anti-fraud service, whose verdicts hold for a day.
+def embedded_servers(folder: Path) -> Iterator[tuple[EmbeddedPostgres, dict[str, str]]]:
+    """Run PostgreSQL, Valkey and the anti-fraud stub.
 
-    So it is asked once about each user, and is not what is measured.
+    Verdicts can be cached for a day, so the benchmark does not measure the stub.
 
     Args:
-        folder: of the data of all of them.
+        folder: of their data.
 
     Returns:
-        PostgreSQL, on which no database has been made yet, and the settings of the service, all but POSTGRES_DATABASE.
+        PostgreSQL, without a database for the service, and the settings of the service without POSTGRES_DATABASE.
     """
     with ExitStack() as stack:
         postgres = stack.enter_context(EmbeddedPostgres(folder / "postgres"))
         valkey = stack.enter_context(EmbeddedValkey(folder / "valkey"))
         antifraud = stack.enter_context(EmbeddedAntifraud())
-        kept = requests.put(f"http://{antifraud.address}/stub/behaviour", json={"cache_ms": _DAY_MS}, timeout=10)
-        kept.raise_for_status()
+        url = f"http://{antifraud.address}/stub/behaviour"
+        requests.put(url, json={"cache_ms": _DAY_MS}, timeout=10).raise_for_status()
         yield (
             postgres,
             {
@@ -44,7 +44,7 @@ def surroundings(folder: Path) -> Iterator[tuple[EmbeddedPostgres, dict[str, str
                 "REDIS_PORT": str(valkey.port),
                 "ANTIFRAUD_ADDRESS": antifraud.address,
                 "SECRET_KEY": SECRET_KEY,
-                # Few users activate as much as all of a city would; it is counted all the same.
+                # Counted, but never reached: the few users of a benchmark activate far more than real ones.
                 "ACTIVATIONS_PER_USER": "100000000/60",
             },
         )
