@@ -24,7 +24,7 @@ A map, from the outside in:
 | metrics, exposition | what is counted, and how Prometheus gets it |
 | errors | what can go wrong with a request, one class for each meaning |
 | check | looks at everything that the service needs |
-| dev/ | embedded PostgreSQL, Valkey and an anti-fraud stand-in, for `dev` and the tests |
+| dev/ | embedded PostgreSQL and Valkey and an anti-fraud stub, for `dev` and the tests |
 
 Beside this package: `handlers/` (one function per operationId) and `persistence/` (tables and statements).
 """

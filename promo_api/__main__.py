@@ -122,8 +122,8 @@ _COMMANDS: dict[str, tuple[Callable[[Environment, argparse.Namespace], int], str
     "serve": (_serve, "serve the API; the schema must be there"),
     "migrate": (_migrate, "bring the schema of the database up to date"),
     "check": (_check, "say of everything that the service needs whether it is well"),
-    "dev": (_dev, "run everything on this machine: PostgreSQL, Valkey, an anti-fraud stand-in and the API"),
-    "antifraud-stub": (_antifraud_stub, "run a stand-in of the anti-fraud service"),
+    "dev": (_dev, "run the API with an embedded PostgreSQL and Valkey and an anti-fraud stub"),
+    "antifraud-stub": (_antifraud_stub, "run a stub of the anti-fraud service"),
 }
 
 

@@ -1,7 +1,7 @@
-"""A load balancer with the least of manners, and clients behind it that don't stop asking.
+"""A minimal load balancer, and clients that send requests through it.
 
-It goes to the next instance when a connection can't be made, or has been closed before anything was sent over it. What
-has been sent is never sent again: nobody knows what became of it, and an activation counts.
+It uses the next instance if it cannot connect, or if a connection was closed before the request. It never repeats a
+request that was sent, because an activation may have been executed.
 """
 
 import select
@@ -21,15 +21,15 @@ _TIMEOUT_S = 30
 
 
 class NoInstanceError(Exception):
-    """No instance takes a connection."""
+    """No instance accepts a connection."""
 
 
 class Balancer:
-    """The connections of one client to all instances; each request goes to the next one in turn.
+    """The connections of one client to all instances, which are used in turn.
 
     Args:
         ports: of the instances.
-        keeps: whether connections are used again.
+        keeps: whether connections are reused.
     """
 
     def __init__(self, ports: Sequence[int], *, keeps: bool) -> None:
@@ -39,11 +39,11 @@ class Balancer:
         self._connections: dict[int, HTTPConnection] = {}
 
     def post(self, path: str, headers: Mapping[str, str]) -> tuple[int, int]:
-        """Send a request; return the port of the instance that answered, and the status.
+        """Send a request; return the port of the instance and the status.
 
         Raises:
             NoInstanceError: nothing was sent.
-            OSError, HTTPException: it was sent, and not answered.
+            OSError, HTTPException: it was sent, but there was no response.
         """
         port, connection = self._connection()
         connection.request("POST", path, headers=headers)
@@ -76,25 +76,25 @@ class Balancer:
 
 
 def _is_closed(connection: HTTPConnection) -> bool:
-    """Tell whether the other side has closed a connection: it says nothing else unless it is asked."""
+    """Return whether the server has closed an idle connection: then it is readable."""
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)
     return bool(poll.poll(0))
 
 
 class Load:
-    """Clients that send the same request again and again, from the beginning of a block to its end.
+    """Clients that repeat a request during the block.
 
     Args:
         ports: of the instances.
         path: of the request, a POST.
         headers: of the request.
-        keeping: how many clients keep their connections.
-        changing: how many make a new connection for each request.
+        keeping: the number of clients that reuse connections.
+        changing: the number of clients that open a connection for each request.
 
     Attributes:
-        answers: how many there were, by port and status.
-        failures: what happened to the requests that have no answer.
+        answers: the count of responses by port and status.
+        failures: the errors of requests without a response.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Load:
         self._threads = [Thread(target=self._ask, args=(balancer,)) for balancer in balancers]
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start the clients."""
         for thread in self._threads:
             thread.start()
         return self
@@ -116,13 +116,13 @@ class Load:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End, once every request that was sent is answered."""
+        """Stop the clients after their current requests."""
         self._end.set()
         for thread in self._threads:
             thread.join()
 
     def wait_for(self, port: int, answers: int) -> None:
-        """Wait until an instance has given so many more answers."""
+        """Wait until an instance has sent `answers` more responses."""
         wanted = self._answers_of(port) + answers
         assert wait_until(lambda: self._answers_of(port) >= wanted, _TIMEOUT_S), self.failures
 

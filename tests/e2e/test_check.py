@@ -1,4 +1,4 @@
-"""The command `check`: thing by thing what is well, and by its exit status whether all is."""
+"""The command `check`: a line for each dependency, and the exit status."""
 
 import re
 import socket
@@ -15,12 +15,12 @@ from tests.e2e.server import Server, run_command
 _ALL = [
     "settings", "passwords", "specification", "PostgreSQL", "schema", "Redis", "anti-fraud", "breakers", "counts",
 ]  # fmt: skip
-# The password hashes of the tests are cheap, which is a warning.
+# The tests use cheap password hashes, which gives a warning.
 _WELL = dict.fromkeys(_ALL, True) | {"passwords": False}
 
 
 def _checked(environment: Mapping[str, str], folder: Path) -> tuple[int, dict[str, bool], str]:
-    """Return the exit status of `check`, what it found of each thing, and all that it said."""
+    """Return the exit status, the result of each check, and the output."""
     done = run_command(environment, "check", folder=folder)
     assert "Traceback" not in done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
@@ -36,7 +36,7 @@ def _set_like_counts(house: House, promo_ids: Sequence[str], number: int) -> Non
 
 
 def test_all_is_well(house: House, tmp_path: Path) -> None:
-    """When all is well it says so of each thing, and where it is."""
+    """If everything works, each line says so, with the address."""
     status, found, said = _checked(house.environment, tmp_path)
     assert (status, found) == (0, _WELL)
     assert house.environment["ANTIFRAUD_ADDRESS"] in said
@@ -46,7 +46,7 @@ def test_all_is_well(house: House, tmp_path: Path) -> None:
 
 
 def test_redis_is_away(house: House, tmp_path: Path) -> None:
-    """Without Redis it says that, and that the breakers can't be seen."""
+    """Without Redis, Redis and the circuit breakers are reported."""
     house.valkey.stop()
     status, found, said = _checked(house.environment, tmp_path)
     assert (status, found) == (1, _WELL | {"Redis": False, "breakers": False})
@@ -54,7 +54,7 @@ def test_redis_is_away(house: House, tmp_path: Path) -> None:
 
 
 def test_redis_by_url(house: House, tmp_path: Path) -> None:
-    """Of a Redis that is named by a URL it says where it is, well or not, and not with which password it is asked."""
+    """The address in REDIS_URL is printed without its password, also after an error."""
     place = f"{house.valkey.host}:{house.valkey.port}"
     moved = house.environment | {"REDIS_HOST": "nowhere.invalid", "REDIS_URL": f"redis://{place}/3"}
     status, found, said = _checked(moved, tmp_path)
@@ -67,13 +67,13 @@ def test_redis_by_url(house: House, tmp_path: Path) -> None:
 
 
 def test_antifraud_is_away(house: House, tmp_path: Path) -> None:
-    """Without the anti-fraud service it says that, and that all else is well."""
+    """Without the anti-fraud service, only that is reported."""
     house.antifraud.stop()
     assert _checked(house.environment, tmp_path)[:2] == (1, _WELL | {"anti-fraud": False})
 
 
 def test_open_breaker(house: House, conformance: Conformance, tmp_path: Path) -> None:
-    """Of a worker that asks the anti-fraud service no more it says so, and until when, even if that is back."""
+    """An open circuit breaker is reported with its end, even if the service is available again."""
     impatient = {"ANTIFRAUD_BREAKER_FAILURES": "1", "ANTIFRAUD_BREAKER_COOLDOWN_S": "600", "SERVER_WORKERS": "1"}
     with Server(house.environment | impatient, tmp_path, conformance) as server:
         user, promo_id = server.people.sign_up_user(), server.people.sign_up_company().create_promo()
@@ -92,7 +92,7 @@ def test_open_breaker(house: House, conformance: Conformance, tmp_path: Path) ->
 
 
 def test_postgresql_is_away(house: House, tmp_path: Path) -> None:
-    """Without PostgreSQL it says that, and that schema and counts can't be seen; `migrate` says it too."""
+    """Without PostgreSQL, PostgreSQL, schema and counts are reported; `migrate` fails with a message."""
     house.postgres.stop()
     status, found, said = _checked(house.environment, tmp_path)
     assert (status, found) == (1, _WELL | {"PostgreSQL": False, "schema": False, "counts": False})
@@ -104,7 +104,7 @@ def test_postgresql_is_away(house: House, tmp_path: Path) -> None:
 
 
 def test_limits_of_the_role(house: House, tmp_path: Path) -> None:
-    """Where a pooler stands before PostgreSQL it says which limits the role has not got."""
+    """With transaction pooling, missing session limits of the role are reported."""
     pooled = house.environment | {"POSTGRES_TRANSACTION_POOLING": "true", "POSTGRES_LOCK_TIMEOUT_S": "1.5"}
     status, found, said = _checked(pooled, tmp_path)
     assert (status, found) == (1, _WELL | {"PostgreSQL": False})
@@ -112,7 +112,7 @@ def test_limits_of_the_role(house: House, tmp_path: Path) -> None:
 
 
 def test_one_line_for_each_thing(house: House, tmp_path: Path) -> None:
-    """What it says of a thing is one line, whatever went wrong."""
+    """Each check prints one line, also after errors."""
     house.postgres.stop()
     house.valkey.stop()
     house.antifraud.stop()
@@ -121,7 +121,7 @@ def test_one_line_for_each_thing(house: House, tmp_path: Path) -> None:
 
 
 def test_schema_is_missing(empty_database: dict[str, str], tmp_path: Path) -> None:
-    """On an empty database it says what to do, and after that has been done all is well."""
+    """On an empty database it names the command to run; after that command everything works."""
     status, found, said = _checked(empty_database, tmp_path)
     assert (status, found) == (1, _WELL | {"schema": False, "counts": False})
     assert "python -m promo_api migrate" in said
@@ -131,7 +131,7 @@ def test_schema_is_missing(empty_database: dict[str, str], tmp_path: Path) -> No
 
 
 def test_wrong_count(house: House, tmp_path: Path) -> None:
-    """Of counts that are not those of the rows it says which they are, and for how many promos; it changes nothing."""
+    """Wrong counts are reported with the number of promos, and are not changed."""
     company = house.server.people.sign_up_company()
     promo_ids = [company.create_promo() for _ in range(2)]
     _set_like_counts(house, promo_ids, 3)
@@ -144,7 +144,7 @@ def test_wrong_count(house: House, tmp_path: Path) -> None:
 
 
 def test_settings_cannot_be_used(house: House, tmp_path: Path) -> None:
-    """Of settings that can't be used it tells all that is wrong, and looks no further."""
+    """All invalid settings are reported, and no other check runs."""
     broken = dict(house.environment) | {"REDIS_PORT": "99999", "SECRET_KEY": "t00-short"}
     status, found, said = _checked(broken, tmp_path)
     assert (status, found) == (1, {"settings": False})

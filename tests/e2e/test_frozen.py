@@ -1,4 +1,4 @@
-"""A PostgreSQL that says nothing, or cuts its connections, while many ask: all are answered, and all comes back."""
+"""PostgreSQL is unresponsive or terminates connections under load: requests get responses, the service recovers."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,17 +24,16 @@ _HASTY = {
     "POSTGRES_CONNECT_TIMEOUT_S": "2",
     "POSTGRES_STATEMENT_TIMEOUT_S": "1",
 }
-# A request waits as long as a connection or an answer may take; one that has to wait for a thread before, or finds that
-# it is the one that listens, twice as long.
+# A request waits for one timeout; twice as long if it waits for a thread first, or probes whether PostgreSQL responds.
 _BOUND_S = 2 * max(2, 1 + 1)
-# What a busy machine may add.
+# For a busy machine.
 _SLACK_S = 3
 _WELL = (200, 201)
 
 
 @pytest.fixture
 def hasty(house: House, conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
-    """A server in the house that waits for PostgreSQL for a short time only."""
+    """A server with short timeouts for PostgreSQL."""
     with Server(house.environment | _HASTY, tmp_path, conformance) as server:
         yield server
     assert_discreet(server)
@@ -42,7 +41,7 @@ def hasty(house: House, conformance: Conformance, tmp_path: Path) -> Iterator[Se
 
 @pytest.fixture
 def promo_id(hasty: Server) -> str:
-    """A promo with a use for everyone."""
+    """A promo with more activations than the test needs."""
     return hasty.people.sign_up_company().create_promo(max_count=1_000_000)
 
 
@@ -52,7 +51,7 @@ def crowd(hasty: Server, promo_id: str) -> Crowd:
     return Crowd([hasty.people.sign_up_user() for _ in range(_CLIENTS)], promo_id)
 
 
-def _assert_told(answers: list[Answer]) -> None:
+def _assert_responses(answers: list[Answer]) -> None:
     for answer in answers:
         assert answer.status in (*_WELL, 503)
         assert answer.status in _WELL or answer.retry_after == "1"
@@ -60,7 +59,7 @@ def _assert_told(answers: list[Answer]) -> None:
 
 
 def _counts_at_the_end(house: House, hasty: Server, promo_id: str) -> Counts:
-    """End the servers, wait until PostgreSQL has done what they had asked of it, and recount."""
+    """Stop the servers, wait until PostgreSQL has finished their statements, and recount."""
     assert (hasty.end(), house.server.end()) == (0, 0)
     assert wait_until(lambda: house.connections() == 0, 20)
     database = Database(Settings.from_environment(house.environment))
@@ -72,13 +71,13 @@ def _counts_at_the_end(house: House, hasty: Server, promo_id: str) -> Counts:
 
 
 def _assert_counted(counts: Counts, crowd: Crowd) -> None:
-    """Assert that what was promised is recorded; of what was answered with 503 nobody knows."""
-    for counted, doing in ((counts.uses, "activate"), (counts.comments, "comment")):
-        assert crowd.count(doing, *_WELL) <= counted <= crowd.count(doing, *_WELL, 503)
+    """Assert that all confirmed effects are stored. After a 503 an effect may be stored or not."""
+    for counted, action in ((counts.uses, "activate"), (counts.comments, "comment")):
+        assert crowd.count(action, *_WELL) <= counted <= crowd.count(action, *_WELL, 503)
 
 
-def test_frozen(house: House, hasty: Server, crowd: Crowd, promo_id: str) -> None:
-    """While PostgreSQL stands still each request is told so in time, and ping is quick; then all goes on by itself."""
+def test_unresponsive(house: House, hasty: Server, crowd: Crowd, promo_id: str) -> None:
+    """While PostgreSQL is unresponsive, requests get 503 in time and ping responds fast. Then the service recovers."""
     workers = {worker.pid for worker in hasty.workers()}
     with crowd.running():
         crowd.wait_for(3, *_WELL)
@@ -88,15 +87,15 @@ def test_frozen(house: House, hasty: Server, crowd: Crowd, promo_id: str) -> Non
         crowd.wait_for(10, *_WELL)
     assert {ping.status_code for ping in pings} == {200}
     assert max(ping.elapsed.total_seconds() for ping in pings) < 1
-    _assert_told(crowd.all())
+    _assert_responses(crowd.all())
     assert {user[-1].status for user in crowd.answers} <= {*_WELL}
     assert {worker.pid for worker in hasty.workers()} == workers
     assert "Traceback" not in hasty.log
     _assert_counted(_counts_at_the_end(house, hasty, promo_id), crowd)
 
 
-def test_connections_cut(house: House, hasty: Server, crowd: Crowd, promo_id: str) -> None:
-    """When PostgreSQL cuts all connections under load, again and again, requests fail with 503 or not at all."""
+def test_terminated_connections(house: House, hasty: Server, crowd: Crowd, promo_id: str) -> None:
+    """When PostgreSQL terminates all connections under load, requests succeed or get 503."""
     target = {"host": house.postgres.host, "port": house.postgres.port, "user": house.postgres.username}
     cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = 'promo'"
     with psycopg.connect(**target, dbname="postgres", autocommit=True) as administrator, crowd.running():
@@ -105,7 +104,7 @@ def test_connections_cut(house: House, hasty: Server, crowd: Crowd, promo_id: st
             [(number,)] = administrator.execute(cut).fetchall()
             assert number > 0
         crowd.wait_for(10, *_WELL)
-    _assert_told(crowd.all())
+    _assert_responses(crowd.all())
     assert {user[-1].status for user in crowd.answers} <= {*_WELL}
     assert "Traceback" not in hasty.log
     _assert_counted(_counts_at_the_end(house, hasty, promo_id), crowd)

@@ -1,4 +1,4 @@
-"""Health, seen from a load balancer: what is away, how soon it is told, and that asking is in nobody's way."""
+"""GET /health: unavailable dependencies, response times, and no effect on other requests."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +22,7 @@ _PATIENCE_S = 30
 
 @pytest.fixture
 def hasty(house: House, conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
-    """A server in the house that waits for what it needs for a short time, and has few threads."""
+    """A server with short timeouts and few threads."""
     few = {"HEALTH_TIMEOUT_S": str(_TIMEOUT_S), "SERVER_THREADS": "2", "ANTIFRAUD_BREAKER_FAILURES": "1"}
     with Server(house.environment | few, tmp_path, conformance) as server:
         yield server
@@ -34,7 +34,7 @@ def _ask(server: Server) -> Any:
 
 
 def _becomes(server: Server, status: str, states: str) -> None:
-    """Wait until each of the workers says so, over connections of their own; the states as p(ostgres), r and a."""
+    """Wait until all workers report a status; `states` are the first letters of dependencies that are down."""
 
     def said() -> bool:
         bodies = [_ask(server).json() for _ in range(10)]
@@ -55,8 +55,8 @@ def _addresses(house: House) -> list[str]:
     return [str(house.postgres.host), str(house.valkey.port), str(house.antifraud.address), "127.0.0.1", "localhost"]
 
 
-def test_all_comes_and_goes(house: House, hasty: Server) -> None:
-    """Each thing that is away is named, without an address, and is well again when it is back."""
+def test_unavailable_dependencies(house: House, hasty: Server) -> None:
+    """Each unavailable dependency is reported without its address, until it is available again."""
     _becomes(hasty, "ok", "")
     for part, status, letter, code in (
         (house.valkey, "degraded", "r", 200),
@@ -65,16 +65,16 @@ def test_all_comes_and_goes(house: House, hasty: Server) -> None:
     ):
         part.stop()
         _becomes(hasty, status, letter)
-        answer = _ask(hasty)
-        assert answer.status_code == code
-        assert answer.headers.get("Retry-After") == ("1" if code == 503 else None)
-        assert not [address for address in _addresses(house) if address in answer.text]
+        response = _ask(hasty)
+        assert response.status_code == code
+        assert response.headers.get("Retry-After") == ("1" if code == 503 else None)
+        assert not [address for address in _addresses(house) if address in response.text]
         part.start()
         _becomes(hasty, "ok", "")
 
 
-def test_open_breaker(house: House, hasty: Server) -> None:
-    """A worker that has given up the anti-fraud service says so, though somebody listens there."""
+def test_open_circuit_breaker(house: House, hasty: Server) -> None:
+    """An open circuit breaker for the anti-fraud service is reported, although the service accepts connections."""
     user = hasty.people.sign_up_user()
     path = f"/user/promo/{hasty.people.sign_up_company().create_promo()}/activate"
     house.steer(user_email=user.body["email"], status=500)
@@ -86,7 +86,7 @@ def test_open_breaker(house: House, hasty: Server) -> None:
 
 @contextmanager
 def _suspended(house: House) -> Iterator[None]:
-    """Have Redis stand still for the time of a block."""
+    """Suspend Redis during the block."""
     assert house.valkey._process is not None
     process = psutil.Process(house.valkey._process.pid)
     process.suspend()
@@ -96,19 +96,19 @@ def _suspended(house: House) -> Iterator[None]:
         process.resume()
 
 
-def test_redis_frozen(house: House, hasty: Server) -> None:
-    """A Redis that stands still is away, and is not waited for longer than it is set."""
+def test_unresponsive_redis(house: House, hasty: Server) -> None:
+    """An unresponsive Redis is reported as down within the timeout."""
     with _suspended(house):
         _becomes(hasty, "degraded", "r")
         assert _ask(hasty).elapsed.total_seconds() < _TIMEOUT_S + _SLACK_S
     _becomes(hasty, "ok", "")
 
 
-def test_postgresql_frozen(house: House, hasty: Server) -> None:
-    """While PostgreSQL stands still, all who ask are told so in time, however many they are."""
+def test_unresponsive_postgresql(house: House, hasty: Server) -> None:
+    """An unresponsive PostgreSQL is reported to many concurrent requests in time."""
     with frozen(house.postgres), ThreadPoolExecutor(24) as threads:
         answers = [*threads.map(lambda _: _ask(hasty), range(48))]
-        # Who comes in the middle of a look waits for its end, and if that has become old for one of their own.
+        # A request waits for a check that is running, and for one more if its result is too old.
         assert max(answer.elapsed.total_seconds() for answer in answers) < 2 * _TIMEOUT_S + _SLACK_S
         assert {answer.status_code for answer in answers} == {503}
         _becomes(hasty, "failing", "p")
@@ -116,8 +116,8 @@ def test_postgresql_frozen(house: House, hasty: Server) -> None:
     assert "Traceback" not in hasty.log
 
 
-def test_nobody_waits_for_who_asks(house: House, conformance: Conformance, tmp_path: Path) -> None:
-    """More requests for health than there are threads, all of which wait for PostgreSQL, keep no other one waiting."""
+def test_health_checks_do_not_block_requests(house: House, conformance: Conformance, tmp_path: Path) -> None:
+    """More waiting health requests than threads do not block other requests."""
     patient = {"HEALTH_TIMEOUT_S": "10", "POSTGRES_CONNECT_TIMEOUT_S": "30"}
     lone = house.environment | patient | {"SERVER_WORKERS": "1", "SERVER_THREADS": "2"}
     with Server(lone, tmp_path, conformance) as server, ThreadPoolExecutor(12) as threads:
@@ -128,10 +128,10 @@ def test_nobody_waits_for_who_asks(house: House, conformance: Conformance, tmp_p
         assert {each.result(_PATIENCE_S).status_code for each in asked} == {200}
 
 
-def test_asking_takes_no_connections(house: House, hasty: Server) -> None:
-    """However many ask, each worker has one connection to PostgreSQL for it."""
+def test_health_check_connections(house: House, hasty: Server) -> None:
+    """Each worker uses one connection to PostgreSQL for all health requests."""
     before = house.connections()
     with ThreadPoolExecutor(24) as threads:
         assert {answer.status_code for answer in threads.map(lambda _: _ask(hasty), range(200))} == {200}
-    # The sweepers may have made theirs only now.
+    # The sweepers may have opened their connections meanwhile.
     assert house.connections() - before <= 2 * 1 + 2 * 2 * 2

@@ -1,4 +1,4 @@
-"""A restart under load, of one instance after the other or of the only one: no request fails."""
+"""Restarts under load, of two instances in turn or of a single one: no request fails."""
 
 import socket
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def instances(e2e_environment: dict[str, str], conformance: Conformance, tmp_pat
 
 
 def _restarted_under_load(instances: list[Server]) -> None:
-    """Restart each in turn under load: no request fails, and what is recorded is exactly what was answered."""
+    """Restart each instance in turn under load; no request fails, and each response is stored exactly once."""
     people = instances[0].people
     company, user = people.sign_up_company(), people.sign_up_user()
     promo_id = company.create_promo(max_count=1_000_000)
@@ -47,12 +47,12 @@ def _restarted_under_load(instances: list[Server]) -> None:
 
 
 def test_rolling_restart_under_load(instances: list[Server]) -> None:
-    """Of two instances one answers while the other one is restarted."""
+    """One of two instances responds while the other restarts."""
     _restarted_under_load(instances)
 
 
 def test_restart_of_the_only_one(e2e_environment: dict[str, str], conformance: Conformance, tmp_path: Path) -> None:
-    """Where another listens in place of the service, as systemd does, who connects meanwhile waits for the next one."""
+    """With socket activation, as by systemd, connections wait during a restart."""
     server = Server(e2e_environment, tmp_path, conformance)
     with socket.create_server(("127.0.0.1", server.port)) as server.listener, server:
         _restarted_under_load([server])
