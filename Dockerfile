@@ -1,8 +1,8 @@
-# The service, in two stages: the second has what the first installed and compiled, and nothing to install more with.
+# The image of the service, in two stages: the second stage contains no installer and no compiler.
 FROM python:3.13-slim AS build
 COPY requirements.lock /tmp/
-# Wheels only: whatever builds a package would be fetched without a hash. Bytecode that is never held against its source
-# is the same in each build, and nothing needs to be written when the service starts.
+# Wheels only: build dependencies would be installed without a hash. Unchecked bytecode is reproducible, and nothing has
+# to be written at the start.
 RUN python3 -m venv --without-pip /opt/promo \
     && python3 -m pip --python /opt/promo/bin/python install --no-cache-dir --disable-pip-version-check --no-compile \
         --only-binary :all: --require-hashes -r /tmp/requirements.lock \
@@ -19,8 +19,8 @@ LABEL org.opencontainers.image.title="promo-code-api" \
     org.opencontainers.image.description="A promo code platform that a company can run itself, spec-first: the contract is the program." \
     org.opencontainers.image.version="0.1.0" \
     org.opencontainers.image.licenses="MIT"
-# The base image has pip, which goes, and its standard library without bytecode, which nobody may write later on.
-# The folders in /var/lib are for the volumes of the secrets: a new volume takes over who may read it. Redis has another user.
+# Remove pip, and compile the standard library, because the file system is read-only at run time.
+# The folders in /var/lib are mount points for the secrets: a new volume inherits owner and mode. Redis runs as another user.
 RUN find / -xdev \( -name pip -o -name 'pip3*' -o -name 'pip-*' -o -name ensurepip \) -prune -exec rm -rf {} + \
     && python3 -m compileall -q --invalidation-mode unchecked-hash \
         "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
@@ -35,7 +35,7 @@ ENV PATH=/opt/promo/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001:10001
 EXPOSE 8080 9464
 STOPSIGNAL SIGTERM
-# Not by urllib, which would ask a proxy that the environment may name.
+# Not urllib: it would use a proxy from the environment.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-c", "\
 import http.client, os, sys; \
 port = (os.environ.get('SERVER_ADDRESS') or ':8080').rpartition(':')[2]; \

@@ -1,7 +1,7 @@
 """Write the secrets of docker-compose.yml to its volumes; the container `key` runs this before all others.
 
-A value in .env takes precedence, else the existing one stays, else a new one is made. Each file is written whole or not
-at all, so an interrupted start leaves no half of a secret.
+A value in .env takes precedence over the existing secret; a missing secret is generated. Files are written atomically,
+so an interrupted start leaves no incomplete secret.
 """
 
 import os
@@ -32,7 +32,7 @@ def make_secrets(environment: Mapping[str, str], service: Path, owner: Path, red
 
 
 def _write_secret(file: Path, given: str, mode: int = _PRIVATE) -> str:
-    """Return the secret that the file has from now on."""
+    """Write a secret if it has changed, and return it."""
     current = file.read_text(encoding="utf-8").strip() if file.exists() else ""
     secret = given or current or secrets.token_urlsafe(48)
     if secret != current:

@@ -27,7 +27,7 @@ A map, from the outside in:
 | specification | the values of api.yml that the code needs |
 | errors | what can go wrong with a request, one class for each meaning |
 | check | looks at everything that the service needs |
-| sandbox/ | embedded PostgreSQL, Valkey and an anti-fraud stand-in, for `dev` and the tests |
+| dev/ | embedded PostgreSQL and Valkey and an anti-fraud stub, for `dev` and the tests |
 
 Beside this package: `handlers/` (one function per operationId) and `persistence/` (tables and statements).
 """

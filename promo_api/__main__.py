@@ -110,13 +110,13 @@ def _check(environment: Environment, _arguments: argparse.Namespace) -> int:
 
 
 def _dev(environment: Environment, _arguments: argparse.Namespace) -> int:
-    from promo_api.sandbox.dev import run_dev
+    from promo_api.dev.run import run_dev
 
     return run_dev(environment)
 
 
 def _antifraud_stub(_environment: Environment, arguments: argparse.Namespace) -> int:
-    from promo_api.sandbox.antifraud_stub import run_stub
+    from promo_api.dev.antifraud_stub import run_stub
 
     try:
         address = Address.read(arguments.address)
@@ -130,7 +130,7 @@ _COMMANDS: dict[str, tuple[Callable[[Environment, argparse.Namespace], int], str
     "serve": (_serve, "serve the API; run migrate first"),
     "migrate": (_migrate, "update the schema of the database"),
     "check": (_check, "check settings, PostgreSQL, Redis, the anti-fraud service and stored totals"),
-    "dev": (_dev, "run everything on this machine: PostgreSQL, Valkey, an anti-fraud stub and the API"),
+    "dev": (_dev, "run the API with an embedded PostgreSQL and Valkey and an anti-fraud stub"),
     "antifraud-stub": (_antifraud_stub, "run a stub of the anti-fraud service"),
 }
 

@@ -1,4 +1,4 @@
-"""A private CA and server certificates for the tests, made by the openssl program."""
+"""A private CA and server certificates for the tests, created with openssl."""
 
 import shutil
 import subprocess
@@ -18,21 +18,21 @@ class Certificate(NamedTuple):
 
 
 def make_ca(folder: Path, name: str) -> Certificate:
-    """Make a CA, valid for two days."""
-    made = Certificate(folder / f"{name}.pem", folder / f"{name}.key")
+    """Create a CA, valid for two days."""
+    ca = Certificate(folder / f"{name}.pem", folder / f"{name}.key")
     usage = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
-    _openssl("req", "-x509", *_KEY, "-subj", f"/CN={name}", *usage, "-keyout", made.key, "-out", made.certificate)
-    return made
+    _openssl("req", "-x509", *_KEY, "-subj", f"/CN={name}", *usage, "-keyout", ca.key, "-out", ca.certificate)
+    return ca
 
 
 def make_server_certificate(folder: Path, ca: Certificate, address: str) -> Certificate:
-    """Make a certificate for an IP address, signed by the CA."""
-    made = Certificate(folder / "server.pem", folder / "server.key")
+    """Create a certificate for an IP address, signed by the CA."""
+    server = Certificate(folder / "server.pem", folder / "server.key")
     extensions = ["-addext", f"subjectAltName=IP:{address}", "-addext", "basicConstraints=critical,CA:FALSE"]
     signer = ["-CA", ca.certificate, "-CAkey", ca.key]
-    files = ["-keyout", made.key, "-out", made.certificate]
+    files = ["-keyout", server.key, "-out", server.certificate]
     _openssl("req", "-x509", *_KEY, "-subj", "/CN=server", *extensions, *signer, *files)
-    return made
+    return server
 
 
 def _openssl(*arguments: str | Path) -> None:

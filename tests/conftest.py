@@ -20,10 +20,10 @@ from persistence.migrations import update_schema
 from promo_api.antifraud import Antifraud
 from promo_api.antifraud_client import Verdict
 from promo_api.app import create_app
+from promo_api.dev.antifraud_stub import EmbeddedAntifraud
+from promo_api.dev.postgres import EmbeddedPostgres
+from promo_api.dev.valkey import EmbeddedValkey
 from promo_api.runtime import Runtime
-from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
-from promo_api.sandbox.postgres import EmbeddedPostgres
-from promo_api.sandbox.valkey import EmbeddedValkey
 from promo_api.settings import Settings
 from promo_api.verdicts import Decision, Lease, VerdictCache
 from tests.conformance import Conformance

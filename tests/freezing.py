@@ -6,7 +6,7 @@ from threading import Timer
 
 import psutil
 
-from promo_api.sandbox.postgres import EmbeddedPostgres
+from promo_api.dev.postgres import EmbeddedPostgres
 
 _AT_MOST_S = 90
 

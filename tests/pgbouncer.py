@@ -14,18 +14,18 @@ import psycopg
 from psycopg import sql
 
 from persistence.database.engine import session_settings
-from promo_api.sandbox.ports import free_port
-from promo_api.sandbox.postgres import EmbeddedPostgres
-from promo_api.sandbox.postgres_programs import server_account
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.ports import free_port
+from promo_api.dev.postgres import EmbeddedPostgres
+from promo_api.dev.postgres_programs import server_account
+from promo_api.dev.processes import wait_until
 from promo_api.settings import Settings
 from tests.deployment_page import block
 
 _START_S, _END_S = 20, 10
 _HOST = "127.0.0.1"
-# Whether the tests are to reach PostgreSQL through PgBouncer.
+# Whether the tests connect to PostgreSQL through PgBouncer.
 THROUGH_PGBOUNCER = bool(os.environ.get("TEST_THROUGH_PGBOUNCER"))
-# Tests that look at the one session of a connection, by the end of their names, each with its reason.
+# By the end of the name: tests that need the same session for the whole connection, with the reason to skip them.
 LEFT_OUT = {
     "test_failures.py::test_connection_closed_while_used[autocommit]": "the next statement has another session",
     **dict.fromkeys(
@@ -42,8 +42,8 @@ LEFT_OUT = {
 _DEFAULTS = Settings(antifraud_address="127.0.0.1:1", secret_key="-" * 32)
 
 
-class _Place(NamedTuple):
-    """How a server is reached."""
+class _Target(NamedTuple):
+    """The parameters of a connection."""
 
     host: str
     port: int
@@ -55,12 +55,12 @@ class PgBouncer:
 
     Args:
         server: the PostgreSQL behind it.
-        folder: for its files, below that of the server or beside it; made when it isn't there.
+        folder: for its files; created. PostgreSQL's user must be able to enter its parent.
 
     Attributes:
         host: for POSTGRES_HOST.
         port: for POSTGRES_PORT.
-        environment: all that a service must know to reach it.
+        environment: the settings of a service that uses it.
     """
 
     def __init__(self, server: EmbeddedPostgres, folder: Path) -> None:
@@ -79,7 +79,7 @@ class PgBouncer:
         program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
         assert program, "PgBouncer is not installed (Debian: apt-get install pgbouncer)"
         account, server = server_account(), self._server
-        _set_limits(_Place(server.host, server.port, server.username), server.username, _DEFAULTS)
+        _set_limits(_Target(server.host, server.port, server.username), server.username, _DEFAULTS)
         self._folder.mkdir()
         self._write_configuration()
         for path in (self._folder, *self._folder.iterdir()):
@@ -105,11 +105,11 @@ class PgBouncer:
         self._process.kill()
         self._process.wait()
 
-    def lead_to(self, server: EmbeddedPostgres) -> None:
-        """Have it use another server from now on."""
+    def switch_to(self, server: EmbeddedPostgres) -> None:
+        """Connect to another server from now on."""
         self._server = server
         self._write_configuration()
-        with closing(_connected(_Place(self.host, self.port, server.username), "pgbouncer")) as console:
+        with closing(_connected(_Target(self.host, self.port, server.username), "pgbouncer")) as console:
             console.execute("RELOAD")
 
     def _write_configuration(self) -> None:
@@ -122,7 +122,7 @@ class PgBouncer:
             "listen_addr": _HOST, "listen_port": str(self.port), "unix_socket_dir": "",
             "logfile": str(self._folder / "log"), "pidfile": str(self._folder / "pid"),
             "auth_type": "trust", "auth_file": str(users), "auth_user": server.username, "admin_users": server.username,
-            # Tests make databases and roles, and see that no connection is left.
+            # Tests create databases and roles, and check that no connection is left open.
             "auth_query": "SELECT usename, passwd FROM pg_shadow WHERE usename = $1",
             "server_idle_timeout": "1",
         }  # fmt: skip
@@ -133,39 +133,39 @@ class PgBouncer:
 
     def _answers(self) -> bool:
         with suppress(psycopg.OperationalError):
-            _connected(_Place(_HOST, self.port, self._server.username), "postgres").close()
+            _connected(_Target(_HOST, self.port, self._server.username), "postgres").close()
             return True
         return False
 
 
 def limited(settings: Settings) -> Settings:
-    """Return settings whose role has the limits that they ask for, where the service does not set them itself."""
-    needed = session_settings(settings)
-    if not settings.postgres_transaction_pooling or needed == session_settings(_DEFAULTS):
+    """Return settings with a role that has their session limits, which the service cannot set through PgBouncer."""
+    session = session_settings(settings)
+    if not settings.postgres_transaction_pooling or session == session_settings(_DEFAULTS):
         return settings
-    place = _Place(settings.postgres_host, settings.postgres_port, settings.postgres_username)
-    role = "limits-" + "-".join(needed.values())
+    target = _Target(settings.postgres_host, settings.postgres_port, settings.postgres_username)
+    role = "limits-" + "-".join(session.values())
     with suppress(psycopg.errors.DuplicateObject):
-        _execute(place, sql.SQL("CREATE ROLE {} SUPERUSER LOGIN").format(sql.Identifier(role)))
-        _set_limits(place, role, settings)
+        _execute(target, sql.SQL("CREATE ROLE {} SUPERUSER LOGIN").format(sql.Identifier(role)))
+        _set_limits(target, role, settings)
     return replace(settings, postgres_username=role)
 
 
 def behind_pgbouncer(stack: ExitStack, server: EmbeddedPostgres, folder: Path) -> dict[str, str]:
-    """Return how a service reaches a server for as long as the stack is open: through PgBouncer, if that is asked."""
+    """Start PgBouncer if THROUGH_PGBOUNCER; return the settings that override those of the server."""
     return stack.enter_context(PgBouncer(server, folder)).environment if THROUGH_PGBOUNCER else {}
 
 
-def _set_limits(place: _Place, role: str, settings: Settings) -> None:
+def _set_limits(target: _Target, role: str, settings: Settings) -> None:
     for name, value in session_settings(settings).items():
         setting = sql.SQL("ALTER ROLE {} SET {} = {}").format(sql.Identifier(role), sql.Identifier(name), value)
-        _execute(place, setting)
+        _execute(target, setting)
 
 
-def _execute(place: _Place, statement: sql.Composed) -> None:
-    with closing(_connected(place, "postgres")) as connection:
+def _execute(target: _Target, statement: sql.Composed) -> None:
+    with closing(_connected(target, "postgres")) as connection:
         connection.execute(statement)
 
 
-def _connected(place: _Place, database: str) -> psycopg.Connection[Any]:
-    return psycopg.connect(**place._asdict(), dbname=database, autocommit=True)
+def _connected(target: _Target, database: str) -> psycopg.Connection[Any]:
+    return psycopg.connect(**target._asdict(), dbname=database, autocommit=True)

@@ -1,1 +1,1 @@
-"""Measurements, which tell people how fast it is; no test depends on them."""
+"""Benchmarks. They are run by hand; no test depends on their figures."""

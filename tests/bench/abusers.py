@@ -1,4 +1,4 @@
-"""Those who abuse the service, each as fast as they can, in a process of their own."""
+"""Abusive clients for `python -m tests.bench.abuse`, which send requests as fast as they can."""
 
 import asyncio
 import json
@@ -10,19 +10,19 @@ from typing import NamedTuple
 
 import jwt
 
-from tests.bench.caller import Answer, Caller
+from tests.bench.client import Client, Response
 from tests.people import PASSWORD, user_body
 
-_WRONG = "Wr0ng!word"
-# Of documentation, like all addresses here.
+_WRONG_PASSWORD = "Wr0ng!word"
+# All addresses are reserved for documentation (RFC 5737).
 _ONE_ADDRESS = "203.0.113.7"
-_BITES = 100
-_BITE_PAUSE_S = 1.0
+_SLOW_BYTES = 100
+_SLOW_PAUSE_S = 1.0
 _random = Random(7)  # noqa: S311 the same abuse in each run
 
 
 class Target(NamedTuple):
-    """What the abusers know: where the service is, an address and a token that are somebody's, and a promo."""
+    """What the abusers know: the port, the e-mail address and the token of two users, and a promo."""
 
     port: int
     email: str
@@ -30,19 +30,21 @@ class Target(NamedTuple):
     promo_id: str
 
 
-Try = Callable[[Caller, Target], Awaitable[Answer]]
+Abuse = Callable[[Client, Target], Awaitable[Response]]
 
 
-def _anywhere() -> str:
+def _random_address() -> str:
     return f"198.51.{_random.randrange(256)}.{_random.randrange(256)}"
 
 
-def _anybody() -> str:
+def _random_email() -> str:
     return f"somebody{_random.randrange(10**9)}@example.org"
 
 
-async def _sign_in(caller: Caller, email: str, address: str) -> Answer:
-    return await caller.ask("POST", "/user/auth/sign-in", {"email": email, "password": _WRONG}, address=address)
+async def _sign_in(client: Client, email: str, address: str) -> Response:
+    return await client.request(
+        "POST", "/user/auth/sign-in", {"email": email, "password": _WRONG_PASSWORD}, address=address
+    )
 
 
 def _post(content: bytes) -> bytes:
@@ -50,7 +52,7 @@ def _post(content: bytes) -> bytes:
     return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
 
 
-_BROKEN = [
+_MALFORMED = [
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     b"GET /api/ping HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
@@ -62,95 +64,99 @@ _BROKEN = [
 ]
 
 
-async def guess(caller: Caller, target: Target) -> Answer:
-    """Guess the password of one account, from everywhere."""
-    return await _sign_in(caller, target.email, _anywhere())
+async def guess_password(client: Client, target: Target) -> Response:
+    """Guess the password of one account, from many addresses."""
+    return await _sign_in(client, target.email, _random_address())
 
 
-async def try_list(caller: Caller, _target: Target) -> Answer:
-    """Try the addresses of a list, from one place."""
-    return await _sign_in(caller, _anybody(), _ONE_ADDRESS)
+async def stuff_credentials(client: Client, _target: Target) -> Response:
+    """Try leaked credentials, from one address."""
+    return await _sign_in(client, _random_email(), _ONE_ADDRESS)
 
 
-async def try_list_everywhere(caller: Caller, _target: Target) -> Answer:
-    """Try the addresses of a list, each from another place."""
-    return await _sign_in(caller, _anybody(), _anywhere())
+async def stuff_credentials_distributed(client: Client, _target: Target) -> Response:
+    """Try leaked credentials, from many addresses."""
+    return await _sign_in(client, _random_email(), _random_address())
 
 
-async def sign_up(caller: Caller, _target: Target) -> Answer:
-    """Make accounts, from one place."""
-    return await caller.ask("POST", "/user/auth/sign-up", user_body() | {"email": _anybody()}, address=_ONE_ADDRESS)
+async def sign_up(client: Client, _target: Target) -> Response:
+    """Create accounts, from one address."""
+    return await client.request(
+        "POST", "/user/auth/sign-up", user_body() | {"email": _random_email()}, address=_ONE_ADDRESS
+    )
 
 
-async def come_and_go(caller: Caller, target: Target) -> Answer:
-    """Make an account, use it once and delete it, each time from another place."""
-    address = _anywhere()
-    answer = await caller.ask("POST", "/user/auth/sign-up", user_body() | {"email": _anybody()}, address=address)
-    if answer.status != 200:
-        return answer
-    token = answer.json["token"]
-    await caller.ask("POST", f"/user/promo/{target.promo_id}/activate", token=token, address=address)
-    return await caller.ask("DELETE", "/user/profile", {"password": PASSWORD}, token=token, address=address)
+async def create_and_delete(client: Client, target: Target) -> Response:
+    """Create an account, activate a promo and delete the account, from many addresses."""
+    address = _random_address()
+    response = await client.request(
+        "POST", "/user/auth/sign-up", user_body() | {"email": _random_email()}, address=address
+    )
+    if response.status != 200:
+        return response
+    token = response.json["token"]
+    await client.request("POST", f"/user/promo/{target.promo_id}/activate", token=token, address=address)
+    return await client.request("DELETE", "/user/profile", {"password": PASSWORD}, token=token, address=address)
 
 
-async def activate(caller: Caller, target: Target) -> Answer:
-    """Activate one promo again and again."""
-    return await caller.ask("POST", f"/user/promo/{target.promo_id}/activate", token=target.token)
+async def activate(client: Client, target: Target) -> Response:
+    """Activate one promo repeatedly."""
+    return await client.request("POST", f"/user/promo/{target.promo_id}/activate", token=target.token)
 
 
-async def forge(caller: Caller, target: Target) -> Answer:
-    """Change a token, or make one, in one of several ways."""
+async def forge_token(client: Client, target: Target) -> Response:
+    """Send a forged token of one of several kinds."""
     header, payload, signature = target.token.split(".")
     claims = jwt.decode(target.token, options={"verify_signature": False})
     forged = _random.choice(
         [
             jwt.encode(claims, key="", algorithm="none"),
-            jwt.encode(claims, key="a key that somebody else has made up", algorithm="HS256"),
+            jwt.encode(claims, key="the key of another service, 32 bytes", algorithm="HS256"),
             jwt.encode(claims | {"exp": 2**33}, key="0" * 32, algorithm="HS256"),
             f"{header}.{payload}.{signature[::-1]}",
             f"{header}.{payload}.",
             "x" * 4000,
         ]
     )
-    return await caller.ask("GET", "/user/profile", token=forged)
+    return await client.request("GET", "/user/profile", token=forged)
 
 
-async def break_in(caller: Caller, _target: Target) -> Answer:
-    """Send what is no request, or far too much of one."""
-    return await caller.send(_random.choice(_BROKEN))
+async def send_malformed(client: Client, _target: Target) -> Response:
+    """Send malformed or oversized requests."""
+    return await client.send(_random.choice(_MALFORMED))
 
 
-async def dawdle(caller: Caller, _target: Target) -> Answer:
-    """Send a request byte by byte, and hold the connection for as long as the server lets it be held."""
-    head = _post(b"x" * _BITES)[:-_BITES]
-    return await caller.send(head, *[b"x"] * _BITES, pause_s=_BITE_PAUSE_S)
+async def send_slowly(client: Client, _target: Target) -> Response:
+    """Send a request byte by byte, and keep the connection until the server closes it."""
+    head = _post(b"x" * _SLOW_BYTES)[:-_SLOW_BYTES]
+    return await client.send(head, *[b"x"] * _SLOW_BYTES, pause_s=_SLOW_PAUSE_S)
 
 
-# How many do it at once.
-ABUSES: dict[Try, int] = {
-    guess: 2, try_list: 2, try_list_everywhere: 6, sign_up: 2, come_and_go: 2, activate: 2, forge: 2, break_in: 2,
-    dawdle: 100,
+# The number of concurrent clients of each kind.
+ABUSES: dict[Abuse, int] = {
+    guess_password: 2, stuff_credentials: 2, stuff_credentials_distributed: 6, sign_up: 2, create_and_delete: 2,
+    activate: 2, forge_token: 2, send_malformed: 2, send_slowly: 100,
 }  # fmt: skip
 
 
-def abuse(target: Target, duration_s: float) -> dict[str, Counter[int]]:
-    """Let all of them loose for a time, and return which answers each kind of abuse got how often; 0: none."""
-    return asyncio.run(_loose(target, time.monotonic() + duration_s))
+def run_abusers(target: Target, duration_s: float) -> dict[str, Counter[int]]:
+    """Run all abusers, and count the statuses of their responses by kind; 0: no response."""
+    return asyncio.run(_run_all(target, time.monotonic() + duration_s))
 
 
-async def _loose(target: Target, until: float) -> dict[str, Counter[int]]:
+async def _run_all(target: Target, until: float) -> dict[str, Counter[int]]:
     tallies: dict[str, Counter[int]] = {each.__name__: Counter() for each in ABUSES}
     await asyncio.gather(
-        *(_one(each, target, until, tallies[each.__name__]) for each, many in ABUSES.items() for _ in range(many))
+        *(_run_one(each, target, until, tallies[each.__name__]) for each, count in ABUSES.items() for _ in range(count))
     )
     return tallies
 
 
-async def _one(each: Try, target: Target, until: float, tally: Counter[int]) -> None:
-    async with Caller(target.port) as caller:
+async def _run_one(each: Abuse, target: Target, until: float, tally: Counter[int]) -> None:
+    async with Client(target.port) as client:
         while (left_s := until - time.monotonic()) > 0:
             try:
-                answer = await asyncio.wait_for(each(caller, target), left_s)
+                response = await asyncio.wait_for(each(client, target), left_s)
             except TimeoutError:
                 return
-            tally[answer.status] += 1
+            tally[response.status] += 1

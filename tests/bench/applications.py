@@ -1,6 +1,6 @@
-"""One trivial operation, served three ways: by a plain Flask view, by Connexion as it comes, by our contract layer.
+"""One trivial operation in three applications: a plain Flask view, stock Connexion and our contract layer.
 
-Each answers GET /api/things/{thing_id}?limit=&offset= to who has a token, with what it was asked.
+Each responds to GET /api/things/{thing_id}?limit=&offset= with a valid token by returning the arguments.
 """
 
 import json
@@ -30,36 +30,36 @@ from tests.contract.tiny import (
     query,
 )
 
-THREADS = 10  # what Connexion has, fixed, for its own bridge
+THREADS = 10  # the fixed number of Connexion
 TARGET = "/api/things/3f9c2a52-6c0f-4b0e-9d2e-0b6f1f6a4c11?limit=10&offset=20"
 AUTHORIZATION = ("authorization", f"Bearer {GOOD_TOKEN}")
-ANSWER = {"id": "3f9c2a52-6c0f-4b0e-9d2e-0b6f1f6a4c11", "limit": 10, "offset": 20}
+RESPONSE = {"id": "3f9c2a52-6c0f-4b0e-9d2e-0b6f1f6a4c11", "limit": 10, "offset": 20}
 
 _HERE = "tests.bench.applications"
 
 
 def show(*, thing_id: str | UUID, limit: int, offset: int) -> dict[str, Any]:
-    """Answer with what was asked: the handler, the same for all."""
+    """Return the arguments: the handler of all three."""
     return {"id": str(thing_id), "limit": limit, "offset": offset}
 
 
 def show_layer(_runtime: object, _principal: object, **arguments: Any) -> dict[str, Any]:
-    """Be the handler as our layer calls it."""
+    """Adapt `show` to our layer."""
     return show(**arguments)
 
 
 def show_stock(*, thing_id: str, limit: int, offset: int) -> dict[str, Any]:
-    """Be the handler as Connexion calls it, which looks at the names of the arguments."""
+    """Adapt `show` to Connexion, which inspects the names of the parameters."""
     return show(thing_id=thing_id, limit=limit, offset=offset)
 
 
 def read_token(token: str) -> dict[str, str] | None:
-    """Take the good token, as Connexion calls it."""
+    """Return the claims of a valid token, for Connexion."""
     return {"sub": token} if token == GOOD_TOKEN else None
 
 
 def layer() -> ASGIApp:
-    """Return our layer over the contract."""
+    """Return the application of our contract layer."""
     with TemporaryDirectory() as directory:
         file = Path(directory) / "api.yml"
         file.write_text(json.dumps(_contract("show_layer")), "utf-8")
@@ -75,8 +75,8 @@ def layer() -> ASGIApp:
 
 
 def stock() -> ASGIApp:
-    """Return Connexion as it comes over the contract."""
-    from connexion import FlaskApp  # after our layer, which silences what Connexion's import warns of
+    """Return the application of stock Connexion."""
+    from connexion import FlaskApp  # after our layer, which hides warnings of this import
 
     bearer = {**BEARER, "x-bearerInfoFunc": f"{_HERE}.read_token"}
     app = FlaskApp(_HERE)
@@ -86,12 +86,12 @@ def stock() -> ASGIApp:
 
 
 def plain() -> ASGIApp:
-    """Return a plain Flask view on our thread pool: it reads its arguments with Flask, and checks nothing."""
+    """Return a plain Flask view on our thread pool. It parses its arguments with Flask and validates nothing."""
     app = flask.Flask(_HERE)
     app.add_url_rule("/api/things/<thing_id>", "show", _view)
     pool = ThreadPool(
         "default",
-        partial(run_wsgi, lambda environ, start: app.wsgi_app(_whole(environ), start)),
+        partial(run_wsgi, lambda environ, start: app.wsgi_app(_full_environ(environ), start)),
         pool_limits(THREADS),
         lambda _pool, _reason: None,
     )
@@ -108,7 +108,7 @@ def plain() -> ASGIApp:
 
 def _contract(operation_id: str, **components: Any) -> dict[str, Any]:
     number = {"type": "integer", "minimum": 0, "maximum": 100}
-    shown = operation(
+    show_thing = operation(
         operation_id,
         parameters=[
             query("thing_id", {"type": "string", "format": "uuid"}, place="path", required=True),
@@ -117,19 +117,19 @@ def _contract(operation_id: str, **components: Any) -> dict[str, Any]:
         ],
         security=[{"account": []}],
     )
-    return contract({"/things/{thing_id}": {"get": shown}}, **components)
+    return contract({"/things/{thing_id}": {"get": show_thing}}, **components)
 
 
 def _view(thing_id: str) -> flask.Response:
     if flask.request.headers.get("authorization") != AUTHORIZATION[1]:
         flask.abort(401)
     arguments = flask.request.args
-    answer = show(thing_id=thing_id, limit=int(arguments["limit"]), offset=int(arguments["offset"]))
-    return flask.Response(orjson.dumps(answer), mimetype="application/json")
+    body = show(thing_id=thing_id, limit=int(arguments["limit"]), offset=int(arguments["offset"]))
+    return flask.Response(orjson.dumps(body), mimetype="application/json")
 
 
-def _whole(environ: dict[str, Any]) -> dict[str, Any]:
-    """Return what a plain view needs of a WSGI environment; our thread pool makes only what our layer's views need."""
+def _full_environ(environ: dict[str, Any]) -> dict[str, Any]:
+    """Add the WSGI variables that our thread pool leaves out because our layer does not need them."""
     scope = environ["asgi.scope"]
     headers = {
         f"HTTP_{name.decode().upper().replace('-', '_')}": value.decode("latin-1") for name, value in scope["headers"]

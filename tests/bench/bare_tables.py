@@ -1,7 +1,7 @@
-"""Tables without their indexes and keys, for as long as they are filled.
+"""Tables without indexes and constraints, for bulk loading.
 
-With them each row of millions is looked up in other tables and put in its place in some indexes, at random. Without
-them it is written down, and the indexes are sorted once and the keys checked once, when all rows are there.
+Otherwise each of millions of rows is checked against other tables and inserted at random places of some indexes. It is
+faster to sort the indexes and check the constraints once, after all rows have been inserted.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-# Foreign keys first: as long as one is there, the primary key that it refers to can't be taken away.
+# Foreign keys first: a primary key cannot be dropped while a foreign key refers to it.
 _CONSTRAINTS = """
     SELECT conname, format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname),
         format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
@@ -26,17 +26,17 @@ _INDEXES = """
 
 
 @contextmanager
-def bare_tables(connection: psycopg.Connection, tell: Callable[[str], None]) -> Iterator[None]:
-    """Take all indexes and all keys of the schema `public` away, and make them again at the end.
+def without_indexes(connection: psycopg.Connection, report: Callable[[str], None]) -> Iterator[None]:
+    """Drop all indexes and keys of the schema `public`, and create them again at the end of the block.
 
     Args:
         connection: in autocommit mode.
-        tell: is told which one is made.
+        report: called with lines about the progress.
     """
-    taken = [*connection.execute(_CONSTRAINTS).fetchall(), *connection.execute(_INDEXES).fetchall()]
-    for _, drop, _ in taken:
+    dropped = [*connection.execute(_CONSTRAINTS).fetchall(), *connection.execute(_INDEXES).fetchall()]
+    for _, drop, _ in dropped:
         connection.execute(drop)
     yield
-    for name, _, make in reversed(taken):
-        tell(f"making {name}")
-        connection.execute(make)
+    for name, _, create in reversed(dropped):
+        report(f"creating {name}")
+        connection.execute(create)

@@ -1,13 +1,12 @@
-"""What the contract layer costs: python -m tests.bench.contract_layer.
+"""The cost of the contract layer: python -m tests.bench.contract_layer.
 
-Beside a plain Flask view, which checks nothing, and Connexion as it comes, in turn in one run: on a machine that does
-other things too, only what was measured at the same time can be compared.
+Compares it with a plain Flask view, which validates nothing, and with stock Connexion. They are measured in turn,
+because other programs on the machine would distort a comparison of separate runs.
 """
 
 import asyncio
 import gc
 import json
-import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,8 +17,9 @@ import uvloop
 from starlette.types import ASGIApp, Message
 
 from tests.bench import applications
-from tests.bench.applications import ANSWER, AUTHORIZATION, TARGET
+from tests.bench.applications import AUTHORIZATION, RESPONSE, TARGET
 from tests.bench.load import CONNECTIONS, WRK, Request, get, requests_per_s, served
+from tests.bench.output import write_line
 
 ADDED_MAX_MS = 0.35
 RATIO_MIN = 1.8
@@ -32,16 +32,16 @@ _REQUEST = Request("GET", TARGET, AUTHORIZATION)
 
 
 @dataclass
-class Served:
-    """One way to serve the operation, and what was measured of it.
+class Measured:
+    """An application, and its measurements.
 
     Attributes:
-        name: for people.
-        application: what makes it, in `applications`.
+        name: in the table.
+        application: the name of its factory in `applications`.
         worker: gunicorn's worker class.
-        requests_per_s: of each round, over the network.
-        wall_ms: of each round, what a request takes without the network.
-        cpu_ms: of each round, what a request takes of the processor without the network.
+        requests_per_s: over the network, for each round.
+        wall_ms: of a request without the network, for each round.
+        cpu_ms: CPU time of a request without the network, for each round.
     """
 
     name: str
@@ -52,23 +52,23 @@ class Served:
     cpu_ms: list[float] = field(default_factory=list)
 
 
-_OUR_WORKER = "promo_api.server.gunicorn_app.Worker"
-PLAIN = Served("plain Flask view", "plain", _OUR_WORKER)
-STOCK = Served("stock FlaskApp", "stock", "uvicorn_worker.UvicornWorker")
-LAYER = Served("our layer", "layer", _OUR_WORKER)
+_OUR_WORKER = "tests.bench.worker.BenchWorker"
+PLAIN = Measured("plain Flask view", "plain", _OUR_WORKER)
+STOCK = Measured("stock FlaskApp", "stock", "uvicorn_worker.UvicornWorker")
+LAYER = Measured("our layer", "layer", _OUR_WORKER)
 ALL = (PLAIN, STOCK, LAYER)
 
 
 def measure_servers() -> None:
-    """Measure each as a server of its own, in turn."""
+    """Measure all applications over the network, in turn."""
     with ExitStack() as servers:
         ports = {
             each.name: servers.enter_context(served(f"{applications.__name__}:{each.application}()", each.worker))
             for each in ALL
         }
         for port in ports.values():
-            if json.loads(get(port, TARGET, AUTHORIZATION)) != ANSWER:
-                raise RuntimeError("The servers do not answer the same.")
+            if json.loads(get(port, TARGET, AUTHORIZATION)) != RESPONSE:
+                raise RuntimeError("The servers do not return the same response.")
             requests_per_s(port, [_REQUEST], 1)
         for _ in range(_ROUNDS):
             for each in ALL:
@@ -76,8 +76,8 @@ def measure_servers() -> None:
 
 
 async def measure_calls() -> None:
-    """Measure each in this process, without a network, in turn."""
-    built: list[tuple[Served, ASGIApp]] = [(each, getattr(applications, each.application)()) for each in ALL]
+    """Measure all applications in this process, without the network, in turn."""
+    built: list[tuple[Measured, ASGIApp]] = [(each, getattr(applications, each.application)()) for each in ALL]
     for _, app in built:
         await _call(app, _CALLS)
     for _ in range(_CALL_ROUNDS):
@@ -102,11 +102,11 @@ async def _call(app: ASGIApp, times: int) -> None:
     for _ in range(times):
         await app(_scope(), receive, send)
         if status != 200:
-            raise RuntimeError(f"The application answered {status}.")
+            raise RuntimeError(f"The application responded with status {status}.")
 
 
 def _scope() -> dict[str, Any]:
-    """Return a request as uvicorn hands it over."""
+    """Return the ASGI scope of the request."""
     path, _, query = TARGET.partition("?")
     headers = [("host", "127.0.0.1:8080"), AUTHORIZATION]
     return {
@@ -127,7 +127,7 @@ def _scope() -> dict[str, Any]:
 
 
 def report() -> list[str]:
-    """Return what was found, as lines for people."""
+    """Return the lines of the result."""
     ratio = median(ours / theirs for ours, theirs in zip(LAYER.requests_per_s, STOCK.requests_per_s, strict=True))
     wall_ms = median(ours - plain for ours, plain in zip(LAYER.wall_ms, PLAIN.wall_ms, strict=True))
     cpu_ms = median(ours - plain for ours, plain in zip(LAYER.cpu_ms, PLAIN.cpu_ms, strict=True))
@@ -138,10 +138,9 @@ def report() -> list[str]:
             for each in ALL
         ),
         "",
-        f"Our layer against stock: {ratio:.2f} times as many requests/s.",
-        f"Wanted: at least {RATIO_MIN} times: {_met(ratio >= RATIO_MIN)}.",
-        f"Our layer on top of a plain Flask view: {wall_ms:+.3f} ms a request, {cpu_ms:+.3f} ms of CPU.",
-        f"Wanted: at most {ADDED_MAX_MS} ms: {_met(wall_ms <= ADDED_MAX_MS)}.",
+        f"Requests/s of our layer to stock: {ratio:.2f}. Required: at least {RATIO_MIN}: {_met(ratio >= RATIO_MIN)}.",
+        f"Our layer on top of a plain Flask view: {wall_ms:+.3f} ms a request, {cpu_ms:+.3f} ms of CPU time.",
+        f"Required: at most {ADDED_MAX_MS} ms: {_met(wall_ms <= ADDED_MAX_MS)}.",
     ]
 
 
@@ -150,20 +149,15 @@ def _met(met: bool) -> str:
 
 
 def main() -> None:
-    """Measure, and tell."""
-    load = "our own client" if WRK is None else "wrk"
-    _tell(f"One worker each; {_ROUNDS} rounds of {_ROUND_S} s in turn, with {load} and {CONNECTIONS} connections;")
-    _tell(f"then {_CALL_ROUNDS} rounds of {_CALLS} calls in turn, without a network. Medians of the rounds.\n")
+    """Measure, and print the result."""
+    load = "the built-in client" if WRK is None else "wrk"
+    write_line(f"One worker each; {_ROUNDS} rounds of {_ROUND_S} s in turn, with {load} and {CONNECTIONS} connections;")
+    write_line(f"then {_CALL_ROUNDS} rounds of {_CALLS} calls in turn, without the network. Medians of the rounds.\n")
     measure_servers()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(measure_calls())
     for line in report():
-        _tell(line)
-
-
-def _tell(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+        write_line(line)
 
 
 if __name__ == "__main__":

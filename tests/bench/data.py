@@ -1,14 +1,13 @@
-"""A database as full as one likes, made by SQL: the same rows for the same size, seed and day.
+"""Fills a database of any size by SQL. The same size, seed and day give the same rows.
 
-Promos, users and activations are numbered from one, and all that chance decides is a hash of the number, so that no
-row depends on those before it. Ids are digests of the numbers, as scattered as the random ones of the service. Some
-numbers are particular, for they are what is measured (the sizes are those of `Size`):
+Promos, users and activations are numbered from one. Values are hashes of the number, so rows do not depend on each
+other, and ids are as scattered as random ones. The benchmark measures these numbers (see `Size`):
 
 - company 1 has `company_promos` promos, company 2 has FEW_PROMOS;
 - promo 1 has `promo_activations` activations, promo 2 has FEW_PROMO_ACTIVATIONS;
 - user 1 has `user_activations` activations, user 2 has FEW_USER_ACTIVATIONS.
 
-Their rows lie scattered among the others, as they would after a year. There are no likes and no comments.
+Their rows are scattered among the others, as after a year of use. There are no likes and no comments.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,13 +19,13 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
-from tests.bench.bare_tables import bare_tables
+from tests.bench.bare_tables import without_indexes
 from tests.bench.derived import DERIVED
 
 FEW_PROMOS = 100
 FEW_PROMO_ACTIVATIONS = 100
 FEW_USER_ACTIVATIONS = 10
-# Of users 1 and 2, who look at feeds; every promo without a country, and many with one, are for them.
+# Of users 1 and 2, who read feeds. All promos without a country and many with one target them.
 READER_AGE, READER_COUNTRY = 30, "ru"
 COMMON_CATEGORY, RARE_CATEGORY = "kind1", "kind50"
 
@@ -36,7 +35,7 @@ _PROMOS_STEP, _USERS_STEP, _ACTIVATIONS_STEP = 1_000, 1_000, 10_000
 
 @dataclass(frozen=True)
 class Size:
-    """How many rows there are of what grows.
+    """The size of a database.
 
     Attributes:
         promos: a multiple of 1,000.
@@ -56,22 +55,22 @@ class Size:
 
     @property
     def company_promos(self) -> int:
-        """How many promos company 1 has."""
+        """The number of promos of company 1."""
         return self.promos // 10
 
     @property
     def promo_activations(self) -> int:
-        """How many activations promo 1 has."""
+        """The number of activations of promo 1."""
         return self.activations // 10
 
     @property
     def user_activations(self) -> int:
-        """How many activations user 1 has."""
+        """The number of activations of user 1."""
         return self.activations // 1_000
 
     @property
     def disk_bytes(self) -> int:
-        """How much room all of it takes at most while it is made, the log of PostgreSQL included."""
+        """The maximum of disk space while the database is filled, including the WAL."""
         return 1_000_000_000 + 1_000 * self.promos + 500 * self.users + 500 * self.activations
 
 
@@ -80,21 +79,21 @@ def row_id(kind: str, number: int, seed: int) -> UUID:
     return UUID(md5(f"{kind} {number} {seed}".encode(), usedforsecurity=False).hexdigest())
 
 
-def fill(connection: psycopg.Connection, size: Size, *, seed: int, today: date, tell: Callable[[str], None]) -> None:
+def fill(connection: psycopg.Connection, size: Size, *, seed: int, today: date, report: Callable[[str], None]) -> None:
     """Fill a migrated and empty database.
 
     Args:
-        connection: to it, in autocommit mode, for a role that owns the tables.
-        size: how many rows.
-        seed: another one makes other rows.
-        today: the business day of the rows: promos were made in the year before last month, and activated in that
-            month; about half of them are active today.
-        tell: is told what is done and how far it is.
+        connection: in autocommit mode, of the owner of the tables.
+        size: of the database.
+        seed: determines the rows.
+        today: the business day. Promos were created in the year before last month and activated last month; about
+            half of them are active.
+        report: called with lines about the progress.
     """
-    # VACUUM takes for visible to all only what it knows to be on the disk. After commits that wait for nothing it would
-    # leave out what was filled last, and what could be read from an index alone would be looked for in its table too.
+    # After asynchronous commits, VACUUM would not mark the last pages as all-visible, and index-only scans would read
+    # the tables.
     connection.execute("SET synchronous_commit = on")
-    # A sort for an index of many rows has the memory that it needs.
+    # For sorting the rows of large indexes.
     connection.execute("SET maintenance_work_mem = '512MB'")
     connection.execute("SET work_mem = '128MB'")
     connection.execute("SET timezone = 'UTC'")
@@ -112,23 +111,23 @@ def fill(connection: psycopg.Connection, size: Size, *, seed: int, today: date, 
         "reader_country": READER_COUNTRY,
         "today": today,
     }
-    with bare_tables(connection, tell):
+    with without_indexes(connection, report):
         for table, statement in _NUMBERED.items():
             for first, last in _chunks(values[table]):
                 connection.execute(statement, {**values, "first": first, "last": last})
-                tell(f"{table}: {last:,} of {values[table]:,}")
-        for what, statement in _COUNTED.items():
-            tell(what)
+                report(f"{table}: {last:,} of {values[table]:,}")
+        for name, statement in _COUNTED.items():
+            report(name)
             connection.execute(statement, values)
-    rebuild(connection, tell)
-    tell("vacuum and analyze")
+    rebuild(connection, report)
+    report("vacuum and analyze")
     connection.execute("VACUUM ANALYZE")
 
 
-def rebuild(connection: psycopg.Connection, tell: Callable[[str], None]) -> None:
-    """Fill the tables that are kept in step with promos and activations, each from the rows that it tells of."""
+def rebuild(connection: psycopg.Connection, report: Callable[[str], None]) -> None:
+    """Fill the tables that are derived from promos and activations."""
     for table, statement in DERIVED.items():
-        tell(table)
+        report(table)
         connection.execute(statement)
 
 
@@ -137,8 +136,8 @@ def _chunks(rows: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + _CHUNK - 1, rows)
 
 
-# `pick` makes the choice that the number n has of `size` possibilities, from zero; `salt` tells apart the choices that
-# are made for one number. The square of an even chance makes the first countries and kinds frequent and the last rare.
+# `pick` returns a hash of n from 0 to size - 1; `salt` makes the values of one number independent of each other.
+# `skewed` squares a uniform value, so the first countries and categories are frequent and the last are rare.
 _FUNCTIONS = (
     """
     CREATE OR REPLACE FUNCTION pg_temp.id(kind text, n bigint) RETURNS uuid IMMUTABLE LANGUAGE sql
@@ -164,7 +163,7 @@ _FUNCTIONS = (
     """,
 )
 
-# The rows from number `first` to `last` of each table, by what they are counted by.
+# By table: insert the rows with the numbers from `first` to `last`. The keys are also names of parameters.
 _NUMBERED = {
     "companies": """
         INSERT INTO companies (id, name, email, email_key, password_hash)
@@ -183,7 +182,7 @@ _NUMBERED = {
             active_from, active_until, promo_common, promo_unique, created_at
         )
         SELECT
-            pg_temp.id('promo', n), pg_temp.id('company', company), mode, 'What the promo ' || n || ' is about',
+            pg_temp.id('promo', n), pg_temp.id('company', company), mode, 'Description of promo ' || n,
             upper(country), country, age_from,
             CASE WHEN pg_temp.pick(n, 'aged until', 2) = 0
                 THEN coalesce(age_from, 0) + pg_temp.pick(n, 'age until', 101 - coalesce(age_from, 0)) END,
@@ -223,7 +222,7 @@ _NUMBERED = {
     """,
 }
 
-# What is counted from those rows, so that it can't but agree with them. Of some promos the last use has gone.
+# Computed from those rows, so that all counts agree. Some promos are used up.
 _COUNTED = {
     "uses of each promo": """
         CREATE TEMPORARY TABLE uses AS

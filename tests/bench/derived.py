@@ -1,6 +1,6 @@
-"""What fills each table that is derived from others, by its name, in an order in which it can be done.
+"""Statements that fill the derived tables, by table, in the order of their dependencies.
 
-The growing data are made without it, and get it as a database gets it that is older than these tables.
+They are those of the migrations, which fill these tables in databases of older versions.
 """
 
 from alembic.script import ScriptDirectory
@@ -9,7 +9,7 @@ from persistence import migrations
 
 _SCRIPTS = ScriptDirectory.from_config(migrations._config())
 _NUMBERS, _FEEDS, _USERS = (_SCRIPTS.get_revision(revision).module for revision in ("0003", "0004", "0006"))
-# The sweepers would otherwise compute it while something is measured.
+# Otherwise the sweepers would compute it during a measurement.
 _STANDINGS = """
     UPDATE feed_entries SET standing = CASE
         WHEN used_count = use_limit THEN 'exhausted'

@@ -1,4 +1,4 @@
-"""Abusive clients one after another, and what honest clients notice: python -m tests.bench.overload.
+"""Honest clients while abusive clients run, one after another: python -m tests.bench.overload.
 
 One server with two workers, password hashes and limits as by default, and at most 1,024 open files. Honest clients send
 requests at a small fixed rate. Each row of the table runs one abusive client in a separate process, with a few quiet
@@ -21,11 +21,21 @@ from urllib.parse import urlsplit
 import psutil
 
 from tests.bench import overload_abusers as abusers
-from tests.bench.caller import ADDRESS_HEADER, Endpoint
+from tests.bench.client import ADDRESS_HEADER, Endpoint
+from tests.bench.output import write_line
 from tests.bench.overload_clients import HonestClients, Stream
 from tests.bench.overload_data import fill, streams
-from tests.bench.overload_samples import FEED, HEADER, MAX_PIPELINED_MB, PING, Memory, Outcome, percentile, worst
-from tests.bench.surroundings import surroundings
+from tests.bench.overload_samples import (
+    FEED,
+    HEADER,
+    MAX_PIPELINED_MB,
+    PING,
+    Memory,
+    Outcome,
+    percentile,
+    worst,
+)
+from tests.bench.servers import embedded_servers
 from tests.conformance import Conformance
 from tests.e2e.server import Server
 
@@ -49,7 +59,7 @@ class Row(NamedTuple):
 
     Attributes:
         abuse: what it does.
-        title: for people.
+        title: a description.
         reads_feed: whether honest clients also read a feed of active promos.
         grown_max_mb: as in `Outcome`.
     """
@@ -114,18 +124,18 @@ def main() -> int:
     """Run the rows, print the table, and return the exit status: 1 if a row is not met."""
     arguments = _arguments()
     names = [arguments.only] if arguments.only else list(ROWS)
-    _print("Abusive clients, and what honest ones notice meanwhile. Times in ms, memory in MB.\n")
+    write_line("Honest clients while an abusive client runs. Times in ms, memory in MB.\n")
     failed = 0
     with _served(arguments) as server, HonestClients() as clients:
         honest, abusive = _endpoints(arguments, server.port)
         site = fill(server, abusive)
         requested = streams(server, site.busy_promo)
-        _print(HEADER)
+        write_line(HEADER)
         with ProcessPoolExecutor(1, get_context("spawn")) as processes:
             processes.submit(time.sleep, 0).result()
             for name in names:
                 failed += not _run_row(name, server, clients, honest, requested, site, processes)
-    _print(f"\n{len(names) - failed} of {len(names)} rows met.")
+    write_line(f"\n{len(names) - failed} of {len(names)} rows met.")
     return 1 if failed else 0
 
 
@@ -153,14 +163,14 @@ def _run_row(
     calm = [sample for sample in samples if sample.sent_s < started_s]
     during = [sample for sample in samples if sample.sent_s >= started_s]
     outcome = Outcome(during, watch.memory(started_s), tally[abusers.CUT], killed, row.grown_max_mb)
-    _print(f"{name:24}{outcome}")
-    _print(f"  {row.title}; {abusers.described(tally)}")
-    _print(f"  {_described(Outcome(calm, outcome.memory), outcome)}")
+    write_line(f"{name:24}{outcome}")
+    write_line(f"  {row.title}; {abusers.described(tally)}")
+    write_line(f"  {_described(Outcome(calm, outcome.memory), outcome)}")
     return not outcome.broken()
 
 
 def _described(calm: Outcome, outcome: Outcome) -> str:
-    """Return further figures: a feed, the statuses of honest clients, and what they noticed before the abuse."""
+    """Return further figures: the feed, failed honest requests, and the ping before the abuse."""
     words = [f"before it: ping worst {worst(calm.took_s(PING)) * 1000:.0f}"]
     if feed := outcome.took_s(FEED):
         words.append(f"feed p99 {percentile(feed, 99) * 1000:.0f}, worst {worst(feed) * 1000:.0f}")
@@ -174,7 +184,7 @@ def _described(calm: Outcome, outcome: Outcome) -> str:
 def _served(arguments: Namespace) -> Iterator[Server]:
     with (
         TemporaryDirectory(prefix="promo-bench-", ignore_cleanup_errors=True) as folder,
-        surroundings(Path(folder)) as (postgres, environment),
+        embedded_servers(Path(folder)) as (postgres, environment),
     ):
         postgres.create_database("promo")
         settings = environment | {"POSTGRES_DATABASE": "promo"}
@@ -205,11 +215,6 @@ def _arguments() -> Namespace:
     parser.add_argument("--base-url", help=f"proxy that all clients use; it must set {ADDRESS_HEADER}")
     parser.add_argument("--one-address", action="store_true", help="all clients have the same address")
     return parser.parse_args()
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-import promo_api.contract  # noqa: F401 it hides warnings of the imports below
-from tests.bench.caller import Caller, Endpoint
+import promo_api.contract  # noqa: F401 hides warnings of the imports below
+from tests.bench.client import Client, Endpoint
 from tests.people import PASSWORD, promo_body
 
 LAST_OFFSET, MIDDLE_OFFSET = 299_990, 150_000
@@ -89,10 +89,10 @@ async def read_wide_lists(site: Site, tally: Tally) -> None:
 async def read_deep_comments(site: Site, tally: Tally) -> None:
     """Read 1,500 pages of comments at a large offset, over 500 connections."""
 
-    async def three(caller: Caller) -> None:
+    async def three(client: Client) -> None:
         for offset in (LAST_OFFSET, MIDDLE_OFFSET, LAST_OFFSET):
             path = f"/user/promo/{site.busy_promo}/comments?limit=100&offset={offset}"
-            await _ask(caller, tally, "GET", path, site.user.token)
+            await _request(client, tally, "GET", path, site.user.token)
 
     await _over(site, 500, three, tally)
 
@@ -115,8 +115,8 @@ async def pipeline(site: Site, tally: Tally) -> None:
 async def activate_at_once(site: Site, tally: Tally) -> None:
     """Activate a promo 200 times at once while the anti-fraud service is slow."""
 
-    async def one(caller: Caller) -> None:
-        await _ask(caller, tally, "POST", f"/user/promo/{site.abused_promo}/activate", site.activator.token)
+    async def one(client: Client) -> None:
+        await _request(client, tally, "POST", f"/user/promo/{site.abused_promo}/activate", site.activator.token)
 
     await _over(site, 200, one, tally)
 
@@ -124,27 +124,27 @@ async def activate_at_once(site: Site, tally: Tally) -> None:
 async def sign_in_often(site: Site, tally: Tally) -> None:
     """Sign in to one account 150 times a second."""
     body = {"email": site.user.email, "password": PASSWORD}
-    await _at_rate(site, 150, lambda caller: _ask(caller, tally, "POST", "/user/auth/sign-in", "", body), tally)
+    await _at_rate(site, 150, lambda client: _request(client, tally, "POST", "/user/auth/sign-in", "", body), tally)
 
 
 async def change_password_often(site: Site, tally: Tally) -> None:
     """Change the password of one account 150 times a second."""
     body, token = {"password": PASSWORD}, site.exporter.token
-    await _at_rate(site, 150, lambda caller: _ask(caller, tally, "PATCH", "/user/profile", token, body), tally)
+    await _at_rate(site, 150, lambda client: _request(client, tally, "PATCH", "/user/profile", token, body), tally)
 
 
 async def export(site: Site, tally: Tally) -> None:
     """Read all portions of the export of an account with 100,000 comments, the two halves at once."""
 
-    async def half(caller: Caller) -> None:
+    async def half(client: Client) -> None:
         offset: int | None = next(starts)
         end = offset + _EXPORTED // 2 if offset == 0 else _EXPORTED
         while offset is not None and offset < end:
-            answer = await caller.ask("GET", f"/user/export?offset={offset}", token=site.exporter.token)
-            tally[str(answer.status or CUT)] += 1
-            if answer.status != 200:
+            response = await client.request("GET", f"/user/export?offset={offset}", token=site.exporter.token)
+            tally[str(response.status or CUT)] += 1
+            if response.status != 200:
                 return
-            offset = answer.json.get("next_offset")
+            offset = response.json.get("next_offset")
         tally["read to the end"] += 1
 
     starts = iter([0, _EXPORTED // 2])
@@ -156,16 +156,16 @@ async def delete_account(site: Site, tally: Tally) -> None:
     numbers = iter(range(9))
     token, promo = site.leaver.token, f"/user/promo/{site.busy_promo}"
 
-    async def one(caller: Caller) -> None:
+    async def one(client: Client) -> None:
         number = next(numbers)
         if number == 0:
             await asyncio.sleep(0.5)
-            await _ask(caller, tally, "DELETE", "/user/profile", token, {"password": PASSWORD})
+            await _request(client, tally, "DELETE", "/user/profile", token, {"password": PASSWORD})
             return
         path = f"{promo}/{'like' if number % 2 else 'activate'}"
         status = 0
         while status != 401:
-            status = await _ask(caller, tally, "POST", path, token)
+            status = await _request(client, tally, "POST", path, token)
 
     await _over(site, 9, one, tally)
 
@@ -187,11 +187,11 @@ async def create_promos(site: Site, tally: Tally) -> None:
     """Create 771 promos a second that are inactive from the start."""
     body = promo_body(max_count=0)
     create = ("POST", "/business/promo", site.flooding_company, body)
-    await _at_rate(site, 771, lambda caller: _ask(caller, tally, *create), tally)
+    await _at_rate(site, 771, lambda client: _request(client, tally, *create), tally)
 
 
 def run(abuse: Abuse, site: Site) -> Tally:
-    """Run an abusive client, and return how often each thing came of it."""
+    """Run an abusive client, and return its tally."""
     tally: Tally = Counter()
     asyncio.run(abuse(site, tally))
     return tally
@@ -202,10 +202,10 @@ def _list(token: str) -> bytes:
     return head.encode()
 
 
-async def _ask(
-    caller: Caller, tally: Tally, method: str, path: str, token: str, body: dict[str, Any] | None = None
+async def _request(
+    client: Client, tally: Tally, method: str, path: str, token: str, body: dict[str, Any] | None = None
 ) -> int:
-    status = (await caller.ask(method, path, body, token=token)).status
+    status = (await client.request(method, path, body, token=token)).status
     tally[str(status or CUT)] += 1
     return status
 
@@ -233,15 +233,15 @@ async def _read(site: Site, request: bytes, tally: Tally, *, late_s: float = 0, 
 async def _over(
     site: Site,
     connections: int,
-    use: Callable[[Caller], Awaitable[None]],
+    use: Callable[[Client], Awaitable[None]],
     tally: Tally,
     time_max_s: float = _TIME_MAX_S,
 ) -> None:
     """Use a number of connections at once."""
 
     async def one() -> None:
-        async with Caller(site.endpoint) as caller:
-            await use(caller)
+        async with Client(site.endpoint) as client:
+            await use(client)
 
     await _all_of(tally, [one() for _ in range(connections)], time_max_s)
 
@@ -262,16 +262,16 @@ async def _all_of(tally: Tally, tasks: Any, time_max_s: float = _TIME_MAX_S) -> 
 
 
 async def _at_rate(
-    site: Site, per_s: int, ask: Callable[[Caller], Awaitable[object]], tally: Tally, duration_s: float = 10
+    site: Site, per_s: int, request: Callable[[Client], Awaitable[object]], tally: Tally, duration_s: float = 10
 ) -> None:
     """Send requests at a rate, each over a free connection, and skip some while too many have no response."""
-    idle: list[Caller] = []
+    idle: list[Client] = []
     outstanding: set[asyncio.Task[None]] = set()
 
     async def one() -> None:
-        caller = idle.pop() if idle else Caller(site.endpoint)
-        await ask(caller)
-        idle.append(caller)
+        client = idle.pop() if idle else Client(site.endpoint)
+        await request(client)
+        idle.append(client)
 
     started_s = time.monotonic()
     for number in range(round(per_s * duration_s)):
@@ -290,10 +290,10 @@ async def _at_rate(
             tally["unfinished"] += 1
             task.cancel()
         await asyncio.gather(*unfinished, return_exceptions=True)
-    for caller in idle:
-        caller.close()
+    for client in idle:
+        client.close()
 
 
 def described(tally: Tally) -> str:
-    """Return a tally as words for people."""
+    """Return a tally as text."""
     return ", ".join(f"{what}: {times:,}" for what, times in sorted(tally.items())) or json.dumps(None)

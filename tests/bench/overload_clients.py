@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from tests.bench.caller import Caller, Endpoint
+from tests.bench.client import Client, Endpoint
 from tests.bench.overload_samples import RESPONSE_MAX_S, Sample
 
 _NICENESS = -10
@@ -95,34 +95,36 @@ async def _observe(pipe: Connection, endpoint: Endpoint, streams: tuple[Stream, 
         stop.set()
 
     loop.add_reader(pipe.fileno(), on_message)
-    await asyncio.gather(*(_send(endpoint, stream, stop, samples) for stream in streams))
+    await asyncio.gather(*(_send_stream(endpoint, stream, stop, samples) for stream in streams))
     pipe.recv()
     return samples
 
 
-async def _send(endpoint: Endpoint, stream: Stream, stop: asyncio.Event, samples: list[Sample]) -> None:
-    idle: list[Caller] = []
+async def _send_stream(endpoint: Endpoint, stream: Stream, stop: asyncio.Event, samples: list[Sample]) -> None:
+    idle: list[Client] = []
     next_s = time.monotonic()
     async with asyncio.TaskGroup() as tasks:
         for request in cycle(stream.requests):
-            tasks.create_task(_ask(endpoint, stream, request, idle, samples))
+            tasks.create_task(_send_request(endpoint, stream, request, idle, samples))
             next_s = max(next_s + stream.interval_s, time.monotonic())
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), next_s - time.monotonic())
             if stop.is_set():
                 break
-    for caller in idle:
-        caller.close()
+    for client in idle:
+        client.close()
 
 
-async def _ask(endpoint: Endpoint, stream: Stream, request: Request, idle: list[Caller], samples: list[Sample]) -> None:
-    caller = idle.pop() if idle else Caller(endpoint)
+async def _send_request(
+    endpoint: Endpoint, stream: Stream, request: Request, idle: list[Client], samples: list[Sample]
+) -> None:
+    client = idle.pop() if idle else Client(endpoint)
     sent_s, status = time.monotonic(), 0
     with suppress(TimeoutError):
-        asked = caller.ask(request.method, request.path, request.body, token=request.token)
-        status = (await asyncio.wait_for(asked, RESPONSE_MAX_S)).status
+        response = client.request(request.method, request.path, request.body, token=request.token)
+        status = (await asyncio.wait_for(response, RESPONSE_MAX_S)).status
     samples.append(Sample(stream.kind, sent_s, time.monotonic() - sent_s, status))
     if stream.is_fresh or status == 0:
-        caller.close()
+        client.close()
     else:
-        idle.append(caller)
+        idle.append(client)

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import requests
 
-from tests.bench.caller import Caller, Endpoint
+from tests.bench.client import Client, Endpoint
 from tests.bench.overload_abusers import Login, Site
 from tests.bench.overload_clients import Request, Stream
 from tests.bench.overload_samples import ACTIVATION, FEED, PING, PROFILE, SIGN_IN
@@ -73,11 +73,11 @@ async def _create(port: int, token: str, codes: list[str]) -> None:
     numbers = iter(range(_PROMOS))
 
     async def some() -> None:
-        async with Caller(port) as caller:
+        async with Client(port) as client:
             for _ in numbers:
-                answer = await caller.ask("POST", "/business/promo", body, token=token)
-                if answer.status != 201:
-                    raise RuntimeError(f"The server answered {answer.status}: {answer.body!r}")
+                response = await client.request("POST", "/business/promo", body, token=token)
+                if response.status != 201:
+                    raise RuntimeError(f"The server responded with status {response.status}: {response.body!r}")
 
     await asyncio.gather(*(some() for _ in range(_CONNECTIONS)))
 

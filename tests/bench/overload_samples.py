@@ -1,4 +1,4 @@
-"""The promise to honest clients during overload, and whether the samples of a run keep it."""
+"""The limits that hold for honest clients during overload, and the result of a run."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the honest clients and the workers went through while one abusive client ran.
+    """The measurements while one abusive client ran.
 
     Attributes:
         samples: of the honest clients, from the start of the abuse on.
@@ -78,7 +78,7 @@ class Outcome:
         return max(self.memory, key=lambda memory: memory.most - memory.before)
 
     def broken(self) -> list[str]:
-        """Return which parts of the promise were broken, as words for people."""
+        """Return the names of the broken limits."""
         kinds = {sample.kind for sample in self.samples} | {PING, PROFILE, ACTIVATION}
         checks = {
             f"ping took {PING_MAX_S:.0f} s": worst(self.took_s(PING)) >= PING_MAX_S,

@@ -1,1 +1,1 @@
-"""Clients that are generated from api.yml alone, compiled strictly, and driven against a running server."""
+"""Clients generated from api.yml, type-checked strictly and run against a server."""

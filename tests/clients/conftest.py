@@ -1,4 +1,4 @@
-"""The server that the generated clients talk to: one of the package, as in the tests from outside."""
+"""The server for the generated clients."""
 
 from tests.e2e.conftest import e2e_environment, server
 

@@ -1,4 +1,4 @@
-"""What a generated client has done, seen without it: the same for each language."""
+"""Checks of the effects of a story, independent of the generated clients."""
 
 import json
 from typing import Any
@@ -9,19 +9,21 @@ CODES = {"BEAN-1", "BEAN-2"}
 PASSWORD = "Str0ng&Hot"
 
 
-def assert_story_happened(server: Server, told: str) -> None:
-    """Assert that the story of a client left its traces: `told` is the line of JSON with which each story ends.
+def assert_story_happened(server: Server, output: str) -> None:
+    """Assert that the server has the data that the story of a client creates.
 
-    The answers to these questions are held against api.yml, and the secrets of the story must not stand in the log.
+    Args:
+        server: validates responses against api.yml, and checks that the secrets of the story are not in the log.
+        output: of the story; JSON.
     """
-    story: dict[str, Any] = json.loads(told)
+    story: dict[str, Any] = json.loads(output)
     company, user = story["company_token"], story["user_token"]
     server.remote.secrets |= CODES | {PASSWORD, company, user, story["company_email"], story["user_email"]}
 
     def read(path: str, token: str) -> Any:
-        answer = server.people.call("GET", path, token=token)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+        response = server.people.call("GET", path, token=token)
+        assert response.status_code == 200, response.text
+        return response.json()
 
     promos = {promo["mode"]: promo for promo in read("/business/promo?limit=100", company)}
     assert {promos["UNIQUE"]["promo_id"], promos["COMMON"]["promo_id"]} == {story["unique"], story["common"]}

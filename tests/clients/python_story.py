@@ -1,7 +1,7 @@
-"""The whole story of a promo, told by the Python client that openapi-python-client makes of api.yml.
+"""The story of a promo, with the Python client that openapi-python-client generates from api.yml.
 
-It is no test by itself: test_python_client.py generates `promo_client`, checks this file strictly against it, and
-runs it with the address of a server. Every operation is called once at least; the last line tells what was made.
+test_python_client.py generates `promo_client`, type-checks this file against it, and runs it with the URL of a server.
+It calls every operation and prints the created data as JSON.
 """
 
 import json
@@ -79,8 +79,8 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Answer(Protocol[T_co]):
-    """What is read of a `Response` of the client, which is invariant: mypy can't take the error out of its union."""
+class TypedResponse(Protocol[T_co]):
+    """A covariant view of the client's `Response`, which is invariant: mypy cannot remove Error from its union."""
 
     @property
     def status_code(self) -> HTTPStatus:
@@ -88,28 +88,28 @@ class Answer(Protocol[T_co]):
 
     @property
     def parsed(self) -> T_co | None:
-        """The body, with the type that the contract gives it under this status."""
+        """The body, with the type for this status."""
 
 
-def good(answer: Answer[Error | T], status: int = 200) -> T:
-    """Return what a success brought, without the type of errors."""
-    assert answer.status_code == status, answer
-    assert answer.parsed is not None
-    assert not isinstance(answer.parsed, Error), answer
-    return answer.parsed
+def good(response: TypedResponse[Error | T], status: int = 200) -> T:
+    """Return the body of a successful response."""
+    assert response.status_code == status, response
+    assert response.parsed is not None
+    assert not isinstance(response.parsed, Error), response
+    return response.parsed
 
 
-def refused(answer: Answer[object], status: int) -> Error:
-    """Return the error of a refusal."""
-    assert answer.status_code == status, answer
-    assert isinstance(answer.parsed, Error)
-    assert answer.parsed.status is ErrorStatus.ERROR
-    assert answer.parsed.message
-    return answer.parsed
+def refused(response: TypedResponse[object], status: int) -> Error:
+    """Return the body of an error response."""
+    assert response.status_code == status, response
+    assert isinstance(response.parsed, Error)
+    assert response.parsed.status is ErrorStatus.ERROR
+    assert response.parsed.message
+    return response.parsed
 
 
 def sign_up_company(guest: Client) -> tuple[str, str]:
-    """A company signs up; its address is taken then; it signs in."""
+    """A company signs up, is refused a second sign-up with the same e-mail address, and signs in."""
     assert good(health_ping.sync_detailed(client=guest)).status is StatusOkStatus.OK
     assert good(health_get_health.sync_detailed(client=guest)).dependencies.postgres.state is DependencyHealthState.UP
     email = f"python-{uuid4()}@coffee.example"
@@ -121,7 +121,7 @@ def sign_up_company(guest: Client) -> tuple[str, str]:
 
 
 def create_promos(company: AuthenticatedClient) -> tuple[UUID, UUID]:
-    """It makes one promo of each mode."""
+    """The company creates a promo of each mode."""
     unique = PromoCreateUnique(
         mode=PromoCreateUniqueMode.UNIQUE,
         promo_unique=["BEAN-1", "BEAN-2"],
@@ -145,7 +145,7 @@ def create_promos(company: AuthenticatedClient) -> tuple[UUID, UUID]:
 
 
 def list_promos(company: AuthenticatedClient, unique: UUID, common: UUID) -> None:
-    """It lists them, and each has the type of its mode; a bad parameter is refused, and the error says where."""
+    """The company lists both promos, with the types of their modes. The error for a bad parameter has its location."""
     listed = business_promos_list_promos.sync_detailed(
         client=company, country=["fr", "DE"], sort_by=BusinessPromosListPromosSortBy.ACTIVE_FROM, limit=10
     )
@@ -161,15 +161,15 @@ def list_promos(company: AuthenticatedClient, unique: UUID, common: UUID) -> Non
 
 
 def change_promo(company: AuthenticatedClient, common: UUID) -> None:
-    """It gives one promo more uses, and an end."""
+    """The company changes one promo, and reads its history of changes."""
     changes = PromoPatch(max_count=7, active_until=date(2999, 12, 31))
     changed = good(business_promos_update_promo.sync_detailed(common, client=company, body=changes))
     assert isinstance(changed, PromoReadOnlyCommon)
     assert (changed.max_count, changed.active_until, changed.target) == (7, date(2999, 12, 31), Target())
     assert good(business_promos_get_promo.sync_detailed(common, client=company)) == changed
-    trail = business_promos_list_changes.sync_detailed(common, client=company, limit=10)
-    assert trail.headers["X-Total-Count"] == "2"
-    newest, oldest = good(trail)
+    history = business_promos_list_changes.sync_detailed(common, client=company, limit=10)
+    assert history.headers["X-Total-Count"] == "2"
+    newest, oldest = good(history)
     assert (oldest.event, oldest.number, oldest.changes) == (PromoChangeEvent.CREATED, 1, UNSET)
     assert (newest.event, newest.company_id) == (PromoChangeEvent.CHANGED, changed.company_id)
     assert not isinstance(newest.changes, Unset)
@@ -195,7 +195,7 @@ def sign_up_user(guest: Client) -> tuple[str, str]:
 
 
 def find_and_like(user: AuthenticatedClient, unique: UUID, common: UUID) -> None:
-    """She finds the promo in her feed, likes it, changes her mind, and likes it again."""
+    """The user finds the promo in the feed, likes it, removes the like, and likes it again."""
     feed = good(user_promos_list_feed.sync_detailed(client=user, category="Coffee", active=True, limit=100))
     found = {promo.promo_id for promo in feed}
     assert (unique in found, common in found) == (True, False)
@@ -204,7 +204,7 @@ def find_and_like(user: AuthenticatedClient, unique: UUID, common: UUID) -> None
 
 
 def comment(user: AuthenticatedClient, unique: UUID) -> None:
-    """She writes a comment, changes it and deletes it."""
+    """The user writes, changes and deletes a comment."""
     text = CommentWrite(text="The best one in town")
     written = good(user_comments_create_comment.sync_detailed(unique, client=user, body=text), 201)
     assert written.date <= datetime.now(UTC)
@@ -219,12 +219,12 @@ def comment(user: AuthenticatedClient, unique: UUID) -> None:
 
 
 def _activated(user: AuthenticatedClient, promo: UUID, key: str) -> tuple[str, str | None]:
-    answer = user_activations_activate_promo.sync_detailed(promo, client=user, idempotency_key=key)
-    return good(answer).promo, answer.headers.get("Idempotent-Replayed")
+    response = user_activations_activate_promo.sync_detailed(promo, client=user, idempotency_key=key)
+    return good(response).promo, response.headers.get("Idempotent-Replayed")
 
 
 def activate(user: AuthenticatedClient, unique: UUID) -> None:
-    """She activates it as often as there are codes, and repeats a request; no further code is given out."""
+    """The user activates all codes. A repeated request returns the same code; another activation is refused."""
     assert good(user_activations_get_eligibility.sync_detailed(unique, client=user)).eligible
     keys = [str(uuid4()), str(uuid4())]
     codes = [_activated(user, unique, key) for key in [*keys, *keys]]
@@ -239,7 +239,7 @@ def activate(user: AuthenticatedClient, unique: UUID) -> None:
 
 
 def change_profile(user: AuthenticatedClient, unique: UUID) -> None:
-    """She changes her name; what is null stays. Then she gets all that is kept about her."""
+    """The user changes the surname; null leaves a value unchanged. Then the user exports all stored data."""
     changes = UserPatch(surname="Noir", avatar_url=None)
     changed = good(user_profile_update_profile.sync_detailed(client=user, body=changes))
     assert (changed.surname, changed.avatar_url) == ("Noir", "https://mail.example/marie.jpg")
@@ -250,35 +250,35 @@ def change_profile(user: AuthenticatedClient, unique: UUID) -> None:
 
 
 def look_at_statistics(company: AuthenticatedClient, unique: UUID) -> None:
-    """The company sees how it went, and its token opens nothing of users."""
+    """The company reads the statistics. Its token is refused by operations of users."""
     stat = good(business_promos_get_promo_stat.sync_detailed(unique, client=company))
     assert stat.activations_count == 2
     assert [(entry.country, entry.activations_count) for entry in stat.countries] == [("fr", 2)]
     refused(user_profile_get_profile.sync_detailed(client=company), 401)
 
 
-def leave(url: str) -> None:
-    """Another company and another user of one address end their tokens; the user signs in once more, and leaves."""
+def end_accounts(url: str) -> None:
+    """Another company and another user sign out. The user signs in again and deletes the account."""
     email = f"python-{uuid4()}@mail.example"
     company = CompanySignUp("Southern Coffee", email, PASSWORD)
     person = UserSignUp(name="Paul", surname="Gris", email=email, password=PASSWORD, other=UserOther(41, "fr"))
     with Client(base_url=url, raise_on_unexpected_status=True) as guest:
-        with signed_in(url, good(business_auth_sign_up.sync_detailed(client=guest, body=company)).token) as ended:
-            assert good(business_auth_sign_out.sync_detailed(client=ended)).status is StatusOkStatus.OK
-        with signed_in(url, good(user_auth_sign_up.sync_detailed(client=guest, body=person)).token) as ended:
-            assert good(user_auth_sign_out.sync_detailed(client=ended)).status is StatusOkStatus.OK
+        with signed_in(url, good(business_auth_sign_up.sync_detailed(client=guest, body=company)).token) as client:
+            assert good(business_auth_sign_out.sync_detailed(client=client)).status is StatusOkStatus.OK
+        with signed_in(url, good(user_auth_sign_up.sync_detailed(client=guest, body=person)).token) as client:
+            assert good(user_auth_sign_out.sync_detailed(client=client)).status is StatusOkStatus.OK
         signs_in = user_auth_sign_in.sync_detailed(client=guest, body=SignIn(email=email, password=PASSWORD))
         with signed_in(url, good(signs_in).token) as user:
             good(user_profile_delete_profile.sync_detailed(client=user, body=AccountDeletion(PASSWORD)))
 
 
 def signed_in(url: str, token: str) -> AuthenticatedClient:
-    """Return the client of an account."""
+    """Return a client with the token of an account."""
     return AuthenticatedClient(base_url=url, token=token, raise_on_unexpected_status=True)
 
 
-def tell(url: str) -> dict[str, str]:
-    """Live through the story, and return what was made."""
+def run(url: str) -> dict[str, str]:
+    """Run the story, and return the created data."""
     with Client(base_url=url, raise_on_unexpected_status=True) as guest:
         company_email, company_token = sign_up_company(guest)
         user_email, user_token = sign_up_user(guest)
@@ -291,10 +291,10 @@ def tell(url: str) -> dict[str, str]:
         activate(user, unique)
         change_profile(user, unique)
         look_at_statistics(company, unique)
-    leave(url)
+    end_accounts(url)
     accounts = {"company_email": company_email, "company_token": company_token, "user_email": user_email}
     return {**accounts, "user_token": user_token, "unique": str(unique), "common": str(common)}
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(tell(sys.argv[1])))
+    sys.stdout.write(json.dumps(run(sys.argv[1])))

@@ -1,4 +1,4 @@
-"""The Python client that openapi-python-client makes of api.yml."""
+"""The Python client that openapi-python-client generates from api.yml."""
 
 import os
 import re
@@ -20,7 +20,7 @@ _STORY = Path(__file__).with_name("python_story.py")
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the package `promo_client` is; a warning of the generator is an error."""
+    """The folder of the generated package `promo_client`. A warning of the generator is an error."""
     folder = tmp_path_factory.mktemp("python_client")
     done = _python(
         "-m", "openapi_python_client", "generate", "--path", str(SPECIFICATION), "--meta", "none",
@@ -32,21 +32,21 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_each_operation_is_generated(generated: Path) -> None:
-    """No operation is left out, and the story imports the module of each."""
+    """The client has a module for each operation, and the story imports all of them."""
     modules = {path.stem for path in (generated / "promo_client/api").rglob("*.py")} - {"__init__"}
-    wanted = {operation_id.replace(".", "_") for operation_id in operations()}
-    assert modules == wanted
-    assert wanted <= set(re.findall(r"\w+", _STORY.read_text(encoding="utf-8")))
+    expected = {operation_id.replace(".", "_") for operation_id in operations()}
+    assert modules == expected
+    assert expected <= set(re.findall(r"\w+", _STORY.read_text(encoding="utf-8")))
 
 
-def test_it_compiles_without_a_warning(generated: Path) -> None:
-    """Each file of the client is Python that says nothing when it is compiled."""
+def test_client_compiles(generated: Path) -> None:
+    """The client compiles without warnings."""
     done = _python("-W", "error", "-m", "compileall", "-q", "promo_client", folder=generated)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_story_is_well_typed(generated: Path) -> None:
-    """Client and story hold together under mypy's strict rules: answers and errors have the types that are read."""
+def test_types(generated: Path) -> None:
+    """The client and the story pass mypy in strict mode."""
     done = _python(
         "-m", "mypy", "--config-file", os.devnull, "--strict", "--warn-unreachable", "--cache-dir", "cache",
         "promo_client", str(_STORY), folder=generated, variables={"MYPYPATH": str(generated)},
@@ -55,7 +55,7 @@ def test_story_is_well_typed(generated: Path) -> None:
 
 
 def test_story_happens(generated: Path, server: Server) -> None:
-    """The client drives every operation of a running server, and reads answers and refusals."""
+    """The client can call every operation of a server, and parses responses and errors."""
     done = _python(
         "-W", "error", str(_STORY), f"{server.url}/api", folder=generated, variables={"PYTHONPATH": str(generated)}
     )  # fmt: skip

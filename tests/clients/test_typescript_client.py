@@ -1,4 +1,4 @@
-"""The TypeScript client: openapi-fetch with the types that openapi-typescript makes of api.yml."""
+"""The TypeScript client: openapi-fetch with the types that openapi-typescript generates from api.yml."""
 
 import json
 import os
@@ -17,34 +17,34 @@ from tests.e2e.server import Server
 _PROJECT = Path(__file__).with_name("typescript")
 _FILES = (".npmrc", "package.json", "package-lock.json", "story.ts", "tsconfig.json")
 _OLDEST_NODE = 20
-# What npm says if no registry can be reached, which is no fault of the client.
+# Error codes of npm if no registry is reachable.
 _OFFLINE = re.compile(r"\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ENETUNREACH|ETIMEDOUT|ERR_SOCKET_TIMEOUT)\b")
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with its packages and the contract."""
+    """A copy of the project with its packages and api.yml."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
-        pytest.skip("The TypeScript client is not tried: node and npm are not both installed here.")
+        pytest.skip("The TypeScript client is not tested: node or npm is not installed.")
     version = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
     if int(version.strip().lstrip("v").partition(".")[0]) < _OLDEST_NODE:
-        pytest.skip(f"The TypeScript client is not tried: it needs node {_OLDEST_NODE}, and here is {version.strip()}.")
+        pytest.skip(f"The TypeScript client is not tested: it needs node {_OLDEST_NODE}, not {version.strip()}.")
     folder = tmp_path_factory.mktemp("typescript_client")
     for name in _FILES:
         shutil.copy(_PROJECT / name, folder)
     shutil.copy(SPECIFICATION, folder)
-    quickly = ("--fetch-retries=2", "--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=5000")
-    done = _npm(folder, "ci", "--prefer-offline", *quickly)
+    retries = ("--fetch-retries=2", "--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=5000")
+    done = _npm(folder, "ci", "--prefer-offline", *retries)
     if done.returncode != 0 and _OFFLINE.search(done.stderr):
-        pytest.skip("The TypeScript client is not tried: no npm registry can be reached from here.")
+        pytest.skip("The TypeScript client is not tested: no npm registry is reachable.")
     assert done.returncode == 0, done.stderr
     return folder
 
 
 @pytest.fixture(scope="module")
 def compiled(installed: Path) -> Path:
-    """The same folder, with the types of the contract and the compiled story."""
+    """The same folder with the generated types and the compiled story."""
     done = _npm(installed, "run", "generate")
     assert done.returncode == 0, done.stderr
     assert "arning" not in done.stdout + done.stderr
@@ -53,13 +53,13 @@ def compiled(installed: Path) -> Path:
     return installed
 
 
-def test_lock_names_exact_versions_and_no_registry() -> None:
-    """The lock has a checksum for each package, is that of package.json, and does not say where to fetch from."""
+def test_lock_file() -> None:
+    """The lock file matches package.json, and has checksums and exact versions, but no registry."""
     project = json.loads((_PROJECT / "package.json").read_text(encoding="utf-8"))
     packages = json.loads((_PROJECT / "package-lock.json").read_text(encoding="utf-8"))["packages"]
-    wanted = {kind: project[kind] for kind in ("dependencies", "devDependencies")}
-    assert {kind: packages[""][kind] for kind in wanted} == wanted
-    versions = [version for packages in wanted.values() for version in packages.values()]
+    declared = {kind: project[kind] for kind in ("dependencies", "devDependencies")}
+    assert {kind: packages[""][kind] for kind in declared} == declared
+    versions = [version for packages in declared.values() for version in packages.values()]
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in versions)
     others = [package for name, package in packages.items() if name]
     assert others
@@ -67,7 +67,7 @@ def test_lock_names_exact_versions_and_no_registry() -> None:
 
 
 def test_each_operation_is_generated_and_called(compiled: Path) -> None:
-    """The types name every operation, and the story calls each method of each path."""
+    """The types contain every operation, and the story calls all of them."""
     types = (compiled / "contract.d.ts").read_text(encoding="utf-8")
     assert {operation_id for operation_id in operations() if f'operations["{operation_id}"]' not in types} == set()
     called = set(re.findall(r'\.(?:GET|POST|PUT|PATCH|DELETE)\("[^"]+"', (compiled / "story.ts").read_text("utf-8")))
@@ -75,7 +75,7 @@ def test_each_operation_is_generated_and_called(compiled: Path) -> None:
 
 
 def test_story_happens(compiled: Path, server: Server) -> None:
-    """What was compiled strictly drives every operation of a running server, and reads answers and refusals."""
+    """The client can call every operation of a server, and parses responses and errors."""
     done = _npm(compiled, "run", "story", "--", f"{server.url}/api")
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert_story_happened(server, done.stdout)

@@ -11,7 +11,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from promo_api.contract.sender import CONNECTION
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from promo_api.server.graceful_stop import HttpProtocol
 from tests.contract.connection import BROKEN, GET, HEAD, Application, Connection, run, run_alone
 

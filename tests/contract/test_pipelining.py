@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from promo_api.server.pipelining import MAX_PIPELINED, RequestScheduler
 from tests.contract.connection import (
     BROKEN,

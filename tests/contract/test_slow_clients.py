@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from promo_api.server.slow_clients import UnreadLimit
 from tests.contract.connection import BROKEN, GET, HEAD, LARGE, TIMEOUT_S, Connection, connected, run, run_alone
 

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 from uvicorn_worker import UvicornWorker
 
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from promo_api.server.gunicorn_app import gunicorn_options
 from promo_api.settings import Settings
 

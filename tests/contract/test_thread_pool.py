@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from promo_api.contract import thread_pool
 from promo_api.contract.flask_views import run_wsgi
 from promo_api.contract.thread_pool import ThreadPool
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from tests.contract.asgi import ask
 from tests.contract.pools import StartResponse, http_scope, respond
 from tests.contract.tiny import contract, operation, pool_limits, serve

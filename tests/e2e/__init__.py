@@ -1,1 +1,1 @@
-"""End to end: the commands as real processes, asked over HTTP, while what they need is stopped and started."""
+"""End-to-end tests: the commands as processes, over HTTP, while their dependencies stop and start."""

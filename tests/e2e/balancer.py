@@ -16,7 +16,7 @@ from threading import Barrier, Event, Thread
 from types import TracebackType
 from typing import Self
 
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 
 _HOST = "127.0.0.1"
 _TIMEOUT_S = 30
@@ -24,11 +24,11 @@ _CHECK_INTERVAL_S = 0.05
 
 
 class NoInstanceError(Exception):
-    """No instance takes a connection."""
+    """No instance accepts a connection."""
 
 
 class Balancer:
-    """The connections of one client to all instances; each request goes to the next one in turn.
+    """The connections of one client to all instances, which are used in turn.
 
     Args:
         ports: of the instances.
@@ -44,11 +44,11 @@ class Balancer:
         self._connections: dict[int, HTTPConnection] = {}
 
     def post(self, path: str, headers: Mapping[str, str]) -> tuple[int, int]:
-        """Send a request; return the port of the instance that answered, and the status.
+        """Send a request; return the port of the instance and the status.
 
         Raises:
             NoInstanceError: nothing was sent.
-            OSError, HTTPException: it was sent, and not answered.
+            OSError, HTTPException: it was sent, but there was no response.
         """
         port, connection = self._connection()
         connection.request("POST", path, headers=headers)
@@ -87,7 +87,7 @@ class Balancer:
 
 
 def _is_closed(connection: HTTPConnection) -> bool:
-    """Tell whether the other side has closed a connection: it says nothing else unless it is asked."""
+    """Return whether the server has closed an idle connection: then it is readable."""
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)
     return bool(poll.poll(0))
@@ -136,7 +136,7 @@ class HealthChecks:
 
 
 class Load:
-    """Clients that send the same request again and again, from the beginning of a block to its end.
+    """Clients that repeat a request during the block.
 
     Args:
         ports: of the instances.
@@ -147,8 +147,8 @@ class Load:
         checks: the health checks of the instances; None: there are none.
 
     Attributes:
-        answers: how many there were, by port and status.
-        failures: what happened to the requests that have no answer.
+        answers: the count of responses by port and status.
+        failures: the errors of requests without a response.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class Load:
         self._threads = [Thread(target=self._ask, args=(balancer,)) for balancer in balancers]
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start the clients."""
         for thread in self._threads:
             thread.start()
         return self
@@ -177,13 +177,13 @@ class Load:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End, once every request that was sent is answered."""
+        """Stop the clients after their current requests."""
         self._end.set()
         for thread in self._threads:
             thread.join()
 
     def wait_for(self, port: int, answers: int) -> None:
-        """Wait until an instance has given so many more answers."""
+        """Wait until an instance has sent `answers` more responses."""
         wanted = self._answers_of(port) + answers
         assert wait_until(lambda: self._answers_of(port) >= wanted, _TIMEOUT_S), self.failures
 

@@ -14,11 +14,11 @@ import requests
 from psycopg import sql
 
 from persistence.database.engine import Database
+from promo_api.dev.antifraud_stub import EmbeddedAntifraud
+from promo_api.dev.postgres import EmbeddedPostgres
+from promo_api.dev.processes import wait_until
+from promo_api.dev.valkey import EmbeddedValkey
 from promo_api.errors import DependencyDown
-from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
-from promo_api.sandbox.postgres import EmbeddedPostgres
-from promo_api.sandbox.processes import wait_until
-from promo_api.sandbox.valkey import EmbeddedValkey
 from promo_api.settings import Settings
 from tests.conformance import Conformance
 from tests.e2e.server import Server

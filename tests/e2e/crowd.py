@@ -1,4 +1,4 @@
-"""Many clients at once, each going on until it is told to stop; what they were answered, and how long they waited."""
+"""Concurrent clients that send requests until they are stopped, and their responses."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,26 +7,26 @@ from itertools import cycle
 from threading import Event
 from typing import Any, NamedTuple
 
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from tests.people import Account
 
-_PATIENCE_S = 60
+_TIMEOUT_S = 60
 
 
 class Answer(NamedTuple):
-    """The answer to one request: what was done, the status, Retry-After if any, and how long it took."""
+    """A response: the action, the status, Retry-After if present, and the response time."""
 
-    doing: str
+    action: str
     status: int
     retry_after: str | None
     seconds: float
 
 
 class Crowd:
-    """Users who activate, like, unlike, comment on and look at one promo, over and over.
+    """Users who repeatedly activate, like, unlike, comment on and read one promo.
 
     Attributes:
-        answers: of each user, in order.
+        answers: the responses of each user, in order.
     """
 
     def __init__(self, users: list[Account], promo_id: str) -> None:
@@ -37,7 +37,7 @@ class Crowd:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Have them ask for the time of a block."""
+        """Send requests during the block."""
         with ThreadPoolExecutor(len(self._users)) as threads:
             try:
                 jobs = [threads.submit(self._ask, *job) for job in zip(self._users, self.answers, strict=True)]
@@ -48,34 +48,34 @@ class Crowd:
             job.result()
 
     def all(self) -> list[Answer]:
-        """Return all answers."""
+        """Return the responses of all users."""
         return [answer for answers in self.answers for answer in answers]
 
-    def count(self, doing: str, *statuses: int) -> int:
-        """Return how often something was answered with one of these statuses."""
-        return sum(answer.doing == doing and answer.status in statuses for answer in self.all())
+    def count(self, action: str, *statuses: int) -> int:
+        """Return how many responses to an action had one of the statuses."""
+        return sum(answer.action == action and answer.status in statuses for answer in self.all())
 
     def wait_for(self, times: int, *statuses: int) -> None:
-        """Wait until each of them has been answered so often more with one of these statuses."""
+        """Wait until each user has received `times` more responses with one of the statuses."""
         before = [len(answers) for answers in self.answers]
 
         def all_have() -> bool:
             new = (answers[start:] for answers, start in zip(self.answers, before, strict=True))
             return all(sum(answer.status in statuses for answer in answers) >= times for answers in new)
 
-        assert wait_until(all_have, _PATIENCE_S)
+        assert wait_until(all_have, _TIMEOUT_S)
 
     def _ask(self, user: Account, answers: list[Answer]) -> None:
-        doings: dict[str, Callable[[], Any]] = {
+        actions: dict[str, Callable[[], Any]] = {
             "activate": lambda: user.post(f"{self._path}/activate"),
             "like": lambda: user.post(f"{self._path}/like"),
-            "comment": lambda: user.post(f"{self._path}/comments", json={"text": "In the middle of it"}),
+            "comment": lambda: user.post(f"{self._path}/comments", json={"text": "A comment under load"}),
             "look": lambda: user.get(self._path),
             "unlike": lambda: user.delete(f"{self._path}/like"),
         }
-        for name, doing in cycle(doings.items()):
+        for name, action in cycle(actions.items()):
             if self._over.is_set():
                 return
-            answer = doing()
+            answer = action()
             seconds = answer.elapsed.total_seconds()
             answers.append(Answer(name, answer.status_code, answer.headers.get("Retry-After"), seconds))

@@ -1,6 +1,6 @@
-"""Every operation of api.yml, asked well and badly, with something secret wherever a request has room for it.
+"""Valid and invalid requests to every operation of api.yml, with secrets in all places of a request.
 
-What is made here to be secret has one mark, so that a part of it is found as well as the whole.
+All secrets contain one marker, so that any part of them can be found in a log.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,17 +17,17 @@ from tests.people import Account, company_body, promo_body, user_body
 
 MARK = "q7zx"
 _numbers = count(1)
-# What ends the tokens of who asks.
+# Operations that revoke the token of the request.
 _ENDING = ("business_auth.sign_out", "user_auth.sign_out", "user_profile.delete_profile")
 
 
 class Asked(NamedTuple):
-    """A request that has been answered.
+    """A request with a response.
 
     Attributes:
-        request_id: of the answer.
-        status: of the answer.
-        operation: that was asked for; "" if it was none, None if that may not have been known in time.
+        request_id: of the response.
+        status: of the response.
+        operation: its operationId; "" if the path has none, None if the server may not have known it.
     """
 
     request_id: str
@@ -36,7 +36,7 @@ class Asked(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """An operation of api.yml: its operationId, how it is asked for, who may, and whether it takes a body."""
+    """An operation of api.yml."""
 
     id: str
     method: str
@@ -46,7 +46,7 @@ class Operation(NamedTuple):
 
 
 def secret(form: str) -> str:
-    """Return something that is marked, and was never sent before; `form` has a place for it: `a{}@b.example`."""
+    """Return a unique text with the marker in place of `{}`: `a{}@b.example`."""
     return form.format(f"{MARK}{next(_numbers)}")
 
 
@@ -66,22 +66,22 @@ def _company() -> dict[str, Any]:
     return company_body() | _address_and_password() | {"name": secret("Company {}")}
 
 
-# The password of those who ask for what ends their tokens.
+# The password of accounts whose token is revoked.
 _LEAVING = secret("Pass!{}")
 
 
 class Everything:
-    """Asks a server for every operation of the contract.
+    """Sends requests to every operation of a server.
 
     Attributes:
-        asked: what has been answered, in order.
+        asked: the requests, in order.
     """
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._people = people = server.people
         self._company, self._user = people.sign_up_company(**_company()), people.sign_up_user(**_user())
-        # A sign-in ends the token that was there before, so it is for others.
+        # For sign-ins, which revoke the earlier token.
         self._others = people.sign_up_company(**_company()), people.sign_up_user(**_user())
         self._promo_id = self._company.create_promo(promo_unique=[secret("code-{}") for _ in range(20)])
         self._comments = f"/user/promo/{self._promo_id}/comments"
@@ -95,7 +95,7 @@ class Everything:
         self._operation = ""
 
     def ask_well(self) -> dict[str, int]:
-        """Ask for each operation as a client should, and return the statuses by operationId."""
+        """Send a valid request to each operation, and return the statuses by operationId."""
         return {
             each.id: self._ask(
                 each, self._filled(each.path), json=self._body(each), headers={"Idempotency-Key": secret("key-{}")}
@@ -104,7 +104,7 @@ class Everything:
         }
 
     def ask_badly(self) -> set[int]:
-        """Ask for each operation in ways that no client should, and return the statuses of the answers."""
+        """Send invalid requests to each operation, and return the statuses."""
         return {
             self._ask(each, path, **wrong)
             for each in _operations()
@@ -112,14 +112,14 @@ class Everything:
         }
 
     def comment(self) -> int:
-        """Ask for a comment, and return the status, which may be one that api.yml does not know."""
+        """Create a comment, and return the status, which is not checked against api.yml."""
         self._operation = "user_comments.create_comment"
         headers = {"Authorization": f"Bearer {self._user.token}"}
         sent = {"text": secret("A comment {}")}
         return self._server.remote.post(f"/api{self._comments}", json=sent, headers=headers).status_code
 
     def ask_what_is_no_http(self) -> None:
-        """Send what never reaches the application, or breaks off in it."""
+        """Send malformed HTTP, which does not reach the application or ends inside it."""
         token, path = self._user.token.encode(), secret("/api/{}").encode()
         secrets = b"Authorization: Bearer " + token + secret("\r\nX-Secret: {}").encode()
         chunked = (b"Transfer-Encoding: chunked", b"Content-Type: application/json")
@@ -147,7 +147,7 @@ class Everything:
         return next((accounts[name].token for name in operation.schemes), None)
 
     def _nobodys_token(self, operation: Operation) -> str:
-        """Return a token that nobody needs once the operation has ended it; any other where nobody can sign up."""
+        """Return a token of a new account, which may be revoked; without a sign-up, that of an existing account."""
         path, body, account = self._sign_ups[operation.schemes[0]]
         asked, self._operation = self._operation, f"{path.split('/')[1]}_auth.sign_up"
         answer = self._people.call("POST", path, json=body() | {"password": _LEAVING})
@@ -167,7 +167,7 @@ class Everything:
         return self._bodies()[operation.id]() if operation.takes_body else None
 
     def _bodies(self) -> dict[str, Callable[[], dict[str, Any]]]:
-        """Return what makes the body of each operation that takes one."""
+        """Return functions that create request bodies, by operationId."""
         return {
             "business_auth.sign_up": _company,
             "business_auth.sign_in": lambda: _sign_in(self._others[0]),
@@ -182,7 +182,7 @@ class Everything:
         }
 
     def _wrong(self, path: str, body: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield paths, and what else a request has."""
+        """Yield the paths and the other arguments of invalid requests."""
         whole = path.replace("{id}", self._promo_id).replace("{comment_id}", self._comment_id)
         yield f"{whole}?{secret('x{}')}={secret('{}')}", {"json": body}
         yield whole, {"json": body, "token": secret("{}")}

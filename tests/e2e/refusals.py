@@ -1,11 +1,11 @@
-"""What is said of bytes that no client sends: refused at once, with a 4xx, in the one shape."""
+"""Assertions about hostile requests: they get a 4xx at once, with the common error body."""
 
 import json
 
 import pytest
 
 from promo_api.contract.security_headers import SECURITY_HEADERS
-from tests.e2e.raw import RawAnswer, fields, send_raw
+from tests.e2e.raw import RawResponse, fields, send_raw
 from tests.e2e.server import Server
 
 _WORK_S = 0.1
@@ -13,42 +13,41 @@ _WAIT_S = 1
 _TRIES = 3
 
 
-def answered(server: Server, message: bytes) -> RawAnswer:
-    """Send bytes and return the answer, which must cost less than 100 ms.
+def respond_fast(server: Server, message: bytes) -> RawResponse:
+    """Send bytes and return the response, which must take less than 100 ms.
 
-    On a machine that does nothing else that is the time until the answer is complete. Here other tests take the cores
-    at any moment and for as long as they like. So where it took longer, the time counts that the processes of the
-    server worked, and the best of three tries: what is really slow works that long each time.
+    Other tests may use all cores meanwhile. If the response took longer, the CPU time of the server counts instead, and
+    the best of three attempts: a really slow response takes that much CPU time in each of them.
     """
     for _ in range(_TRIES):
         before = server.worked_s()
-        answer = send_raw(server.url, message)
+        response = send_raw(server.url, message)
         worked_s = server.worked_s() - before
-        if answer.seconds < _WORK_S or (worked_s < _WORK_S and answer.seconds < _WAIT_S):
-            return answer
-    pytest.fail(f"the server worked {worked_s:.3f} s, and answered after {answer.seconds:.3f} s: {answer}")
+        if response.seconds < _WORK_S or (worked_s < _WORK_S and response.seconds < _WAIT_S):
+            return response
+    pytest.fail(f"The response took {response.seconds:.3f} s and {worked_s:.3f} s of CPU time: {response}")
 
 
-def assert_refused(server: Server, message: bytes, *statuses: int) -> RawAnswer:
-    """Assert that bytes are refused, with one of some statuses or any 4xx, and return the answer.
+def assert_refused(server: Server, message: bytes, *statuses: int) -> RawResponse:
+    """Assert that bytes get one of the statuses (default: any 4xx) with the common error body, and return the response.
 
-    An answer to HEAD has no body, and every other is an error in the one shape.
+    The response to HEAD has no body.
     """
-    answer = answered(server, message)
-    head, _, body = answer.content.partition(b"\r\n\r\n")
-    assert 400 <= answer.status < 500, answer
-    assert not statuses or answer.status in statuses, answer
-    told = fields(head)
-    assert told["content-type"] == "application/json"
-    assert told["x-request-id"]
-    assert told.items() >= {name.decode(): value.decode() for name, value in SECURITY_HEADERS}.items()
+    response = respond_fast(server, message)
+    head, _, body = response.content.partition(b"\r\n\r\n")
+    assert 400 <= response.status < 500, response
+    assert not statuses or response.status in statuses, response
+    headers = fields(head)
+    assert headers["content-type"] == "application/json"
+    assert headers["x-request-id"]
+    assert headers.items() >= {name.decode(): value.decode() for name, value in SECURITY_HEADERS}.items()
     if message.startswith(b"HEAD "):
         assert body == b""
-        return answer
-    assert int(told["content-length"]) == len(body)
+        return response
+    assert int(headers["content-length"]) == len(body)
     error = json.loads(body)
     assert error["status"] == "error"
     assert error["message"]
     assert error.keys() <= {"status", "message", "details"}
     assert all(each.keys() == {"in", "pointer", "message"} for each in error.get("details", []))
-    return answer
+    return response

@@ -1,4 +1,4 @@
-"""HTTP from outside, which remembers everything secret that it has sent or got."""
+"""An HTTP client that collects all secrets that it sends and receives."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ _TIMEOUT_S = 30
 
 
 class Remote(requests.Session):
-    """A client of one server; each request has a connection of its own, so that any worker may get it.
+    """A client of one server. Each request opens a connection, so that any worker may accept it.
 
     Attributes:
-        secrets: every address, password, token, key, comment and value of a promo that has been sent or received.
+        secrets: all e-mail addresses, passwords, tokens, keys, comments and promo codes so far.
     """
 
     def __init__(self, url: str) -> None:
@@ -26,10 +26,10 @@ class Remote(requests.Session):
         """Send a request to a path of the server."""
         self._remember(request.get("json"))
         self.secrets.update(value for name, value in request.get("headers", {}).items() if name == "Idempotency-Key")
-        answer = super().request(method, f"{self._url}{path}", timeout=_TIMEOUT_S, **request)
-        if answer.headers.get("content-type") == "application/json":
-            self._remember(answer.json())
-        return answer
+        response = super().request(method, f"{self._url}{path}", timeout=_TIMEOUT_S, **request)
+        if response.headers.get("content-type") == "application/json":
+            self._remember(response.json())
+        return response
 
     def _remember(self, body: Any) -> None:
         if isinstance(body, dict):

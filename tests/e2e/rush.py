@@ -1,4 +1,4 @@
-"""Clients that activate without a pause while something around them fails, and what must be true afterwards."""
+"""Clients that activate promos during a fault, and the assertions afterwards."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from persistence.database.engine import Database
 from persistence.schema.tables import activations, kept_answers, promo_codes
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from promo_api.settings import Settings
 from tests.e2e.server import Server
 from tests.people import Account
@@ -20,19 +20,19 @@ from tests.race.recount import recounted
 
 _CLIENTS = 8
 _CODES = 5000
-_PATIENCE_S = 60
+_TIMEOUT_S = 60
 
 
 class Rush:
-    """A crowd on one promo of each mode.
+    """Clients that activate one promo of each mode.
 
-    Every other client sends an Idempotency-Key, and repeats a request that got no answer, or a 503, with the same key
-    until it is answered. The others take what comes.
+    Half of the clients send an Idempotency-Key, and repeat a request without a response or with a 503 until it has
+    another status. The others do not repeat requests.
 
     Attributes:
-        values: what the clients got, by promo.
-        kept: the keys whose requests succeeded in the end.
-        statuses: how often which status came; 0: no answer.
+        values: the received codes, by promo.
+        kept: the idempotency keys of successful requests.
+        statuses: the count of each status; 0: no response.
     """
 
     def __init__(self, server: Server) -> None:
@@ -49,7 +49,7 @@ class Rush:
 
     @contextmanager
     def going_on(self) -> Iterator[None]:
-        """Have the clients activate during a block, which begins once all is well, and ends once it is well again."""
+        """Activate promos during the block. Requests succeed before it begins and before it ends."""
         clients = [Thread(target=self._run, args=(user, n % 2 == 0)) for n, user in enumerate(self._users)]
         for client in clients:
             client.start()
@@ -60,21 +60,21 @@ class Rush:
         finally:
             self._over.set()
             for client in clients:
-                client.join(_PATIENCE_S)
+                client.join(_TIMEOUT_S)
         assert not any(client.is_alive() for client in clients)
 
     def await_successes(self, count: int = 40) -> None:
-        """Wait until so many more requests have succeeded."""
+        """Wait until `count` more requests have succeeded."""
         goal = self.statuses[200] + count
-        assert wait_until(lambda: self.statuses[200] >= goal, _PATIENCE_S), self.statuses
+        assert wait_until(lambda: self.statuses[200] >= goal, _TIMEOUT_S), self.statuses
 
     def await_status(self, status: int, count: int = 1) -> None:
-        """Wait until so many more requests have got a status; 0: no answer."""
+        """Wait until `count` more requests have had a status; 0: no response."""
         goal = self.statuses[status] + count
-        assert wait_until(lambda: self.statuses[status] >= goal, _PATIENCE_S), self.statuses
+        assert wait_until(lambda: self.statuses[status] >= goal, _TIMEOUT_S), self.statuses
 
     def assert_exact(self) -> None:
-        """Assert that nothing was given twice or lost, and that all that is counted is right."""
+        """Assert that no code was issued twice or lost, and that all counters are exact."""
         database = Database(Settings.from_environment(self._server.environment))
         try:
             for promo_id in self.promos:
@@ -89,7 +89,7 @@ class Rush:
             database.close()
 
     def _issued(self, database: Database) -> set[str]:
-        """Return the codes that are recorded with an activation."""
+        """Return the codes that are stored with an activation."""
         issued = (
             select(promo_codes.c.value)
             .join(activations, activations.c.id == promo_codes.c.activation_id)
@@ -107,7 +107,7 @@ class Rush:
     def _activate(self, user: Account, promo_id: str, key: str | None) -> None:
         headers = {} if key is None else {"Idempotency-Key": key}
         while True:
-            status, value = _asked(lambda: user.post(f"/user/promo/{promo_id}/activate", headers=headers))
+            status, value = _send(lambda: user.post(f"/user/promo/{promo_id}/activate", headers=headers))
             with self._lock:
                 self.statuses[status] += 1
                 if status == 200:
@@ -117,10 +117,10 @@ class Rush:
                 return
 
 
-def _asked(ask: Callable[[], Any]) -> tuple[int, str]:
-    """Return the status and the value; 0 if there was no answer."""
+def _send(request: Callable[[], Any]) -> tuple[int, str]:
+    """Return the status and the code; status 0 if there was no response."""
     try:
-        answer = ask()
-    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):  # before the answer, or within it
+        response = request()
+    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):  # before or during the response
         return 0, ""
-    return answer.status_code, answer.json().get("promo", "")
+    return response.status_code, response.json().get("promo", "")

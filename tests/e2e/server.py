@@ -16,8 +16,8 @@ from typing import Any, Self
 import psutil
 import requests
 
-from promo_api.sandbox.ports import free_port
-from promo_api.sandbox.processes import wait_gone, wait_until
+from promo_api.dev.ports import free_port
+from promo_api.dev.processes import wait_gone, wait_until
 from promo_api.settings import Settings, variable
 from tests.conformance import Conformance
 from tests.e2e.remote import Remote

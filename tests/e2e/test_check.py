@@ -15,7 +15,7 @@ from tests.e2e.server import Server, run_command
 _ALL = [
     "settings", "passwords", "specification", "PostgreSQL", "schema", "Redis", "anti-fraud", "breakers", "counts",
 ]  # fmt: skip
-# The password hashes of the tests are cheap, which is a warning.
+# The tests use cheap password hashes, which gives a warning.
 _WELL = dict.fromkeys(_ALL, True) | {"passwords": False}
 
 

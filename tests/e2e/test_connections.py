@@ -1,4 +1,4 @@
-"""Many connections, and many requests on them, against a running server: others are served, and memory stays."""
+"""Many connections and many pipelined requests: other clients are served, and memory is limited."""
 
 import resource
 import socket
@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from tests.conformance import Conformance
 from tests.e2e.conftest import assert_discreet
 from tests.e2e.raw import received, request
@@ -45,14 +45,14 @@ def _is_served(connection: socket.socket) -> bool:
 
 
 def _peaks_mb(server: Server) -> dict[int, float]:
-    """Return the most memory that each worker has had so far."""
+    """Return the peak memory of each worker."""
     statuses = {worker.pid: Path(f"/proc/{worker.pid}/status").read_text() for worker in server.workers()}
     return {pid: int(text.partition("VmHWM:")[2].split()[0]) / 1000 for pid, text in statuses.items()}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_flood_of_pipelined_requests(own_server: Server) -> None:
-    """Pipelined requests whose responses are not read take little memory, again and again, and others are served."""
+    """Pipelined requests with unread responses take little memory, and other clients are served."""
     before = _peaks_mb(own_server)
     for _ in range(3):
         with ExitStack() as stack:
@@ -69,7 +69,7 @@ def test_flood_of_pipelined_requests(own_server: Server) -> None:
 def test_more_idle_connections_than_files(
     e2e_environment: dict[str, str], conformance: Conformance, tmp_path: Path
 ) -> None:
-    """When a worker has no more files, the connections that were idle for longest are closed, and new ones served."""
+    """A worker without free file descriptors closes the longest idle connections and serves new ones."""
     server = Server(e2e_environment | {"SERVER_WORKERS": "1"}, tmp_path, conformance)
     server.around = [sys.executable, "-c", _LIMITED]
     with _started(server), ExitStack() as stack:
@@ -86,7 +86,7 @@ def test_more_idle_connections_than_files(
 
 
 def test_connections_of_one_address(e2e_environment: dict[str, str], conformance: Conformance, tmp_path: Path) -> None:
-    """Beyond the limit of its address the longest idle connection is closed, and the new one is served."""
+    """Above the limit per address the longest idle connection is closed, and the new one is served."""
     own = {"SERVER_WORKERS": "1", "SERVER_CONNECTIONS_PER_ADDRESS": "3"}
     with _started(Server(e2e_environment | own, tmp_path, conformance)) as server, ExitStack() as stack:
         connections = [stack.enter_context(_connect(server)) for _ in range(3)]

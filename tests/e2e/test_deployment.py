@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from persistence.database.engine import Database
-from promo_api.sandbox.postgres import EmbeddedPostgres
-from promo_api.sandbox.postgres_programs import program
+from promo_api.dev.postgres import EmbeddedPostgres
+from promo_api.dev.postgres_programs import program
 from promo_api.settings import Settings
 from promo_api.sweeper import account_deletions_sweeper, expired_responses_sweeper, feed_changes_sweeper
 from tests.conformance import Conformance

@@ -1,4 +1,4 @@
-"""Activations while everything around them fails: exact to the last use, and well again by itself."""
+"""Activations while dependencies fail: counts remain exact, and the service recovers."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ _CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '
 
 @pytest.fixture
 def rush(house: House) -> Iterator[Rush]:
-    """A crowd that activates, and what must be true of it at the end."""
+    """Clients that activate promos; at the end, all counts must be exact."""
     rush = Rush(house.server)
     yield rush
     rush.assert_exact()
@@ -92,7 +92,7 @@ def _stop_antifraud(house: House, rush: Rush) -> None:
     house.antifraud.start()
 
 
-def _steer(refused: int = 10, **behaviour: Any) -> Callable[[House, Rush], None]:
+def _set_antifraud(refused: int = 10, **behaviour: Any) -> Callable[[House, Rush], None]:
     def fault(house: House, rush: Rush) -> None:
         house.steer(**behaviour)
         rush.await_status(403, refused)
@@ -102,38 +102,38 @@ def _steer(refused: int = 10, **behaviour: Any) -> Callable[[House, Rush], None]
 
 
 _FAULTS: dict[str, Callable[[House, Rush], None]] = {
-    "workers die": _kill_workers,
-    "PostgreSQL restarts": _restart_postgres,
-    "PostgreSQL dies": _kill_postgres,
-    "connections are cut": _cut_connections,
-    "Redis stops": _stop_redis,
-    "Redis dies": _kill_redis,
-    "Redis is emptied": _empty_redis,
-    "Redis is frozen": _freeze_redis,
-    "anti-fraud stops": _stop_antifraud,
-    "anti-fraud fails": _steer(status=500),
-    "anti-fraud answers garbage": _steer(body='{"ok": "yes"}'),
-    "anti-fraud answers too late": _steer(2, delay_ms=60_000),
-    "anti-fraud hangs up": _steer(disconnect=True),
-    "anti-fraud refuses": _steer(ok=False),
+    "workers killed": _kill_workers,
+    "PostgreSQL restarted": _restart_postgres,
+    "PostgreSQL killed": _kill_postgres,
+    "connections terminated": _cut_connections,
+    "Redis restarted": _stop_redis,
+    "Redis killed": _kill_redis,
+    "Redis flushed": _empty_redis,
+    "Redis unresponsive": _freeze_redis,
+    "anti-fraud stopped": _stop_antifraud,
+    "anti-fraud status 500": _set_antifraud(status=500),
+    "anti-fraud invalid response": _set_antifraud(body='{"ok": "yes"}'),
+    "anti-fraud timeout": _set_antifraud(2, delay_ms=60_000),
+    "anti-fraud disconnects": _set_antifraud(disconnect=True),
+    "anti-fraud negative verdict": _set_antifraud(ok=False),
 }
 
 
 @pytest.mark.parametrize("fault", _FAULTS)
 def test_under_load(house: House, rush: Rush, fault: str) -> None:
-    """While clients activate without a pause it happens, and passes; nothing is given twice, and nothing is lost."""
+    """During a fault under load no code is issued twice and none is lost."""
     with rush.going_on():
         _FAULTS[fault](house, rush)
 
 
 def test_two_hundred_on_the_last_use(house: House) -> None:
-    """Of two hundred clients at once, in two processes, one gets the last use."""
+    """One of 200 concurrent clients, on two workers, gets the last activation."""
     people = house.server.people
     company, users = people.sign_up_company(), [people.sign_up_user() for _ in range(10)]
     promos = [company.create_promo(max_count=1), company.create_promo(promo_unique=["last-one"])]
     for promo_id in promos:
         with ThreadPoolExecutor(200) as threads:
             paths = [f"/user/promo/{promo_id}/activate"] * 200
-            answers = list(threads.map(lambda n, path: users[n % 10].post(path), range(200), paths))
-        assert sorted(answer.status_code for answer in answers) == [200] + [403] * 199
+            responses = list(threads.map(lambda n, path: users[n % 10].post(path), range(200), paths))
+        assert sorted(response.status_code for response in responses) == [200] + [403] * 199
         assert company.get(f"/business/promo/{promo_id}").json()["used_count"] == 1

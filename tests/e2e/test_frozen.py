@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from persistence.database.engine import Database
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from promo_api.settings import Settings
 from tests.conformance import Conformance
 from tests.e2e.conftest import House, assert_discreet

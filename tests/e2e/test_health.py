@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from tests.conformance import Conformance
 from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.server import Server
@@ -65,10 +65,10 @@ def test_outages(house: House, hasty: Server) -> None:
     ):
         part.stop()
         _becomes(hasty, status, letter)
-        answer = _ask(hasty)
-        assert answer.status_code == code
-        assert answer.headers.get("Retry-After") == ("1" if code == 503 else None)
-        assert not [address for address in _addresses(house) if address in answer.text]
+        response = _ask(hasty)
+        assert response.status_code == code
+        assert response.headers.get("Retry-After") == ("1" if code == 503 else None)
+        assert not [address for address in _addresses(house) if address in response.text]
         part.start()
         _becomes(hasty, "ok", "")
 

@@ -1,4 +1,4 @@
-"""The health check of the image, as the engine runs it."""
+"""The health check of the image."""
 
 import json
 import os
@@ -13,11 +13,11 @@ _DOCKERFILE = Path(__file__).parents[2] / "Dockerfile"
 
 
 def _status(address: str) -> int:
-    """Return the exit status of the health check, in an environment that also names a proxy."""
+    """Return the exit status of the health check, in an environment with a proxy."""
     text = _DOCKERFILE.read_text(encoding="utf-8").replace("\\\n", "")
-    found = re.search(r"^HEALTHCHECK .*?CMD (.*)$", text, re.MULTILINE)
-    assert found is not None
-    program, *arguments = json.loads(found[1])
+    match = re.search(r"^HEALTHCHECK .*?CMD (.*)$", text, re.MULTILINE)
+    assert match is not None
+    program, *arguments = json.loads(match[1])
     assert program == "python"
     environment = {**os.environ, "SERVER_ADDRESS": address, "http_proxy": "http://127.0.0.1:1"}
     done = subprocess.run(
@@ -27,7 +27,7 @@ def _status(address: str) -> int:
 
 
 def test_health_check(own_server: Server) -> None:
-    """It passes while the service answers at the port that SERVER_ADDRESS names, and fails when it doesn't."""
+    """It succeeds while the service responds on the port of SERVER_ADDRESS, and fails otherwise."""
     assert _status(f"0.0.0.0:{own_server.port}") == 0
     own_server.end()
     assert _status(f"0.0.0.0:{own_server.port}") != 0

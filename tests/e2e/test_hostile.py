@@ -1,4 +1,4 @@
-"""Paths, queries and tokens that no client sends: refused at once with a 4xx, and the server lives."""
+"""Malformed paths, queries and tokens get a 4xx at once, and the server survives."""
 
 import pytest
 
@@ -63,30 +63,30 @@ _TOKENS = {
 
 @pytest.mark.parametrize("name", _PATHS)
 def test_paths(server: Server, user_header: bytes, name: str) -> None:
-    """A path that is not in the contract, or names no promo, is 400 or 404, however it is written."""
+    """A path that is not in the contract or malformed gets 400, 404 or 414."""
     assert_refused(server, request(b"GET", _PATHS[name], user_header), 400, 404, 414)
 
 
 @pytest.mark.parametrize("name", _QUERIES)
 def test_queries(server: Server, user_header: bytes, name: str) -> None:
-    """A query that is not in the contract is 400."""
+    """A query that does not follow the contract gets 400."""
     assert_refused(server, request(b"GET", b"/api/user/feed?" + _QUERIES[name], user_header), 400)
 
 
 def test_long_list_in_a_query(server: Server, company_header: bytes) -> None:
-    """A list of as many values as a request line takes is 400 too."""
+    """A query parameter with the longest possible list gets 400."""
     path = b"/api/business/promo?country=" + b",".join([b"xx"] * 20_000)
     assert_refused(server, request(b"GET", path, company_header), 400)
 
 
 @pytest.mark.parametrize("name", _TOKENS)
 def test_tokens(server: Server, name: str) -> None:
-    """Whatever stands in place of a token is 401."""
+    """A missing or malformed token gets 401."""
     assert_refused(server, request(b"GET", b"/api/user/profile", *_TOKENS[name]), 401)
 
 
-def test_requests_without_end(server: Server, user_header: bytes) -> None:
-    """A connection that breaks off in the middle of a request harms nobody."""
+def test_incomplete_requests(server: Server, user_header: bytes) -> None:
+    """A connection that ends during a request does no harm."""
     body = b'{"text": "0123456789"}'
     whole = request(b"POST", b"/api/user/auth/sign-in", user_header, b"Content-Type: application/json", body=body)
     for length in (1, 20, 60, len(whole) - 1):

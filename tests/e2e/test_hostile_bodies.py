@@ -1,4 +1,4 @@
-"""Bodies that no client sends: refused at once, whatever they would cost, and the server lives."""
+"""Malformed and expensive bodies get a 4xx at once, and the server survives."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import yaml
 
 from promo_api.app import SPECIFICATION
 from tests.e2e.raw import request
-from tests.e2e.refusals import answered, assert_refused
+from tests.e2e.refusals import assert_refused, respond_fast
 from tests.e2e.server import Server
 
 pytestmark = pytest.mark.usefixtures("unharmed")
@@ -61,7 +61,7 @@ _BODIES = {
     "escapes": b'{"text": "' + b"\\u0041" * 300_000 + b'"}',
     "too-large": b'{"text": "' + b"x" * 3 * _MEGABYTE + b'"}',
 }
-# By a part of a promo: what takes the longest to be told that it is wrong.
+# By member of a promo: values that are expensive to reject.
 _COSTLY = {
     "promo_unique": b"[" + b"1," * 900_000 + b"1]",
     "promo_unique-of-5001": b"[" + b"1," * 5000 + b"1]",
@@ -85,7 +85,7 @@ _TYPES = {
     "encoded-word": b"=?utf-8?q?application/json?=",
     "form": b"multipart/form-data; boundary=x",
 }
-# Odd, and allowed: they may be read slowly.
+# Valid, but possibly slow to parse.
 _ODD_TYPES = {
     "semicolons": b"application/json" + b";" * 60_000,
     "parameters": b"application/json" + b"; a=b" * 10_000,
@@ -97,7 +97,7 @@ _ODD_TYPES = {
 
 @cache
 def _operations_with_a_body() -> dict[str, tuple[str, str, str]]:
-    """Return the method, the path and the tag of each operation that takes a body, by operationId."""
+    """Return method, path and tag of each operation with a body, by operationId."""
     document: Any = yaml.safe_load(SPECIFICATION.read_text(encoding="utf-8"))
     return {
         operation["operationId"]: (method.upper(), "/api" + re.sub(r"\{.*?\}", _UUID, path), operation["tags"][0])
@@ -109,21 +109,21 @@ def _operations_with_a_body() -> dict[str, tuple[str, str, str]]:
 
 @pytest.mark.parametrize("name", _BODIES)
 def test_bodies(server: Server, user_header: bytes, comments: bytes, name: str) -> None:
-    """A body that is not JSON of the contract is 400, and a body that is larger than a comment can be is 413."""
+    """A body that is not valid JSON of the contract gets 400; one larger than any comment gets 413."""
     message = request(b"POST", comments, user_header, _JSON, body=_BODIES[name])
     assert_refused(server, message, 413 if len(_BODIES[name]) > _COMMENT_BYTES else 400)
 
 
 @pytest.mark.parametrize("name", _BODIES)
-def test_bodies_where_large_ones_are_allowed(server: Server, company_header: bytes, name: str) -> None:
-    """The same bodies are refused as quickly by the operation that takes the largest body."""
+def test_bodies_of_the_largest_operation(server: Server, company_header: bytes, name: str) -> None:
+    """The operation with the largest body limit refuses the same bodies as fast."""
     message = request(b"POST", b"/api/business/promo", company_header, _JSON, body=_BODIES[name])
     assert_refused(server, message, 413 if name == "too-large" else 400)
 
 
 @pytest.mark.parametrize("name", _COSTLY)
-def test_costly_bodies(server: Server, company_header: bytes, name: str) -> None:
-    """A body is refused as quickly where a right one may be as large, and has the most parts."""
+def test_expensive_bodies(server: Server, company_header: bytes, name: str) -> None:
+    """Large invalid members are refused fast where large valid ones are allowed."""
     member = name.partition("-")[0].encode()
     mode = b"" if name == "mode" else b'"mode": "%s", ' % (b"UNIQUE" if b"unique" in member else b"COMMON")
     body = b'{%s"%s": %s}' % (mode, member, _COSTLY[name])
@@ -135,7 +135,7 @@ def test_costly_bodies(server: Server, company_header: bytes, name: str) -> None
 def test_nesting(
     server: Server, company_header: bytes, user_header: bytes, operation_id: str, opening: bytes, closing: bytes
 ) -> None:
-    """No operation follows a body into a depth of 100,000 levels."""
+    """Every operation refuses bodies with 100,000 nested levels."""
     method, path, tag = _operations_with_a_body()[operation_id]
     header = company_header if tag == "B2B" else user_header
     body = opening * _DEEP + b"1" + closing * _DEEP
@@ -143,35 +143,35 @@ def test_nesting(
     assert_refused(server, request(method.encode(), path.encode(), header, _JSON, body=body), status)
 
 
-def test_member_twice(server: Server, user_header: bytes, comments: bytes) -> None:
-    """Of a member that is given twice the last counts, for the check and for the handler alike."""
-    body = b'{"text": 1, "text": "the first one", "text": "the last one"}'
-    answer = answered(server, request(b"POST", comments, user_header, _JSON, body=body))
-    assert answer.status == 201
-    assert json.loads(answer.content.partition(b"\r\n\r\n")[2])["text"] == "the last one"
+def test_duplicate_member(server: Server, user_header: bytes, comments: bytes) -> None:
+    """The last of duplicate members counts, in the validation and in the handler."""
+    body = b'{"text": 1, "text": "the first text", "text": "the last text"}'
+    response = respond_fast(server, request(b"POST", comments, user_header, _JSON, body=body))
+    assert response.status == 201
+    assert json.loads(response.content.partition(b"\r\n\r\n")[2])["text"] == "the last text"
 
 
 @pytest.mark.parametrize("name", _TYPES)
-def test_types(server: Server, user_header: bytes, comments: bytes, name: str) -> None:
-    """What may be something else than JSON in UTF-8 is 415."""
+def test_content_types(server: Server, user_header: bytes, comments: bytes, name: str) -> None:
+    """A content type other than JSON in UTF-8 gets 415."""
     assert_refused(server, request(b"POST", comments, user_header, b"Content-Type: " + _TYPES[name], body=_BODY), 415)
 
 
 @pytest.mark.parametrize("headers", [[_JSON, _JSON], [_JSON, b"Content-Type: text/plain"]], ids=["same", "other"])
-def test_type_twice(server: Server, user_header: bytes, comments: bytes, headers: list[bytes]) -> None:
-    """Which of two types counts can't be known."""
+def test_duplicate_content_type(server: Server, user_header: bytes, comments: bytes, headers: list[bytes]) -> None:
+    """Two content types are ambiguous."""
     assert_refused(server, request(b"POST", comments, user_header, *headers, body=_BODY), 415)
 
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"br, identity", b"identity\r\nContent-Encoding: gzip"])
-def test_encodings(server: Server, user_header: bytes, comments: bytes, encoding: bytes) -> None:
-    """A content encoding is not undone."""
+def test_content_encodings(server: Server, user_header: bytes, comments: bytes, encoding: bytes) -> None:
+    """Content encodings are not supported."""
     header = b"Content-Encoding: " + encoding
     assert_refused(server, request(b"POST", comments, user_header, _JSON, header, body=_BODY), 415)
 
 
 @pytest.mark.parametrize("name", _ODD_TYPES)
-def test_odd_types(server: Server, user_header: bytes, comments: bytes, name: str) -> None:
-    """JSON with parameters that mean nothing is JSON, and is read as quickly."""
+def test_unusual_content_types(server: Server, user_header: bytes, comments: bytes, name: str) -> None:
+    """Unknown parameters of the content type are ignored, and parsed fast."""
     header = b"Content-Type: " + _ODD_TYPES[name]
-    assert answered(server, request(b"POST", comments, user_header, header, body=_BODY)).status == 201
+    assert respond_fast(server, request(b"POST", comments, user_header, header, body=_BODY)).status == 201

@@ -1,4 +1,4 @@
-"""Methods that a path does not have: 405, with all that it has, on every path of the contract."""
+"""Methods that a path does not have get 405 with `Allow`, on every path of the contract."""
 
 import re
 from functools import cache
@@ -25,15 +25,15 @@ def _paths() -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("path", _paths())
-def test_methods_that_a_path_does_not_have(server: Server, path: str) -> None:
-    """Each is 405 with the complete `Allow`, whoever asks; HEAD is not GET, and gets no body."""
+def test_methods_not_allowed(server: Server, path: str) -> None:
+    """Each other method gets 405 with the complete `Allow`, also without a token, and HEAD too."""
     target = ("/api" + re.sub(r"\{.*?\}", _UUID, path)).encode()
     for method in sorted(_METHODS - _paths()[path]):
-        answer = assert_refused(server, request(method.encode(), target), 405)
-        assert set(fields(answer.content)["allow"].split(", ")) == _paths()[path]
+        response = assert_refused(server, request(method.encode(), target), 405)
+        assert set(fields(response.content)["allow"].split(", ")) == _paths()[path]
 
 
 @pytest.mark.parametrize("method", ["BREW", "get", "GETT", "X" * 60_000, "G\x00T", "G T"])
-def test_methods_of_no_standard(server: Server, method: str) -> None:
-    """What is no method is refused before anybody looks for a path."""
+def test_invalid_methods(server: Server, method: str) -> None:
+    """An invalid method gets 400, independent of the path."""
     assert_refused(server, request(method.encode(), b"/api/ping"), 400)

@@ -1,4 +1,4 @@
-"""Limits of a server with several processes, as it is by default but for how much may be tried."""
+"""Rate limits of a server with two workers."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ _STRICT = {
 
 @pytest.fixture
 def strict(house: House, conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
-    """A server of two workers in the house, where little may be tried, and nothing has been."""
+    """A server with two workers, low limits and empty counters."""
     with redis.Redis(house.valkey.host, house.valkey.port) as counters:
         counters.flushdb()
     with Server(with_metrics(house.environment | _STRICT), tmp_path, conformance) as server:
@@ -40,7 +40,7 @@ def _sign_in(server: Server, email: str, password: str, *_number: int, **headers
 
 
 def test_limits_hold(strict: Server) -> None:
-    """Over two workers, by many at once and after both have died, each limit is kept; nobody else is hit."""
+    """Limits hold over two workers, for concurrent requests and after kills; other accounts are not affected."""
     victim, honest = strict.people.sign_up_user(), strict.people.sign_up_user()
     path = f"/user/promo/{strict.people.sign_up_company().create_promo()}/activate"
     email = victim.body["email"]
@@ -60,7 +60,7 @@ def test_limits_hold(strict: Server) -> None:
 
 
 def test_stuffing(strict: Server) -> None:
-    """Who tries many accounts from one address is stopped there, and can't claim to be elsewhere."""
+    """Attempts on many accounts from one address are limited, also with a forged X-Forwarded-For."""
     with ThreadPoolExecutor(8) as threads:
         answers = [
             *threads.map(
@@ -73,7 +73,7 @@ def test_stuffing(strict: Server) -> None:
 
 
 def test_full_queue_of_hashes(house: House, conformance: Conformance, tmp_path: Path) -> None:
-    """While more passwords come than can be hashed some get 503 with Retry-After, and other requests are quick."""
+    """If the queue of password hashes is full, requests get 503 with Retry-After; other requests are fast."""
     dear = {"ARGON2_ITERATIONS": "60", "ARGON2_MEMORY_KIB": "8192", "ARGON2_QUEUE": "2", "SERVER_WORKERS": "1"}
     with Server(house.environment | dear, tmp_path, conformance) as server, ThreadPoolExecutor(16) as threads:
         user = server.people.sign_up_user()

@@ -1,4 +1,4 @@
-"""The log of a server that is asked for everything: each request has its line, and nothing that it sent is in any."""
+"""The log of requests of all kinds: one line for each request, and no secrets."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from tests.conformance import Conformance
 from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.everything import MARK, Everything, secret
@@ -25,7 +25,7 @@ _HASHES = "SELECT password_hash FROM users UNION SELECT password_hash FROM compa
 
 @pytest.fixture(params=["json", "text"])
 def server(request: pytest.FixtureRequest, house: House, conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
-    """A server with secrets of its own, whose log is written in each of the formats."""
+    """A server with marked secrets, for each log format."""
     own = {
         "LOG_FORMAT": request.param,
         "POSTGRES_PASSWORD": secret("{}"),
@@ -46,7 +46,7 @@ def _connected(house: House) -> Iterator["psycopg.Connection[Any]"]:
 
 @contextmanager
 def _refused_comments(house: House) -> Iterator[None]:
-    """Let PostgreSQL refuse each comment, with an error that repeats the whole of it."""
+    """Make PostgreSQL refuse each comment with an error that contains it."""
     with _connected(house) as connection:
         connection.execute(_REFUSED)
     yield
@@ -55,7 +55,7 @@ def _refused_comments(house: House) -> Iterator[None]:
 
 
 def _requests(server: Server) -> list[dict[str, Any]]:
-    """Return what the lines of requests tell, whatever their format."""
+    """Return the fields of the request lines, for both formats."""
     if server.environment["LOG_FORMAT"] == "json":
         return [line for line in server.lines() if line["event"] == "request"]
     lines = re.findall(r"^[0-9T:.-]+Z INFO \[[0-9]+\] request (.*)$", server.log, re.MULTILINE)
@@ -64,10 +64,10 @@ def _requests(server: Server) -> list[dict[str, Any]]:
 
 
 def _assert_told(server: Server, everything: Everything) -> None:
-    """Assert that each request that was answered has exactly one line, which tells the truth."""
+    """Assert that each request with a response has exactly one correct line."""
     ids = {asked.request_id for asked in everything.asked}
     assert len(ids) == len(everything.asked)
-    # A line is written when the answer has been sent.
+    # The line is written after the response has been sent.
     assert wait_until(lambda: ids <= {line["request_id"] for line in _requests(server)}, 10)
     lines = [line for line in _requests(server) if line["request_id"] in ids]
     assert len(lines) == len(ids)
@@ -87,7 +87,7 @@ def _assert_no_hash(house: House, server: Server) -> None:
 
 
 def _assert_traced(server: Server, everything: Everything) -> None:
-    """Assert that what went wrong for a request is told with its id, in whatever thread that was."""
+    """Assert that failures are logged with the request ID, in all threads."""
     if server.environment["LOG_FORMAT"] == "json":
         operations = {asked.request_id: asked.operation for asked in everything.asked}
         traced = {(line["event"], operations[line["request_id"]]) for line in server.lines() if _is_failure(line)}
@@ -101,7 +101,7 @@ def _is_failure(line: dict[str, Any]) -> bool:
 
 
 def _assert_form(server: Server) -> None:
-    """Assert that each line is of its format, and has what every line has."""
+    """Assert that each line has the correct format and the common fields."""
     lines = server.log.splitlines()
     assert lines
     if server.environment["LOG_FORMAT"] == "json":
@@ -113,7 +113,7 @@ def _assert_form(server: Server) -> None:
 
 
 def test_log_of_a_full_run(house: House, server: Server) -> None:
-    """Every operation, asked well and badly, on good days and on bad ones, leaves one line and nothing of its own."""
+    """Valid and invalid requests to all operations, also during outages, leave one line each and no secrets."""
     everything = Everything(server)
     assert set(everything.ask_well().values()) == {200, 201}
     assert {400, 401, 404, 415} <= everything.ask_badly()
@@ -137,7 +137,7 @@ def test_log_of_a_full_run(house: House, server: Server) -> None:
 
 
 def test_log_of_a_database_without_tables(house: House) -> None:
-    """Where the migrations have not been run the log says so."""
+    """A missing table is logged with the command to run the migrations."""
     user = house.server.people.sign_up_user()
     before = len(house.server.log)
     with _connected(house) as connection:

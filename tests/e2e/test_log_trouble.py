@@ -1,4 +1,4 @@
-"""A log that nobody takes: the server answers as ever, stops as ever, and says later what was lost."""
+"""A log that cannot be written: the server works and stops normally, and reports lost lines later."""
 
 import fcntl
 import json
@@ -10,14 +10,14 @@ from time import monotonic
 
 import pytest
 
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from tests.e2e.server import Server
 
 _REQUESTS = 50
 
 
 def _start(server: Server, redirection: str) -> None:
-    """Start a server again, with its standard error elsewhere."""
+    """Restart a server with stderr redirected."""
     assert server.end() == 0
     server.around = ["sh", "-c", f'exec "$0" "$@" {redirection}']
     server.start()
@@ -31,8 +31,8 @@ def _assert_answers(server: Server) -> None:
 
 
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
-def test_lines_that_nobody_takes(own_server: Server, redirection: str) -> None:
-    """A disk without space, and a standard error that is closed, harm no request."""
+def test_unwritable_log(own_server: Server, redirection: str) -> None:
+    """A full disk or a closed stderr does not affect requests."""
     _start(own_server, redirection)
     _assert_answers(own_server)
     assert own_server.end() == 0
@@ -40,7 +40,7 @@ def test_lines_that_nobody_takes(own_server: Server, redirection: str) -> None:
 
 @pytest.fixture
 def full_pipe(tmp_path: Path) -> Iterator[tuple[Path, int]]:
-    """A named pipe without room, and where to read from it."""
+    """The path of a full named pipe, and a file descriptor to read from it."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
@@ -53,21 +53,21 @@ def full_pipe(tmp_path: Path) -> Iterator[tuple[Path, int]]:
     os.close(descriptor)
 
 
-def test_reader_that_stands_still(own_server: Server, full_pipe: tuple[Path, int]) -> None:
-    """Nor does a pipe that nobody reads; when somebody does, the next line of each worker says how many were lost."""
+def test_blocked_log_pipe(own_server: Server, full_pipe: tuple[Path, int]) -> None:
+    """A full pipe does not affect requests. Once it is read, each worker logs the number of lost lines."""
     path, descriptor = full_pipe
     _start(own_server, f"2>{path}")
     _assert_answers(own_server)
     assert os.read(descriptor, 2**21).strip() == b""
-    told = b""
+    log = b""
 
-    def all_are_told_of() -> bool:
-        nonlocal told
+    def all_are_reported() -> bool:
+        nonlocal log
         assert own_server.answers()
         with suppress(BlockingIOError):
-            told += os.read(descriptor, 2**21)
-        return sum(json.loads(line).get("lost", 0) for line in told.splitlines()) >= _REQUESTS
+            log += os.read(descriptor, 2**21)
+        return sum(json.loads(line).get("lost", 0) for line in log.splitlines()) >= _REQUESTS
 
-    assert wait_until(all_are_told_of, 10)
-    assert b'"level":"warning","event":"log_lines_lost"' in told
+    assert wait_until(all_are_reported, 10)
+    assert b'"level":"warning","event":"log_lines_lost"' in log
     assert own_server.end() == 0

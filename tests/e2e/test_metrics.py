@@ -1,4 +1,4 @@
-"""Metrics of a server with two workers add up: to what was sent, over deaths of workers, and until it has stopped."""
+"""Metrics of a server with two workers: exact counts, also after killed workers and during a stop."""
 
 import signal
 from collections import Counter
@@ -11,7 +11,7 @@ import psutil
 import pytest
 import requests
 
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from tests.conformance import Conformance
 from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.scrape import Metrics, folder_of, scrape, settled, with_metrics
@@ -22,14 +22,14 @@ _ACTIVATE = "user_activations.activate_promo"
 
 @pytest.fixture
 def watched(house: House, conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
-    """A server in the house whose metrics are served."""
+    """A server with metrics."""
     with Server(with_metrics(house.environment), tmp_path, conformance) as server:
         yield server
     assert_discreet(server)
 
 
 def _send(server: Server, threads: ThreadPoolExecutor) -> "Counter[tuple[str, str]]":
-    """Send requests of several kinds, many at once, and return how many of each there were, by what they got."""
+    """Send concurrent requests of several kinds, and count them by operation and status."""
     company, users = server.people.sign_up_company(), [server.people.sign_up_user() for _ in range(6)]
     few = company.create_promo(promo_unique=[f"metric-{number}" for number in range(20)])
     elsewhere = company.create_promo(target={"country": "fr"})
@@ -49,7 +49,7 @@ def _send(server: Server, threads: ThreadPoolExecutor) -> "Counter[tuple[str, st
 
 
 def test_metrics_add_up(watched: Server) -> None:
-    """After requests over both workers each counter is what was sent, and no gauge is left above nothing."""
+    """Counters over both workers equal the sent requests, and gauges return to zero."""
     with ThreadPoolExecutor(8) as threads:
         sent = _send(watched, threads)
     assert sent[_ACTIVATE, "200"] == 20
@@ -77,12 +77,12 @@ def test_metrics_add_up(watched: Server) -> None:
 
 
 def _without_pings(metrics: Metrics) -> float:
-    """Return how many requests were counted, but for those that saw whether the server had started."""
+    """Return the counted requests without the pings that wait for the start of the server."""
     return metrics("promo_requests_total") - metrics("promo_requests_total", operation="health.ping")
 
 
-def test_death_of_a_worker(house: House, watched: Server) -> None:
-    """What a killed worker has counted stays; what it was doing, and that it was there, goes."""
+def test_killed_worker(house: House, watched: Server) -> None:
+    """The counters of a killed worker are kept, and its gauges are removed."""
     with ThreadPoolExecutor(8) as threads:
         sent = _send(watched, threads)
         feeds = sent["user_promos.list_feed", "200"]
@@ -104,7 +104,7 @@ def test_death_of_a_worker(house: House, watched: Server) -> None:
 
 
 def test_stop(house: House, watched: Server) -> None:
-    """While the server stops, its metrics are told on; when it has stopped nothing of them is left."""
+    """Metrics are served during a stop, and all files are deleted at its end."""
     user, folder = watched.people.sign_up_user(), folder_of(watched)
     promo_id = watched.people.sign_up_company().create_promo()
     house.steer(user_email=user.body["email"], delay_ms=60_000)
@@ -126,8 +126,8 @@ def test_stop(house: House, watched: Server) -> None:
     assert "Traceback" not in watched.log
 
 
-def test_workers_that_stand_still(watched: Server) -> None:
-    """The metrics are told when no worker could tell them, and no worker listens for who asks for them."""
+def test_suspended_workers(watched: Server) -> None:
+    """Metrics do not depend on workers, which do not listen on the port of the metrics."""
     settled(watched, lambda now: now("promo_workers") == 2)
     workers = watched.workers()
     connections = [connection for worker in workers for connection in worker.net_connections()]
@@ -157,8 +157,8 @@ def _replaced(server: Server, before: set[int]) -> bool:
     return wait_until(lambda: not before & {worker.pid for worker in server.workers()} and server.answers(), 40)
 
 
-def test_address_that_is_taken(watched: Server, tmp_path: Path) -> None:
-    """A server whose metrics have no port to be on says so in a sentence and ends with 1; the first one goes on."""
+def test_address_in_use(watched: Server, tmp_path: Path) -> None:
+    """A server whose metrics port is in use exits with status 1 and a message. The first server is not affected."""
     address = watched.environment["METRICS_ADDRESS"]
     done = run_command(watched.environment, "serve", folder=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")

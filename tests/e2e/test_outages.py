@@ -1,4 +1,4 @@
-"""Outages: what works without one of the servers, what is refused, and how all of it comes back by itself."""
+"""Outages of PostgreSQL, Redis and the anti-fraud service, and the recovery from them."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from tests.conformance import Conformance
 from tests.e2e.conftest import House
 from tests.e2e.server import Server
@@ -23,13 +23,13 @@ def _people(house: House) -> tuple[Account, Account, str]:
 
 
 def _new_log(house: House) -> Callable[[], str]:
-    """Return a function that returns what the server has written from now on."""
+    """Return a function that returns the log from now on."""
     before = len(house.server.log)
     return lambda: house.server.log[before:]
 
 
 def test_verdict_is_kept_over_a_restart(house: House) -> None:
-    """A verdict that holds for an hour is not asked for again, by no worker and not after a restart of the API."""
+    """A cached verdict is used by all workers, and after a restart of the API."""
     _, user, path = _people(house)
     house.steer(user_email=user.body["email"], cache_ms=_HOUR_MS)
     assert user.post(f"{path}/activate").status_code == 200
@@ -39,7 +39,7 @@ def test_verdict_is_kept_over_a_restart(house: House) -> None:
 
 
 def test_refusal_is_kept_over_a_restart(house: House) -> None:
-    """So is a verdict that says no, on every promo, even when the service has changed its mind."""
+    """A cached negative verdict applies to all promos, also after a restart."""
     company, user, path = _people(house)
     house.steer(user_email=user.body["email"], ok=False, cache_ms=_HOUR_MS)
     assert user.post(f"{path}/activate").status_code == 403
@@ -51,7 +51,7 @@ def test_refusal_is_kept_over_a_restart(house: House) -> None:
 
 
 def test_verdict_is_kept_over_a_restart_of_redis(house: House) -> None:
-    """Connections that a restart of Redis has closed are replaced, and what it kept still holds."""
+    """After a restart of Redis, connections are replaced and cached verdicts are used."""
     _, user, path = _people(house)
     house.steer(user_email=user.body["email"], cache_ms=_HOUR_MS)
     assert user.post(f"{path}/activate").status_code == 200
@@ -64,7 +64,7 @@ def test_verdict_is_kept_over_a_restart_of_redis(house: House) -> None:
 
 
 def test_redis_emptied(house: House) -> None:
-    """Verdicts that Redis has lost are asked for once more, and kept again."""
+    """Verdicts that Redis has lost are requested and cached again."""
     _, user, path = _people(house)
     house.steer(user_email=user.body["email"], cache_ms=_HOUR_MS)
     assert user.post(f"{path}/activate").status_code == 200
@@ -76,7 +76,7 @@ def test_redis_emptied(house: House) -> None:
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_redis_away(house: House, how: str) -> None:
-    """Without Redis users activate as ever; the service is asked each time, and the log warns."""
+    """Without Redis activations work; each one calls the anti-fraud service, and a warning is logged."""
     _, user, path = _people(house)
     house.steer(user_email=user.body["email"], cache_ms=_HOUR_MS)
     assert user.post(f"{path}/activate").status_code == 200
@@ -91,7 +91,7 @@ def test_redis_away(house: House, how: str) -> None:
 
 
 def test_redis_comes_back(house: House) -> None:
-    """When Redis is back, verdicts are kept again without a restart of the API."""
+    """When Redis is available again, verdicts are cached again."""
     _, user, path = _people(house)
     house.steer(user_email=user.body["email"], cache_ms=_HOUR_MS)
     house.valkey.stop()
@@ -102,7 +102,7 @@ def test_redis_comes_back(house: House) -> None:
 
 
 def test_antifraud_away(house: House) -> None:
-    """Without the anti-fraud service nobody activates, and everything else goes on; with it, all is as before."""
+    """Without the anti-fraud service activations are refused, and all other operations work."""
     company, user, path = _people(house)
     log = _new_log(house)
     house.antifraud.stop()
@@ -119,7 +119,7 @@ def test_antifraud_away(house: House) -> None:
 
 
 def test_antifraud_slow(house: House, tmp_path: Path, conformance: Conformance) -> None:
-    """While the anti-fraud service keeps more users waiting than it may at once, all else is answered."""
+    """While more activations wait for the anti-fraud service than its limit, other requests succeed."""
     lone = house.environment | {"SERVER_WORKERS": "1", "ANTIFRAUD_THREADS": "3", "ANTIFRAUD_READ_TIMEOUT_S": "30"}
     with Server(lone, tmp_path, conformance) as server, ThreadPoolExecutor(6) as threads:
         company, users = server.people.sign_up_company(), [server.people.sign_up_user() for _ in range(6)]
@@ -136,7 +136,7 @@ def test_antifraud_slow(house: House, tmp_path: Path, conformance: Conformance) 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_postgresql_away_and_back(house: House, how: str) -> None:
-    """Without PostgreSQL requests get 503, with the time to try again, and ping 200; with it, they succeed at once."""
+    """Without PostgreSQL requests get 503 with Retry-After, and ping 200. Afterwards requests succeed at once."""
     company, user, path = _people(house)
     assert {user.get("/user/feed").status_code for _ in range(10)} == {200}
     getattr(house.postgres, how)()
@@ -160,7 +160,7 @@ def test_postgresql_away_and_back(house: House, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_postgresql_restarted(house: House, how: str) -> None:
-    """A restart of PostgreSQL while nobody asks costs no request: the connections that it closed are replaced."""
+    """After a restart of PostgreSQL between requests, closed connections are replaced and no request fails."""
     _, user, path = _people(house)
     assert {user.get("/user/feed").status_code for _ in range(10)} == {200}
     getattr(house.postgres, how)()
@@ -170,7 +170,7 @@ def test_postgresql_restarted(house: House, how: str) -> None:
 
 
 def test_postgresql_starts_after_the_api(house: House) -> None:
-    """The API may be started before PostgreSQL, and serves as soon as that is there."""
+    """The API can be started before PostgreSQL."""
     _, user, path = _people(house)
     house.postgres.stop()
     house.server.restart()
@@ -180,7 +180,7 @@ def test_postgresql_starts_after_the_api(house: House) -> None:
 
 
 def test_connections_of_postgresql_are_not_left(house: House) -> None:
-    """A server that has ended has closed its connections to PostgreSQL."""
+    """A stopped server leaves no connections to PostgreSQL."""
     _, user, _ = _people(house)
     assert {user.get("/user/feed").status_code for _ in range(10)} == {200}
     assert house.connections() > 0

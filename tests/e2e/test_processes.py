@@ -1,4 +1,4 @@
-"""The server as a process: its end, its restart, the death of a worker."""
+"""The server as a process: stop, restart and killed workers."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 import psutil
 import requests
 
-from promo_api.sandbox.processes import wait_gone, wait_until
+from promo_api.dev.processes import wait_gone, wait_until
 from tests.e2e.conftest import House
 from tests.e2e.server import Server, run_command
 
 
 def test_restart_between_activations(own_server: Server) -> None:
-    """A restart keeps everything, tokens too, and no value is given twice."""
+    """A restart keeps all data and tokens, and no code is issued twice."""
     company, user = own_server.people.sign_up_company(), own_server.people.sign_up_user()
     codes = [f"restart-code-{number}" for number in range(4)]
     promo_id = company.create_promo(promo_unique=codes)
@@ -26,8 +26,8 @@ def test_restart_between_activations(own_server: Server) -> None:
     assert company.get(f"/business/promo/{promo_id}").json()["used_count"] == 4
 
 
-def test_death_of_a_worker(own_server: Server) -> None:
-    """When a worker dies the next requests are answered, and another takes its place."""
+def test_killed_worker(own_server: Server) -> None:
+    """After a worker is killed, requests still succeed, and the worker is replaced."""
     user = own_server.people.sign_up_user()
     before = {worker.pid for worker in own_server.workers()}
     own_server.kill_worker()
@@ -36,8 +36,8 @@ def test_death_of_a_worker(own_server: Server) -> None:
     assert {user.get("/user/profile").status_code for _ in range(10)} == {200}
 
 
-def test_death_in_the_middle_of_activations(own_server: Server) -> None:
-    """Whatever dies while values are given: none is given twice, each that was got is recorded, none is lost."""
+def test_killed_workers_during_activations(own_server: Server) -> None:
+    """If workers are killed during activations, no code is issued twice, and each received code is stored."""
     company, user = own_server.people.sign_up_company(), own_server.people.sign_up_user()
     codes = [f"mortal-code-{number}" for number in range(80)]
     promo_id = company.create_promo(promo_unique=codes)
@@ -46,37 +46,37 @@ def test_death_in_the_middle_of_activations(own_server: Server) -> None:
         if number in (15, 35):
             own_server.kill_worker()
         try:
-            answer = user.post(f"/user/promo/{promo_id}/activate")
+            response = user.post(f"/user/promo/{promo_id}/activate")
         except requests.ConnectionError:
             return []
-        return [answer.json()["promo"]] if answer.status_code == 200 else []
+        return [response.json()["promo"]] if response.status_code == 200 else []
 
     with ThreadPoolExecutor(8) as threads:
-        given = [value for values in threads.map(activate, range(60)) for value in values]
+        received = [value for values in threads.map(activate, range(60)) for value in values]
     while value := activate(-1):
-        given += value
-    lost = company.get(f"/business/promo/{promo_id}/stat").json()["activations_count"] - len(given)
-    assert len({*given}) == len(given)
-    # Recorded for a client whose worker died before it told it: not more than a worker has threads, for each that died.
+        received += value
+    lost = company.get(f"/business/promo/{promo_id}/stat").json()["activations_count"] - len(received)
+    assert len({*received}) == len(received)
+    # Stored, but the worker died before it responded: at most one for each thread of each killed worker.
     assert 0 <= lost <= 2 * 8
-    assert company.get(f"/business/promo/{promo_id}").json()["used_count"] == 80 == len(given) + lost
+    assert company.get(f"/business/promo/{promo_id}").json()["used_count"] == 80 == len(received) + lost
 
 
 def test_threads_share_one_heap(own_server: Server) -> None:
-    """No thread of a worker has memory of its own, which would keep what its largest answer took."""
+    """Threads share one malloc arena. Arenas per thread would retain the memory of their largest responses."""
     assert own_server.people.sign_up_user().get("/user/profile").status_code == 200
     assert [worker for worker in own_server.workers() if _heaps_of_threads(worker)] == []
 
 
 def _heaps_of_threads(process: psutil.Process) -> list[str]:
-    """Return where glibc keeps the memory of single threads: at multiples of 64 MiB."""
+    """Return the addresses of malloc arenas of threads: glibc aligns them to 64 MiB."""
     maps = [line.split() for line in Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8").splitlines()]
-    own = [place for place, access, *file in maps if access == "rw-p" and len(file) == 3]
-    return [place for place in own if int(place.partition("-")[0], 16) % 2**26 == 0]
+    mappings = [place for place, access, *file in maps if access == "rw-p" and len(file) == 3]
+    return [place for place in mappings if int(place.partition("-")[0], 16) % 2**26 == 0]
 
 
-def test_end(own_server: Server) -> None:
-    """SIGTERM ends the server with exit status 0, and nothing of it is left."""
+def test_stop(own_server: Server) -> None:
+    """SIGTERM ends the server and its workers with exit status 0."""
     workers = own_server.workers()
     assert len(workers) == 2
     assert own_server.end() == 0
@@ -85,8 +85,8 @@ def test_end(own_server: Server) -> None:
     assert "Traceback" not in own_server.log
 
 
-def test_end_within_a_request(house: House) -> None:
-    """A request that runs when the server is asked to stop is still answered, and what it did is kept."""
+def test_stop_during_a_request(house: House) -> None:
+    """A request that is running during a stop gets its response, and its effect is stored."""
     user = house.server.people.sign_up_user()
     promo_id = house.server.people.sign_up_company().create_promo(promo_common="last-words")
     house.steer(user_email=user.body["email"], delay_ms=60_000)
@@ -102,8 +102,8 @@ def test_end_within_a_request(house: House) -> None:
     assert user.get("/user/promo/history").headers["X-Total-Count"] == "1"
 
 
-def test_second_server_on_the_same_port(own_server: Server, tmp_path: Path) -> None:
-    """A server whose port is taken says so and ends with an exit status that is not 0; the first one goes on."""
+def test_port_in_use(own_server: Server, tmp_path: Path) -> None:
+    """A server whose port is in use reports it and exits with an error. The first server is not affected."""
     done = run_command(own_server.environment, "serve", folder=tmp_path)
     assert done.returncode not in (0, None)
     assert "in use" in done.stderr
@@ -111,16 +111,16 @@ def test_second_server_on_the_same_port(own_server: Server, tmp_path: Path) -> N
     assert own_server.answers()
 
 
-def test_port_is_free_after_the_end(own_server: Server) -> None:
-    """A server can be started again on its port as soon as it has ended, connections of clients or not."""
+def test_restart_with_open_connections(own_server: Server) -> None:
+    """A server can restart on its port at once, even if clients had open connections."""
     with own_server.remote.get("/api/ping", headers={"Connection": "keep-alive"}, stream=True):
         own_server.restart()
     assert own_server.answers()
     assert psutil.pid_exists(own_server.workers()[0].pid)
 
 
-def test_settings_that_cannot_be_used(tmp_path: Path) -> None:
-    """With settings that can't be used each command ends with status 2, names all of them, and tells no secret."""
+def test_invalid_settings(tmp_path: Path) -> None:
+    """With invalid settings each command exits with status 2, and names all of them without secret values."""
     environment = {"SECRET_KEY": "t00-short", "POSTGRES_PORT": "many", "SERVER_WORKERS": "0"}
     for command in ("serve", "migrate"):
         done = run_command(environment, command, folder=tmp_path)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from promo_api.sandbox.ports import free_port
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.ports import free_port
+from promo_api.dev.processes import wait_until
 from tests.certificates import make_ca, make_server_certificate
 from tests.conformance import Conformance
 from tests.e2e.remote import Remote

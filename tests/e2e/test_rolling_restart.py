@@ -1,4 +1,4 @@
-"""A restart under load, of one instance after the other or of the only one: no request fails."""
+"""Restarts under load, of two instances in turn or of a single one: no request fails."""
 
 import socket
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def test_rolling_restart_under_load(instances: list[Server]) -> None:
 
 
 def test_restart_of_the_only_one(e2e_environment: dict[str, str], conformance: Conformance, tmp_path: Path) -> None:
-    """Where another listens in place of the service, as systemd does, who connects meanwhile waits for the next one."""
+    """With socket activation, as by systemd, connections wait during a restart."""
     server = Server(e2e_environment, tmp_path, conformance)
     with socket.create_server(("127.0.0.1", server.port)) as server.listener, server:
         _restarted_under_load([server])

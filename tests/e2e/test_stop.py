@@ -1,4 +1,4 @@
-"""SIGTERM: what has been asked is answered, who asks anew is refused, and who takes too long is cut."""
+"""Stopping: open requests get responses, new connections are refused, and slow requests are cut off."""
 
 import socket
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from promo_api.sandbox.processes import wait_gone, wait_until
+from promo_api.dev.processes import wait_gone, wait_until
 from tests.conformance import Conformance
 from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.raw import request
@@ -31,18 +31,18 @@ _STOP_TIMEOUT_S = 3
 
 @pytest.fixture
 def server(house: House, conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
-    """A server with one worker, which waits for the anti-fraud service as long as a test wants."""
+    """A server with one worker and a long timeout for the anti-fraud service."""
     own = {"SERVER_WORKERS": "1", "ANTIFRAUD_READ_TIMEOUT_S": "30"}
     with Server(house.environment | own, tmp_path, conformance) as server:
         yield server
     assert_discreet(server)
-    assert server.lines(), "gunicorn's own lines are as all others, also after a reload"
+    assert server.lines(), "gunicorn logs in the same format, also after a reload"
     assert "Traceback" not in server.log
 
 
 @contextmanager
 def _activation(house: House, server: Server) -> Iterator["Future[Any]"]:
-    """Have an activation run until the anti-fraud service may answer."""
+    """Run an activation that waits for the anti-fraud service during the block."""
     user = server.people.sign_up_user()
     promo_id = server.people.sign_up_company().create_promo()
     house.steer(user_email=user.body["email"], delay_ms=60_000)
@@ -68,7 +68,7 @@ def _refuses(server: Server) -> bool:
 
 
 def _connect(server: Server, *sent: bytes) -> socket.socket:
-    """Connect and send something; the answer to a whole request is awaited."""
+    """Connect and send parts of requests; wait for the responses to complete ones."""
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
     for part in sent:
         connection.sendall(part)
@@ -84,10 +84,10 @@ def _answer(connection: socket.socket) -> HTTPResponse:
     return answer
 
 
-def test_connections_are_answered_once_more(server: Server) -> None:
-    """A request that comes, or goes on, after SIGTERM is answered, and the answer says that it is the last one."""
+def test_last_response_of_connections(server: Server) -> None:
+    """Requests that arrive or continue after SIGTERM get responses with Connection: close."""
     connections = {
-        # what has been sent before, and what is sent after
+        # sent before SIGTERM: sent after it
         _connect(server, _PING): _SIGN_IN,
         _connect(server, _PING, _SIGN_IN[:20]): _SIGN_IN[20:],
         _connect(server, _PING, _SIGN_IN[:-5]): _SIGN_IN[-5:],
@@ -106,8 +106,8 @@ def test_connections_are_answered_once_more(server: Server) -> None:
     assert server.wait() == 0
 
 
-def test_silent_connections_do_not_delay_the_end(server: Server) -> None:
-    """A connection over which nothing comes is closed long before requests are cut."""
+def test_idle_connections_do_not_delay_the_stop(server: Server) -> None:
+    """Idle connections are closed long before the timeout for requests."""
     began = [
         _connect(server),
         _connect(server, _PING),
@@ -139,7 +139,7 @@ def test_drain(house: House, conformance: Conformance, tmp_path: Path) -> None:
 
 
 def test_new_connections_are_refused(house: House, server: Server) -> None:
-    """While a request runs nobody else is let in, and a second SIGTERM changes nothing; the request is answered."""
+    """During a stop new connections are refused, a second SIGTERM has no effect, and the open request succeeds."""
     with _activation(house, server) as answer:
         server.signal(SIGTERM)
         assert wait_until(lambda: _refuses(server), 10)
@@ -152,8 +152,8 @@ def test_new_connections_are_refused(house: House, server: Server) -> None:
     assert "stop_timed_out" not in server.log
 
 
-def test_a_request_that_takes_too_long(house: House, conformance: Conformance, tmp_path: Path) -> None:
-    """It is cut, with a line in the log, and the server ends though its handler doesn't."""
+def test_stop_timeout(house: House, conformance: Conformance, tmp_path: Path) -> None:
+    """After the timeout a request is cut off and logged, and the server exits although its handler is still running."""
     own = {"SERVER_STOP_TIMEOUT_S": str(_STOP_TIMEOUT_S), "ANTIFRAUD_READ_TIMEOUT_S": "30"}
     with Server(house.environment | own, tmp_path, conformance) as server:
         workers = server.workers()
@@ -170,8 +170,8 @@ def test_a_request_that_takes_too_long(house: House, conformance: Conformance, t
 
 
 @pytest.mark.parametrize("signals", [[SIGINT], [SIGQUIT], [SIGTERM, SIGINT]], ids=str)
-def test_end_at_once(house: House, server: Server, signals: list[int]) -> None:
-    """SIGINT and SIGQUIT wait for no request, and cut short a stop that does."""
+def test_immediate_stop(house: House, server: Server, signals: list[int]) -> None:
+    """SIGINT and SIGQUIT do not wait for requests, also during a graceful stop."""
     workers = server.workers()
     with _activation(house, server) as answer:
         asked_at = monotonic()
@@ -185,7 +185,7 @@ def test_end_at_once(house: House, server: Server, signals: list[int]) -> None:
 
 
 def test_stop_of_a_worker(house: House, server: Server) -> None:
-    """A worker that is asked alone answers its request; another takes its place, and nobody is refused meanwhile."""
+    """A worker that gets SIGTERM finishes its request and is replaced, and no connection is refused."""
     [worker] = server.workers()
     with _activation(house, server) as answer, ThreadPoolExecutor(1) as threads:
         worker.send_signal(SIGTERM)
@@ -199,7 +199,7 @@ def test_stop_of_a_worker(house: House, server: Server) -> None:
 
 
 def test_reload(house: House, server: Server) -> None:
-    """SIGHUP replaces the worker; the one that was there answers its request."""
+    """After SIGHUP the old worker finishes its request and is replaced."""
     [worker] = server.workers()
     with _activation(house, server) as answer:
         server.signal(SIGHUP)

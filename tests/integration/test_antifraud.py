@@ -15,9 +15,9 @@ from starlette.testclient import TestClient
 from werkzeug.serving import make_server
 
 from promo_api.app import create_app
+from promo_api.dev.processes import wait_until
 from promo_api.logs import JsonLines
 from promo_api.runtime import Runtime
-from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
 from tests.conformance import Conformance
 from tests.people import Account, Api

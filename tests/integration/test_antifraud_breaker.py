@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from promo_api.antifraud import Antifraud
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 from tests.stand_in import HOUR_MS, Member, StandIn
 
 Make = Callable[..., Antifraud]

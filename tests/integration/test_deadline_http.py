@@ -12,7 +12,7 @@ from typing import Any, Self
 import pytest
 
 from promo_api.deadline_http import DeadlineHttpClient, ResponseTooLong
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 
 OK = b"HTTP/1.1 200 OK\r\n"
 EMPTY = OK + b"Content-Length: 0\r\n\r\n"

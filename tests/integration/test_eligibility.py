@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import requests
 
+from promo_api.dev.antifraud_stub import EmbeddedAntifraud
 from promo_api.runtime import Runtime
-from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
 from tests.conftest import Clock
 from tests.integration.test_statement_counts import Count, count
 from tests.people import Account, Api

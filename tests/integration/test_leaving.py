@@ -13,9 +13,9 @@ from persistence.accounts.deletion import claim_account_deletion
 from persistence.accounts.users import find_user
 from persistence.schema.tables import metadata
 from promo_api import check, sweeper
+from promo_api.dev.processes import wait_until
 from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime
-from promo_api.sandbox.processes import wait_until
 from tests.people import PASSWORD, Account, Api
 
 PROFILE = "/user/profile"

@@ -15,12 +15,12 @@ from redis.crc import key_slot
 from starlette.testclient import TestClient
 
 from promo_api.app import create_app
+from promo_api.dev.processes import wait_until
 from promo_api.errors import TooManyRequests
 from promo_api.limits import ACTIVATIONS, LIKES, RateLimits
 from promo_api.passwords import Passwords
 from promo_api.rate_limit_counter import Counter, RateLimit
 from promo_api.runtime import Runtime
-from promo_api.sandbox.processes import wait_until
 from promo_api.setting_values import Rate
 from promo_api.settings import Settings
 from promo_api.verdicts import verdict_key

@@ -9,10 +9,10 @@ from uuid import uuid4
 import pytest
 
 from persistence.database.engine import Database
+from promo_api.dev.processes import wait_until
 from promo_api.errors import DependencyDown
 from promo_api.limits import RateLimits
 from promo_api.runtime import Runtime
-from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
 from promo_api.sweeper import expired_responses_sweeper, feed_changes_sweeper, feed_standings_sweeper
 from tests.counting import Counting

@@ -12,11 +12,11 @@ import pytest
 import redis
 
 from promo_api.antifraud import Antifraud
+from promo_api.dev.ports import free_port
+from promo_api.dev.processes import wait_until
+from promo_api.dev.valkey import valkey_program
 from promo_api.errors import TooManyRequests
 from promo_api.limits import RateLimits
-from promo_api.sandbox.ports import free_port
-from promo_api.sandbox.processes import wait_until
-from promo_api.sandbox.valkey import _program
 from promo_api.setting_values import Rate
 from promo_api.settings import Settings
 from tests.stand_in import HOUR_MS, Member, StandIn
@@ -39,7 +39,17 @@ class Process:
         self.port = free_port(_HOST)
         file = folder / "configuration"
         file.write_text(configuration or "")
-        command = [_program(), str(file), *options, "--bind", _HOST, "--port", str(self.port), "--dir", str(folder)]
+        command = [
+            valkey_program(),
+            str(file),
+            *options,
+            "--bind",
+            _HOST,
+            "--port",
+            str(self.port),
+            "--dir",
+            str(folder),
+        ]
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder)
         stack.callback(self.kill)

@@ -15,8 +15,8 @@ from persistence.idempotency import delete_expired
 from persistence.schema.feed_tables import feed_entries, feed_tally_changes
 from persistence.schema.tables import kept_answers
 from promo_api import metrics, sweeper as sweeper_module
+from promo_api.dev.processes import wait_until
 from promo_api.runtime import Runtime
-from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
 from promo_api.sweeper import expired_responses_sweeper, feed_changes_sweeper, feed_standings_sweeper
 from tests.people import Api

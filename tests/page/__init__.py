@@ -1,1 +1,1 @@
-"""The documentation page, opened in a browser and used as a person does."""
+"""The documentation page, in a browser."""

@@ -1,4 +1,4 @@
-"""The documentation page, as a person sees and uses it."""
+"""The documentation page in a browser: page objects for Swagger UI."""
 
 import json
 from collections.abc import Callable
@@ -18,10 +18,10 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 _T = TypeVar("_T")
-_PATIENCE_S = 30
-_LOOK_EVERY_S = 0.05
-# What the page may be in the middle of.
-_NOT_YET = [
+_TIMEOUT_S = 30
+_POLL_S = 0.05
+# Raised while the page is changing; `_until` tries again.
+_TRANSIENT = [
     NoSuchElementException,
     StaleElementReferenceException,
     ElementClickInterceptedException,
@@ -29,8 +29,8 @@ _NOT_YET = [
 ]
 
 
-class Shown(NamedTuple):
-    """An answer, as the page shows it."""
+class DisplayedResponse(NamedTuple):
+    """A response as the page displays it."""
 
     status: int
     body: Any
@@ -40,8 +40,8 @@ class Page:
     """The page in a browser.
 
     Attributes:
-        browser: the browser that it is in.
-        url: where the server is, as the browser sees it.
+        browser: the browser.
+        url: of the server.
     """
 
     def __init__(self, browser: Chrome, url: str) -> None:
@@ -49,19 +49,19 @@ class Page:
         self.url = url
 
     def open(self, path: str = "/api/ui") -> None:
-        """Open it, and wait until it lists its operations."""
+        """Open the page, and wait until it lists the operations."""
         self.browser.get(f"{self.url}{path}")
         self._until(lambda: self.browser.find_element(By.CSS_SELECTOR, ".opblock").is_displayed())
 
     def reload(self) -> None:
-        """Load it anew."""
+        """Reload the page."""
         old = self.browser.find_element(By.ID, "swagger-ui")
         self.browser.refresh()
         self._until(lambda: self.browser.find_element(By.ID, "swagger-ui") != old)
         self._until(lambda: self.browser.find_element(By.CSS_SELECTOR, ".opblock").is_displayed())
 
     def operations(self) -> list[list[str]]:
-        """Return method, path, summary and operationId of each operation, in the order in which they are shown."""
+        """Return method, path, summary and operationId of each operation, in the displayed order."""
         names = ("method", "path", "description", "operation-id")
         return [
             [_text(row.find_element(By.CSS_SELECTOR, f".opblock-summary-{name}")) for name in names]
@@ -69,12 +69,12 @@ class Page:
         ]
 
     def open_operations(self) -> list[str]:
-        """Return the operationIds of those that are open."""
-        found = self.browser.find_elements(By.CSS_SELECTOR, ".opblock.is-open .opblock-summary-operation-id")
-        return [_text(name) for name in found]
+        """Return the operationIds of the open operations."""
+        names = self.browser.find_elements(By.CSS_SELECTOR, ".opblock.is-open .opblock-summary-operation-id")
+        return [_text(name) for name in names]
 
-    def execute(self, operation_id: str, body: Any = None) -> Shown:
-        """Try an operation out, with this body typed in, and return the answer that is shown."""
+    def execute(self, operation_id: str, body: Any = None) -> DisplayedResponse:
+        """Try an operation out, with a body if it has one, and return the response."""
         block = self._operation(operation_id)
         if operation_id not in self.open_operations():
             self._press(block, ".opblock-summary-control")
@@ -87,13 +87,13 @@ class Page:
         if body is not None:
             self._type(block, "textarea.body-param__text", json.dumps(body))
         self._press(block, ".execute")
-        answer = ".live-responses-table .response"
-        status = self._until(lambda: block.find_element(By.CSS_SELECTOR, f"{answer} .response-col_status").text)
-        shown = self._until(lambda: block.find_element(By.CSS_SELECTOR, f"{answer} pre.microlight").text)
-        return Shown(int(status.split()[0]), json.loads(shown))
+        response = ".live-responses-table .response"
+        status = self._until(lambda: block.find_element(By.CSS_SELECTOR, f"{response} .response-col_status").text)
+        body_text = self._until(lambda: block.find_element(By.CSS_SELECTOR, f"{response} pre.microlight").text)
+        return DisplayedResponse(int(status.split()[0]), json.loads(body_text))
 
     def filled_in(self, operation_id: str) -> dict[str, str]:
-        """Return what stands in the form of an operation that has been tried out, by parameter."""
+        """Return the values in the form of an operation, by parameter. The operation must have been executed."""
         rows = self._operation(operation_id).find_elements(By.CSS_SELECTOR, "tr[data-param-name]")
         return {
             str(row.get_attribute("data-param-name")): str(field.get_attribute("value"))
@@ -102,7 +102,7 @@ class Page:
         }
 
     def authorize(self, scheme: str, token: str) -> None:
-        """Enter a token in the dialog."""
+        """Enter a token in the authorization dialog."""
         dialog = self._open_dialog(scheme)
         self._type(dialog, "input", token)
         self._press(dialog, "button.authorize")
@@ -110,26 +110,24 @@ class Page:
         self._close_dialog()
 
     def log_out(self, scheme: str) -> None:
-        """Have the dialog forget a token."""
+        """Remove a token in the authorization dialog."""
         dialog = self._open_dialog(scheme)
         self._until(lambda: _clicked(dialog.find_element(By.XPATH, ".//button[text()='Logout']")))
         self._until(lambda: dialog.find_element(By.CSS_SELECTOR, "button.authorize"))
         self._close_dialog()
 
     def hosts(self) -> set[str]:
-        """Return whom the browser asked for something, since this was asked last; what stands in the page itself
-        does not count.
-        """
+        """Return the origins of all requests since the last call, without data URLs."""
         messages = [json.loads(entry)["message"] for entry in self._log("performance")]
-        asked = [
+        urls = [
             urlsplit(message["params"]["request"]["url"])
             for message in messages
             if message["method"] == "Network.requestWillBeSent"
         ]
-        return {f"{url.scheme}://{url.netloc}" for url in asked if url.scheme != "data"}
+        return {f"{url.scheme}://{url.netloc}" for url in urls if url.scheme != "data"}
 
-    def complaints(self) -> list[str]:
-        """Return what the browser had to say about the page, since this was asked last."""
+    def console_messages(self) -> list[str]:
+        """Return the messages of the browser console since the last call."""
         return self._log("browser")
 
     def _log(self, name: str) -> list[str]:
@@ -150,30 +148,30 @@ class Page:
         self._press(self.browser.find_element(By.CSS_SELECTOR, ".dialog-ux"), ".close-modal")
         self._until(lambda: not self.browser.find_elements(By.CSS_SELECTOR, ".dialog-ux"))
 
-    def _type(self, place: WebElement, selector: str, text: str) -> None:
-        field = self._until(lambda: place.find_element(By.CSS_SELECTOR, selector))
+    def _type(self, parent: WebElement, selector: str, text: str) -> None:
+        field = self._until(lambda: parent.find_element(By.CSS_SELECTOR, selector))
         field.send_keys(Keys.CONTROL, "a")
-        # All at once, as an input method does: key by key takes the browser seconds.
+        # As one event, like an input method: single keys take the browser seconds.
         self.browser.execute_cdp_cmd("Input.insertText", {"text": text})
         self._until(lambda: field.get_attribute("value") == text)
 
-    def _press(self, place: WebElement, selector: str) -> None:
+    def _press(self, parent: WebElement, selector: str) -> None:
         scrolled = -1
 
         def press() -> bool:
-            # The page scrolls to the operation of its address, and nobody hits what moves.
+            # The page scrolls to the operation in its URL, and a click on a moving element misses it.
             nonlocal scrolled
             before, scrolled = scrolled, self.browser.execute_script("return window.scrollY")
-            return before == scrolled and _clicked(place.find_element(By.CSS_SELECTOR, selector))
+            return before == scrolled and _clicked(parent.find_element(By.CSS_SELECTOR, selector))
 
         self._until(press)
 
     def _until(self, condition: Callable[[], _T]) -> _T:
-        return WebDriverWait(self.browser, _PATIENCE_S, _LOOK_EVERY_S, _NOT_YET).until(lambda _: condition())
+        return WebDriverWait(self.browser, _TIMEOUT_S, _POLL_S, _TRANSIENT).until(lambda _: condition())
 
 
 def _text(element: WebElement) -> str:
-    # Within a path there are invisible places to break it.
+    # Swagger UI inserts zero-width spaces into paths.
     return element.text.replace("\u200b", "").strip()
 
 

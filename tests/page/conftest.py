@@ -1,4 +1,4 @@
-"""A browser for the tests of the page, and the server that it opens the page of."""
+"""The browser and the server of the tests of the documentation page."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ __all__ = ["e2e_environment", "server"]
 _OPTIONS = (
     "--headless=new",
     "--window-size=1280,1600",
-    # Chromium's own sandbox does not work for root, nor its shared memory in a small container.
+    # Chromium's sandbox does not work as root, and /dev/shm is too small in some containers.
     "--no-sandbox",
     "--disable-dev-shm-usage",
     "--disable-gpu",
-    # The browser asks for nothing but what the page asks for.
+    # Only requests of the page.
     "--disable-background-networking",
     "--disable-component-update",
     "--no-first-run",
@@ -29,15 +29,15 @@ _OPTIONS = (
 def _program(name: str) -> str:
     path = shutil.which(name)
     if path is None:
-        pytest.skip(f"Chromium is not installed: there is no program `{name}` to open the page with")
+        pytest.skip(f"Chromium is not installed: the program `{name}` was not found.")
     return path
 
 
 @pytest.fixture
 def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[webdriver.Chrome]:
-    """A browser that knows nothing yet, and is gone at the end."""
+    """A browser with an empty profile."""
     chromium, chromedriver = _program("chromium"), _program("chromedriver")
-    # Selenium neither looks for a driver elsewhere nor tells anybody that it ran.
+    # Selenium must neither download a driver nor send usage statistics.
     monkeypatch.setenv("SE_OFFLINE", "true")
     monkeypatch.setenv("SE_AVOID_STATS", "true")
     options = webdriver.ChromeOptions()
@@ -54,5 +54,5 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[webdriver.Chrome]:
 
 @pytest.fixture
 def page(browser: webdriver.Chrome, server: Server) -> Page:
-    """The page of the server, not opened yet."""
+    """The page of the server; not yet open."""
     return Page(browser, server.url)

@@ -1,4 +1,4 @@
-"""The page, used as a person does: read, authorised, tried out."""
+"""Reading, authorizing and executing operations on the documentation page."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.page.browser import Page
 from tests.people import company_body, promo_body, user_body
 
 
-def _written(path: Path) -> list[list[str]]:
+def _operations(path: Path) -> list[list[str]]:
     paths = yaml.safe_load(path.read_text(encoding="utf-8"))["paths"]
     return [
         [method.upper(), path, operation["summary"], operation["operationId"]]
@@ -21,33 +21,33 @@ def _written(path: Path) -> list[list[str]]:
 
 
 def _sign_up(page: Page, server: Server, operation_id: str, body: dict[str, object]) -> str:
-    answer = page.execute(operation_id, body)
-    assert answer.status == 200, answer
-    token = str(answer.body["token"])
+    response = page.execute(operation_id, body)
+    assert response.status == 200, response
+    token = str(response.body["token"])
     server.remote.secrets |= {token, str(body["email"]), str(body["password"])}
     return token
 
 
 @pytest.mark.parametrize("path", ["/api/ui", "/api/ui/"])
-def test_page_shows_the_contract(page: Page, path: str) -> None:
-    """The page shows each operation of api.yml in its order, with a title of its own and no way to another contract."""
+def test_page_lists_all_operations(page: Page, path: str) -> None:
+    """The page lists the operations in the order of api.yml, and cannot load another contract."""
     page.open(path)
-    assert page.operations() == _written(SPECIFICATION)
+    assert page.operations() == _operations(SPECIFICATION)
     assert page.browser.title == "Promo Code API"
     assert "Explore" not in page.browser.find_element("tag name", "body").text
     assert page.browser.current_url == f"{page.url}/api/ui/"
 
 
-def test_page_asks_nobody_else(page: Page) -> None:
-    """Nothing of the page comes from another host, no badge is asked for, and the browser has no complaint."""
+def test_page_sends_no_requests_to_other_hosts(page: Page) -> None:
+    """All requests go to the server, and the browser console is empty."""
     page.open()
     assert page.execute("health.ping").status == 200
     assert page.hosts() == {page.url}
-    assert page.complaints() == []
+    assert page.console_messages() == []
 
 
-def test_company_publishes(page: Page, server: Server) -> None:
-    """A company signs up on the page, is refused without its token, and with it creates a promo and finds it."""
+def test_company_creates_a_promo(page: Page, server: Server) -> None:
+    """A company signs up on the page, gets 401 without its token, and creates and lists a promo with it."""
     page.open()
     token = _sign_up(page, server, "business_auth.sign_up", company_body())
     assert page.execute("business_promos.list_promos").status == 401
@@ -60,9 +60,7 @@ def test_company_publishes(page: Page, server: Server) -> None:
 
 
 def test_user_reads_the_feed(page: Page, server: Server) -> None:
-    """A user signs up on the page, is refused without their token, and with it gets the feed; it opens nothing of
-    companies.
-    """
+    """A user signs up on the page, gets 401 without a token, and the feed with it, but no operation of companies."""
     promo = server.people.sign_up_company().create_promo()
     page.open()
     token = _sign_up(page, server, "user_auth.sign_up", user_body())
@@ -74,8 +72,8 @@ def test_user_reads_the_feed(page: Page, server: Server) -> None:
     assert page.execute("business_promos.list_promos").status == 401
 
 
-def test_both_tokens_at_once(page: Page, server: Server) -> None:
-    """The dialog takes a token for each scheme, and each operation is sent the one that it needs."""
+def test_token_for_each_scheme(page: Page, server: Server) -> None:
+    """The dialog accepts a token for each scheme, and each operation uses the one that it requires."""
     page.open()
     page.authorize("companyAuth", server.people.sign_up_company().token)
     page.authorize("userAuth", server.people.sign_up_user().token)
@@ -83,8 +81,8 @@ def test_both_tokens_at_once(page: Page, server: Server) -> None:
     assert page.execute("user_profile.get_profile").status == 200
 
 
-def test_token_outlasts_a_reload(page: Page, server: Server) -> None:
-    """A token that was entered is still there when the page is loaded anew, until the person logs out."""
+def test_token_survives_reload(page: Page, server: Server) -> None:
+    """A token survives a reload until the user logs out."""
     page.open()
     page.authorize("userAuth", server.people.sign_up_user().token)
     page.reload()
@@ -94,14 +92,14 @@ def test_token_outlasts_a_reload(page: Page, server: Server) -> None:
     assert page.execute("user_profile.get_profile").status == 401
 
 
-def test_address_opens_an_operation(page: Page) -> None:
-    """An address that names an operation opens it, also without the slash, so that it can be sent to somebody."""
+def test_url_opens_an_operation(page: Page) -> None:
+    """A URL with an operation opens it, also without the trailing slash."""
     page.open("/api/ui#/B2C/user_promos.list_feed")
     assert page.open_operations() == ["user_promos.list_feed"]
 
 
 def test_forms_start_with_defaults(page: Page) -> None:
-    """Nobody is given a filter that they did not choose: only defaults are filled in."""
+    """Forms contain only defaults; optional filters are empty."""
     page.open()
     page.execute("user_promos.list_feed")
     assert page.filled_in("user_promos.list_feed") == {"limit": "10", "offset": "0", "category": "", "active": ""}

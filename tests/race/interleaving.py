@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Table, select, text
 
 from persistence.database.engine import Database
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 
 _PATIENCE_S = 30
 _T = TypeVar("_T")

@@ -12,8 +12,8 @@ from redis.crc import key_slot
 
 from promo_api.antifraud import Antifraud
 from promo_api.antifraud_client import NoVerdict, Verdict
-from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.antifraud_stub import EmbeddedAntifraud
+from promo_api.dev.processes import wait_until
 from promo_api.settings import Settings
 from promo_api.verdicts import Decision, Lease
 from tests.race.interleaving import together

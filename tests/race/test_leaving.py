@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Table, text, update
 
 from persistence.schema.tables import comments, metadata, promo_counters, user_uses, users
+from promo_api.dev.processes import wait_until
 from promo_api.runtime import Runtime
-from promo_api.sandbox.processes import wait_until
 from tests.people import PASSWORD, Account, Api
 from tests.race.deletion import close, delete_rows
 from tests.race.interleaving import Stage, together

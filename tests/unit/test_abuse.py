@@ -1,11 +1,11 @@
-"""What the day of abuse makes of limits, and what it says of them."""
+"""tests.bench.abuse: shortened limits, and their results."""
 
 from collections import Counter
 
 import pytest
 
 from promo_api.setting_values import Rate
-from tests.bench.abuse import held, shortened
+from tests.bench.abuse import limit_result, shortened
 
 
 @pytest.mark.parametrize(
@@ -18,19 +18,19 @@ from tests.bench.abuse import held, shortened
     ],
 )
 def test_shortened(rate: Rate, short: Rate) -> None:
-    """A period is as much shorter as the day, a second at least; it lets as much less through, 20 at least."""
+    """The period and the count shrink in proportion, to at least 1 s and 20."""
     assert shortened(rate, 180) == short
 
 
 @pytest.mark.parametrize(
-    ("tally", "told"),
+    ("tally", "verdict"),
     [
         ({401: 30, 429: 1}, "met"),
         ({401: 31, 429: 1}, "NOT MET"),
         ({401: 30}, "NOT MET"),
     ],
 )
-def test_held(tally: dict[int, int], told: str) -> None:
-    """Within 20 seconds a period of 10 s begins three times at most; a limit that nobody came upon shows nothing."""
-    outcome = held(Rate(10, 10), 401, Counter(tally), 20)
-    assert (outcome.most, str(outcome).rpartition("  ")[2]) == (30, told)
+def test_limit_result(tally: dict[int, int], verdict: str) -> None:
+    """At most three periods of 10 s overlap 20 s. A limit that refused nothing is not met."""
+    result = limit_result(Rate(10, 10), 401, Counter(tally), 20)
+    assert (result.allowed, str(result).rpartition("  ")[2]) == (30, verdict)

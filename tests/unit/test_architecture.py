@@ -62,10 +62,10 @@ ALLOWED = {
     "persistence.trail_tables": Imports("persistence.tables", "sqlalchemy"),
     "persistence.feed_tables": Imports("persistence.tables", "sqlalchemy"),
     "persistence.account_events": Imports("persistence.tables persistence.trail_tables", "sqlalchemy"),
-    "persistence.database.timeouts": Imports("", "sqlalchemy psycopg"),
-    "persistence.prepared": Imports("persistence.database.timeouts", "sqlalchemy"),
+    "persistence.silence": Imports("", "sqlalchemy psycopg"),
+    "persistence.prepared": Imports("persistence.silence", "sqlalchemy"),
     "persistence.engine": Imports(
-        "persistence.database.timeouts persistence.tables promo_api.errors promo_api.metrics promo_api.settings",
+        "persistence.silence persistence.tables promo_api.errors promo_api.metrics promo_api.settings",
         "orjson sqlalchemy psycopg",
     ),
     "persistence.pages": Imports("persistence.prepared", "sqlalchemy"),
@@ -74,7 +74,7 @@ ALLOWED = {
     "persistence.places": Imports("persistence.activity persistence.audience persistence.feed_tables", "sqlalchemy"),
     "persistence.code_lists": Imports("persistence.prepared persistence.tables", "cachetools sqlalchemy"),
     "persistence.revisions": Imports("", "sqlalchemy"),
-    "persistence.migrations": Imports("persistence.database.timeouts", "sqlalchemy alembic"),
+    "persistence.migrations": Imports("persistence.silence", "sqlalchemy alembic"),
     "persistence.migrations.*": Imports("persistence.feed_tables persistence.trail_tables", "alembic"),
     "persistence.*": Imports(
         "promo_api.errors persistence.orders persistence.pages persistence.prepared persistence.tables "
@@ -124,7 +124,7 @@ ALLOWED = {
         "gunicorn starlette uvicorn uvicorn_worker",
     ),
     "promo_api.check": Imports(
-        "persistence.engine persistence.listings persistence.recounts persistence.revisions persistence.database.timeouts "
+        "persistence.engine persistence.listings persistence.recounts persistence.revisions persistence.silence "
         "persistence.tallies promo_api.app "
         "promo_api.contract.application promo_api.errors promo_api.runtime promo_api.settings",
         "redis requests sqlalchemy",
@@ -133,12 +133,12 @@ ALLOWED = {
         "persistence.engine persistence.migrations persistence.revisions promo_api.app promo_api.check "
         "promo_api.contract.application "
         "promo_api.errors promo_api.exposition promo_api.gunicorn_conf promo_api.logs promo_api.runtime "
-        "promo_api.sandbox.antifraud_stub promo_api.sandbox.dev promo_api.setting_values promo_api.settings",
+        "promo_api.dev.antifraud_stub promo_api.dev.run promo_api.setting_values promo_api.settings",
         "dotenv",
     ),
-    "promo_api.sandbox": Imports(),
-    "promo_api.sandbox.*": Imports(
-        "promo_api promo_api.sandbox promo_api.sandbox.* promo_api.setting_values promo_api.settings",
+    "promo_api.dev": Imports(),
+    "promo_api.dev.*": Imports(
+        "promo_api promo_api.dev promo_api.dev.* promo_api.setting_values promo_api.settings",
         "flask psutil psycopg werkzeug",
     ),
 }  # fmt: skip
@@ -245,12 +245,12 @@ def test_serializers_do_not_query() -> None:
 
 
 def test_the_service_does_not_need_the_development_servers() -> None:
-    """Only two commands import `promo_api.sandbox`, when they run: production does not install its packages."""
+    """Only two commands import `promo_api.dev`, when they run: production does not install its packages."""
     offences: list[str] = []
     for module in files():
-        if not module.startswith("promo_api.sandbox"):
+        if not module.startswith("promo_api.dev"):
             names = _ours(module, at_top=module == "promo_api.__main__")
-            offences += [f"{module} imports {name}" for name in sorted(names) if name.startswith("promo_api.sandbox")]
+            offences += [f"{module} imports {name}" for name in sorted(names) if name.startswith("promo_api.dev")]
     assert offences == []
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from promo_api.coalescing import Coalescer
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.processes import wait_until
 
 _TIMEOUT_S = 10
 

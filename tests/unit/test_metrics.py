@@ -13,8 +13,8 @@ from promo_api import metrics
 from promo_api.antifraud import Antifraud
 from promo_api.circuit_breaker import State
 from promo_api.coalescing import Coalescer
+from promo_api.dev.processes import wait_until
 from promo_api.passwords import Passwords
-from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
 from tests.counting import Counting
 

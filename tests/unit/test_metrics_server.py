@@ -13,8 +13,8 @@ import pytest
 import requests
 
 from promo_api import metrics_server as module
+from promo_api.dev.ports import free_port
 from promo_api.metrics_server import CannotListenError, MetricsServer, run_metrics_server
-from promo_api.sandbox.ports import free_port
 from promo_api.setting_values import Address
 
 # An address that only this process uses: on 127.0.0.1 another process could take a free port before the test does.

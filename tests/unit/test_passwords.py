@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 from argon2 import PasswordHasher, Type, extract_parameters
 
+from promo_api.dev.processes import wait_until
 from promo_api.passwords import Passwords
-from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
 from tests.counting import Counting
 

@@ -57,13 +57,16 @@ def test_timeouts_are_failures() -> None:
 def test_missing_scenario() -> None:
     """A bound whose scenario was not measured is not passed over in silence."""
     told = {name: [_written(_YARDSTICK)] * 2 for name in RATIO_MIN if name not in ("feed", "stat")}
-    with pytest.raises(ValueError, match="not measured feed, stat"):
+    with pytest.raises(ValueError, match="did not measure feed, stat"):
         rows(told)
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "sentence"),
-    [([], 0, "None was named, so this table is left out"), (["--yardstick", "{folder}"], 2, "is no yardstick")],
+    [
+        ([], 0, "No yardstick was set, so this benchmark is skipped"),
+        (["--yardstick", "{folder}"], 2, "is not a yardstick"),
+    ],
 )
 def test_no_yardstick(
     arguments: list[str],

@@ -1,8 +1,8 @@
 /**
- * The whole story of a promo, told by openapi-fetch with the types that openapi-typescript makes of api.yml.
+ * The story of a promo, with openapi-fetch and the types that openapi-typescript generates from api.yml.
  *
- * test_typescript_client.py generates contract.d.ts, compiles this file strictly and runs it with the address of a
- * server. Every operation is called once at least; the last line tells what was made.
+ * test_typescript_client.py generates contract.d.ts, compiles this file strictly and runs it with the URL of a server.
+ * It calls every operation and prints the created data as JSON.
  */
 
 import assert from "node:assert/strict";
@@ -13,7 +13,7 @@ import createClient, { type Client } from "openapi-fetch";
 import type { components, paths } from "./contract.js";
 
 type ApiError = components["schemas"]["Error"];
-type Answer<T> = { data?: T; error?: ApiError; response: Response };
+type ApiResponse<T> = { data?: T; error?: ApiError; response: Response };
 
 const baseUrl = process.argv[2] ?? "";
 const password = "Str0ng&Hot";
@@ -22,25 +22,25 @@ function signedIn(token?: string): Client<paths> {
   return createClient<paths>({ baseUrl, headers: token === undefined ? {} : { Authorization: `Bearer ${token}` } });
 }
 
-function good<T>(answer: Answer<T>, status = 200): T {
-  assert.equal(answer.response.status, status, JSON.stringify(answer.error));
-  assert(answer.data !== undefined);
-  return answer.data;
+function good<T>(response: ApiResponse<T>, status = 200): T {
+  assert.equal(response.response.status, status, JSON.stringify(response.error));
+  assert(response.data !== undefined);
+  return response.data;
 }
 
-function refused(answer: Answer<unknown>, status: number): ApiError {
-  assert.equal(answer.response.status, status);
-  assert(answer.error !== undefined);
-  assert.equal(answer.error.status, "error");
-  assert.notEqual(answer.error.message, "");
-  return answer.error;
+function refused(response: ApiResponse<unknown>, status: number): ApiError {
+  assert.equal(response.response.status, status);
+  assert(response.error !== undefined);
+  assert.equal(response.error.status, "error");
+  assert.notEqual(response.error.message, "");
+  return response.error;
 }
 
 const guest = signedIn();
 assert.equal(good(await guest.GET("/ping")).status, "ok");
 assert.equal((await guest.GET("/health")).data?.dependencies.postgres.state, "up");
 
-// A company signs up; its address is taken then; it signs in.
+// A company signs up, is refused a second sign-up with the same e-mail address, and signs in.
 const companyEmail = `typescript-${randomUUID()}@coffee.example`;
 const signsUp = { body: { name: "Northern Coffee", email: companyEmail, password } };
 const { company_id: companyId } = good(await guest.POST("/business/auth/sign-up", signsUp));
@@ -49,7 +49,7 @@ const companySignsIn = await guest.POST("/business/auth/sign-in", { body: { emai
 const companyToken = good(companySignsIn).token;
 const company = signedIn(companyToken);
 
-// It makes one promo of each mode, and lists them; the mode tells the types of its other members.
+// The company creates a promo of each mode and lists both. The mode determines the types of the other members.
 const unique = good(
   await company.POST("/business/promo", {
     body: {
@@ -86,16 +86,16 @@ assert.deepEqual([first.promo_id, first.promo_unique, first.active_from], [uniqu
 assert.deepEqual([second.promo_id, second.promo_common, second.active_from], [common, "COFFEE-20", undefined]);
 assert.equal(first.company_id, companyId);
 
-// It changes one; a request that breaks a rule is refused, and the error says where.
+// The company changes one promo and reads its history of changes. The error for a bad parameter has its location.
 const ofCommon = { params: { path: { id: common } } };
 const changed = good(
   await company.PATCH("/business/promo/{id}", { ...ofCommon, body: { max_count: 7, active_until: "2999-12-31" } }),
 );
 assert.deepEqual([changed.max_count, changed.active_until, changed.target], [7, "2999-12-31", {}]);
 assert.deepEqual(good(await company.GET("/business/promo/{id}", ofCommon)), changed);
-const trail = await company.GET("/business/promo/{id}/changes", ofCommon);
-assert.equal(trail.response.headers.get("X-Total-Count"), "2");
-const [newest, oldest] = good(trail);
+const changes = await company.GET("/business/promo/{id}/changes", ofCommon);
+assert.equal(changes.response.headers.get("X-Total-Count"), "2");
+const [newest, oldest] = good(changes);
 assert.deepEqual([oldest?.number, oldest?.event, oldest?.changes], [1, "created", undefined]);
 assert.deepEqual(
   [newest?.event, newest?.changes?.max_count, newest?.changes?.active_until],
@@ -104,7 +104,7 @@ assert.deepEqual(
 const error = refused(await company.GET("/business/promo", { params: { query: { limit: -1 } } }), 400);
 assert.deepEqual(error.details?.map((violation) => [violation.in, violation.pointer]), [["query", "/limit"]]);
 
-// A user signs up, signs in and finds it.
+// A user signs up, signs in and finds the promo in the feed.
 const userEmail = `typescript-${randomUUID()}@mail.example`;
 good(
   await guest.POST("/user/auth/sign-up", {
@@ -125,7 +125,7 @@ const feed = good(
 ).map((promo) => promo.promo_id);
 assert.deepEqual([feed.includes(unique), feed.includes(common)], [true, false]);
 
-// She likes it, and says so.
+// The user likes the promo and comments on it.
 const ofUnique = { params: { path: { id: unique } } };
 assert.equal(good(await user.POST("/user/promo/{id}/like", ofUnique)).status, "ok");
 assert.equal(good(await user.DELETE("/user/promo/{id}/like", ofUnique)).status, "ok");
@@ -149,7 +149,7 @@ assert.equal(good(await user.GET("/user/promo/{id}", ofUnique)).comment_count, 1
 good(await user.DELETE("/user/promo/{id}/comments/{comment_id}", ofComment));
 refused(await user.GET("/user/promo/{id}/comments/{comment_id}", ofComment), 404);
 
-// She activates it as often as there are codes, and repeats each request; no further code is given out.
+// The user activates all codes. A repeated request returns the same code; another activation is refused.
 assert.deepEqual(good(await user.GET("/user/promo/{id}/eligibility", ofUnique)), { eligible: true, reasons: [] });
 const codes = [];
 for (let turn = 0; turn < 2; turn += 1) {
@@ -171,24 +171,24 @@ assert.deepEqual(good(history).map((entry) => [entry.promo_id, entry.is_activate
   [unique, true],
 ]);
 
-// She changes her name; what is null stays.
+// The user changes the surname; null leaves a value unchanged.
 const renamed = good(await user.PATCH("/user/profile", { body: { surname: "Noir", avatar_url: null } }));
 assert.deepEqual([renamed.surname, renamed.avatar_url], ["Noir", "https://mail.example/marie.jpg"]);
 assert.deepEqual(good(await user.GET("/user/profile")), renamed);
 
-// She gets all that is kept about her.
+// The user exports all stored data.
 const exported = good(await user.GET("/user/export"));
 assert.deepEqual([exported.profile, exported.likes, exported.comments], [renamed, [unique], []]);
 assert.deepEqual(exported.activations.map((entry) => entry.promo).sort(), codes);
-const further = good(await user.GET("/user/export", { params: { query: { offset: 10_000 } } }));
-assert.deepEqual(further.activations, []);
+const nextPage = good(await user.GET("/user/export", { params: { query: { offset: 10_000 } } }));
+assert.deepEqual(nextPage.activations, []);
 
-// The company sees how it went, and its token opens nothing of users.
+// The company reads the statistics. Its token is refused by operations of users.
 const stat = good(await company.GET("/business/promo/{id}/stat", ofUnique));
 assert.deepEqual(stat, { activations_count: 2, countries: [{ country: "fr", activations_count: 2 }] });
 refused(await company.GET("/user/profile"), 401);
 
-// Another company and another user end their tokens.
+// Another company and another user sign out.
 const otherEmail = `typescript-${randomUUID()}@mail.example`;
 const other = { name: "Paul", surname: "Gris", email: otherEmail, password, other: { age: 41, country: "fr" } };
 const otherCompany = signedIn(
@@ -202,12 +202,12 @@ refused(await otherCompany.GET("/business/promo"), 401);
 assert.equal(good(await otherUser.POST("/user/auth/sign-out")).status, "ok");
 refused(await otherUser.GET("/user/profile"), 401);
 
-// That user signs in once more, and leaves.
+// That user signs in again and deletes the account.
 const otherSignsIn = { body: { email: otherEmail, password } };
-const leaver = signedIn(good(await guest.POST("/user/auth/sign-in", otherSignsIn)).token);
-refused(await leaver.DELETE("/user/profile", { body: { password: "Wr0ng&Hot" } }), 403);
-assert.equal(good(await leaver.DELETE("/user/profile", { body: { password } })).status, "ok");
-refused(await leaver.GET("/user/profile"), 401);
+const deletedUser = signedIn(good(await guest.POST("/user/auth/sign-in", otherSignsIn)).token);
+refused(await deletedUser.DELETE("/user/profile", { body: { password: "Wr0ng&Hot" } }), 403);
+assert.equal(good(await deletedUser.DELETE("/user/profile", { body: { password } })).status, "ok");
+refused(await deletedUser.GET("/user/profile"), 401);
 refused(await guest.POST("/user/auth/sign-in", otherSignsIn), 401);
 
 console.log(

@@ -1,4 +1,4 @@
-"""The containers, for all tests of this folder; where they can't be tried, one of these says why."""
+"""The containers for the tests of this folder. Without a Docker engine, test_engine.py is skipped with the reason."""
 
 import os
 from collections.abc import Iterator
@@ -11,24 +11,24 @@ from tests.e2e.container.deployment import Deployment
 from tests.e2e.container.engine import Engine, NoEngine
 
 
-def _found() -> Engine | str:
-    """Return the engine of this machine, or why there is none to try the containers on."""
+def _find_engine() -> Engine | str:
+    """Return the Docker engine of this machine, or the reason to skip these tests."""
     if not os.environ.get("ENGINE"):
-        return "The image and its containers are left out here: make e2e tries them."
+        return "The tests of the containers are not selected. Run make e2e."
     try:
         return Engine()
     except NoEngine as reason:
-        return f"The image and its containers are not tried: {reason}"
+        return f"The tests of the containers are skipped. {reason}"
 
 
-_ENGINE = _found()
+_ENGINE = _find_engine()
 if isinstance(_ENGINE, str):
     collect_ignore = ["test_containers.py", "test_image.py", "test_stories.py"]
 
 
 @pytest.fixture(scope="package")
 def engine() -> Engine:
-    """The engine of this machine; where it is required, it is a failure that there is none."""
+    """The Docker engine. Without one, skip, or fail if ENGINE=required."""
     if isinstance(_ENGINE, Engine):
         return _ENGINE
     if os.environ.get("ENGINE") == "required":
@@ -40,7 +40,7 @@ def engine() -> Engine:
 def deployment(
     engine: Engine, conformance: Conformance, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    """All containers, running; a test that stops some starts them again. The log is looked through at the end."""
+    """The running containers. A test that stops one starts it again. At the end, check the log for secrets."""
     with Deployment(engine, tmp_path_factory.mktemp("deployment"), conformance) as deployment:
         yield deployment
         assert_discreet(deployment)  # type: ignore[arg-type]
@@ -48,5 +48,5 @@ def deployment(
 
 @pytest.fixture(scope="package")
 def server(deployment: Deployment) -> Deployment:
-    """The same, for the stories that are told of any server."""
+    """The deployment, for tests that work with any server."""
     return deployment

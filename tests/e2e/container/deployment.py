@@ -1,4 +1,4 @@
-"""The containers of docker-compose.yml, beside whatever else the engine runs."""
+"""The containers of docker-compose.yml, in a separate Compose project."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import requests
 
-from promo_api.sandbox.ports import free_port
-from promo_api.sandbox.processes import wait_until
+from promo_api.dev.ports import free_port
+from promo_api.dev.processes import wait_until
 from promo_api.settings import Settings, variable
 from tests.conformance import Conformance
 from tests.e2e.container.engine import Engine
@@ -23,58 +23,58 @@ _ROOT = Path(__file__).parents[3]
 _FILES = ["Dockerfile", "docker-compose.yml", ".dockerignore", ".env.example", "api.yml", "requirements.lock"]
 _FOLDERS = ["promo_api", "handlers", "persistence", "deploy"]
 _BUILT = ["web", "migrate", "key", "antifraud"]
-_PATIENCE_S = 90
+_TIMEOUT_S = 90
 _KILL = "import os, sys; os.kill(int(sys.argv[1]), 9)"
 _WORKERS = """
 import pathlib
 status = {path.parent.name: path.read_text() for path in pathlib.Path("/proc").glob("[0-9]*/status")}
-print(*(number for number, told in status.items() if "\\nPPid:\\t1\\n" in told and "python" in told.split("\\n")[0]))
+print(*(pid for pid, text in status.items() if "\\nPPid:\\t1\\n" in text and "python" in text.split("\\n")[0]))
 """
 _READ_SECRET = "import os, pathlib, sys; print(pathlib.Path(os.environ[sys.argv[1] + '_FILE']).read_text())"
 _SECRETS = ["SECRET_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD"]
-_STEER = """
+_CALL_STUB = """
 import sys, urllib.request
 method, path, body = sys.argv[1:]
-asked = urllib.request.Request("http://127.0.0.1:9090/stub" + path, body.encode() or None, method=method)
-asked.add_header("Content-Type", "application/json")
-print(urllib.request.urlopen(asked, timeout=10).read().decode())
+request = urllib.request.Request("http://127.0.0.1:9090/stub" + path, body.encode() or None, method=method)
+request.add_header("Content-Type", "application/json")
+print(urllib.request.urlopen(request, timeout=10).read().decode())
 """
 
 
 class Deployment:
-    """What `cp .env.example .env && docker compose up -d --build` starts, in a copy of the files that it needs.
+    """The containers that `cp .env.example .env && docker compose up -d --build` starts, on a copy of the files.
 
-    Project, image and port are its own. Where the environment names a BUILD_NETWORK, the image is built in that.
+    It has its own Compose project, image and ports. BUILD_NETWORK sets the network for building the image.
 
     Attributes:
-        folder: where the copy and its .env are.
+        folder: of the copy and its .env.
         image: the name of the image.
-        url: where the API answers.
-        remote: what the tests ask it with.
-        people: those who ask it.
+        url: of the API.
+        remote: the HTTP client of the tests.
+        people: creates accounts.
     """
 
     def __init__(self, engine: Engine, folder: Path, conformance: Conformance) -> None:
         self._engine = engine
-        self._loose = engine.loose_images()
+        self._dangling_before = engine.dangling_images()
         self._project = f"promo-e2e-{os.getpid()}"
         self.folder = folder
-        self.image = f"{self._project}:tried"
+        self.image = f"{self._project}:test"
         port = free_port("127.0.0.1")
         settings = {variable(declared) for declared in fields(Settings)} | {"COMPOSE_FILE"}
-        around = {name: value for name, value in os.environ.items() if name not in settings}
+        inherited = {name: value for name, value in os.environ.items() if name not in settings}
         own = {
             "COMPOSE_PROJECT_NAME": self._project,
             "PUBLISHED_PORT": f"127.0.0.1:{port}",
             "PUBLISHED_METRICS_PORT": str(free_port("127.0.0.1")),
         }
-        self._environment = around | own
+        self._environment = inherited | own
         self.url = f"http://127.0.0.1:{port}"
         self.remote = Remote(self.url)
         self.people = Api(self.remote, conformance)  # type: ignore[arg-type]
 
     def __enter__(self) -> Self:
-        """Build the image and start everything; nothing stays if that fails."""
+        """Build the image and start all containers; remove everything if that fails."""
         try:
             self._copy()
             self.up("--build")
@@ -86,105 +86,105 @@ class Deployment:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove everything: containers, networks, volumes, the image."""
+        """Remove containers, networks, volumes and the image."""
         self.remote.close()
         self._remove()
 
     def compose(self, *arguments: str) -> str:
-        """Run Compose on these containers, and return what it printed."""
+        """Run Compose on these containers, and return its output."""
         return self._engine.compose(self.folder, self._environment, *arguments)
 
     def up(self, *options: str) -> None:
-        """Start what does not run, with the settings of .env, and wait until the API answers."""
+        """Start all containers with the settings of .env, and wait until the API responds."""
         self.compose("up", "-d", *options)
         self.await_service()
 
     def await_service(self) -> None:
-        """Wait until the API answers."""
-        assert wait_until(self.answers, _PATIENCE_S), self.log
+        """Wait until the API responds."""
+        assert wait_until(self.answers, _TIMEOUT_S), self.log
 
     def answers(self) -> bool:
-        """Tell whether the API answers."""
+        """Return whether the API responds."""
         with suppress(requests.RequestException):
             return requests.get(f"{self.url}/api/ping", timeout=5).status_code == 200
         return False
 
     def inside(self, service: str, *command: str) -> str:
-        """Run a command within a container, and return what it printed."""
+        """Run a command inside a container, and return its output."""
         return self.compose("exec", "-T", service, *command)
 
     def container(self, service: str) -> str:
-        """Return the id of the container of a service, whether it runs or not."""
+        """Return the ID of the container of a Compose service, running or not."""
         return self.compose("ps", "-a", "-q", service).strip()
 
     def state(self, service: str) -> Any:
-        """Return the state of the container of a service, as the engine tells it."""
+        """Return the state of the container of a Compose service, from the engine."""
         return self._engine.inspect(self.container(service))["State"]
 
     @property
     def log(self) -> str:
-        """All that the service has written since its container was made."""
+        """The log of the service since its container was created."""
         return self._engine.log(self.container("web"))
 
     @property
     def environment(self) -> dict[str, str]:
-        """The secrets that were made for the service."""
+        """The generated secrets of the service."""
         return {name: self.inside("web", "python", "-c", _READ_SECRET, name).strip() for name in _SECRETS}
 
     def workers(self) -> set[str]:
-        """Return the numbers that the processes which answer requests have within their container."""
+        """Return the process IDs of the workers inside their container."""
         return set(self.inside("web", "python", "-c", _WORKERS).split())
 
     def kill_worker(self) -> None:
-        """End a worker at once, as a fault would, and wait for the one that takes its place."""
+        """Kill a worker, and wait for its replacement."""
         before = self.workers()
         self.inside("web", "python", "-c", _KILL, min(before))
-        assert wait_until(lambda: len(self.workers() - before) == 1, _PATIENCE_S), self.log
+        assert wait_until(lambda: len(self.workers() - before) == 1, _TIMEOUT_S), self.log
 
     def kill(self, service: str) -> None:
-        """End the first process of a container at once, and wait until the engine has started it again.
+        """Kill the first process of a container, and wait until the engine has restarted it.
 
-        `docker kill` is how people end a container that is to stay so. Seen from within it, its first process can't be
-        killed, so a container that sees all processes does it.
+        After `docker kill` the engine would not restart it. A process inside the container cannot kill PID 1,
+        so a container with access to all processes does it.
         """
         container = self.container(service)
         before = self._engine.inspect(container)
         options = ("--pid", "host", "--user", "0")
-        number = str(before["State"]["Pid"])
-        done = self._engine.run(self.image, "python", "-c", _KILL, number, options=options)
+        pid = str(before["State"]["Pid"])
+        done = self._engine.run(self.image, "python", "-c", _KILL, pid, options=options)
         assert done.returncode == 0, done.stderr
 
         def is_back() -> bool:
             now = self._engine.inspect(container)
-            again = now["RestartCount"] == before["RestartCount"] + 1
-            return bool(again and now["State"]["Running"] and now["State"]["Pid"] != before["State"]["Pid"])
+            restarted = now["RestartCount"] == before["RestartCount"] + 1
+            return bool(restarted and now["State"]["Running"] and now["State"]["Pid"] != before["State"]["Pid"])
 
-        assert wait_until(is_back, _PATIENCE_S)
+        assert wait_until(is_back, _TIMEOUT_S)
 
-    def steer(self, **behaviour: object) -> None:
-        """Say how the stand-in of the anti-fraud service answers from now on."""
-        self.inside("antifraud", "python", "-c", _STEER, "PUT", "/behaviour", json.dumps(behaviour))
+    def configure_antifraud(self, **behaviour: object) -> None:
+        """Set how the anti-fraud stub responds."""
+        self.inside("antifraud", "python", "-c", _CALL_STUB, "PUT", "/behaviour", json.dumps(behaviour))
 
-    def forget(self) -> None:
-        """Have the stand-in answer in order from now on, also to those whom it keeps waiting."""
-        self.inside("antifraud", "python", "-c", _STEER, "DELETE", "", "")
+    def reset_antifraud(self) -> None:
+        """Reset the anti-fraud stub, which also releases delayed calls."""
+        self.inside("antifraud", "python", "-c", _CALL_STUB, "DELETE", "", "")
 
     def calls(self, email: str) -> int:
-        """Return how often the stand-in was asked about an address."""
-        told = self.inside("antifraud", "python", "-c", _STEER, "GET", "/calls", "")
-        return int(json.loads(told)["by_email"].get(email, 0))
+        """Return the number of anti-fraud calls about an e-mail address."""
+        report = self.inside("antifraud", "python", "-c", _CALL_STUB, "GET", "/calls", "")
+        return int(json.loads(report)["by_email"].get(email, 0))
 
     def issued(self, promo_id: str) -> set[str]:
-        """Return the codes of a promo that are recorded with an activation, as PostgreSQL tells."""
+        """Return the codes of a promo that PostgreSQL has stored with an activation."""
         statement = f"SELECT value FROM promo_codes WHERE promo_id = '{promo_id}' AND activation_id IS NOT NULL"  # noqa: S608 the id is the API's own
         return set(self.sql(statement).split())
 
     def sql(self, statement: str) -> str:
-        """Run a statement as the superuser of PostgreSQL, and return its rows without headings."""
+        """Run a statement as the superuser of PostgreSQL, and return its rows as text."""
         return self.inside("postgres", "psql", "-U", "promo_admin", "-d", "promo", "-Atc", statement)
 
     def assert_well(self) -> None:
-        """Assert that `check` finds everything well, all that is kept twice recounted."""
+        """Assert that the command `check` succeeds, which also recounts all counters."""
         self.inside("web", "python", "-m", "promo_api", "check")
 
     def _copy(self) -> None:
@@ -200,6 +200,6 @@ class Deployment:
 
     def _remove(self) -> None:
         self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
-        for image in {self.image} | (self._engine.loose_images() - self._loose):
+        for image in {self.image} | (self._engine.dangling_images() - self._dangling_before):
             with suppress(AssertionError):  # it was not built
                 self._engine.docker("rmi", image)

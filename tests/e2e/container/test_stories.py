@@ -1,19 +1,19 @@
-"""The stories that are told of a server, told of the containers."""
+"""The stories of test_story.py and test_readme.py, on the containers."""
 
 from tests.e2e.test_readme import test_story_in_curl
 from tests.e2e.test_story import (
+    test_concurrent_activations_on_two_workers,
     test_contract_is_served,
     test_documentation_page,
-    test_sign_in_ends_tokens_on_all_processes,
-    test_values_of_two_processes,
+    test_sign_in_revokes_tokens_on_all_workers,
     test_whole_story,
 )
 
 __all__ = [
+    "test_concurrent_activations_on_two_workers",
     "test_contract_is_served",
     "test_documentation_page",
-    "test_sign_in_ends_tokens_on_all_processes",
+    "test_sign_in_revokes_tokens_on_all_workers",
     "test_story_in_curl",
-    "test_values_of_two_processes",
     "test_whole_story",
 ]

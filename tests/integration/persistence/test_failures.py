@@ -19,10 +19,10 @@ from persistence.database.engine import Database
 from persistence.database.errors import StatementRefused
 from persistence.database.statements import Statement
 from persistence.promos.promos import insert_promo
+from promo_api.dev.ports import free_port
+from promo_api.dev.postgres import EmbeddedPostgres
+from promo_api.dev.processes import wait_until
 from promo_api.errors import DependencyDown
-from promo_api.sandbox.ports import free_port
-from promo_api.sandbox.postgres import EmbeddedPostgres
-from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
 from tests.people import Api
 

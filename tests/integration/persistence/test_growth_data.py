@@ -44,8 +44,8 @@ def _migrate(settings: Settings) -> None:
         update_schema(database.engine)
 
 
-def _fill(connection: "psycopg.Connection[Any]", seed: int, tell: Callable[[str], None] = lambda _line: None) -> None:
-    fill(connection, _SIZE, seed=seed, today=_TODAY, tell=tell)
+def _fill(connection: "psycopg.Connection[Any]", seed: int, report: Callable[[str], None] = lambda _line: None) -> None:
+    fill(connection, _SIZE, seed=seed, today=_TODAY, report=report)
 
 
 def _digests(connection: "psycopg.Connection[Any]") -> list[Any]:
@@ -119,17 +119,15 @@ def test_visible_to_all(full: "psycopg.Connection[Any]") -> None:
 
 
 def test_again(full: "psycopg.Connection[Any]", empty: Settings) -> None:
-    """Another database of the same seed has the same rows, and all keys and indexes that it had before it was filled;
-    what is done is told all the while.
-    """
+    """The same seed gives the same rows; indexes and keys are created again; progress is reported."""
     _migrate(empty)
-    told: list[str] = []
+    lines: list[str] = []
     with _connected(empty) as connection:
         before = connection.execute(_KEYS_AND_INDEXES).fetchall()
-        _fill(connection, _SEED, told.append)
+        _fill(connection, _SEED, lines.append)
         assert connection.execute(_KEYS_AND_INDEXES).fetchall() == before
         assert _digests(connection) == _digests(full)
-    assert {"activations: 20,000 of 20,000", "making activations_history", "vacuum and analyze"} <= {*told}
+    assert {"activations: 20,000 of 20,000", "creating activations_history", "vacuum and analyze"} <= {*lines}
 
 
 def test_seed(full: "psycopg.Connection[Any]", empty: Settings) -> None:

@@ -12,8 +12,8 @@ from persistence.accounts.users import find_user
 from persistence.database.engine import Database
 from persistence.likes import insert_like
 from persistence.schema.tables import promo_counters
+from promo_api.dev.processes import wait_until
 from promo_api.errors import DependencyDown
-from promo_api.sandbox.processes import wait_until
 from tests.people import Api
 
 Open = Callable[..., Database]

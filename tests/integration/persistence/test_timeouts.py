@@ -14,9 +14,9 @@ from sqlalchemy import Connection, text
 
 from persistence.database.engine import Database
 from persistence.database.timeouts import ResponseTimeout, unlimited_transaction
+from promo_api.dev.postgres import EmbeddedPostgres
+from promo_api.dev.processes import wait_until
 from promo_api.errors import DependencyDown
-from promo_api.sandbox.postgres import EmbeddedPostgres
-from promo_api.sandbox.processes import wait_until
 from tests.freezing import frozen
 
 Open = Callable[..., Database]

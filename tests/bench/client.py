@@ -1,4 +1,4 @@
-"""One who asks over a connection of their own, as a proxy sends on what clients ask."""
+"""An HTTP client over one connection, which can send malformed requests."""
 
 import asyncio
 import json
@@ -10,14 +10,14 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-# The proxy tells in it where a client is; the service is told so by CLIENT_ADDRESS_HEADER.
+# The header in which a proxy passes the address of the client, for CLIENT_ADDRESS_HEADER.
 ADDRESS_HEADER = "X-Real-IP"
 
 _HEAD_END = b"\r\n\r\n"
 
 
 class Endpoint(NamedTuple):
-    """Where the service, or a proxy in front of it, accepts connections; `source`: the client's own address, or ""."""
+    """The address of the service or of a proxy in front of it; `source` is the client's own address, or empty."""
 
     port: int
     host: str = "127.0.0.1"
@@ -25,10 +25,10 @@ class Endpoint(NamedTuple):
     source: str = ""
 
     async def connect(self, receive_bytes: int = 0) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Open a connection, with a receive buffer of this size if it is not 0."""
+        """Open a connection. `receive_bytes` sets the size of the receive buffer; 0 keeps the default."""
         connecting = socket.socket()
         try:
-            connecting.setblocking(False)  # noqa: FBT003 as it is declared
+            connecting.setblocking(False)  # noqa: FBT003 the parameter is positional
             if receive_bytes:
                 connecting.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
             if self.source:
@@ -41,8 +41,8 @@ class Endpoint(NamedTuple):
             raise
 
 
-class Answer(NamedTuple):
-    """What was answered, and after how long; status 0: nothing, and the connection was closed."""
+class Response(NamedTuple):
+    """A response. Status 0: the connection was closed without one."""
 
     status: int
     body: bytes
@@ -50,19 +50,19 @@ class Answer(NamedTuple):
 
     @property
     def json(self) -> Any:
-        """The body, read."""
+        """The decoded body."""
         return json.loads(self.body)
 
 
-class Caller:
-    """Asks one request after the other, and connects again whenever the server has closed the connection."""
+class Client:
+    """Sends requests over one connection, and reconnects when the server has closed it."""
 
     def __init__(self, endpoint: Endpoint | int) -> None:
         self._endpoint = Endpoint(endpoint) if isinstance(endpoint, int) else endpoint
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def __aenter__(self) -> Self:
-        """Connect when the first request is sent."""
+        """Do nothing; the first request connects."""
         return self
 
     async def __aexit__(
@@ -71,10 +71,10 @@ class Caller:
         """Close the connection."""
         self.close()
 
-    async def ask(
+    async def request(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, token: str = "", address: str = ""
-    ) -> Answer:
-        """Send a request to a path below /api, as a client of this address and with this token; return the answer."""
+    ) -> Response:
+        """Send a request to a path below /api. `address` is sent in the header of the proxy."""
         content = b"" if body is None else json.dumps(body).encode()
         lines = [f"{method} /api{path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(content)}"]
         lines += ["Content-Type: application/json"] if content else []
@@ -82,24 +82,24 @@ class Caller:
         lines += [f"{ADDRESS_HEADER}: {address}"] if address else []
         return await self.send("\r\n".join(lines).encode() + _HEAD_END + content)
 
-    async def send(self, *pieces: bytes, pause_s: float = 0) -> Answer:
-        """Send bytes, which may be no request at all, piece by piece until there is an answer, and return it."""
+    async def send(self, *pieces: bytes, pause_s: float = 0) -> Response:
+        """Send bytes, valid or not, with a pause after each piece, until there is a response."""
         started_s = time.perf_counter()
         status, body = 0, b""
         with suppress(OSError, EOFError):
             reader, writer = await self._connected()
-            answered = asyncio.create_task(self._answered(reader))
+            response = asyncio.create_task(self._read_response(reader))
             try:
                 for piece in pieces:
                     writer.write(piece)
-                    if pause_s and (await asyncio.wait({answered}, timeout=pause_s))[0]:
+                    if pause_s and (await asyncio.wait({response}, timeout=pause_s))[0]:
                         break
-                status, body = await answered
+                status, body = await response
             finally:
-                answered.cancel()
+                response.cancel()
         if status == 0:
             self.close()
-        return Answer(status, body, time.perf_counter() - started_s)
+        return Response(status, body, time.perf_counter() - started_s)
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._streams is None or self._streams[0].at_eof():
@@ -107,7 +107,7 @@ class Caller:
             self._streams = await self._endpoint.connect()
         return self._streams
 
-    async def _answered(self, reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    async def _read_response(self, reader: asyncio.StreamReader) -> tuple[int, bytes]:
         head = (await reader.readuntil(_HEAD_END)).decode("latin-1").lower()
         lines = head.split("\r\n")
         headers = dict(line.split(": ", 1) for line in lines[1:] if line)

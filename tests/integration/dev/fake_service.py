@@ -1,7 +1,7 @@
-"""What these tests give `dev` in place of the service: as quick as possible, and it tells what it was started with.
+"""A fake of the service, which starts quickly and returns its environment.
 
-The commands are those of the service. `migrate` adds a row to the table `starts`; `serve` answers every request with
-its environment and the number of rows. ENDS, as in ENDS=serve:3, makes a command end at once with that status.
+It has the commands of the service. `migrate` adds a row to the table `starts`. `serve` responds to every request with
+its environment and the number of rows. EXIT=serve:3 makes `serve` exit at once with status 3.
 """
 
 import json
@@ -15,19 +15,19 @@ import psycopg
 
 
 def run_sql(statement: str) -> Any:
-    """Run a statement in the database of the environment and return the first row, if it has rows."""
-    place = {"host": "HOST", "port": "PORT", "user": "USERNAME", "dbname": "DATABASE"}
-    parameters = {parameter: os.environ[f"POSTGRES_{name}"] for parameter, name in place.items()}
+    """Run a statement in the database of the environment; return its first row, if any."""
+    names = {"host": "HOST", "port": "PORT", "user": "USERNAME", "dbname": "DATABASE"}
+    parameters = {parameter: os.environ[f"POSTGRES_{name}"] for parameter, name in names.items()}
     with psycopg.connect(**parameters) as connection:  # type: ignore[arg-type]
         cursor = connection.execute(statement)
         return cursor.fetchone() if cursor.description else None
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers every GET."""
+    """Responds to every GET."""
 
     def do_GET(self) -> None:
-        """Tell the environment and the number of migrations."""
+        """Return the environment and the number of migrations."""
         starts = run_sql("SELECT count(*) FROM starts")[0]
         body = json.dumps({"environment": dict(os.environ), "starts": starts}).encode()
         self.send_response(200)
@@ -41,8 +41,8 @@ class Handler(BaseHTTPRequestHandler):
 
 def main(command: str) -> int:
     """Run a command and return its exit status."""
-    ends, _, status = os.environ.get("ENDS", "").partition(":")
-    if command == ends:
+    exiting, _, status = os.environ.get("EXIT", "").partition(":")
+    if command == exiting:
         return int(status)
     if command == "migrate":
         run_sql("CREATE TABLE IF NOT EXISTS starts (at timestamptz)")

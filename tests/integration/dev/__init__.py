@@ -1,0 +1,1 @@
+"""promo_api.dev: embedded servers, and the command `dev`."""

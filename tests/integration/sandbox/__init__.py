@@ -1,1 +1,0 @@
-"""The sandbox: real servers, started and broken."""
