@@ -1,145 +1,143 @@
-"""Who may import whom: the rooms of the house and their doors, read from the source."""
+"""What each module may import, as a table, compared with the source."""
 
 import sys
 from typing import NamedTuple
 
-import pytest
-
 from tests.unit.source import PACKAGES, files, imported, imported_names
 
 
-class Room(NamedTuple):
-    """What a module may import: modules of ours (`x.*`: all below x), and packages of others."""
+class Imports(NamedTuple):
+    """What a module may import: modules of this project (`x.*`: all below x), and third-party packages."""
 
     ours: str = ""
     others: str = ""
 
 
-# The first name that fits counts: a module's own, then that of the room it is in.
-ROOMS = {
-    "promo_api": Room(),
-    "promo_api.errors": Room(),
-    "promo_api.redis_url": Room(),
-    "promo_api.redis_client": Room("promo_api.redis_url", "redis"),
-    "promo_api.setting_values": Room("promo_api.redis_url"),
-    "promo_api.settings": Room("promo_api.redis_url promo_api.setting_values"),
-    "promo_api.log_stream": Room(),
-    "promo_api.logs": Room("promo_api.log_stream promo_api.setting_values", "orjson"),
-    "promo_api.request_log": Room("promo_api.contract.observation promo_api.logs"),
-    "promo_api.background": Room("promo_api.errors"),
-    # Whoever counts something imports it: callbacks through all rooms would be longer, and no easier to follow.
-    "promo_api.metrics": Room("promo_api.background", "prometheus_client"),
-    "promo_api.exposition": Room("promo_api.background promo_api.setting_values", "prometheus_client"),
-    "promo_api.batches": Room("promo_api.metrics"),
-    "promo_api.sweeper": Room(
+# A module without a row of its own takes the row `package.*` of its package.
+ALLOWED = {
+    "promo_api": Imports(),
+    "promo_api.errors": Imports(),
+    "promo_api.redis_url": Imports(),
+    "promo_api.redis_client": Imports("promo_api.redis_url", "redis"),
+    "promo_api.setting_values": Imports("promo_api.redis_url"),
+    "promo_api.settings": Imports("promo_api.redis_url promo_api.setting_values"),
+    "promo_api.log_stream": Imports(),
+    "promo_api.logs": Imports("promo_api.log_stream promo_api.setting_values", "orjson"),
+    "promo_api.request_log": Imports("promo_api.contract.observation promo_api.logs"),
+    "promo_api.background": Imports("promo_api.errors"),
+    # Modules import the metrics that they count: callbacks would be longer and harder to follow.
+    "promo_api.metrics": Imports("promo_api.background", "prometheus_client"),
+    "promo_api.exposition": Imports("promo_api.background promo_api.setting_values", "prometheus_client"),
+    "promo_api.batches": Imports("promo_api.metrics"),
+    "promo_api.sweeper": Imports(
         "persistence.account_deletions persistence.engine persistence.kept_answers "
         "persistence.standings persistence.tallies "
         "promo_api.background promo_api.metrics"
     ),
-    "promo_api.tokens": Room("promo_api.errors promo_api.settings", "jwt"),
-    "promo_api.passwords": Room("promo_api.metrics promo_api.settings", "argon2"),
-    "promo_api.admission": Room(
+    "promo_api.tokens": Imports("promo_api.errors promo_api.settings", "jwt"),
+    "promo_api.passwords": Imports("promo_api.metrics promo_api.settings", "argon2"),
+    "promo_api.admission": Imports(
         "promo_api.contract.client_address promo_api.contract.fair_queue promo_api.contract.thread_pool "
         "promo_api.contract.thread_pools promo_api.limits promo_api.settings"
     ),
-    "promo_api.limits": Room(
+    "promo_api.limits": Imports(
         "promo_api.contract.client_address promo_api.errors "
         "promo_api.metrics promo_api.redis_client promo_api.setting_values promo_api.settings",
         "cachetools limits redis",
     ),
-    "promo_api.breaker": Room(),
-    "promo_api.antifraud_client": Room("promo_api.settings", "orjson requests urllib3"),
-    "promo_api.verdicts": Room(
+    "promo_api.breaker": Imports(),
+    "promo_api.antifraud_client": Imports("promo_api.settings", "orjson requests urllib3"),
+    "promo_api.verdicts": Imports(
         "promo_api.antifraud_client promo_api.metrics promo_api.redis_client promo_api.settings", "redis"
     ),
-    "promo_api.antifraud": Room(
+    "promo_api.antifraud": Imports(
         "promo_api.antifraud_client promo_api.breaker promo_api.metrics promo_api.settings promo_api.verdicts"
     ),
-    "promo_api.health": Room(
+    "promo_api.health": Imports(
         "promo_api persistence.engine persistence.revisions promo_api.antifraud promo_api.settings"
     ),
-    "persistence": Room(),
-    "persistence.orders": Room("", "sqlalchemy"),
-    "persistence.tables": Room("persistence.orders", "sqlalchemy"),
-    "persistence.trail_tables": Room("persistence.tables", "sqlalchemy"),
-    "persistence.feed_tables": Room("persistence.tables", "sqlalchemy"),
-    "persistence.account_events": Room("persistence.tables persistence.trail_tables", "sqlalchemy"),
-    "persistence.silence": Room("", "sqlalchemy psycopg"),
-    "persistence.prepared": Room("persistence.silence", "sqlalchemy"),
-    "persistence.engine": Room(
+    "persistence": Imports(),
+    "persistence.orders": Imports("", "sqlalchemy"),
+    "persistence.tables": Imports("persistence.orders", "sqlalchemy"),
+    "persistence.trail_tables": Imports("persistence.tables", "sqlalchemy"),
+    "persistence.feed_tables": Imports("persistence.tables", "sqlalchemy"),
+    "persistence.account_events": Imports("persistence.tables persistence.trail_tables", "sqlalchemy"),
+    "persistence.silence": Imports("", "sqlalchemy psycopg"),
+    "persistence.prepared": Imports("persistence.silence", "sqlalchemy"),
+    "persistence.engine": Imports(
         "persistence.silence persistence.tables promo_api.errors promo_api.metrics promo_api.settings",
         "orjson sqlalchemy psycopg",
     ),
-    "persistence.pages": Room("persistence.prepared", "sqlalchemy"),
-    "persistence.activity": Room("persistence.feed_tables persistence.tables", "sqlalchemy"),
-    "persistence.audience": Room("persistence.tables", "sqlalchemy"),
-    "persistence.places": Room("persistence.activity persistence.audience persistence.feed_tables", "sqlalchemy"),
-    "persistence.code_lists": Room("persistence.prepared persistence.tables", "cachetools sqlalchemy"),
-    "persistence.revisions": Room("", "sqlalchemy"),
-    "persistence.migrations": Room("persistence.silence", "sqlalchemy alembic"),
-    "persistence.migrations.*": Room("persistence.feed_tables persistence.trail_tables", "alembic"),
-    "persistence.*": Room(
+    "persistence.pages": Imports("persistence.prepared", "sqlalchemy"),
+    "persistence.activity": Imports("persistence.feed_tables persistence.tables", "sqlalchemy"),
+    "persistence.audience": Imports("persistence.tables", "sqlalchemy"),
+    "persistence.places": Imports("persistence.activity persistence.audience persistence.feed_tables", "sqlalchemy"),
+    "persistence.code_lists": Imports("persistence.prepared persistence.tables", "cachetools sqlalchemy"),
+    "persistence.revisions": Imports("", "sqlalchemy"),
+    "persistence.migrations": Imports("persistence.silence", "sqlalchemy alembic"),
+    "persistence.migrations.*": Imports("persistence.feed_tables persistence.trail_tables", "alembic"),
+    "persistence.*": Imports(
         "promo_api.errors persistence.orders persistence.pages persistence.prepared persistence.tables "
         "persistence.trail_tables persistence.feed_tables persistence.activity persistence.audience persistence.places "
         "persistence.account_events",
         "sqlalchemy",
     ),
-    "handlers": Room(),
-    "handlers.shapes": Room("handlers persistence.*", "orjson"),
-    "handlers.accounts": Room(
+    "handlers": Imports(),
+    "handlers.shapes": Imports("handlers persistence.*", "orjson"),
+    "handlers.accounts": Imports(
         "handlers persistence.* promo_api.errors promo_api.limits promo_api.runtime promo_api.tokens"
     ),
-    "handlers.repeats": Room("handlers persistence.* promo_api.errors promo_api.limits promo_api.runtime"),
-    "handlers.health": Room("handlers promo_api.health promo_api.runtime"),
-    # Why an activation was refused is known nowhere else.
-    "handlers.user_activations": Room(
+    "handlers.repeats": Imports("handlers persistence.* promo_api.errors promo_api.limits promo_api.runtime"),
+    "handlers.health": Imports("handlers promo_api.health promo_api.runtime"),
+    # Only this module knows why it refused an activation, so it counts that itself.
+    "handlers.user_activations": Imports(
         "handlers handlers.shapes handlers.repeats persistence.* promo_api.errors promo_api.limits promo_api.metrics "
         "promo_api.runtime"
     ),
-    # A password that is guessed at is counted wherever it is asked for.
-    "handlers.*": Room(
+    # Every handler that checks a password counts the failed attempts.
+    "handlers.*": Imports(
         "handlers handlers.shapes handlers.accounts handlers.repeats persistence.* promo_api.errors promo_api.limits "
         "promo_api.runtime"
     ),
-    "promo_api.contract.*": Room(
+    "promo_api.contract.*": Imports(
         "promo_api.contract.* promo_api.errors promo_api.logs", "connexion flask jsonschema_rs orjson starlette uvicorn"
     ),
-    "promo_api.contract": Room(),
-    # The shell binds what the other rooms are.
-    "promo_api.runtime": Room(
+    "promo_api.contract": Imports(),
+    # The outer layer: it puts the other modules together.
+    "promo_api.runtime": Imports(
         "persistence.code_lists persistence.engine promo_api.antifraud promo_api.batches promo_api.health "
         "promo_api.limits promo_api.passwords promo_api.settings promo_api.tokens"
     ),
-    "promo_api.app": Room(
+    "promo_api.app": Imports(
         "promo_api persistence.companies persistence.users promo_api.admission promo_api.contract.application "
         "promo_api.contract.client_address promo_api.contract.observation promo_api.errors promo_api.metrics "
         "promo_api.request_log promo_api.runtime promo_api.sweeper promo_api.tokens",
         "starlette",
     ),
-    "promo_api.acceptor": Room("promo_api.contract.connections"),
-    "promo_api.files": Room("promo_api.settings"),
-    "promo_api.memory": Room(),
-    "promo_api.gunicorn_conf": Room(
+    "promo_api.acceptor": Imports("promo_api.contract.connections"),
+    "promo_api.files": Imports("promo_api.settings"),
+    "promo_api.memory": Imports(),
+    "promo_api.gunicorn_conf": Imports(
         "promo_api promo_api.acceptor promo_api.contract.connections promo_api.contract.pipelining "
         "promo_api.contract.protocol promo_api.contract.slow_clients promo_api.exposition promo_api.files "
         "promo_api.memory promo_api.metrics promo_api.settings",
         "gunicorn starlette uvicorn uvicorn_worker",
     ),
-    "promo_api.check": Room(
+    "promo_api.check": Imports(
         "persistence.engine persistence.listings persistence.recounts persistence.revisions persistence.silence "
         "persistence.tallies promo_api.app "
         "promo_api.contract.application promo_api.errors promo_api.runtime promo_api.settings",
         "redis requests sqlalchemy",
     ),
-    "promo_api.__main__": Room(
+    "promo_api.__main__": Imports(
         "persistence.engine persistence.migrations persistence.revisions promo_api.app promo_api.check "
         "promo_api.contract.application "
         "promo_api.errors promo_api.exposition promo_api.gunicorn_conf promo_api.logs promo_api.runtime "
         "promo_api.sandbox.antifraud_stub promo_api.sandbox.dev promo_api.setting_values promo_api.settings",
         "dotenv",
     ),
-    "promo_api.sandbox": Room(),
-    "promo_api.sandbox.*": Room(
+    "promo_api.sandbox": Imports(),
+    "promo_api.sandbox.*": Imports(
         "promo_api promo_api.sandbox promo_api.sandbox.* promo_api.setting_values promo_api.settings",
         "flask psutil psycopg werkzeug",
     ),
@@ -152,42 +150,61 @@ QUERIES = [
 HANDLERS = [module for module in files() if module.startswith("handlers.")]
 
 
-def _room(module: str) -> Room:
-    room = module if module in ROOMS else f"{module.rpartition('.')[0]}.*"
-    assert room in ROOMS, f"{module} is in no room of the table"
-    return ROOMS[room]
+def _row(module: str) -> str:
+    """Return the key of the row for a module."""
+    row = module if module in ALLOWED else f"{module.rpartition('.')[0]}.*"
+    assert row in ALLOWED, f"the table has no row for {module}"
+    return row
+
+
+def _allowed(module: str) -> Imports:
+    return ALLOWED[_row(module)]
 
 
 def _fits(module: str, allowed: str) -> bool:
     return any(module == name or (name.endswith(".*") and module.startswith(name[:-1])) for name in allowed.split())
 
 
-@pytest.mark.parametrize("module", files())
-def test_imports_of_ours(module: str) -> None:
-    """A module imports of ours what its room may."""
-    ours = {name for name in imported(module) if name.partition(".")[0] in PACKAGES} - {module}
-    assert {name for name in ours if not _fits(name, _room(module).ours)} == set()
+def _ours(module: str, *, at_top: bool = False) -> set[str]:
+    """Return the modules of this project that a module imports."""
+    return {name for name in imported(module, at_top=at_top) if name.partition(".")[0] in PACKAGES} - {module}
 
 
-@pytest.mark.parametrize("module", files())
-def test_imports_of_others(module: str) -> None:
-    """A module imports of others its one library, and the standard library."""
-    others = {name for name in imported(module) if name.partition(".")[0] not in PACKAGES}
-    assert others - sys.stdlib_module_names - set(_room(module).others.split()) == set()
+def test_imports_of_ours() -> None:
+    """A module imports only the modules of this project that the table allows it."""
+    offences = [
+        f"{module} imports {name}"
+        for module in files()
+        for name in sorted(_ours(module))
+        if not _fits(name, _allowed(module).ours)
+    ]
+    assert offences == []
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_every_room_is_lived_in(room: str) -> None:
-    """The table names no room that is not there, and no door that nobody uses."""
-    inside = [module for module in files() if _room(module) is ROOMS[room]]
-    assert inside
-    used = set().union(*(imported(module) for module in inside))
-    doors = set(ROOMS[room].others.split())
-    assert doors <= used
+def test_imports_of_others() -> None:
+    """A module imports only the third-party packages that the table allows it, and the standard library."""
+    offences = [
+        f"{module} imports {name}"
+        for module in files()
+        for name in sorted(imported(module) - _ours(module) - {module} - sys.stdlib_module_names)
+        if name not in _allowed(module).others.split()
+    ]
+    assert offences == []
+
+
+def test_table_has_no_unused_row() -> None:
+    """Each row of the table applies to a module, and each third-party package in it is imported."""
+    offences: list[str] = []
+    for row, allowed in ALLOWED.items():
+        modules = [module for module in files() if _row(module) == row]
+        used = set().union(*(imported(module) for module in modules))
+        offences += [] if modules else [f"{row}: no such module"]
+        offences += [f"{row}: {name} is not imported" for name in allowed.others.split() if name not in used]
+    assert offences == []
 
 
 def test_query_modules_are_all_there() -> None:
-    """Beside the query modules stands only what all of them share, and what opens and migrates the database."""
+    """Every module of `persistence` is a query module, shared by query modules, or opens or migrates the database."""
     beside = {
         "engine", "silence", "prepared", "orders", "pages", "tables", "trail_tables", "feed_tables", "activity",
         "audience", "places", "account_events", "revisions", "migrations", "migrations.env",
@@ -198,42 +215,47 @@ def test_query_modules_are_all_there() -> None:
     }
 
 
-@pytest.mark.parametrize("module", [f"persistence.{name}" for name in QUERIES])
-def test_queries_do_not_know_each_other(module: str) -> None:
-    """A query module imports no other one, nor the engine that lends it connections."""
-    ours = {name for name in imported(module) if name.partition(".")[0] in PACKAGES}
+def test_query_modules_do_not_import_each_other() -> None:
+    """A query module imports neither another query module nor the engine that opens its connections."""
     names = "prepared orders pages tables trail_tables feed_tables activity audience places account_events"
-    shared = {f"persistence.{name}" for name in names.split()}
-    assert ours <= {*shared, "promo_api.errors"}
+    shared = {f"persistence.{name}" for name in names.split()} | {"promo_api.errors"}
+    modules = [f"persistence.{name}" for name in QUERIES]
+    offences = [f"{module} imports {name}" for module in modules for name in sorted(_ours(module) - shared)]
+    assert offences == []
 
 
-@pytest.mark.parametrize("module", HANDLERS)
-def test_handlers_know_the_runtime_by_its_type(module: str) -> None:
-    """A handler takes the runtime that it is given, and opens nothing."""
-    assert imported_names(module, "promo_api.runtime") <= {"Runtime"}
-    assert imported_names(module, "persistence.engine") == set()
-    assert not {"persistence.tables", "persistence.trail_tables", "persistence.feed_tables"} & imported(module)
+def test_handlers_open_nothing() -> None:
+    """A handler imports the runtime as a type only, and neither the engine nor the tables."""
+    tables = {"persistence.tables", "persistence.trail_tables", "persistence.feed_tables"}
+    offences: list[str] = []
+    for module in HANDLERS:
+        forbidden = imported_names(module, "promo_api.runtime") - {"Runtime"}
+        forbidden |= imported_names(module, "persistence.engine") | (tables & imported(module))
+        offences += [f"{module} imports {name}" for name in sorted(forbidden)]
+    assert offences == []
 
 
-def test_shapes_do_not_query() -> None:
-    """Shapes take rows, which are classes, and no functions that get them."""
+def test_serializers_do_not_query() -> None:
+    """The serializers import the classes of rows, and no function that reads them."""
     names = {
         name for module in files() for name in imported_names("handlers.shapes", module) if "persistence" in module
     }
     assert names
-    assert all(name[0].isupper() for name in names)
+    assert [name for name in sorted(names) if not name[0].isupper()] == []
 
 
-@pytest.mark.parametrize("module", [module for module in files() if not module.startswith("promo_api.sandbox")])
-def test_the_service_does_not_need_the_sandbox(module: str) -> None:
-    """Only two commands import the sandbox, when they run: its packages are not installed in production."""
-    assert not [name for name in imported(module, at_top=True) if name.startswith("promo_api.sandbox")]
-    if module != "promo_api.__main__":
-        assert not [name for name in imported(module) if name.startswith("promo_api.sandbox")]
+def test_the_service_does_not_need_the_development_servers() -> None:
+    """Only two commands import `promo_api.sandbox`, when they run: production does not install its packages."""
+    offences: list[str] = []
+    for module in files():
+        if not module.startswith("promo_api.sandbox"):
+            names = _ours(module, at_top=module == "promo_api.__main__")
+            offences += [f"{module} imports {name}" for name in sorted(names) if name.startswith("promo_api.sandbox")]
+    assert offences == []
 
 
-def test_workers_do_without_the_migrations() -> None:
-    """What a worker imports leads nowhere to the program that applies migrations: it would take memory for nothing."""
+def test_workers_do_not_import_the_migrations() -> None:
+    """No import of a worker leads to the program that applies migrations, which would only take memory."""
     seen: set[str] = set()
     ahead = {"promo_api.app", "promo_api.gunicorn_conf"}
     while ahead:
@@ -244,10 +266,10 @@ def test_workers_do_without_the_migrations() -> None:
     assert "persistence.migrations" not in seen
 
 
-def test_nobody_calls_upward() -> None:
-    """No import leads in a circle."""
-    ways = {module: {name for name in imported(module) if name in files()} - {module} for module in files()}
-    while ways:
-        ends = {module for module, further in ways.items() if not further & ways.keys()}
-        assert ends, f"these import each other: {sorted(ways)}"
-        ways = {module: further for module, further in ways.items() if module not in ends}
+def test_no_import_cycles() -> None:
+    """No module imports itself through other modules."""
+    imports = {module: {name for name in imported(module) if name in files()} - {module} for module in files()}
+    while imports:
+        leaves = {module for module, names in imports.items() if not names & imports.keys()}
+        assert leaves, f"these modules import each other: {sorted(imports)}"
+        imports = {module: names for module, names in imports.items() if module not in leaves}
