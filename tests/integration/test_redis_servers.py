@@ -39,7 +39,9 @@ class Process:
         self.port = free_port(_HOST)
         file = folder / "configuration"
         file.write_text(configuration or "")
+        # The watchdog reads the environment, which a server overwrites when it sets its title.
         command = [_program(), str(file), *options, "--bind", _HOST, "--port", str(self.port), "--dir", str(folder)]
+        command += ["--set-proc-title", "no"]
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder)
         stack.callback(self.kill)
