@@ -1,26 +1,44 @@
-# make run: the API with all that it needs, on this machine.   make test: lint, types, all tests.
+# `make run` starts the API on this machine with everything it needs. `make test` runs all checks.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed-from-lock
+PYTEST := $(BIN)/pytest -n 2 --dist worksteal
+# The folders of each test level. A test checks that no folder is missing.
+UNIT := tests/unit
+INTEGRATION := tests/integration
+CONTRACT := tests/contract tests/clients
+RACE := tests/race
+E2E := tests/e2e tests/page
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test fuzz bench bench-speed bench-growth bench-memory bench-abuse lock clean test-pgbouncer e2e
+.PHONY: help install run test lint types unit integration contract race e2e coverage containers test-pgbouncer fuzz \
+	bench bench-speed bench-growth bench-memory bench-abuse lock clean
 
 help:
-	@echo "make run      run the API here, with PostgreSQL, Valkey and an anti-fraud stand-in of its own"
-	@echo "make test     lint, types and all tests"
-	@echo "make test-pgbouncer  the tests that need PostgreSQL, through PgBouncer, which must be installed"
-	@echo "make e2e      the image and its containers, tried with Docker; make e2e ENGINE=required fails where there is none"
-	@echo "make install  only create .venv and install from the lock"
-	@echo "make fuzz     schemathesis against the service for a long time"
-	@echo "make bench    all that docs/benchmarks.md tells, in an hour; its parts are"
-	@echo "    bench-speed    the contract layer, one promo in demand beside many, and requests a second beside"
-	@echo "                   a yardstick: YARDSTICK=FOLDER"
-	@echo "    bench-growth   how answers slow down with a million promos; takes 25 minutes and 9 GB"
-	@echo "    bench-memory   the memory of the workers under load; takes 10 minutes"
-	@echo "    bench-abuse    what honest clients notice of abusive ones, and a day of abuse; takes 17 minutes"
-	@echo "make lock     renew the locks from setup.cfg"
-	@echo "make clean    remove .venv; the data of make run, in .promo, stays"
+	@echo "make run           run the API on this machine with PostgreSQL, Valkey and an anti-fraud stub"
+	@echo "make install       create .venv and install the locked packages"
+	@echo
+	@echo "make test          lint, types and all tests"
+	@echo "make lint          check rules and format with ruff"
+	@echo "make types         check types with mypy"
+	@echo "make unit          tests without servers, and rules of the source and the pages"
+	@echo "make integration   tests of the API in one process with PostgreSQL and Valkey"
+	@echo "make contract      tests of the contract layer, fuzzing, and generated clients"
+	@echo "make race          tests of concurrent requests"
+	@echo "make e2e           tests of the running server: processes, outages, hostile clients, documentation page"
+	@echo "make coverage      all tests with branch coverage; fails below the minimum in setup.cfg"
+	@echo "make containers    tests of the Docker image; with ENGINE=required they fail without Docker"
+	@echo "make test-pgbouncer  the tests that use PostgreSQL, through an installed PgBouncer"
+	@echo "make fuzz          schemathesis with many examples and several seeds"
+	@echo
+	@echo "make bench         all benchmarks of BENCHMARKS.md, in an hour:"
+	@echo "  bench-speed      contract layer, one popular promo, and throughput next to YARDSTICK=FOLDER"
+	@echo "  bench-growth     response times up to a million promos; 25 minutes, 9 GB"
+	@echo "  bench-memory     memory of the workers under load; 10 minutes"
+	@echo "  bench-abuse      response times of honest clients next to abusive clients; 17 minutes"
+	@echo
+	@echo "make lock          update the lock files from setup.cfg"
+	@echo "make clean         remove .venv; the data of make run stays in .promo"
 
 install: $(STAMP)
 
@@ -34,18 +52,43 @@ $(STAMP): requirements-dev.lock setup.cfg
 run: install
 	@$(BIN)/python -m promo_api dev
 
-test: install
+test: lint types
+	$(PYTEST)
+
+lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: install
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2
+
+unit: install
+	$(PYTEST) $(UNIT)
+
+integration: install
+	$(PYTEST) $(INTEGRATION)
+
+contract: install
+	$(PYTEST) $(CONTRACT)
+
+race: install
+	$(PYTEST) $(RACE)
+
+e2e: install
+	$(PYTEST) $(E2E)
+
+coverage: install
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 test-pgbouncer: install
 	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || { echo "PgBouncer is not installed (Debian: apt-get install pgbouncer)."; exit 1; }
-	TEST_THROUGH_PGBOUNCER=1 $(BIN)/pytest -n 2 tests/integration tests/race tests/e2e tests/clients tests/contract/test_fuzz.py
+	TEST_THROUGH_PGBOUNCER=1 $(PYTEST) $(INTEGRATION) $(RACE) tests/e2e tests/clients tests/contract/test_fuzz.py
 
 ENGINE ?= optional
-e2e: install
+containers: install
 	ENGINE=$(ENGINE) $(BIN)/pytest tests/e2e/container
 
 fuzz: install

@@ -30,6 +30,7 @@ from tests.conformance import Conformance
 from tests.people import Account, Api
 from tests.pgbouncer import LEFT_OUT, THROUGH_PGBOUNCER, behind_pgbouncer
 from tests.stand_in import StandIn
+from tests.watchdog import Watchdog
 
 # The cost of a password hash is what production needs, and tests do not; with answers it is the other way round.
 # All tests come from one address, and their users activate more in a minute than people do; limits have own tests.
@@ -43,6 +44,19 @@ _FOR_TESTS = {
     "ACTIVATIONS_PER_USER": "1000000/60",
     "VALIDATE_RESPONSES": "true",
 }
+
+
+_watchdog = pytest.StashKey[Watchdog]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the watchdog, which ends the servers of a run that is killed."""
+    config.stash[_watchdog] = Watchdog()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the watchdog."""
+    config.stash[_watchdog].close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -39,6 +39,7 @@ class Process:
         self.port = free_port(_HOST)
         file = folder / "configuration"
         file.write_text(configuration or "")
+        # The watchdog reads the environment, which a server overwrites when it sets its title.
         command = [
             valkey_program(),
             str(file),
@@ -50,6 +51,7 @@ class Process:
             "--dir",
             str(folder),
         ]
+        command += ["--set-proc-title", "no"]
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder)
         stack.callback(self.kill)

@@ -1,4 +1,4 @@
-"""The source of the project as data: its modules, what they import, what they define."""
+"""The modules of the project as syntax trees: their imports, definitions and calls."""
 
 import ast
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 @cache
 def files() -> dict[str, Path]:
-    """Return the files of the project's packages by module name; migrations are run by Alembic and no modules."""
+    """Return the files of the packages by module name, without the migrations, which Alembic runs by path."""
     found = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
     return {_module_name(file): file for file in found if file.parent.name != "versions"}
 
@@ -29,18 +29,18 @@ def tree(module: str) -> ast.Module:
 
 
 def imported(module: str, *, at_top: bool = False) -> set[str]:
-    """Return what a module imports: our modules by their whole name, others by their first.
+    """Return the imports of a module: full names of our modules, top-level names of other packages.
 
     Args:
-        module: whose imports.
-        at_top: only what is imported when the module is.
+        module: the module to read.
+        at_top: ignore imports inside functions and classes.
     """
     nodes = tree(module).body if at_top else ast.walk(tree(module))
-    return {_room(name) for node in nodes for name in _names(node)} - {"__future__"}
+    return {_module_of(name) for node in nodes for name in _names(node)} - {"__future__"}
 
 
 def imported_names(module: str, origin: str) -> set[str]:
-    """Return the names that a module imports from another one."""
+    """Return the names that a module imports from another module."""
     return {
         alias.name
         for node in ast.walk(tree(module))
@@ -50,7 +50,7 @@ def imported_names(module: str, origin: str) -> set[str]:
 
 
 def _names(node: ast.AST) -> Iterator[str]:
-    """Yield the dotted names that a statement imports: `a.b` for `from a import b`, since b may be a module."""
+    """Yield the dotted names that a statement imports: `a.b` for `from a import b`, because b may be a module."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -58,8 +58,8 @@ def _names(node: ast.AST) -> Iterator[str]:
         yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _room(name: str) -> str:
-    """Return the module that a dotted name is in."""
+def _module_of(name: str) -> str:
+    """Return the module that defines a dotted name."""
     if name.partition(".")[0] not in PACKAGES:
         return name.partition(".")[0]
     while name not in files():
@@ -68,7 +68,7 @@ def _room(name: str) -> str:
 
 
 def public_definitions(module: str) -> Iterator[tuple[str, Definition]]:
-    """Yield the public functions and classes of a module, and the public methods of these."""
+    """Yield the public functions and classes of a module, and the public methods of these classes."""
     for name, node in _definitions(tree(module).body):
         yield name, node
         if isinstance(node, ast.ClassDef):
@@ -82,14 +82,14 @@ def _definitions(body: list[ast.stmt]) -> Iterator[tuple[str, Definition]]:
 
 
 def functions(module: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Yield every function of a module, public or not, wherever it stands."""
+    """Yield every function of a module, including private and nested functions."""
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
 
 def called(node: ast.AST) -> Iterator[str]:
-    """Yield the names of the functions and methods that are called anywhere within a node."""
+    """Yield the names of the functions and methods that a node calls, at any depth."""
     for call in ast.walk(node):
         if isinstance(call, ast.Call):
             if isinstance(call.func, ast.Attribute):

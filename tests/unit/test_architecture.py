@@ -133,7 +133,7 @@ ALLOWED = {
         "persistence.engine persistence.migrations persistence.revisions promo_api.app promo_api.check "
         "promo_api.contract.application "
         "promo_api.errors promo_api.exposition promo_api.gunicorn_conf promo_api.logs promo_api.runtime "
-        "promo_api.dev.antifraud_stub promo_api.dev.run promo_api.setting_values promo_api.settings",
+        "promo_api.dev.antifraud_stub promo_api.dev.dev promo_api.setting_values promo_api.settings",
         "dotenv",
     ),
     "promo_api.dev": Imports(),

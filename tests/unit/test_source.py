@@ -1,11 +1,11 @@
-"""Habits of the source that can be seen in it: names, sizes, docstrings, and what is forbidden."""
+"""Rules that the source follows: names, sizes, docstrings and forbidden calls. Each test lists all offenders."""
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from tests.unit.source import ROOT, called, files, functions, public_definitions, tree
@@ -14,89 +14,116 @@ from tests.unit.test_architecture import QUERIES
 VERBS = ("find_", "get_", "list_", "insert_", "update_", "delete_", "claim_", "close_", "count_")
 QUERY_MODULES = [f"persistence.{name}" for name in QUERIES]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-# Load at a fixed rate, and memory some seconds after it: here the time itself is what is measured.
+# These send requests at a fixed rate, or measure memory some seconds after a load: the time is what they measure.
 PACED = ["tests/bench/overload.py", "tests/bench/overload_abusers.py"]
-OURS = [file for file in TESTS if file.parent.name in ("unit", "contract") and file.name.startswith("test_")]
+UNIT_AND_CONTRACT_TESTS = [
+    file for file in TESTS if file.parent.name in ("unit", "contract") and file.name.startswith("test_")
+]
+# These names say nothing about the contents.
+EMPTY_NAMES = {"utils", "util", "helpers", "common", "base", "misc", "core", "manager", "service"}
+# A page size truncates a response; it refuses no request.
+SHARED_BY_HANDLERS = ["handlers.accounts", "handlers.idempotency", "handlers.shapes"]
 
 
-def _operation_ids() -> set[str]:
-    paths = yaml.safe_load((ROOT / "api.yml").read_text(encoding="utf-8"))["paths"]
-    return {operation["operationId"] for methods in paths.values() for operation in methods.values()}
+def _specification() -> dict[str, Any]:
+    specification: dict[str, Any] = yaml.load((ROOT / "api.yml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    return specification
+
+
+@cache
+def _operation_ids() -> frozenset[str]:
+    paths = _specification()["paths"]
+    return frozenset(operation["operationId"] for methods in paths.values() for operation in methods.values())
 
 
 OPERATION_MODULES = sorted({f"handlers.{name.partition('.')[0]}" for name in _operation_ids()})
-
-
-BESIDE = ["handlers.accounts", "handlers.idempotency", "handlers.shapes"]
 
 
 def _name(file: Path) -> str:
     return str(file.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("module", files())
-def test_public_things_say_what_they_do(module: str) -> None:
-    """Every module and every public function, class and method has a docstring of its own."""
-    assert ast.get_docstring(tree(module))
-    silent = [name for name, node in public_definitions(module) if not ast.get_docstring(node)]
-    assert silent == []
+@cache
+def _test_tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("module", files())
-def test_functions_are_short(module: str) -> None:
+def test_public_definitions_have_docstrings() -> None:
+    """Every module and every public function, class and method has a docstring."""
+    missing = [module for module in files() if not ast.get_docstring(tree(module))]
+    for module in files():
+        missing += [f"{module}.{name}" for name, node in public_definitions(module) if not ast.get_docstring(node)]
+    assert missing == []
+
+
+def test_functions_are_short() -> None:
     """A function has at most 50 lines."""
-    long = [node.name for node in functions(module) if (node.end_lineno or 0) - node.lineno + 1 > 50]
+    long = [
+        f"{module}.{node.name}"
+        for module in files()
+        for node in functions(module)
+        if (node.end_lineno or 0) - node.lineno + 1 > 50
+    ]
     assert long == []
 
 
-@pytest.mark.parametrize("file", [*files().values(), *TESTS], ids=_name)
-def test_files_are_short(file: Path) -> None:
+def test_files_are_short() -> None:
     """A file has at most 400 lines."""
-    assert len(file.read_text(encoding="utf-8").splitlines()) <= 400
+    sizes = {_name(file): file.read_text(encoding="utf-8").count("\n") for file in (*files().values(), *TESTS)}
+    assert {name: size for name, size in sizes.items() if size > 400} == {}
 
 
-@pytest.mark.parametrize("file", [*files().values(), *TESTS], ids=_name)
-def test_files_have_names_that_say_something(file: Path) -> None:
-    """No file is named for nothing in particular."""
-    assert file.stem not in {"utils", "util", "helpers", "common", "base", "misc", "core", "manager", "service"}
+def test_file_names_describe_the_contents() -> None:
+    """No file has a name such as `utils`, which fits any contents."""
+    assert [_name(file) for file in (*files().values(), *TESTS) if file.stem in EMPTY_NAMES] == []
 
 
 def test_every_operation_has_its_function() -> None:
-    """An operationId is the way to a function, and a public function in a module of operations is an operation."""
-    there = {
+    """Each operationId names a function, and each public function of an operation module is an operation."""
+    defined = {
         f"{module.removeprefix('handlers.')}.{name}"
         for module in OPERATION_MODULES
         for name, node in public_definitions(module)
         if isinstance(node, ast.FunctionDef)
     }
-    assert there == _operation_ids()
+    assert defined == _operation_ids()
 
 
 def test_modules_of_handlers_are_all_known() -> None:
-    """Beside the modules of operations stand shapes, accounts and repeats, and no other one."""
-    assert {module for module in files() if module.startswith("handlers")} == {"handlers", *OPERATION_MODULES, *BESIDE}
+    """Each module of `handlers` implements operations or is one of three that the others share."""
+    known = {"handlers", *OPERATION_MODULES, *SHARED_BY_HANDLERS}
+    assert {module for module in files() if module.startswith("handlers")} == known
 
 
-@pytest.mark.parametrize("module", QUERY_MODULES)
-def test_queries_are_verbs_of_a_closed_set(module: str) -> None:
-    """What a query does to the database is the first word of its name."""
-    names = [name.rpartition(".")[2] for name, node in public_definitions(module) if not isinstance(node, ast.ClassDef)]
-    assert names
-    assert [name for name in names if not name.startswith(VERBS)] == []
+def test_queries_are_verbs_of_a_closed_set() -> None:
+    """The name of a query begins with a verb that says what it does to the database."""
+    offenders: list[str] = []
+    for module in QUERY_MODULES:
+        definitions = [*public_definitions(module)]
+        names = [name.rpartition(".")[2] for name, node in definitions if not isinstance(node, ast.ClassDef)]
+        offenders += [f"{module}.{name}" for name in names if not name.startswith(VERBS)]
+        offenders += [] if names else [f"{module} has no query"]
+    assert offenders == []
 
 
-@pytest.mark.parametrize("module", QUERY_MODULES)
-def test_queries_end_no_transaction(module: str) -> None:
-    """Where a transaction begins and ends is the caller's to say."""
-    assert {"commit", "rollback", "begin", "begin_nested", "connect"} & {*called(tree(module))} == set()
+def test_queries_end_no_transaction() -> None:
+    """A query neither begins nor ends a transaction: its caller does."""
+    forbidden = {"commit", "rollback", "begin", "begin_nested", "connect"}
+    found = [f"{module}: {name}" for module in QUERY_MODULES for name in forbidden & {*called(tree(module))}]
+    assert found == []
 
 
-@pytest.mark.parametrize("module", QUERY_MODULES)
-def test_rows_leave_as_frozen_dataclasses(module: str) -> None:
+def test_rows_leave_as_frozen_dataclasses() -> None:
     """Every class of rows is a frozen dataclass."""
-    for _, node in public_definitions(module):
-        if isinstance(node, ast.ClassDef) and any(isinstance(part, ast.AnnAssign) for part in node.body):
-            assert [ast.unparse(decorator) for decorator in node.decorator_list] == ["dataclass(frozen=True)"]
+    offenders = [
+        f"{module}.{name}"
+        for module in QUERY_MODULES
+        for name, node in public_definitions(module)
+        if isinstance(node, ast.ClassDef)
+        and any(isinstance(part, ast.AnnAssign) for part in node.body)
+        and [ast.unparse(decorator) for decorator in node.decorator_list] != ["dataclass(frozen=True)"]
+    ]
+    assert offenders == []
 
 
 def _blocks_with_a_connection() -> Iterator[tuple[str, ast.With]]:
@@ -109,19 +136,27 @@ def _blocks_with_a_connection() -> Iterator[tuple[str, ast.With]]:
 
 
 def test_nothing_slow_is_done_on_a_connection() -> None:
-    """While a connection is held, no password is hashed and no other service is asked."""
+    """A handler that holds a connection neither hashes a password nor calls another service."""
+    slow = {"passwords", "antifraud", "allows", "hash", "verify", "renewed"}
     blocks = [(module, block) for module, block in _blocks_with_a_connection() if module.startswith("handlers.")]
     assert len(blocks) > 10
+    offenders: list[str] = []
     for module, block in blocks:
-        held = {node.attr for node in ast.walk(block) if isinstance(node, ast.Attribute)}
-        assert {"passwords", "antifraud", "allows", "hash", "verify", "renewed"} & held == set(), module
+        used = {node.attr for node in ast.walk(block) if isinstance(node, ast.Attribute)}
+        offenders += [f"{module}:{block.lineno} uses {name}" for name in sorted(slow & used)]
+    assert offenders == []
 
 
 def test_no_connection_is_taken_on_another() -> None:
-    """Who holds a connection asks for no second one: enough of them at once would wait for each other for ever."""
-    for module, block in _blocks_with_a_connection():
-        inner = [name for statement in block.body for name in called(statement)]
-        assert {"autocommit", "transaction"} & {*inner} == set(), module
+    """No code that holds a connection takes a second: enough such requests would wait for each other for ever."""
+    offenders = [
+        f"{module}:{block.lineno} calls {name}"
+        for module, block in _blocks_with_a_connection()
+        for statement in block.body
+        for name in called(statement)
+        if name in ("autocommit", "transaction")
+    ]
+    assert offenders == []
 
 
 def _limits(schema: Any) -> Iterator[int]:
@@ -134,45 +169,60 @@ def _limits(schema: Any) -> Iterator[int]:
             yield from _limits(part)
 
 
-@pytest.mark.parametrize("module", [*OPERATION_MODULES, *BESIDE, *QUERY_MODULES, "promo_api.tokens"])
-def test_limits_stand_in_the_contract_alone(module: str) -> None:
+def test_limits_stand_in_the_contract_alone() -> None:
     """No limit of api.yml is repeated in Python."""
-    limits = {limit for limit in _limits(yaml.safe_load((ROOT / "api.yml").read_text(encoding="utf-8"))) if limit > 1}
+    limits = {limit for limit in _limits(_specification()) if limit > 1}
     assert 5000 in limits
-    for node in tree(module).body:
-        found = {part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and type(part.value) is int}
-        assert found & limits == set()
+    repeated = [
+        f"{module}:{part.lineno} repeats {part.value}"
+        for module in (*OPERATION_MODULES, *SHARED_BY_HANDLERS, *QUERY_MODULES, "promo_api.tokens")
+        for node in tree(module).body
+        for part in ast.walk(node)
+        if isinstance(part, ast.Constant) and type(part.value) is int and part.value in limits
+    ]
+    assert repeated == []
 
 
-@pytest.mark.parametrize("module", files())
-def test_nothing_is_global_that_changes(module: str) -> None:
-    """No function writes a variable of its module."""
-    assert not [node for node in ast.walk(tree(module)) if isinstance(node, ast.Global)]
+def test_no_function_assigns_a_global_variable() -> None:
+    """No function assigns a variable of its module."""
+    offenders = [
+        f"{module}:{node.lineno}"
+        for module in files()
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.Global)
+    ]
+    assert offenders == []
 
 
-@pytest.mark.parametrize("file", [file for file in TESTS if file.relative_to(ROOT).as_posix() not in PACED], ids=_name)
-def test_tests_do_not_sleep(file: Path) -> None:
-    """A test waits for what must happen, and not for some time in which it should."""
-    assert "sleep" not in {*called(ast.parse(file.read_text(encoding="utf-8")))}
+def test_tests_do_not_sleep() -> None:
+    """A test waits for an event, never for a fixed time in which the event should happen."""
+    assert [name for file in TESTS if "sleep" in called(_test_tree(file)) and (name := _name(file)) not in PACED] == []
 
 
-@pytest.mark.parametrize("file", OURS, ids=_name)
-def test_tests_say_what_they_hold(file: Path) -> None:
-    """Every test has a docstring, and something that can fail."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
-            assert ast.get_docstring(node), node.name
-            claims = any(isinstance(part, ast.Assert) for part in ast.walk(node))
-            assert claims or [name for name in called(node) if "assert" in name or name == "raises"], node.name
+def test_tests_say_what_they_hold() -> None:
+    """Every unit and contract test has a docstring and an assertion."""
+    offenders: list[str] = []
+    for file in UNIT_AND_CONTRACT_TESTS:
+        for node in ast.walk(_test_tree(file)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+                asserts = any(isinstance(part, ast.Assert) for part in ast.walk(node))
+                asserts |= any("assert" in name or name == "raises" for name in called(node))
+                if not asserts or not ast.get_docstring(node):
+                    offenders.append(f"{_name(file)}::{node.name}")
+    assert offenders == []
 
 
-def _handlers_of_broad_exceptions(module: str) -> Iterator[ast.ExceptHandler]:
-    for node in ast.walk(tree(module)):
-        if isinstance(node, ast.ExceptHandler) and (node.type is None or "BaseException" in ast.unparse(node.type)):
-            yield node
+def _catches_everything(node: ast.ExceptHandler) -> bool:
+    return node.type is None or "BaseException" in ast.unparse(node.type)
 
 
-@pytest.mark.parametrize("module", [name for name in files() if not name.startswith("promo_api.dev")])
-def test_no_exception_is_swallowed_unseen(module: str) -> None:
-    """Nobody catches everything."""
-    assert [*_handlers_of_broad_exceptions(module)] == []
+def test_no_exception_is_swallowed_unseen() -> None:
+    """No code of the service catches all exceptions."""
+    offenders = [
+        f"{module}:{node.lineno}"
+        for module in files()
+        if not module.startswith("promo_api.dev")
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.ExceptHandler) and _catches_everything(node)
+    ]
+    assert offenders == []
