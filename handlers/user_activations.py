@@ -12,7 +12,7 @@ from handlers.repeats import Answer, doing, keep_answers, repeatable
 from handlers.shapes import Page, card_shape, page, page_limit
 from persistence.accounts.users import User
 from persistence.activations import Claim, Offer, claim_values, find_offer
-from persistence.feeds.user_promos import list_history_cards
+from persistence.feeds.user_promos import list_history_promos
 from persistence.kept_answers import RepeatKey
 from promo_api import metrics
 from promo_api.errors import ActivationDenied, KeyTaken, NotFound, Unauthenticated
@@ -84,7 +84,7 @@ def get_eligibility(runtime: Runtime, user: User, *, id: UUID) -> Body:
 def list_history(runtime: Runtime, user: User, *, limit: int, offset: int) -> Page:
     """List the user's activations, latest first."""
     with runtime.database.autocommit() as connection:
-        cards, total = list_history_cards(connection, user.id, runtime.today(), limit=page_limit(limit), offset=offset)
+        cards, total = list_history_promos(connection, user.id, runtime.today(), limit=page_limit(limit), offset=offset)
     return page([card_shape(card) for card in cards], total)
 
 
