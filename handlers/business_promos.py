@@ -11,7 +11,7 @@ from handlers.idempotency import Response, connect, idempotent, store_responses
 from handlers.shapes import Page, change_shape, changes_shape, page, page_limit, promo_shape
 from persistence.accounts.companies import Company
 from persistence.activations import list_country_uses
-from persistence.feeds.feed_index import delete_listing, insert_listing
+from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries
 from persistence.idempotency import IdempotencyKey
 from persistence.promos.changes import insert_change, list_changes as list_promo_changes
 from persistence.promos.promos import (
@@ -124,14 +124,14 @@ def _change(runtime: Runtime, connection: Any, company: Company, promo_id: UUID,
         return
     index_changes = not _INDEXED_MEMBERS.isdisjoint(changed)
     if index_changes:
-        delete_listing(connection, promo_id)
+        delete_feed_entries(connection, promo_id)
     if "max_count" in changed and not update_use_limit(connection, promo_id, given["max_count"]):
         raise InvalidInput.body("/max_count", "must not be less than used_count")
     columns = {name: value for name, value in given.items() if name != "max_count"}
     if columns and not update_definition(connection, promo_id, columns):
         raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
     if index_changes:
-        insert_listing(connection, promo_id, today)
+        insert_feed_entries(connection, promo_id, today)
     insert_change(connection, promo_id, company.id, changed)
 
 

@@ -8,7 +8,7 @@ from handlers import Body, Headers
 from persistence.accounts.exports import OwnEvent
 from persistence.accounts.users import User
 from persistence.comments import Comment
-from persistence.feeds.user_promos import Card
+from persistence.feeds.user_promos import PromoForUser
 from persistence.promos.changes import PromoChange
 from persistence.promos.promos import Promo
 from promo_api.specification import MAX_PAGE_ENTRIES
@@ -73,7 +73,7 @@ def change_shape(change: PromoChange) -> Body:
     return _given(vars(change))
 
 
-def card_shape(card: Card) -> Body:
+def card_shape(card: PromoForUser) -> Body:
     """Return a PromoForUser."""
     return _given(vars(card))
 

@@ -11,7 +11,7 @@ from handlers.idempotency import Response, connect, idempotent, store_responses
 from handlers.shapes import Page, card_shape, page, page_limit
 from persistence.accounts.users import User
 from persistence.activations import Claim, Offer, claim_values, find_offer
-from persistence.feeds.user_promos import list_history_cards
+from persistence.feeds.user_promos import list_history_promos
 from persistence.idempotency import IdempotencyKey
 from promo_api import metrics
 from promo_api.errors import ActivationDenied, ConcurrentRequest, NotFound, Unauthenticated
@@ -68,7 +68,7 @@ def get_eligibility(runtime: Runtime, user: User, *, id: UUID) -> Body:
 def list_history(runtime: Runtime, user: User, *, limit: int, offset: int) -> Page:
     """List the user's activations, latest first."""
     with runtime.database.autocommit() as connection:
-        cards, total = list_history_cards(connection, user.id, runtime.today(), limit=page_limit(limit), offset=offset)
+        cards, total = list_history_promos(connection, user.id, runtime.today(), limit=page_limit(limit), offset=offset)
     return page([card_shape(card) for card in cards], total)
 
 

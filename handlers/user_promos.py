@@ -5,8 +5,8 @@ from uuid import UUID
 from handlers import Body
 from handlers.shapes import Page, card_shape, page, page_limit
 from persistence.accounts.users import User
-from persistence.feeds.feed_counts import count_promos
-from persistence.feeds.user_promos import find_card, list_feed_cards
+from persistence.feeds.feed_counts import count_feed
+from persistence.feeds.user_promos import find_promo_for_user, list_feed_promos
 from promo_api.errors import NotFound
 from promo_api.runtime import Runtime
 
@@ -23,10 +23,10 @@ def list_feed(
     """List the promos that target the user."""
     today = runtime.today()
     with runtime.database.autocommit() as connection:
-        total = count_promos(connection, user, today, category=category, active=active)
+        total = count_feed(connection, user, today, category=category, active=active)
         # The feed reads entries until the page is full. With this limit it stops at the last entry.
         rows_max = min(page_limit(limit), total - offset)
-        cards = list_feed_cards(
+        cards = list_feed_promos(
             connection, user, today, category=category, active=active, total=total, limit=rows_max, offset=offset
         )
     return page([card_shape(card) for card in cards], total)
@@ -35,7 +35,7 @@ def list_feed(
 def get_promo(runtime: Runtime, user: User, *, id: UUID) -> Body:
     """Return a promo, regardless of its target."""
     with runtime.database.autocommit() as connection:
-        card = find_card(connection, id, user.id, runtime.today())
+        card = find_promo_for_user(connection, id, user.id, runtime.today())
     if card is None:
         raise NotFound("Promo not found.")
     return card_shape(card)

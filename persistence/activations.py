@@ -41,7 +41,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from persistence.conditions import (
     TARGET_COLUMNS,
-    Member,
+    TargetUser,
     fits_age,
     fits_country,
     has_begun,
@@ -50,7 +50,7 @@ from persistence.conditions import (
     in_period,
 )
 from persistence.database.statements import Statement
-from persistence.schema.feed_tables import feed_tally_changes
+from persistence.schema.feed_tables import feed_count_changes
 from persistence.schema.tables import (
     activations,
     country_uses,
@@ -63,15 +63,15 @@ from persistence.schema.tables import (
 
 @dataclass(frozen=True)
 class Offer:
-    """What speaks against an activation by a user, as a promo stands now.
+    """The reasons that exclude a user from a promo now; all False: the user may activate it.
 
     Attributes:
-        inactive: its company allows no use at all.
-        not_started: its first day has not come.
-        expired: its last day is over.
-        exhausted: all the uses that it allows have gone.
-        age: it is for users of another age.
-        country: it is for users of another country.
+        inactive: use_limit is 0.
+        not_started: before the period.
+        expired: after the period.
+        exhausted: no use is left.
+        age: the promo targets other ages.
+        country: the promo targets another country.
     """
 
     inactive: bool
@@ -84,7 +84,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Claim:
-    """One use that a user of this age asks for; `country_key` is recorded for the statistics."""
+    """A use for a user of this age; `country_key` is recorded for the statistics."""
 
     activation_id: UUID
     user_id: UUID
@@ -94,7 +94,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class CountryUse:
-    """How often a promo was activated from a country (lower case)."""
+    """The number of activations of a promo from a country (case-folded)."""
 
     country: str
     activations_count: int
@@ -119,16 +119,16 @@ _SIZE = bindparam("size", type_=Integer)
 _AGES, _COUNTRIES = bindparam("ages", type_=ARRAY(SmallInteger)), bindparam("countries", type_=ARRAY(Text))
 
 
-def _claims() -> CTE:
-    """Return the claims as a table, numbered from one."""
+def _select_claims() -> CTE:
+    """Return the claims as rows, numbered from 1."""
     ids, users = (bindparam(name, type_=ARRAY(Uuid)) for name in ("activations", "users"))
     names = (activations.c.id, activations.c.user_id, activations.c.country_key)
-    given = func.unnest(ids, users, _COUNTRIES).table_valued(*names, with_ordinality="number", name="given")
-    return select(given.render_derived()).cte("claim")
+    rows = func.unnest(ids, users, _COUNTRIES).table_valued(*names, with_ordinality="number", name="rows")
+    return select(rows.render_derived()).cte("claim")
 
 
-def _counted() -> CTE:
-    """Count a use for each claim, if the promo is for all of them today and has so many left; else none."""
+def _count_uses() -> CTE:
+    """Count all uses if enough are left and the promo is active for all claims; otherwise none."""
     return (
         update(promo_counters)
         .where(
@@ -151,14 +151,14 @@ def _counted() -> CTE:
     )
 
 
-def _issued(counted: CTE, claim: CTE) -> CTE:
-    """Issue the codes of a UNIQUE promo that come next, one for each claim."""
+def _issue_codes(counted: CTE, claim: CTE) -> CTE:
+    """Issue the next codes of a UNIQUE promo, one for each claim."""
     return (
         update(promo_codes)
         .where(
             counted.c.is_unique,
             promo_codes.c.promo_id == counted.c.promo_id,
-            # A range: a plan that does not know how many claims come would expect too many rows of a join by number.
+            # A range: for a join by number, a generic plan would expect too many rows.
             promo_codes.c.position > counted.c.used_before,
             promo_codes.c.position <= counted.c.used_before + _SIZE,
             claim.c.number == promo_codes.c.position - counted.c.used_before,
@@ -169,50 +169,50 @@ def _issued(counted: CTE, claim: CTE) -> CTE:
     )
 
 
-def _exhausted(counted: CTE) -> CTE:
-    """Tell the tallies of feeds when the last use has gone.
+def _count_exhausted(counted: CTE) -> CTE:
+    """Stop counting the promo as active in feeds when the last use is taken.
 
-    The promo is read by a lock, hence as it is now and not in the snapshot of the statement: its target may have been
-    changed while the statement waited for the counters. Nobody changes it from then on without their lock.
+    The targeting may have changed while the statement waited for promo_counters. A locking read sees the newest version
+    of the promo; a plain read would see the snapshot of the statement.
     """
     took_last = select(counted.c.promo_id).where(counted.c.took_last).exists()
     target = select(*(promos.c[name] for name in TARGET_COLUMNS)).where(promos.c.id == _PROMO_ID, took_last)
     promo = target.with_for_update(read=True).cte("promo")
     change = select(literal(0).label("promo_count"), literal(-1).label("usable_count"), *promo.c)
     return (
-        insert(feed_tally_changes)
+        insert(feed_count_changes)
         .from_select(["promo_count", "usable_count", *TARGET_COLUMNS], change)
         .cte("exhausted")
     )
 
 
-def _recorded(won: FromClause) -> CTE:
-    """Record the activations that were won: promo, user, id and country of each."""
+def _record(granted: FromClause) -> CTE:
+    """Insert the activations."""
     columns = ["promo_id", "user_id", "id", "country_key"]
-    told = (activations.c.promo_id, activations.c.country_key, activations.c.user_id)
+    returned = (activations.c.promo_id, activations.c.country_key, activations.c.user_id)
     return (
         insert(activations)
-        .from_select(columns, select(*(won.c[name] for name in columns)))
-        .returning(*told)
+        .from_select(columns, select(*(granted.c[name] for name in columns)))
+        .returning(*returned)
         .cte("recorded")
     )
 
 
-def _counted_in(kept: Table, recorded: CTE) -> CTE:
-    """Count the activations that were recorded in a table, each of its keys once, in one order for all who do so."""
-    key = [recorded.c[column.name] for column in kept.primary_key]
+def _count_in(table: Table, recorded: CTE) -> CTE:
+    """Add the activations to a table of counts, in the order of its key, so that statements cannot deadlock."""
+    key = [recorded.c[column.name] for column in table.primary_key]
     counts = select(*key, func.count()).group_by(*key).order_by(*key)
-    counted = insert(kept).from_select([*(column.name for column in key), "activations_count"], counts)
-    sums = {"activations_count": kept.c.activations_count + counted.excluded.activations_count}
-    return counted.on_conflict_do_update(constraint=kept.primary_key, set_=sums).cte(f"counted_in_{kept.name}")
+    counted = insert(table).from_select([*(column.name for column in key), "activations_count"], counts)
+    sums = {"activations_count": table.c.activations_count + counted.excluded.activations_count}
+    return counted.on_conflict_do_update(constraint=table.primary_key, set_=sums).cte(f"counted_in_{table.name}")
 
 
 def _claim() -> Select[Any]:
-    claim, counted = _claims(), _counted()
-    issued = _issued(counted, claim)
-    # A use without its code has no id, and cannot be recorded: the statement fails, and nothing is counted either.
+    claim, counted = _select_claims(), _count_uses()
+    issued = _issue_codes(counted, claim)
+    # A use without a code has no id, so the insert fails, and nothing is counted.
     identity = case((counted.c.is_unique, issued.c.activation_id), else_=claim.c.id)
-    won = (
+    granted = (
         select(
             counted.c.promo_id,
             claim.c.user_id,
@@ -222,11 +222,11 @@ def _claim() -> Select[Any]:
         )
         .join_from(counted, claim, true())
         .outerjoin(issued, issued.c.activation_id == claim.c.id)
-        .cte("won")
+        .cte("granted")
     )
-    recorded = _recorded(won)
-    return select(won.c.id, won.c.value).add_cte(
-        _counted_in(country_uses, recorded), _counted_in(user_uses, recorded), _exhausted(counted)
+    recorded = _record(granted)
+    return select(granted.c.id, granted.c.value).add_cte(
+        _count_in(country_uses, recorded), _count_in(user_uses, recorded), _count_exhausted(counted)
     )
 
 
@@ -238,25 +238,25 @@ _COUNTRY_USES = Statement(
 )
 
 
-def find_offer(connection: Connection, promo_id: UUID, user: Member, today: date) -> Offer | None:
-    """Return what speaks against an activation by the user on the business day `today`; None: no such promo."""
+def find_offer(connection: Connection, promo_id: UUID, user: TargetUser, today: date) -> Offer | None:
+    """Return the reasons that exclude the user on the business day `today`; None if the promo does not exist."""
     values = {"promo": promo_id, "user_country": user.country_key, "user_age": user.age, "today": today}
     row = _OFFER.row(connection, values)
     return None if row is None else Offer(*row)
 
 
 def claim_values(connection: Connection, promo_id: UUID, claims: Sequence[Claim], today: date) -> list[str]:
-    """Activate a promo: count the uses, issue the values and record who got them, all in one statement.
+    """Activate a promo in one statement: count the uses, issue the values, record the activations.
 
     Args:
         connection: where to run it.
-        promo_id: the promo, which need not exist.
-        claims: one or more uses, which are granted together or not at all.
-        today: the business day; the promo must be within its period on it.
+        promo_id: the promo; it may not exist.
+        claims: one or more uses, granted together or not at all.
+        today: the business day.
 
     Returns:
-        The values in the order of the claims; empty, and nothing is changed, if fewer uses than claims are left, one
-        of the users is not of those that the promo is for, or it is not within its period. `find_offer` tells why.
+        The values in the order of the claims. Empty without a change if too few uses are left, the promo does not
+        target one of the users, or it is not within its period; `find_offer` returns the reason.
     """
     values = {
         "promo": promo_id,
@@ -267,10 +267,10 @@ def claim_values(connection: Connection, promo_id: UUID, claims: Sequence[Claim]
         "size": len(claims),
         "today": today,
     }
-    won: dict[UUID, str] = {row[0]: row[1] for row in _CLAIM.rows(connection, values)}
-    return [won[claim.activation_id] for claim in claims] if won else []
+    granted: dict[UUID, str] = {row[0]: row[1] for row in _CLAIM.rows(connection, values)}
+    return [granted[claim.activation_id] for claim in claims] if granted else []
 
 
 def list_country_uses(connection: Connection, promo_id: UUID) -> list[CountryUse]:
-    """Return from where a promo was activated how often, by country from a to z."""
+    """Return the number of activations by country, from a to z."""
     return [CountryUse(*row) for row in _COUNTRY_USES.rows(connection, {"promo": promo_id})]

@@ -1,4 +1,4 @@
-"""Comments; the promo's count is changed in the same statement."""
+"""Comments. The same statement changes comment_count."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ from persistence.schema.tables import comments, promo_counters, users
 
 @dataclass(frozen=True)
 class Comment:
-    """A comment; created_at in UTC. Its author is as of today: name None: who has left, avatar_url None: no avatar."""
+    """A comment with the current profile of its author; name None: a deleted user; avatar_url None: no avatar."""
 
     id: UUID
     text: str
@@ -40,7 +40,7 @@ _TOTAL = Statement(_COUNT)
 
 
 def _page(window: Window) -> Select[Any]:
-    """Return the statement for a page: comments_newest chooses it, then comments and authors are read."""
+    """Return the statement for a page. The index comments_newest alone chooses the page."""
     key = comments.c.created_at, comments.c.id
     keys = select(*key).where(comments.c.promo_id == _PROMO_ID)
     keys = keys.order_by(*(key if window.backward else map(desc, key)))
@@ -63,13 +63,13 @@ _INSERT = Statement(
     insert(comments)
     .from_select(
         ["promo_id", "id", "author_id", "text"],
-        select(_ADDED.c.promo_id, _ID, _AUTHOR_ID, bindparam("words", type_=Text)),
+        select(_ADDED.c.promo_id, _ID, _AUTHOR_ID, bindparam("new_text", type_=Text)),
     )
     .returning(comments.c.created_at)
 )
 _OWN = (comments.c.promo_id == _PROMO_ID, comments.c.id == _ID, comments.c.author_id == _AUTHOR_ID)
-_UPDATE = Statement(update(comments).where(*_OWN).values(text=bindparam("words")).returning(comments.c.id))
-# The promo's row is locked before the comment's, as everywhere.
+_UPDATE = Statement(update(comments).where(*_OWN).values(text=bindparam("new_text")).returning(comments.c.id))
+# In lock order: promo_counters before comments.
 _LOCKED = select(promo_counters.c.promo_id).where(promo_counters.c.promo_id == _PROMO_ID).with_for_update().cte("promo")
 _DELETED = (
     delete(comments)
@@ -86,7 +86,7 @@ _DELETE = Statement(
 
 
 def find_comment(connection: Connection, promo_id: UUID, comment_id: UUID) -> Comment | None:
-    """Return the comment, or None if this promo has none of this id."""
+    """Return the comment; None if the promo has no such comment."""
     row = _FIND.row(connection, {"promo": promo_id, "comment": comment_id})
     return None if row is None else Comment(*row)
 
@@ -94,7 +94,7 @@ def find_comment(connection: Connection, promo_id: UUID, comment_id: UUID) -> Co
 def list_comments(
     connection: Connection, promo_id: UUID, *, limit: int, offset: int
 ) -> tuple[list[Comment], int] | None:
-    """Return a page of the promo's comments, latest first, and how many it has; None if there is no such promo."""
+    """Return a page of comments, latest first, and the total; None if the promo does not exist."""
     total = _TOTAL.value(connection, {"promo": promo_id})
     if total is None:
         return None
@@ -105,19 +105,19 @@ def list_comments(
 def insert_comment(
     connection: Connection, promo_id: UUID, *, comment_id: UUID, author_id: UUID, text: str
 ) -> datetime | None:
-    """Insert a comment and return when it was made; None if there is no such promo."""
-    values = {"promo": promo_id, "comment": comment_id, "author": author_id, "words": text}
+    """Insert a comment and return its created_at; None if the promo does not exist."""
+    values = {"promo": promo_id, "comment": comment_id, "author": author_id, "new_text": text}
     created_at: datetime | None = _INSERT.value(connection, values)
     return created_at
 
 
 def update_comment(connection: Connection, promo_id: UUID, *, comment_id: UUID, author_id: UUID, text: str) -> bool:
-    """Change the text of a comment; False if the promo has none of this id and author."""
-    values = {"promo": promo_id, "comment": comment_id, "author": author_id, "words": text}
+    """Change the text of a comment; False if the promo has no such comment of this author."""
+    values = {"promo": promo_id, "comment": comment_id, "author": author_id, "new_text": text}
     return _UPDATE.row(connection, values) is not None
 
 
 def delete_comment(connection: Connection, promo_id: UUID, *, comment_id: UUID, author_id: UUID) -> bool:
-    """Delete a comment; False if the promo has none of this id and author."""
+    """Delete a comment; False if the promo has no such comment of this author."""
     values = {"promo": promo_id, "comment": comment_id, "author": author_id}
     return _DELETE.row(connection, values) is not None

@@ -19,7 +19,7 @@ _COUNTRY, _AGE = bindparam("user_country", type_=Text), bindparam("user_age", ty
 TARGET_COLUMNS = ("country_key", "age_from", "age_until", "category_keys", "active_from", "active_until")
 
 
-class Member(Protocol):
+class TargetUser(Protocol):
     """What targeting needs to know about a user."""
 
     @property

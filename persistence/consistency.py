@@ -1,7 +1,7 @@
-"""Whatever is kept twice, held against the rows that it tells of.
+"""Compares derived data with its source, for `check`.
 
-Each comparison is one statement, which sees one moment, so it is right while others write. It reads whole tables, and
-takes minutes where these have many millions of rows.
+Each comparison is one statement, so it is right while others write. It reads whole tables: minutes for many millions of
+rows.
 """
 
 from collections.abc import Mapping
@@ -40,68 +40,67 @@ from persistence.schema.tables import (
 )
 
 
-def count_wrong_uses(connection: Connection) -> int:
-    """Return how many promos have another used_count than activations."""
-    kept = select(promo_counters.c.promo_id, promo_counters.c.used_count)
-    return _count_differing(connection, kept, _counted(activations, activations.c.promo_id))
+def count_mismatched_uses(connection: Connection) -> int:
+    """Count promos with a wrong used_count."""
+    stored = select(promo_counters.c.promo_id, promo_counters.c.used_count)
+    return _count_mismatched(connection, stored, _count_rows(activations, activations.c.promo_id))
 
 
-def count_wrong_likes(connection: Connection) -> int:
-    """Return how many promos have another like_count than likes."""
-    kept = select(promo_counters.c.promo_id, promo_counters.c.like_count)
-    return _count_differing(connection, kept, _counted(likes, likes.c.promo_id))
+def count_mismatched_likes(connection: Connection) -> int:
+    """Count promos with a wrong like_count."""
+    stored = select(promo_counters.c.promo_id, promo_counters.c.like_count)
+    return _count_mismatched(connection, stored, _count_rows(likes, likes.c.promo_id))
 
 
-def count_wrong_comments(connection: Connection) -> int:
-    """Return how many promos have another comment_count than comments."""
-    kept = select(promo_counters.c.promo_id, promo_counters.c.comment_count)
-    return _count_differing(connection, kept, _counted(comments, comments.c.promo_id))
+def count_mismatched_comments(connection: Connection) -> int:
+    """Count promos with a wrong comment_count."""
+    stored = select(promo_counters.c.promo_id, promo_counters.c.comment_count)
+    return _count_mismatched(connection, stored, _count_rows(comments, comments.c.promo_id))
 
 
-def count_wrong_country_uses(connection: Connection) -> int:
-    """Return how many promos have other numbers in country_uses than activations from there."""
-    told = _counted(activations, activations.c.promo_id, activations.c.country_key)
-    return _count_differing(connection, select(country_uses), told)
+def count_mismatched_country_uses(connection: Connection) -> int:
+    """Count promos with a wrong number in country_uses."""
+    counted = _count_rows(activations, activations.c.promo_id, activations.c.country_key)
+    return _count_mismatched(connection, select(country_uses), counted)
 
 
-def count_wrong_user_uses(connection: Connection) -> int:
-    """Return how many users have another number in user_uses than activations; deleted and closed accounts aside."""
+def count_mismatched_user_uses(connection: Connection) -> int:
+    """Count users with a wrong number in user_uses, without deleted and closed accounts."""
     persons = select(users.c.id).where(users.c.email_key.is_not(None))
     stored = select(user_uses).where(user_uses.c.user_id.in_(persons))
-    counted = _counted(activations, activations.c.user_id).where(activations.c.user_id.in_(persons))
-    return _count_differing(connection, stored, counted)
+    counted = _count_rows(activations, activations.c.user_id).where(activations.c.user_id.in_(persons))
+    return _count_mismatched(connection, stored, counted)
 
 
-def count_wrong_company_promos(connection: Connection) -> int:
-    """Return how many companies have, for some country or for all of them, another number of promos than promos."""
+def count_mismatched_company_promos(connection: Connection) -> int:
+    """Count companies with a wrong number in company_promo_counts."""
     keys = (company_promo_counts.c.company_id, company_promo_counts.c.country_key)
-    kept = select(*keys, func.sum(company_promo_counts.c.promos_count)).group_by(*keys)
-    return _count_differing(connection, kept, _counted(promos, promos.c.company_id, TARGET_KEY))
+    stored = select(*keys, func.sum(company_promo_counts.c.promos_count)).group_by(*keys)
+    return _count_mismatched(connection, stored, _count_rows(promos, promos.c.company_id, TARGET_KEY))
 
 
-def count_wrong_issues(connection: Connection) -> int:
-    """Return how many UNIQUE promos have a code that no activation issued, or an activation without a code."""
+def count_mismatched_issued_codes(connection: Connection) -> int:
+    """Count UNIQUE promos with an issued code without an activation, or an activation without a code."""
     issued = select(promo_codes.c.promo_id, promo_codes.c.activation_id, literal(1))
     recorded = select(activations.c.promo_id, activations.c.id, literal(1))
-    return _count_differing(
+    return _count_mismatched(
         connection,
         issued.where(promo_codes.c.activation_id.is_not(None)),
         recorded.join(promos, promos.c.id == activations.c.promo_id).where(promos.c.mode == "UNIQUE"),
     )
 
 
-def count_wrong_turns(connection: Connection) -> int:
-    """Return how many promos have issued other codes than the first ones of their list, as many as there were uses."""
+def count_mismatched_code_order(connection: Connection) -> int:
+    """Count promos whose issued codes are not the first used_count codes of the list."""
     is_due = promo_codes.c.position <= promo_counters.c.used_count
-    out_of_turn = select(func.count(promo_codes.c.promo_id.distinct())).join_from(
+    statement = select(func.count(promo_codes.c.promo_id.distinct())).join_from(
         promo_codes, promo_counters, promo_counters.c.promo_id == promo_codes.c.promo_id
     )
-    statement = out_of_turn.where(is_due != promo_codes.c.activation_id.is_not(None))
-    return _value(connection, statement)
+    return _value(connection, statement.where(is_due != promo_codes.c.activation_id.is_not(None)))
 
 
-def count_wrong_codes(connection: Connection) -> int:
-    """Return how many promos have other codes than their list has, or more or fewer uses to give than codes."""
+def count_mismatched_codes(connection: Connection) -> int:
+    """Count promos whose codes differ from their list, or whose use_limit is not the number of codes."""
     values = aggregate_order_by(promo_codes.c.value, promo_codes.c.position)
     codes = (
         select(promo_codes.c.promo_id, func.count().label("number"), func.jsonb_agg(values, type_=JSONB).label("list"))
@@ -122,35 +121,35 @@ def count_wrong_codes(connection: Connection) -> int:
     return _value(connection, statement)
 
 
-def count_wrong_change_numbers(connection: Connection) -> int:
-    """Return how many promos have a trail in whose numbers there is a gap."""
-    whose = promo_changes.c.promo_id
-    gaps = select(whose).group_by(whose).having(func.max(promo_changes.c.number) != func.count()).subquery("gaps")
+def count_mismatched_change_numbers(connection: Connection) -> int:
+    """Count promos with a gap in the numbers of their changes."""
+    promo_id = promo_changes.c.promo_id
+    gaps = select(promo_id).group_by(promo_id).having(func.max(promo_changes.c.number) != func.count()).subquery("gaps")
     return _value(connection, select(func.count()).select_from(gaps))
 
 
-def count_wrong_changes(connection: Connection) -> int:
-    """Return how many promos have, in some member, another value than the newest change of it tells."""
+def count_mismatched_changes(connection: Connection) -> int:
+    """Count promos with a member that differs from its newest logged change."""
     member = func.jsonb_each(promo_changes.c.changes.cast(JSONB)).table_valued("key", "value", name="member")
-    whose = (promo_changes.c.promo_id, member.c.key)
+    key = (promo_changes.c.promo_id, member.c.key)
     newest = (
-        select(*whose, member.c.value.cast(JSONB)["to"].label("told"))
+        select(*key, member.c.value.cast(JSONB)["to"].label("value"))
         .join_from(promo_changes, member, true())
-        .ext(distinct_on(*whose))
-        .order_by(*whose, desc(promo_changes.c.number))
+        .ext(distinct_on(*key))
+        .order_by(*key, desc(promo_changes.c.number))
         .subquery("newest")
     )
     statement = (
         select(func.count(newest.c.promo_id.distinct()))
         .join_from(newest, promos, promos.c.id == newest.c.promo_id)
         .join(promo_counters, promo_counters.c.promo_id == newest.c.promo_id)
-        .where(_members()[newest.c.key].is_distinct_from(newest.c.told))
+        .where(_members()[newest.c.key].is_distinct_from(newest.c.value))
     )
     return _value(connection, statement)
 
 
 def _members() -> ColumnElement[Any]:
-    """Return the members of a promo that its company may change, as an object of the API's own form."""
+    """Return the changeable members of a promo as a JSON object in the form of the API."""
     columns = {name: promos.c[name] for name in ("description", "image_url", "active_from", "active_until")}
     target = _object({name: promos.c[name] for name in ("age_from", "age_until", "country", "categories")})
     return _object({**columns, "target": target, "max_count": promo_counters.c.use_limit})
@@ -161,23 +160,20 @@ def _object(members: Mapping[str, ColumnElement[Any]]) -> ColumnElement[Any]:
     return func.jsonb_strip_nulls(func.jsonb_build_object(*pairs, type_=JSONB), type_=JSONB)
 
 
-def _count_differing(connection: Connection, kept: Select[Any], told: Select[Any]) -> int:
-    """Return for how many promos, companies or users what is kept differs from what the rows tell.
+def _count_mismatched(connection: Connection, stored: Select[Any], counted: Select[Any]) -> int:
+    """Count the promos, companies or users for which two selects differ.
 
-    Args:
-        connection: where to run it.
-        kept: a promo, company or user, further keys if there are any, and at last the number; one row for all of these.
-        told: the same as the rows tell it; a number that one side does not have is 0.
+    Each select has the id of the promo, company or user, further key columns, and last a number; a missing row is 0.
     """
-    left, right = kept.subquery("kept"), told.subquery("told")
-    *keys, (kept_number, told_number) = zip(left.c, right.c, strict=True)
+    left, right = stored.subquery("stored"), counted.subquery("counted")
+    *keys, (stored_number, counted_number) = zip(left.c, right.c, strict=True)
     pairs = left.join(right, and_(*(one == other for one, other in keys)), full=True)
-    whose = func.coalesce(*keys[0])
-    differ = func.coalesce(kept_number, 0) != func.coalesce(told_number, 0)
-    return _value(connection, select(func.count(whose.distinct())).select_from(pairs).where(differ))
+    id_ = func.coalesce(*keys[0])
+    differ = func.coalesce(stored_number, 0) != func.coalesce(counted_number, 0)
+    return _value(connection, select(func.count(id_.distinct())).select_from(pairs).where(differ))
 
 
-def _counted(rows: Table, *keys: ColumnElement[Any]) -> Select[Any]:
+def _count_rows(rows: Table, *keys: ColumnElement[Any]) -> Select[Any]:
     return select(*keys, func.count()).select_from(rows).group_by(*keys)
 
 

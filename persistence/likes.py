@@ -1,4 +1,4 @@
-"""Likes: at most one for each user and promo; the promo's count is changed in the same statement."""
+"""Likes: at most one per user and promo. The same statement changes like_count."""
 
 from typing import Any
 from uuid import UUID
@@ -12,14 +12,14 @@ from persistence.schema.tables import likes, promo_counters
 _PROMO_ID, _USER_ID = bindparam("promo", type_=Uuid), bindparam("user", type_=Uuid)
 
 
-def _locked() -> CTE:
+def _lock_promo() -> CTE:
     return (
         select(promo_counters.c.promo_id).where(promo_counters.c.promo_id == _PROMO_ID).with_for_update().cte("promo")
     )
 
 
-def _counted(promo: CTE, changed: CTE, difference: int) -> Select[Any]:
-    """Change the count for each row that was changed, and return the promo, whether there was one or not."""
+def _count(promo: CTE, changed: CTE, difference: int) -> Select[Any]:
+    """Change like_count if a row has changed, and return the promo in any case."""
     counted = (
         update(promo_counters)
         .where(promo_counters.c.promo_id == changed.c.promo_id)
@@ -30,25 +30,25 @@ def _counted(promo: CTE, changed: CTE, difference: int) -> Select[Any]:
 
 
 def _like() -> Select[Any]:
-    promo = _locked()
+    promo = _lock_promo()
     liked = insert(likes).from_select(["promo_id", "user_id"], select(promo.c.promo_id, _USER_ID))
-    return _counted(promo, liked.on_conflict_do_nothing().returning(likes.c.promo_id).cte("liked"), 1)
+    return _count(promo, liked.on_conflict_do_nothing().returning(likes.c.promo_id).cte("liked"), 1)
 
 
 def _unlike() -> Select[Any]:
-    promo = _locked()
+    promo = _lock_promo()
     unliked = delete(likes).where(likes.c.promo_id == promo.c.promo_id, likes.c.user_id == _USER_ID)
-    return _counted(promo, unliked.returning(likes.c.promo_id).cte("unliked"), -1)
+    return _count(promo, unliked.returning(likes.c.promo_id).cte("unliked"), -1)
 
 
 _LIKE, _UNLIKE = Statement(_like()), Statement(_unlike())
 
 
 def insert_like(connection: Connection, promo_id: UUID, user_id: UUID) -> bool:
-    """Have the user like the promo, who may do so already; False if there is no such promo."""
+    """Insert a like unless it exists; False if the promo does not exist."""
     return _LIKE.row(connection, {"promo": promo_id, "user": user_id}) is not None
 
 
 def delete_like(connection: Connection, promo_id: UUID, user_id: UUID) -> bool:
-    """Have the user like the promo no more, who may not do so anyway; False if there is no such promo."""
+    """Delete a like if it exists; False if the promo does not exist."""
     return _UNLIKE.row(connection, {"promo": promo_id, "user": user_id}) is not None

@@ -1,7 +1,8 @@
-"""Pages of lists by limit and offset, cheap at any offset.
+"""Pages by limit and offset that are cheap at any offset.
 
-PostgreSQL counts its way to an offset, row by row. So a page is chosen by the columns of one index, before other
-columns or tables are read. It is counted from the nearer end of the list: at most half of the list is ever passed over.
+PostgreSQL reads and skips each row before an offset. So a statement first chooses the page by the columns of one index,
+and joins other columns and tables afterwards. It counts from the nearer end of the list, so it skips at most half of
+it: in a list of 1,000, the page at offset 990 skips nothing from the end and reads 10 rows backward.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,18 +13,18 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Select, bindparam,
 
 from persistence.database.statements import Statement
 
-MOST, BEFORE = (bindparam(name, type_=BigInteger) for name in ("most", "before"))
+LIMIT, OFFSET = (bindparam(name, type_=BigInteger) for name in ("limit", "offset"))
 
 
 @dataclass(frozen=True)
 class Window:
-    """Where a page is, counted from one end of a list.
+    """The position of a page, counted from one end of a list.
 
     Attributes:
-        backward: count from the last row. Rows are then read in reverse order.
+        backward: count from the last row, and read in reverse order.
         limit: rows on the page.
         offset: rows between that end and the page.
-        depth: rows from that end to the far side of the page.
+        depth: offset + limit.
     """
 
     backward: bool
@@ -32,12 +33,12 @@ class Window:
     depth: ColumnElement[Any]
 
 
-_FORWARD = Window(backward=False, limit=MOST, offset=BEFORE, depth=MOST + BEFORE)
+_FORWARD = Window(backward=False, limit=LIMIT, offset=OFFSET, depth=LIMIT + OFFSET)
 
 
 def _backward(total: ColumnElement[Any]) -> Window:
-    depth = func.greatest(total - BEFORE, literal(0, BigInteger))
-    offset = func.greatest(depth - MOST, literal(0, BigInteger))
+    depth = func.greatest(total - OFFSET, literal(0, BigInteger))
+    offset = func.greatest(depth - LIMIT, literal(0, BigInteger))
     return Window(backward=True, limit=depth - offset, offset=offset, depth=depth)
 
 
@@ -45,9 +46,9 @@ class Pages:
     """The statements for the pages of one list.
 
     Args:
-        statement: returns the statement for a page, given its window. The page comes in the order of the list.
-        total: the length of the list. It is read in the snapshot of the page, so rows that are inserted meanwhile do
-            not move a page that is counted from the end.
+        statement: returns the statement for a window. Its rows are in the order of the list.
+        total: the length of the list, read in the snapshot of the page: concurrent inserts do not move a page that is
+            counted from the end.
     """
 
     def __init__(self, statement: Callable[[Window], Select[Any]], total: ColumnElement[Any]) -> None:
@@ -62,11 +63,11 @@ class Pages:
         Args:
             connection: where to run it.
             values: the parameters of the statement.
-            total: the length of the list a moment ago. No statement is run for a page that is empty.
-            limit: rows on the page at most.
+            total: the length of the list a moment ago, to choose the nearer end.
+            limit: maximum length of the page.
             offset: rows before the page.
         """
         if limit <= 0 or offset >= total:
             return []
         nearer = self._forward if offset < total - offset else self._backward
-        return nearer.rows(connection, {**values, "most": limit, "before": offset})
+        return nearer.rows(connection, {**values, "limit": limit, "offset": offset})

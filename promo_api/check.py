@@ -5,27 +5,28 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import redis
+from persistence.silence import unlimited_transaction
 from sqlalchemy import Connection
 
 from persistence.consistency import (
-    count_wrong_change_numbers,
-    count_wrong_changes,
-    count_wrong_codes,
-    count_wrong_comments,
-    count_wrong_company_promos,
-    count_wrong_country_uses,
-    count_wrong_issues,
-    count_wrong_likes,
-    count_wrong_turns,
-    count_wrong_user_uses,
-    count_wrong_uses,
+    count_mismatched_change_numbers,
+    count_mismatched_changes,
+    count_mismatched_code_order,
+    count_mismatched_codes,
+    count_mismatched_comments,
+    count_mismatched_company_promos,
+    count_mismatched_country_uses,
+    count_mismatched_issued_codes,
+    count_mismatched_likes,
+    count_mismatched_user_uses,
+    count_mismatched_uses,
 )
 from persistence.database.engine import session_settings
 from persistence.database.revisions import find_revision, newest_revision
 from persistence.database.server import find_settings, find_version, prepare_long_read
 from persistence.database.timeouts import unlimited_transaction
-from persistence.feeds.feed_counts import count_wrong_tallies
-from persistence.feeds.feed_index import count_wrong_entries
+from persistence.feeds.feed_counts import count_mismatched_feed_counts
+from persistence.feeds.feed_index import count_mismatched_feed_entries
 from promo_api.app import create_app
 from promo_api.contract.application import BrokenContract
 from promo_api.errors import DependencyDown
@@ -182,19 +183,19 @@ def _postgresql_address(settings: Settings) -> str:
 
 # Each stored count, and the function that returns for how many promos, companies or users it is wrong.
 _RECOUNTS: dict[str, Callable[[Connection], int]] = {
-    "uses of promos": count_wrong_uses,
-    "likes of promos": count_wrong_likes,
-    "comments of promos": count_wrong_comments,
-    "uses of promos by country": count_wrong_country_uses,
-    "activations of users": count_wrong_user_uses,
-    "issued codes of promos": count_wrong_issues,
-    "order of issued codes": count_wrong_turns,
-    "codes of promos": count_wrong_codes,
-    "promos of companies by country": count_wrong_company_promos,
-    "numbers of changes of promos": count_wrong_change_numbers,
-    "changes of promos": count_wrong_changes,
-    "entries of feeds": count_wrong_entries,
-    "tallies of feeds": count_wrong_tallies,
+    "uses of promos": count_mismatched_uses,
+    "likes of promos": count_mismatched_likes,
+    "comments of promos": count_mismatched_comments,
+    "uses of promos by country": count_mismatched_country_uses,
+    "activations of users": count_mismatched_user_uses,
+    "issued codes of promos": count_mismatched_issued_codes,
+    "order of issued codes": count_mismatched_code_order,
+    "codes of promos": count_mismatched_codes,
+    "promos of companies by country": count_mismatched_company_promos,
+    "numbers of changes of promos": count_mismatched_change_numbers,
+    "changes of promos": count_mismatched_changes,
+    "entries of feeds": count_mismatched_feed_entries,
+    "tallies of feeds": count_mismatched_feed_counts,
 }
 # Memory in KiB and iterations: https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html
 _ARGON2_MINIMUM = ((47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5))

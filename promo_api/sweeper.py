@@ -17,7 +17,7 @@ from datetime import date, datetime
 
 from persistence.accounts.deletion import claim_account_deletion, delete_account_batch
 from persistence.database.engine import Database
-from persistence.feeds.feed_counts import update_tallies
+from persistence.feeds.feed_counts import update_feed_counts
 from persistence.feeds.standings import update_standings
 from persistence.idempotency import delete_expired
 from promo_api import metrics
@@ -76,7 +76,7 @@ def feed_changes_sweeper(database: Database, every_s: float = _CHANGES_EVERY_S) 
 
     def step() -> int:
         with database.autocommit() as connection:
-            return update_tallies(connection, limit=_CHANGES)
+            return update_feed_counts(connection, limit=_CHANGES)
 
     return Sweeper("feed_changes", step, _CHANGES, every_s)
 

@@ -1,4 +1,4 @@
-"""Companies, as their requests need them; their sign-in is in `accounts`."""
+"""The company of a request."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -23,6 +23,6 @@ _FIND = Statement(select(*_COLUMNS).where(companies.c.id == bindparam("id")))
 
 
 def find_company(connection: Connection, company_id: UUID) -> Company | None:
-    """Return the company, or None if there is none of this id."""
+    """Return the company; None if it does not exist."""
     row = _FIND.row(connection, {"id": company_id})
     return None if row is None else Company(*row)

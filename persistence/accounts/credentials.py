@@ -1,7 +1,4 @@
-"""What companies and users have in common: an e-mail address, a password hash and the version of their tokens.
-
-Whatever happens to an account is recorded by the statement that does it.
-"""
+"""Sign-up, sign-in and tokens, the same for companies and users. Each statement also records its event."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,57 +7,44 @@ from uuid import UUID
 
 from sqlalchemy import Column, Connection, Table, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
-from persistence.accounts.events import recorded
+from persistence.accounts.events import record_event
 from persistence.database.statements import Statement
 from persistence.schema.tables import companies, users
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a sign-in is checked against."""
+    """The password hash of an account."""
 
     account_id: UUID
     password_hash: str
 
 
 class Accounts:
-    """The accounts of one kind; the same address may have one of each."""
+    """The accounts of one kind. A company and a user may have the same e-mail address."""
 
     def __init__(self, table: Table) -> None:
+        self._table = table
         columns = table.c
         self._find_credentials = Statement(
             select(columns.id, columns.password_hash).where(columns.email_key == bindparam("email_key"))
         )
-        given = {column.name: bindparam(column.name, type_=column.type) for column in _given(table)}
-        made = (
-            insert(table)
-            .values(**given)
-            .on_conflict_do_nothing(index_elements=["email_key"])
-            .returning(columns.id, columns.token_version)
-            .cte("made")
+        self._insert = self._recorded(_insert(table), "signed_up")
+        # A changed token_version revokes all tokens.
+        renewed = update(table).values(token_version=columns.token_version + 1)
+        is_account = columns.id == bindparam("account_id")
+        signed_out = renewed.where(is_account, columns.token_version == bindparam("version"))
+        signed_in = renewed.values(password_hash=bindparam("new_hash")).where(
+            is_account, columns.password_hash == bindparam("checked_hash")
         )
-        self._insert = Statement(select(made.c.token_version).add_cte(recorded(made, table, "signed_up")))
-        ended = (
-            update(table).values(token_version=columns.token_version + 1).returning(columns.id, columns.token_version)
-        )
-        signed_out = ended.where(
-            columns.id == bindparam("account_id"), columns.token_version == bindparam("version")
-        ).cte("ended")
-        self._end_tokens = Statement(
-            select(signed_out.c.token_version).add_cte(recorded(signed_out, table, "signed_out"))
-        )
-        signed_in = (
-            ended.values(password_hash=bindparam("new_hash"))
-            .where(columns.id == bindparam("account_id"), columns.password_hash == bindparam("checked_hash"))
-            .cte("ended")
-        )
-        self._renew_tokens = Statement(
-            select(signed_in.c.token_version).add_cte(recorded(signed_in, table, "signed_in"))
-        )
+        returned = (columns.id, columns.token_version)
+        self._sign_out = self._recorded(signed_out.returning(*returned), "signed_out")
+        self._sign_in = self._recorded(signed_in.returning(*returned), "signed_in")
 
     def find_credentials(self, connection: Connection, email: str) -> Credentials | None:
-        """Return what a sign-in by this address, in any case, is checked against; None if no account has it."""
+        """Return the credentials for an e-mail address, in any case; None if no account has it."""
         row = self._find_credentials.row(connection, {"email_key": email.casefold()})
         return None if row is None else Credentials(*row)
 
@@ -69,12 +53,11 @@ class Accounts:
 
         Args:
             connection: where to run it.
-            account_id: the id to give it.
-            values: all columns of what its kind signs up with, None for what is not given, and password_hash; the
-                case-folded address is added.
+            account_id: the id of the new account.
+            values: all columns of the sign-up, None if not given, and password_hash; email_key is added.
 
         Returns:
-            The version of its first token; None if an account of this kind has the address already, in any case.
+            The version of its first token; None if an account of this kind has the e-mail address, in any case.
         """
         row = {"id": account_id, **values, "email_key": values["email"].casefold()}
         version: int | None = self._insert.value(connection, row)
@@ -83,29 +66,40 @@ class Accounts:
     def update_token_version(
         self, connection: Connection, account_id: UUID, *, checked_hash: str, new_hash: str
     ) -> int | None:
-        """End every token of the account, since somebody signs in to it.
+        """Revoke all tokens of an account at a sign-in.
 
         Args:
             connection: where to run it.
-            account_id: whose tokens end.
-            checked_hash: the hash that the password was checked against.
-            new_hash: the hash to keep from now on: the same, or one of today's cost.
+            account_id: the account.
+            checked_hash: the hash that the password was compared with.
+            new_hash: the hash to store: the same, or a hash with the current cost.
 
         Returns:
-            The version of the tokens to come; None if the password has changed since it was checked.
+            The version of the next token; None if the password has changed since the comparison.
         """
         values = {"account_id": account_id, "checked_hash": checked_hash, "new_hash": new_hash}
-        version: int | None = self._renew_tokens.value(connection, values)
+        version: int | None = self._sign_in.value(connection, values)
         return version
 
     def delete_tokens(self, connection: Connection, account_id: UUID, version: int) -> None:
-        """End every token of the account; if theirs is another version by now, these have been ended already."""
-        self._end_tokens.row(connection, {"account_id": account_id, "version": version})
+        """Revoke all tokens of an account, unless they have another version: then they are revoked already."""
+        self._sign_out.row(connection, {"account_id": account_id, "version": version})
+
+    def _recorded(self, change: ReturningInsert[Any] | ReturningUpdate[Any], event: str) -> Statement:
+        """Return the statement that changes an account, records the event and returns the token version."""
+        changed = change.cte("changed")
+        return Statement(select(changed.c.token_version).add_cte(record_event(changed, self._table, event)))
 
 
-def _given(table: Table) -> list[Column[Any]]:
-    """Return the columns that PostgreSQL does not fill in by itself."""
-    return [column for column in table.c if column.server_default is None]
+def _insert(table: Table) -> ReturningInsert[Any]:
+    values = {column.name: bindparam(column.name, type_=column.type) for column in table.c if _is_given(column)}
+    statement = insert(table).values(**values).on_conflict_do_nothing(index_elements=["email_key"])
+    return statement.returning(table.c.id, table.c.token_version)
+
+
+def _is_given(column: Column[Any]) -> bool:
+    """Return False if PostgreSQL fills the column."""
+    return column.server_default is None
 
 
 COMPANY_ACCOUNTS = Accounts(companies)

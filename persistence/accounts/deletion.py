@@ -1,13 +1,12 @@
-"""Account deletion: close the account at once, then move its rows to a placeholder in short transactions.
+"""Account deletion: one statement closes the account, then batches move its rows in short transactions.
 
-Closing removes all personal data in one statement. Activations, likes and comments then move to a placeholder, which is
-a row of `users` without a person: counts, statistics and lists of comments stay the same.
+The close removes all personal data. Batches move activations, likes and comments to a placeholder, a row of `users`
+without personal data, so counts, statistics and lists of comments stay the same. A batch locks only rows of the closed
+account, skips rows that are locked, and waits for no lock.
 
-A request that passed authentication before the close may still write for the closed account. Each such write refers to
-the account's row in `users` by a foreign key. The last batch therefore locks that row and gives up if any row refers
-to it; the next batch moves the new rows.
-
-A batch locks only rows of the closed account, skips those already locked, and waits for no lock.
+A request that passed authentication before the close may still write for the account. Such a row refers to the
+account's row in `users` by a foreign key. So the last batch locks that row and gives up if any row refers to it; the
+next batch moves the new rows.
 """
 
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from sqlalchemy import (
     update,
 )
 
-from persistence.accounts.events import recorded
+from persistence.accounts.events import record_event
 from persistence.database.statements import Statement
 from persistence.schema.audit_tables import account_events
 from persistence.schema.tables import account_deletions, activations, comments, kept_answers, likes, user_uses, users
@@ -46,7 +45,7 @@ class AccountDeletion:
 
     Attributes:
         user_id: the closed account.
-        placeholder_id: the user without a person who gets the rows.
+        placeholder_id: the row of `users` that gets the rows of the account.
     """
 
     user_id: UUID
@@ -56,7 +55,7 @@ class AccountDeletion:
 _PERSONAL_COLUMNS = [column.name for column in users.c if column.name not in ("id", "token_version")]
 _USER_ID, _PLACEHOLDER_ID = (bindparam(name, type_=Uuid) for name in ("user", "placeholder"))
 _ROW_ID: ColumnElement[Any] = literal_column("ctid")
-# Requests of the closed account wait for a batch if they change one of its rows, so a batch must take milliseconds.
+# A request that changes a row of the closed account waits for the batch, so a batch must take milliseconds.
 _BATCH_ROWS = 800
 
 
@@ -73,7 +72,7 @@ def _close() -> Select[Any]:
         ["user_id", "placeholder_id"], select(closed.c.id, _PLACEHOLDER_ID)
     )
     return select(closed.c.id).add_cte(
-        placeholder.cte("placeholder"), deletion.cte("deletion"), recorded(closed, users, "deleted")
+        placeholder.cte("placeholder"), deletion.cte("deletion"), record_event(closed, users, "deleted")
     )
 
 
@@ -104,7 +103,7 @@ _OWNERS = (
     user_uses.c.user_id, activations.c.user_id, likes.c.user_id, comments.c.author_id, kept_answers.c.account_id,
 )  # fmt: skip
 _STEPS = (
-    # First, for a stored response may have the name of the user in it.
+    # First: a stored response may contain the name of the user.
     _delete(kept_answers.c.account_id),
     _delete(user_uses.c.user_id),
     _move(activations.c.user_id),
@@ -131,8 +130,8 @@ _MAY_FINISH = Statement(
     ).where(account_deletions.c.user_id == _USER_ID)
 )
 _LOCK_USER = Statement(select(users.c.id).where(users.c.id == _USER_ID).with_for_update(skip_locked=True))
-# Events of the account follow to the new id (ON UPDATE CASCADE). It differs from the placeholder's, so that they do not
-# lead to what the user did.
+# Account events follow to the new id (ON UPDATE CASCADE). It is not the id of the placeholder, so that they cannot be
+# linked to activations, likes and comments.
 _FINISH = Statement(update(users).where(users.c.id == _USER_ID).values(id=bindparam("new_id", type_=Uuid)))
 _DELETE_DELETION = Statement(delete(account_deletions).where(account_deletions.c.user_id == _USER_ID))
 
@@ -157,7 +156,7 @@ def claim_account_deletion(connection: Connection, user_id: UUID | None = None) 
 
     Args:
         connection: where to run it, in a transaction.
-        user_id: whose deletion, waiting for its lock; None: any deletion that no other transaction has locked.
+        user_id: the account, waiting for its lock; None: any deletion that is not locked.
 
     Returns:
         None if there is no such deletion.
@@ -187,7 +186,7 @@ def delete_account_batch(connection: Connection, deletion: AccountDeletion) -> i
 
 
 def _replace_placeholder(connection: Connection, user_id: UUID) -> int:
-    """Have a new placeholder get what is left."""
+    """Use a new placeholder for the remaining rows."""
     values = {"user": user_id, "placeholder": uuid4()}
     _INSERT_PLACEHOLDER.count(connection, values)
     return _REPLACE_PLACEHOLDER.count(connection, values)

@@ -1,4 +1,4 @@
-"""Part of each statement that does something to an account: what records it (account_events), or nothing is done."""
+"""The audit log of accounts: the part of a statement that records an event, so that none happens unrecorded."""
 
 from typing import Any
 
@@ -8,20 +8,19 @@ from persistence.schema.audit_tables import account_events
 from persistence.schema.tables import users
 
 
-def recorded(changed: FromClause, table: Table, event: str, *, members: ColumnElement[Any] | None = None) -> CTE:
-    """Return the part of a statement that records an event of each account that another part has changed.
+def record_event(changed: FromClause, table: Table, event: str, *, members: ColumnElement[Any] | None = None) -> CTE:
+    """Return the part of a statement that records an event for each account that another part has changed.
 
     Args:
-        changed: the accounts: what that part returns, their `id` among it.
-        table: whose accounts they are, companies or users.
-        event: one of the words that account_events knows.
-        members: of 'profile_changed' the names of those members of the profile that were changed; where there are
-            none, nothing is recorded.
+        changed: the changed accounts, with their `id`.
+        table: companies or users.
+        event: an event that account_events permits.
+        members: the names of the changed members for 'profile_changed'; if there are none, no event is recorded.
     """
     owner = "user_id" if table is users else "company_id"
-    # No parameter, of which several parts of one statement would need one each.
-    told = [changed.c.id, literal_column(f"'{event}'")]
+    # Literals: parts of one statement cannot share a parameter with different values.
+    columns = [changed.c.id, literal_column(f"'{event}'")]
     if members is None:
-        return insert(account_events).from_select([owner, "event"], select(*told)).cte(event)
-    named = select(*told, members).where(members != literal_column("'{}'"))
-    return insert(account_events).from_select([owner, "event", "members"], named).cte(event)
+        return insert(account_events).from_select([owner, "event"], select(*columns)).cte(event)
+    rows = select(*columns, members).where(members != literal_column("'{}'"))
+    return insert(account_events).from_select([owner, "event", "members"], rows).cte(event)

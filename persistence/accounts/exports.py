@@ -1,8 +1,7 @@
-"""All that is stored about a user and that other operations do not list; never the password hash.
+"""Personal data of a user that no other operation lists, in portions; never the password hash.
 
-Every list is read in portions, in an order that does not change when entries are added at its end. An index alone
-chooses the keys of a portion (see persistence.pages). The total of most lists is not stored, so they are read from the
-start.
+An index alone chooses the keys of a portion (see persistence.pages). New rows come last, so they do not move a portion.
+Portions count from the start only, because most totals are not stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,14 +13,14 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Column, Connection, Select, Uuid, and_, bindparam, func, select, true
 
 from persistence.database.statements import Statement, lateral_join
-from persistence.pages import BEFORE, MOST
+from persistence.pages import LIMIT, OFFSET
 from persistence.schema.audit_tables import account_events
 from persistence.schema.tables import activations, comments, kept_answers, likes, promo_codes, promos, users
 
 
 @dataclass(frozen=True)
 class OwnComment:
-    """A comment of the user; `date` is when it was written, in UTC."""
+    """A comment of the user; `date` in UTC."""
 
     id: UUID
     promo_id: UUID
@@ -31,7 +30,7 @@ class OwnComment:
 
 @dataclass(frozen=True)
 class OwnActivation:
-    """An activation: `promo` is the value that it gave, `country` case-folded, `date` when it was, in UTC."""
+    """An activation; `promo` is the issued value, `country` is case-folded, `date` in UTC."""
 
     id: UUID
     promo_id: UUID
@@ -42,10 +41,7 @@ class OwnActivation:
 
 @dataclass(frozen=True)
 class OwnKey:
-    """An Idempotency-Key under which an answer to the user is kept, until `expires_at` in UTC.
-
-    `answer` is its body: a comment in it is as it was then, and is there after it has been deleted.
-    """
+    """A stored response; `answer` is its body. It keeps the text of a comment that has changed since."""
 
     operation: str
     key: str
@@ -55,7 +51,7 @@ class OwnKey:
 
 @dataclass(frozen=True)
 class OwnEvent:
-    """Something that happened to the account; `members`: of a change of the profile, which were changed, else None."""
+    """An event of the account; `members` has the changed members if the event is `profile_changed`, else None."""
 
     event: str
     members: list[str] | None
@@ -66,20 +62,20 @@ _USER_ID = bindparam("user", type_=Uuid)
 
 
 def _portion(owner: Column[Any], key: Sequence[Column[Any]], columns: Sequence[Column[Any]]) -> Statement:
-    """Return the statement for a portion of the rows of an owner, ordered by `key`.
+    """Return the statement for a portion of the rows of an owner, in the order of `key`.
 
-    An index must hold the owner and the key. It chooses the portion, and then finds each row again.
+    An index on (owner, *key) must exist.
     """
-    keys = select(*key).where(owner == _USER_ID).order_by(*key).limit(MOST).offset(BEFORE)
+    keys = select(*key).where(owner == _USER_ID).order_by(*key).limit(LIMIT).offset(OFFSET)
     page = keys.subquery("page")
     found = and_(owner == _USER_ID, *(column == page.c[column.name] for column in key))
     row = lateral_join(select(*columns).where(found), "own")
     return Statement(select(row).select_from(page.join(row, true())).order_by(*page.c))
 
 
-_own, _kept, _event = activations.c, kept_answers.c, account_events.c
+_activation, _response, _event = activations.c, kept_answers.c, account_events.c
 _LIKES = Statement(
-    select(likes.c.promo_id).where(likes.c.user_id == _USER_ID).order_by(likes.c.promo_id).limit(MOST).offset(BEFORE)
+    select(likes.c.promo_id).where(likes.c.user_id == _USER_ID).order_by(likes.c.promo_id).limit(LIMIT).offset(OFFSET)
 )
 _COMMENTS = _portion(
     comments.c.author_id,
@@ -87,10 +83,14 @@ _COMMENTS = _portion(
     (comments.c.id, comments.c.promo_id, comments.c.text, comments.c.created_at),
 )
 _ACTIVATIONS = _portion(
-    _own.user_id, (_own.activated_at, _own.id), (_own.id, _own.promo_id, _own.country_key, _own.activated_at)
+    _activation.user_id,
+    (_activation.activated_at, _activation.id),
+    (_activation.id, _activation.promo_id, _activation.country_key, _activation.activated_at),
 )
 _KEYS = _portion(
-    _kept.account_id, (_kept.operation, _kept.key), (_kept.operation, _kept.key, _kept.expires_at, _kept.body)
+    _response.account_id,
+    (_response.operation, _response.key),
+    (_response.operation, _response.key, _response.expires_at, _response.body),
 )
 _EVENTS = _portion(_event.user_id, (_event.id,), (_event.event, _event.members, _event.happened_at))
 _COMMON_VALUES = Statement(
@@ -98,59 +98,58 @@ _COMMON_VALUES = Statement(
 )
 
 
-def _issued() -> Select[Any]:
-    """Return the statement of the codes that activations were given, found among all codes of their promos.
+def _select_issued() -> Select[Any]:
+    """Return the statement for the codes of activations. It reads all codes of their promos, each promo once.
 
-    No index leads from an activation to its code, since each activation of a UNIQUE promo would have to change it. So
-    each promo is read once, however many of the activations are of it.
+    There is no index on activation_id, because each activation of a UNIQUE promo would have to update it.
     """
     ids, promo_ids = (bindparam(name, type_=ARRAY(Uuid)) for name in ("activations", "promos"))
     promo = func.unnest(promo_ids).table_valued("id", name="promo").render_derived()
-    given = func.unnest(ids).table_valued("id", name="given").render_derived()
+    wanted = func.unnest(ids).table_valued("id", name="wanted").render_derived()
     codes = select(promo_codes.c.activation_id, promo_codes.c.value).where(promo_codes.c.promo_id == promo.c.id)
     code = lateral_join(codes, "code")
-    return select(code).join_from(promo, code, true()).join(given, given.c.id == code.c.activation_id)
+    return select(code).join_from(promo, code, true()).join(wanted, wanted.c.id == code.c.activation_id)
 
 
-_ISSUED = Statement(_issued())
+_ISSUED = Statement(_select_issued())
 _SIGNED_UP_AT = Statement(select(users.c.created_at).where(users.c.id == _USER_ID))
 
 
 def find_signed_up_at(connection: Connection, user_id: UUID) -> datetime | None:
-    """Return when the user signed up, in UTC; None if there is no such user."""
+    """Return the time of the sign-up, in UTC; None if the user does not exist."""
     signed_up_at: datetime | None = _SIGNED_UP_AT.value(connection, {"user": user_id})
     return signed_up_at
 
 
 def list_likes(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[UUID]:
-    """Return the promos that the user likes, in the order of their ids."""
+    """Return the promos that the user likes, by id."""
     return [row[0] for row in _rows(connection, _LIKES, user_id, limit, offset)]
 
 
 def list_own_comments(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnComment]:
-    """Return the comments of the user, the oldest first."""
+    """Return the comments of the user, oldest first."""
     return [OwnComment(*row) for row in _rows(connection, _COMMENTS, user_id, limit, offset)]
 
 
 def list_own_keys(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnKey]:
-    """Return the keys of the user under which answers are kept."""
+    """Return the stored responses of the user, by operation and key."""
     return [OwnKey(*row) for row in _rows(connection, _KEYS, user_id, limit, offset)]
 
 
 def list_own_events(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnEvent]:
-    """Return what happened to the account of the user, the oldest first."""
+    """Return the events of the account, oldest first."""
     return [OwnEvent(*row) for row in _rows(connection, _EVENTS, user_id, limit, offset)]
 
 
 def list_own_activations(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnActivation]:
-    """Return the activations of the user with what they gave, the oldest first."""
+    """Return the activations of the user, oldest first."""
     rows = _rows(connection, _ACTIVATIONS, user_id, limit, offset)
     values = _values(connection, rows) if rows else {}
-    return [OwnActivation(own, promo_id, values[own], *further) for own, promo_id, *further in rows]
+    return [OwnActivation(id_, promo_id, values[id_], *columns) for id_, promo_id, *columns in rows]
 
 
 def _values(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> Mapping[UUID, str]:
-    """Return what activations gave, by their ids."""
+    """Return the issued values by activation id."""
     common: dict[UUID, str | None] = dict(_COMMON_VALUES.rows(connection, {"promos": list({row[1] for row in rows})}))
     of_unique = [row for row in rows if common[row[1]] is None]
     issued = {"activations": [row[0] for row in of_unique], "promos": list({row[1] for row in of_unique})}
@@ -161,4 +160,4 @@ def _values(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> Mapping[
 def _rows(
     connection: Connection, statement: Statement, user_id: UUID, limit: int, offset: int
 ) -> list[tuple[Any, ...]]:
-    return statement.rows(connection, {"user": user_id, "most": limit, "before": offset})
+    return statement.rows(connection, {"user": user_id, "limit": limit, "offset": offset})

@@ -1,4 +1,4 @@
-"""Users, as their requests need them; their sign-in is in `accounts`."""
+"""The user of a request, and changes of the profile."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from uuid import UUID
 from sqlalchemy import ARRAY, ColumnElement, Connection, FromClause, Text, bindparam, case, func, select, update
 from sqlalchemy.dialects.postgresql import array
 
-from persistence.accounts.events import recorded
+from persistence.accounts.events import record_event
 from persistence.database.statements import Statement
 from persistence.schema.tables import users
 
 
 @dataclass(frozen=True)
 class User:
-    """A user. `country` is as given at sign-up, `country_key` its case-folded form; avatar_url None: no avatar."""
+    """A user; `country_key` is the case-folded country; avatar_url None: no avatar."""
 
     id: UUID
     name: str
@@ -35,7 +35,7 @@ _FIND = Statement(select(*_COLUMNS).where(users.c.id == bindparam("id"), users.c
 
 
 def find_user(connection: Connection, user_id: UUID) -> User | None:
-    """Return the user; None if there is none of this id, or nothing is known of them since they have left."""
+    """Return the user; None if the account does not exist or is closed."""
     row = _FIND.row(connection, {"id": user_id})
     return None if row is None else User(*row)
 
@@ -55,7 +55,7 @@ def update_user(connection: Connection, user_id: UUID, changes: Mapping[str, Any
 
 @cache
 def _update(columns: frozenset[str]) -> Statement:
-    # Locked, so that no other change comes between. A closed account has no address.
+    # The lock makes concurrent changes wait. A closed account has no e-mail address.
     before = (
         select(users)
         .where(users.c.id == bindparam("id"), users.c.email_key.is_not(None))
@@ -70,10 +70,10 @@ def _update(columns: frozenset[str]) -> Statement:
         .cte("changed")
     )
     statement = select(*(changed.c[column.name] for column in _COLUMNS)).add_cte(
-        recorded(changed, users, "profile_changed", members=changed.c.members)
+        record_event(changed, users, "profile_changed", members=changed.c.members)
     )
     if "password_hash" in columns:
-        statement = statement.add_cte(recorded(changed, users, "password_changed"))
+        statement = statement.add_cte(record_event(changed, users, "password_changed"))
     return Statement(statement)
 
 
@@ -83,6 +83,6 @@ def _parameter(column: str) -> str:
 
 
 def _changed_members(before: FromClause) -> ColumnElement[Any]:
-    """Return the names of the members of the profile that are not as before."""
+    """Return the names of the changed members of the profile."""
     named = [case((users.c[name].is_distinct_from(before.c[name]), name)) for name in _CHANGEABLE]
     return func.array_remove(array[Any](named, type_=Text()), None, type_=ARRAY(Text))

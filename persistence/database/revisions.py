@@ -1,6 +1,6 @@
-"""Which revision of the schema the service needs, and which one a database has; to apply them is for `migrations`.
+"""Schema revisions: the revision that the service needs, and the revision of a database.
 
-The program that applies them is asked neither: it takes 11 MB, and only `migrate` needs it.
+Without Alembic, which takes 11 MB of memory in each worker. Only `migrate` needs it.
 """
 
 from pathlib import Path
@@ -15,11 +15,11 @@ _REVISION = Statement(text("SELECT version_num FROM alembic_version"))
 
 
 def newest_revision() -> str:
-    """Return the revision that this version of the service needs: the last one, as their files are numbered."""
+    """Return the newest revision: the highest number of a file."""
     return max(file.name.partition("_")[0] for file in _VERSIONS.glob("[0-9]*_*.py"))
 
 
 def find_revision(connection: Connection) -> str | None:
-    """Return the revision of a database; None if no migration has been applied to it."""
+    """Return the revision of a database; None if it has no migration yet."""
     revision: str | None = None if _TABLE.value(connection, {}) is None else _REVISION.value(connection, {})
     return revision

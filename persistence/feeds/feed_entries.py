@@ -1,4 +1,4 @@
-"""Parts of statements that put promos into feeds, and take them out: for those that are there, and those just made."""
+"""Parts of statements that list a promo in its feeds and count it."""
 
 from typing import Any
 
@@ -7,42 +7,43 @@ from sqlalchemy.dialects.postgresql import TEXT, array
 from sqlalchemy.sql.dml import ReturningInsert
 
 from persistence.conditions import TARGET_COLUMNS, period_standing
-from persistence.schema.feed_tables import EXHAUSTED, feed_entries, feed_tally_changes
+from persistence.schema.feed_tables import EXHAUSTED, feed_count_changes, feed_entries
 
-PLACE = ("category_key", "country_key", "created_at", "promo_id")
-COPIED = ("age_from", "age_until", "active_from", "active_until")
+ENTRY_KEY = ("category_key", "country_key", "created_at", "promo_id")
+# Copied from promos: feeds filter by them.
+FILTER_COLUMNS = ("age_from", "age_until", "active_from", "active_until")
 
 
-def places_of(listed: FromClause, *more: ColumnElement[Any]) -> CTE:
-    """Return the entries of promos: that of all feeds, and one of each category, once, however often it is listed.
+def select_entries(promo: FromClause, *columns: ColumnElement[Any]) -> CTE:
+    """Select the entries of promos: one for unfiltered feeds, and one for each distinct category.
 
-    `more` adds columns to the entries.
+    `columns` are added to the columns of the entries.
     """
-    category_key = func.unnest(listed.c.category_keys.op("||")(array([literal("", TEXT)])))
-    keys = (category_key, func.coalesce(listed.c.country_key, ""), listed.c.created_at, listed.c.id)
-    named = [key.label(name) for name, key in zip(PLACE, keys, strict=True)]
-    return select(*named, *(listed.c[name] for name in COPIED), *more).distinct().cte("places")
+    category_key = func.unnest(promo.c.category_keys.op("||")(array([literal("", TEXT)])))
+    values = (category_key, func.coalesce(promo.c.country_key, ""), promo.c.created_at, promo.c.id)
+    key = [value.label(name) for name, value in zip(ENTRY_KEY, values, strict=True)]
+    return select(*key, *(promo.c[name] for name in FILTER_COLUMNS), *columns).distinct().cte("new_entries")
 
 
-def at_place(places: FromClause) -> list[ColumnElement[bool]]:
-    """Return the condition on feed_entries that an entry is one of these."""
-    return [feed_entries.c[name] == places.c[name] for name in PLACE]
+def is_entry(entries: FromClause) -> list[ColumnElement[bool]]:
+    """Return the conditions that join feed_entries with `entries` by the primary key."""
+    return [feed_entries.c[name] == entries.c[name] for name in ENTRY_KEY]
 
 
-def told(listed: FromClause, sign: int) -> ReturningInsert[Any]:
-    """Return the statement that tells the tallies of one promo more (`sign` 1) or less (-1)."""
-    counts = (literal(sign, Integer), sign * cast(listed.c.usable, Integer))
-    change = select(*counts, *(listed.c[name] for name in TARGET_COLUMNS))
-    tallied = insert(feed_tally_changes).from_select(["promo_count", "usable_count", *TARGET_COLUMNS], change)
-    return tallied.returning(feed_tally_changes.c.id)
+def tally_change(promo: FromClause, sign: int) -> ReturningInsert[Any]:
+    """Return the statement that counts a promo in its feeds (`sign` 1), or stops counting it (-1).
 
-
-def listing(listed: FromClause) -> tuple[CTE, CTE]:
-    """Return the parts of a statement that list a promo in all feeds that it is for, and tell the tallies.
-
-    Args:
-        listed: columns of promos, and `usable`: whether a use is left.
+    `promo` has columns of promos, and `usable`: whether a use is left.
     """
-    standing = case((listed.c.usable, period_standing(listed)), else_=EXHAUSTED).label("standing")
-    entries = insert(feed_entries).from_select([*PLACE, *COPIED, "standing"], select(places_of(listed, standing)))
-    return entries.cte("entries"), told(listed, 1).cte("told")
+    counts = (literal(sign, Integer), sign * cast(promo.c.usable, Integer))
+    change = select(*counts, *(promo.c[name] for name in TARGET_COLUMNS))
+    inserted = insert(feed_count_changes).from_select(["promo_count", "usable_count", *TARGET_COLUMNS], change)
+    return inserted.returning(feed_count_changes.c.id)
+
+
+def insert_entries(promo: FromClause) -> tuple[CTE, CTE]:
+    """Return the parts of a statement that insert the entries of a promo and count it; `promo` as in tally_change."""
+    standing = case((promo.c.usable, period_standing(promo)), else_=EXHAUSTED).label("standing")
+    columns = [*ENTRY_KEY, *FILTER_COLUMNS, "standing"]
+    entries = insert(feed_entries).from_select(columns, select(select_entries(promo, standing)))
+    return entries.cte("entries"), tally_change(promo, 1).cte("count_change")

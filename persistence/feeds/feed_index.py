@@ -1,12 +1,9 @@
-"""Where promos stand in feeds: their entries, and what the tallies are told of them.
+"""The feed index: inserts and deletes the entries of a promo, and changes the counts with them.
 
-A listing is made with its promo (persistence.promos.promos), from its row. To change what it is made of (target,
-period, number of uses), lock the promo (promos.find_promo), delete its listing, change it and insert the
-listing again, in one transaction. A claim that takes the last use tells the tallies by itself
-(persistence.activations). Neither meets a state that the other has changed meanwhile: both begin with the lock of the
-promo's row in promo_counters, and read the promo by a snapshot, or a lock, that they take after it.
-
-The claim that takes the last use also fires the trigger that marks the entries as exhausted (migration 0010).
+persistence.promos inserts the entries of a new promo. To change the targeting, period or number of uses of a promo, in
+one transaction: lock the promo (promos.find_promo), delete its entries, change it, insert its entries. A claim of the
+last use does not call this module: it inserts its count change itself, and a trigger marks the entries as exhausted.
+Both first lock the row in promo_counters and read the promo afterwards, so neither overwrites the other.
 """
 
 from datetime import date
@@ -30,40 +27,48 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from persistence.conditions import has_uses_left
 from persistence.database.statements import Statement
-from persistence.feeds.feed_entries import COPIED, PLACE, at_place, listing, places_of, told
+from persistence.feeds.feed_entries import (
+    ENTRY_KEY,
+    FILTER_COLUMNS,
+    insert_entries,
+    is_entry,
+    select_entries,
+    tally_change,
+)
 from persistence.schema.feed_tables import ENDING, EXHAUSTED, LIVE, SCHEDULED, feed_entries
 from persistence.schema.tables import promo_counters, promos
 
-_PROMO = bindparam("promo", type_=promos.c.id.type)
+_PROMO_ID = bindparam("promo", type_=promos.c.id.type)
 
 
-def _listed() -> CTE:
+def _select_promo() -> CTE:
     return (
         select(promos, has_uses_left().label("usable"))
         .join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
-        .where(promos.c.id == _PROMO)
-        .cte("listed")
+        .where(promos.c.id == _PROMO_ID)
+        .cte("promo")
     )
 
 
-def _delete(listed: FromClause) -> ReturningInsert[Any]:
-    entries = delete(feed_entries).where(*at_place(places_of(listed)))
-    return told(listed, -1).add_cte(entries.cte("entries"))
+def _delete(promo: FromClause) -> ReturningInsert[Any]:
+    entries = delete(feed_entries).where(*is_entry(select_entries(promo)))
+    return tally_change(promo, -1).add_cte(entries.cte("entries"))
 
 
-def _wrong_entries() -> Select[Any]:
-    """Return how many entries there are but should not be, or should be but are not."""
-    there = select(*(feed_entries.c[name] for name in (*PLACE, *COPIED)))
-    due = select(places_of(promos))
-    wrong = union_all(*(select(one.except_all(other).subquery()) for one, other in ((there, due), (due, there))))
-    places = select(func.count()).select_from(wrong.subquery()).scalar_subquery()
-    return select(places + _wrong_standings().scalar_subquery())
+def _count_mismatched() -> Select[Any]:
+    """Return the statement that counts missing, unexpected and wrong entries."""
+    stored = select(*(feed_entries.c[name] for name in (*ENTRY_KEY, *FILTER_COLUMNS)))
+    expected = select(select_entries(promos))
+    pairs = ((stored, expected), (expected, stored))
+    differences = union_all(*(select(left.except_all(right).subquery()) for left, right in pairs))
+    count = select(func.count()).select_from(differences.subquery()).scalar_subquery()
+    return select(count + _count_wrong_standings().scalar_subquery())
 
 
-def _wrong_standings() -> Select[Any]:
-    """Return how many entries a feed of active promos would miss, or show wrongly, on some day.
+def _count_wrong_standings() -> Select[Any]:
+    """Return the statement that counts entries with a standing that is wrong on every day.
 
-    The day of the last update is not checked: on no day does a feed depend on it.
+    It does not check the day of the last update: no feed depends on it.
     """
     entries = feed_entries.c
     is_wrong = or_(
@@ -76,24 +81,21 @@ def _wrong_standings() -> Select[Any]:
     return joined.where(is_wrong)
 
 
-_LISTED = _listed()
-_INSERT = Statement(select(_LISTED.c.id).add_cte(*listing(_LISTED)))
-_DELETE, _WRONG = Statement(_delete(_LISTED)), Statement(_wrong_entries())
+_PROMO = _select_promo()
+_INSERT = Statement(select(_PROMO.c.id).add_cte(*insert_entries(_PROMO)))
+_DELETE, _MISMATCHED = Statement(_delete(_PROMO)), Statement(_count_mismatched())
 
 
-def insert_listing(connection: Connection, promo_id: UUID, today: date) -> None:
-    """List the promo, as it is now in this transaction and on the business day, in all feeds that it is for."""
+def insert_feed_entries(connection: Connection, promo_id: UUID, today: date) -> None:
+    """Insert a promo into all feeds that it targets, as the transaction sees it; `today` is the business day."""
     _INSERT.row(connection, {"promo": promo_id, "today": today})
 
 
-def delete_listing(connection: Connection, promo_id: UUID) -> None:
-    """Take the promo, which must be locked, out of all feeds that it was listed in."""
+def delete_feed_entries(connection: Connection, promo_id: UUID) -> None:
+    """Delete a promo, which must be locked, from all feeds."""
     _DELETE.row(connection, {"promo": promo_id})
 
 
-def count_wrong_entries(connection: Connection) -> int:
-    """Return how many entries of feeds are missing or are not as the promos say; in one snapshot.
-
-    It reads all promos, and takes as long as that takes.
-    """
-    return int(_WRONG.value(connection, {}))
+def count_mismatched_feed_entries(connection: Connection) -> int:
+    """Count entries that are missing, unexpected or wrong, in one snapshot. It reads all promos."""
+    return int(_MISMATCHED.value(connection, {}))

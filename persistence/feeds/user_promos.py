@@ -1,4 +1,4 @@
-"""Promos, as users see them: never with a value."""
+"""Promos as a user sees them, without values: one promo, a page of the feed, a page of the history."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import array
 
-from persistence.conditions import TODAY, Member, fits_age, has_uses_left, in_period, is_active
+from persistence.conditions import TODAY, TargetUser, fits_age, has_uses_left, in_period, is_active
 from persistence.database.statements import Statement, lateral_join
 from persistence.pages import Pages, Window
 from persistence.schema.feed_tables import DATE, ENDING, HIDDEN_CATEGORY_KEY, IS_DATED, IS_LIVE, SCHEDULED, feed_entries
@@ -42,8 +42,8 @@ from persistence.schema.tables import activations, companies, likes, promo_count
 
 
 @dataclass(frozen=True)
-class Card:
-    """A promo before the eyes of one user; image_url None: none."""
+class PromoForUser:
+    """PromoForUser of api.yml; image_url None: no image."""
 
     promo_id: UUID
     company_id: UUID
@@ -57,11 +57,9 @@ class Card:
     comment_count: int
 
 
-# The history lists activations, and asks of each promo whether there was any.
 _earlier = activations.alias("earlier")
 _USER_ID = bindparam("user", type_=Uuid)
-# The subqueries are written on promo_counters.promo_id, not on promos.id, so that they can run beside it on one
-# machine.
+# The subqueries use promo_counters.promo_id and not promos.id: in a sharded database they run on one machine with it.
 _COLUMNS: dict[str, ColumnElement[Any]] = {
     "promo_id": promos.c.id,
     "company_id": promos.c.company_id,
@@ -78,39 +76,39 @@ _COLUMNS: dict[str, ColumnElement[Any]] = {
 }
 
 
-def _cards(**known: ColumnElement[Any]) -> Select[Any]:
-    """Return the statement of cards; a column that is `known` anyway need not be looked for."""
+def _select_promos(**known: ColumnElement[Any]) -> Select[Any]:
+    """Select promos for a user; `known` columns replace the subqueries for them."""
     columns = {**_COLUMNS, **known}
     return (
-        select(*(columns[name].label(name) for name in Card.__dataclass_fields__))
+        select(*(columns[name].label(name) for name in PromoForUser.__dataclass_fields__))
         .join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
         .join(companies, companies.c.id == promos.c.company_id)
     )
 
 
-def _card_of(promo: FromClause, **known: ColumnElement[Any]) -> FromClause:
-    """Return the card of each row of `promo`, which has the column promo_id."""
-    return lateral_join(_cards(**known).where(promo_counters.c.promo_id == promo.c.promo_id), "card")
+def _join_promo(row: FromClause, **known: ColumnElement[Any]) -> FromClause:
+    """Return a lateral join with the promo of each row; `row` has the column promo_id."""
+    return lateral_join(_select_promos(**known).where(promo_counters.c.promo_id == row.c.promo_id), "promo")
 
 
-_FIND = Statement(_cards().where(promos.c.id == bindparam("promo")))
+_FIND = Statement(_select_promos().where(promos.c.id == bindparam("promo")))
 
 
 def _history(window: Window) -> Select[Any]:
-    """Return the statement for a page of a history: activations_history chooses it, then activations are read."""
+    """Return the statement for a page of the history. The index activations_history alone chooses the page."""
     key = activations.c.activated_at, activations.c.id
     keys = select(*key).where(activations.c.user_id == _USER_ID)
     keys = keys.order_by(*(key if window.backward else map(desc, key)))
     page = keys.limit(window.limit).offset(window.offset).subquery("page")
-    # The same index finds each activation again: no index leads from its id alone.
+    # By all columns of the same index: there is no index on the id alone.
     found = select(activations.c.promo_id).where(
         activations.c.user_id == _USER_ID,
         activations.c.activated_at == page.c.activated_at,
         activations.c.id == page.c.id,
     )
     activation = lateral_join(found, "activation")
-    card = _card_of(activation, is_activated_by_user=true())
-    rows = select(card).select_from(page.join(activation, true()).join(card, true()))
+    promo = _join_promo(activation, is_activated_by_user=true())
+    rows = select(promo).select_from(page.join(activation, true()).join(promo, true()))
     return rows.order_by(*map(desc, page.c))
 
 
@@ -120,7 +118,7 @@ _HISTORY = Pages(_history, _HISTORY_COUNT.scalar_subquery())
 
 
 def _likely(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Return the condition so that plans expect it to hold for nearly all rows, as they do of not being null."""
+    """Return the condition in a form that the planner expects to be true for nearly all rows: IS NOT NULL."""
     return func.nullif(condition, false()).is_not(None)
 
 
@@ -136,14 +134,11 @@ _FITS = {
 
 
 def _entries(window: Window, fits: ColumnElement[bool], *conditions: ColumnElement[bool]) -> Select[Any]:
-    """Return the first entries that fit the user, counted as the window is, and no more than its page needs.
+    """Select the first entries that fit the user, from the end where the window starts: as many as the page can need.
 
-    Each part ends by itself as soon as a page could be made of it alone: so PostgreSQL reads it by its index, in order,
-    and sorts nothing. For the same reason it asks of one entry after the other whether uses are left, by a subquery,
-    which cannot be turned into a join of all that there are.
-
-    No plan is to know how many entries that will be. One that expects to need most of those of a country, because the
-    page is far down or because next to none are there or fit, would read all of them and sort them.
+    The limit makes PostgreSQL read the index in order and stop. Two things keep it from reading and sorting all entries
+    of a country instead: `_likely`, so that it expects few entries to be filtered out, and a subquery for the uses,
+    which it cannot turn into a join.
     """
     return _first(window, select(*_ORDERED).where(*conditions, _likely(fits)), feed_entries)
 
@@ -160,20 +155,19 @@ def _feed_order(source: FromClause, window: Window) -> list[ColumnElement[Any]]:
 def _edge(
     standing: ColumnElement[str], edge: Callable[[ColumnElement[date]], ColumnElement[date]]
 ) -> ScalarSelect[date]:
-    """Return the first or last date of a standing; NULL if it has no entry."""
+    """Return the first or last date of the entries of a standing; NULL if there are none."""
     return select(edge(DATE)).where(feed_entries.c.standing == standing).correlate(None).scalar_subquery()
 
 
 def _dated(window: Window) -> Select[Any]:
-    """Return the first active entries that are read by their date.
+    """Select the first active entries among those with the standing `scheduled` or `ending`.
 
-    Most dates are in the future or in the past, and are not read. Dates other than TODAY are read if the sweeper has
-    not updated the standing yet, or if its day is later than TODAY.
+    Usually it reads one date, TODAY. It reads more dates until the sweeper has updated the standings of a new day.
     """
-    nothing = literal_column("0", Integer)
-    first = func.least(_edge(SCHEDULED, func.min) - TODAY, nothing)
-    last = func.greatest(_edge(ENDING, func.max) - TODAY, nothing)
-    # The planner expects a few elements of an array, but a thousand rows of generate_series.
+    zero = literal_column("0", Integer)
+    first = func.least(_edge(SCHEDULED, func.min) - TODAY, zero)
+    last = func.greatest(_edge(ENDING, func.max) - TODAY, zero)
+    # Through an array: the planner expects few elements of an array, but 1,000 rows of generate_series.
     distances = func.unnest(func.array(select(func.generate_series(first, last)).scalar_subquery()))
     dates = distances.table_valued("distance", name="dates").render_derived()
     standings, countries = zip(*product((SCHEDULED, ENDING), _COUNTRIES), strict=True)
@@ -181,7 +175,7 @@ def _dated(window: Window) -> Select[Any]:
     groups = groups.render_derived()
     of_group = [feed_entries.c[name] == groups.c[name] for name in ("standing", "country_key")]
     of_date = (IS_DATED, TODAY + dates.c.distance == DATE, HIDDEN_CATEGORY_KEY == _CATEGORY)
-    # An entry of a known standing other than `exhausted` has a use left.
+    # Entries of these standings have a use left.
     fits = and_(fits_age(feed_entries), in_period(feed_entries))
     first_of_date = _entries(window, fits, *of_group, *of_date).lateral("first_of_date")
     joined = dates.join(groups, true()).join(first_of_date, true())
@@ -189,11 +183,7 @@ def _dated(window: Window) -> Select[Any]:
 
 
 def _parts(active: bool | None, window: Window) -> list[Select[Any]]:
-    """Return the parts of a feed: of all countries, of the user's, and for active promos the dated entries of both.
-
-    The parts for active promos contain no entry that cannot be active TODAY, or only the few that `standings`
-    has not updated yet.
-    """
+    """Return the parts of a feed: all countries, the user's country, and the dated entries if only active promos."""
     category = feed_entries.c.category_key == _CATEGORY
     if active:
         category = and_(IS_LIVE, HIDDEN_CATEGORY_KEY == _CATEGORY)
@@ -203,27 +193,27 @@ def _parts(active: bool | None, window: Window) -> list[Select[Any]]:
 
 
 def _feed(active: bool | None, window: Window) -> Select[Any]:
-    """Return the statement of a feed's page: the entries of all countries and of the user's, merged in their order."""
-    both = union_all(*(select(part.subquery()) for part in _parts(active, window))).subquery("both")
-    # The page is chosen before its cards are made: asked of all that match, likes and activations would be read whole.
+    """Return the statement for a page of a feed: the parts merged in order."""
+    both = union_all(*(select(part.subquery()) for part in _parts(active, window))).subquery("parts")
+    # The promos are joined after the limit: a join with all matches would read likes and activations as a whole.
     merged = select(both).order_by(*_feed_order(both, window))
     page = merged.limit(window.limit).offset(window.offset).subquery("page")
-    card = _card_of(page)
-    return select(card).join_from(page, card, true()).order_by(desc(page.c.created_at), desc(page.c.promo_id))
+    promo = _join_promo(page)
+    return select(promo).join_from(page, promo, true()).order_by(desc(page.c.created_at), desc(page.c.promo_id))
 
 
 _FEED = {active: Pages(partial(_feed, active), bindparam("total", type_=BigInteger)) for active in (None, True, False)}
 
 
-def find_card(connection: Connection, promo_id: UUID, user_id: UUID, today: date) -> Card | None:
-    """Return the promo as the user sees it, whoever it targets; None if there is none of this id."""
+def find_promo_for_user(connection: Connection, promo_id: UUID, user_id: UUID, today: date) -> PromoForUser | None:
+    """Return the promo, whether it targets the user or not; None if it does not exist."""
     row = _FIND.row(connection, {"promo": promo_id, "user": user_id, "today": today})
-    return None if row is None else Card(*row)
+    return None if row is None else PromoForUser(*row)
 
 
-def list_feed_cards(
+def list_feed_promos(
     connection: Connection,
-    member: Member,
+    user: TargetUser,
     today: date,
     *,
     category: str | None,
@@ -231,37 +221,37 @@ def list_feed_cards(
     total: int,
     limit: int,
     offset: int,
-) -> list[Card]:
-    """Return a page of the promos whose targeting fits the user, newest first.
+) -> list[PromoForUser]:
+    """Return a page of the promos that target the user, newest first.
 
     Args:
         connection: where to run it.
-        member: whose feed.
-        today: the business day that tells what is active.
-        category: only promos that list it, in any case; None: all.
-        active: only those that are, or are not; None: all.
-        total: how many there are, as `tallies` has just counted them. New promos come first, so promos made since then
-            do not move a page that is counted from the end.
-        limit: promos on the page at most.
+        user: whose feed.
+        today: the business day.
+        category: only promos of this category, in any case; None: all.
+        active: only active (True) or inactive (False) promos; None: all.
+        total: the total that `count_feed` has just returned. Newer promos come first, so they do not move a page that
+            is counted from the end.
+        limit: maximum length of the page.
         offset: promos before the page.
     """
     values = {
         "category": "" if category is None else category.casefold(),
-        "user_country": member.country_key,
-        "user_age": member.age,
-        "user": member.id,
+        "user_country": user.country_key,
+        "user_age": user.age,
+        "user": user.id,
         "today": today,
         "total": total,
     }
     rows = _FEED[active].rows(connection, values, total=total, limit=limit, offset=offset)
-    return [Card(*row) for row in rows]
+    return [PromoForUser(*row) for row in rows]
 
 
-def list_history_cards(
+def list_history_promos(
     connection: Connection, user_id: UUID, today: date, *, limit: int, offset: int
-) -> tuple[list[Card], int]:
-    """Return a page of the user's activations, latest first, each as the card of its promo, and how many there are."""
+) -> tuple[list[PromoForUser], int]:
+    """Return a page of the promos of the user's activations, latest first, and the total."""
     total: int = _HISTORY_TOTAL.value(connection, {"user": user_id}) or 0
     values = {"user": user_id, "today": today}
     rows = _HISTORY.rows(connection, values, total=total, limit=limit, offset=offset)
-    return [Card(*row) for row in rows], total
+    return [PromoForUser(*row) for row in rows], total

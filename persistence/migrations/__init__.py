@@ -1,4 +1,4 @@
-"""The schema and its history: Alembic revisions in `versions/`, applied one process at a time."""
+"""Migrations: Alembic revisions in `versions/`, applied by one process at a time."""
 
 from pathlib import Path
 
@@ -8,15 +8,12 @@ from sqlalchemy import Engine, text
 
 from persistence.database.timeouts import unlimited_transaction
 
-# Any number will do, as long as nothing else that locks in this database takes it.
+# An arbitrary key for the advisory lock.
 _LOCK = 5_174_811_922
 
 
 def update_schema(engine: Engine) -> None:
-    """Apply every migration that is missing, all in one transaction; others who do the same wait.
-
-    Migrations may take longer than a request, so no time limit of the service holds for them.
-    """
+    """Apply all missing migrations in one transaction, without time limits. Concurrent calls wait."""
     with unlimited_transaction(engine) as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SET LOCAL lock_timeout = 0"))

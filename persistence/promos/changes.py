@@ -1,7 +1,7 @@
-"""What companies did to promos; `persistence.promos.promos` records a creation, in the statement that makes the promo.
+"""The audit log of promos. `promos.insert_promo` records the creation.
 
-A change is recorded in the transaction that makes it, under the lock of the promo's row in promo_counters, which
-`find_promo` takes: so the numbers of a promo have no gap, and each change begins where the one before it ended.
+A change is recorded in its transaction, under the lock of the row in promo_counters that `find_promo` takes. So the
+numbers have no gaps, and each change starts from the values of the previous change.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from persistence.schema.audit_tables import promo_changes
 
 @dataclass(frozen=True)
 class PromoChange:
-    """An entry of a promo's trail; changed_at in UTC, `changes` None: the creation, which tells no values."""
+    """An entry of the audit log of a promo; changed_at in UTC; `changes` None: the creation."""
 
     number: int
     company_id: UUID
@@ -71,10 +71,7 @@ _INSERT = Statement(
 
 
 def list_changes(connection: Connection, promo_id: UUID, *, limit: int, offset: int) -> tuple[list[PromoChange], int]:
-    """Return a page of a promo's trail, the newest first, and how many entries it has.
-
-    A page is found by its numbers, so it takes no longer however far it is.
-    """
+    """Return a page of the audit log of a promo, newest first, and the total. A page is a range of numbers."""
     total: int = _TOTAL.value(connection, {"promo": promo_id}) or 0
     until = total - offset
     after = max(until - limit, 0)
@@ -83,8 +80,8 @@ def list_changes(connection: Connection, promo_id: UUID, *, limit: int, offset: 
 
 
 def insert_change(connection: Connection, promo_id: UUID, company_id: UUID, changes: Mapping[str, Any]) -> None:
-    """Record what a company has changed of a promo, in the transaction that locked the promo and changes it.
+    """Record a change of a promo, in the transaction that locked and changed it.
 
-    `changes` has one or more members of the API's promo, each with "from", if there was a value, and "to".
+    `changes` has members of the API's promo, each with "to", and with "from" if it had a value.
     """
     _INSERT.count(connection, {"promo": promo_id, "company": company_id, "difference": as_json(changes)})

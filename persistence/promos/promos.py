@@ -1,4 +1,4 @@
-"""Promos, as their companies see and write them."""
+"""Promos as their companies see and change them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from persistence.conditions import is_active
 from persistence.database.statements import Statement, lateral_join
-from persistence.feeds.feed_entries import listing
+from persistence.feeds.feed_entries import insert_entries
 from persistence.pages import Pages, Window
 from persistence.schema.audit_tables import promo_changes
 from persistence.schema.orders import company_order
@@ -41,10 +41,7 @@ from persistence.schema.tables import TARGET_KEY, company_promo_counts, promo_co
 
 @dataclass(frozen=True)
 class Promo:
-    """A promo with all that its company may know but the list of a UNIQUE one, which persistence.promos.code_lists has.
-
-    None: not given, or not of this mode.
-    """
+    """A promo without the list of a UNIQUE promo, which code_lists has. None: not given, or not of this mode."""
 
     id: UUID
     company_id: UUID
@@ -77,7 +74,7 @@ _PROMOS = select(
     *(_DERIVED[name].label(name) if name in _DERIVED else promos.c[name] for name in Promo.__dataclass_fields__)
 ).join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
 _FOUND = _PROMOS.where(promos.c.id == bindparam("id"))
-# By whether it is locked, in the order of all locks; it is read again once both locks are there.
+# By `locked`; in lock order. PostgreSQL reads the rows again after it has locked them.
 _FIND = {
     False: Statement(_FOUND),
     True: Statement(_FOUND.with_for_update(key_share=True, of=[promo_counters, promos])),
@@ -86,22 +83,24 @@ _COMPANY_ID = bindparam("company", type_=Uuid)
 _OWN = select(promos.c.id, promos.c.created_at, promos.c.active_from, promos.c.active_until).where(
     promos.c.company_id == _COMPANY_ID
 )
-# The countries of a filter, and '' for the promos that are for all.
-_ASKED_KEYS = bindparam("country_keys", type_=ARRAY(Text))
+# The countries of a filter, and '' for promos for all countries.
+_COUNTRY_KEYS = bindparam("country_keys", type_=ARRAY(Text))
 _TOTAL = select(func.coalesce(func.sum(company_promo_counts.c.promos_count), 0)).where(
     company_promo_counts.c.company_id == _COMPANY_ID
 )
-_OF_COUNTRIES = company_promo_counts.c.country_key == func.any(cast(_ASKED_KEYS, ARRAY(Text)))
-# By whether there is a filter.
+_OF_COUNTRIES = company_promo_counts.c.country_key == func.any(cast(_COUNTRY_KEYS, ARRAY(Text)))
+# By whether the list is filtered by country.
 _COUNTS = {False: _TOTAL, True: _TOTAL.where(_OF_COUNTRIES)}
 _TOTALS = {filtered: Statement(total) for filtered, total in _COUNTS.items()}
 _OWNER = Statement(select(promos.c.company_id).where(promos.c.id == bindparam("id")))
 
 
-def _counted(company_id: ColumnElement[Any], target_key: ColumnElement[Any], difference: int) -> ReturningInsert[Any]:
-    """Return the statement that changes the number of a company's promos for a country, or for all ('').
+def _change_count(
+    company_id: ColumnElement[Any], target_key: ColumnElement[Any], difference: int
+) -> ReturningInsert[Any]:
+    """Return the statement that changes the number of promos of a company for a country ('': all countries).
 
-    A part that no other transaction holds is changed; if there is none, a new one is made.
+    It changes a part that no other transaction has locked, or inserts a part.
     """
     parts = company_promo_counts.c
     counted = (parts.company_id == company_id, parts.country_key == target_key)
@@ -119,9 +118,9 @@ def _counted(company_id: ColumnElement[Any], target_key: ColumnElement[Any], dif
 
 
 def _insert() -> Select[Any]:
-    """Return the statement that inserts a promo and all that goes with it: five round trips less, and one commit."""
+    """Return the statement that inserts a promo and its rows in other tables, in one round trip."""
     codes, use_limit = bindparam("codes", type_=ARRAY(Text)), bindparam("use_limit", type_=Integer)
-    given = {column.name: bindparam(column.name, type_=column.type) for column in promos.c if column.name in _GIVEN}
+    given = {name: bindparam(name, type_=promos.c[name].type) for name in _INSERTED_COLUMNS}
     promo = insert(promos).values(**given, promo_unique=func.to_json(codes)).returning(*promos.c).cte("promo")
     counters = insert(promo_counters).from_select(["promo_id", "use_limit"], select(promo.c.id, use_limit))
     value = func.unnest(codes).table_valued("value", with_ordinality="position", name="given").render_derived()
@@ -134,17 +133,20 @@ def _insert() -> Select[Any]:
         ["promo_id", "number", "company_id", "event"],
         select(promo.c.id, literal_column("1"), promo.c.company_id, literal_column("'created'")),
     )
-    counted = _counted(given["company_id"], func.coalesce(given["country_key"], ""), 1)
+    counted = _change_count(given["company_id"], func.coalesce(given["country_key"], ""), 1)
     return select(promo.c.id).add_cte(
-        counters.cte("counters"), values.cte("codes"), counted.cte("counted"), created.cte("created"), *listing(listed)
+        counters.cte("counters"),
+        values.cte("codes"),
+        counted.cte("counted"),
+        created.cte("created"),
+        *insert_entries(listed),
     )
 
 
-# What is given of a promo when it is inserted.
-_GIVEN = {column.name for column in promos.c} - {"created_at", "promo_unique"}
+_INSERTED_COLUMNS = {column.name for column in promos.c} - {"created_at", "promo_unique"}
 _INSERT = Statement(_insert())
 _CHANGE_COUNT = {
-    difference: Statement(_counted(_COMPANY_ID, bindparam("target_key", type_=Text), difference))
+    difference: Statement(_change_count(_COMPANY_ID, bindparam("target_key", type_=Text), difference))
     for difference in (-1, 1)
 }
 _UPDATE_LIMIT = Statement(
@@ -156,16 +158,13 @@ _UPDATE_LIMIT = Statement(
 
 
 def find_promo(connection: Connection, promo_id: UUID, today: date, *, locked: bool = False) -> Promo | None:
-    """Return the promo, active or not by the business day `today`; None if there is none of this id.
-
-    With `locked` nobody else changes it, or a number of it, until the end of the transaction.
-    """
+    """Return the promo; None if it does not exist. `locked` locks it and its counters until the transaction ends."""
     row = _FIND[locked].row(connection, {"id": promo_id, "today": today})
     return None if row is None else Promo(*row)
 
 
 def find_promo_owner(connection: Connection, promo_id: UUID) -> UUID | None:
-    """Return the id of the promo's company; None if there is no such promo."""
+    """Return the company of the promo; None if the promo does not exist."""
     owner_id: UUID | None = _OWNER.value(connection, {"id": promo_id})
     return owner_id
 
@@ -180,15 +179,15 @@ def list_promos(
     limit: int,
     offset: int,
 ) -> tuple[list[Promo], int]:
-    """Return a page of a company's promos, and how many there are on all pages.
+    """Return a page of a company's promos, and the total.
 
     Args:
         connection: where to run it.
-        company_id: whose promos.
-        today: the business day that tells what is active.
-        countries: only promos for one of these, in any case, or for every country; None: all promos.
-        sort_by: `active_from` or `active_until`, the latest first; None, and among equals: newest created first.
-        limit: promos on the page at most.
+        company_id: the company.
+        today: the business day.
+        countries: only promos for one of these, in any case, or for all countries; None: all promos.
+        sort_by: active_from, active_until or None (see company_order).
+        limit: maximum length of the page.
         offset: promos before the page.
     """
     values: dict[str, Any] = {"company": company_id}
@@ -210,29 +209,29 @@ def insert_promo(
     use_limit: int,
     codes: Sequence[str] | None,
 ) -> None:
-    """Insert a promo with its counters and codes, count, record and list it in all feeds that it is for; at once.
+    """Insert a promo with its counters, codes, count, audit log entry and feed entries, in one statement.
 
-    `values` are columns of promos without the case-folded keys; `codes` are those of a UNIQUE promo in their order.
+    `values` are columns of promos without the case-folded keys; `codes` are the codes of a UNIQUE promo, in order.
     """
-    given = {**dict.fromkeys(_GIVEN), "id": promo_id, **values, **_keys(values)}
+    given = {**dict.fromkeys(_INSERTED_COLUMNS), "id": promo_id, **values, **_keys(values)}
     _INSERT.row(connection, {**given, "today": today, "use_limit": use_limit, "codes": codes})
 
 
 def update_use_limit(connection: Connection, promo_id: UUID, use_limit: int) -> bool:
-    """Set how many activations a promo allows; False, and nothing changed, if there have been more already."""
+    """Set the maximum number of activations; False without a change if there are more already."""
     return _UPDATE_LIMIT.row(connection, {"promo": promo_id, "limit": use_limit}) is not None
 
 
 def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, Any]) -> bool:
-    """Change the definition of a promo, and count it for its country of then; to be run in one transaction.
+    """Change the definition of a promo, and the counts of its company if the country changes.
 
     Args:
-        connection: where to run it.
-        promo_id: the promo, which must exist.
-        changes: one or more columns of promos; country and categories come together, their keys are added.
+        connection: where to run it, in a transaction.
+        promo_id: an existing promo.
+        changes: columns of promos. country and categories must come together; their keys are added.
 
     Returns:
-        False, and nothing changed, if its period would end before it begins.
+        False without a change if the period would end before it begins.
     """
     columns = {**changes, **_keys(changes)}
     values = {_parameter(name): value for name, value in columns.items()}
@@ -251,7 +250,7 @@ def _update(columns: frozenset[str]) -> Statement:
     """Return the statement that sets columns of a promo and returns its company, and its country before and after."""
     new = {name: bindparam(_parameter(name), type_=promos.c[name].type) for name in columns}
     begins, ends = (new.get(name, promos.c[name]) for name in ("active_from", "active_until"))
-    # The country that the promo has until now: locked, so that no other change comes between.
+    # The old country. The lock makes concurrent changes wait.
     before = (
         select(promos.c.id, promos.c.country_key)
         .where(promos.c.id == bindparam("id"))
@@ -272,7 +271,7 @@ def _parameter(column: str) -> str:
 
 
 def _page(sort_by: str | None, filtered: bool, window: Window) -> Select[Any]:
-    """Return the statement of a page of a company's list, which is chosen before its rows are made."""
+    """Return the statement for a page of a company's list. It chooses the page before it joins other columns."""
     own = (_first_of_countries(sort_by, window) if filtered else _OWN).subquery("own")
     order = company_order(own.c, sort_by, backward=window.backward)
     page = select(own).order_by(*order).limit(window.limit).offset(window.offset).subquery("page")
@@ -281,16 +280,16 @@ def _page(sort_by: str | None, filtered: bool, window: Window) -> Select[Any]:
 
 
 def _first_of_countries(sort_by: str | None, window: Window) -> Select[Any]:
-    """Return the first promos for each country that is asked for: no more than a page could need.
+    """Select the first promos for each country, as many as the page can need.
 
-    One index has them in their order for each country, and none for several; and the one that has all promos of a
-    company in their order would be read to its end where only few of them, or none, are for the country.
+    An index has the order of one country, none the order of several. A scan of all promos of the company would skip
+    many if few are for these countries.
     """
-    asked = func.unnest(_ASKED_KEYS).table_valued("country_key", name="asked").render_derived()
+    wanted = func.unnest(_COUNTRY_KEYS).table_valued("country_key", name="wanted").render_derived()
     order = company_order(promos.c, sort_by, backward=window.backward)
-    of_one = _OWN.where(asked.c.country_key == TARGET_KEY)
+    of_one = _OWN.where(wanted.c.country_key == TARGET_KEY)
     first = of_one.order_by(*order).limit(window.depth).lateral("first")
-    return select(first).select_from(asked.join(first, true()))
+    return select(first).select_from(wanted.join(first, true()))
 
 
 _PAGES = {

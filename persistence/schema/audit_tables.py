@@ -1,11 +1,9 @@
-"""The tables of the trail: who changed what, and when. Rows are inserted with what they tell of, by the same statement
-or in the same transaction, and from then on they stay as they are.
+"""The audit log: who changed what, and when. Append-only; written in the transaction of the change.
 
-That they do is more than a habit: a trigger of each table (migration 0007) refuses UPDATE, DELETE and TRUNCATE to
-every role, the owner of the tables among them, since many deployments have one role for everything. It lets pass only
-what a foreign key does by itself, ON UPDATE CASCADE: that runs inside of a trigger, and a statement of the service does
-not. Not privileges alone, which a cascade needs as well, as the owner has them. Rows take no lock that others wait for:
-those of a promo are inserted under the lock of its row in promo_counters, those of an account under that of its own.
+Triggers (migration 0007) refuse UPDATE, DELETE and TRUNCATE to every role, also to the owner of the tables, because
+many deployments have a single role. They permit ON UPDATE CASCADE, which runs inside a trigger. Revoked privileges
+would not do: a cascade runs with those of the owner. Inserts wait for no lock: the row in promo_counters, or the row of
+the account, is locked already.
 """
 
 from sqlalchemy import (
@@ -27,18 +25,17 @@ from sqlalchemy import (
 
 from persistence.schema.tables import metadata
 
-# One thing that a company did to a promo: it made it ('created'), or changed it ('changed'). Of a change `changes` has
-# the members of the API's promo that are different since then: {member: {"from": value, "to": value}}, the values as
-# the API writes them, "from" left out where there was none. Codes never change, and stand in no entry.
-# The entries of a promo are numbered from one on without a gap: so the number of the newest tells how many there are,
-# and a page is found by its numbers. Promos that are older than this table have no 'created'.
+# A creation ('created') or a change ('changed') of a promo by its company. `changes` has the changed members of the
+# API's promo: {member: {"from": value, "to": value}}, without "from" if there was no value. Codes never change and are
+# not logged. `number` counts from 1 without gaps, so the newest number is the total, and a page is a range of numbers.
+# Promos older than this table have no 'created'.
 promo_changes = Table(
     "promo_changes",
     metadata,
     Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("company_id", Uuid, ForeignKey("companies.id"), nullable=False),
-    # Not the beginning of the transaction, which may have waited for another one of the same promo.
+    # Not now(): the transaction may have waited for another change of the promo.
     Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Column("event", Text, nullable=False),
     Column("changes", JSON),
@@ -47,10 +44,10 @@ promo_changes = Table(
     CheckConstraint("(event = 'changed') = (changes IS NOT NULL)", name="changes"),
 )
 
-# One thing that happened to an account, a company's or a user's: ids and words only, so that nobody's data outlive
-# their account in it. `members` are the names of those that a change of the profile changed. Sign-ins that failed are
-# nobody's doing that is known, and would let anybody write here; they are limited and logged instead.
-# A user who is deleted gets another id, and the rows follow: hence ON UPDATE CASCADE, and an index for it.
+# An event of an account. It holds ids and words, so no personal data outlives the account here. `members` has the names
+# of the profile's changed members. Failed sign-ins are not logged here, or anyone could fill the table; they are
+# limited, and logged elsewhere. A deleted user gets another id, and the rows follow: hence ON UPDATE CASCADE, and an
+# index for it.
 account_events = Table(
     "account_events",
     metadata,

@@ -1,4 +1,4 @@
-"""The tables that feeds are read from: entries in their order, and how many promos there are."""
+"""Derived tables of feeds: entries in feed order, and counts for exact totals."""
 
 from sqlalchemy import (
     ARRAY,
@@ -22,10 +22,10 @@ from sqlalchemy.sql.elements import Grouping
 
 from persistence.schema.tables import metadata
 
-# Where a promo stands in feeds: one row under the category '' that a feed without a filter reads, and one under each of
-# its categories. country_key is '' when it is for all countries. Made from promos by listings, in the transaction that
-# changes them: read by the primary key, it is a feed in its order, of which a page is a piece; the index has all that
-# tells whether the promo fits a user. Not a foreign key, since it never outlives its promo: promos are not deleted.
+# The position of a promo in feeds: one row with category '' for unfiltered feeds, and one row for each category.
+# country_key is '' for all countries. Written by feed_index in the transaction that changes the promo. The primary key
+# is the order of a feed, and its INCLUDE columns decide whether a promo fits a user, so a page is one index-only scan.
+# No foreign key: promos are never deleted.
 feed_entries = Table(
     "feed_entries",
     metadata,
@@ -41,13 +41,12 @@ feed_entries = Table(
     ),
     Column("standing", Text),
 )
-# The standing of an entry says whether a feed of active promos reads it. `exhausted` is exact in every snapshot: no use
-# is left. The others have a use left. They compare the period with the day of the last write, so readers check the
-# period again: `scheduled` had not begun, `ending` had its last day or was over, `live` was neither. NULL means that
-# the sweeper has not computed it yet, for an entry of an older version: readers check the uses too.
-# A trigger of promo_counters (migration 0010) marks the entries when the last use is taken. Other claims do not pay for
-# it, and it sees entries that were inserted while the claim waited for its lock.
-# No parameters: the planner must see these values to use the partial indexes.
+# `standing` says whether a feed of active promos reads an entry. `exhausted` (no use left) is exact in every snapshot:
+# a trigger of promo_counters (migration 0010) sets it when the last use is taken, also for entries that were inserted
+# while the claim waited for its lock. The other values compare the period with the day of the last write, so readers
+# check the period again: `scheduled` has not begun, `ending` has its last day or is over, `live` is neither. NULL: an
+# entry of an older version that the sweeper has not updated yet; readers then check the uses too.
+# These are literals because the planner must see the values to use the partial indexes.
 LIVE, SCHEDULED, ENDING, EXHAUSTED = (
     literal_column(f"'{standing}'", Text) for standing in ("live", "scheduled", "ending", "exhausted")
 )
@@ -55,8 +54,8 @@ IS_LIVE = or_(feed_entries.c.standing.is_(None), feed_entries.c.standing == LIVE
 IS_DATED = feed_entries.c.standing.in_((SCHEDULED, ENDING))
 # Scheduled entries are read by their first day, and ending ones by their last.
 DATE = case((feed_entries.c.standing == SCHEDULED, feed_entries.c.active_from), else_=feed_entries.c.active_until)
-# A feed of active promos compares this expression with its category, so the planner cannot use the primary key. It
-# would otherwise prefer it at times, and read past all exhausted entries.
+# Feeds of active promos compare this expression with the category. It keeps the planner from the primary key, where it
+# would read past all exhausted entries.
 HIDDEN_CATEGORY_KEY = feed_entries.c.category_key.op("||")(literal_column("''", Text))
 _FEED_ORDER = (HIDDEN_CATEGORY_KEY, *(feed_entries.c[name] for name in ("country_key", "created_at", "promo_id")))
 Index(
@@ -71,8 +70,9 @@ Index("feed_entries_dated", feed_entries.c.standing, Grouping(DATE), *_FEED_ORDE
 Index("feed_entries_live_until", feed_entries.c.active_until, postgresql_where=feed_entries.c.standing == LIVE)
 Index("feed_entries_unknown", feed_entries.c.created_at, postgresql_where=feed_entries.c.standing.is_(None))
 
-# How many promos stand in feeds; `tallies` says what the numbers mean, and writes them.
-feed_tallies = Table(
+# Counts of promos as prefix sums; feed_counts explains them. In the database they have the name of their first version,
+# and the span `all` has the value 'ever'.
+feed_counts = Table(
     "feed_tallies",
     metadata,
     Column("category_key", Text, primary_key=True),
@@ -84,10 +84,10 @@ feed_tallies = Table(
     postgresql_with={"fillfactor": "80"},
 )
 
-# What feed_tallies do not count yet: promo_count more promos, usable_count of them with a use left, of this targeting
-# and period. Only ever inserted, so that nobody waits for anybody, in the transaction that adds a promo, changes it or
-# takes its last use; folded into feed_tallies and deleted by the sweeper. The total is always the sum of both tables.
-feed_tally_changes = Table(
+# Changes that are not merged into feed_counts yet: promo_count more promos of this targeting and period, usable_count
+# of them with a use left. Written by the transaction that adds or changes a promo or takes its last use. Inserts do not
+# block each other. The sweeper merges and deletes them. A total is the sum of both tables.
+feed_count_changes = Table(
     "feed_tally_changes",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
@@ -98,4 +98,4 @@ feed_tally_changes = Table(
     Column("category_keys", ARRAY(Text), nullable=False),
     *(Column(name, Date) for name in ("active_from", "active_until")),
 )
-Index("feed_tally_changes_country", feed_tally_changes.c.country_key)
+Index("feed_tally_changes_country", feed_count_changes.c.country_key)

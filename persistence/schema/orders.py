@@ -1,4 +1,4 @@
-"""Orders of lists, as indexes and statements both need them."""
+"""Orders of lists, shared by indexes and statements."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ def company_order(
 ) -> list[ColumnElement[Any]]:
     """Return the order of a company's list by columns of promos; `sort_by` is active_from, active_until or None.
 
-    A missing active_from counts as minus infinity, a missing active_until as plus infinity; among equals, and by None,
-    the newest comes first. `backward` is the reverse order, which the same index has.
+    A missing active_from sorts as minus infinity, a missing active_until as plus infinity. Equal rows sort newest
+    first. `backward` returns the reverse order, for a backward scan of the same index.
     """
     if backward:
         begins, ends = columns.active_from.asc().nulls_first(), columns.active_until.asc().nulls_last()

@@ -1,12 +1,11 @@
-"""The tables: what one row means and who writes it.
+"""Accounts, promos, and what users do with promos: the meaning of a row, and who writes it.
 
-All that grows or is hot (promo_counters, promo_codes, activations, country_uses, likes, comments) has promo_id first in
-its primary key, so that it can be spread over machines by it; what feeds are read from, feed_entries and feed_tallies,
-is read across all promos. Locks are taken in the order promo_counters, promos, promo_codes, activations, country_uses,
-user_uses, likes, comments, feed_entries; rows of company_promo_counts come last, without a wait; only the sweeper locks
-those of feed_tallies. The sweeper of feed_entries skips rows that are locked. A column named `..._key` holds the
-case-folded form of its neighbour, made by Python, since a database in the C locale folds ASCII only. `check` recounts
-all derived data.
+Lock order: promo_counters, promos, promo_codes, activations, country_uses, user_uses, likes, comments, feed_entries,
+company_promo_counts. Sweepers skip locked rows.
+
+Large and busy tables have promo_id first in the primary key, so that they can be sharded by it. A column `..._key`
+holds the case-folded form of its neighbour. Python folds it, because a database in the C locale folds ASCII only.
+`check` compares all derived data with its source.
 """
 
 from sqlalchemy import (
@@ -42,7 +41,7 @@ metadata = MetaData(
 )
 
 
-# So that a new version of a row needs no new index entry.
+# fillfactor 50 leaves room for HOT updates.
 _HALF_FREE = {"fillfactor": "50"}
 
 
@@ -50,7 +49,7 @@ def _created_at() -> Column[object]:
     return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
-# A company account. Written by sign-up; token_version grows with each sign-in, which ends every earlier token.
+# A company account. Each sign-in increments token_version, which revokes all earlier tokens.
 companies = Table(
     "companies",
     metadata,
@@ -63,9 +62,9 @@ companies = Table(
     _created_at(),
 )
 
-# A user account. Written by sign-up and by profile changes; token_version as in companies. A deleted user leaves rows
-# without a person under random ids: a placeholder, which owns what the user did, and the owner of the account's events.
-# A closed account has no person either, and keeps its id until its deletion is finished (account_deletions).
+# A user account; token_version as in companies. A deleted user leaves two rows without personal data, under random ids:
+# a placeholder that owns the activations, likes and comments, and the owner of the account events. A closed account has
+# no personal data either, and keeps its id until its deletion is finished (account_deletions).
 _OF_PERSON = "name, surname, email, email_key, age, country, country_key, password_hash, created_at"
 users = Table(
     "users",
@@ -80,8 +79,8 @@ users = Table(
     CheckConstraint(f"num_nulls({_OF_PERSON}) = 0 OR num_nonnulls({_OF_PERSON}, avatar_url) = 0", name="person"),
 )
 
-# An account that is closed and has rows left to move. Inserted by the close, deleted with the last of these rows.
-# A batch holds the lock of this row, so only one process at a time works on a deletion.
+# A closed account with rows left to move. Inserted by the close, deleted by the last batch. A batch locks this row, so
+# one process at a time works on a deletion.
 account_deletions = Table(
     "account_deletions",
     metadata,
@@ -90,9 +89,8 @@ account_deletions = Table(
     Column("closed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
-# The definition of a promo: what its company said of it. Written by its company, seldom.
-# promo_common is the one value of a COMMON promo, promo_unique the list of a UNIQUE one as its company gave it; neither
-# ever changes. The list is kept to be shown, as JSON, since that goes into the answer as it is.
+# The definition of a promo; its company changes it rarely. promo_common is the value of a COMMON promo, promo_unique
+# the list of a UNIQUE promo; neither ever changes. The list is JSON so that a response can include it unparsed.
 promos = Table(
     "promos",
     metadata,
@@ -118,20 +116,20 @@ promos = Table(
     CheckConstraint("age_from <= age_until", name="ages"),
     CheckConstraint("active_from <= active_until", name="period"),
 )
-# The country that a promo is for, '' for one that is for all: an index finds these as it finds any other. '' is no
-# parameter, since a plan that knows no parameters could not tell the index by it.
+# The target country; '' for all countries, so that an index finds these too. A literal and not a parameter: a generic
+# plan could not match a parameter with the expression of the index.
 TARGET_KEY = func.coalesce(promos.c.country_key, literal_column("''", Text))
 
-# For each order of a company's list one index that has all its promos in it, and one that has those for each country.
+# For each order of a company's list: an index for all its promos, and an index by country.
 for _sort_by in (None, "active_from", "active_until"):
     _order = company_order(promos.c, _sort_by)
     Index(f"promos_company_{_sort_by or 'newest'}", promos.c.company_id, *_order)
     Index(f"promos_country_{_sort_by or 'newest'}", promos.c.company_id, TARGET_KEY, *_order)
 
-# The numbers of a promo: one row for each row of promos, changed by every activation, like and comment.
-# use_limit is how many activations it allows in all: max_count of a COMMON promo, the number of codes of a UNIQUE one.
-# It stands here and not in promos since an activation is decided by this row alone: read from another table, the limit
-# would be the one of the statement's snapshot, and a PATCH that lowers it could be overrun by those who waited.
+# The counters of a promo: one row for each row of promos, changed by each activation, like and comment. use_limit is
+# the number of activations: max_count of a COMMON promo, the number of codes of a UNIQUE promo. It is here and not in
+# promos because this row alone decides an activation: a claim that waited for the lock reads the newest version of this
+# row, but an old snapshot of any other.
 promo_counters = Table(
     "promo_counters",
     metadata,
@@ -146,8 +144,8 @@ promo_counters = Table(
     postgresql_with=_HALF_FREE,
 )
 
-# One value of a UNIQUE promo, at its place in the list as the company gave it, from one on. Inserted with the promo;
-# the activation that issues it sets activation_id. They are issued in their order: as many as promo_counters has uses.
+# A code of a UNIQUE promo; position counts from 1 in the order of the list. Inserted with the promo. The activation
+# that issues the code sets activation_id. Codes are issued in order: position <= used_count means issued.
 promo_codes = Table(
     "promo_codes",
     metadata,
@@ -157,7 +155,8 @@ promo_codes = Table(
     Column("activation_id", Uuid),
 )
 
-# One activation: who, where from (country_key of the user at that moment), when. Only ever inserted.
+# An activation; country_key is the country of the user at that time. Never changed, except for the owner when the
+# user is deleted.
 activations = Table(
     "activations",
     metadata,
@@ -169,8 +168,8 @@ activations = Table(
 )
 Index("activations_history", activations.c.user_id, desc(activations.c.activated_at), desc(activations.c.id))
 
-# How many activations of a promo came from a country: one row for each country that there was any from. Changed by the
-# statement that records the activations, which has the lock of the promo's row in promo_counters.
+# The number of activations of a promo from a country. Changed by the statement that records the activations, under the
+# lock of the promo's row in promo_counters.
 country_uses = Table(
     "country_uses",
     metadata,
@@ -181,8 +180,8 @@ country_uses = Table(
     postgresql_with=_HALF_FREE,
 )
 
-# How many activations a user has, if any; deleted users have no row. Changed by the statement that records them, after
-# country_uses, and in the order of the users where it is for several: so no two of them wait for each other.
+# The number of activations of a user; deleted users have no row. Changed by the statement that records the activations,
+# in the order of user ids, so that two statements cannot deadlock.
 user_uses = Table(
     "user_uses",
     metadata,
@@ -192,7 +191,7 @@ user_uses = Table(
     postgresql_with=_HALF_FREE,
 )
 
-# A like that is in force: inserted by like, deleted by unlike.
+# A like.
 likes = Table(
     "likes",
     metadata,
@@ -201,7 +200,7 @@ likes = Table(
 )
 Index("likes_user", likes.c.user_id, likes.c.promo_id)
 
-# A comment, written, edited and deleted by its author.
+# A comment.
 comments = Table(
     "comments",
     metadata,
@@ -214,10 +213,9 @@ comments = Table(
 Index("comments_author", comments.c.author_id, comments.c.created_at, comments.c.id)
 Index("comments_newest", comments.c.promo_id, desc(comments.c.created_at), desc(comments.c.id))
 
-# A part of the number of promos that a company has for a country ('' in country_key: for all countries); the number is
-# the sum over the parts. Changed in the transaction that makes a promo or changes its country: it takes a part that no
-# other transaction holds, or makes one. So nobody waits for another one's commit, and there are no more parts than
-# there were transactions at once. A part may be below zero, the sum never is.
+# The number of promos of a company for a country ('': for all countries), split into parts: the number is their sum. A
+# transaction changes a part that no other transaction has locked, or inserts a part. So none waits for another, and
+# there are at most as many parts as concurrent transactions. A part may be negative, the sum is not.
 company_promo_counts = Table(
     "company_promo_counts",
     metadata,
@@ -228,9 +226,8 @@ company_promo_counts = Table(
     postgresql_with=_HALF_FREE,
 )
 
-# An answer that is given again when its request comes again: what one operation did for an account, of either kind,
-# under an Idempotency-Key. Inserted in the transaction of what it tells of; deleted when it has expired. The primary
-# key decides between requests that come at once: the second one waits for the first, and then fails.
+# The stored response of a request with an Idempotency-Key. Inserted in the transaction of the effect, deleted after it
+# expires. The primary key decides between concurrent requests: the second waits for the first, and then fails.
 kept_answers = Table(
     "kept_answers",
     metadata,

@@ -16,7 +16,7 @@ from promo_api.dev.processes import wait_until
 from promo_api.settings import Settings
 from tests.e2e.server import Server
 from tests.people import Account
-from tests.race.recount import recounted
+from tests.race.consistency import recounted
 
 _CLIENTS = 8
 _CODES = 5000

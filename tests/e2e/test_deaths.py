@@ -17,7 +17,7 @@ from promo_api.dev.processes import wait_until
 from promo_api.settings import Settings
 from tests.e2e.conftest import House
 from tests.people import Account
-from tests.race.recount import recounted
+from tests.race.consistency import recounted
 
 _TIMEOUT_S = 30
 _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'promo' AND wait_event_type = 'Lock'"

@@ -14,7 +14,7 @@ from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.crowd import Answer, Crowd
 from tests.e2e.server import Server
 from tests.freezing import frozen
-from tests.race.recount import Counts, recounted
+from tests.race.consistency import Counts, recounted
 
 # More clients than the threads of both workers.
 _THREADS, _CLIENTS = 3, 12

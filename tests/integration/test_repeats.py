@@ -13,7 +13,7 @@ from persistence.schema.tables import kept_answers
 from promo_api.runtime import Runtime
 from tests.conftest import Clock
 from tests.people import Account, Api, promo_body
-from tests.race.recount import recounted
+from tests.race.consistency import recounted
 
 _KEPT_FOR = timedelta(hours=24)
 _NOON = datetime(2025, 1, 10, 9, tzinfo=UTC)

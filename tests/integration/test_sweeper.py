@@ -8,11 +8,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from persistence.kept_answers import delete_expired
 from sqlalchemy import delete, func, insert, select
 
 from persistence.database.engine import Database
 from persistence.idempotency import delete_expired
-from persistence.schema.feed_tables import feed_entries, feed_tally_changes
+from persistence.schema.feed_tables import feed_count_changes, feed_entries
 from persistence.schema.tables import kept_answers
 from promo_api import metrics, sweeper as sweeper_module
 from promo_api.dev.processes import wait_until
@@ -139,13 +140,13 @@ def _last_success() -> float:
 def test_changes_of_feeds(runtime: Runtime) -> None:
     """The other sweeper moves all changes into the tallies, and those that come later too."""
     change = {"promo_count": 0, "usable_count": 0, "category_keys": []}
-    waiting = select(func.count()).select_from(feed_tally_changes)
+    waiting = select(func.count()).select_from(feed_count_changes)
     sweeper = feed_changes_sweeper(runtime.database, every_s=0.01)
     sweeper.start()
     try:
         with runtime.database.autocommit() as connection:
             for _ in range(2):
-                connection.execute(insert(feed_tally_changes), [change] * 500)
+                connection.execute(insert(feed_count_changes), [change] * 500)
                 assert wait_until(lambda: connection.execute(waiting).scalar_one() == 0, _PATIENCE_S)
     finally:
         sweeper.stop()

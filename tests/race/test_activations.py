@@ -16,8 +16,8 @@ from persistence.schema.tables import promo_codes, promo_counters
 from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime
 from tests.people import Account, Api
+from tests.race.consistency import recounted
 from tests.race.interleaving import Stage, pid_of, together
-from tests.race.recount import recounted
 
 pytestmark = pytest.mark.usefixtures("everyone")
 

@@ -7,8 +7,8 @@ from uuid import UUID
 from persistence.schema.tables import promo_counters
 from promo_api.runtime import Runtime
 from tests.people import Account, Api
+from tests.race.consistency import recounted
 from tests.race.interleaving import Stage, together
-from tests.race.recount import recounted
 
 _TEXT = {"text": "The coffee was good"}
 

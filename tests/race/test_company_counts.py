@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, select
 
-from persistence.consistency import count_wrong_company_promos
-from persistence.feeds.feed_index import delete_listing, insert_listing
+from persistence.consistency import count_mismatched_company_promos
+from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries
 from persistence.promos.promos import insert_promo, list_promos, update_promo
 from persistence.schema.tables import company_promo_counts, promo_counters
 from promo_api.errors import DependencyDown
@@ -43,7 +43,7 @@ def _parts(runtime: Runtime, company: Account) -> int:
 
 def _assert_recounted(runtime: Runtime) -> None:
     with runtime.database.autocommit() as connection:
-        assert count_wrong_company_promos(connection) == 0
+        assert count_mismatched_company_promos(connection) == 0
 
 
 def _insert(connection: Connection, company: Account) -> None:
@@ -71,7 +71,7 @@ def test_created_and_changed_at_once(api: Api, crowd: Runtime) -> None:
     def look() -> None:
         for _ in range(20):
             with crowd.database.autocommit() as connection:
-                wrong.append(count_wrong_company_promos(connection))
+                wrong.append(count_mismatched_company_promos(connection))
 
     jobs = [partial(work, number) for number in range(8) for work in (create, change)]
     together([*jobs, look, look])
@@ -130,9 +130,9 @@ def test_changes_of_one_promo_in_a_queue(api: Api, crowd: Runtime, stage: Stage)
     with stage.holding(promo_counters, promo_id=UUID(promo_id)) as (holder, queue):
         queue.add(change("fr"), change("it"), change("it"), change("us"))
         moved = {"country": "de", "age_from": None, "age_until": None, "categories": None}
-        delete_listing(holder, UUID(promo_id))
+        delete_feed_entries(holder, UUID(promo_id))
         assert update_promo(holder, UUID(promo_id), moved)
-        insert_listing(holder, UUID(promo_id), _TODAY)
+        insert_feed_entries(holder, UUID(promo_id), _TODAY)
     assert [answer.status_code for answer in queue.results()] == [200] * 4
     last = company.get(f"/business/promo/{promo_id}").json()["target"]["country"]
     assert {country: _total(company, f"&country={country}") for country in ("ru", "de", "fr", "it", "us")} == {

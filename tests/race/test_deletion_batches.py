@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Table, func, insert, select, text
 from persistence.accounts.deletion import AccountDeletion, claim_account_deletion
 from persistence.activations import Claim, claim_values
 from persistence.comments import insert_comment
-from persistence.consistency import count_wrong_user_uses
+from persistence.consistency import count_mismatched_user_uses
 from persistence.likes import insert_like
 from persistence.schema.audit_tables import account_events
 from persistence.schema.tables import activations, comments, likes, user_uses, users
@@ -20,9 +20,9 @@ from promo_api import sweeper
 from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime
 from tests.people import Api
+from tests.race.consistency import recounted
 from tests.race.deletion import close, delete_batch
 from tests.race.interleaving import Stage, pid_of
-from tests.race.recount import recounted
 
 _COMMENTS, _MORE_COMMENTS = 2_000, 28_000
 _CLOSED_LONG_AGO = text("UPDATE account_deletions SET closed_at = closed_at - interval '61 s' WHERE user_id = :user")
@@ -93,7 +93,7 @@ class _Leaver:
             with self._database.transaction() as connection:
                 assert delete_batch(connection, self.id)
             with self._database.autocommit() as connection:
-                assert count_wrong_user_uses(connection) == 0
+                assert count_mismatched_user_uses(connection) == 0
             recounted(self._database, str(self.promo_id))
 
 

@@ -11,10 +11,10 @@ from sqlalchemy import Connection, select
 
 from persistence.activations import Claim, claim_values
 from persistence.database.engine import Database
-from persistence.feeds.feed_counts import count_promos, count_wrong_tallies, update_tallies
-from persistence.feeds.feed_index import count_wrong_entries
+from persistence.feeds.feed_counts import count_feed, count_mismatched_feed_counts, update_feed_counts
+from persistence.feeds.feed_index import count_mismatched_feed_entries
 from persistence.feeds.standings import update_standings
-from persistence.feeds.user_promos import list_feed_cards
+from persistence.feeds.user_promos import list_feed_promos
 from persistence.schema.feed_tables import feed_entries
 from persistence.schema.tables import promo_counters, users
 from promo_api.runtime import Runtime
@@ -44,15 +44,15 @@ def _look(database: Database) -> None:
             viewer = Viewer(age, country)
             filters = {"category": category, "active": active}
             due = fitting(rows, viewer, TODAY, category, active)
-            assert count_promos(connection, viewer, TODAY, **filters) == len(due)
-            cards = list_feed_cards(connection, viewer, TODAY, **filters, total=len(due), limit=len(due) + 1, offset=0)
+            assert count_feed(connection, viewer, TODAY, **filters) == len(due)
+            cards = list_feed_promos(connection, viewer, TODAY, **filters, total=len(due), limit=len(due) + 1, offset=0)
             assert [card.promo_id for card in cards] == due
-        assert (count_wrong_tallies(connection), count_wrong_entries(connection)) == (0, 0)
+        assert (count_mismatched_feed_counts(connection), count_mismatched_feed_entries(connection)) == (0, 0)
 
 
 def _fold(database: Database) -> None:
     with database.autocommit() as connection:
-        update_tallies(connection, limit=5)
+        update_feed_counts(connection, limit=5)
 
 
 def _update(database: Database, distance: int = 0, limit: int = 5) -> int:
@@ -166,7 +166,7 @@ def test_last_use_while_the_feed_is_read(api: Api, crowd: Runtime) -> None:
 
     def is_listed() -> bool:
         with crowd.database.autocommit() as connection:
-            cards = list_feed_cards(
+            cards = list_feed_promos(
                 connection, Viewer(30, "bt"), crowd.today(), category=None, active=True, total=9, limit=1, offset=0
             )
         return [card.promo_id for card in cards] == [promo_id]

@@ -12,9 +12,9 @@ from persistence.schema.tables import comments, metadata, promo_counters, user_u
 from promo_api.dev.processes import wait_until
 from promo_api.runtime import Runtime
 from tests.people import PASSWORD, Account, Api
+from tests.race.consistency import recounted
 from tests.race.deletion import close, delete_rows
 from tests.race.interleaving import Stage, together
-from tests.race.recount import recounted
 
 _TEXT = {"text": "What was said last"}
 _PATIENCE_S = 30

@@ -6,8 +6,8 @@ from uuid import UUID
 from persistence.schema.tables import promos
 from promo_api.runtime import Runtime
 from tests.people import Api
+from tests.race.consistency import recounted
 from tests.race.interleaving import Stage, together
-from tests.race.recount import recounted
 
 
 def test_two_changes_that_exclude_each_other(api: Api, stage: Stage) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from promo_api.runtime import Runtime
 from tests.people import Account, Api
+from tests.race.consistency import recounted
 from tests.race.interleaving import together
-from tests.race.recount import recounted
 
 _THREADS, _STEPS = 16, 25
 

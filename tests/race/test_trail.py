@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Table
 
-from persistence.consistency import count_wrong_change_numbers, count_wrong_changes
+from persistence.consistency import count_mismatched_change_numbers, count_mismatched_changes
 from persistence.schema.tables import promo_counters, promos
 from promo_api.runtime import Runtime
 from tests.people import Account, Api, user_body
@@ -89,4 +89,4 @@ def test_many_changes_at_once(api: Api, crowd: Runtime) -> None:
     assert [answer.status_code for answer in answers[: len(jobs)]] == [200] * len(jobs)
     _assert_chain(company, promo_id, before)
     with crowd.database.autocommit() as connection:
-        assert (count_wrong_change_numbers(connection), count_wrong_changes(connection)) == (0, 0)
+        assert (count_mismatched_change_numbers(connection), count_mismatched_changes(connection)) == (0, 0)

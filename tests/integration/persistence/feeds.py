@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Row, insert, select
 
 from persistence.activations import Claim, claim_values
-from persistence.feeds.feed_index import delete_listing, insert_listing
+from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries
 from persistence.feeds.standings import update_standings
 from persistence.promos.promos import insert_promo, update_promo, update_use_limit
 from persistence.schema.tables import companies, promo_counters, promos, users
@@ -75,14 +75,14 @@ def create_promo(connection: Connection, random: Random) -> UUID:
 
 def change_promo(connection: Connection, promo_id: UUID, random: Random) -> None:
     """Change target, period or number of uses of a promo as the handler does, in the transaction of the connection."""
-    delete_listing(connection, promo_id)
+    delete_feed_entries(connection, promo_id)
     if random.random() < 0.5:
         update_use_limit(connection, promo_id, random.randrange(4))
     if random.random() < 0.7:
         update_promo(connection, promo_id, random_target(random))
     if random.random() < 0.5:
         update_promo(connection, promo_id, random_period(random))
-    insert_listing(connection, promo_id, TODAY)
+    insert_feed_entries(connection, promo_id, TODAY)
 
 
 def update_all_standings(connection: Connection, today: date) -> int:

@@ -14,7 +14,7 @@ from persistence.migrations import update_schema
 from promo_api.settings import Settings
 from tests.bench.data import Size, fill, row_id
 from tests.bench.derived import DERIVED
-from tests.race.recount import recounted
+from tests.race.consistency import recounted
 
 _SIZE = Size(promos=2_000, users=1_000, activations=20_000)
 _SEED, _TODAY = 7, date(2025, 6, 1)

@@ -19,8 +19,8 @@ from persistence import migrations
 from persistence.activations import CountryUse, list_country_uses
 from persistence.database.engine import Database
 from persistence.database.revisions import find_revision, newest_revision
-from persistence.feeds.feed_counts import count_wrong_tallies
-from persistence.feeds.feed_index import count_wrong_entries
+from persistence.feeds.feed_counts import count_mismatched_feed_counts
+from persistence.feeds.feed_index import count_mismatched_feed_entries
 from persistence.feeds.standings import update_standings
 from persistence.migrations import update_schema
 from persistence.promos.code_lists import CodeLists
@@ -159,15 +159,13 @@ def test_promos_that_are_there_are_listed(open_database: Open, empty: Settings) 
         connection.exec_driver_sql(_PROMOS, execution_options={"no_parameters": True})
     update_schema(database.engine)
     with database.autocommit() as connection:
-        assert (count_wrong_tallies(connection), count_wrong_entries(connection)) == (0, 0)
+        assert (count_mismatched_feed_counts(connection), count_mismatched_feed_entries(connection)) == (0, 0)
         listed = "SELECT count(*) FROM feed_entries WHERE category_key = ''"
         assert connection.exec_driver_sql(listed).scalar_one() == 500
         assert update_standings(connection, date(2026, 1, 20), limit=10_000) > 500
         assert connection.exec_driver_sql("SELECT count(DISTINCT standing) FROM feed_entries").scalar_one() == 3
-        assert (count_wrong_entries(connection), update_standings(connection, date(2026, 1, 20), limit=10_000)) == (
-            0,
-            0,
-        )
+        assert count_mismatched_feed_entries(connection) == 0
+        assert update_standings(connection, date(2026, 1, 20), limit=10_000) == 0
 
 
 _DELETED = """

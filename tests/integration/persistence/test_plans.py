@@ -23,10 +23,10 @@ from persistence.accounts.users import User, find_user
 from persistence.activations import Claim, claim_values, find_offer, list_country_uses
 from persistence.comments import list_comments
 from persistence.database.engine import Database
-from persistence.feeds.feed_counts import count_promos, count_wrong_tallies, update_tallies
-from persistence.feeds.feed_index import count_wrong_entries
+from persistence.feeds.feed_counts import count_feed, count_mismatched_feed_counts, update_feed_counts
+from persistence.feeds.feed_index import count_mismatched_feed_entries
 from persistence.feeds.standings import update_standings
-from persistence.feeds.user_promos import find_card, list_feed_cards, list_history_cards
+from persistence.feeds.user_promos import find_promo_for_user, list_feed_promos, list_history_promos
 from persistence.likes import insert_like
 from persistence.migrations import update_schema
 from persistence.promos.changes import insert_change, list_changes
@@ -56,8 +56,8 @@ def full(empty_for_module: Settings) -> Iterator[Database]:
         with database.engine.begin() as connection:
             rows = _ROWS.read_text(encoding="utf-8")
             connection.exec_driver_sql(rows, execution_options={"no_parameters": True})
-            assert update_tallies(connection, limit=100_000) == 50_000
-            assert (count_wrong_tallies(connection), count_wrong_entries(connection)) == (0, 0)
+            assert update_feed_counts(connection, limit=100_000) == 50_000
+            assert (count_mismatched_feed_counts(connection), count_mismatched_feed_entries(connection)) == (0, 0)
         with database.autocommit() as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")
         yield database
@@ -90,7 +90,7 @@ def test_feed_page(full: Database, user: User, active: bool | None, category: st
 
     Only dated entries, which a feed of active promos reads by their date, are sorted.
     """
-    page = partial(list_feed_cards, category=category, active=active, total=50_000, limit=10, offset=offset)
+    page = partial(list_feed_promos, category=category, active=active, total=50_000, limit=10, offset=offset)
     with full.engine.connect() as connection:
         # Where it is hardest, until the end of the transaction: as if VACUUM had not yet met a single entry.
         connection.exec_driver_sql("UPDATE pg_class SET relallvisible = 0 WHERE relname = 'feed_entries'")
@@ -112,7 +112,7 @@ def test_feed_page(full: Database, user: User, active: bool | None, category: st
 @pytest.mark.parametrize("active", [None, True, False])
 def test_feed_total(connection: Connection, user: User, active: bool | None, category: str | None) -> None:
     """The total of a feed reads the tallies of its category, country and days, and no promo."""
-    scans = scans_of(connection, lambda: count_promos(connection, user, _TODAY, category=category, active=active))
+    scans = scans_of(connection, lambda: count_feed(connection, user, _TODAY, category=category, active=active))
     assert {("feed_tallies", "feed_tallies_pk"), ("bitmap", "feed_tallies_pk")} & scans
     assert _whole(scans) == set()
     assert not {"promos", "promo_counters", "feed_entries"} & {table for table, _ in scans}
@@ -151,21 +151,21 @@ def test_first_codes(connection: Connection) -> None:
 
 def test_history_page(connection: Connection) -> None:
     """A history is read in its order as far as the page goes."""
-    scans = scans_of(connection, lambda: list_history_cards(connection, _USER, _TODAY, limit=10, offset=0))
+    scans = scans_of(connection, lambda: list_history_promos(connection, _USER, _TODAY, limit=10, offset=0))
     assert ("activations", "activations_history") in scans
     assert _whole(scans) == set()
 
 
 def test_history_total(connection: Connection) -> None:
     """The total of a history is read from what is counted for the user."""
-    scans = scans_of(connection, lambda: list_history_cards(connection, _USER, _TODAY, limit=0, offset=0))
+    scans = scans_of(connection, lambda: list_history_promos(connection, _USER, _TODAY, limit=0, offset=0))
     assert scans == {("user_uses", "user_uses_pk")}
 
 
 # Of each list: the index that chooses its pages, and an offset nearer to its end than to its start.
 _PAGES: dict[str, tuple[Callable[..., Any], int]] = {
     "comments_newest": (lambda connection, **page: list_comments(connection, _PROMO, **page), 6),
-    "activations_history": (lambda connection, **page: list_history_cards(connection, _USER, _TODAY, **page), 40),
+    "activations_history": (lambda connection, **page: list_history_promos(connection, _USER, _TODAY, **page), 40),
     **{
         f"promos_company_{sort_by or 'newest'}": (
             partial(
@@ -235,7 +235,7 @@ def _claim(user: User) -> Claim:
 
 
 _FINDS: dict[str, Callable[[Connection, User], Any]] = {
-    "card": lambda connection, user: find_card(connection, _PROMO, user.id, _TODAY),
+    "card": lambda connection, user: find_promo_for_user(connection, _PROMO, user.id, _TODAY),
     "promo": lambda connection, _user: find_promo(connection, _PROMO, _TODAY),
     "locked promo": lambda connection, _user: find_promo(connection, _PROMO, _TODAY, locked=True),
     "trail": lambda connection, _user: list_changes(connection, _PROMO, limit=10, offset=90_000),
@@ -279,17 +279,17 @@ def test_plans_of_statements_run_often(connection: Connection, user: User) -> No
     before = counted()
     listed = partial(list_promos, limit=10, offset=0)
     for _ in range(15):
-        find_card(connection, _PROMO, user.id, _TODAY)
+        find_promo_for_user(connection, _PROMO, user.id, _TODAY)
         find_offer(connection, _PROMO, user, _TODAY)
         claim_values(connection, _PROMO, [_claim(user)], _TODAY)
-        list_history_cards(connection, _USER, _TODAY, limit=10, offset=0)
+        list_history_promos(connection, _USER, _TODAY, limit=10, offset=0)
         list_country_uses(connection, _PROMO)
         for sort_by in (None, "active_from", "active_until"):
             listed(connection, _COMPANY, _TODAY, countries=["ru"], sort_by=sort_by)
             listed(connection, _COMPANY, _TODAY, countries=None, sort_by=sort_by)
         for active in (None, True, False):
-            list_feed_cards(connection, user, _TODAY, category=None, active=active, total=9, limit=10, offset=0)
-            count_promos(connection, user, _TODAY, category=None, active=active)
+            list_feed_promos(connection, user, _TODAY, category=None, active=active, total=9, limit=10, offset=0)
+            count_feed(connection, user, _TODAY, category=None, active=active)
         list_comments(connection, _PROMO, limit=10, offset=0)
         list_changes(connection, _PROMO, limit=10, offset=1000)
         update_standings(connection, _TODAY, limit=10)

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, text
 
 from persistence.activations import Claim, claim_values
 from persistence.database.engine import Database
-from persistence.feeds.feed_index import count_wrong_entries, delete_listing, insert_listing
+from persistence.feeds.feed_index import count_mismatched_feed_entries, delete_feed_entries, insert_feed_entries
 from persistence.feeds.standings import update_standings
-from persistence.feeds.user_promos import list_feed_cards
+from persistence.feeds.user_promos import list_feed_promos
 from persistence.migrations import update_schema
 from persistence.promos.promos import insert_promo, update_use_limit
 from promo_api.settings import Settings
@@ -81,7 +81,7 @@ def _fill(connection: Connection, number: int, first: int, **changes: Any) -> No
 def _read_entries(connection: Connection, mode: str) -> int:
     """Return how many feed entries a page of active promos reads, in a mode of plan_cache_mode."""
     with sent_statements() as sent:
-        cards = list_feed_cards(
+        cards = list_feed_promos(
             connection, _VIEWER, TODAY, category=None, active=True, total=9999, limit=_PAGE, offset=_OFFSET
         )
     assert len(cards) == _PAGE
@@ -134,7 +134,7 @@ def test_feed_reads_a_page_after_the_last_uses(database: Database) -> None:
         connection.exec_driver_sql("VACUUM feed_entries")
         for mode in ("force_custom_plan", "force_generic_plan"):
             assert _read_entries(connection, mode) <= 4 * (_PAGE + _OFFSET) + 2
-        assert count_wrong_entries(connection) == 0
+        assert count_mismatched_feed_entries(connection) == 0
 
 
 def _create(connection: Connection, use_limit: int = 1, **period: date) -> UUID:
@@ -170,9 +170,9 @@ def test_new_promo(database: Database, use_limit: int, first: int | None, last: 
     with database.transaction() as connection:
         promo_id = _create(connection, use_limit, **period)
         assert _standing(connection, promo_id) == standing
-        delete_listing(connection, promo_id)
+        delete_feed_entries(connection, promo_id)
         update_use_limit(connection, promo_id, 1 - use_limit)
-        insert_listing(connection, promo_id, TODAY)
+        insert_feed_entries(connection, promo_id, TODAY)
         assert _standing(connection, promo_id) == ("scheduled" if standing == "exhausted" else "exhausted")
 
 
@@ -222,7 +222,7 @@ def test_unknown_standing(database: Database) -> None:
     with database.autocommit() as connection:
         ids = [_create(connection, 0), _create(connection, 1), _create(connection, 1, active_from=TODAY + _DAY)]
         connection.exec_driver_sql("UPDATE feed_entries SET standing = NULL")
-        listed = list_feed_cards(connection, _VIEWER, TODAY, category=None, active=True, total=99, limit=9, offset=0)
+        listed = list_feed_promos(connection, _VIEWER, TODAY, category=None, active=True, total=99, limit=9, offset=0)
         assert [card.promo_id for card in listed] == [ids[1]]
         assert update_standings(connection, TODAY, limit=100) == 6
         assert [_standing(connection, promo_id) for promo_id in ids] == ["exhausted", "live", "scheduled"]
@@ -236,6 +236,6 @@ def test_wrong_standing_is_found(database: Database, standing: str, period: dict
     """`check` counts a standing that hides an active promo, or that shows an exhausted promo."""
     with database.autocommit() as connection:
         _create(connection, 0 if standing == "live" else 1, **period)
-        assert count_wrong_entries(connection) == 0
+        assert count_mismatched_feed_entries(connection) == 0
         connection.execute(text("UPDATE feed_entries SET standing = :standing"), {"standing": standing})
-        assert count_wrong_entries(connection) == 2
+        assert count_mismatched_feed_entries(connection) == 2

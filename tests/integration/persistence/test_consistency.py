@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from persistence import consistency
 from persistence.database.engine import Database
-from persistence.feeds.feed_index import insert_listing
+from persistence.feeds.feed_index import insert_feed_entries
 from persistence.migrations import update_schema
 from persistence.schema.tables import users
 from promo_api import check
@@ -45,56 +45,69 @@ VALUES ({a}, 1, {a}, 'created', NULL), ({a}, 2, {a}, 'changed', '{{"max_count": 
 _IDS = {name: f"'{UUID(int=number)}'" for number, name in enumerate("abc", 1)}
 # One thing that goes wrong, who finds it, and for how many promos or companies.
 _WRONG = {
-    "used": ("UPDATE promo_counters SET used_count = used_count + 1", consistency.count_wrong_uses, 2),
-    "not used": ("UPDATE promo_counters SET used_count = 0 WHERE promo_id = {a}", consistency.count_wrong_uses, 1),
-    "likes": ("UPDATE promo_counters SET like_count = 1", consistency.count_wrong_likes, 1),
-    "like lost": ("DELETE FROM likes", consistency.count_wrong_likes, 1),
-    "comments": ("UPDATE promo_counters SET comment_count = 7", consistency.count_wrong_comments, 2),
-    "comment lost": ("DELETE FROM comments", consistency.count_wrong_comments, 1),
+    "used": ("UPDATE promo_counters SET used_count = used_count + 1", consistency.count_mismatched_uses, 2),
+    "not used": ("UPDATE promo_counters SET used_count = 0 WHERE promo_id = {a}", consistency.count_mismatched_uses, 1),
+    "likes": ("UPDATE promo_counters SET like_count = 1", consistency.count_mismatched_likes, 1),
+    "like lost": ("DELETE FROM likes", consistency.count_mismatched_likes, 1),
+    "comments": ("UPDATE promo_counters SET comment_count = 7", consistency.count_mismatched_comments, 2),
+    "comment lost": ("DELETE FROM comments", consistency.count_mismatched_comments, 1),
     "country": (
-        "UPDATE country_uses SET country_key = 'us' WHERE country_key = 'ru'", consistency.count_wrong_country_uses, 2
+        "UPDATE country_uses SET country_key = 'us' WHERE country_key = 'ru'",
+        consistency.count_mismatched_country_uses,
+        2,
     ),
-    "country lost": ("DELETE FROM country_uses WHERE country_key = 'fr'", consistency.count_wrong_country_uses, 1),
+    "country lost": ("DELETE FROM country_uses WHERE country_key = 'fr'", consistency.count_mismatched_country_uses, 1),
     "country more": (
         "UPDATE country_uses SET activations_count = 2 WHERE country_key = 'fr'",
-        consistency.count_wrong_country_uses,
+        consistency.count_mismatched_country_uses,
         1,
     ),
-    "user": ("UPDATE user_uses SET activations_count = 2", consistency.count_wrong_user_uses, 1),
-    "user lost": ("DELETE FROM user_uses", consistency.count_wrong_user_uses, 1),
-    "part": (
-        "DELETE FROM company_promo_counts WHERE promos_count < 0", consistency.count_wrong_company_promos, 1
-    ),
+    "user": ("UPDATE user_uses SET activations_count = 2", consistency.count_mismatched_user_uses, 1),
+    "user lost": ("DELETE FROM user_uses", consistency.count_mismatched_user_uses, 1),
+    "part": ("DELETE FROM company_promo_counts WHERE promos_count < 0", consistency.count_mismatched_company_promos, 1),
     "other company": (
         "UPDATE company_promo_counts SET company_id = {b} WHERE country_key = ''",
-        consistency.count_wrong_company_promos, 2,
+        consistency.count_mismatched_company_promos,
+        2,
     ),
-    "issued": ("UPDATE promo_codes SET activation_id = {c} WHERE position = 2", consistency.count_wrong_issues, 1),
-    "issue lost": ("UPDATE promo_codes SET activation_id = NULL", consistency.count_wrong_issues, 1),
-    "turn": (
-        "UPDATE promo_codes SET activation_id = CASE position WHEN 2 THEN {b}::uuid END",
-        consistency.count_wrong_turns,
+    "issued": (
+        "UPDATE promo_codes SET activation_id = {c} WHERE position = 2",
+        consistency.count_mismatched_issued_codes,
         1,
     ),
-    "value": ("UPDATE promo_codes SET value = 'four' WHERE position = 2", consistency.count_wrong_codes, 1),
-    "order": ("UPDATE promo_codes SET position = position + 3 WHERE position = 1", consistency.count_wrong_codes, 1),
-    "codes lost": ("DELETE FROM promo_codes", consistency.count_wrong_codes, 1),
+    "issue lost": ("UPDATE promo_codes SET activation_id = NULL", consistency.count_mismatched_issued_codes, 1),
+    "turn": (
+        "UPDATE promo_codes SET activation_id = CASE position WHEN 2 THEN {b}::uuid END",
+        consistency.count_mismatched_code_order,
+        1,
+    ),
+    "value": ("UPDATE promo_codes SET value = 'four' WHERE position = 2", consistency.count_mismatched_codes, 1),
+    "order": (
+        "UPDATE promo_codes SET position = position + 3 WHERE position = 1",
+        consistency.count_mismatched_codes,
+        1,
+    ),
+    "codes lost": ("DELETE FROM promo_codes", consistency.count_mismatched_codes, 1),
     "gap": (
         "INSERT INTO promo_changes (promo_id, number, company_id, event) VALUES ({b}, 3, {a}, 'created')",
-        consistency.count_wrong_change_numbers, 1,
+        consistency.count_mismatched_change_numbers,
+        1,
     ),
-    "description": ("UPDATE promos SET description = 'Another'", consistency.count_wrong_changes, 1),
+    "description": ("UPDATE promos SET description = 'Another'", consistency.count_mismatched_changes, 1),
     "image": (
         """INSERT INTO promo_changes (promo_id, number, company_id, event, changes) VALUES
         ({b}, 2, {a}, 'changed', json_build_object('image_url', json_build_object('to', 'http')))""",
-        consistency.count_wrong_changes, 1,
+        consistency.count_mismatched_changes,
+        1,
     ),
-    "target": ("UPDATE promos SET age_from = 1", consistency.count_wrong_changes, 1),
+    "target": ("UPDATE promos SET age_from = 1", consistency.count_mismatched_changes, 1),
     "limit changed": (
-        "UPDATE promo_counters SET use_limit = 10 WHERE promo_id = {a}", consistency.count_wrong_changes, 1
+        "UPDATE promo_counters SET use_limit = 10 WHERE promo_id = {a}",
+        consistency.count_mismatched_changes,
+        1,
     ),
-    "limit": ("UPDATE promo_counters SET use_limit = 4 WHERE promo_id = {b}", consistency.count_wrong_codes, 1),
-}  # fmt: skip
+    "limit": ("UPDATE promo_counters SET use_limit = 4 WHERE promo_id = {b}", consistency.count_mismatched_codes, 1),
+}
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +118,7 @@ def small(empty_for_module: Settings) -> Iterator[Database]:
         with database.engine.begin() as connection:
             connection.exec_driver_sql(_ROWS.format(**_IDS), execution_options={"no_parameters": True})
             for number in (1, 2):
-                insert_listing(connection, UUID(int=number), date(2025, 6, 1))
+                insert_feed_entries(connection, UUID(int=number), date(2025, 6, 1))
         yield database
 
 
@@ -129,15 +142,15 @@ def test_uses_of_a_deleted_user_do_not_count(connection: Connection) -> None:
     """For a user without a person it does not matter whether user_uses has a row."""
     columns = ", ".join(f"{name} = NULL" for name in users.c.keys() if name not in ("id", "token_version"))  # noqa: SIM118
     connection.execute(text(f"UPDATE users SET {columns}"))  # noqa: S608 columns of ours
-    assert consistency.count_wrong_user_uses(connection) == 0
+    assert consistency.count_mismatched_user_uses(connection) == 0
     connection.execute(text("DELETE FROM user_uses"))
-    assert consistency.count_wrong_user_uses(connection) == 0
+    assert consistency.count_mismatched_user_uses(connection) == 0
 
 
 def test_all_recounts_are_run(connection: Connection) -> None:
     """The command `check` runs every recount that there is, and none of them finds a fault in what is right."""
     there: set[Callable[[Connection], int]] = {
-        getattr(consistency, name) for name in dir(consistency) if name.startswith("count_wrong_")
+        getattr(consistency, name) for name in dir(consistency) if name.startswith("count_mismatched_")
     }
     assert there <= set(check._RECOUNTS.values())
     assert {name: recount(connection) for name, recount in check._RECOUNTS.items() if recount(connection)} == {}

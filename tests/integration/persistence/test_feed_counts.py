@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import Connection, func, insert, select, text
 
 from persistence.database.engine import Database
-from persistence.feeds.feed_counts import count_promos, count_wrong_tallies, update_tallies
-from persistence.feeds.feed_index import count_wrong_entries
-from persistence.feeds.user_promos import list_feed_cards
+from persistence.feeds.feed_counts import count_feed, count_mismatched_feed_counts, update_feed_counts
+from persistence.feeds.feed_index import count_mismatched_feed_entries
+from persistence.feeds.user_promos import list_feed_promos
 from persistence.migrations import update_schema
-from persistence.schema.feed_tables import feed_tally_changes
+from persistence.schema.feed_tables import feed_count_changes
 from promo_api.errors import DependencyDown
 from promo_api.settings import Settings
 from tests.integration.persistence import feeds
@@ -48,13 +48,13 @@ def _fill(database: Database, random: Random, promos: int) -> None:
 
 
 def _waiting_changes(connection: Connection) -> int:
-    return int(connection.execute(select(func.count()).select_from(feed_tally_changes)).scalar_one())
+    return int(connection.execute(select(func.count()).select_from(feed_count_changes)).scalar_one())
 
 
 def _totals(connection: Connection) -> list[int]:
     viewers = [Viewer(age, "ru") for age in (0, 18, 100)]
     cases = product(viewers, (None, "КОФЕ"), (None, True, False))
-    return [count_promos(connection, viewer, TODAY, category=c, active=a) for viewer, c, a in cases]
+    return [count_feed(connection, viewer, TODAY, category=c, active=a) for viewer, c, a in cases]
 
 
 def _check_all(connection: Connection) -> None:
@@ -67,8 +67,8 @@ def _check_all(connection: Connection) -> None:
         for category, active in product((None, "кофе", "strasse", "none"), (None, True, False)):
             due = feeds.fitting(rows, viewer, today, category, active)
             filters = {"category": category, "active": active}
-            assert count_promos(connection, viewer, today, **filters) == len(due), (viewer, today, filters)
-    assert (count_wrong_tallies(connection), count_wrong_entries(connection)) == (0, 0)
+            assert count_feed(connection, viewer, today, **filters) == len(due), (viewer, today, filters)
+    assert (count_mismatched_feed_counts(connection), count_mismatched_feed_entries(connection)) == (0, 0)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -79,13 +79,13 @@ def test_totals_are_exact(database: Database, seed: int) -> None:
     with database.autocommit() as connection:
         assert _waiting_changes(connection) > 200
         before = _totals(connection)
-        assert update_tallies(connection, limit=100) == 100
+        assert update_feed_counts(connection, limit=100) == 100
         assert _totals(connection) == before
     _fill(database, random, 100)
     with database.autocommit() as connection:
         _check_all(connection)
         before = _totals(connection)
-        while update_tallies(connection, limit=200):
+        while update_feed_counts(connection, limit=200):
             assert _totals(connection) == before
         assert _waiting_changes(connection) == 0
         _check_all(connection)
@@ -100,7 +100,7 @@ def _check_pages(connection: Connection, active: bool | None, days: Iterable[int
         due = feeds.fitting(rows, viewer, today, category, active)
         filters = {"category": category, "active": active, "total": len(due)}
         pages = [
-            [card.promo_id for card in list_feed_cards(connection, viewer, today, **filters, limit=7, offset=offset)]
+            [card.promo_id for card in list_feed_promos(connection, viewer, today, **filters, limit=7, offset=offset)]
             for offset in range(0, len(due) + 7, 7)
         ]
         assert [promo_id for page in pages for promo_id in page] == due
@@ -121,7 +121,7 @@ def test_pages_do_not_depend_on_the_sweeper(database: Database) -> None:
     with database.autocommit() as connection:
         for distance in (0, 40, -200, 499):
             feeds.update_all_standings(connection, TODAY + timedelta(distance))
-            assert count_wrong_entries(connection) == 0
+            assert count_mismatched_feed_entries(connection) == 0
             _check_pages(connection, active=True, days=(-300, 0, 40, 41))
         _fill(database, random, 50)
         connection.execute(
@@ -141,10 +141,10 @@ def test_two_fold_at_once(database: Database) -> None:
         before, changes = _totals(connection), _waiting_changes(connection)
     with database.autocommit() as other:
         with database.transaction() as connection:
-            assert update_tallies(connection, limit=changes) == changes
-            assert update_tallies(other, limit=_ALL) == 0
+            assert update_feed_counts(connection, limit=changes) == changes
+            assert update_feed_counts(other, limit=_ALL) == 0
             assert _totals(other) == before
-        assert update_tallies(other, limit=_ALL) == 0
+        assert update_feed_counts(other, limit=_ALL) == 0
         assert _totals(other) == before
         _check_all(other)
 
@@ -157,7 +157,7 @@ def test_killed_while_it_folds(database: Database) -> None:
 
         def fold_and_die() -> None:
             with database.transaction() as dying:
-                assert update_tallies(dying, limit=_ALL) == changes
+                assert update_feed_counts(dying, limit=_ALL) == changes
                 pid = dying.execute(text("SELECT pg_backend_pid()")).scalar_one()
                 connection.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
                 dying.execute(text("SELECT 1"))
@@ -165,7 +165,7 @@ def test_killed_while_it_folds(database: Database) -> None:
         with pytest.raises(DependencyDown):
             fold_and_die()
         assert (_totals(connection), _waiting_changes(connection)) == (before, changes)
-        assert update_tallies(connection, limit=_ALL) == changes
+        assert update_feed_counts(connection, limit=_ALL) == changes
         assert _totals(connection) == before
 
 
@@ -188,18 +188,18 @@ def test_wrong_numbers_are_found(database: Database) -> None:
     """A tally, a change or an entry that does not come from a promo is counted as wrong."""
     _fill(database, feeds.seeded(7), 20)
     with database.autocommit() as connection:
-        update_tallies(connection, limit=_ALL)
+        update_feed_counts(connection, limit=_ALL)
         connection.execute(
             text("UPDATE feed_tallies SET promo_count = promo_count + 1 WHERE span = 'ever' AND age = 0")
         )
-        assert count_wrong_tallies(connection) > 0
+        assert count_mismatched_feed_counts(connection) > 0
         connection.execute(
             text("UPDATE feed_tallies SET promo_count = promo_count - 1 WHERE span = 'ever' AND age = 0")
         )
-        assert count_wrong_tallies(connection) == 0
+        assert count_mismatched_feed_counts(connection) == 0
         change = {"promo_count": 1, "usable_count": 0, "category_keys": ["tea"], "active_from": date(2026, 1, 1)}
-        connection.execute(insert(feed_tally_changes), change)
-        assert count_wrong_tallies(connection) == 2
-        assert count_wrong_entries(connection) == 0
+        connection.execute(insert(feed_count_changes), change)
+        assert count_mismatched_feed_counts(connection) == 2
+        assert count_mismatched_feed_entries(connection) == 0
         gone = connection.execute(text("DELETE FROM feed_entries WHERE category_key = ''")).rowcount
-        assert count_wrong_entries(connection) == gone == 20
+        assert count_mismatched_feed_entries(connection) == gone == 20
