@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import redis
-from persistence.silence import unlimited_transaction
 from sqlalchemy import Connection
 
 from persistence.consistency import (

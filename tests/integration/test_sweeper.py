@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from persistence.kept_answers import delete_expired
 from sqlalchemy import delete, func, insert, select
 
 from persistence.database.engine import Database
