@@ -84,18 +84,19 @@ class DeadlineHttpClient:
             ValueError: the response is not valid HTTP.
         """
         deadline_s = self._deadline_s()
-        connection = self._take_idle() or self._open(deadline_s)
+        connection, is_reusable = self._take_idle() or self._open(deadline_s), False
         try:
             connection.deadline_socket.deadline_s = min(deadline_s, monotonic() + self._read_timeout_s)
             connection.request("POST", self._path, body, self._headers)
             with connection.getresponse() as response:
                 content = _read(response)
-        except BaseException:
-            connection.close()
-            raise
-        # None: the server does not keep the connection open.
-        if connection.sock is not None:
-            self._idle.append(connection)
+            # None: the server does not keep the connection open.
+            is_reusable = connection.sock is not None
+        finally:
+            if is_reusable:
+                self._idle.append(connection)
+            else:
+                connection.close()
         return response.status, content
 
     def ping(self) -> None:
