@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from dotenv import dotenv_values
 
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 from promo_api.metrics_server import CannotListenError, MetricsServer, run_metrics_server
 from promo_api.setting_values import Address
 from promo_api.settings import Settings, SettingsError, deprecated_names
@@ -90,7 +90,7 @@ def _migrate(environment: Environment, _arguments: argparse.Namespace) -> int:
     try:
         with database.translated():
             update_schema(database.engine)
-    except (DependencyDown, MissingPrivilege) as error:
+    except (ServiceUnavailable, MissingPrivilege) as error:
         print(f"The migrations could not be applied, and nothing was changed: {error.reason}", file=sys.stderr)
         return 1
     finally:

@@ -28,7 +28,7 @@ from persistence.feeds.feed_counts import count_mismatched_feed_counts
 from persistence.feeds.feed_index import count_mismatched_feed_entries
 from promo_api.app import create_app
 from promo_api.contract.application import BrokenContract
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings, SettingsError
 
@@ -109,7 +109,7 @@ def _postgresql(runtime: Runtime) -> str:
             wrong = [
                 f"{name} is {value} and not {needed[name]}" for name, value in found.items() if value != needed[name]
             ]
-    except DependencyDown as error:
+    except ServiceUnavailable as error:
         raise _Problem(f"{address} is unavailable: {error.reason}") from error
     if wrong:
         raise _Problem(
@@ -123,7 +123,7 @@ def _schema(runtime: Runtime) -> str:
     try:
         with runtime.database.autocommit() as connection:
             found = find_revision(connection)
-    except DependencyDown as error:
+    except ServiceUnavailable as error:
         raise _Problem("Unknown, because PostgreSQL is unavailable.") from error
     if found != needed:
         raise _Problem(
@@ -168,7 +168,7 @@ def _counts(runtime: Runtime) -> str:
         with runtime.database.translated(), unlimited_transaction(runtime.database.engine) as connection:
             prepare_long_read(connection)
             found = {name: recount(connection) for name, recount in _RECOUNTS.items()}
-    except DependencyDown as error:
+    except ServiceUnavailable as error:
         raise _Problem("Unknown, because PostgreSQL or its schema is unavailable.") from error
     wrong = [f"{name} (for {number})" for name, number in found.items() if number]
     if wrong:

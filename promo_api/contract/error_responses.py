@@ -11,7 +11,6 @@ from starlette.exceptions import HTTPException
 
 from promo_api.errors import (
     ActivationDenied,
-    DependencyDown,
     EmailTaken,
     InvalidInput,
     KeyReused,
@@ -19,6 +18,7 @@ from promo_api.errors import (
     NotOwner,
     Overloaded,
     RequestError,
+    ServiceUnavailable,
     TooManyRequests,
     Unauthenticated,
     Violation,
@@ -40,7 +40,7 @@ _STATUSES: dict[type[RequestError], int] = {
     EmailTaken: 409,
     KeyReused: 422,
     TooManyRequests: 429,
-    DependencyDown: 503,
+    ServiceUnavailable: 503,
     Overloaded: 503,
 }
 
@@ -54,7 +54,7 @@ def add_error_handlers(app: FlaskApp) -> None:
 
 async def request_error(_request: ConnexionRequest, error: RequestError) -> ConnexionResponse:
     """Return the response to a request that a handler or the contract layer refuses."""
-    if isinstance(error, DependencyDown):
+    if isinstance(error, ServiceUnavailable):
         _log.warning("dependency_down", extra={"reason": error.reason, "retry_after_s": error.retry_after_s})
     violations = error.violations if isinstance(error, InvalidInput) else ()
     return _response(_STATUSES[type(error)], error.message, _headers(error), violations)
@@ -81,7 +81,7 @@ def _headers(error: RequestError) -> dict[str, str]:
             "RateLimit": f'"{error.limit}";r=0;t={error.retry_after_s}',
             "Retry-After": str(error.retry_after_s),
         }
-    if isinstance(error, Overloaded | DependencyDown):
+    if isinstance(error, Overloaded | ServiceUnavailable):
         return {"Retry-After": str(error.retry_after_s)}
     return {}
 

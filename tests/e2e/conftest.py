@@ -18,7 +18,7 @@ from promo_api.dev.antifraud_stub import EmbeddedAntifraud
 from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.processes import wait_until
 from promo_api.dev.valkey import EmbeddedValkey
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 from promo_api.settings import Settings
 from tests.conformance import Conformance
 from tests.e2e.server import Server
@@ -151,7 +151,11 @@ class House:
         settings = Settings.from_environment(self.environment)
 
         def is_reached() -> bool:
-            with suppress(DependencyDown), closing(Database(settings)) as database, database.autocommit() as connection:
+            with (
+                suppress(ServiceUnavailable),
+                closing(Database(settings)) as database,
+                database.autocommit() as connection,
+            ):
                 return connection.exec_driver_sql("SELECT 1").scalar_one() == 1
             return False
 

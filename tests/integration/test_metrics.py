@@ -10,7 +10,7 @@ import pytest
 
 from persistence.database.engine import Database
 from promo_api.dev.processes import wait_until
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 from promo_api.limits import RateLimits
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
@@ -121,7 +121,7 @@ def test_connections(settings: Settings, runtime: Runtime) -> None:
     counted = Counting()
     with database.autocommit():
         assert database.count_lent() == 1
-        with pytest.raises(DependencyDown), database.transaction():
+        with pytest.raises(ServiceUnavailable), database.transaction():
             pass
     assert database.count_lent() == 0
     assert counted("promo_postgres_pool_timeouts_total") == 1

@@ -15,7 +15,7 @@ from persistence.feeds.feed_index import count_mismatched_feed_entries
 from persistence.feeds.user_promos import list_feed_promos
 from persistence.migrations import update_schema
 from persistence.schema.feed_tables import feed_count_changes
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 from promo_api.settings import Settings
 from tests.integration.persistence import feeds
 from tests.integration.persistence.feeds import TODAY, Viewer
@@ -162,7 +162,7 @@ def test_killed_while_it_folds(database: Database) -> None:
                 connection.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
                 dying.execute(text("SELECT 1"))
 
-        with pytest.raises(DependencyDown):
+        with pytest.raises(ServiceUnavailable):
             fold_and_die()
         assert (_totals(connection), _waiting_changes(connection)) == (before, changes)
         assert update_feed_counts(connection, limit=_ALL) == changes
