@@ -11,7 +11,7 @@ from handlers.shapes import user_shape
 from persistence.account_deletions import claim_account_deletion, close_account, delete_account_batch
 from persistence.accounts import USER_ACCOUNTS, Credentials
 from persistence.users import User, update_user
-from promo_api.errors import DependencyDown, Unauthenticated, WrongPassword
+from promo_api.errors import ServiceUnavailable, Unauthenticated, WrongPassword
 from promo_api.limits import PASSWORD_CHANGES
 from promo_api.runtime import Runtime
 
@@ -67,7 +67,7 @@ def delete_profile(runtime: Runtime, user: User, *, body: Body, client_address: 
     )
     runtime.antifraud.forget(user.id)
     # The account is closed: the background job does what the database does not do now.
-    with suppress(DependencyDown):
+    with suppress(ServiceUnavailable):
         _delete_rows(runtime, user.id)
     return {"status": "ok"}
 

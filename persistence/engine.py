@@ -15,7 +15,7 @@ from persistence.errors import find_cause, translate, unavailable
 from persistence.timeouts import DeadlineConnection, ResponseTimeout
 from promo_api import metrics
 from promo_api.circuit_breaker import CircuitBreaker
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 from promo_api.settings import Settings
 
 # The server enforces statement_timeout; the client waits this much longer for the error to arrive.
@@ -48,7 +48,7 @@ class Database:
         """Translate database errors.
 
         Raises:
-            DependencyDown: no connection in time, or PostgreSQL is unavailable.
+            ServiceUnavailable: no connection in time, or PostgreSQL is unavailable.
             KeyTaken: a concurrent request with the same Idempotency-Key was committed first.
             Unauthenticated: the user was deleted after the token was checked.
             StatementRefused: a statement has a defect.
@@ -57,7 +57,7 @@ class Database:
             yield
         except exc.TimeoutError as error:
             metrics.pool_timed_out()
-            raise DependencyDown(
+            raise ServiceUnavailable(
                 "The service is busy. Try again in a moment.", reason="no free connection to PostgreSQL in time"
             ) from error
         except (exc.DBAPIError, psycopg.Error) as error:
@@ -66,7 +66,7 @@ class Database:
                 self._breaker.record_failure()
             translation = translate(cause)
             # The message of any other database error may quote a row, and causes are logged.
-            raise translation from (error if isinstance(translation, DependencyDown) else None)
+            raise translation from (error if isinstance(translation, ServiceUnavailable) else None)
 
     def count_lent(self) -> int:
         """Return the number of borrowed connections."""

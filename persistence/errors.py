@@ -8,7 +8,7 @@ from psycopg import errors
 from sqlalchemy import exc
 
 from persistence.tables import kept_answers, metadata, users
-from promo_api.errors import DependencyDown, KeyTaken, Unauthenticated
+from promo_api.errors import KeyTaken, ServiceUnavailable, Unauthenticated
 
 
 class StatementRefused(Exception):
@@ -35,14 +35,14 @@ def translate(error: BaseException | None) -> Exception:
     return next((_MEANINGS[kind] for kind in type(error).__mro__ if kind in _MEANINGS), _defect)(error)
 
 
-def unavailable(error: object) -> DependencyDown:
+def unavailable(error: object) -> ServiceUnavailable:
     """Return the exception for an unavailable database; the reason is the first line of the error."""
     reason = str(error).partition("\n")[0]
-    return DependencyDown("The database is unavailable. Try again in a moment.", reason=reason)
+    return ServiceUnavailable("The database is unavailable. Try again in a moment.", reason=reason)
 
 
-def _outdated_schema(_error: object) -> DependencyDown:
-    return DependencyDown(
+def _outdated_schema(_error: object) -> ServiceUnavailable:
+    return ServiceUnavailable(
         "The database schema does not match this version. An operator must run the migrations.",
         reason="python -m promo_api migrate has not been run",
         retry_after_s=30,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from dotenv import dotenv_values
 
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 from promo_api.exposition import CannotListen, Exposition, expose
 from promo_api.setting_values import Address
 from promo_api.settings import Settings, SettingsError
@@ -83,7 +83,7 @@ def _migrate(environment: Environment, _arguments: argparse.Namespace) -> int:
     try:
         with database.translated():
             update_schema(database.engine)
-    except (DependencyDown, MissingPrivilege) as error:
+    except (ServiceUnavailable, MissingPrivilege) as error:
         print(f"The migrations could not be applied, and nothing was changed: {error.reason}", file=sys.stderr)
         return 1
     finally:

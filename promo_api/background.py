@@ -5,7 +5,7 @@ from collections.abc import Callable
 from threading import Event, Thread
 from time import monotonic
 
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 
 _log = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ class BackgroundJob:
         return monotonic() - began_s if has_more else self._every_s
 
     def _log_failure(self, error: Exception) -> None:
-        is_foreseen = isinstance(error, DependencyDown)
-        reason = error.reason if isinstance(error, DependencyDown) else type(error).__qualname__
+        is_foreseen = isinstance(error, ServiceUnavailable)
+        reason = error.reason if isinstance(error, ServiceUnavailable) else type(error).__qualname__
         _log.warning("job_failed", extra={"job": self._name, "reason": reason}, exc_info=None if is_foreseen else error)
 
     def _backoff_s(self) -> float:

@@ -27,7 +27,7 @@ from persistence.tallies import count_wrong_tallies
 from persistence.timeouts import unlimited_transaction
 from promo_api.app import create_app
 from promo_api.contract.application import BrokenContract
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings, SettingsError
 
@@ -107,7 +107,7 @@ def _postgresql(runtime: Runtime) -> str:
             version = connection.execute(text("SHOW server_version")).scalar_one()
             found = connection.execute(_SESSION_SETTINGS, {"names": list(needed)})
             wrong = [f"{name} is {value} and not {needed[name]}" for name, value in found if value != needed[name]]
-    except DependencyDown as error:
+    except ServiceUnavailable as error:
         raise _Problem(f"{address} is unavailable: {error.reason}") from error
     if wrong:
         raise _Problem(
@@ -121,7 +121,7 @@ def _schema(runtime: Runtime) -> str:
     try:
         with runtime.database.autocommit() as connection:
             found = find_revision(connection)
-    except DependencyDown as error:
+    except ServiceUnavailable as error:
         raise _Problem("Unknown, because PostgreSQL is unavailable.") from error
     if found != needed:
         raise _Problem(
@@ -167,7 +167,7 @@ def _counts(runtime: Runtime) -> str:
             connection.execute(text("SET TRANSACTION READ ONLY"))
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             found = {name: recount(connection) for name, recount in _RECOUNTS.items()}
-    except DependencyDown as error:
+    except ServiceUnavailable as error:
         raise _Problem("Unknown, because PostgreSQL or its schema is unavailable.") from error
     wrong = [f"{name} (for {number})" for name, number in found.items() if number]
     if wrong:

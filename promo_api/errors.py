@@ -116,12 +116,12 @@ class Overloaded(RequestError):
     retry_after_s = 1
 
 
-class DependencyDown(RequestError):
-    """Something that the service needs does not answer; the same request may succeed later.
+class ServiceUnavailable(RequestError):
+    """A dependency is unavailable. The same request may succeed later.
 
     Attributes:
-        reason: what the dependency said, in a line, for the operator.
-        retry_after_s: after how many seconds to try again.
+        reason: one line for the log, such as the error of the dependency.
+        retry_after_s: seconds until the next attempt.
     """
 
     def __init__(self, message: str, *, reason: str, retry_after_s: int = 1) -> None:

@@ -12,7 +12,6 @@ from starlette.exceptions import HTTPException
 
 from promo_api.errors import (
     ActivationDenied,
-    DependencyDown,
     EmailTaken,
     InvalidInput,
     KeyReused,
@@ -20,6 +19,7 @@ from promo_api.errors import (
     NotOwner,
     Overloaded,
     RequestError,
+    ServiceUnavailable,
     TooManyRequests,
     Unauthenticated,
     Violation,
@@ -41,7 +41,7 @@ _STATUSES: dict[type[RequestError], int] = {
     EmailTaken: 409,
     KeyReused: 422,
     TooManyRequests: 429,
-    DependencyDown: 503,
+    ServiceUnavailable: 503,
     Overloaded: 503,
 }
 
@@ -68,7 +68,7 @@ async def refused(_request: ConnexionRequest, error: RequestError) -> ConnexionR
         headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, Overloaded):
         headers["Retry-After"] = str(error.retry_after_s)
-    if isinstance(error, DependencyDown):
+    if isinstance(error, ServiceUnavailable):
         headers["Retry-After"] = str(error.retry_after_s)
         _log.warning("dependency_down", extra={"reason": error.reason, "retry_after_s": error.retry_after_s})
     return _answer(status, error.message, headers, violations)

@@ -23,7 +23,7 @@ STATUSES = {
     "KeyReused": 422,
     "TooManyRequests": 429,
     "Overloaded": 503,
-    "DependencyDown": 503,
+    "ServiceUnavailable": 503,
 }
 
 
@@ -67,7 +67,7 @@ def test_headers_of_refusals(app: ASGIApp) -> None:
     wanted = {
         "Unauthenticated": ("Bearer", None),
         "TooManyRequests": (None, "5"),
-        "DependencyDown": (None, "7"),
+        "ServiceUnavailable": (None, "7"),
         "Overloaded": (None, "1"),
         "NotFound": (None, None),
     }
@@ -78,7 +78,7 @@ def test_headers_of_refusals(app: ASGIApp) -> None:
 
 def test_headers_of_limits(app: ASGIApp) -> None:
     """429 names the limit, how often one may try and when again, in the form of the IETF's draft; 503 does not."""
-    limited, down = (ask(app, "GET", f"/api/refuse?error={name}") for name in ("TooManyRequests", "DependencyDown"))
+    limited, down = (ask(app, "GET", f"/api/refuse?error={name}") for name in ("TooManyRequests", "ServiceUnavailable"))
     assert limited.header("ratelimit-policy") == '"tries";q=3;w=60'
     assert limited.header("ratelimit") == '"tries";r=0;t=5'
     assert down.header("ratelimit-policy") is down.header("ratelimit") is None
@@ -124,7 +124,7 @@ def test_forms_of_a_good_answer(app: ASGIApp) -> None:
 
 def test_dependency_that_is_down_is_logged(app: ASGIApp, caplog: pytest.LogCaptureFixture) -> None:
     """What a dependency's failure was is for the log."""
-    ask(app, "GET", "/api/refuse?error=DependencyDown")
+    ask(app, "GET", "/api/refuse?error=ServiceUnavailable")
     (record,) = [record for record in caplog.records if record.name == responses.__name__]
     told = vars(record)
     assert (record.getMessage(), told["reason"], told["retry_after_s"]) == ("dependency_down", "it sleeps", 7)

@@ -14,7 +14,7 @@ import requests
 from psycopg import sql
 
 from persistence.engine import Database
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
 from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.processes import wait_until
@@ -151,7 +151,11 @@ class House:
         settings = Settings.from_environment(self.environment)
 
         def is_reached() -> bool:
-            with suppress(DependencyDown), closing(Database(settings)) as database, database.autocommit() as connection:
+            with (
+                suppress(ServiceUnavailable),
+                closing(Database(settings)) as database,
+                database.autocommit() as connection,
+            ):
                 return connection.exec_driver_sql("SELECT 1").scalar_one() == 1
             return False
 

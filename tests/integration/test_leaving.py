@@ -13,7 +13,7 @@ from persistence.account_deletions import claim_account_deletion
 from persistence.tables import metadata
 from persistence.users import find_user
 from promo_api import check, sweeper
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 from promo_api.runtime import Runtime
 from promo_api.sandbox.processes import wait_until
 from tests.people import PASSWORD, Account, Api
@@ -133,7 +133,7 @@ def _leave_without_rows(user: Account, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Delete the account while no batch of the deletion can run."""
 
     def claim(*_arguments: Any) -> None:
-        raise DependencyDown("Try again later.", reason="no connection")
+        raise ServiceUnavailable("Try again later.", reason="no connection")
 
     for module in (user_profile, sweeper):
         monkeypatch.setattr(module, "claim_account_deletion", claim)

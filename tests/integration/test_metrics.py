@@ -10,7 +10,7 @@ import pytest
 
 from persistence.engine import Database
 from promo_api.antifraud import Antifraud
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 from promo_api.runtime import Runtime
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
@@ -120,7 +120,7 @@ def test_connections(settings: Settings, runtime: Runtime) -> None:
     counted = Counting()
     with database.autocommit():
         assert database.count_lent() == 1
-        with pytest.raises(DependencyDown), database.transaction():
+        with pytest.raises(ServiceUnavailable), database.transaction():
             pass
     assert database.count_lent() == 0
     assert counted("promo_postgres_pool_timeouts_total") == 1

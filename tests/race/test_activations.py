@@ -13,7 +13,7 @@ from persistence.activations import Claim, claim_values
 from persistence.errors import StatementRefused
 from persistence.tables import promo_codes, promo_counters
 from persistence.users import User, find_user
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 from promo_api.runtime import Runtime
 from tests.people import Account, Api
 from tests.race.interleaving import Stage, pid_of, together
@@ -151,7 +151,7 @@ def test_claim_that_was_rolled_back_is_free(api: Api, crowd: Runtime, stage: Sta
             queue.add(_activation(user, promo_id))
             stage.terminate(pid_of(connection))
 
-    with stage.queue() as queue, pytest.raises(DependencyDown):
+    with stage.queue() as queue, pytest.raises(ServiceUnavailable):
         claim_and_die()
     assert [answer.json() for answer in queue.results()] == [{"promo": "only-code"}]
     assert recounted(crowd.database, promo_id).uses == 1

@@ -14,7 +14,7 @@ from persistence.listings import delete_listing, insert_listing
 from persistence.promos import insert_promo, list_promos, update_promo
 from persistence.recounts import count_wrong_company_promos
 from persistence.tables import company_promo_counts, promo_counters
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 from promo_api.runtime import Runtime
 from tests.people import Account, Api
 from tests.race.interleaving import Stage, pid_of, together
@@ -113,7 +113,7 @@ def test_what_was_rolled_back_is_not_counted(api: Api, crowd: Runtime, stage: St
             _insert(connection, company)
             stage.terminate(pid_of(connection))
 
-    with pytest.raises(DependencyDown):
+    with pytest.raises(ServiceUnavailable):
         insert_and_die()
     assert _total(company) == 1
     _assert_recounted(crowd)

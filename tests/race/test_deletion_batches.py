@@ -17,7 +17,7 @@ from persistence.recounts import count_wrong_user_uses
 from persistence.tables import activations, comments, likes, user_uses, users
 from persistence.trail_tables import account_events
 from promo_api import sweeper
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 from promo_api.runtime import Runtime
 from tests.people import Api
 from tests.race.deletion import close, delete_batch
@@ -202,7 +202,7 @@ def test_process_dies_in_a_batch(crowd: Runtime, stage: Stage, leaver: _Leaver) 
             stage.terminate(pid_of(connection))
 
     leaver.delete_until_empty(user_uses, activations, likes)
-    with pytest.raises(DependencyDown):
+    with pytest.raises(ServiceUnavailable):
         die()
     assert leaver.count(comments) == _COMMENTS
     job = sweeper.sweeper_of_deletions(crowd.database)

@@ -9,10 +9,10 @@ import pytest
 
 from promo_api import background
 from promo_api.background import BackgroundJob
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 
 _TIMEOUT_S = 20
-_UNAVAILABLE = DependencyDown("Try again later.", reason="connection refused")
+_UNAVAILABLE = ServiceUnavailable("Try again later.", reason="connection refused")
 
 
 class _Task:

@@ -9,9 +9,9 @@ import pytest
 from promo_api import errors
 from promo_api.errors import (
     ActivationDenied,
-    DependencyDown,
     InvalidInput,
     RequestError,
+    ServiceUnavailable,
     TooManyRequests,
     Violation,
 )
@@ -19,7 +19,7 @@ from promo_api.errors import (
 _MAKE: dict[type[RequestError], Callable[[str], RequestError]] = {
     ActivationDenied: lambda message: ActivationDenied("inactive", message),
     TooManyRequests: lambda message: TooManyRequests(message, limit="tries", times=3, period_s=60, retry_after_s=5),
-    DependencyDown: lambda message: DependencyDown(message, reason="it sleeps"),
+    ServiceUnavailable: lambda message: ServiceUnavailable(message, reason="it sleeps"),
 }
 
 
@@ -48,9 +48,9 @@ def test_violation_of_one_member() -> None:
 def test_what_else_an_error_knows() -> None:
     """A refused activation has a reason for the log; a dependency that is down, a time to wait."""
     assert ActivationDenied("inactive", "Not now.").reason == "inactive"
-    down = DependencyDown("Later.", reason="it sleeps")
+    down = ServiceUnavailable("Later.", reason="it sleeps")
     assert (down.reason, down.retry_after_s) == ("it sleeps", 1)
-    assert DependencyDown("Later.", reason="it sleeps", retry_after_s=30).retry_after_s == 30
+    assert ServiceUnavailable("Later.", reason="it sleeps", retry_after_s=30).retry_after_s == 30
 
 
 def test_no_http() -> None:

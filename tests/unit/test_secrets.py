@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from promo_api.check import check_all
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 from promo_api.logs import JsonLines, TextLines
 from promo_api.redis_client import RedisClient
 from promo_api.runtime import Runtime
@@ -70,7 +70,7 @@ def test_failures_of_postgresql(runtime: Runtime) -> None:
     try:
         with runtime.database.autocommit():
             pytest.fail("something listens on port 1")
-    except DependencyDown as error:
+    except ServiceUnavailable as error:
         told = [*_written(error), error.reason]
     assert "port 1 failed" in told[-1]
     assert [text for text in told if SECRET in text] == []

@@ -60,5 +60,5 @@ ERRORS: dict[str, errors.RequestError] = {
     "KeyReused": errors.KeyReused("It is another request's."),
     "TooManyRequests": errors.TooManyRequests("Not again.", limit="tries", times=3, period_s=60, retry_after_s=5),
     "Overloaded": errors.Overloaded("Too much."),
-    "DependencyDown": errors.DependencyDown("Later.", reason="it sleeps", retry_after_s=7),
+    "ServiceUnavailable": errors.ServiceUnavailable("Later.", reason="it sleeps", retry_after_s=7),
 }

@@ -1,4 +1,4 @@
-"""Errors of PostgreSQL: outages raise DependencyDown, and no message contains parameters or rows."""
+"""Errors of PostgreSQL: outages raise ServiceUnavailable, and no message contains parameters or rows."""
 
 import traceback
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from persistence.engine import Database
 from persistence.errors import StatementRefused
 from persistence.prepared import Prepared
 from persistence.promos import insert_promo
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 from promo_api.sandbox.ports import free_port
 from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.processes import wait_until
@@ -91,7 +91,7 @@ def test_connection_closed_while_used(open_database: Open, administrator: Admini
             administrator.terminate([connection.execute(text("SELECT pg_backend_pid()")).scalar_one()])
             connection.execute(text("SELECT 1"))
 
-    with pytest.raises(DependencyDown, match="is unavailable"):
+    with pytest.raises(ServiceUnavailable, match="is unavailable"):
         lose()
     assert _ask(database, mode)
 
@@ -112,7 +112,7 @@ def test_connection_end_reported_twice(open_database: Open, mode: str) -> None:
 
             driver.wait(answers())
 
-    with pytest.raises(DependencyDown, match="is unavailable"):
+    with pytest.raises(ServiceUnavailable, match="is unavailable"):
         lose()
     assert _ask(database, mode)
 
@@ -132,7 +132,7 @@ def test_connection_to_a_standby(open_database: Open, empty: Settings, mode: str
         administrator.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
         assert _ask(database, mode)
         administrator.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
-    with pytest.raises(DependencyDown):
+    with pytest.raises(ServiceUnavailable):
         try_to_write()
     try_to_write()
 
@@ -159,7 +159,7 @@ def test_missing_tables(open_database: Open, empty: Settings, mode: str) -> None
         with getattr(database, mode)() as connection:
             USER_ACCOUNTS.find_credentials(connection, _SECRET)
 
-    with pytest.raises(DependencyDown, match="migrations") as caught:
+    with pytest.raises(ServiceUnavailable, match="migrations") as caught:
         look()
     assert caught.value.retry_after_s == 30
 
@@ -180,7 +180,7 @@ def test_server_refuses_connections(open_database: Open, mode: str, changes: dic
     """A server that refuses connections or logins is unavailable, and the error has no password."""
     if changes.get("postgres_port") == 0:
         changes = changes | {"postgres_port": free_port("127.0.0.1")}
-    with pytest.raises(DependencyDown) as caught:
+    with pytest.raises(ServiceUnavailable) as caught:
         _ask(open_database(**changes), mode)
     assert "Wr0ng!password" not in "".join(traceback.format_exception(caught.value))
 
@@ -208,7 +208,7 @@ def test_password(open_database: Open, folder: Path) -> None:
             connection.execute(text("SELECT pg_reload_conf()"))
         wrong = open_database(**place, postgres_password="Wr0ng!password")
         assert wait_until(lambda: _is_refused(wrong), 10)
-        with pytest.raises(DependencyDown) as caught:
+        with pytest.raises(ServiceUnavailable) as caught:
             _ask(wrong, "autocommit")
         assert _ask(open_database(**place, postgres_password="R1ght!password"), "autocommit")
     assert "Wr0ng!password" not in "".join(traceback.format_exception(caught.value))
@@ -218,7 +218,7 @@ def _is_refused(database: Database) -> bool:
     """Return whether the server requires a password yet: it reloads its rules asynchronously."""
     try:
         _ask(database, "autocommit")
-    except DependencyDown:
+    except ServiceUnavailable:
         return True
     database.close()
     return False
@@ -248,7 +248,7 @@ def _written(connection: Connection, statement: str) -> None:
 def test_error_without_parameters(open_database: Open, statement: str) -> None:
     """The error of a statement does not contain its parameters, because it is logged."""
     database = open_database(postgres_statement_timeout_s=0.1)
-    with pytest.raises((DependencyDown, StatementRefused)) as caught, database.autocommit() as connection:
+    with pytest.raises((ServiceUnavailable, StatementRefused)) as caught, database.autocommit() as connection:
         _written(connection, statement)
     logged = "".join(traceback.format_exception(caught.value))
     assert type(caught.value).__name__ in logged

@@ -12,7 +12,7 @@ from persistence.engine import Database
 from persistence.likes import insert_like
 from persistence.tables import promo_counters
 from persistence.users import find_user
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 from promo_api.sandbox.processes import wait_until
 from tests.people import Api
 
@@ -86,7 +86,7 @@ def test_pool_that_is_exhausted(open_database: Open) -> None:
         for _ in range(2):
             stack.enter_context(database.autocommit())
         began = monotonic()
-        with pytest.raises(DependencyDown, match="busy"), database.autocommit():
+        with pytest.raises(ServiceUnavailable, match="busy"), database.autocommit():
             pytest.fail("there was no third connection to give")
         assert 0.2 <= monotonic() - began < 2
     with database.autocommit() as connection:
@@ -99,7 +99,7 @@ def test_pool_is_as_large_as_the_threads(open_database: Open) -> None:
     with ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(database.autocommit())
-        with pytest.raises(DependencyDown), database.autocommit():
+        with pytest.raises(ServiceUnavailable), database.autocommit():
             pytest.fail("there was a fourth connection")
 
 
@@ -112,7 +112,7 @@ def test_statement_that_takes_too_long(open_database: Open, mode: str) -> None:
         with getattr(database, mode)() as connection:
             connection.execute(text("SELECT pg_sleep(60)"))
 
-    with pytest.raises(DependencyDown):
+    with pytest.raises(ServiceUnavailable):
         linger()
     with getattr(database, mode)() as connection:
         assert connection.execute(text("SELECT 1")).scalar_one() == 1
@@ -130,7 +130,7 @@ def test_row_that_is_locked_too_long(open_database: Open, api: Api) -> None:
 
     with database.transaction() as holder:
         before = holder.execute(row.with_for_update()).one()
-        with pytest.raises(DependencyDown):
+        with pytest.raises(ServiceUnavailable):
             like()
     with database.autocommit() as connection:
         assert connection.execute(row).one() == before
@@ -148,7 +148,7 @@ def test_transaction_that_does_nothing(open_database: Open) -> None:
                 assert wait_until(lambda: other.execute(there, {"pid": pid}).scalar_one() == 0, 10)
             connection.execute(text("SELECT 1"))
 
-    with pytest.raises(DependencyDown):
+    with pytest.raises(ServiceUnavailable):
         come_back_late()
     with database.transaction() as connection:
         assert connection.execute(text("SELECT 1")).scalar_one() == 1

@@ -15,7 +15,7 @@ from persistence.feed_tables import feed_tally_changes
 from persistence.listings import count_wrong_entries
 from persistence.migrations import update_schema
 from persistence.tallies import count_promos, count_wrong_tallies, update_tallies
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 from promo_api.settings import Settings
 from tests.integration.persistence import feeds
 from tests.integration.persistence.feeds import TODAY, Viewer
@@ -162,7 +162,7 @@ def test_killed_while_it_folds(database: Database) -> None:
                 connection.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
                 dying.execute(text("SELECT 1"))
 
-        with pytest.raises(DependencyDown):
+        with pytest.raises(ServiceUnavailable):
             fold_and_die()
         assert (_totals(connection), _waiting_changes(connection)) == (before, changes)
         assert update_tallies(connection, limit=_ALL) == changes

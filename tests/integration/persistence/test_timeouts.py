@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 
 from persistence.engine import Database
 from persistence.timeouts import ResponseTimeout, unlimited_transaction
-from promo_api.errors import DependencyDown
+from promo_api.errors import ServiceUnavailable
 from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.processes import wait_until
 from tests.freezing import frozen
@@ -29,9 +29,9 @@ _SLACK_S = 3
 
 @contextmanager
 def _fails_within(bound_s: float) -> Iterator[None]:
-    """Assert that a block raises DependencyDown in time."""
+    """Assert that a block raises ServiceUnavailable in time."""
     began = monotonic()
-    with pytest.raises(DependencyDown, match="is unavailable"):
+    with pytest.raises(ServiceUnavailable, match="is unavailable"):
         yield
     assert monotonic() - began < bound_s + _SLACK_S
 
@@ -167,7 +167,7 @@ def test_mute_server(open_database: Open, mute: dict[str, Any]) -> None:
     with ThreadPoolExecutor(1) as threads:
         probe = threads.submit(_ask, database)
         assert wait_until(database._breaker.refuses, 10)
-        with pytest.raises(DependencyDown) as caught:
+        with pytest.raises(ServiceUnavailable) as caught:
             _ask(database)
         assert "circuit breaker" in caught.value.reason
         assert not probe.done()
@@ -190,7 +190,7 @@ def test_recovery_takes_one_probe(open_database: Open, monkeypatch: pytest.Monke
     monkeypatch.setattr(database, "_probe", probe)
     database._breaker.record_failure()
     for _ in range(2):
-        with pytest.raises(DependencyDown):
+        with pytest.raises(ServiceUnavailable):
             _ask(database)
     assert [_ask(database) > 0 for _ in range(3)] == [True] * 3
     assert len(probes) == 3
@@ -200,7 +200,7 @@ def test_other_errors_do_not_open_the_breaker(open_database: Open) -> None:
     """Only a timeout makes requests fail at once: a lost connection costs one request."""
     database = open_database(postgres_host="127.0.0.1", postgres_port=1)
     for _ in range(2):
-        with pytest.raises(DependencyDown):
+        with pytest.raises(ServiceUnavailable):
             _ask(database)
     assert database._breaker.is_closed
 
