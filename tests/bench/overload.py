@@ -26,7 +26,6 @@ from tests.bench.overload_clients import HonestClients, Stream
 from tests.bench.overload_data import fill, streams
 from tests.bench.overload_samples import FEED, HEADER, PING, PIPELINED_MAX_MB, Memory, Outcome, percentile, worst
 from tests.bench.surroundings import surroundings
-from tests.conformance import Conformance
 from tests.e2e.server import Server
 
 _CALM_S = 3.0
@@ -181,7 +180,7 @@ def _served(arguments: Namespace) -> Iterator[Server]:
         del settings["ACTIVATIONS_PER_USER"]
         if arguments.base_url:
             settings["CLIENT_ADDRESS_HEADER"] = ADDRESS_HEADER
-        server = Server(settings, Path(folder), Conformance(), arguments.port)
+        server = Server(settings, Path(folder), arguments.port)
         server.around = [sys.executable, "-c", _LIMITED]
         with server:
             yield server

@@ -23,7 +23,6 @@ from urllib.parse import quote
 from promo_api.sandbox import SandboxError
 from promo_api.sandbox.ports import listen
 from tests.bench.surroundings import surroundings
-from tests.conformance import Conformance
 from tests.e2e.server import Server
 
 # What is the yardstick's at least; None: there is no bound.
@@ -132,7 +131,7 @@ def served(folder: Path) -> Iterator[tuple[Server, str]]:
         for name in ("promo", "yardstick"):
             postgres.create_database(name)
         dsn = f"postgresql://{postgres.username}@/yardstick?host={quote(postgres.host, safe='')}&port={postgres.port}"
-        with Server(environment | {"POSTGRES_DATABASE": "promo"}, folder, Conformance()) as server:
+        with Server(environment | {"POSTGRES_DATABASE": "promo"}, folder) as server:
             yield server, dsn
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from promo_api.app import SPECIFICATION
 from tests.clients.outcome import assert_story_happened
-from tests.conformance import operations
 from tests.e2e.server import Server
+from tests.operations import OPERATIONS
 
 _CONFIG = Path(__file__).with_name("python_client.yml")
 _STORY = Path(__file__).with_name("python_story.py")
@@ -34,7 +34,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_operation_is_generated(generated: Path) -> None:
     """No operation is left out, and the story imports the module of each."""
     modules = {path.stem for path in (generated / "promo_client/api").rglob("*.py")} - {"__init__"}
-    wanted = {operation_id.replace(".", "_") for operation_id in operations()}
+    wanted = {each.id.replace(".", "_") for each in OPERATIONS}
     assert modules == wanted
     assert wanted <= set(re.findall(r"\w+", _STORY.read_text(encoding="utf-8")))
 

@@ -6,8 +6,8 @@ import pytest
 from starlette.types import ASGIApp
 
 from tests.contract.asgi import Header, ask
-from tests.contract.test_specification import TABLE
 from tests.contract.tiny import GOOD_TOKEN, contract, operation, serve
+from tests.operations import OPERATIONS
 
 SHOP, OTHER = "https://shop.example", "https://other.example"
 TARGET = "/api/secured"
@@ -46,7 +46,7 @@ def test_preflight(tmp_path: Path, origins: list[str], told: str) -> None:
     assert answer.header("x-content-type-options") == "nosniff"
     allowed = (answer.header("access-control-allow-headers") or "").lower()
     assert {"authorization", "content-type", "idempotency-key", "x-request-id"} <= {*allowed.split(", ")}
-    methods = {row.operation.partition(" ")[0] for row in TABLE}
+    methods = {operation.method for operation in OPERATIONS}
     assert methods <= {*(answer.header("access-control-allow-methods") or "").split(", ")}
 
 

@@ -9,11 +9,11 @@ from starlette.types import ASGIApp
 from promo_api.runtime import Runtime
 from promo_api.tokens import Claims, Kind
 from tests.contract.asgi import JSON, Header, ask
-from tests.contract.test_specification import TABLE, Row
 from tests.contract.tiny import ENDED_TOKEN, GOOD_TOKEN, contract, json_body, operation, query, serve
+from tests.operations import OPERATIONS, Operation
 
 ID = "0b6f2d9e-3c1a-4f57-8e0d-2a9b7c4d1e63"
-SECURED = [row for row in TABLE if row.account]
+SECURED = [operation for operation in OPERATIONS if operation.account]
 
 
 def bearer(token: str) -> Header:
@@ -102,14 +102,14 @@ def test_form_comes_second(app: ASGIApp, target: str, headers: list[Header], bod
     assert ask(app, "POST", target, headers=[bearer(GOOD_TOKEN), *headers], body=body).status == status
 
 
-@pytest.mark.parametrize("row", SECURED, ids=lambda row: row.operation_id)
-def test_every_secured_operation(service: ASGIApp, bare_runtime: Runtime, row: Row) -> None:
+@pytest.mark.parametrize("operation", SECURED, ids=lambda operation: operation.id)
+def test_every_secured_operation(service: ASGIApp, bare_runtime: Runtime, operation: Operation) -> None:
     """Each secured operation of api.yml refuses no token and the other kind's, and looks its own kind's account up."""
-    method, _, template = row.operation.partition(" ")
-    target = "/api" + template.replace("{id}", ID).replace("{comment_id}", ID)
+    method = operation.method
+    target = "/api" + operation.path.replace("{id}", ID).replace("{comment_id}", ID)
     kinds: list[Kind] = ["company", "user"]
     tokens: dict[str, str] = {kind: bare_runtime.tokens.issue(Claims(UUID(ID), kind, 1)) for kind in kinds}
-    own = tokens.pop(row.account)
+    own = tokens.pop(operation.account)
     (others,) = tokens.values()
     assert ask(service, method, target).status == 401
     assert ask(service, method, target, headers=[bearer(others)]).status == 401

@@ -9,7 +9,6 @@ import pytest
 from persistence.engine import Database
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
-from tests.conformance import Conformance
 from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.crowd import Answer, Crowd
 from tests.e2e.server import Server
@@ -33,9 +32,9 @@ _WELL = (200, 201)
 
 
 @pytest.fixture
-def hasty(house: House, conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
+def hasty(house: House, tmp_path: Path) -> Iterator[Server]:
     """A server in the house that waits for PostgreSQL for a short time only."""
-    with Server(house.environment | _HASTY, tmp_path, conformance) as server:
+    with Server(house.environment | _HASTY, tmp_path) as server:
         yield server
     assert_discreet(server)
 

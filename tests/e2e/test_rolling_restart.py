@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance import Conformance
 from tests.e2e.balancer import Load
 from tests.e2e.conftest import assert_discreet
 from tests.e2e.server import Server
@@ -16,14 +15,14 @@ _ROUNDS = 2
 
 
 @pytest.fixture
-def instances(e2e_environment: dict[str, str], conformance: Conformance, tmp_path: Path) -> Iterator[list[Server]]:
+def instances(e2e_environment: dict[str, str], tmp_path: Path) -> Iterator[list[Server]]:
     """Two servers on one database."""
     with ExitStack() as stack:
         servers = []
         for name in ("first", "second"):
             folder = tmp_path / name
             folder.mkdir()
-            servers.append(stack.enter_context(Server(e2e_environment, folder, conformance)))
+            servers.append(stack.enter_context(Server(e2e_environment, folder)))
         yield servers
     for server in servers:
         assert_discreet(server)
@@ -51,9 +50,9 @@ def test_rolling_restart_under_load(instances: list[Server]) -> None:
     _restarted_under_load(instances)
 
 
-def test_restart_of_the_only_one(e2e_environment: dict[str, str], conformance: Conformance, tmp_path: Path) -> None:
+def test_restart_of_the_only_one(e2e_environment: dict[str, str], tmp_path: Path) -> None:
     """Where another listens in place of the service, as systemd does, who connects meanwhile waits for the next one."""
-    server = Server(e2e_environment, tmp_path, conformance)
+    server = Server(e2e_environment, tmp_path)
     with socket.create_server(("127.0.0.1", server.port)) as server.listener, server:
         _restarted_under_load([server])
     assert_discreet(server)

@@ -14,7 +14,6 @@ import pytest
 import requests
 
 from promo_api.sandbox.processes import wait_gone, wait_until
-from tests.conformance import Conformance
 from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.raw import request
 from tests.e2e.server import Server
@@ -30,10 +29,10 @@ _STOP_TIMEOUT_S = 3
 
 
 @pytest.fixture
-def server(house: House, conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
+def server(house: House, tmp_path: Path) -> Iterator[Server]:
     """A server with one worker, which waits for the anti-fraud service as long as a test wants."""
     own = {"SERVER_WORKERS": "1", "ANTIFRAUD_READ_TIMEOUT_S": "30"}
-    with Server(house.environment | own, tmp_path, conformance) as server:
+    with Server(house.environment | own, tmp_path) as server:
         yield server
     assert_discreet(server)
     assert server.lines(), "gunicorn's own lines are as all others, also after a reload"
@@ -136,10 +135,10 @@ def test_new_connections_are_refused(house: House, server: Server) -> None:
     assert "stop_timed_out" not in server.log
 
 
-def test_a_request_that_takes_too_long(house: House, conformance: Conformance, tmp_path: Path) -> None:
+def test_a_request_that_takes_too_long(house: House, tmp_path: Path) -> None:
     """It is cut, with a line in the log, and the server ends though its handler doesn't."""
     own = {"SERVER_STOP_TIMEOUT_S": str(_STOP_TIMEOUT_S), "ANTIFRAUD_READ_TIMEOUT_S": "30"}
-    with Server(house.environment | own, tmp_path, conformance) as server:
+    with Server(house.environment | own, tmp_path) as server:
         workers = server.workers()
         with _activation(house, server) as answer:
             asked_at = monotonic()

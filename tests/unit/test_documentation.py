@@ -6,8 +6,8 @@ from pathlib import Path
 
 from promo_api.__main__ import _COMMANDS
 from promo_api.settings import Settings, SettingsError, variable
-from tests.conformance import operations
 from tests.deployment_page import PAGE
+from tests.operations import OPERATIONS
 
 _ROOT = Path(__file__).parents[2]
 _README = (_ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,7 +50,7 @@ def test_settings_table_names_bounds() -> None:
 def test_endpoints_table_is_the_contract() -> None:
     """The README lists each operation of api.yml with its summary."""
     listed = {row[1]: row[3] for row in _rows("Request")}
-    assert listed == {operation_id: operation["summary"] for operation_id, operation in operations().items()}
+    assert listed == {each.id: each.declared["summary"] for each in OPERATIONS}
 
 
 def test_example_names_settings() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.operations import OPERATIONS
 from tests.unit.source import ROOT, called, files, functions, public_definitions, tree
 from tests.unit.test_architecture import QUERIES
 
@@ -19,12 +20,7 @@ PACED = ["tests/bench/overload.py", "tests/bench/overload_abusers.py"]
 OURS = [file for file in TESTS if file.parent.name in ("unit", "contract") and file.name.startswith("test_")]
 
 
-def _operation_ids() -> set[str]:
-    paths = yaml.safe_load((ROOT / "api.yml").read_text(encoding="utf-8"))["paths"]
-    return {operation["operationId"] for methods in paths.values() for operation in methods.values()}
-
-
-OPERATION_MODULES = sorted({f"handlers.{name.partition('.')[0]}" for name in _operation_ids()})
+OPERATION_MODULES = sorted({f"handlers.{each.id.partition('.')[0]}" for each in OPERATIONS})
 
 
 BESIDE = ["handlers.accounts", "handlers.repeats", "handlers.shapes"]
@@ -69,7 +65,7 @@ def test_every_operation_has_its_function() -> None:
         for name, node in public_definitions(module)
         if isinstance(node, ast.FunctionDef)
     }
-    assert there == _operation_ids()
+    assert there == {each.id for each in OPERATIONS}
 
 
 def test_modules_of_handlers_are_all_known() -> None:
