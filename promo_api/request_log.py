@@ -1,57 +1,57 @@
-"""The line of each request."""
+"""The log line of each request."""
 
 import logging
 from asyncio import get_running_loop
 from contextvars import Context
 
-from promo_api.contract.observation import Answered
 from promo_api.logs import lines_together
+from promo_api.telemetry.requests import RequestFinished
 
 _log = logging.getLogger(__name__)
 
-_TOGETHER_S = 0.01
+_INTERVAL_S = 0.01
 
 
 class RequestLog:
-    """Writes the lines of requests, of a hundredth of a second at once: each write costs more than its line.
+    """Writes the lines of the requests of 10 ms at once, because a write costs more than a line.
 
-    A process that is killed has not written those of its last hundredth; all other events are written as they happen.
+    A process that is killed loses the lines of its last 10 ms. Other events are written immediately.
     """
 
     def __init__(self) -> None:
-        self._waiting: list[Answered] = []
-        self._ends = False
+        self._requests: list[RequestFinished] = []
+        self._is_closed = False
 
-    def add(self, answered: Answered) -> None:
-        """Write the line of a request, soon; to be called on the event loop."""
-        self._waiting.append(answered)
-        if self._ends:
+    def add(self, request: RequestFinished) -> None:
+        """Log a request within 10 ms. For use on the event loop only."""
+        self._requests.append(request)
+        if self._is_closed:
             self._write()
-        elif len(self._waiting) == 1:
-            # Not in the context of this request, whose id is not that of the others.
-            get_running_loop().call_later(_TOGETHER_S, self._write, context=Context())
+        elif len(self._requests) == 1:
+            # An empty context, because the id of this request is not that of the others.
+            get_running_loop().call_later(_INTERVAL_S, self._write, context=Context())
 
     def end(self) -> None:
-        """Write what waits, and from now on each line at once: the loop is going to end."""
-        self._ends = True
+        """Write all lines now, and each further line immediately, because the event loop is about to end."""
+        self._is_closed = True
         self._write()
 
     def _write(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        requests, self._requests = self._requests, []
         with lines_together():
-            for answered in waiting:
-                _log_request(answered)
+            for request in requests:
+                _log_request(request)
 
 
-def _log_request(answered: Answered) -> None:
-    """Tell of a request by its operation, never by its path, and nothing of what was sent."""
+def _log_request(request: RequestFinished) -> None:
+    """Log the operation of a request and not its path, which may contain anything that the client has sent."""
     _log.info(
         "request",
         extra={
-            "request_id": answered.request_id,
-            "operation": answered.operation_id,
-            "method": answered.method,
-            "status": answered.status,
-            "duration_ms": round(answered.duration_s * 1000, 2),
+            "request_id": request.request_id,
+            "operation": request.operation_id,
+            "method": request.method,
+            "status": request.status,
+            "duration_ms": round(request.duration_s * 1000, 2),
         },
     )

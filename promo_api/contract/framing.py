@@ -19,9 +19,9 @@ from time import perf_counter
 
 import orjson
 
-from promo_api.contract.observation import ObservationMiddleware
 from promo_api.contract.pipelining import PipelinedReader
 from promo_api.contract.security_headers import SECURITY_HEADERS
+from promo_api.telemetry.requests import InstrumentationMiddleware
 
 _AROUND_MAX_BYTES = 64 * 1024
 # As many as other servers take, and several times what any client of ours has to send.
@@ -128,8 +128,8 @@ class StrictReader(PipelinedReader):
             b"connection: close",
             *(b"%s: %s" % header for header in SECURITY_HEADERS),
         ]
-        if isinstance(self.app, ObservationMiddleware):
-            lines.append(b"x-request-id: " + self.app.refused(self.scope, status, self._began_s).encode())
+        if isinstance(self.app, InstrumentationMiddleware):
+            lines.append(b"x-request-id: " + self.app.record_refusal(self.scope, status, self._began_s).encode())
         self._refusal = b"\r\n".join((*lines, b"", body))
         self._ignores_input = True
         if self._in_body and self.pipeline:  # its turn has not come: it must not start

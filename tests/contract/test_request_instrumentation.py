@@ -16,9 +16,9 @@ from starlette.testclient import TestClient
 
 from promo_api import request_log
 from promo_api.app import SPECIFICATION, create_app
-from promo_api.contract.observation import Answered, ObservationMiddleware
 from promo_api.logs import REQUEST_ID
 from promo_api.runtime import Runtime
+from promo_api.telemetry.requests import InstrumentationMiddleware, RequestFinished
 from tests.contract.asgi import ask
 
 
@@ -31,22 +31,22 @@ async def _fail(_request: object) -> PlainTextResponse:
 
 
 @pytest.fixture
-def told() -> list[Answered]:
+def told() -> list[RequestFinished]:
     """What is told of the requests."""
     return []
 
 
 @pytest.fixture
-def client(told: list[Answered]) -> TestClient:
+def client(told: list[RequestFinished]) -> TestClient:
     """An application that is observed."""
-    observed = ObservationMiddleware(Starlette(routes=[Route("/id", _tell_id), Route("/fail", _fail)]), told.append)
+    observed = InstrumentationMiddleware(Starlette(routes=[Route("/id", _tell_id), Route("/fail", _fail)]), told.append)
     return TestClient(observed, raise_server_exceptions=False)
 
 
 @pytest.mark.parametrize(
     "sane", ["a", "0" * 100, "6fa459ea-ee8a-3ca4-894e-db77e160355e", "Root=1-67891233:abc_D/e+f=.0"]
 )
-def test_sane_id_is_kept(client: TestClient, told: list[Answered], sane: str) -> None:
+def test_sane_id_is_kept(client: TestClient, told: list[RequestFinished], sane: str) -> None:
     """The sender's id is that of the request in all that is done for it, and in its answer."""
     answer = client.get("/id", headers={"X-Request-Id": sane})
     assert (answer.text, answer.headers["X-Request-Id"], told[0].request_id) == (sane, sane, sane)
@@ -55,7 +55,7 @@ def test_sane_id_is_kept(client: TestClient, told: list[Answered], sane: str) ->
 @pytest.mark.parametrize(
     "given", [[], [""], ["a b"], ["a" * 101], ["ann@example.com"], ["\x1b[31m"], ["{}"], ["one", "two"]]
 )
-def test_other_id_is_made(client: TestClient, told: list[Answered], given: list[str]) -> None:
+def test_other_id_is_made(client: TestClient, told: list[RequestFinished], given: list[str]) -> None:
     """Where there is none, several, or one that could spoil a log line, the request gets one of its own."""
     answers = [client.get("/id", headers=[("X-Request-Id", value) for value in given]) for _ in range(2)]
     ids = [answer.headers["X-Request-Id"] for answer in answers]
@@ -87,14 +87,14 @@ def _id_of(client: TestClient, given: str) -> str:
     return request_id
 
 
-def test_failure_is_told_of(client: TestClient, told: list[Answered]) -> None:
+def test_failure_is_told_of(client: TestClient, told: list[RequestFinished]) -> None:
     """A request whose answer is a failure is told of once, with the status that it got."""
     assert client.get("/fail").status_code == 500
     assert [(answered.method, answered.status) for answered in told] == [("GET", 500)]
     assert 0 < told[0].duration_s < 60
 
 
-def test_request_that_is_cut_has_no_status(told: list[Answered]) -> None:
+def test_request_that_is_cut_has_no_status(told: list[RequestFinished]) -> None:
     """Of a request that ended before its answer it is told that it had none."""
 
     async def cut(_scope: Any, _receive: Any, _send: Any) -> None:
@@ -102,7 +102,7 @@ def test_request_that_is_cut_has_no_status(told: list[Answered]) -> None:
 
     scope = {"type": "http", "method": "GET", "headers": []}
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(ObservationMiddleware(cut, told.append)(scope, None, None))  # type: ignore[arg-type]
+        asyncio.run(InstrumentationMiddleware(cut, told.append)(scope, None, None))  # type: ignore[arg-type]
     assert [answered.status for answered in told] == [0]
 
 
@@ -134,10 +134,10 @@ def test_lines_of_requests_are_written_together(caplog: pytest.LogCaptureFixture
 
     async def main() -> None:
         for number in range(3):
-            log.add(Answered(str(number), "GET", "", 200, 0.1))
+            log.add(RequestFinished(str(number), "GET", "", 200, 0.1))
         assert _logged(caplog) == []
         log.end()
-        log.add(Answered("3", "GET", "", 200, 0.1))
+        log.add(RequestFinished("3", "GET", "", 200, 0.1))
 
     with caplog.at_level("INFO", "promo_api.request_log"):
         asyncio.run(main())
@@ -148,33 +148,33 @@ def _logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [vars(record)["request_id"] for record in caplog.records if record.getMessage() == "request"]
 
 
-def test_refusal_is_told_of_in_place_of_the_request(told: list[Answered]) -> None:
+def test_refusal_is_told_of_in_place_of_the_request(told: list[RequestFinished]) -> None:
     """A request whose rest is refused while the application waits for it is told of once, with its own id."""
     scope = {"type": "http", "method": "POST", "headers": [(b"x-request-id", b"mine")]}
     ids = []
 
     async def wait_in_vain(scope: Any, _receive: Any, _send: Any) -> None:
-        ids.append(observed.refused(scope, 400, perf_counter()))
+        ids.append(observed.record_refusal(scope, 400, perf_counter()))
 
     begun: list[None] = []
-    observed = ObservationMiddleware(wait_in_vain, told.append, lambda: begun.append(None))
+    observed = InstrumentationMiddleware(wait_in_vain, told.append, lambda: begun.append(None))
     asyncio.run(observed(scope, None, None))  # type: ignore[arg-type]
     assert ids == ["mine"]
     assert len(begun) == len(told)
     assert [(answered.request_id, answered.method, answered.status) for answered in told] == [("mine", "POST", 400)]
 
 
-def test_refusal_of_what_comes_after_an_answer(told: list[Answered]) -> None:
+def test_refusal_of_what_comes_after_an_answer(told: list[RequestFinished]) -> None:
     """What comes after a request has been answered is refused as another one, of which nothing is known."""
     begun: list[None] = []
-    observed = ObservationMiddleware(PlainTextResponse("too early"), told.append, lambda: begun.append(None))
+    observed = InstrumentationMiddleware(PlainTextResponse("too early"), told.append, lambda: begun.append(None))
     scope = {"type": "http", "method": "POST", "headers": [(b"x-request-id", b"mine")]}
 
     async def send(_message: Any) -> None:
         """Nobody reads it."""
 
     asyncio.run(observed(scope, None, send))  # type: ignore[arg-type]
-    ids = [observed.refused(scope, 400, 0), observed.refused(None, 400, 0)]
+    ids = [observed.record_refusal(scope, 400, 0), observed.record_refusal(None, 400, 0)]
     assert len({"mine", *ids}) == 3
     assert len(begun) == len(told) == 3
     assert [answered.request_id for answered in told] == ["mine", *ids]
