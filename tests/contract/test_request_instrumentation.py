@@ -1,4 +1,4 @@
-"""Requests and the ids that they go by: answered with, logged with, told of."""
+"""Request instrumentation: ids in responses and log lines, and one report for each request."""
 
 import asyncio
 import re
@@ -32,13 +32,13 @@ async def _fail(_request: object) -> PlainTextResponse:
 
 @pytest.fixture
 def told() -> list[RequestFinished]:
-    """What is told of the requests."""
+    """The reported requests."""
     return []
 
 
 @pytest.fixture
 def client(told: list[RequestFinished]) -> TestClient:
-    """An application that is observed."""
+    """An application with request instrumentation."""
     observed = InstrumentationMiddleware(Starlette(routes=[Route("/id", _tell_id), Route("/fail", _fail)]), told.append)
     return TestClient(observed, raise_server_exceptions=False)
 
@@ -47,7 +47,7 @@ def client(told: list[RequestFinished]) -> TestClient:
     "sane", ["a", "0" * 100, "6fa459ea-ee8a-3ca4-894e-db77e160355e", "Root=1-67891233:abc_D/e+f=.0"]
 )
 def test_sane_id_is_kept(client: TestClient, told: list[RequestFinished], sane: str) -> None:
-    """The sender's id is that of the request in all that is done for it, and in its answer."""
+    """A valid id of the client is the id of the request, in the log and in the response."""
     answer = client.get("/id", headers={"X-Request-Id": sane})
     assert (answer.text, answer.headers["X-Request-Id"], told[0].request_id) == (sane, sane, sane)
 
@@ -56,7 +56,7 @@ def test_sane_id_is_kept(client: TestClient, told: list[RequestFinished], sane: 
     "given", [[], [""], ["a b"], ["a" * 101], ["ann@example.com"], ["\x1b[31m"], ["{}"], ["one", "two"]]
 )
 def test_other_id_is_made(client: TestClient, told: list[RequestFinished], given: list[str]) -> None:
-    """Where there is none, several, or one that could spoil a log line, the request gets one of its own."""
+    """Without exactly one valid id the request gets a new id."""
     answers = [client.get("/id", headers=[("X-Request-Id", value) for value in given]) for _ in range(2)]
     ids = [answer.headers["X-Request-Id"] for answer in answers]
     assert ids == [answer.text for answer in answers] == [answered.request_id for answered in told]
@@ -66,7 +66,7 @@ def test_other_id_is_made(client: TestClient, told: list[RequestFinished], given
 
 @pytest.mark.parametrize("page", [SPECIFICATION, SPECIFICATION.with_name("LOGS.md")], ids=lambda page: page.name)
 def test_sane_is_what_is_said_to_be(client: TestClient, page: Path) -> None:
-    """What is written for people names each character that an id may have, and the greatest length."""
+    """The pages name the characters of an id and its largest length."""
     said = re.search(r"`X-Request-Id`.*1 to (\d+) characters of\s+`A-Z a-z 0-9 ([^`]*)`", _flat(page))
     assert said is not None
     allowed = {*ascii_letters, *digits, *said[2].split()}
@@ -88,14 +88,14 @@ def _id_of(client: TestClient, given: str) -> str:
 
 
 def test_failure_is_told_of(client: TestClient, told: list[RequestFinished]) -> None:
-    """A request whose answer is a failure is told of once, with the status that it got."""
+    """A request that fails is reported once, with its status."""
     assert client.get("/fail").status_code == 500
     assert [(answered.method, answered.status) for answered in told] == [("GET", 500)]
     assert 0 < told[0].duration_s < 60
 
 
 def test_request_that_is_cut_has_no_status(told: list[RequestFinished]) -> None:
-    """Of a request that ended before its answer it is told that it had none."""
+    """A request that ends without a response is reported with status 0."""
 
     async def cut(_scope: Any, _receive: Any, _send: Any) -> None:
         raise asyncio.CancelledError
@@ -112,7 +112,7 @@ def test_request_that_is_cut_has_no_status(told: list[RequestFinished]) -> None:
 def test_each_request_is_logged(
     bare_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str, operation: str
 ) -> None:
-    """One line for each request tells its id, operation, method, status and duration."""
+    """Each request has one log line with its id, operation, method, status and duration."""
     soon = SimpleNamespace(call_later=lambda _delay_s, write, context: context.run(write))
     monkeypatch.setattr(request_log, "get_running_loop", lambda: soon)
     with caplog.at_level("INFO", "promo_api.request_log"):
@@ -129,7 +129,7 @@ def test_each_request_is_logged(
 
 
 def test_lines_of_requests_are_written_together(caplog: pytest.LogCaptureFixture) -> None:
-    """Lines of requests wait a moment for each other, none of them is lost at the end, and none is late after it."""
+    """Request lines are written together, and none is lost at the end."""
     log = request_log.RequestLog()
 
     async def main() -> None:
@@ -149,7 +149,7 @@ def _logged(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_refusal_is_told_of_in_place_of_the_request(told: list[RequestFinished]) -> None:
-    """A request whose rest is refused while the application waits for it is told of once, with its own id."""
+    """A request that the server refuses while the application waits for its body is reported once, with its id."""
     scope = {"type": "http", "method": "POST", "headers": [(b"x-request-id", b"mine")]}
     ids = []
 
@@ -165,13 +165,13 @@ def test_refusal_is_told_of_in_place_of_the_request(told: list[RequestFinished])
 
 
 def test_refusal_of_what_comes_after_an_answer(told: list[RequestFinished]) -> None:
-    """What comes after a request has been answered is refused as another one, of which nothing is known."""
+    """A refusal after a response is reported as a new request."""
     begun: list[None] = []
     observed = InstrumentationMiddleware(PlainTextResponse("too early"), told.append, lambda: begun.append(None))
     scope = {"type": "http", "method": "POST", "headers": [(b"x-request-id", b"mine")]}
 
     async def send(_message: Any) -> None:
-        """Nobody reads it."""
+        """Discard the message."""
 
     asyncio.run(observed(scope, None, send))  # type: ignore[arg-type]
     ids = [observed.record_refusal(scope, 400, 0), observed.record_refusal(None, 400, 0)]

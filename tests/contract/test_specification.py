@@ -127,7 +127,7 @@ def test_requests_are_closed(operation: Operation) -> None:
 
 
 def test_errors_have_one_body() -> None:
-    """Every error of every operation has the schema Error, but for what GET /health says when something is away."""
+    """Every error of every operation has the schema Error, except the 503 of GET /health."""
     schemas = {
         yaml.safe_dump(response["content"]["application/json"]["schema"])
         for operation, declared in _operations().items()
@@ -147,12 +147,12 @@ def test_countries_are_those_of_the_iso() -> None:
 
 @pytest.mark.parametrize("text", ["", "r", "rus", "ru\n", " ru", "ru ", "рф", "r1", "ru,us"])
 def test_country_is_two_letters(text: str) -> None:
-    """What is no pair of letters is no country."""
+    """A country has two letters."""
     assert compile_schema(_components()["schemas"]["Country"]).violations(text, "body")
 
 
 def _examples() -> Iterator[tuple[str, Any, Any]]:
-    """Yield every example of the file: where it stands, the schema that it must keep, and its value."""
+    """Yield every example of the file: its location, its schema and its value."""
     for name, schema in _components()["schemas"].items():
         yield from _of_schema(name, schema)
     for kind in ("parameters", "headers"):
@@ -180,7 +180,7 @@ def _of_schema(name: str, schema: Any) -> Iterator[tuple[str, Any, Any]]:
 
 @pytest.mark.parametrize(("schema", "value"), [pytest.param(*rest, id=name) for name, *rest in _examples()])
 def test_example_keeps_its_schema(schema: Any, value: Any) -> None:
-    """An example is what it is an example of."""
+    """An example matches its schema."""
     assert compile_schema(schema).violations(value, "body") == []
 
 
