@@ -8,6 +8,7 @@ A map, from the outside in:
 | settings, setting_values | every setting, read once, and how their values are written |
 | server/ | the processes: gunicorn and uvicorn, strict HTTP, limits of connections, the graceful stop |
 | logs, log_stream, request_log | what they write: lines, where these go, and the one of each request |
+| telemetry/ | request instrumentation |
 | app | api.yml + contract layer + handlers, bound to a runtime |
 | contract/ | all that knows Connexion, Starlette or Flask from inside |
 | runtime | what a handler gets: settings, database, antifraud, rate limits, passwords, tokens, clock and more |

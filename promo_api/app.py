@@ -12,7 +12,6 @@ from promo_api import SPECIFICATION, __version__, metrics
 from promo_api.admission import Admission, pool_limits
 from promo_api.contract.application import build_application
 from promo_api.contract.client_address import ClientAddressMiddleware
-from promo_api.contract.observation import Answered, ObservationMiddleware
 from promo_api.contract.security import BearerScheme
 from promo_api.errors import Unauthenticated
 from promo_api.request_log import RequestLog
@@ -23,6 +22,7 @@ from promo_api.sweeper import (
     feed_changes_sweeper,
     feed_standings_sweeper,
 )
+from promo_api.telemetry.requests import InstrumentationMiddleware, RequestFinished
 from promo_api.tokens import Claims
 
 
@@ -52,13 +52,13 @@ def create_app(runtime: Runtime) -> ASGIApp:
     )
     if runtime.settings.client_address_header:
         application = ClientAddressMiddleware(application, runtime.settings.client_address_header)
-    return ObservationMiddleware(application, partial(_observe, request_log), metrics.request_began)
+    return InstrumentationMiddleware(application, partial(_finish, request_log), metrics.request_began)
 
 
-def _observe(request_log: RequestLog, answered: Answered) -> None:
+def _finish(request_log: RequestLog, request: RequestFinished) -> None:
     """Count a finished request and log it."""
-    metrics.request_ended(answered.operation_id, answered.status, answered.duration_s)
-    request_log.add(answered)
+    metrics.request_ended(request.operation_id, request.status, request.duration_s)
+    request_log.add(request)
 
 
 @contextmanager

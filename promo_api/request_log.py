@@ -4,8 +4,8 @@ import logging
 from asyncio import get_running_loop
 from contextvars import Context
 
-from promo_api.contract.observation import Answered
 from promo_api.logs import buffered_lines
+from promo_api.telemetry.requests import RequestFinished
 
 _log = logging.getLogger(__name__)
 
@@ -19,12 +19,12 @@ class RequestLog:
     """
 
     def __init__(self) -> None:
-        self._pending: list[Answered] = []
+        self._pending: list[RequestFinished] = []
         self._is_ending = False
 
-    def add(self, answered: Answered) -> None:
+    def add(self, request: RequestFinished) -> None:
         """Schedule the line of a request. Call it on the event loop."""
-        self._pending.append(answered)
+        self._pending.append(request)
         if self._is_ending:
             self._write()
         elif len(self._pending) == 1:
@@ -39,19 +39,19 @@ class RequestLog:
     def _write(self) -> None:
         pending, self._pending = self._pending, []
         with buffered_lines():
-            for answered in pending:
-                _log_request(answered)
+            for request in pending:
+                _log_request(request)
 
 
-def _log_request(answered: Answered) -> None:
+def _log_request(request: RequestFinished) -> None:
     """Log the operation of a request, never its path or other request data."""
     _log.info(
         "request",
         extra={
-            "request_id": answered.request_id,
-            "operation": answered.operation_id,
-            "method": answered.method,
-            "status": answered.status,
-            "duration_ms": round(answered.duration_s * 1000, 2),
+            "request_id": request.request_id,
+            "operation": request.operation_id,
+            "method": request.method,
+            "status": request.status,
+            "duration_ms": round(request.duration_s * 1000, 2),
         },
     )

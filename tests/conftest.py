@@ -26,7 +26,6 @@ from promo_api.dev.valkey import EmbeddedValkey
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
 from promo_api.verdicts import Decision, Lease, VerdictCache
-from tests.conformance import Conformance
 from tests.people import Account, Api
 from tests.pgbouncer import LEFT_OUT, THROUGH_PGBOUNCER, behind_pgbouncer
 from tests.stand_in import StandIn
@@ -256,21 +255,15 @@ def stand_in(antifraud: EmbeddedAntifraud) -> Iterator[StandIn]:
 
 
 @pytest.fixture(scope="session")
-def conformance() -> Conformance:
-    """The judge of all answers."""
-    return Conformance()
-
-
-@pytest.fixture(scope="session")
 def _client(runtime: Runtime) -> Iterator[TestClient]:
     with TestClient(create_app(runtime), raise_server_exceptions=False) as client:
         yield client
 
 
 @pytest.fixture
-def api(_client: TestClient, conformance: Conformance, clock: Clock) -> Iterator[Api]:
+def api(_client: TestClient, clock: Clock) -> Iterator[Api]:
     """The API in this process. Tests make their own companies and users, so nothing needs to be put away but the
     clock.
     """
-    yield Api(_client, conformance)
+    yield Api(_client)
     clock.standing_at = None

@@ -19,9 +19,9 @@ from time import perf_counter
 
 import orjson
 
-from promo_api.contract.observation import ObservationMiddleware
 from promo_api.contract.security_headers import SECURITY_HEADERS
 from promo_api.server.pipelining import PipeliningProtocol
+from promo_api.telemetry.requests import InstrumentationMiddleware
 
 # All bytes of a request except its body: the head, chunk headers and trailers.
 _MAX_OVERHEAD_BYTES = 64 * 1024
@@ -140,8 +140,8 @@ class StrictProtocol(PipeliningProtocol):
             b"connection: close",
             *(b"%s: %s" % header for header in SECURITY_HEADERS),
         ]
-        if isinstance(self.app, ObservationMiddleware):
-            lines.append(b"x-request-id: " + self.app.refused(self.scope, status, self._began_s).encode())
+        if isinstance(self.app, InstrumentationMiddleware):
+            lines.append(b"x-request-id: " + self.app.record_refusal(self.scope, status, self._began_s).encode())
         return b"\r\n".join((*lines, b"", body))
 
     def _send_rejection(self) -> None:

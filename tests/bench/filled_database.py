@@ -13,7 +13,6 @@ from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.tokens import Claims, Kind, Tokens
 from tests.bench.data import READER_AGE, READER_COUNTRY, Size, fill, row_id
 from tests.bench.servers import SECRET_KEY, embedded_servers
-from tests.conformance import Conformance
 from tests.e2e.server import Server
 
 RESPONSE_MAX_S = 300
@@ -75,7 +74,7 @@ def _filled_server(
     """Create, fill and serve a database with the name of `folder`."""
     postgres.create_database(folder.name)
     folder.mkdir()
-    server = Server(environment | {"POSTGRES_DATABASE": folder.name}, folder, Conformance())
+    server = Server(environment | {"POSTGRES_DATABASE": folder.name}, folder)
     server.migrate()
     target = {"host": postgres.host, "port": str(postgres.port), "user": postgres.username}
     with psycopg.connect(**target, dbname=folder.name, autocommit=True) as connection:

@@ -17,7 +17,6 @@ from promo_api.dev.postgres import EmbeddedPostgres
 from tests.bench.load import WRK, Request, requests_per_s
 from tests.bench.output import write_line
 from tests.bench.servers import embedded_servers
-from tests.conformance import Conformance
 from tests.e2e.server import Server
 
 RATIO_MIN = 0.8
@@ -41,7 +40,7 @@ def served() -> Iterator[tuple[Server, EmbeddedPostgres]]:
             connection.execute("ALTER SYSTEM SET commit_siblings = 0")
             connection.execute("SELECT pg_reload_conf()")
         environment["POSTGRES_DATABASE"] = "promo"
-        yield stack.enter_context(Server(environment, folder, Conformance())), postgres
+        yield stack.enter_context(Server(environment, folder)), postgres
 
 
 def commit_ms(postgres: EmbeddedPostgres) -> float:

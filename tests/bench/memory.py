@@ -20,7 +20,6 @@ from promo_api.tokens import Tokens
 from tests.bench.load import CONNECTIONS, WRK, Request, requests_per_s
 from tests.bench.output import write_line
 from tests.bench.servers import SECRET_KEY, embedded_servers
-from tests.conformance import Conformance
 from tests.e2e.server import Server
 from tests.people import PASSWORD, Account, promo_body
 
@@ -133,7 +132,7 @@ def served(**changes: str) -> Iterator[Server]:
     ):
         postgres.create_database("promo")
         settings = environment | {"POSTGRES_DATABASE": "promo"} | changes
-        with Server(settings, Path(folder), Conformance()) as server:
+        with Server(settings, Path(folder)) as server:
             yield server
 
 

@@ -36,7 +36,6 @@ from tests.bench.overload_samples import (
     worst,
 )
 from tests.bench.servers import embedded_servers
-from tests.conformance import Conformance
 from tests.e2e.server import Server
 
 _CALM_S = 3.0
@@ -191,7 +190,7 @@ def _served(arguments: Namespace) -> Iterator[Server]:
         del settings["ACTIVATIONS_PER_USER"]
         if arguments.base_url:
             settings["CLIENT_ADDRESS_HEADER"] = ADDRESS_HEADER
-        server = Server(settings, Path(folder), Conformance(), arguments.port)
+        server = Server(settings, Path(folder), arguments.port)
         server.around = [sys.executable, "-c", _LIMITED]
         with server:
             yield server

@@ -24,7 +24,6 @@ from promo_api.dev.embedded import DevError
 from promo_api.dev.ports import listen
 from tests.bench.output import write_line
 from tests.bench.servers import embedded_servers
-from tests.conformance import Conformance
 from tests.e2e.server import Server
 
 # The lowest ratio of our rate to the yardstick's; None: no limit.
@@ -133,7 +132,7 @@ def served(folder: Path) -> Iterator[tuple[Server, str]]:
         for name in ("promo", "yardstick"):
             postgres.create_database(name)
         dsn = f"postgresql://{postgres.username}@/yardstick?host={quote(postgres.host, safe='')}&port={postgres.port}"
-        with Server(environment | {"POSTGRES_DATABASE": "promo"}, folder, Conformance()) as server:
+        with Server(environment | {"POSTGRES_DATABASE": "promo"}, folder) as server:
             yield server, dsn
 
 

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from promo_api.gunicorn_conf import Worker
-
+from promo_api.server.gunicorn_app import Worker
 from promo_api.settings import Settings
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from promo_api.app import SPECIFICATION
 from tests.clients.outcome import assert_story_happened
-from tests.conformance import operations
 from tests.e2e.server import Server
+from tests.operations import OPERATIONS
 
 _CONFIG = Path(__file__).with_name("python_client.yml")
 _STORY = Path(__file__).with_name("python_story.py")
@@ -34,9 +34,9 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_operation_is_generated(generated: Path) -> None:
     """The client has a module for each operation, and the story imports all of them."""
     modules = {path.stem for path in (generated / "promo_client/api").rglob("*.py")} - {"__init__"}
-    expected = {operation_id.replace(".", "_") for operation_id in operations()}
-    assert modules == expected
-    assert expected <= set(re.findall(r"\w+", _STORY.read_text(encoding="utf-8")))
+    wanted = {each.id.replace(".", "_") for each in OPERATIONS}
+    assert modules == wanted
+    assert wanted <= set(re.findall(r"\w+", _STORY.read_text(encoding="utf-8")))
 
 
 def test_client_compiles(generated: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from promo_api.app import SPECIFICATION
 from tests.clients.outcome import assert_story_happened
-from tests.conformance import operations
 from tests.e2e.server import Server
+from tests.operations import OPERATIONS
 
 _PROJECT = Path(__file__).with_name("typescript")
 _FILES = (".npmrc", "package.json", "package-lock.json", "story.ts", "tsconfig.json")
@@ -69,9 +69,9 @@ def test_lock_file() -> None:
 def test_each_operation_is_generated_and_called(compiled: Path) -> None:
     """The types contain every operation, and the story calls all of them."""
     types = (compiled / "contract.d.ts").read_text(encoding="utf-8")
-    assert {operation_id for operation_id in operations() if f'operations["{operation_id}"]' not in types} == set()
+    assert {each.id for each in OPERATIONS if f'operations["{each.id}"]' not in types} == set()
     called = set(re.findall(r'\.(?:GET|POST|PUT|PATCH|DELETE)\("[^"]+"', (compiled / "story.ts").read_text("utf-8")))
-    assert len(called) == len(operations())
+    assert len(called) == len(OPERATIONS)
 
 
 def test_story_happens(compiled: Path, server: Server) -> None:

@@ -1,4 +1,4 @@
-"""Requests as they come from the network, byte by byte: what a well-behaved client can't send must be answered too."""
+"""Requests to an ASGI application, byte by byte, also those that an HTTP client would not send."""
 
 import asyncio
 import json
@@ -16,13 +16,13 @@ JSON: Header = ("content-type", "application/json")
 
 @dataclass
 class Answer:
-    """What came back.
+    """A response.
 
     Attributes:
         status: 0 if the application sent nothing.
         headers: in lower case, in order.
         content: the whole body.
-        raised: what the application raised after its answer, as servers see and log it.
+        raised: the exception that the application raised after its response.
     """
 
     status: int = 0
@@ -35,13 +35,13 @@ class Answer:
         return json.loads(self.content)
 
     def header(self, name: str) -> str | None:
-        """Return the one header of this name; None if there is none."""
+        """Return the header of this name; None if there is none."""
         values = [value for given, value in self.headers if given == name]
         assert len(values) < 2, f"{name} stands in the answer {len(values)} times"
         return values[0] if values else None
 
     def details(self) -> list[dict[str, str]]:
-        """Return the violations that an error tells."""
+        """Return the violations of an error."""
         details: list[dict[str, str]] = self.json().get("details", [])
         return details
 
@@ -56,10 +56,10 @@ def ask(
     chunks: Iterable[bytes] | None = None,
     disconnects: bool = False,
 ) -> Answer:
-    """Send one request and return the answer.
+    """Send a request, and return its response.
 
     Args:
-        app: whom to ask.
+        app: the application.
         method: as it stands in the first line of the request.
         target: path and query as they stand there, percent-encoded.
         headers: all of them but Content-Length.

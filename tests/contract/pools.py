@@ -1,4 +1,4 @@
-"""Requests to thread pools, and what they call."""
+"""Helpers for tests of thread pools."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -24,7 +24,7 @@ class Connection:
         self.closed = False
 
     def is_closing(self) -> bool:
-        """Return whether it has."""
+        """Return whether the client has closed the connection."""
         return self.closed
 
 
@@ -52,7 +52,7 @@ async def respond(
 
 
 class Held:
-    """A WSGI application whose requests take until the test lets them go."""
+    """A WSGI application that blocks each request until the test releases it."""
 
     def __init__(self) -> None:
         self.started = Semaphore(0)
@@ -60,7 +60,7 @@ class Held:
         self.calls = 0
 
     def __call__(self, _environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
-        """Respond once the test says so."""
+        """Respond after the test has released the request."""
         self.calls += 1
         self.started.release()
         assert self.go.wait(10)

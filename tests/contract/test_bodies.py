@@ -1,4 +1,4 @@
-"""Bodies: read once and up to the limit that the schema implies, JSON in UTF-8 or refused."""
+"""Bodies: JSON in UTF-8, within the limits of the schema, parsed once."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ LIMIT = int(max_bytes(A)) + _EXTRA_BYTES
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> ASGIApp:
-    """An application that says what body it got: /any any, /must one that has `a`, /may perhaps one."""
+    """An application that returns its body: /any accepts any, /must requires `a`, /may accepts none."""
     paths = {
         "/must": {"post": operation(requestBody=json_body(A))},
         "/may": {"post": operation("echo.show_too", requestBody=json_body(A, required=False))},
@@ -31,7 +31,7 @@ def _post(app: ASGIApp, body: bytes, *headers: Header) -> Answer:
 
 
 def test_body_arrives(app: ASGIApp) -> None:
-    """A good body is what the handler gets."""
+    """The handler gets a valid body."""
     answer = _post(app, BODY)
     assert answer.status == 200
     assert answer.json()["arguments"] == {"body": {"a": 1}}
@@ -54,14 +54,14 @@ def test_body_arrives(app: ASGIApp) -> None:
     ],
 )
 def test_json_in_utf8(app: ASGIApp, media_type: str) -> None:
-    """JSON is JSON in any case, with parameters or not, and is validated all the same."""
+    """The media type JSON is recognised in any case and with parameters."""
     assert _post(app, BODY, ("content-type", media_type)).status == 200
     assert _post(app, b'{"a":"x"}', ("content-type", media_type)).status == 400
 
 
 @pytest.mark.parametrize("body", [BODY, b'{"a":"x"}', b"no JSON"])
 def test_body_without_a_type_is_taken_for_json(app: ASGIApp, body: bytes) -> None:
-    """No Content-Type is no way around validation, and no reason to refuse."""
+    """A body without a Content-Type is validated as JSON."""
     assert ask(app, "POST", "/api/must", body=body).status == (200 if body == BODY else 400)
 
 
@@ -88,7 +88,7 @@ def test_body_without_a_type_is_taken_for_json(app: ASGIApp, body: bytes) -> Non
     ],
 )
 def test_another_type(app: ASGIApp, media_type: str) -> None:
-    """A body that is said to be something else is 415."""
+    """A body of another media type is 415."""
     answer = _post(app, BODY, ("content-type", media_type))
     assert answer.status == 415
     assert answer.json()["status"] == "error"
@@ -96,24 +96,24 @@ def test_another_type(app: ASGIApp, media_type: str) -> None:
 
 @pytest.mark.parametrize("second", ["application/json", "text/plain"])
 def test_two_types(app: ASGIApp, second: str) -> None:
-    """Of two types nobody knows which one another reader of the request believed."""
+    """Two Content-Type headers are refused, because a proxy may have read either of them."""
     assert _post(app, BODY, JSON, ("content-type", second)).status == 415
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "identity, gzip", "nosuch"])
 def test_content_encoding(app: ASGIApp, encoding: str) -> None:
-    """A body that is compressed is refused, and not read as it is."""
+    """A compressed body is refused."""
     assert _post(app, BODY, JSON, ("content-encoding", encoding)).status == 415
 
 
 @pytest.mark.parametrize("encoding", ["identity", "Identity"])
 def test_identity_is_no_encoding(app: ASGIApp, encoding: str) -> None:
-    """`identity` says that there is no encoding."""
+    """`identity` means no encoding."""
     assert _post(app, BODY, JSON, ("content-encoding", encoding)).status == 200
 
 
 def test_two_content_encodings(app: ASGIApp) -> None:
-    """A second header is a second encoding, as if both stood in one."""
+    """Two Content-Encoding headers count like one with both values."""
     answer = _post(app, BODY, JSON, ("content-encoding", "identity"), ("content-encoding", "gzip"))
     assert answer.status == 415
 
@@ -124,7 +124,7 @@ def test_two_content_encodings(app: ASGIApp) -> None:
 )
 @pytest.mark.parametrize("body", [None, b""])
 def test_missing_body(app: ASGIApp, headers: list[Header], body: bytes | None) -> None:
-    """A required body that is missing is 400, whatever its type is said to be."""
+    """A missing required body is 400, regardless of its Content-Type."""
     answer = ask(app, "POST", "/api/must", headers=headers, body=body)
     assert answer.status == 400
     assert answer.details() == [{"in": "body", "pointer": "", "message": "is required"}]
@@ -132,7 +132,7 @@ def test_missing_body(app: ASGIApp, headers: list[Header], body: bytes | None) -
 
 @pytest.mark.parametrize("headers", [[], [JSON], [("content-type", "text/plain")]])
 def test_optional_body(app: ASGIApp, headers: list[Header]) -> None:
-    """An optional body may be left out; given, it must be good."""
+    """An optional body may be left out, and is validated if it is sent."""
     answer = ask(app, "POST", "/api/may", headers=headers)
     assert (answer.status, answer.json()["arguments"]) == (200, {})
     assert ask(app, "POST", "/api/may", headers=[JSON], body=b"{}").status == 400
@@ -170,7 +170,7 @@ def test_optional_body(app: ASGIApp, headers: list[Header]) -> None:
     ids=lambda body: ascii(body[:12]),
 )
 def test_no_json(app: ASGIApp, body: bytes) -> None:
-    """What is no JSON in UTF-8 is 400, tells where it stops being so, and never 500."""
+    """Malformed JSON and invalid UTF-8 are 400 with the position of the error."""
     answer = _post(app, body)
     assert (answer.status, answer.raised) == (400, None)
     (violation,) = answer.details()
@@ -195,7 +195,7 @@ def test_no_json(app: ASGIApp, body: bytes) -> None:
     ],
 )
 def test_json_of_another_form(app: ASGIApp, value: str) -> None:
-    """JSON that does not fit the schema is 400 with details."""
+    """JSON that does not match the schema is 400 with details."""
     answer = _post(app, value.encode())
     assert answer.status == 400
     assert answer.details()
@@ -203,7 +203,7 @@ def test_json_of_another_form(app: ASGIApp, value: str) -> None:
 
 @pytest.mark.parametrize("digits", [19, 20, 30, 300])
 def test_large_integers(app: ASGIApp, digits: int) -> None:
-    """An integer of any length is answered, as an integer or as a 400."""
+    """An integer of any length is accepted or 400, never 500."""
     answer = _post(app, b'{"a":' + b"9" * digits + b"}")
     assert (answer.status == 200) == (digits == 19)
     assert answer.status in (200, 400)
@@ -211,7 +211,7 @@ def test_large_integers(app: ASGIApp, digits: int) -> None:
 
 @pytest.mark.parametrize("body", [b"[" * 2000, b"[" * 2000 + b"]" * 2000, b"[" + b"[]," * 1200 + b"1]"])
 def test_many_lists_are_not_even_parsed(app: ASGIApp, body: bytes) -> None:
-    """A body with more lists than any right one has room for is 400 for that, JSON or not."""
+    """A body with more arrays than a valid body can have is 400, whether or not it is JSON."""
     answer = _post(app, body)
     assert (answer.status, answer.raised) == (400, None)
     assert [each["message"] for each in answer.details()] == ["has too many arrays, objects and members"]
@@ -220,13 +220,13 @@ def test_many_lists_are_not_even_parsed(app: ASGIApp, body: bytes) -> None:
 @pytest.mark.parametrize("depth", [200, 300, 700])
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
 def test_depths_that_the_parser_follows(app: ASGIApp, depth: int, opening: bytes, closing: bytes) -> None:
-    """JSON that is nested deeply, and still JSON, is 400 like any other value of another form."""
+    """Deeply nested JSON is 400."""
     answer = _post(app, opening * depth + b"1" + closing * depth)
     assert (answer.status, answer.raised) == (400, None)
 
 
 def test_body_of_the_greatest_size(app: ASGIApp) -> None:
-    """A body of exactly the limit is read, one of a byte more is 413, before it is read at all."""
+    """A body of exactly the limit is read; one byte more is 413 before anything is read."""
     assert _post(app, BODY + b" " * (LIMIT - len(BODY))).status == 200
     answer = ask(app, "POST", "/api/must", headers=[JSON, ("content-length", str(LIMIT + 1))], chunks=[BODY])
     assert answer.status == 413
@@ -234,13 +234,13 @@ def test_body_of_the_greatest_size(app: ASGIApp) -> None:
 
 
 def test_limit_of_a_sign_in_is_small(service: ASGIApp) -> None:
-    """An operation whose schema needs a few kB takes no megabytes."""
+    """The size limit of a body follows from its schema."""
     headers = [JSON, ("content-length", "10000")]
     assert ask(service, "POST", "/api/user/auth/sign-in", headers=headers, chunks=[b"{}"]).status == 413
 
 
 def test_largest_valid_body_fits(tmp_path: Path) -> None:
-    """The longest texts, each character written as two escapes, are within the limit."""
+    """The longest valid texts, with each character as two escapes, are within the limit."""
     text = {"type": "string", "maxLength": 300}
     schema = {
         "type": "object",
@@ -253,7 +253,7 @@ def test_largest_valid_body_fits(tmp_path: Path) -> None:
 
 
 def test_bodies_share_a_bound() -> None:
-    """A sender, and all senders together, hold a bounded number of bytes; bytes given back are free for others."""
+    """The bytes of a sender and of all senders are bounded, and freed bytes can be used again."""
     memory = BodyMemory()
     with MemoryShare(memory, "greedy") as greedy:
         greedy.grow(_SENDER_BYTES)
@@ -273,38 +273,38 @@ def test_bodies_share_a_bound() -> None:
 
 @pytest.mark.parametrize("length", ["9" * 19, "9" * 26, "9" * 5000, "0" * 30, "-1", "x", "", "1.5", "²"])
 def test_lengths_that_are_wrong(app: ASGIApp, length: str) -> None:
-    """A length that is no number, or not the body's, is no reason to fail."""
+    """A malformed or wrong Content-Length is no 500."""
     answer = ask(app, "POST", "/api/must", headers=[JSON, ("content-length", length)], chunks=[BODY])
     assert answer.status == (413 if length.startswith("9") else 200)
 
 
 def test_body_in_parts(app: ASGIApp) -> None:
-    """A body without a length, in parts of any size, is the same body."""
+    """A chunked body is read like a body with a length."""
     answer = ask(app, "POST", "/api/must", headers=[JSON], chunks=[b"", BODY[:3], b"", BODY[3:], b""])
     assert answer.json()["arguments"] == {"body": {"a": 1}}
 
 
 def test_body_in_parts_has_the_same_limit(app: ASGIApp) -> None:
-    """Parts that add up to more than the limit are 413."""
+    """A chunked body above the limit is 413."""
     parts = [b" " * (LIMIT // 2)] * 2
     assert ask(app, "POST", "/api/must", headers=[JSON], chunks=[BODY, *parts]).status == 413
     assert ask(app, "POST", "/api/must", headers=[JSON], chunks=[BODY, *parts[1:]]).status == 200
 
 
 def test_client_that_goes_away(app: ASGIApp) -> None:
-    """A client that leaves before its body is whole gets no answer, and nothing is logged as a failure."""
+    """A client that disconnects before its body is complete gets no response, and no error is logged."""
     answer = ask(app, "POST", "/api/must", headers=[JSON], chunks=[BODY], disconnects=True)
     assert (answer.status, answer.raised) == (0, None)
 
 
 def test_operation_without_a_body_ignores_one(service: ASGIApp) -> None:
-    """What is sent to an operation that takes no body is not looked at."""
+    """The body of a request to an operation without one is ignored."""
     assert ask(service, "GET", "/api/ping", headers=[("content-type", "text/plain")], body=b"\xff" * 10).status == 200
 
 
 @pytest.mark.parametrize("field", ["email", "password"])
 def test_answers_do_not_repeat_what_was_sent(service: ASGIApp, field: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither the answer to a wrong body nor the log holds what the body held."""
+    """Neither the response to an invalid body nor the log contains its values."""
     secret = "hunter2-Secret"
     sent = b'{"email":"%s","password":"%s"}' % (
         (secret.encode(), b"x") if field == "email" else (b"x", secret.encode())
@@ -317,14 +317,14 @@ def test_answers_do_not_repeat_what_was_sent(service: ASGIApp, field: str, caplo
 
 @pytest.mark.parametrize("text", ["a@" + "a-" * 1200, "aA0$" * 600, "a" * 2400], ids=["email", "password", "a"])
 def test_long_texts_are_refused_by_every_pattern(service: ASGIApp, text: str) -> None:
-    """No pattern of api.yml runs wild on a text as long as the body may be."""
+    """No pattern of api.yml is slow on a text of the size of a whole body."""
     sent = f'{{"email":"{text}","password":"{text}"}}'
     answer = ask(service, "POST", "/api/user/auth/sign-in", headers=[JSON], body=sent.encode())
     assert answer.status == 400
 
 
 def test_path_is_kept(tmp_path: Path) -> None:
-    """Path, query and body of one request arrive together, each by its name."""
+    """A handler gets path, query and body by name."""
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
     parameters = [
         {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}},

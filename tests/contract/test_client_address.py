@@ -1,4 +1,4 @@
-"""Where a request comes from: its connection, and a proxy's header only where that is trusted."""
+"""Client addresses: the connection, or the header of a trusted proxy."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def test_connection(app: ASGIApp) -> None:
 
 @pytest.mark.parametrize("name", ["X-Real-IP", "X-Forwarded-For", "Forwarded"])
 def test_nobody_is_believed(app: ASGIApp, name: str) -> None:
-    """A header that is not trusted by name changes nothing."""
+    """A header that is not configured is ignored."""
     assert _told(app, (name, "198.51.100.7")) == _CONNECTION
     assert _told(ClientAddressMiddleware(app, "X-Client"), (name, "198.51.100.7")) == _CONNECTION
 
@@ -59,7 +59,7 @@ def test_nobody_is_believed(app: ASGIApp, name: str) -> None:
     ],
 )
 def test_trusted_header(app: ASGIApp, values: list[str], address: str) -> None:
-    """The last address of the last header counts, in any case of its name; if that is none, the connection does."""
+    """The last address of the last header is used; if that is not an address, that of the connection."""
     trusting = ClientAddressMiddleware(app, "X-Forwarded-For")
     for name in ("X-Forwarded-For", "x-forwarded-for"):
         assert _told(trusting, *[(name, value) for value in values]) == address

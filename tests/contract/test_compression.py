@@ -77,7 +77,7 @@ def test_accepted(tmp_path: Path, accepted: list[str]) -> None:
     ],
 )
 def test_refused(tmp_path: Path, accepted: list[str]) -> None:
-    """Any other client gets the plain response, and caches learn that it could have been another."""
+    """Any other client gets the plain response, with Vary."""
     answer = _get(_app(tmp_path), *accepted)
     assert (answer.status, answer.header("content-encoding"), answer.header("vary")) == (200, None, "Accept-Encoding")
     assert answer.header("content-length") == str(len(answer.content))
@@ -123,7 +123,7 @@ def _members(schema: Any) -> set[str]:
 
 
 def test_no_marked_operation_has_secrets() -> None:
-    """No response with a code or a token is marked, and the lists of users are."""
+    """No operation whose response has a code or a token has `x-compress`, and the lists for users have it."""
     marked = {
         operation["operationId"]: _members(operation["responses"]["200"]["content"]["application/json"]["schema"])
         for methods in Specification.load(SPECIFICATION)["paths"].values()

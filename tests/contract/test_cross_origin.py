@@ -1,4 +1,4 @@
-"""Pages of other origins: what a browser is told when it asks whether they may call."""
+"""Cross-origin requests: preflights, and the headers of responses."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ import pytest
 from starlette.types import ASGIApp
 
 from tests.contract.asgi import Header, ask
-from tests.contract.test_specification import TABLE
 from tests.contract.tiny import GOOD_TOKEN, contract, operation, serve
+from tests.operations import OPERATIONS
 
 SHOP, OTHER = "https://shop.example", "https://other.example"
 TARGET = "/api/secured"
@@ -27,7 +27,7 @@ def _preflight(origin: str, method: str = "POST", headers: str = "authorization,
 
 
 def test_off(tmp_path: Path) -> None:
-    """Where no origin is named an answer has nothing of it, and OPTIONS is a method that is not there."""
+    """Without configured origins responses have no CORS headers, and OPTIONS is 405."""
     app = _app(tmp_path)
     preflight = ask(app, "OPTIONS", TARGET, headers=_preflight(SHOP))
     answer = ask(app, "POST", TARGET, headers=[("origin", SHOP)])
@@ -38,7 +38,7 @@ def test_off(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("origins", "told"), [([SHOP, OTHER], SHOP), (["*"], "*")])
 def test_preflight(tmp_path: Path, origins: list[str], told: str) -> None:
-    """A preflight has no token and needs none; what may be sent is told, and that no credentials are."""
+    """A preflight needs no token; its response has the allowed methods and headers, and no credentials."""
     answer = ask(_app(tmp_path, *origins), "OPTIONS", TARGET, headers=_preflight(SHOP))
     assert (answer.status, answer.content) == (204, b"")
     assert answer.header("access-control-allow-origin") == told
@@ -46,7 +46,7 @@ def test_preflight(tmp_path: Path, origins: list[str], told: str) -> None:
     assert answer.header("x-content-type-options") == "nosniff"
     allowed = (answer.header("access-control-allow-headers") or "").lower()
     assert {"authorization", "content-type", "idempotency-key", "x-request-id"} <= {*allowed.split(", ")}
-    methods = {row.operation.partition(" ")[0] for row in TABLE}
+    methods = {operation.method for operation in OPERATIONS}
     assert methods <= {*(answer.header("access-control-allow-methods") or "").split(", ")}
 
 
@@ -56,7 +56,7 @@ def test_preflight(tmp_path: Path, origins: list[str], told: str) -> None:
     ids=["origin", "null", "method", "header"],
 )
 def test_refused_preflight(tmp_path: Path, headers: list[Header]) -> None:
-    """What is not allowed is 400 in the one shape; another origin is not told that it may."""
+    """A refused preflight is 400 with the common error body."""
     answer = ask(_app(tmp_path, SHOP), "OPTIONS", TARGET, headers=headers)
     assert (answer.status, answer.header("content-type"), answer.json()["status"]) == (400, "application/json", "error")
     assert answer.header("access-control-allow-origin") in (None, SHOP)
@@ -65,7 +65,7 @@ def test_refused_preflight(tmp_path: Path, headers: list[Header]) -> None:
 
 @pytest.mark.parametrize(("token", "status"), [(GOOD_TOKEN, 200), ("bad", 401)])
 def test_answers(tmp_path: Path, token: str, status: int) -> None:
-    """Scripts of a named origin may read an answer, good or bad, and its headers; those of another one may not."""
+    """Scripts of an allowed origin may read responses and their headers; scripts of another origin may not."""
     app, authorization = _app(tmp_path, SHOP), ("authorization", f"Bearer {token}")
     answer = ask(app, "POST", TARGET, headers=[("origin", SHOP), authorization])
     assert (answer.status, answer.header("access-control-allow-origin")) == (status, SHOP)
@@ -77,5 +77,5 @@ def test_answers(tmp_path: Path, token: str, status: int) -> None:
 
 
 def test_options_that_is_no_preflight(tmp_path: Path) -> None:
-    """It is 405 as ever."""
+    """OPTIONS without a preflight is 405."""
     assert ask(_app(tmp_path, SHOP), "OPTIONS", TARGET, headers=[("origin", SHOP)]).status == 405

@@ -1,4 +1,4 @@
-"""Answers: every error in the one shape, each meaning with its status, and nothing of what nobody foresaw."""
+"""Error responses: the common body, one status for each error, and no internals of unexpected exceptions."""
 
 import logging
 from pathlib import Path
@@ -29,7 +29,7 @@ STATUSES = {
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> ASGIApp:
-    """An application whose handlers refuse, fail, and answer in every form."""
+    """An application whose handlers return every form of result, refuse, and fail."""
     paths = {
         "/refuse": {"get": operation("echo.refuse", parameters=[query("error", {"type": "string"}, required=True)])},
         "/fail": {"get": operation("echo.fail")},
@@ -41,14 +41,14 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> ASGIApp:
 
 
 def test_every_error_has_a_status() -> None:
-    """There is no way to refuse a request that nobody gave a status."""
+    """Every RequestError has a status."""
     assert {kind.__name__: status for kind, status in error_responses._STATUSES.items()} == STATUSES
     assert {kind.__name__ for kind in errors.RequestError.__subclasses__()} == STATUSES.keys() == echo.ERRORS.keys()
 
 
 @pytest.mark.parametrize(("name", "status"), STATUSES.items())
 def test_refusals(app: ASGIApp, name: str, status: int) -> None:
-    """A handler says why, and the layer says with which status."""
+    """The handler's error decides the message, and the contract layer decides the status."""
     answer = ask(app, "GET", f"/api/refuse?error={name}")
     assert (answer.status, answer.raised) == (status, None)
     assert answer.header("content-type") == "application/json"
@@ -56,14 +56,14 @@ def test_refusals(app: ASGIApp, name: str, status: int) -> None:
 
 
 def test_details_of_a_refusal(app: ASGIApp) -> None:
-    """A violation is told with its place, pointer and message; without one there are no details at all."""
+    """A violation has a location, a pointer and a message; without violations there are no `details`."""
     details = ask(app, "GET", "/api/refuse?error=InvalidInput").details()
     assert details == [{"in": "body", "pointer": "/age", "message": "must be an age"}]
     assert "details" not in ask(app, "GET", "/api/refuse?error=NotFound").json()
 
 
 def test_headers_of_refusals(app: ASGIApp) -> None:
-    """401 names the scheme, 429 and 503 the time to wait, and no other answer does."""
+    """401 has the scheme and 429 and 503 have the time to wait; no other response has these headers."""
     wanted = {
         "Unauthenticated": ("Bearer", None),
         "TooManyRequests": (None, "5"),
@@ -77,7 +77,7 @@ def test_headers_of_refusals(app: ASGIApp) -> None:
 
 
 def test_headers_of_limits(app: ASGIApp) -> None:
-    """429 names the limit, how often one may try and when again, in the form of the IETF's draft; 503 does not."""
+    """429 has the limit, its quota and the time to wait as in the IETF's draft; 503 does not."""
     limited, down = (ask(app, "GET", f"/api/refuse?error={name}") for name in ("TooManyRequests", "ServiceUnavailable"))
     assert limited.header("ratelimit-policy") == '"tries";q=3;w=60'
     assert limited.header("ratelimit") == '"tries";r=0;t=5'
@@ -94,7 +94,7 @@ def _assert_constant_failure(answer: Answer, caplog: pytest.LogCaptureFixture) -
 
 
 def test_unforeseen_error(app: ASGIApp, caplog: pytest.LogCaptureFixture) -> None:
-    """An exception that nobody foresaw is a constant 500, its traceback is logged, and its text stays inside."""
+    """An unexpected exception is a constant 500; its traceback is logged, and the client gets nothing of it."""
     answer = ask(app, "GET", "/api/fail")
     _assert_constant_failure(answer, caplog)
     assert echo.SECRET in caplog.text
@@ -103,18 +103,18 @@ def test_unforeseen_error(app: ASGIApp, caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_answer_that_is_no_json(app: ASGIApp, caplog: pytest.LogCaptureFixture) -> None:
-    """A handler that answers with what is no JSON has failed, and the sender sees none of it."""
+    """A result that is not serializable is a 500 that reveals nothing."""
     _assert_constant_failure(ask(app, "GET", "/api/unserializable"), caplog)
 
 
 def test_service_goes_on_after_a_failure(app: ASGIApp) -> None:
-    """More failures than there are threads take none of them away."""
+    """Failures do not end threads."""
     assert {ask(app, "GET", "/api/fail").status for _ in range(10)} == {500}
     assert ask(app, "GET", "/api/page").status == 200
 
 
 def test_forms_of_a_good_answer(app: ASGIApp) -> None:
-    """A handler answers with a body, or with a status too, or with headers too."""
+    """A handler returns a body, optionally a status, and optionally headers."""
     created, page = ask(app, "POST", "/api/created"), ask(app, "GET", "/api/page")
     assert (created.status, created.json()) == (201, {"runtime": None})
     assert (page.status, page.content, page.header("x-total-count")) == (200, b"[1,2]", "2")
@@ -123,7 +123,7 @@ def test_forms_of_a_good_answer(app: ASGIApp) -> None:
 
 
 def test_dependency_that_is_down_is_logged(app: ASGIApp, caplog: pytest.LogCaptureFixture) -> None:
-    """What a dependency's failure was is for the log."""
+    """The reason of an unavailable dependency is logged."""
     ask(app, "GET", "/api/refuse?error=ServiceUnavailable")
     (record,) = [record for record in caplog.records if record.name == error_responses.__name__]
     told = vars(record)
@@ -133,7 +133,7 @@ def test_dependency_that_is_down_is_logged(app: ASGIApp, caplog: pytest.LogCaptu
 def test_failure_before_any_handler(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A failure of the layer itself is answered as one of a handler is."""
+    """An unexpected error of the contract layer gets the same response as one of a handler."""
     app = serve(tmp_path / "api.yml", contract({"/x": {"get": operation()}}))
 
     def fail(*_arguments: object) -> None:
@@ -148,6 +148,6 @@ def test_failure_before_any_handler(
 def test_error_handler_that_fails(
     app: ASGIApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An error that cannot even be told is the constant 500, and not a broken answer of the server."""
+    """An error in an error handler is the constant 500."""
     monkeypatch.setattr(error_responses, "_STATUSES", {})
     _assert_constant_failure(ask(app, "GET", "/api/refuse?error=NotFound"), caplog)

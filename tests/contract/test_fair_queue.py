@@ -1,4 +1,4 @@
-"""The fair queue: groups and their members take turns, and a full queue takes from the longest group."""
+"""The fair queue: groups and their members take turns, and a full queue drops from the longest group."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_order_of_one_source() -> None:
 
 
 def test_groups_take_turns() -> None:
-    """A group that comes late is next, even if another group has many items waiting."""
+    """A new group is next, even if another group has many waiting items."""
     queue: FairQueue[str] = FairQueue(10, 10)
     for name in ("a1", "a2", "a3", "a4"):
         queue.push(name, A)
@@ -55,14 +55,14 @@ def test_only_so_many_of_a_group_run() -> None:
 
 
 def test_member_has_only_so_many_places() -> None:
-    """An item beyond the places of its member is refused; another member has other places."""
+    """An item beyond the limit of its member is refused; other members have their own limit."""
     queue: FairQueue[str] = FairQueue(10, 2)
     sources = [Source("a", member, 10) for member in ("x", "x", "x", "y")]
     assert [queue.push(str(number), source) for number, source in enumerate(sources)] == [None, None, "2", None]
 
 
 def test_full_queue_takes_from_the_longest_group() -> None:
-    """In a full queue a shorter group gets a place of the longest one, which loses its newest item."""
+    """In a full queue an item of a shorter group replaces the newest item of the longest group."""
     queue: FairQueue[str] = FairQueue(4, 10)
     for name in ("a1", "a2", "a3", "a4"):
         queue.push(name, A)
@@ -74,7 +74,7 @@ def test_full_queue_takes_from_the_longest_group() -> None:
 
 
 def test_full_queue_takes_from_the_longest_member() -> None:
-    """Within the longest group the member with the most items loses one."""
+    """Within the longest group an item of the longest member is replaced."""
     queue: FairQueue[str] = FairQueue(4, 10)
     for name, member in (("x1", "x"), ("y1", "y"), ("y2", "y"), ("y3", "y")):
         queue.push(name, Source("a", member, 10))
@@ -82,7 +82,7 @@ def test_full_queue_takes_from_the_longest_member() -> None:
 
 
 def test_full_queue_of_one_group_takes_from_the_longest_member() -> None:
-    """Where all come from one address, an account with one request gets a place of the account with most of them."""
+    """Within one address, an account with one request replaces the newest request of the account with most."""
     queue: FairQueue[str] = FairQueue(4, 10)
     for name in ("x1", "x2", "x3", "x4"):
         queue.push(name, Source("a", "x", 10))
@@ -92,7 +92,7 @@ def test_full_queue_of_one_group_takes_from_the_longest_member() -> None:
 
 @pytest.mark.parametrize("removed", ["a1", "a2"])
 def test_removed_item_never_starts(removed: str) -> None:
-    """An item that is removed gives its place back."""
+    """A removed item frees its place."""
     queue: FairQueue[str] = FairQueue(2, 10)
     for name in ("a1", "a2"):
         queue.push(name, A)
@@ -103,7 +103,7 @@ def test_removed_item_never_starts(removed: str) -> None:
 
 
 def test_finished_groups_are_forgotten() -> None:
-    """Nothing is left of a group that has no item: neither after a refusal nor after its last item."""
+    """A group without items is deleted."""
     queue: FairQueue[str] = FairQueue(1, 1)
     queue.push("a1", A)
     assert queue.push("b1", B) == "b1"
@@ -115,7 +115,7 @@ def test_finished_groups_are_forgotten() -> None:
 
 
 def test_start_without_a_place() -> None:
-    """An item starts at once while nothing waits and its group may run it; it counts as one that was popped."""
+    """An item starts at once if nothing waits and its group is below its limit."""
     queue: FairQueue[str] = FairQueue(10, 10)
     source = Source("a", None, 2)
     assert [queue.start(source) for _ in range(3)] == [True, True, False]

@@ -1,4 +1,4 @@
-"""String formats: what each takes, and the near misses that generous checkers let through."""
+"""String formats: valid texts, and near misses that common checkers accept."""
 
 import pytest
 
@@ -117,19 +117,19 @@ BAD = {
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in GOOD.items() for text in texts])
 def test_takes(name: str, text: str) -> None:
-    """A text of the format is taken."""
+    """A text of the format is valid."""
     assert FORMATS[name](text) is True
 
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in BAD.items() for text in texts])
 def test_refuses(name: str, text: str) -> None:
-    """A text that only looks like it is refused."""
+    """A near miss is invalid."""
     assert FORMATS[name](text) is False
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_is_tested_here(name: str) -> None:
-    """No format is without examples of both kinds."""
+    """Every format has valid and invalid examples."""
     assert GOOD[name]
     assert BAD[name]
 

@@ -1,4 +1,4 @@
-"""Parameters in headers: read as strictly as those in the query."""
+"""Header parameters: parsed as strictly as query parameters."""
 
 from pathlib import Path
 from uuid import UUID
@@ -29,14 +29,14 @@ def _ask(app: ASGIApp, *headers: Header) -> Answer:
 
 
 def test_values(app: ASGIApp) -> None:
-    """A header is an argument of its name in small letters with underscores, converted as its schema says."""
+    """A header becomes an argument in lower case with underscores, converted by its schema."""
     answer = _ask(app, ("x-key", "a~!9"), ("X-FEW", "5"), ("x-id", _UUID), ("x-codes", "a,b"), ("x-codes", "c")).json()
     assert answer["arguments"] == {"x_key": "a~!9", "x_few": 5, "x_id": str(UUID(_UUID)), "x_codes": ["a", "b", "c"]}
     assert answer["types"]["x_id"] == "UUID"
 
 
 def test_missing(app: ASGIApp) -> None:
-    """Without the header there is no argument, or the default; headers that nobody declared are passed over."""
+    """Without the header there is no argument, or the default; undeclared headers are ignored."""
     assert _ask(app, ("x-other", "1")).json()["arguments"] == {"x_few": 3}
 
 
@@ -54,7 +54,7 @@ def test_missing(app: ASGIApp) -> None:
     ],
 )
 def test_refusals(app: ASGIApp, header: Header, message: str) -> None:
-    """What the schema rules out is 400, with the header and what must hold there."""
+    """An invalid header is 400, with its name and the rule."""
     answer = _ask(app, header)
     assert answer.status == 400
     told = [(detail["in"], detail["pointer"].lower(), detail["message"]) for detail in answer.json()["details"]]
@@ -62,7 +62,7 @@ def test_refusals(app: ASGIApp, header: Header, message: str) -> None:
 
 
 def test_twice(app: ASGIApp) -> None:
-    """A header that is given twice is refused: which of the two a proxy has looked at can't be known."""
+    """A repeated header is refused, because a proxy may have checked either of them."""
     answer = _ask(app, ("x-key", "a"), ("x-key", "a"))
     assert answer.status == 400
     assert answer.json()["details"] == [{"in": "header", "pointer": "/X-Key", "message": "must be given once"}]

@@ -1,4 +1,4 @@
-"""Pruning: what is checked of a value is little more than its schema allows, and wrong exactly if the value is."""
+"""Input limits: an invalid value is cut down before it is validated, and stays invalid."""
 
 from math import inf
 from typing import Any
@@ -35,13 +35,13 @@ _MANY = {f"m{n}": n for n in range(1000)}
     ],
 )
 def test_right_value_stays_as_it_is(schema: dict[str, Any], value: Any) -> None:
-    """Nothing is taken from a value that fits, nor from one that its schema judges as a whole."""
+    """A valid value is not cut, and neither is a value whose schema needs the whole of it."""
     assert prune(value, schema) == value
     assert jsonschema_rs.Draft4Validator(schema).is_valid(value)
 
 
 def test_what_an_open_object_says_nothing_about_is_left_out() -> None:
-    """Members that anybody may add are not looked at; one that must be there is missed all the same."""
+    """Undeclared members of an open object are cut off; a missing required member stays a violation."""
     assert prune({"kind": [1] * 9, "name": "a", **_MANY}, _OPEN) == {"kind": [1] * 9, "name": "a"}
     assert prune(_MANY, _OPEN) == {}
 
@@ -60,7 +60,7 @@ def test_what_an_open_object_says_nothing_about_is_left_out() -> None:
     ],
 )
 def test_wrong_value_stays_wrong_and_becomes_small(schema: dict[str, Any], value: Any, most: int) -> None:
-    """However large a wrong value is, a few values are left of it, and they are wrong in the same ways."""
+    """A large invalid value is cut down, and keeps its kinds of violations."""
     pruned = prune(value, schema)
     validator = jsonschema_rs.Draft4Validator(schema)
     assert (

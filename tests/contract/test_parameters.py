@@ -1,4 +1,4 @@
-"""Parameters: read strictly, and what was checked is what the handler gets."""
+"""Parameters: parsed strictly and once."""
 
 from typing import Any
 from uuid import UUID
@@ -83,13 +83,13 @@ def test_integers(text: str, value: int) -> None:
     ],
 )
 def test_no_integers(text: str) -> None:
-    """What Python would read as an integer, or as nothing at all, is none."""
+    """Other notations that Python accepts as an integer are refused."""
     assert _refusal(f"number={text}") == ("/number", "must be of type integer")
 
 
 @pytest.mark.parametrize("text", ["6", "-1", "9" * 31])
 def test_bounds_of_integers(text: str) -> None:
-    """The schema of a parameter is held against the integer, however long."""
+    """The bounds of a parameter apply to integers of any length."""
     assert _refusal(f"few={text}")[0] == "/few"
 
 
@@ -123,7 +123,7 @@ def test_no_booleans(text: str) -> None:
     ],
 )
 def test_texts(text: str, value: str) -> None:
-    """A text is decoded once, as forms are."""
+    """A text is form-decoded once."""
     assert _values(f"text={text}") == {"text": value}
 
 
@@ -135,24 +135,24 @@ def test_characters_are_counted_after_decoding() -> None:
 
 @pytest.mark.parametrize("text", ["text=%", "text=%2", "text=%zz", "text=a%", "text=%%41", "%zz=1", "text=% 1"])
 def test_broken_escapes(text: str) -> None:
-    """A percent sign that begins no escape breaks the whole query."""
+    """A percent sign without an escape makes the query invalid."""
     assert _refusal(text) == ("", "must be percent-encoded")
 
 
 @pytest.mark.parametrize("text", ["text=%FF", "text=%C3", "text=%ED%A0%80", "text=%C0%80", "text=\xff", "%FF=1"])
 def test_no_utf8(text: str) -> None:
-    """Bytes that are no UTF-8 are refused, escaped or bare, and not replaced."""
+    """Invalid UTF-8 is refused, escaped or not."""
     assert _refusal(text) == ("", "must be percent-encoded UTF-8")
 
 
 def test_bare_utf8_is_taken() -> None:
-    """Bytes that should have been escaped, and are UTF-8, are what they mean."""
+    """Unescaped UTF-8 is accepted."""
     assert _values("text=" + "я".encode().decode("latin-1")) == {"text": "я"}
 
 
 @pytest.mark.parametrize("text", ["", "&", "&&&"])
 def test_nothing(text: str) -> None:
-    """Nothing given: defaults, and nothing else."""
+    """Without a query there are only defaults."""
     assert _values(text) == {}
 
 
@@ -168,7 +168,7 @@ def test_nothing(text: str) -> None:
     ],
 )
 def test_scalars_are_given_once(text: str) -> None:
-    """Of a parameter given twice nobody knows which one counts."""
+    """A repeated parameter is refused."""
     assert _refusal(text) == (f"/{text.partition('=')[0]}", "must be given once")
 
 
@@ -177,12 +177,12 @@ def test_scalars_are_given_once(text: str) -> None:
     ["codes=a&codes=b&codes=c", "codes=a,b,c", "codes=a,b&codes=c", "codes=a%2Cb,c", "codes=a&number=1&codes=b,c"],
 )
 def test_arrays(text: str) -> None:
-    """An array is repeated, comma-separated or both, and keeps its order."""
+    """An array parameter is repeated, comma-separated or both, and keeps its order."""
     assert _values(text)["codes"] == ["a", "b", "c"]
 
 
 def test_array_of_one() -> None:
-    """One element is an array too."""
+    """An array may have one element."""
     assert _values("codes=a&numbers=5") == {"codes": ["a"], "numbers": [5]}
 
 
@@ -202,7 +202,7 @@ def test_array_of_one() -> None:
     ],
 )
 def test_bad_elements_refuse_the_array(text: str, pointer: str) -> None:
-    """Every element must be good; an empty one is an element."""
+    """Every element of an array is validated, also an empty one."""
     assert _refusal(text)[0] == pointer
 
 
@@ -219,32 +219,32 @@ def test_bad_elements_refuse_the_array(text: str, pointer: str) -> None:
     ],
 )
 def test_unknown_parameters(text: str, pointer: str) -> None:
-    """A parameter that is not described is refused, and named only if its name is one."""
+    """An unknown parameter is refused, and named only if its name is an identifier."""
     assert _refusal(text) == (pointer, "is not allowed")
 
 
 def test_every_violation_is_told() -> None:
-    """One bad parameter does not hide another, and none of them becomes an argument."""
+    """All invalid parameters are reported."""
     arguments, violations = _read("number=x&flag=x&few=9&text=ok&nosuch=1")
     assert [violation.pointer for violation in violations] == ["/nosuch", "/number", "/few", "/flag"]
     assert arguments == {"text": "ok"}
 
 
 def test_values_are_not_repeated() -> None:
-    """Nothing that was sent as a value is to be read in what is told."""
+    """Messages do not repeat values."""
     _, violations = _read("number=hunter2&flag=hunter2&text=hunter2&id=hunter2&codes=HUNTER2&numbers=hunter2")
     assert len(violations) == 6
     assert "hunter2" not in repr(violations).lower()
 
 
 def test_many_unknown_parameters_are_not_all_told() -> None:
-    """An answer does not grow with what was wrong: twenty violations are enough, as for bodies."""
+    """A response has at most twenty violations."""
     _, violations = _read("&".join(f"x{n}=1" for n in range(1000)))
     assert len(violations) <= 20
 
 
 def test_uuid_becomes_one() -> None:
-    """A UUID in any case is handed over as a UUID."""
+    """A handler gets a UUID, in whatever case it was sent."""
     text = "0B6F2D9E-3C1A-4F57-8E0D-2A9B7C4D1E63"
     assert _values(f"id={text}") == {"id": UUID(text)}
 
@@ -260,19 +260,19 @@ def test_uuid_becomes_one() -> None:
     ],
 )
 def test_malformed_uuids(text: str) -> None:
-    """What Python would read as a UUID is none unless it is written as one."""
+    """Other notations that Python accepts as a UUID are refused."""
     assert _refusal(f"id={text}") == ("/id", "must be a valid uuid")
 
 
 def test_required() -> None:
-    """A required parameter that is not given is a violation; a default is no excuse for a value that is wrong."""
+    """A missing required parameter is a violation, and so is an invalid value in spite of a default."""
     parameter = Parameter(query("must", {"type": "string"}, required=True))
     assert parameter.read([], {}) == [Violation("query", "/must", "is required")]
 
 
 @pytest.mark.parametrize("default", [0, False, ""])
 def test_default_may_be_falsy(default: object) -> None:
-    """A default counts also if it is zero, false or empty."""
+    """A default may be zero, false or empty."""
     kind = {int: "integer", bool: "boolean", str: "string"}[type(default)]
     arguments: dict[str, Any] = {}
     assert Parameter(query("p", {"type": kind, "default": default})).read([], arguments) == []

@@ -1,4 +1,4 @@
-"""Answers: with the setting on, one that breaks the contract never leaves."""
+"""Response validation: an invalid response becomes a 500."""
 
 import logging
 from pathlib import Path
@@ -26,7 +26,7 @@ def _response(schema: Any, **headers: Any) -> dict[str, Any]:
 
 
 def test_answer_that_keeps_the_contract(tmp_path: Path) -> None:
-    """It leaves as it was, headers and all."""
+    """A valid response is not changed."""
     answer = _answered(tmp_path, {"200": _response(_LIST, **_COUNT)})
     assert (answer.status, answer.json(), answer.header("x-total-count")) == (200, [1, 2], "2")
 
@@ -50,7 +50,7 @@ def test_header_that_an_answer_need_not_have(tmp_path: Path) -> None:
 def test_answer_that_breaks_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, responses: dict[str, Any], told: str
 ) -> None:
-    """It becomes a 500 in the one shape, and the log says of which operation and why."""
+    """An invalid response becomes a 500, and the log has the operation and the violations."""
     with caplog.at_level(logging.ERROR, response_validation.__name__):
         answer = _answered(tmp_path, responses)
     assert (answer.status, answer.json()["status"]) == (500, "error")
@@ -65,7 +65,7 @@ def test_answer_that_breaks_it(
 
 
 def test_error_answers_are_held_too(tmp_path: Path) -> None:
-    """A refusal that the operation does not document is a broken answer, a failure stays one."""
+    """An undocumented error status is an invalid response, and a 500 stays a 500."""
     assert _answered(tmp_path, {"200": _response(_LIST)}, "echo.fail").status == 500
     refused = contract({"/x": {"get": operation("echo.show_page", responses={"200": _response(_LIST)})}})
     app = serve(tmp_path / "other.yml", refused, validate_responses=True)
@@ -74,5 +74,5 @@ def test_error_answers_are_held_too(tmp_path: Path) -> None:
 
 
 def test_off_unless_asked_for(tmp_path: Path) -> None:
-    """Without the setting an answer leaves as the handler made it."""
+    """Response validation is off by default."""
     assert _answered(tmp_path, {"201": _response(_LIST)}, on=False).status == 200

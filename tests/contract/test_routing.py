@@ -1,4 +1,4 @@
-"""Routing: a path is one of api.yml, exactly, or there is nothing; `Allow` names every method that there is."""
+"""Routing: a path matches exactly or is 404, and `Allow` has all methods of a path."""
 
 from itertools import product
 from pathlib import Path
@@ -32,7 +32,7 @@ def _assert_error(answer: Answer, status: int) -> None:
 
 @pytest.mark.parametrize(("template", "method"), [*product(PATHS, METHODS)])
 def test_every_path_with_every_method(service: ASGIApp, template: str, method: str) -> None:
-    """What is documented is reached; what is not is 405 and names every method that is, HEAD and OPTIONS too."""
+    """Every documented method is routed; any other method is 405 with the documented methods."""
     answer = ask(service, method, _target(template))
     if method in {name.upper() for name in PATHS[template]}:
         # Of what the service needs, nothing is there; one operation is for saying so.
@@ -49,13 +49,13 @@ SLASHES = ["{}/", "{}//", "{}%2F", "{}%2f%2F", "/{}", "/.{}", "/%2e{}", "%2F{}"]
 
 @pytest.mark.parametrize(("template", "suffix"), [*product(SPELLED_OUT, SUFFIXES)])
 def test_no_suffix_is_cut_off(service: ASGIApp, template: str, suffix: str) -> None:
-    """Whatever is added to a path makes another one, which is not there."""
+    """A path with an addition is 404."""
     _assert_error(ask(service, "GET", _target(template) + suffix), 404)
 
 
 @pytest.mark.parametrize(("template", "way"), [*product(PATHS, SLASHES)])
 def test_slashes_count(service: ASGIApp, template: str, way: str) -> None:
-    """A slash too many, escaped or not, is 404 and never a redirect."""
+    """An extra slash, escaped or not, is 404 and never a redirect."""
     _assert_error(ask(service, "GET", way.format(_target(template))), 404)
 
 
@@ -90,13 +90,13 @@ def test_slashes_count(service: ASGIApp, template: str, way: str) -> None:
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_no_path(service: ASGIApp, method: str, target: str) -> None:
-    """Where there is nothing, every method is told so in the one shape."""
+    """An unknown path is 404 with the common error body, for every method."""
     _assert_error(ask(service, method, target), 404)
 
 
 @pytest.mark.parametrize("escaped", ["%2F", "%2f"])
 def test_escaped_slash_parts_nothing(service: ASGIApp, escaped: str) -> None:
-    """A slash that is escaped is part of a value: what a proxy let through as an id is not the path of a like."""
+    """An escaped slash is part of a value, so that a proxy and the service agree on the path."""
     _assert_error(ask(service, "PUT", f"/api/user/promo/{ID}{escaped}like"), 404)
 
 
@@ -120,20 +120,20 @@ def test_escaped_slash_parts_nothing(service: ASGIApp, escaped: str) -> None:
     ],
 )
 def test_parameter_of_a_path_takes_anything(service: ASGIApp, value: str) -> None:
-    """Whatever stands where an id should, the path is found, and who asks comes before what is asked for."""
+    """A path with a malformed id is routed, and 401 outranks 400."""
     _assert_error(ask(service, "GET", f"/api/user/promo/{value}"), 401)
     _assert_error(ask(service, "PUT", f"/api/user/promo/{value}"), 405)
 
 
 def test_a_path_spelled_out_goes_first(service: ASGIApp) -> None:
-    """`history` is the history, and not a promo of that name."""
+    """`history` is not an id."""
     assert ask(service, "POST", "/api/user/promo/history").header("allow") == "GET"
     assert ask(service, "POST", "/api/user/promo/history/like").status == 401
 
 
 @pytest.mark.parametrize("order", [["/x/{id}", "/x/new", "/{id}/new"], ["/{id}/new", "/x/new", "/x/{id}"]])
 def test_order_of_the_contract_does_not_count(tmp_path: Path, order: list[str]) -> None:
-    """A path spelled out goes before one with a parameter, wherever it stands in the file, and the first part first."""
+    """A literal segment outranks a parameter, regardless of the order in the file."""
     parameters = [query("id", {"type": "string"}, place="path", required=True)]
     ways = {
         "/x/{id}": {"get": operation("echo.show", parameters=parameters)},
@@ -147,13 +147,13 @@ def test_order_of_the_contract_does_not_count(tmp_path: Path, order: list[str]) 
 
 
 def test_escapes_are_decoded_once(service: ASGIApp) -> None:
-    """A path may be written with escapes, once and not twice."""
+    """A path is unescaped once."""
     assert ask(service, "GET", "/api/%70ing").status == 200
     _assert_error(ask(service, "GET", "/api/%2570ing"), 404)
 
 
 def test_method_is_told_before_form_and_token(service: ASGIApp) -> None:
-    """405 comes before anything that is wrong with the request."""
+    """405 outranks every other error of a request."""
     _assert_error(
         ask(service, "DELETE", "/api/business/promo?nosuch=%FF", headers=[("content-type", "x")], body=b"\xff"), 405
     )
@@ -161,14 +161,14 @@ def test_method_is_told_before_form_and_token(service: ASGIApp) -> None:
 
 @pytest.mark.parametrize("target", ["/api/ui/", "/api/openapi.json"])
 def test_documentation_is_served(service: ASGIApp, target: str) -> None:
-    """The page for people and the contract for programs are there."""
+    """The documentation page and the specification are served."""
     answer = ask(service, "GET", target)
     assert answer.status == 200
     assert b"Promo Code API" in answer.content or b"swagger" in answer.content.lower()
 
 
 def test_contract_is_served(service: ASGIApp) -> None:
-    """What programs read is api.yml as it was written, so that schemas keep their names."""
+    """The served specification is api.yml as it was written, so that schemas keep their names."""
     written = yaml.safe_load(SPECIFICATION.read_text(encoding="utf-8"))
     assert ask(service, "GET", "/api/openapi.json").json() == written
 
@@ -189,13 +189,13 @@ def test_contract_is_served(service: ASGIApp) -> None:
     ],
 )
 def test_nothing_beside_the_documentation(service: ASGIApp, target: str) -> None:
-    """The page's folder holds its own files and leads nowhere else."""
+    """Other paths below the page are 404."""
     _assert_error(ask(service, "GET", target), 404)
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "PUT"])
 def test_documentation_is_only_read(service: ASGIApp, method: str) -> None:
-    """Any other method on the documentation is 405 in the one shape."""
+    """Another method on the documentation is 405 with the common error body."""
     answer = ask(service, method, "/api/openapi.json")
     _assert_error(answer, 405)
     assert sorted((answer.header("allow") or "").split(", ")) == ["GET"]

@@ -1,4 +1,4 @@
-"""Schemas: what is wrong with a value is told in words, with its place, and without the value."""
+"""Schemas: violations have a message and a pointer, and never the value."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def _object(**properties: Any) -> dict[str, Any]:
     ],
 )
 def test_tells_what_must_hold(schema: dict[str, Any], value: Any, message: str) -> None:
-    """Each keyword has its words, which say what must hold and not what was sent."""
+    """Each keyword has a message, which says what is allowed and not what was sent."""
     assert _told(schema, value) == [("", message)]
 
 
@@ -59,7 +59,7 @@ def test_tells_what_must_hold(schema: dict[str, Any], value: Any, message: str) 
     ],
 )
 def test_good_values_have_no_violations(schema: dict[str, Any], value: Any) -> None:
-    """Lengths are counted in characters, bounds belong to the range, and unknown formats are only words."""
+    """Lengths are counted in characters, bounds are inclusive, and unknown formats are ignored."""
     assert _told(schema, value) == []
 
 
@@ -70,12 +70,12 @@ def test_pattern_finds_u0000(value: str) -> None:
 
 
 def test_pattern_does_not_end_before_a_newline() -> None:
-    """`$` is the end of the text, as in ECMA, and not the place before its last newline, as in Python."""
+    """`$` matches only at the end of the text, as in ECMA 262, and not before a last newline."""
     assert _told({"type": "string", "pattern": "^a$"}, "a\n") == [("", "must match ^a$")]
 
 
 def test_nullable_takes_null_and_what_it_took_before() -> None:
-    """`nullable` lets null through, beside an enum too, and changes nothing else."""
+    """`nullable` accepts null, also with an enum, and changes nothing else."""
     schema = _object(n={"type": "string", "nullable": True, "maxLength": 1, "enum": ["a"]}, m={"type": "string"})
     assert _told(schema, {"n": None}) == []
     assert _told(schema, {"n": "a"}) == []
@@ -84,26 +84,26 @@ def test_nullable_takes_null_and_what_it_took_before() -> None:
 
 
 def test_nullable_false_refuses_null() -> None:
-    """`nullable: false` says what holds anyway."""
+    """`nullable: false` is the default."""
     assert _told({"type": "string", "nullable": False}, None) == [("", "must be of type string")]
 
 
 @pytest.mark.parametrize("keyword", ["pattern", "format"])
 def test_own_words_stand_for_pattern_and_format(keyword: str) -> None:
-    """`x-violation` is told instead of a pattern or a format, however deep the schema stands."""
+    """`x-violation` replaces the message about a pattern or a format, at any depth."""
     declared = {"type": "string", "x-violation": "must be an A", keyword: {"pattern": "^A$", "format": "uuid"}[keyword]}
     assert _told(declared, SECRET) == [("", "must be an A")]
     assert _told(_object(a={"type": "array", "items": declared}), {"a": ["A", SECRET]})[-1] == ("/a/1", "must be an A")
 
 
 def test_own_words_do_not_stand_for_other_keywords() -> None:
-    """A length is told as a length, own words or not."""
+    """`x-violation` does not replace the message about a length."""
     told = _told({"type": "string", "minLength": 50, "x-violation": "must be an A"}, SECRET)
     assert told == [("", "must have at least 50 characters")]
 
 
 def test_missing_and_unknown_members_are_pointed_at() -> None:
-    """A member that is missing, or not known, is where it would stand."""
+    """The pointer of a missing or unknown member is its own location."""
     schema = {**_object(a={}, b={}), "required": ["a", "b"]}
     told = _told(schema, {"c": SECRET, "d": SECRET}, "/at")
     assert told == [
@@ -115,18 +115,18 @@ def test_missing_and_unknown_members_are_pointed_at() -> None:
 
 
 def test_names_are_escaped_in_pointers() -> None:
-    """A pointer is an RFC 6901 one."""
+    """Pointers follow RFC 6901."""
     assert _told(_object(), {"a/~b": 1}) == [("/a~1~0b", "is not allowed")]
 
 
 @pytest.mark.parametrize("name", ["x" * 61, "new\nline", "\x00", "\x1b[31m", "\u202e"])
 def test_names_that_nobody_wants_to_read_are_not_repeated(name: str) -> None:
-    """An unknown member of a long or unprintable name is told as a violation of the whole object."""
+    """An unknown member with a long or unprintable name is a violation of the whole object."""
     assert _told(_object(), {name: 1}) == [("", "is not allowed")]
 
 
 def test_values_are_not_repeated() -> None:
-    """Whatever is wrong with a value, it is not to be read in the answer, wherever it stands."""
+    """No error response repeats a value."""
     schema = _object(
         a={"type": "integer"}, b={"type": "string", "pattern": "^$", "maxLength": 1, "format": "uuid"}, c={"enum": [1]}
     )
@@ -137,18 +137,18 @@ def test_values_are_not_repeated() -> None:
 
 @pytest.mark.parametrize("count", [19, 20, 21, 5000])
 def test_at_most_20_violations(count: int) -> None:
-    """Twenty violations are enough to go on with."""
+    """At most twenty violations are returned."""
     schema = {"type": "array", "items": {"type": "integer"}}
     assert len(compile_schema(schema).violations([SECRET] * count, "body")) == min(count, 20)
 
 
 def test_at_most_20_unknown_members() -> None:
-    """The limit holds for the members of one object too."""
+    """The limit of violations applies to the members of one object too."""
     assert len(compile_schema(_object()).violations({f"m{n}": 1 for n in range(50)}, "body")) == 20
 
 
 def test_place_and_pointer_are_those_of_the_caller() -> None:
-    """A violation stands where the caller says that the value stands."""
+    """A pointer begins with that of the value."""
     found = compile_schema({"type": "array", "items": {"type": "integer"}}).violations(["x"], "query", "/ids")
     assert found == [Violation("query", "/ids/0", "must be of type integer")]
 
@@ -177,19 +177,19 @@ ALTERNATIVES = {"oneOf": [_alternative("A"), _alternative("B")], "discriminator"
     ],
 )
 def test_only_the_alternative_that_is_meant_speaks(value: Any, told: list[tuple[str, str]]) -> None:
-    """With a discriminator, a value is held against the one schema that its member names."""
+    """With a discriminator, a value is validated against the selected schema only."""
     assert _told(ALTERNATIVES, value) == told
 
 
 @pytest.mark.parametrize("mode", [None, 1, ["A"], {"A": 1}, True])
 def test_discriminator_of_another_type(mode: Any) -> None:
-    """A member that tells the alternatives apart by no string is a violation, not a failure."""
+    """A discriminator that is not a string is a violation, not an error."""
     assert {pointer for pointer, _ in _told(ALTERNATIVES, {"mode": mode, "A": 1})} == {"/mode"}
 
 
 @pytest.mark.parametrize("name", ["example", "components", "nullable"])
 def test_a_member_may_have_the_name_of_a_keyword(name: str) -> None:
-    """What is left out of a schema, since it is no JSON Schema, is not left out of the names of members."""
+    """A member may have the name of a keyword that is not JSON Schema."""
     assert _told(_object(**{name: {"type": "string"}}), {name: "x"}) == []
 
 
@@ -198,7 +198,7 @@ def test_a_member_may_have_the_name_of_a_keyword(name: str) -> None:
     [{"type": "strin"}, {"type": 5}, {"minimum": "x"}, {"pattern": "("}, {"properties": []}, {"required": "a"}],
 )
 def test_no_schema(schema: dict[str, Any]) -> None:
-    """What is no schema is not compiled."""
+    """An invalid schema is refused."""
     with pytest.raises(ValueError, match=r"."):
         compile_schema(schema)
 
@@ -214,13 +214,13 @@ def _nested(depth: int, *, objects: bool) -> Any:
 @pytest.mark.parametrize("objects", [True, False])
 @pytest.mark.parametrize("schema", [{"type": "string"}, _object(b={}), {"type": "array", "items": {"type": "string"}}])
 def test_deep_values_are_violations(depth: int, objects: bool, schema: dict[str, Any]) -> None:
-    """A value that is nested deeper than the validator follows is refused like any other."""
+    """Excessive nesting is a violation."""
     assert 1 <= len(compile_schema(schema).violations(_nested(depth, objects=objects), "body")) <= 20
 
 
 @pytest.mark.parametrize("depth", [100, 300, 800])
 def test_deep_values_in_a_member_are_violations(depth: int) -> None:
-    """The depth may stand anywhere in the value."""
+    """Excessive nesting is found anywhere in a value."""
     schema = _object(a={"type": "string"}, b={"type": "integer"})
     assert compile_schema(schema).violations({"b": 1, "a": _nested(depth, objects=False)}, "body")
     assert compile_schema(ALTERNATIVES).violations({"mode": "A", "A": _nested(depth, objects=True)}, "body")

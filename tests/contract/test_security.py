@@ -1,4 +1,4 @@
-"""Who asks: found out before anything else is told of the request, for every operation that is secured."""
+"""Security: a token is checked before anything else in a request."""
 
 from pathlib import Path
 from uuid import UUID
@@ -9,11 +9,11 @@ from starlette.types import ASGIApp
 from promo_api.runtime import Runtime
 from promo_api.tokens import Claims, Kind
 from tests.contract.asgi import JSON, Header, ask
-from tests.contract.test_specification import TABLE, Row
 from tests.contract.tiny import ENDED_TOKEN, GOOD_TOKEN, contract, json_body, operation, query, serve
+from tests.operations import OPERATIONS, Operation
 
 ID = "0b6f2d9e-3c1a-4f57-8e0d-2a9b7c4d1e63"
-SECURED = [row for row in TABLE if row.account]
+SECURED = [operation for operation in OPERATIONS if operation.account]
 
 
 def bearer(token: str) -> Header:
@@ -23,7 +23,7 @@ def bearer(token: str) -> Header:
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> ASGIApp:
-    """An application with one operation that is secured and one that is not."""
+    """An application with one operation that needs a token and one that does not."""
     body = json_body({"type": "object", "additionalProperties": False})
     parameters = [query("n", {"type": "integer"})]
     secured = operation(security=[{"account": []}], parameters=parameters, requestBody=body)
@@ -39,7 +39,7 @@ def test_handler_gets_the_account(app: ASGIApp) -> None:
 
 
 def test_open_operation_has_no_account(app: ASGIApp) -> None:
-    """An operation that is not secured gets none, and minds no token, however bad."""
+    """The handler of an open operation gets no account, and its token is ignored."""
     answer = ask(app, "GET", "/api/open", headers=[bearer("bad")])
     assert (answer.status, answer.json()["principal"]) == (200, [])
 
@@ -72,7 +72,7 @@ def test_open_operation_has_no_account(app: ASGIApp) -> None:
 def test_who_asks_comes_first(
     app: ASGIApp, headers: list[Header], target: str, sent: tuple[list[Header], bytes | None]
 ) -> None:
-    """Without a token that counts the answer is 401, whatever else is wrong with the request."""
+    """Without a valid token the response is 401, even if the request is invalid too."""
     answer = ask(app, "POST", target, headers=[*headers, *sent[0]], body=sent[1])
     assert (answer.status, answer.raised) == (401, None)
     assert answer.header("www-authenticate") == "Bearer"
@@ -82,7 +82,7 @@ def test_who_asks_comes_first(
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_scheme_in_any_case(app: ASGIApp, scheme: str) -> None:
-    """The name of the scheme has no case."""
+    """The name of the scheme is case-insensitive."""
     answer = ask(app, "POST", "/api/secured", headers=[("authorization", f"{scheme} {GOOD_TOKEN}"), JSON], body=b"{}")
     assert answer.status == 200
 
@@ -98,18 +98,18 @@ def test_scheme_in_any_case(app: ASGIApp, scheme: str) -> None:
     ],
 )
 def test_form_comes_second(app: ASGIApp, target: str, headers: list[Header], body: bytes | None, status: int) -> None:
-    """With a token that counts the answer tells what is wrong with the form."""
+    """With a valid token an invalid request gets the violations."""
     assert ask(app, "POST", target, headers=[bearer(GOOD_TOKEN), *headers], body=body).status == status
 
 
-@pytest.mark.parametrize("row", SECURED, ids=lambda row: row.operation_id)
-def test_every_secured_operation(service: ASGIApp, bare_runtime: Runtime, row: Row) -> None:
-    """Each secured operation of api.yml refuses no token and the other kind's, and looks its own kind's account up."""
-    method, _, template = row.operation.partition(" ")
-    target = "/api" + template.replace("{id}", ID).replace("{comment_id}", ID)
+@pytest.mark.parametrize("operation", SECURED, ids=lambda operation: operation.id)
+def test_every_secured_operation(service: ASGIApp, bare_runtime: Runtime, operation: Operation) -> None:
+    """Each operation with a token refuses a missing token and one of the other kind, and looks up the account."""
+    method = operation.method
+    target = "/api" + operation.path.replace("{id}", ID).replace("{comment_id}", ID)
     kinds: list[Kind] = ["company", "user"]
     tokens: dict[str, str] = {kind: bare_runtime.tokens.issue(Claims(UUID(ID), kind, 1)) for kind in kinds}
-    own = tokens.pop(row.account)
+    own = tokens.pop(operation.account)
     (others,) = tokens.values()
     assert ask(service, method, target).status == 401
     assert ask(service, method, target, headers=[bearer(others)]).status == 401
@@ -118,13 +118,13 @@ def test_every_secured_operation(service: ASGIApp, bare_runtime: Runtime, row: R
 
 @pytest.mark.parametrize("target", ["/api/user/feed?limit=x", "/api/user/promo/x", "/api/user/feed?nosuch=1"])
 def test_database_is_asked_before_the_form_is_told(service: ASGIApp, bare_runtime: Runtime, target: str) -> None:
-    """A form that is wrong is not told as long as nobody could say whether the token counts."""
+    """An invalid request gets no 400 while the database cannot confirm the token."""
     token = bare_runtime.tokens.issue(Claims(UUID(ID), "user", 1))
     assert ask(service, "GET", target, headers=[bearer(token)]).status == 503
 
 
 def test_no_handler_runs_without_its_account(tmp_path: Path) -> None:
-    """A handler that would fail is not even begun for a token that counts no more."""
+    """A handler does not run with a revoked token."""
     app = serve(tmp_path / "api.yml", contract({"/x": {"get": operation("echo.fail", security=[{"account": []}])}}))
     assert ask(app, "GET", "/api/x", headers=[bearer(ENDED_TOKEN)]).status == 401
     assert ask(app, "GET", "/api/x", headers=[bearer(GOOD_TOKEN)]).status == 500

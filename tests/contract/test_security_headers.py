@@ -1,4 +1,4 @@
-"""What every answer tells browsers, and what the documentation says in its place."""
+"""Security headers of responses, and those of the documentation."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def _told(answer: Answer) -> dict[str, str | None]:
     ],
 )
 def test_every_answer(app: ASGIApp, method: str, target: str, status: int) -> None:
-    """Each answer, good or bad, has each of the headers once: it is kept by nobody, framed by nobody, and no page."""
+    """Each response has each security header once."""
     answer = ask(app, method, target)
     assert answer.status == status
     assert _told(answer) == {
@@ -58,7 +58,7 @@ def test_every_answer(app: ASGIApp, method: str, target: str, status: int) -> No
 
 @pytest.mark.parametrize("name", FILES)
 def test_documentation(app: ASGIApp, name: str) -> None:
-    """The page and its files may be kept, if they are asked for each time; all else holds there too."""
+    """The page and its files have their own cache and content policies, and the other security headers."""
     answer = ask(app, "GET", f"/api/ui/{name}")
     told, usual = _told(answer), {name.decode(): value.decode() for name, value in SECURITY_HEADERS}
     assert (answer.status, told["cache-control"]) == (200, "no-cache")

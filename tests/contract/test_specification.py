@@ -1,10 +1,11 @@
-"""api.yml itself: is it OpenAPI, does it say what the design says, do its examples keep its rules?"""
+"""api.yml itself: it is OpenAPI, its operations follow the same rules, and its examples match their schemas."""
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from itertools import product
 from string import ascii_letters
-from typing import Any, NamedTuple
+from typing import Any
 
 import pycountry
 import pytest
@@ -14,62 +15,8 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from promo_api.app import SPECIFICATION
 from promo_api.contract.schemas import compile_schema
-
-_LISTS, _REPLAYS = "X-Total-Count", "Idempotent-Replayed"
-
-
-class Row(NamedTuple):
-    """A row of the table in the design: one operation."""
-
-    operation: str
-    operation_id: str
-    account: str
-    success: int
-    others: str = ""
-    header: str = ""
-
-
-TABLE = [
-    Row("GET /ping", "health.ping", "", 200),
-    Row("GET /health", "health.get_health", "", 200),
-    Row("POST /business/auth/sign-up", "business_auth.sign_up", "", 200, "400 409 429"),
-    Row("POST /business/auth/sign-in", "business_auth.sign_in", "", 200, "400 401 429"),
-    Row("POST /business/auth/sign-out", "business_auth.sign_out", "company", 200, "401"),
-    Row("POST /business/promo", "business_promos.create_promo", "company", 201, "400 401 422 429", _REPLAYS),
-    Row("GET /business/promo", "business_promos.list_promos", "company", 200, "400 401", _LISTS),
-    Row("GET /business/promo/{id}", "business_promos.get_promo", "company", 200, "400 401 403 404"),
-    Row("PATCH /business/promo/{id}", "business_promos.update_promo", "company", 200, "400 401 403 404"),
-    Row("GET /business/promo/{id}/stat", "business_promos.get_promo_stat", "company", 200, "400 401 403 404"),
-    Row("GET /business/promo/{id}/changes", "business_promos.list_changes", "company", 200, "400 401 403 404", _LISTS),
-    Row("POST /user/auth/sign-up", "user_auth.sign_up", "", 200, "400 409 429"),
-    Row("POST /user/auth/sign-in", "user_auth.sign_in", "", 200, "400 401 429"),
-    Row("POST /user/auth/sign-out", "user_auth.sign_out", "user", 200, "401"),
-    Row("GET /user/profile", "user_profile.get_profile", "user", 200, "401"),
-    Row("PATCH /user/profile", "user_profile.update_profile", "user", 200, "400 401 429"),
-    Row("DELETE /user/profile", "user_profile.delete_profile", "user", 200, "401 403 429"),
-    Row("GET /user/export", "user_export.get_export", "user", 200, "401"),
-    Row("GET /user/feed", "user_promos.list_feed", "user", 200, "400 401", _LISTS),
-    Row("GET /user/promo/{id}", "user_promos.get_promo", "user", 200, "400 401 404"),
-    Row(
-        "POST /user/promo/{id}/activate",
-        "user_activations.activate_promo",
-        "user",
-        200,
-        "400 401 403 404 422 429",
-        _REPLAYS,
-    ),
-    Row("GET /user/promo/{id}/eligibility", "user_activations.get_eligibility", "user", 200, "400 401 404"),
-    Row("GET /user/promo/history", "user_activations.list_history", "user", 200, "400 401", _LISTS),
-    Row("POST /user/promo/{id}/like", "user_likes.like_promo", "user", 200, "400 401 404 429"),
-    Row("DELETE /user/promo/{id}/like", "user_likes.unlike_promo", "user", 200, "400 401 404 429"),
-    Row("POST /user/promo/{id}/comments", "user_comments.create_comment", "user", 201, "400 401 404 422 429", _REPLAYS),
-    Row("GET /user/promo/{id}/comments", "user_comments.list_comments", "user", 200, "400 401 404", _LISTS),
-    Row("GET /user/promo/{id}/comments/{comment_id}", "user_comments.get_comment", "user", 200, "400 401 404"),
-    Row("PUT /user/promo/{id}/comments/{comment_id}", "user_comments.update_comment", "user", 200, "400 401 403 404"),
-    Row(
-        "DELETE /user/promo/{id}/comments/{comment_id}", "user_comments.delete_comment", "user", 200, "400 401 403 404"
-    ),
-]
+from promo_api.specification import MAX_PAGE_ENTRIES
+from tests.operations import OPERATIONS, Operation
 
 
 @cache
@@ -86,91 +33,101 @@ def _components() -> Any:
     return Specification.load(SPECIFICATION)["components"]
 
 
-def _by_id(row: Row) -> str:
-    return row.operation_id
+def _resolved(operation: Operation) -> Any:
+    return _operations()[f"{operation.method} {operation.path}"]
+
+
+def _parameters(operation: Operation, location: str) -> dict[str, Any]:
+    declared = _resolved(operation).get("parameters", ())
+    return {parameter["name"]: parameter for parameter in declared if parameter["in"] == location}
+
+
+def _by_id(operation: Operation) -> str:
+    return operation.id
+
+
+every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=_by_id)
 
 
 def test_it_is_openapi() -> None:
-    """The file is OpenAPI 3.0 by the judgement of a validator that is not ours."""
+    """A validator that is not ours accepts the file as OpenAPI 3.0."""
     assert [*OpenAPIV30SpecValidator(yaml.safe_load(SPECIFICATION.read_text(encoding="utf-8"))).iter_errors()] == []
 
 
-def test_operations_are_those_of_the_design() -> None:
-    """No operation of the design is missing, and there is none beside them."""
-    assert _operations().keys() == {row.operation for row in TABLE}
+def test_no_python_path_or_setting_is_published() -> None:
+    """Clients see no module of the server, and only the extensions that the description documents."""
+    text = SPECIFICATION.read_text(encoding="utf-8")
+    assert "promo_api" not in text
+    assert {*re.findall(r"^ +(x-[a-z-]+):", text, re.MULTILINE)} == {*re.findall(r"`(x-[a-z-]+)`", text)}
 
 
-@pytest.mark.parametrize("row", TABLE, ids=_by_id)
-def test_names_function_and_account(row: Row) -> None:
-    """An operation names its function, and the kind of account that may call it."""
-    declared = _operations()[row.operation]
-    assert declared["operationId"] == row.operation_id
-    assert declared["security"] == ([{f"{row.account}Auth": []}] if row.account else [])
+@every_operation
+def test_names_function_and_account(operation: Operation) -> None:
+    """The path says which kind of account may call an operation; only sign-up, sign-in and the state need no token."""
+    kind = {"business": "company", "user": "user"}.get(operation.path.split("/")[1], "")
+    is_open = operation.id.endswith((".sign_up", ".sign_in")) or not kind
+    assert operation.account == ("" if is_open else kind)
+    assert operation.id.partition("_")[0] == operation.path.split("/")[1] or not kind
 
 
-@pytest.mark.parametrize("row", TABLE, ids=_by_id)
-def test_documents_its_statuses(row: Row) -> None:
-    """An operation documents what the design names and what the server can always answer, and nothing else."""
-    declared = _operations()[row.operation]
-    wanted = {str(row.success), "400", *row.others.split()}
-    if row.operation_id != "health.ping":
-        wanted.add("503")
-    if "requestBody" in declared:
-        wanted |= {"413", "415"}
-    assert declared["responses"].keys() == wanted
+@every_operation
+def test_documents_its_statuses(operation: Operation) -> None:
+    """An operation documents the statuses that follow from its form; 403, 409 and 429 depend on what it does."""
+    expected = {"201" if ".create_" in operation.id else "200", "400"}
+    if operation.account or operation.id.endswith(".sign_in"):
+        expected.add("401")
+    if operation.id != "health.ping":
+        expected.add("503")
+    if operation.takes_body:
+        expected |= {"413", "415"}
+    if _parameters(operation, "path"):
+        expected.add("404")
+    if _parameters(operation, "header"):
+        expected.add("422")
+    assert operation.declared["responses"].keys() - {"403", "409", "429"} == expected
 
 
-@pytest.mark.parametrize("row", TABLE, ids=_by_id)
-def test_401_is_for_those_who_must_be_known(row: Row) -> None:
-    """401 is documented where a token or a password is checked, and only there."""
-    signs_in = row.operation_id.endswith(".sign_in")
-    assert ("401" in _operations()[row.operation]["responses"]) == (bool(row.account) or signs_in)
+@every_operation
+def test_headers_of_answers(operation: Operation) -> None:
+    """Only pages have the number of all entries, and only responses that can be replayed have the header for it."""
+    success = "201" if ".create_" in operation.id else "200"
+    headers = _resolved(operation)["responses"][success].get("headers", {})
+    expected = ["X-Total-Count"] if "limit" in _parameters(operation, "query") else []
+    assert [*headers] == expected + ["Idempotent-Replayed"] * len(_parameters(operation, "header"))
 
 
-@pytest.mark.parametrize("row", TABLE, ids=_by_id)
-def test_headers_of_answers(row: Row) -> None:
-    """Lists, and only they, promise the number of all entries; what can be repeated tells that it has been."""
-    response = _operations()[row.operation]["responses"][str(row.success)]
-    assert [*response.get("headers", {})] == ([row.header] if row.header else [])
+@every_operation
+def test_what_can_be_repeated(operation: Operation) -> None:
+    """The only header parameter is the optional Idempotency-Key."""
+    headers = _parameters(operation, "header")
+    assert headers.keys() <= {"Idempotency-Key"}
+    assert not any(header.get("required") for header in headers.values())
 
 
-@pytest.mark.parametrize("row", TABLE, ids=_by_id)
-def test_what_can_be_repeated(row: Row) -> None:
-    """The operations that tell of a repetition, and only they, take an Idempotency-Key, which nobody must send."""
-    headers = [each for each in _operations()[row.operation].get("parameters", ()) if each["in"] == "header"]
-    assert [each["name"] for each in headers] == (["Idempotency-Key"] if row.header == _REPLAYS else [])
-    assert not any(each.get("required") for each in headers)
+def test_pages_have_one_size() -> None:
+    """Every page holds the same number of entries at most, which the server reads from one of them."""
+    pages = [_resolved(each)["responses"]["200"] for each in OPERATIONS if "limit" in _parameters(each, "query")]
+    assert {page["content"]["application/json"]["schema"]["maxItems"] for page in pages} == {MAX_PAGE_ENTRIES}
 
 
-@pytest.mark.parametrize("row", TABLE, ids=_by_id)
-def test_answers_with_json_of_a_closed_form(row: Row) -> None:
-    """Every response has one media type, and objects in it have no members but those described."""
-    for response in _operations()[row.operation]["responses"].values():
+@every_operation
+def test_answers_with_json_of_a_closed_form(operation: Operation) -> None:
+    """Every response has one media type, and its objects have only the members that are described."""
+    for response in _resolved(operation)["responses"].values():
         assert [*response["content"]] == ["application/json"]
         assert _open_objects(response["content"]["application/json"]["schema"]) == []
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in TABLE if row.operation.split()[0] in ("POST", "PUT", "PATCH")], ids=_by_id
-)
-def test_requests_are_closed(row: Row) -> None:
-    """Every object of a request refuses members that are not described."""
-    declared = _operations()[row.operation]
-    bodiless = (
-        "user_activations.activate_promo",
-        "user_likes.like_promo",
-        "business_auth.sign_out",
-        "user_auth.sign_out",
-    )
-    takes_body = row.operation_id not in bodiless
-    assert ("requestBody" in declared) == takes_body
-    if takes_body:
-        assert declared["requestBody"]["required"] is True
-        assert _open_objects(declared["requestBody"]["content"]["application/json"]["schema"]) == []
+@pytest.mark.parametrize("operation", [each for each in OPERATIONS if each.takes_body], ids=_by_id)
+def test_requests_are_closed(operation: Operation) -> None:
+    """A request body is required, and its objects refuse members that are not described."""
+    declared = _resolved(operation)["requestBody"]
+    assert declared["required"] is True
+    assert _open_objects(declared["content"]["application/json"]["schema"]) == []
 
 
 def test_errors_have_one_body() -> None:
-    """Every error of every operation has the schema Error, but for what GET /health says when something is away."""
+    """Every error of every operation has the schema Error, except the 503 of GET /health."""
     schemas = {
         yaml.safe_dump(response["content"]["application/json"]["schema"])
         for operation, declared in _operations().items()
@@ -190,12 +147,12 @@ def test_countries_are_those_of_the_iso() -> None:
 
 @pytest.mark.parametrize("text", ["", "r", "rus", "ru\n", " ru", "ru ", "рф", "r1", "ru,us"])
 def test_country_is_two_letters(text: str) -> None:
-    """What is no pair of letters is no country."""
+    """A country has two letters."""
     assert compile_schema(_components()["schemas"]["Country"]).violations(text, "body")
 
 
 def _examples() -> Iterator[tuple[str, Any, Any]]:
-    """Yield every example of the file: where it stands, the schema that it must keep, and its value."""
+    """Yield every example of the file: its location, its schema and its value."""
     for name, schema in _components()["schemas"].items():
         yield from _of_schema(name, schema)
     for kind in ("parameters", "headers"):
@@ -223,7 +180,7 @@ def _of_schema(name: str, schema: Any) -> Iterator[tuple[str, Any, Any]]:
 
 @pytest.mark.parametrize(("schema", "value"), [pytest.param(*rest, id=name) for name, *rest in _examples()])
 def test_example_keeps_its_schema(schema: Any, value: Any) -> None:
-    """An example is what it is an example of."""
+    """An example matches its schema."""
     assert compile_schema(schema).violations(value, "body") == []
 
 

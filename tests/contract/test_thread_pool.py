@@ -1,4 +1,4 @@
-"""The thread pools: handlers in threads, a bounded queue before them, and an event loop that waits for none of them."""
+"""The thread pool: handlers run in threads, and the event loop does not wait for them."""
 
 import asyncio
 from collections import Counter
@@ -36,7 +36,7 @@ def _run(wsgi: Callable[..., Iterable[bytes]], *, requests: int = 1, threads: in
 
 
 def test_answer_goes_in_two_messages() -> None:
-    """Status and headers, then the whole body."""
+    """A response is two messages: status and headers, then the body."""
 
     def wsgi(_environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
         start("201 Created", [("X-Name", "caf\xe9")])
@@ -48,7 +48,7 @@ def test_answer_goes_in_two_messages() -> None:
 
 
 def test_scope_is_within_reach() -> None:
-    """Flask sees the method but not the path, which routing has read; a view can reach the scope."""
+    """A view gets the method and the ASGI scope."""
     seen: list[dict[str, Any]] = []
 
     def wsgi(environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
@@ -62,7 +62,7 @@ def test_scope_is_within_reach() -> None:
 
 
 def test_so_many_at_once_and_no_more() -> None:
-    """Two threads serve two requests at once, the others wait for them."""
+    """Two threads serve two requests at a time."""
     pairs, lock = Barrier(2, timeout=10), Lock()
     running, most, threads = 0, 0, Counter[Thread]()
 
@@ -85,7 +85,7 @@ def test_so_many_at_once_and_no_more() -> None:
 
 
 def _turns(pairs: Barrier, most: list[int]) -> Callable[..., Iterable[bytes]]:
-    """Return what answers once so many are in it as the barrier wants, and notes the most that ever were."""
+    """Return a WSGI application that responds when the barrier is full, and records the highest concurrency."""
     lock, running = Lock(), [0]
 
     def wsgi(_environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
@@ -102,7 +102,7 @@ def _turns(pairs: Barrier, most: list[int]) -> Callable[..., Iterable[bytes]]:
 
 
 def test_few_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as none is held up three threads serve all requests, however many there may be."""
+    """While no thread is blocked, three threads serve all requests."""
     monkeypatch.setattr(thread_pool, "_BLOCKED_AFTER_S", 60)
     most: list[int] = []
     assert len(_run(_turns(Barrier(3, timeout=10), most), requests=12, threads=8)) == 12
@@ -112,7 +112,7 @@ def test_few_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_more_threads_for_those_that_are_blocked(
     monkeypatch: pytest.MonkeyPatch, make_pool: Callable[..., ThreadPool]
 ) -> None:
-    """For each blocked thread there is another one, up to the limit; they end when they are too many."""
+    """Each blocked thread gets a substitute, up to the limit; surplus threads end."""
     monkeypatch.setattr(thread_pool, "_BLOCKED_AFTER_S", 0.01)
     most: list[int] = []
     everyone = Barrier(8, timeout=10)
@@ -134,7 +134,7 @@ def test_more_threads_for_those_that_are_blocked(
 
 
 def test_context_reaches_the_thread() -> None:
-    """What the event loop knows of a request, its handler knows too."""
+    """Context variables of the event loop reach the handler."""
     words: list[str] = []
 
     def wsgi(_environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
@@ -151,17 +151,17 @@ def test_context_reaches_the_thread() -> None:
 
 
 class _Closing(list[bytes]):
-    """An answer that wants to be closed."""
+    """A response that counts its `close`."""
 
     closed = False
 
     def close(self) -> None:
-        """Note that it was."""
+        """Record the call."""
         self.closed = True
 
 
 def test_answer_is_closed() -> None:
-    """An answer that holds something is closed when it has been read."""
+    """The iterable of a WSGI response is closed after it was read."""
     body = _Closing([b"x"])
 
     def wsgi(_environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
@@ -173,7 +173,7 @@ def test_answer_is_closed() -> None:
 
 
 def test_exceptions_come_out() -> None:
-    """What a handler raises is raised on the event loop's side, for the layer to answer."""
+    """An exception of a handler is raised on the event loop."""
 
     def wsgi(_environ: dict[str, Any], _start: StartResponse) -> Iterable[bytes]:
         raise LookupError("as it was")
@@ -183,7 +183,7 @@ def test_exceptions_come_out() -> None:
 
 
 def test_end_of_an_iterator_comes_out() -> None:
-    """Not even the one exception that a future can't carry leaves a request without an answer."""
+    """StopIteration, which a future cannot carry, does not leave a request without a response."""
 
     def wsgi(_environ: dict[str, Any], _start: StartResponse) -> Iterable[bytes]:
         raise StopIteration
@@ -193,7 +193,7 @@ def test_end_of_an_iterator_comes_out() -> None:
 
 
 def test_cancelled_request_costs_no_thread(make_pool: Callable[..., ThreadPool]) -> None:
-    """A request that is cancelled while its handler runs leaves the pool as it was."""
+    """A request that is cancelled while its handler runs frees its thread."""
     entered, leave = Event(), Event()
 
     def wsgi(_environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
@@ -229,7 +229,7 @@ async def _lifespan(app: ASGIApp) -> list[str]:
 
 
 def test_lifetime_of_the_service(tmp_path: Path) -> None:
-    """What surrounds the service begins with it, not when it is built, and ends once it has ended."""
+    """The lifespan context is entered at the start of the service and left at its end."""
     told: list[str] = []
 
     @contextmanager

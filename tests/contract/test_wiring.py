@@ -1,4 +1,4 @@
-"""Wiring: a contract that can't be served stops the start with a sentence, not a request later on."""
+"""Wiring: a specification that cannot be served stops the start with one line."""
 
 from contextlib import nullcontext
 from copy import deepcopy
@@ -39,7 +39,7 @@ def _assert_broken(file: Path, document: Any, words: str) -> None:
 
 
 def test_whole_contract_is_served(tmp_path: Path) -> None:
-    """What these tests break is whole before."""
+    """The specification that these tests break is valid."""
     app = serve(tmp_path / "api.yml", _secured())
     assert ask(app, "POST", "/api/x").status == 401
 
@@ -61,7 +61,7 @@ def test_whole_contract_is_served(tmp_path: Path) -> None:
     ],
 )
 def test_names_of_nothing(tmp_path: Path, document: Any, words: str) -> None:
-    """A contract that names what does not exist is broken, and the sentence names it."""
+    """A specification that names something that does not exist is BrokenContract with that name."""
     _assert_broken(tmp_path / "api.yml", document, words)
 
 
@@ -85,7 +85,7 @@ def test_names_of_nothing(tmp_path: Path, document: Any, words: str) -> None:
     ],
 )
 def test_what_the_layer_cannot_serve(tmp_path: Path, document: Any, words: str) -> None:
-    """A contract that is no contract, or wants what the layer does not do, is broken, and the sentence says in what."""
+    """A specification that is invalid or uses an unsupported feature is BrokenContract with the reason."""
     _assert_broken(tmp_path / "api.yml", document, words)
 
 
@@ -109,13 +109,13 @@ def test_what_the_layer_cannot_serve(tmp_path: Path, document: Any, words: str) 
     ids=ascii,
 )
 def test_file_that_is_no_contract(tmp_path: Path, text: str | bytes) -> None:
-    """What is no YAML, or no object, is told in a sentence and not as a traceback of its reader."""
+    """A file that is not YAML or not an object is BrokenContract with one line."""
     _assert_broken(tmp_path / "api.yml", text, "api.yml")
 
 
 @pytest.mark.parametrize("name", ["missing.yml", "missing/api.yml", "."])
 def test_file_that_is_missing(tmp_path: Path, name: str) -> None:
-    """A file that can't be read is a broken contract."""
+    """A file that cannot be read is BrokenContract."""
     with pytest.raises(BrokenContract, match="can't be served"):
         build_application(
             tmp_path / name,
@@ -129,7 +129,7 @@ def test_file_that_is_missing(tmp_path: Path, name: str) -> None:
 
 
 def test_account_that_nobody_can_authenticate(tmp_path: Path) -> None:
-    """A security scheme for which the application gives no function is broken wiring too."""
+    """A security scheme that the application does not have is BrokenContract."""
     file = tmp_path / "api.yml"
     serve(file, _secured())
     with pytest.raises(BrokenContract, match="account"):

@@ -20,7 +20,6 @@ from promo_api.dev.processes import wait_until
 from promo_api.dev.valkey import EmbeddedValkey
 from promo_api.errors import ServiceUnavailable
 from promo_api.settings import Settings
-from tests.conformance import Conformance
 from tests.e2e.server import Server
 from tests.pgbouncer import behind_pgbouncer
 
@@ -63,11 +62,9 @@ def e2e_environment(environment: dict[str, str]) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="package")
-def server(
-    e2e_environment: dict[str, str], conformance: Conformance, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+def server(e2e_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that all tests share, and none stops; its log is looked through at the end."""
-    with Server(e2e_environment, tmp_path_factory.mktemp("server"), conformance) as server:
+    with Server(e2e_environment, tmp_path_factory.mktemp("server")) as server:
         yield server
     assert_discreet(server)
 
@@ -102,9 +99,9 @@ def comments(server: Server) -> bytes:
 
 
 @pytest.fixture
-def own_server(e2e_environment: dict[str, str], conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
+def own_server(e2e_environment: dict[str, str], tmp_path: Path) -> Iterator[Server]:
     """A server that the test may stop, start and kill, on the database that the others use too."""
-    with Server(e2e_environment, tmp_path, conformance) as server:
+    with Server(e2e_environment, tmp_path) as server:
         yield server
     assert_discreet(server)
 
@@ -171,9 +168,7 @@ class House:
 
 
 @pytest.fixture(scope="package")
-def _whole_house(
-    conformance: Conformance, tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
-) -> Iterator[House]:
+def _whole_house(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
     with ExitStack() as stack:
         # Not within pytest's folder, which any other run of pytest closes to the user of PostgreSQL.
@@ -193,7 +188,7 @@ def _whole_house(
             "ANTIFRAUD_ADDRESS": antifraud.address,
         }
         inside |= behind_pgbouncer(stack, postgres, data / "pgbouncer")
-        server = stack.enter_context(Server(environment | inside, folder, conformance))
+        server = stack.enter_context(Server(environment | inside, folder))
         yield House(postgres, valkey, antifraud, server)
     assert_discreet(server)
 

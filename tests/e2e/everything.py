@@ -8,11 +8,10 @@ from itertools import count
 from typing import Any, NamedTuple
 
 import requests
-import yaml
 
-from promo_api.app import SPECIFICATION
 from tests.e2e.raw import fields, request, send_raw
 from tests.e2e.server import Server
+from tests.operations import OPERATIONS, Operation
 from tests.people import Account, company_body, promo_body, user_body
 
 MARK = "q7zx"
@@ -33,16 +32,6 @@ class Asked(NamedTuple):
     request_id: str
     status: int
     operation: str | None
-
-
-class Operation(NamedTuple):
-    """An operation of api.yml."""
-
-    id: str
-    method: str
-    path: str
-    schemes: list[str]
-    takes_body: bool
 
 
 def secret(form: str) -> str:
@@ -87,8 +76,8 @@ class Everything:
         self._comments = f"/user/promo/{self._promo_id}/comments"
         self._comment_id = self._user.post(self._comments, json={"text": secret("A comment {}")}).json()["id"]
         self._sign_ups = {
-            "companyAuth": ("/business/auth/sign-up", _company, self._company),
-            "userAuth": ("/user/auth/sign-up", _user, self._user),
+            "company": ("/business/auth/sign-up", _company, self._company),
+            "user": ("/user/auth/sign-up", _user, self._user),
         }
         self.asked: list[Asked] = []
         server.remote.hooks["response"].append(self._remember)
@@ -100,14 +89,14 @@ class Everything:
             each.id: self._ask(
                 each, self._filled(each.path), json=self._body(each), headers={"Idempotency-Key": secret("key-{}")}
             )
-            for each in _operations()
+            for each in OPERATIONS
         }
 
     def ask_badly(self) -> set[int]:
         """Send invalid requests to each operation, and return the statuses."""
         return {
             self._ask(each, path, **wrong)
-            for each in _operations()
+            for each in OPERATIONS
             for path, wrong in self._wrong(each.path, self._body(each))
         }
 
@@ -143,12 +132,12 @@ class Everything:
     def _token(self, operation: Operation) -> str | None:
         if operation.id in _ENDING:
             return self._nobodys_token(operation)
-        accounts = {"companyAuth": self._company, "userAuth": self._user}
-        return next((accounts[name].token for name in operation.schemes), None)
+        accounts = {"company": self._company, "user": self._user}
+        return accounts[operation.account].token if operation.account else None
 
     def _nobodys_token(self, operation: Operation) -> str:
         """Return a token of a new account, which may be revoked; without a sign-up, that of an existing account."""
-        path, body, account = self._sign_ups[operation.schemes[0]]
+        path, body, account = self._sign_ups[operation.account]
         asked, self._operation = self._operation, f"{path.split('/')[1]}_auth.sign_up"
         answer = self._people.call("POST", path, json=body() | {"password": _LEAVING})
         token: str = answer.json().get("token", account.token)
@@ -197,11 +186,3 @@ class Everything:
 
     def _remember(self, answer: requests.Response, **_options: Any) -> None:
         self.asked.append(Asked(answer.headers["X-Request-Id"], answer.status_code, self._operation))
-
-
-def _operations() -> Iterator[Operation]:
-    paths = yaml.safe_load(SPECIFICATION.read_text(encoding="utf-8"))["paths"]
-    for path, methods in paths.items():
-        for method, declared in methods.items():
-            schemes = [name for scheme in declared["security"] for name in scheme]
-            yield Operation(declared["operationId"], method.upper(), path, schemes, "requestBody" in declared)

@@ -21,7 +21,6 @@ from persistence.migrations import update_schema
 from promo_api.dev.ports import free_port
 from promo_api.dev.processes import wait_gone, wait_until
 from promo_api.settings import Settings, variable
-from tests.conformance import Conformance
 from tests.e2e.remote import Remote
 from tests.people import Api
 
@@ -50,9 +49,7 @@ class Server:
         listener: the socket that it is to accept connections from, in place of one of its own.
     """
 
-    def __init__(
-        self, environment: Mapping[str, str], folder: Path, conformance: Conformance, port: int | None = None
-    ) -> None:
+    def __init__(self, environment: Mapping[str, str], folder: Path, port: int | None = None) -> None:
         self.port = port or free_port(_HOST)
         self.environment = {"SERVER_WORKERS": "2"} | dict(environment) | {"SERVER_ADDRESS": f"{_HOST}:{self.port}"}
         self._folder = folder
@@ -62,7 +59,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"http://{_HOST}:{self.port}"
         self.remote = Remote(self.url)
-        self.people = Api(self.remote, conformance)  # type: ignore[arg-type]
+        self.people = Api(self.remote)  # type: ignore[arg-type]
 
     def migrate(self) -> None:
         """Bring the schema up to date, as the command `migrate` does, without the start of a process."""

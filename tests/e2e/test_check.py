@@ -8,7 +8,6 @@ from pathlib import Path
 import psycopg
 import redis
 
-from tests.conformance import Conformance
 from tests.e2e.conftest import House
 from tests.e2e.server import Server, run_command
 
@@ -72,10 +71,10 @@ def test_antifraud_unavailable(house: House, tmp_path: Path) -> None:
     assert _checked(house.environment, tmp_path)[:2] == (1, _WELL | {"anti-fraud": False})
 
 
-def test_open_breaker(house: House, conformance: Conformance, tmp_path: Path) -> None:
+def test_open_breaker(house: House, tmp_path: Path) -> None:
     """A worker with an open circuit breaker is listed until its cool-down ends, even if the service is back."""
     fast = {"ANTIFRAUD_BREAKER_FAILURES": "1", "ANTIFRAUD_BREAKER_COOLDOWN_S": "600", "SERVER_WORKERS": "1"}
-    with Server(house.environment | fast, tmp_path, conformance) as server:
+    with Server(house.environment | fast, tmp_path) as server:
         user, promo_id = server.people.sign_up_user(), server.people.sign_up_company().create_promo()
         house.antifraud.stop()
         assert user.post(f"/user/promo/{promo_id}/activate").status_code == 403

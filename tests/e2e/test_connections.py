@@ -11,7 +11,6 @@ import psutil
 import pytest
 
 from promo_api.dev.processes import wait_until
-from tests.conformance import Conformance
 from tests.e2e.conftest import assert_discreet
 from tests.e2e.raw import received, request
 from tests.e2e.server import Server
@@ -66,11 +65,9 @@ def test_flood_of_pipelined_requests(own_server: Server) -> None:
     assert max(after[pid] - before[pid] for pid in before) < _GROWTH_MAX_MB
 
 
-def test_more_idle_connections_than_files(
-    e2e_environment: dict[str, str], conformance: Conformance, tmp_path: Path
-) -> None:
+def test_more_idle_connections_than_files(e2e_environment: dict[str, str], tmp_path: Path) -> None:
     """A worker without free file descriptors closes the longest idle connections and serves new ones."""
-    server = Server(e2e_environment | {"SERVER_WORKERS": "1"}, tmp_path, conformance)
+    server = Server(e2e_environment | {"SERVER_WORKERS": "1"}, tmp_path)
     server.around = [sys.executable, "-c", _LIMITED]
     with _started(server), ExitStack() as stack:
         [worker] = server.workers()
@@ -85,10 +82,10 @@ def test_more_idle_connections_than_files(
         assert (line["level"], line["reason"], line["closed"]) == ("warning", "Too many open files", 16)
 
 
-def test_connections_of_one_address(e2e_environment: dict[str, str], conformance: Conformance, tmp_path: Path) -> None:
+def test_connections_of_one_address(e2e_environment: dict[str, str], tmp_path: Path) -> None:
     """Above the limit per address the longest idle connection is closed, and the new one is served."""
     own = {"SERVER_WORKERS": "1", "SERVER_CONNECTIONS_PER_ADDRESS": "3"}
-    with _started(Server(e2e_environment | own, tmp_path, conformance)) as server, ExitStack() as stack:
+    with _started(Server(e2e_environment | own, tmp_path)) as server, ExitStack() as stack:
         connections = [stack.enter_context(_connect(server)) for _ in range(3)]
         assert all(map(_is_served, connections))
         assert _is_served(connections[0])

@@ -17,8 +17,11 @@ from persistence.database.engine import Database
 from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.postgres_programs import program
 from promo_api.settings import Settings
-from promo_api.sweeper import account_deletions_sweeper, expired_responses_sweeper, feed_changes_sweeper
-from tests.conformance import Conformance
+from promo_api.sweeper import (
+    account_deletions_sweeper,
+    expired_responses_sweeper,
+    feed_changes_sweeper,
+)
 from tests.deployment_page import block
 from tests.e2e.conftest import assert_discreet
 from tests.e2e.everything import Everything
@@ -112,13 +115,13 @@ def _settings(postgres: EmbeddedPostgres) -> dict[str, str]:
 
 
 def test_role_limits_backup_and_restore(
-    postgres: EmbeddedPostgres, environment: dict[str, str], conformance: Conformance, tmp_path: Path
+    postgres: EmbeddedPostgres, environment: dict[str, str], tmp_path: Path
 ) -> None:
     """A role that owns its database, with its limits, is all that is needed; a database that was restored is whole."""
     _administer(postgres, block("sql role"))
     _administer(postgres, block("sql limits"))
     settings = environment | _settings(postgres)
-    with Server(settings, tmp_path, conformance) as server:
+    with Server(settings, tmp_path) as server:
         user, promo_id = server.people.sign_up_user(), server.people.sign_up_company().create_promo()
         assert user.post(f"/user/promo/{promo_id}/activate").status_code == 200
         _run(postgres, block("sh backup"), tmp_path)
@@ -135,9 +138,7 @@ def test_role_limits_backup_and_restore(
 
 
 @pytest.mark.parametrize("role", [None, "promo_owner"], ids=["superuser", "owner"])
-def test_two_roles(
-    postgres: EmbeddedPostgres, environment: dict[str, str], conformance: Conformance, tmp_path: Path, role: str | None
-) -> None:
+def test_two_roles(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_path: Path, role: str | None) -> None:
     """The rights of grants.sql are enough for every operation, the sweepers and `check`; all else is refused."""
     _administer(postgres, block("sql role"))
     _administer(postgres, block("sql limits"))
@@ -146,7 +147,7 @@ def test_two_roles(
     _administer(postgres, block("sql owner"), database="promo")
     _run(postgres, block("sh grants"), _ROOT, role=role)
     _administer(postgres, _LATER_TABLE, database="promo", role="promo_owner")
-    server = Server(settings, tmp_path, conformance)
+    server = Server(settings, tmp_path)
     try:
         server.start()
         assert set(Everything(server).ask_well().values()) <= {200, 201}

@@ -12,7 +12,6 @@ import pytest
 from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.postgres_programs import make_private_folder, run_program
 from promo_api.dev.processes import wait_until
-from tests.conformance import Conformance
 from tests.e2e.conftest import assert_discreet
 from tests.e2e.rush import Rush
 from tests.e2e.server import Server
@@ -76,9 +75,9 @@ def pair() -> Iterator[Pair]:
         yield Pair(stack, Path(folder))
 
 
-def test_standby_takes_over(pair: Pair, environment: dict[str, str], conformance: Conformance, tmp_path: Path) -> None:
+def test_standby_takes_over(pair: Pair, environment: dict[str, str], tmp_path: Path) -> None:
     """Clients get 503 until the standby is promoted, and soon succeed afterwards. No confirmed activation is lost."""
-    with Server(environment | pair.environment, tmp_path, conformance) as server:
+    with Server(environment | pair.environment, tmp_path) as server:
         rush = Rush(server)
         with rush.going_on():
             pair.primary.kill()

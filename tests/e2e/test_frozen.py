@@ -9,7 +9,6 @@ import pytest
 from persistence.database.engine import Database
 from promo_api.dev.processes import wait_until
 from promo_api.settings import Settings
-from tests.conformance import Conformance
 from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.crowd import Answer, Crowd
 from tests.e2e.server import Server
@@ -32,9 +31,9 @@ _WELL = (200, 201)
 
 
 @pytest.fixture
-def hasty(house: House, conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
+def hasty(house: House, tmp_path: Path) -> Iterator[Server]:
     """A server with short timeouts for PostgreSQL."""
-    with Server(house.environment | _HASTY, tmp_path, conformance) as server:
+    with Server(house.environment | _HASTY, tmp_path) as server:
         yield server
     assert_discreet(server)
 

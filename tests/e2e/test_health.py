@@ -10,7 +10,6 @@ import psutil
 import pytest
 
 from promo_api.dev.processes import wait_until
-from tests.conformance import Conformance
 from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.server import Server
 from tests.freezing import frozen
@@ -21,10 +20,10 @@ _PATIENCE_S = 30
 
 
 @pytest.fixture
-def hasty(house: House, conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
+def hasty(house: House, tmp_path: Path) -> Iterator[Server]:
     """A server with short timeouts and few threads."""
     few = {"HEALTH_TIMEOUT_S": str(_TIMEOUT_S), "SERVER_THREADS": "2", "ANTIFRAUD_BREAKER_FAILURES": "1"}
-    with Server(house.environment | few, tmp_path, conformance) as server:
+    with Server(house.environment | few, tmp_path) as server:
         yield server
     assert_discreet(server)
 
@@ -116,11 +115,11 @@ def test_postgresql_frozen(house: House, hasty: Server) -> None:
     assert "Traceback" not in hasty.log
 
 
-def test_health_does_not_block_other_requests(house: House, conformance: Conformance, tmp_path: Path) -> None:
+def test_health_does_not_block_other_requests(house: House, tmp_path: Path) -> None:
     """More health requests than threads, all waiting for PostgreSQL, do not delay other requests."""
     patient = {"HEALTH_TIMEOUT_S": "10", "POSTGRES_CONNECT_TIMEOUT_S": "30"}
     lone = house.environment | patient | {"SERVER_WORKERS": "1", "SERVER_THREADS": "2"}
-    with Server(lone, tmp_path, conformance) as server, ThreadPoolExecutor(12) as threads:
+    with Server(lone, tmp_path) as server, ThreadPoolExecutor(12) as threads:
         with frozen(house.postgres):
             asked = [threads.submit(_ask, server) for _ in range(12)]
             assert {server.people.call("GET", "/ping").status_code for _ in range(20)} == {200}

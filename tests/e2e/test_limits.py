@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import redis
 
-from tests.conformance import Conformance
 from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.scrape import scrape, with_metrics
 from tests.e2e.server import Server
@@ -25,11 +24,11 @@ _STRICT = {
 
 
 @pytest.fixture
-def strict(house: House, conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
+def strict(house: House, tmp_path: Path) -> Iterator[Server]:
     """A server with two workers, low limits and empty counters."""
     with redis.Redis(house.valkey.host, house.valkey.port) as counters:
         counters.flushdb()
-    with Server(with_metrics(house.environment | _STRICT), tmp_path, conformance) as server:
+    with Server(with_metrics(house.environment | _STRICT), tmp_path) as server:
         yield server
     assert_discreet(server)
 
@@ -72,10 +71,10 @@ def test_stuffing(strict: Server) -> None:
     assert all(0 < int(answer.headers["Retry-After"]) <= 600 for answer in answers if answer.status_code == 429)
 
 
-def test_full_queue_of_hashes(house: House, conformance: Conformance, tmp_path: Path) -> None:
+def test_full_queue_of_hashes(house: House, tmp_path: Path) -> None:
     """If the queue of password hashes is full, requests get 503 with Retry-After; other requests are fast."""
     dear = {"ARGON2_ITERATIONS": "60", "ARGON2_MEMORY_KIB": "8192", "ARGON2_QUEUE": "2", "SERVER_WORKERS": "1"}
-    with Server(house.environment | dear, tmp_path, conformance) as server, ThreadPoolExecutor(16) as threads:
+    with Server(house.environment | dear, tmp_path) as server, ThreadPoolExecutor(16) as threads:
         user = server.people.sign_up_user()
         asked = [threads.submit(server.people.call, "POST", "/user/auth/sign-up", json=user_body()) for _ in range(16)]
         profiles = []

@@ -11,7 +11,6 @@ import psycopg
 import pytest
 
 from promo_api.dev.processes import wait_until
-from tests.conformance import Conformance
 from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.everything import MARK, Everything, secret
 from tests.e2e.server import Server
@@ -24,14 +23,14 @@ _HASHES = "SELECT password_hash FROM users UNION SELECT password_hash FROM compa
 
 
 @pytest.fixture(params=["json", "text"])
-def server(request: pytest.FixtureRequest, house: House, conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
+def server(request: pytest.FixtureRequest, house: House, tmp_path: Path) -> Iterator[Server]:
     """A server with marked secrets, for each log format."""
     own = {
         "LOG_FORMAT": request.param,
         "POSTGRES_PASSWORD": secret("{}"),
         "SECRET_KEY": secret("a key for tests that is long enough {}"),
     }
-    with Server(house.environment | own, tmp_path, conformance) as server:
+    with Server(house.environment | own, tmp_path) as server:
         yield server
     assert_discreet(server)
     assert MARK not in server.log.lower()

@@ -12,7 +12,6 @@ import pytest
 import requests
 
 from promo_api.dev.processes import wait_until
-from tests.conformance import Conformance
 from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.scrape import Metrics, folder_of, scrape, settled, with_metrics
 from tests.e2e.server import Server, run_command
@@ -21,9 +20,9 @@ _ACTIVATE = "user_activations.activate_promo"
 
 
 @pytest.fixture
-def watched(house: House, conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
+def watched(house: House, tmp_path: Path) -> Iterator[Server]:
     """A server with metrics."""
-    with Server(with_metrics(house.environment), tmp_path, conformance) as server:
+    with Server(with_metrics(house.environment), tmp_path) as server:
         yield server
     assert_discreet(server)
 

@@ -8,7 +8,6 @@ import pytest
 import redis
 
 from promo_api.dev.processes import wait_until
-from tests.conformance import Conformance
 from tests.e2e.conftest import House
 from tests.e2e.server import Server
 from tests.people import Account, Api
@@ -118,10 +117,10 @@ def test_antifraud_away(house: House) -> None:
     assert user.get("/user/promo/history").headers["X-Total-Count"] == "1"
 
 
-def test_antifraud_slow(house: House, tmp_path: Path, conformance: Conformance) -> None:
+def test_antifraud_slow(house: House, tmp_path: Path) -> None:
     """While more activations wait for the anti-fraud service than its limit, other requests succeed."""
     lone = house.environment | {"SERVER_WORKERS": "1", "ANTIFRAUD_THREADS": "3", "ANTIFRAUD_READ_TIMEOUT_S": "30"}
-    with Server(lone, tmp_path, conformance) as server, ThreadPoolExecutor(6) as threads:
+    with Server(lone, tmp_path) as server, ThreadPoolExecutor(6) as threads:
         company, users = server.people.sign_up_company(), [server.people.sign_up_user() for _ in range(6)]
         path = f"/user/promo/{company.create_promo()}"
         house.steer(delay_ms=60_000)

@@ -16,7 +16,6 @@ import requests
 from promo_api.dev.ports import free_port
 from promo_api.dev.processes import wait_until
 from tests.certificates import make_ca, make_server_certificate
-from tests.conformance import Conformance
 from tests.e2e.remote import Remote
 from tests.e2e.server import Server
 from tests.people import Api
@@ -149,12 +148,12 @@ def proxy(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> Pro
     return Haproxy(*where, replacements, {"http_req_rate gt 5000": "http_req_rate gt 5"})
 
 
-def test_requests_over_tls(proxy: Proxy, conformance: Conformance) -> None:
+def test_requests_over_tls(proxy: Proxy) -> None:
     """The service responds through the proxy over TLS as it does directly, also to a large body."""
     with proxy.running({}):
         remote = Remote(proxy.https)
         remote.verify = str(proxy.ca)
-        people = Api(remote, conformance)  # type: ignore[arg-type]
+        people = Api(remote)  # type: ignore[arg-type]
         user, promo_id = people.sign_up_user(), people.sign_up_company().create_promo(promo_unique=["x" * 30] * 5000)
         response = user.post(f"/user/promo/{promo_id}/activate")
         assert response.json() == {"promo": "x" * 30}

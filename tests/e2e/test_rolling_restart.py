@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance import Conformance
 from tests.e2e.balancer import HealthChecks, Load
 from tests.e2e.conftest import assert_discreet
 from tests.e2e.server import Server
@@ -16,7 +15,7 @@ _ROUNDS = 2
 
 
 @pytest.fixture
-def instances(e2e_environment: dict[str, str], conformance: Conformance, tmp_path: Path) -> Iterator[list[Server]]:
+def instances(e2e_environment: dict[str, str], tmp_path: Path) -> Iterator[list[Server]]:
     """Two servers on one database, which drain for two seconds."""
     environment = e2e_environment | {"SERVER_DRAIN_S": "2"}
     with ExitStack() as stack:
@@ -24,7 +23,7 @@ def instances(e2e_environment: dict[str, str], conformance: Conformance, tmp_pat
         for name in ("first", "second"):
             folder = tmp_path / name
             folder.mkdir()
-            servers.append(stack.enter_context(Server(environment, folder, conformance)))
+            servers.append(stack.enter_context(Server(environment, folder)))
         yield servers
     for server in servers:
         assert_discreet(server)
@@ -53,9 +52,9 @@ def test_rolling_restart_under_load(instances: list[Server]) -> None:
         _restarted_under_load(instances, checks)
 
 
-def test_restart_of_the_only_one(e2e_environment: dict[str, str], conformance: Conformance, tmp_path: Path) -> None:
+def test_restart_of_the_only_one(e2e_environment: dict[str, str], tmp_path: Path) -> None:
     """With socket activation, as by systemd, connections wait during a restart."""
-    server = Server(e2e_environment, tmp_path, conformance)
+    server = Server(e2e_environment, tmp_path)
     with socket.create_server(("127.0.0.1", server.port)) as server.listener, server:
         _restarted_under_load([server])
     assert_discreet(server)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from promo_api.dev.processes import wait_until
-from tests.conformance import Conformance
 from tests.e2e.conftest import assert_discreet
 from tests.e2e.raw import fields, received, request
 from tests.e2e.server import Server
@@ -18,12 +17,10 @@ _WHOLE = request(b"POST", b"/api/user/auth/sign-in", b"Content-Type: application
 
 
 @pytest.fixture(scope="module")
-def hasty(
-    e2e_environment: dict[str, str], conformance: Conformance, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+def hasty(e2e_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a client timeout of one second."""
     environment = e2e_environment | {"SERVER_CLIENT_TIMEOUT_S": "1"}
-    with Server(environment, tmp_path_factory.mktemp("hasty"), conformance) as server:
+    with Server(environment, tmp_path_factory.mktemp("hasty")) as server:
         yield server
     assert_discreet(server)
 

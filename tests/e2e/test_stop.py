@@ -14,7 +14,6 @@ import pytest
 import requests
 
 from promo_api.dev.processes import wait_gone, wait_until
-from tests.conformance import Conformance
 from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.raw import request
 from tests.e2e.server import Server
@@ -30,10 +29,10 @@ _STOP_TIMEOUT_S = 3
 
 
 @pytest.fixture
-def server(house: House, conformance: Conformance, tmp_path: Path) -> Iterator[Server]:
+def server(house: House, tmp_path: Path) -> Iterator[Server]:
     """A server with one worker and a long timeout for the anti-fraud service."""
     own = {"SERVER_WORKERS": "1", "ANTIFRAUD_READ_TIMEOUT_S": "30"}
-    with Server(house.environment | own, tmp_path, conformance) as server:
+    with Server(house.environment | own, tmp_path) as server:
         yield server
     assert_discreet(server)
     assert server.lines(), "gunicorn logs in the same format, also after a reload"
@@ -122,10 +121,10 @@ def test_idle_connections_do_not_delay_the_stop(server: Server) -> None:
         connection.close()
 
 
-def test_drain(house: House, conformance: Conformance, tmp_path: Path) -> None:
+def test_drain(house: House, tmp_path: Path) -> None:
     """For SERVER_DRAIN_S after SIGTERM new connections are served as before, but health is 503."""
     own = {"SERVER_DRAIN_S": "3", "SERVER_WORKERS": "1"}
-    with Server(house.environment | own, tmp_path, conformance) as server:
+    with Server(house.environment | own, tmp_path) as server:
         assert server.people.call("GET", "/health").status_code == 200
         server.signal(SIGTERM)
         asked_at = monotonic()
@@ -152,10 +151,10 @@ def test_new_connections_are_refused(house: House, server: Server) -> None:
     assert "stop_timed_out" not in server.log
 
 
-def test_stop_timeout(house: House, conformance: Conformance, tmp_path: Path) -> None:
+def test_stop_timeout(house: House, tmp_path: Path) -> None:
     """After the timeout a request is cut off and logged, and the server exits although its handler is still running."""
     own = {"SERVER_STOP_TIMEOUT_S": str(_STOP_TIMEOUT_S), "ANTIFRAUD_READ_TIMEOUT_S": "30"}
-    with Server(house.environment | own, tmp_path, conformance) as server:
+    with Server(house.environment | own, tmp_path) as server:
         workers = server.workers()
         with _activation(house, server) as answer:
             asked_at = monotonic()

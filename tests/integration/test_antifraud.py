@@ -19,7 +19,6 @@ from promo_api.dev.processes import wait_until
 from promo_api.logs import JsonLines
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
-from tests.conformance import Conformance
 from tests.people import Account, Api
 from tests.stand_in import StandIn
 
@@ -38,13 +37,13 @@ NO_ANSWERS: list[dict[str, Any]] = [
 
 
 @pytest.fixture
-def another_process(settings: Settings, conformance: Conformance) -> Iterator[Callable[..., Api]]:
+def another_process(settings: Settings) -> Iterator[Callable[..., Api]]:
     """Makes the API as another process would run it, with settings of its own."""
     with ExitStack() as stack:
 
         def start(**changes: Any) -> Api:
             app = create_app(Runtime.open(replace(settings, **changes)))
-            return Api(stack.enter_context(TestClient(app, raise_server_exceptions=False)), conformance)
+            return Api(stack.enter_context(TestClient(app, raise_server_exceptions=False)))
 
         yield start
 
@@ -169,7 +168,7 @@ def test_nobody_listens(api: Api, another_process: Callable[..., Api]) -> None:
     assert _activate(user, promo_id, lonely) == 403
 
 
-def test_what_is_asked(api: Api, settings: Settings, conformance: Conformance) -> None:
+def test_what_is_asked(api: Api, settings: Settings) -> None:
     """The question is a POST of e-mail and promo id as JSON, and no database connection is held while it is asked."""
     seen: list[Any] = []
     asked = Flask(__name__)
@@ -189,7 +188,7 @@ def test_what_is_asked(api: Api, settings: Settings, conformance: Conformance) -
         runtime = Runtime.open(replace(settings, antifraud_address=f"http://127.0.0.1:{server.server_port}"))
         user, promo_id = api.sign_up_user(email=f"Ann.{uuid4().hex}@Example.com"), api.sign_up_company().create_promo()
         with TestClient(create_app(runtime), raise_server_exceptions=False) as client:
-            assert _activate(user, promo_id, Api(client, conformance)) == 200
+            assert _activate(user, promo_id, Api(client)) == 200
     finally:
         server.shutdown()
         thread.join()

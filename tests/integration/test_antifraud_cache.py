@@ -12,7 +12,6 @@ from starlette.testclient import TestClient
 from promo_api.app import create_app
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
-from tests.conformance import Conformance
 from tests.people import Account, Api
 from tests.stand_in import StandIn
 
@@ -20,13 +19,13 @@ HOUR_MS = 3_600_000
 
 
 @pytest.fixture
-def restarted(settings: Settings, conformance: Conformance) -> Iterator[Callable[[], Api]]:
+def restarted(settings: Settings) -> Iterator[Callable[[], Api]]:
     """Makes the API as another process would run it, or the same one after a restart."""
     with ExitStack() as stack:
 
         def start() -> Api:
             app = create_app(Runtime.open(settings))
-            return Api(stack.enter_context(TestClient(app, raise_server_exceptions=False)), conformance)
+            return Api(stack.enter_context(TestClient(app, raise_server_exceptions=False)))
 
         yield start
 

@@ -6,18 +6,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import yaml
 
-from promo_api.app import SPECIFICATION
+from tests.operations import OPERATIONS
 from tests.people import PASSWORD, Account, Api, user_body
 
 # Method and path of each operation that takes a body.
-TAKING: list[tuple[str, str]] = [
-    (method.upper(), path)
-    for path, methods in yaml.safe_load(SPECIFICATION.read_text(encoding="utf-8"))["paths"].items()
-    for method, operation in methods.items()
-    if "requestBody" in operation
-]
+TAKING = [(each.method, each.path) for each in OPERATIONS if each.takes_body]
 SIGN_IN = "/user/auth/sign-in"
 MIB = 2**20
 

@@ -13,7 +13,6 @@ from starlette.testclient import TestClient
 
 from promo_api.app import create_app
 from promo_api.runtime import Runtime
-from tests.conformance import Conformance
 from tests.people import PASSWORD, Account, Api, company_body, new_email, user_body
 from tests.statements import sent_statements
 
@@ -28,11 +27,11 @@ _NOISE = 0.05
 
 
 @pytest.fixture
-def dearer(runtime: Runtime, conformance: Conformance) -> Iterator[Api]:
+def dearer(runtime: Runtime) -> Iterator[Api]:
     """The API with password hashes that take a time which can be told from that of the rest."""
     dear = Runtime.open(replace(runtime.settings, argon2_memory_kib=_MEMORY_KIB))
     with TestClient(create_app(dear), raise_server_exceptions=False) as client:
-        yield Api(client, conformance)
+        yield Api(client)
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ def _portions(get: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("entries", [1, 2, 3, 7, 100])
-def test_portions(api: Api, company: Account, runtime: Runtime, entries: int) -> None:
+def test_portions(api: Api, company: Account, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, entries: int) -> None:
     """Portions of any size hold each entry once and in order. Only the last portion has no `next_offset`."""
     account = api.sign_up_user()
     promos = [company.create_promo(), company.create_promo(promo_unique=[f"code-{n}" for n in range(9)])]
@@ -142,7 +142,8 @@ def test_portions(api: Api, company: Account, runtime: Runtime, entries: int) ->
     for n in range(4):
         account.post(f"/user/promo/{promos[0]}/comments", json={"text": f"Comment number {n}"})
     user = _found(runtime, account)
-    portions = _portions(lambda offset: user_export.get_export(runtime, user, offset=offset, entries_max=entries))
+    monkeypatch.setattr(user_export, "MAX_EXPORT_ENTRIES", entries)
+    portions = _portions(lambda offset: user_export.get_export(runtime, user, offset=offset))
     assert len(portions) == -(-7 // entries)
     assert all(len(portion[name]) <= entries for portion in portions for name in LISTS)
     whole = {name: [entry for portion in portions for entry in portion[name]] for name in LISTS}

@@ -24,7 +24,6 @@ from promo_api.runtime import Runtime
 from promo_api.setting_values import Rate
 from promo_api.settings import Settings
 from promo_api.verdicts import verdict_key
-from tests.conformance import Conformance
 from tests.counting import Counting
 from tests.people import PASSWORD, Account, Api, company_body, new_email, promo_body, user_body
 from tests.race.interleaving import together
@@ -35,7 +34,7 @@ Make = Callable[..., Api]
 
 
 @pytest.fixture
-def make(settings: Settings, runtime: Runtime, conformance: Conformance) -> Iterator[Make]:
+def make(settings: Settings, runtime: Runtime) -> Iterator[Make]:
     """Makes services as other processes would be, with limits of their own, behind a proxy that tells addresses.
 
     `runtime` is asked for since it brings the tables.
@@ -45,7 +44,7 @@ def make(settings: Settings, runtime: Runtime, conformance: Conformance) -> Iter
 
         def make(**changes: Any) -> Api:
             opened = Runtime.open(replace(settings, client_address_header="X-Real-IP", **changes))
-            return Api(stack.enter_context(TestClient(create_app(opened), raise_server_exceptions=False)), conformance)
+            return Api(stack.enter_context(TestClient(create_app(opened), raise_server_exceptions=False)))
 
         yield make
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_refusals import BODIES, OPERATIONS
+from tests.integration.test_refusals import BODIES, DECLARED
 from tests.people import PASSWORD, Account, Api, company_body, user_body
 
 
@@ -55,7 +55,7 @@ ACCESS = {
     "user_comments.delete_comment": Access.REFUSED,
 }
 OF_ACCOUNTS = [
-    (method, path, operation) for method, path, operation in OPERATIONS if operation["security"] or "/auth/" in path
+    (method, path, operation) for method, path, operation in DECLARED if operation["security"] or "/auth/" in path
 ]
 # What everybody's doings add up to, in the view of whoever may see it.
 COUNTS = {"like_count", "comment_count", "used_count", "activations_count"}
@@ -126,7 +126,7 @@ def _request(operation: dict[str, Any], account: Account) -> dict[str, Any]:
 def _view(owned: Owned, kind: str) -> dict[str, Any]:
     """Return all that an owner can read, by operationId."""
     view: dict[str, Any] = {}
-    for method, template, operation in OPERATIONS:
+    for method, template, operation in DECLARED:
         if method == "GET" and operation["security"] and _kind(template) == kind:
             answer = owned.owners[kind].get(template.format(**owned.ids))
             assert answer.status_code == 200, f"{operation['operationId']}: {answer.text}"

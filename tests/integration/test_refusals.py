@@ -4,23 +4,18 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import yaml
 
-from promo_api.app import SPECIFICATION
+from tests.operations import OPERATIONS
 from tests.people import PASSWORD, Account, Api, company_body, new_email, promo_body, user_body
 
-OPERATIONS: list[tuple[str, str, dict[str, Any]]] = [
-    (method.upper(), path, operation)
-    for path, methods in yaml.safe_load(SPECIFICATION.read_text(encoding="utf-8"))["paths"].items()
-    for method, operation in methods.items()
-]
+DECLARED = [(each.method, each.path, each.declared) for each in OPERATIONS]
 LISTS = [
     path
-    for method, path, _ in OPERATIONS
+    for method, path, _ in DECLARED
     if method == "GET" and not path.endswith(("}", "export", "ping", "profile", "stat"))
 ]
-PROMOS = [(method, path) for method, path, _ in OPERATIONS if "{id}" in path]
-COMMENTS = [(method, path) for method, path, _ in OPERATIONS if "{comment_id}" in path]
+PROMOS = [(method, path) for method, path, _ in DECLARED if "{id}" in path]
+COMMENTS = [(method, path) for method, path, _ in DECLARED if "{comment_id}" in path]
 # Good bodies by operationId.
 BODIES: dict[str, Any] = {
     "business_auth.sign_in": {"email": "nobody@example.com", "password": PASSWORD},
@@ -51,7 +46,7 @@ def _ask(api: Api, method: str, path: str, **request: Any) -> Any:
 
 
 def _operation(method: str, path: str) -> dict[str, Any]:
-    return next(operation for other, template, operation in OPERATIONS if (other, template) == (method, path))
+    return next(operation for other, template, operation in DECLARED if (other, template) == (method, path))
 
 
 def _details(answer: Any) -> list[tuple[str, str]]:
@@ -65,7 +60,7 @@ def test_ping(api: Api) -> None:
     assert api.call("GET", "/ping").json() == {"status": "ok"}
 
 
-@pytest.mark.parametrize(("method", "template", "operation"), OPERATIONS)
+@pytest.mark.parametrize(("method", "template", "operation"), DECLARED)
 def test_unknown_query_parameter(api: Api, method: str, template: str, operation: dict[str, Any]) -> None:
     """A query parameter that is not described is refused by each operation, with its name."""
     path = template.replace("{id}", str(uuid4())).replace("{comment_id}", str(uuid4()))
@@ -159,10 +154,10 @@ def test_unknown_path(api: Api, path: str) -> None:
         assert (answer.status_code, set(answer.json())) == (404, {"status", "message"})
 
 
-@pytest.mark.parametrize("template", sorted({path for _, path, _ in OPERATIONS}))
+@pytest.mark.parametrize("template", sorted({path for _, path, _ in DECLARED}))
 def test_other_methods(api: Api, template: str) -> None:
     """A method that a path has not is 405, before any token is asked for, with all that it has in `Allow`."""
-    known = {method for method, path, _ in OPERATIONS if path == template}
+    known = {method for method, path, _ in DECLARED if path == template}
     path = template.replace("{id}", str(uuid4())).replace("{comment_id}", str(uuid4()))
     for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} - known:
         answer = api.call(method, path)

@@ -15,7 +15,6 @@ from promo_api.contract.fair_queue import Source
 from promo_api.contract.thread_pools import RequestInfo
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
-from tests.conformance import Conformance
 from tests.people import Api
 from tests.pgbouncer import limited
 from tests.race.interleaving import Stage
@@ -60,9 +59,9 @@ def _crowd_client(crowd: Runtime) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def api(_crowd_client: TestClient, conformance: Conformance) -> Api:
+def api(_crowd_client: TestClient) -> Api:
     """The API in this process, with many threads."""
-    return Api(_crowd_client, conformance)
+    return Api(_crowd_client)
 
 
 class _Uncoalesced(Coalescer):
@@ -81,9 +80,9 @@ def _apart_client(crowd: Runtime) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def processes(_apart_client: TestClient, conformance: Conformance) -> Api:
+def processes(_apart_client: TestClient) -> Api:
     """The API as many processes offer it: no two requests are worked on together."""
-    return Api(_apart_client, conformance)
+    return Api(_apart_client)
 
 
 @pytest.fixture

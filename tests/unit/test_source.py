@@ -6,8 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from tests.operations import DOCUMENT, OPERATIONS
 from tests.unit.source import ROOT, called, files, functions, public_definitions, tree
 from tests.unit.test_architecture import QUERIES
 
@@ -25,18 +24,7 @@ EMPTY_NAMES = {"utils", "util", "helpers", "common", "base", "misc", "core", "ma
 SHARED_BY_HANDLERS = ["handlers.accounts", "handlers.idempotency", "handlers.shapes"]
 
 
-def _specification() -> dict[str, Any]:
-    specification: dict[str, Any] = yaml.load((ROOT / "api.yml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    return specification
-
-
-@cache
-def _operation_ids() -> frozenset[str]:
-    paths = _specification()["paths"]
-    return frozenset(operation["operationId"] for methods in paths.values() for operation in methods.values())
-
-
-OPERATION_MODULES = sorted({f"handlers.{name.partition('.')[0]}" for name in _operation_ids()})
+OPERATION_MODULES = sorted({f"handlers.{each.id.partition('.')[0]}" for each in OPERATIONS})
 
 
 def _name(file: Path) -> str:
@@ -86,7 +74,7 @@ def test_every_operation_has_its_function() -> None:
         for name, node in public_definitions(module)
         if isinstance(node, ast.FunctionDef)
     }
-    assert defined == _operation_ids()
+    assert defined == {each.id for each in OPERATIONS}
 
 
 def test_modules_of_handlers_are_all_known() -> None:
@@ -171,7 +159,7 @@ def _limits(schema: Any) -> Iterator[int]:
 
 def test_limits_stand_in_the_contract_alone() -> None:
     """No limit of api.yml is repeated in Python."""
-    limits = {limit for limit in _limits(_specification()) if limit > 1}
+    limits = {limit for limit in _limits(DOCUMENT) if limit > 1}
     assert 5000 in limits
     repeated = [
         f"{module}:{part.lineno} repeats {part.value}"

@@ -1,4 +1,4 @@
-"""Handlers that answer with what they got, or with what a test wants to see answered."""
+"""Handlers that return their arguments, or what a test needs."""
 
 from typing import Any
 
@@ -9,43 +9,43 @@ LARGE = [f"A text that a user chose, number {number}" for number in range(200)]
 
 
 def show(_runtime: object, *principal: object, **arguments: Any) -> dict[str, Any]:
-    """Answer with the account that asks, the arguments and their types."""
+    """Return the account that asks, the arguments and their types."""
     types = {name: type(value).__name__ for name, value in arguments.items()}
     return {"principal": list(principal), "arguments": arguments, "types": types}
 
 
 def show_too(runtime: object, *principal: object, **arguments: Any) -> dict[str, Any]:
-    """Do the same for a second operation."""
+    """Return the same for a second operation."""
     return show(runtime, *principal, **arguments)
 
 
 def show_client_address(runtime: object, *, client_address: str) -> dict[str, Any]:
-    """Answer with the address of the client."""
+    """Return the address of the client."""
     return show(runtime, client_address=client_address)
 
 
 def show_created(_runtime: object) -> tuple[dict[str, Any], int]:
-    """Answer with a status."""
+    """Return a status."""
     return {"runtime": None}, 201
 
 
 def show_page(_runtime: object) -> tuple[list[int], int, dict[str, str]]:
-    """Answer with a status and a header."""
+    """Return a status and a header."""
     return [1, 2], 200, {"X-Total-Count": "2"}
 
 
 def show_large(_runtime: object) -> list[str]:
-    """Answer with some kilobytes."""
+    """Return some kilobytes."""
     return LARGE
 
 
 def show_runtime(runtime: object) -> object:
-    """Answer with the runtime itself."""
+    """Return the runtime itself."""
     return {"runtime": runtime}
 
 
 def fail(_runtime: object) -> None:
-    """Fail as nobody foresaw, with an error that must never become a 4xx."""
+    """Fail with an error that must become a 500."""
     raise ValueError(SECRET)
 
 

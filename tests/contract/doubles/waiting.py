@@ -1,11 +1,11 @@
-"""Handlers that wait, and one that says where it runs."""
+"""Handlers that block, and one that returns its thread."""
 
 from threading import Event, Semaphore, current_thread
 from typing import Any
 
 
 class Gate:
-    """What a test opens, and how many handlers stand before it."""
+    """A gate that blocks handlers until a test opens it."""
 
     def __init__(self) -> None:
         self.entered = Semaphore(0)

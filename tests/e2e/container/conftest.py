@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conformance import Conformance
 from tests.e2e.conftest import assert_discreet
 from tests.e2e.container.deployment import Deployment
 from tests.e2e.container.engine import Engine, NoEngine
@@ -37,11 +36,9 @@ def engine() -> Engine:
 
 
 @pytest.fixture(scope="package")
-def deployment(
-    engine: Engine, conformance: Conformance, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Deployment]:
+def deployment(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The running containers. A test that stops one starts it again. At the end, check the log for secrets."""
-    with Deployment(engine, tmp_path_factory.mktemp("deployment"), conformance) as deployment:
+    with Deployment(engine, tmp_path_factory.mktemp("deployment")) as deployment:
         yield deployment
         assert_discreet(deployment)  # type: ignore[arg-type]
 

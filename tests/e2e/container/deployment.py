@@ -14,7 +14,6 @@ import requests
 from promo_api.dev.ports import free_port
 from promo_api.dev.processes import wait_until
 from promo_api.settings import Settings, variable
-from tests.conformance import Conformance
 from tests.e2e.container.engine import Engine
 from tests.e2e.remote import Remote
 from tests.people import Api
@@ -54,7 +53,7 @@ class Deployment:
         people: creates accounts.
     """
 
-    def __init__(self, engine: Engine, folder: Path, conformance: Conformance) -> None:
+    def __init__(self, engine: Engine, folder: Path) -> None:
         self._engine = engine
         self._dangling_before = engine.dangling_images()
         self._project = f"promo-e2e-{os.getpid()}"
@@ -71,7 +70,7 @@ class Deployment:
         self._environment = inherited | own
         self.url = f"http://127.0.0.1:{port}"
         self.remote = Remote(self.url)
-        self.people = Api(self.remote, conformance)  # type: ignore[arg-type]
+        self.people = Api(self.remote)  # type: ignore[arg-type]
 
     def __enter__(self) -> Self:
         """Build the image and start all containers; remove everything if that fails."""
@@ -192,7 +191,8 @@ class Deployment:
             shutil.copy(_ROOT / name, self.folder)
         for name in _FOLDERS:
             shutil.copytree(_ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(_ROOT / ".env.example", self.folder / ".env")
+        settings = (_ROOT / ".env.example").read_text(encoding="utf-8")
+        (self.folder / ".env").write_text(f"{settings}\nCHECK_ANSWERS=true\n", encoding="utf-8")
         network = os.environ.get("BUILD_NETWORK", "")
         build = {"context": "."} | ({"network": network} if network else {})
         own = {"services": {name: {"image": self.image, "build": build} for name in _BUILT}}

@@ -1,0 +1,111 @@
+"""Request instrumentation: each request gets an id, and is reported once when it has finished."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from promo_api.contract.operations import find_operation_id
+from promo_api.logs import REQUEST_ID
+
+# These characters need no escaping in a log line or a header, and cannot form an e-mail address.
+_VALID_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,100}")
+_HEADER = b"x-request-id"
+# Keys in the scope of a request.
+_ID, _REPORTED = "promo_api.request_id", "promo_api.request_reported"
+
+
+@dataclass(frozen=True)
+class RequestFinished:
+    """A finished request.
+
+    Attributes:
+        request_id: also in the response and in the log lines of the request.
+        method: "" if it could not be read.
+        operation_id: of api.yml; "" if the request was not for an operation.
+        status: of the response; 0 if the request ended without a response.
+        duration_s: from the first header of the request to the last byte of the response.
+    """
+
+    request_id: str
+    method: str
+    operation_id: str
+    status: int
+    duration_s: float
+
+
+class InstrumentationMiddleware:
+    """Gives each request an id, and reports each finished request.
+
+    Args:
+        app: the next application.
+        on_finish: called with each finished request.
+        on_start: called when a request starts.
+    """
+
+    def __init__(
+        self, app: ASGIApp, on_finish: Callable[[RequestFinished], None], on_start: Callable[[], None] = lambda: None
+    ) -> None:
+        self._app = app
+        self._on_finish = on_finish
+        self._on_start = on_start
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Respond to a request, with its id in the header X-Request-Id."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began_s, status, request_id = perf_counter(), 0, self._identify(scope)
+        REQUEST_ID.set(request_id)
+        header = (_HEADER, request_id.encode())
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], header]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            if _REPORTED not in scope:
+                self._report(scope, status, began_s)
+
+    def record_refusal(self, scope: Any, status: int, began_s: float) -> str:
+        """Report a request that the server refuses without the application, and return the id for the response.
+
+        If the application still waits for the rest of the request, it does not report the request a second time. If the
+        request was reported before, the refusal is reported as a new request.
+
+        Args:
+            scope: of the request; None if nothing is known of it.
+            status: of the response.
+            began_s: the start of the request, by time.perf_counter.
+        """
+        if scope is None or _REPORTED in scope:
+            scope, began_s = {"headers": []}, perf_counter()
+        request_id = self._identify(scope)
+        self._report(scope, status, began_s)
+        return request_id
+
+    def _report(self, scope: Scope, status: int, began_s: float) -> None:
+        scope[_REPORTED] = True
+        duration_s = perf_counter() - began_s
+        self._on_finish(
+            RequestFinished(scope[_ID], scope.get("method", ""), find_operation_id(scope), status, duration_s)
+        )
+
+    def _identify(self, scope: Scope) -> str:
+        """Return the id of a request: the id that the client sent, if there is one valid id, or else a new id."""
+        if _ID not in scope:
+            values = [value for name, value in scope["headers"] if name == _HEADER]
+            is_valid = len(values) == 1 and _VALID_ID.fullmatch(values[0])
+            scope[_ID] = values[0].decode() if is_valid else uuid4().hex
+            self._on_start()
+        request_id: str = scope[_ID]
+        return request_id

@@ -1,0 +1,73 @@
+"""The error messages in api.yml's examples are the messages of the server.
+
+The messages are collected from the source: every string constant, with a placeholder for each value that is put in.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from promo_api import SPECIFICATION
+from tests.unit.source import files, tree
+
+# A template needs some fixed words, or it would match any message.
+_MIN_FIXED_CHARS = 8
+_DOCUMENT = yaml.load(SPECIFICATION.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+
+
+def _templates() -> Iterator[str]:
+    for module in files():
+        for node in ast.walk(tree(module)):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]
+                yield "".join(map(str, parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+    yield from (str(value) for name, value in _members(_DOCUMENT) if name == "x-violation")
+
+
+def _members(node: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every member of every object, with its name."""
+    for name, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        yield str(name), value
+        yield from _members(value)
+
+
+def _pattern(template: str) -> str:
+    return r"\S+".join(map(re.escape, re.split(r"\{\w*\}", template)))
+
+
+TEMPLATES = {each for each in _templates() if len(re.sub(r"\{\w*\}", "", each)) >= _MIN_FIXED_CHARS}
+MESSAGES = re.compile("|".join(map(_pattern, sorted(TEMPLATES))))
+# The schemas `Error` and `Violation` have a `message`, a dependency in `Health` has a `reason`.
+EXAMPLES = sorted(
+    {value for name, value in _members(_DOCUMENT) if name in ("message", "reason") and isinstance(value, str)}
+)
+EXAMPLES += [
+    _DOCUMENT["components"]["schemas"][schema]["properties"][name]["example"]
+    for schema, name in (("Error", "message"), ("Violation", "message"), ("DependencyHealth", "reason"))
+]
+
+
+def test_every_error_has_an_example() -> None:
+    """Every error response of api.yml has an example with a message."""
+    assert len(EXAMPLES) > len(_DOCUMENT["components"]["responses"])
+    for response in _DOCUMENT["components"]["responses"].values():
+        examples = response["content"]["application/json"]["examples"].values()
+        assert all(example["value"]["message"] for example in examples)
+
+
+@pytest.mark.parametrize("message", EXAMPLES)
+def test_message_is_one_of_the_server(message: str) -> None:
+    """The server can send the message of the example, word by word."""
+    assert MESSAGES.fullmatch(message)
+
+
+@pytest.mark.parametrize("message", ["The request body is too large.", "must be at least 5 characters long", "Hello."])
+def test_other_messages(message: str) -> None:
+    """A message that the server does not send is recognised."""
+    assert not MESSAGES.fullmatch(message)

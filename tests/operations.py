@@ -1,0 +1,44 @@
+"""The operations of api.yml, for tests that go through all of them."""
+
+from typing import Any, NamedTuple
+
+import yaml
+
+from promo_api import SPECIFICATION
+
+
+class Operation(NamedTuple):
+    """An operation of api.yml.
+
+    Attributes:
+        id: the operationId.
+        method: in upper case.
+        path: without `/api`, with parameters in braces.
+        account: the kind of account that may call it, `company` or `user`; "" if it needs no token.
+        declared: as in the file, references not resolved.
+    """
+
+    id: str
+    method: str
+    path: str
+    account: str
+    declared: dict[str, Any]
+
+    @property
+    def takes_body(self) -> bool:
+        """Whether it has a request body."""
+        return "requestBody" in self.declared
+
+
+def _operation(path: str, method: str, declared: dict[str, Any]) -> Operation:
+    account = "".join(name.removesuffix("Auth") for requirement in declared["security"] for name in requirement)
+    return Operation(declared["operationId"], method.upper(), path, account, declared)
+
+
+DOCUMENT = yaml.load(SPECIFICATION.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+
+OPERATIONS = [
+    _operation(path, method, declared)
+    for path, methods in DOCUMENT["paths"].items()
+    for method, declared in methods.items()
+]
