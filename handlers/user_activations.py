@@ -126,8 +126,9 @@ def _claim_alone(runtime: Runtime, promo_id: UUID, today: date, claim: _KeyedCla
     try:
         responses = _claim(runtime, promo_id, today, [claim])
     except Unauthenticated:
-        # The verdict was cached after the deletion of the account deleted it.
+        # The deletion of the account deleted them, but this request has created them again.
         runtime.antifraud.delete_verdict(claim.claim.user_id)
+        runtime.rate_limits.delete_activations(claim.claim.user_id)
         raise
     if not responses:
         raise _denied("exhausted")

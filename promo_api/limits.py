@@ -52,10 +52,7 @@ IDEMPOTENCY_KEYS = "idempotency-keys-per-account"
 
 
 class RateLimits:
-    """Counts events and refuses those above a limit.
-
-    The methods that return counters leave out limits that are off. Without counters nothing is sent to Redis.
-    """
+    """Counts events and refuses those above a limit. Methods that return counters leave out limits that are off."""
 
     def __init__(self, settings: Settings) -> None:
         # Key rotation does not reset counters: only the signing key is used.
@@ -112,10 +109,8 @@ class RateLimits:
     def count_for(self, name: str, account_id: UUID, amount: int = 1) -> None:
         """Count events of an account, in steps. Raise TooManyRequests if they exceed the limit of this name."""
         limit = self._account_limits[name]
-        if not limit.times or not amount:
-            return
-        counter = Counter(limit, str(account_id))
-        due = self._steps.add(counter, amount, limit.times)
+        counter = Counter(limit, self._digest(str(account_id)))
+        due = self._steps.add(counter, amount, limit.times) if limit.times and amount else 0
         if not due:
             return
         try:
@@ -133,7 +128,7 @@ class RateLimits:
         Raises:
             TooManyRequests: the activation exceeds the limit.
         """
-        counter = Counter(self._account_limits[ACTIVATIONS], str(user_id))
+        counter = self._activations(user_id)
         try:
             count = self._counter.count(counter, read=verdict_key(user_id))
         except redis.RedisError as error:
@@ -143,6 +138,13 @@ class RateLimits:
         if count.wait_ms:
             raise _too_many(counter.limit, count.wait_ms / 1000)
         return read_verdict(count.value)
+
+    def delete_activations(self, user_id: UUID) -> None:
+        """Delete the counter of a user's activations. It is the only counter that has the id in its key."""
+        try:
+            self._counter.delete(self._activations(user_id))
+        except redis.RedisError as error:
+            _warn(error)
 
     def count_arrival(self, name: str, account_id: UUID) -> None:
         """Count a request on arrival at this worker, without Redis, so that it is refused before it queues.
@@ -158,6 +160,9 @@ class RateLimits:
     def close(self) -> None:
         """Close all connections."""
         self._counter.close()
+
+    def _activations(self, user_id: UUID) -> Counter:
+        return Counter(self._account_limits[ACTIVATIONS], str(user_id))
 
     def _apply(self, look: Callable[[Counter], Count], counters: Sequence[Counter]) -> None:
         try:

@@ -19,7 +19,7 @@ class RateLimit(NamedTuple):
 
 
 class Counter(NamedTuple):
-    """A rate limit and its subject: an account id, or a digest of an e-mail or client address."""
+    """A rate limit and its subject: a user id, or a digest of an account or a client address."""
 
     limit: RateLimit
     subject: str
@@ -79,6 +79,11 @@ class RateLimitCounter:
             wait_ms = client.pttl(counter.key) if count >= counter.limit.times else 0
         # A negative number means that the window ended between the two commands.
         return Count(max(wait_ms, 0), None)
+
+    def delete(self, counter: Counter) -> None:
+        """Delete a counter."""
+        with self._redis.lent() as client:
+            client.delete(counter.key)
 
     def close(self) -> None:
         """Close all connections."""
