@@ -50,7 +50,7 @@ def sign_up(
         EmailTaken: an account of this kind has the address, in any case.
         TooManyRequests: too many have signed up from this client address, or have tried.
     """
-    runtime.limits.count(runtime.limits.of_sign_up(address))
+    runtime.rate_limits.count(runtime.rate_limits.sign_ups(address))
     account_id = uuid4()
     password_hash = runtime.passwords.hash(password)
     with runtime.database.autocommit() as connection:
@@ -71,11 +71,11 @@ def sign_in(runtime: Runtime, accounts: Accounts, kind: Kind, address: str, body
             this account have succeeded.
     """
     email, password = body["email"], body["password"]
-    successes = runtime.limits.of_success(kind, email)
-    runtime.limits.check(successes)
+    successes = runtime.rate_limits.successful_sign_ins(kind, email)
+    runtime.rate_limits.check(successes)
 
     def renewed(found: Credentials) -> Claims | None:
-        runtime.limits.count(successes)
+        runtime.rate_limits.count(successes)
         new_hash = runtime.passwords.renewed(found.password_hash, password)
         with runtime.database.autocommit() as connection:
             version = accounts.update_token_version(
@@ -117,17 +117,17 @@ def confirmed(
         RequestError: the refusal.
         TooManyRequests: too many have failed.
     """
-    failures = runtime.limits.of_sign_in(*attempt)
-    runtime.limits.check(failures)
+    failures = runtime.rate_limits.failed_sign_ins(*attempt)
+    runtime.rate_limits.check(failures)
     # The hash may be replaced while it is checked, be it by another sign-in with one of today's cost.
     for _ in ("at first", "once more"):
         with runtime.database.autocommit() as connection:
             found = find(connection)
         if not runtime.passwords.verify(None if found is None else found.password_hash, password) or found is None:
             _log_failure(runtime, attempt)
-            runtime.limits.count(failures)
+            runtime.rate_limits.count(failures)
             raise refusal
-        runtime.limits.check(failures)
+        runtime.rate_limits.check(failures)
         done = do(found)
         if done is not None:
             return done
@@ -146,6 +146,6 @@ def sign_out(runtime: Runtime, accounts: Accounts, account_id: UUID, token_versi
 
 def _log_failure(runtime: Runtime, attempt: Attempt) -> None:
     """Log a wrong password, with the digests of the account and the client address."""
-    account = runtime.limits.digest_account(attempt.kind, attempt.email)
-    address = runtime.limits.digest_address(attempt.address)
+    account = runtime.rate_limits.digest_account(attempt.kind, attempt.email)
+    address = runtime.rate_limits.digest_address(attempt.address)
     _log.warning("sign_in_failed", extra={"kind": attempt.kind, "account": account, "client_address": address})

@@ -7,11 +7,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from handlers import Body
-from handlers.repeats import Answer, doing, keep_answers, repeatable
+from handlers.idempotency import Response, connect, idempotent, store_responses
 from handlers.shapes import Page, change_shape, changes_shape, page, page_limit, promo_shape
 from persistence.activations import list_country_uses
 from persistence.companies import Company
-from persistence.kept_answers import RepeatKey
+from persistence.idempotency import IdempotencyKey
 from persistence.listings import delete_listing, insert_listing
 from persistence.promo_changes import insert_change, list_changes as list_promo_changes
 from persistence.promos import (
@@ -32,23 +32,23 @@ _LISTED = {"target", "active_from", "active_until", "max_count"}
 _PERIOD_REVERSED = "must not be before active_from, given now or earlier"
 
 
-@repeatable
-def create_promo(runtime: Runtime, company: Company, *, body: Body, key: RepeatKey | None) -> Answer:
+@idempotent
+def create_promo(runtime: Runtime, company: Company, *, body: Body, key: IdempotencyKey | None) -> Response:
     """Make a promo of the company."""
     definition = _definition(body)
     if _reversed(definition["active_from"], definition["active_until"]):
         raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
     codes = body.get("promo_unique")
-    runtime.limits.count_for(PROMOS, company.id)
-    runtime.limits.count_for(CODES, company.id, len(codes or ()))
+    runtime.rate_limits.count_for(PROMOS, company.id)
+    runtime.rate_limits.count_for(CODES, company.id, len(codes or ()))
     promo_id = uuid4()
     values = {**definition, "company_id": company.id, "mode": body["mode"], "promo_common": body.get("promo_common")}
     use_limit = body["max_count"] if codes is None else len(codes)
-    with doing(runtime, key) as connection:
+    with connect(runtime, key) as connection:
         insert_promo(connection, promo_id, values, runtime.today(), use_limit=use_limit, codes=codes)
-        answer = {"id": promo_id}, 201
-        keep_answers(connection, [(key, answer)])
-    return answer
+        response = {"id": promo_id}, 201
+        store_responses(connection, [(key, response)])
+    return response
 
 
 def list_promos(

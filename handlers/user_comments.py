@@ -3,7 +3,7 @@
 from uuid import UUID, uuid4
 
 from handlers import Body
-from handlers.repeats import Answer, doing, keep_answers, repeatable
+from handlers.idempotency import Response, connect, idempotent, store_responses
 from handlers.shapes import Page, comment_shape, page, page_limit
 from persistence.comments import (
     Comment,
@@ -13,26 +13,26 @@ from persistence.comments import (
     list_comments as list_promo_comments,
     update_comment as update_own_comment,
 )
-from persistence.kept_answers import RepeatKey
+from persistence.idempotency import IdempotencyKey
 from persistence.users import User
 from promo_api.errors import NotFound, NotOwner
 from promo_api.limits import COMMENTS
 from promo_api.runtime import Runtime
 
 
-@repeatable
-def create_comment(runtime: Runtime, user: User, *, id: UUID, body: Body, key: RepeatKey | None) -> Answer:
+@idempotent
+def create_comment(runtime: Runtime, user: User, *, id: UUID, body: Body, key: IdempotencyKey | None) -> Response:
     """Comment on a promo."""
-    runtime.limits.count_for(COMMENTS, user.id)
+    runtime.rate_limits.count_for(COMMENTS, user.id)
     comment_id = uuid4()
-    with doing(runtime, key) as connection:
+    with connect(runtime, key) as connection:
         created_at = insert_comment(connection, id, comment_id=comment_id, author_id=user.id, text=body["text"])
         if created_at is None:
             raise NotFound("There is no promo of this id.")
         comment = Comment(comment_id, body["text"], created_at, user.id, user.name, user.surname, user.avatar_url)
-        answer = comment_shape(comment), 201
-        keep_answers(connection, [(key, answer)])
-    return answer
+        response = comment_shape(comment), 201
+        store_responses(connection, [(key, response)])
+    return response
 
 
 def list_comments(runtime: Runtime, _user: User, *, id: UUID, limit: int, offset: int) -> Page:

@@ -12,14 +12,14 @@ from promo_api.runtime import Runtime
 
 def like_promo(runtime: Runtime, user: User, *, id: UUID) -> Body:
     """Like a promo."""
-    runtime.limits.count_for(LIKES, user.id)
+    runtime.rate_limits.count_for(LIKES, user.id)
     with runtime.database.autocommit() as connection:
         return _answered(insert_like(connection, id, user.id))
 
 
 def unlike_promo(runtime: Runtime, user: User, *, id: UUID) -> Body:
     """Take a like back."""
-    runtime.limits.count_for(LIKES, user.id)
+    runtime.rate_limits.count_for(LIKES, user.id)
     with runtime.database.autocommit() as connection:
         return _answered(delete_like(connection, id, user.id))
 

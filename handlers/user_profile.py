@@ -29,7 +29,7 @@ def update_profile(runtime: Runtime, user: User, *, body: Body) -> Body:
     """Change what is given; null means: leave as it is. A new password leaves tokens valid."""
     changes = {name: value for name, value in body.items() if value is not None}
     if "password" in changes:
-        runtime.limits.count_for(PASSWORD_CHANGES, user.id)
+        runtime.rate_limits.count_for(PASSWORD_CHANGES, user.id)
         changes["password_hash"] = runtime.passwords.hash(changes.pop("password"))
     if not changes:
         return user_shape(user)
@@ -65,7 +65,8 @@ def delete_profile(runtime: Runtime, user: User, *, body: Body, client_address: 
         do=close,
         refusal=WrongPassword("The password is not right."),
     )
-    runtime.antifraud.forget(user.id)
+    runtime.antifraud.delete_verdict(user.id)
+    runtime.rate_limits.delete_activations(user.id)
     # The account is closed: the background job does what the database does not do now.
     with suppress(DependencyDown):
         _delete_rows(runtime, user.id)

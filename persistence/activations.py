@@ -1,16 +1,13 @@
-"""Activations: the claim that is exact at any concurrency, and where they came from.
+"""Activations: a claim that is exact at any concurrency, and counts by country.
 
-Why the counting is right: uses are counted by one UPDATE of the promo's row in promo_counters, whose condition (what is
-claimed still fits below use_limit) PostgreSQL checks again on the newest version of the row once it has its lock. The
-same statement issues the codes, records the activations and counts them by country, and stands or falls as a whole.
-Codes are issued in their order: the use that is counted as the n-th gets the n-th code, which nobody has to look for.
-Since the lock is held until the end, nobody else has, or waits for, that code or the promo's rows in country_uses: they
-add no wait and no deadlock. For their rows in user_uses users wait for none but themselves.
+Correctness: one UPDATE of the promo's row in promo_counters counts the uses. PostgreSQL checks its condition, that the
+claimed uses fit below use_limit, on the newest version of the row once it holds the lock. The same statement issues the
+codes, records the activations and counts them by country, so all of it succeeds or fails together. Codes are issued in
+order: the n-th use gets the n-th code, so no search is needed. The row lock is held until the commit and covers the
+codes and the rows in country_uses too, so these add no waits and no deadlocks. Rows in user_uses belong to one user.
 
-Why it is fast all the same: the row is locked until the statement is committed, which takes as long for one use as for
-many. So those who wait for the same promo in one process are counted together, by one statement (promo_api.batches):
-the more of them wait, the more of them share a commit. There is still one row, one limit and one statement that
-decides; a promo that is not in demand pays nothing for those that are.
+Speed: the row is locked until the commit, which takes the same time for one use and for many. So concurrent claims for
+a promo in one process share a statement (promo_api.coalescing): the more of them wait, the more share a commit.
 """
 
 from collections.abc import Sequence

@@ -10,16 +10,17 @@ A map, from the outside in:
 | logs, log_stream, request_log | what they write: lines, where these go, and the one of each request |
 | app | api.yml + contract layer + handlers, bound to a runtime |
 | contract/ | all that knows Connexion, Starlette or Flask from inside |
-| runtime | what a handler gets: settings, database, antifraud, limits, passwords, tokens, clock and more |
+| runtime | what a handler gets: settings, database, antifraud, rate limits, passwords, tokens, clock and more |
 | tokens, passwords | each around one library |
-| antifraud | may this user activate? The rule, with one attempt at a time for each user |
-| verdicts, antifraud_client, breaker | its parts: what Redis keeps, one call over HTTP, when to call no more |
+| antifraud | may this user activate? One attempt per user at a time calls the service |
+| verdicts, antifraud_client, breaker | its parts: verdict cache and leases in Redis, HTTP client, circuit breaker |
 | admission | thread pools, whose turn a request takes, and what is refused on arrival |
-| limits | how often one may fail to sign in, sign up, like, comment, activate or create promos |
+| limits | rate limits of accounts and client addresses |
+| rate_limit_counter, local_counters | their counters: in Redis, and in the memory of a worker |
 | redis_url, redis_client | where Redis is: one server, Sentinels or a Cluster |
 | background | threads that repeat a task and survive any error |
 | sweeper | background jobs that delete expired responses, merge changes of feeds and finish account deletions |
-| batches | work that several threads want done is done together |
+| coalescing | concurrent requests for the same thing are processed together |
 | health | is what the service needs well? Asked often, and in nobody's way |
 | metrics, exposition | what is counted, and how Prometheus gets it |
 | errors | what can go wrong with a request, one class for each meaning |

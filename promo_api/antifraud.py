@@ -1,8 +1,8 @@
-"""The anti-fraud service: may this user activate?
+"""The anti-fraud check: may this user activate a promo?
 
-A verdict is what Redis keeps, if the service said how long it holds; else what the service answers, which is asked at
-most twice. No verdict is a no. The service is foreign and slow: it is asked while no database connection is held, for
-each user by one attempt at a time, and for a while not at all when it has failed again and again.
+The verdict comes from the cache in Redis, or else from the anti-fraud service, which is called at most twice. Without a
+verdict the activation is denied. The service is external and slow. So no database connection is held during a call,
+one attempt per user calls it at a time, and a circuit breaker stops calls after repeated failures.
 """
 
 import logging
@@ -14,7 +14,7 @@ from promo_api import metrics
 from promo_api.antifraud_client import AntifraudClient, NoAnswer, Verdict
 from promo_api.breaker import Breaker, Phase
 from promo_api.settings import Settings
-from promo_api.verdicts import Move, Turn, Verdicts
+from promo_api.verdicts import Decision, Lease, VerdictCache
 
 _log = logging.getLogger(__name__)
 
@@ -23,80 +23,75 @@ _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S, _PAUSE_GROWTH = 0.005, 0.05, 1.5
 
 
 class Antifraud:
-    """Tells who may activate: by the verdicts that hold, else by asking.
+    """Checks users against the cached verdicts and the anti-fraud service.
 
-    Attempts of one user ask one after the other, in whatever processes they are: most of them find the verdict that the
-    first one got. An attempt takes at most, by names of settings,
+    Attempts of one user run one after the other, in all processes: the first attempt calls the service, the others
+    usually find its verdict in the cache. A check takes at most
 
-        ANTIFRAUD_TURN_TIMEOUT_S                                         to wait for its turn
-        + 2 x (ANTIFRAUD_CONNECT_TIMEOUT_S + ANTIFRAUD_READ_TIMEOUT_S)   to ask, and to ask once more
-        + 12 x REDIS_TIMEOUT_S                                           if Redis answers nothing any more
+        ANTIFRAUD_TURN_TIMEOUT_S                                         to wait for the lease
+        + 2 x (ANTIFRAUD_CONNECT_TIMEOUT_S + ANTIFRAUD_READ_TIMEOUT_S)   for two calls
+        + 12 x REDIS_TIMEOUT_S                                           if Redis stops responding
 
-    The last is for six visits to Redis at most, to look for a verdict, take the turn, renew it, end it, and to tell
-    twice of the breaker; each is tried twice. See AntifraudClient for what a name of the service with many addresses
-    adds.
+    The last line is six commands to Redis, each tried twice: read the verdict, acquire, renew and release the lease,
+    and record two changes of the circuit breaker. See AntifraudClient for names that resolve to many addresses.
 
-    A process that dies while it asks keeps the others of its user from asking for at most ANTIFRAUD_CONNECT_TIMEOUT_S +
-    ANTIFRAUD_READ_TIMEOUT_S + 1 s; ANTIFRAUD_TURN_TIMEOUT_S should be longer than that.
+    If a process dies with a lease, other attempts of its user wait until the lease expires, at most
+    ANTIFRAUD_CONNECT_TIMEOUT_S + ANTIFRAUD_READ_TIMEOUT_S + 1 s. ANTIFRAUD_TURN_TIMEOUT_S should be longer.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._client = AntifraudClient(settings)
-        self._verdicts = Verdicts(settings)
-        self._turn_timeout_s = settings.antifraud_turn_timeout_s
+        self._verdicts = VerdictCache(settings)
+        self._lease_timeout_s = settings.antifraud_turn_timeout_s
         self._cooldown_s = settings.antifraud_breaker_cooldown_s
         self._attempt_s = _CALLS * (settings.antifraud_connect_timeout_s + settings.antifraud_read_timeout_s)
-        self._breaker = Breaker(settings.antifraud_breaker_failures, self._cooldown_s, self._tell)
+        self._breaker = Breaker(settings.antifraud_breaker_failures, self._cooldown_s, self._on_breaker_change)
 
-    def has_allowed(self, user_id: UUID) -> bool:
-        """Tell whether a verdict that holds says yes. Nobody is asked, and nothing changes."""
-        return self._verdicts.find(user_id) is True
-
-    def allows(self, user_id: UUID, email: str, promo_id: UUID) -> bool:
-        """Tell whether the user may activate the promo; False also if the service can't say."""
+    def check(self, user_id: UUID, email: str, promo_id: UUID) -> bool:
+        """Return whether the user may activate the promo; False also if there is no verdict."""
         if self._breaker.refuses():
             return self._verdicts.find(user_id) is True
-        turn, gives_up_at = Turn(user_id), time.monotonic() + self._turn_timeout_s
-        move = self._move(turn, gives_up_at)
-        if move is not Move.ASK:
-            return move is Move.ALLOW
+        lease, deadline_s = Lease(user_id), time.monotonic() + self._lease_timeout_s
+        decision = self._acquire(lease, deadline_s)
+        if decision is not Decision.ASK:
+            return decision is Decision.ALLOW
         verdict = None
         try:
-            verdict = self._breaker.run(lambda: self._asked(turn, gives_up_at, email, promo_id))
+            verdict = self._breaker.run(lambda: self._call(lease, deadline_s, email, promo_id))
         finally:
-            self._verdicts.end_turn(turn, verdict)
+            self._verdicts.release(lease, verdict)
         return verdict is not None and verdict.ok
 
-    def has_blocked(self, user_id: UUID) -> bool:
-        """Tell whether a verdict that holds says no. Nobody is asked, and nothing changes."""
+    def is_blocked(self, user_id: UUID) -> bool:
+        """Return whether the cached verdict denies the user. The service is not called."""
         return self._verdicts.find(user_id) is False
 
-    def forget(self, user_id: UUID) -> None:
-        """Forget what is known of a user; if Redis does not answer, it forgets by itself when the verdict ends."""
+    def delete_verdict(self, user_id: UUID) -> None:
+        """Delete the cached verdict of a user. If Redis is unavailable, it stays until it expires."""
         self._verdicts.delete(user_id)
 
     def list_open_breakers(self) -> list[tuple[str, datetime]]:
-        """Return the processes, host:pid, that ask no more for a while, and until when (UTC) each refuses.
+        """Return the processes, as host:pid, whose circuit breaker is open, and until when (UTC).
 
         Raises:
-            redis.RedisError: with a reason, if Redis does not answer.
+            redis.RedisError: Redis is unavailable.
         """
         return self._verdicts.list_open_breakers()
 
     def ping_cache(self) -> None:
-        """Raise redis.RedisError, with a reason, if Redis does not answer."""
+        """Raise redis.RedisError, with a reason, if Redis is unavailable."""
         self._verdicts.ping()
 
     def ping_service(self) -> None:
-        """Raise requests.RequestException, with a reason, if nothing listens at the address of the service."""
+        """Raise requests.RequestException, with a reason, if the service does not respond to HTTP."""
         self._client.ping()
 
     def reach_service(self) -> None:
-        """Raise OSError if no connection to the service can be made; nothing is asked of it."""
+        """Raise OSError if no connection to the service can be opened. No request is sent."""
         self._client.reach()
 
     def is_given_up(self) -> bool:
-        """Tell whether this process asks the service no more for a while."""
+        """Return whether the circuit breaker of this process is open."""
         return self._breaker.refuses()
 
     def close(self) -> None:
@@ -104,35 +99,35 @@ class Antifraud:
         self._client.close()
         self._verdicts.close()
 
-    def _move(self, turn: Turn, gives_up_at: float) -> Move:
-        """Wait for the verdict or the turn; WAIT: neither came before the time was up, or the breaker opened."""
+    def _acquire(self, lease: Lease, deadline_s: float) -> Decision:
+        """Wait for a verdict or the lease. WAIT: neither came in time, or the circuit breaker opened."""
         pause_s = _SHORTEST_PAUSE_S
-        while (move := self._verdicts.next_move(turn)) is Move.WAIT and not self._breaker.refuses():
-            left_s = gives_up_at - time.monotonic()
+        while (decision := self._verdicts.acquire(lease)) is Decision.WAIT and not self._breaker.refuses():
+            left_s = deadline_s - time.monotonic()
             if left_s <= 0:
-                _log.warning("antifraud_turn_timeout", extra={"user_id": turn.user_id})
+                _log.warning("antifraud_lease_timeout", extra={"user_id": lease.user_id})
                 break
             time.sleep(min(pause_s, left_s))
             pause_s = min(pause_s * _PAUSE_GROWTH, _LONGEST_PAUSE_S)
-        return move
+        return decision
 
-    def _asked(self, turn: Turn, gives_up_at: float, email: str, promo_id: UUID) -> Verdict | None:
+    def _call(self, lease: Lease, deadline_s: float, email: str, promo_id: UUID) -> Verdict | None:
         for call in range(1, _CALLS + 1):
-            # Renews the lease. Who was held up for longer than that may find another's turn, or what that one was told.
-            if call > 1 and (move := self._move(turn, gives_up_at)) is not Move.ASK:
-                return None if move is Move.WAIT else Verdict(move is Move.ALLOW, None)
-            began_s = time.perf_counter()
+            # Renew the lease. If it expired, another attempt may hold it now, or may have cached a verdict.
+            if call > 1 and (decision := self._acquire(lease, deadline_s)) is not Decision.ASK:
+                return None if decision is Decision.WAIT else Verdict(decision is Decision.ALLOW, None)
+            start_s = time.perf_counter()
             try:
                 verdict = self._client.ask(email, promo_id)
             except NoAnswer as error:
-                metrics.antifraud_failed(time.perf_counter() - began_s)
-                _log.warning("antifraud_no_answer", extra={"attempt": call, "of": _CALLS, "reason": str(error)})
+                metrics.antifraud_failed(time.perf_counter() - start_s)
+                _log.warning("antifraud_no_response", extra={"attempt": call, "of": _CALLS, "reason": str(error)})
             else:
-                metrics.antifraud_answered(allowed=verdict.ok, duration_s=time.perf_counter() - began_s)
+                metrics.antifraud_responded(allowed=verdict.ok, duration_s=time.perf_counter() - start_s)
                 return verdict
         return None
 
-    def _tell(self, phase: Phase) -> None:
+    def _on_breaker_change(self, phase: Phase) -> None:
         metrics.breaker_became(phase.name.lower())
         if phase is Phase.CLOSED:
             _log.warning("antifraud_breaker_closed")
@@ -140,6 +135,6 @@ class Antifraud:
             return
         if phase is Phase.OPEN:
             _log.warning("antifraud_breaker_open", extra={"cooldown_s": self._cooldown_s})
-        # While the probe runs the others are still refused.
+        # During the probe all other attempts are still refused.
         seconds = self._cooldown_s if phase is Phase.OPEN else self._attempt_s
-        self._verdicts.keep_open_breaker(datetime.now(UTC) + timedelta(seconds=seconds))
+        self._verdicts.record_open_breaker(datetime.now(UTC) + timedelta(seconds=seconds))

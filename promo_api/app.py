@@ -42,7 +42,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
         },
         tokens=runtime.tokens,
         pools=pool_limits(runtime.settings),
-        admit=Admission(runtime.settings, runtime.limits),
+        admit=Admission(runtime.settings, runtime.rate_limits),
         on_refusal=metrics.request_overloaded,
         lifetime=partial(_serving, runtime, request_log),
         check_answers=runtime.settings.check_answers,

@@ -81,11 +81,15 @@ class KeyReused(RequestError):
     """The Idempotency-Key of the request belongs to an earlier one that was another request."""
 
 
-class KeyTaken(Exception):
-    """Another request with the same Idempotency-Key was carried out first; what this one began has not happened.
+class ConcurrentRequest(Exception):
+    """A concurrent request with the same Idempotency-Key was first, so the transaction was rolled back.
 
-    Nobody outside learns of it: the answer of the other request is the answer.
+    Clients never see it: the stored response of the other request is returned.
     """
+
+
+# persistence.engine still uses the old name.
+KeyTaken = ConcurrentRequest
 
 
 class TooManyRequests(RequestError):

@@ -56,13 +56,13 @@ _CONNECTIONS_CLOSED = _counter(
 
 _ACTIVATIONS = _counter("promo_activations_total", "Activations by outcome and reason", "outcome", "reason")
 _BATCH_CLAIMS = _histogram(
-    "promo_activation_batch_claims", "Activations done by one statement", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+    "promo_activation_batch_claims", "Activations granted by one statement", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
 )
 
 _CALL_DURATION = _histogram(
     "promo_antifraud_call_duration_seconds", "Time of a call to the anti-fraud service", "result"
 )
-_LOOKUPS = _counter("promo_antifraud_verdict_lookups_total", "Looks for a verdict in Redis by what was found", "result")
+_LOOKUPS = _counter("promo_antifraud_verdict_lookups_total", "Lookups of cached verdicts by result", "result")
 _BREAKERS = _gauge("promo_antifraud_breakers", "Workers that ask no more, or try again with one call", "state")
 
 _LENT = _gauge("promo_postgres_connections_lent", "Connections to PostgreSQL that requests hold")
@@ -74,8 +74,10 @@ _HASHES = _gauge("promo_password_hashes", "Password hashes by state", "state")
 _HASH_WAIT = _histogram("promo_password_hash_wait_seconds", "Time that a password hash waits for its turn")
 _HASH_DURATION = _histogram("promo_password_hash_duration_seconds", "Time to compute a password hash")
 
-_LIMITED = _counter("promo_limit_refusals_total", "Requests that came too often, by the limit", "limit")
-_LIMITS_UNAVAILABLE = _counter("promo_limits_unavailable_total", "Looks at limits that Redis did not answer")
+_RATE_LIMITED = _counter("promo_rate_limit_refusals_total", "Requests refused by a rate limit", "limit")
+_RATE_LIMITS_UNAVAILABLE = _counter(
+    "promo_rate_limits_unavailable_total", "Rate limit checks that failed because Redis was unavailable"
+)
 
 _SWEEPS = _counter("promo_sweeps_total", "Statements of the sweepers by how they ended", "sweeper", "result")
 _SWEPT_ROWS = _counter("promo_swept_rows_total", "Rows that the sweepers have dealt with", "sweeper")
@@ -105,12 +107,12 @@ _overloaded = {
 _connections_closed = {reason: _CONNECTIONS_CLOSED.labels(reason) for reason in _CLOSED_REASONS}
 _granted = _ACTIVATIONS.labels("granted", "none")
 _refused = {reason: _ACTIVATIONS.labels("refused", reason) for reason in _REASONS}
-_calls = {result: _CALL_DURATION.labels(result) for result in ("yes", "no", "no_answer")}
+_calls = {result: _CALL_DURATION.labels(result) for result in ("yes", "no", "no_response")}
 _lookups = {result: _LOOKUPS.labels(result) for result in ("yes", "no", "none", "unavailable")}
 _breakers = {state: _BREAKERS.labels(state) for state in ("open", "probing")}
 _hashes = {state: _HASHES.labels(state) for state in ("waiting", "running")}
-_limited = {
-    limit: _LIMITED.labels(limit)
+_rate_limited = {
+    limit: _RATE_LIMITED.labels(limit)
     for limit in (
         "failed-sign-ins-per-account",
         "failed-sign-ins-per-address",
@@ -191,28 +193,28 @@ def activation_refused(reason: str) -> None:
     _refused[reason].inc()
 
 
-def batch_began(claims: int) -> None:
-    """Tell of how many activations one statement does."""
+def batch_started(claims: int) -> None:
+    """Record the number of activations in one statement."""
     _BATCH_CLAIMS.observe(claims)
 
 
-def antifraud_answered(*, allowed: bool, duration_s: float) -> None:
-    """Tell of a call to the anti-fraud service that brought a verdict."""
+def antifraud_responded(*, allowed: bool, duration_s: float) -> None:
+    """Record a call to the anti-fraud service that returned a verdict."""
     _calls["yes" if allowed else "no"].observe(duration_s)
 
 
 def antifraud_failed(duration_s: float) -> None:
-    """Tell of a call to the anti-fraud service that brought none."""
-    _calls["no_answer"].observe(duration_s)
+    """Record a call to the anti-fraud service that returned no verdict."""
+    _calls["no_response"].observe(duration_s)
 
 
 def verdict_looked_up(verdict: bool | None) -> None:
-    """Count a look for a kept verdict, and what it found."""
+    """Count a lookup of a cached verdict by its result."""
     _lookups["none" if verdict is None else "yes" if verdict else "no"].inc()
 
 
 def verdicts_unavailable() -> None:
-    """Count a look for a kept verdict that Redis did not answer."""
+    """Count a lookup of a cached verdict that failed because Redis was unavailable."""
     _lookups["unavailable"].inc()
 
 
@@ -253,14 +255,14 @@ def hash_computed(asked_s: float) -> Iterator[None]:
         _hashes["running"].dec()
 
 
-def limited(limit: str) -> None:
-    """Count a request that was refused by this limit."""
-    _limited[limit].inc()
+def rate_limited(limit: str) -> None:
+    """Count a request that was refused by this rate limit."""
+    _rate_limited[limit].inc()
 
 
-def limits_unavailable() -> None:
-    """Count a look at limits, or what should have been counted there, that Redis did not answer."""
-    _LIMITS_UNAVAILABLE.inc()
+def rate_limits_unavailable() -> None:
+    """Count a rate limit check that failed because Redis was unavailable."""
+    _RATE_LIMITS_UNAVAILABLE.inc()
 
 
 def swept(sweeper: str, rows: int) -> None:

@@ -1,7 +1,8 @@
 """A client of Redis, be it one server, one that Sentinels name, or a Cluster."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha1
 from typing import Any
 
 import redis
@@ -14,6 +15,14 @@ from redis.sentinel import Sentinel
 from promo_api.redis_url import Kind, RedisUrl
 
 Client = redis.Redis | RedisCluster
+
+
+class Script:
+    """A Lua script and its SHA-1 digest. Redis caches a script under its digest when it first runs."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 class RedisClient:
@@ -42,6 +51,18 @@ class RedisClient:
             yield self._client
         except RedisClusterException as error:
             raise redis.RedisError(str(error)) from error
+
+    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+        """Run a script and return its result. In a Redis Cluster its keys must share a hash slot.
+
+        Raises:
+            redis.RedisError: Redis is unavailable, or the script failed.
+        """
+        with self.lent() as client:
+            try:
+                return client.evalsha(script.digest, len(keys), *keys, *arguments)
+            except redis.exceptions.NoScriptError:  # the first use since Redis started
+                return client.eval(script.text, len(keys), *keys, *arguments)
 
     def close(self) -> None:
         """Close all connections."""

@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from persistence.code_lists import CodeLists
 from persistence.engine import Database
 from promo_api.antifraud import Antifraud
-from promo_api.batches import Batches
+from promo_api.coalescing import Coalescer
 from promo_api.health import Health
-from promo_api.limits import Limits
+from promo_api.limits import RateLimits
 from promo_api.passwords import Passwords
 from promo_api.settings import Settings
 from promo_api.tokens import Tokens
@@ -31,9 +31,9 @@ class Runtime:
     code_lists: CodeLists
     antifraud: Antifraud
     health: Health
-    limits: Limits
+    rate_limits: RateLimits
     passwords: Passwords
-    batches: Batches
+    coalescer: Coalescer
     tokens: Tokens
     clock: Callable[[], datetime]
 
@@ -47,9 +47,9 @@ class Runtime:
             code_lists=CodeLists(settings.code_lists_memory_mib * 1024**2),
             antifraud=antifraud,
             health=Health(settings, antifraud),
-            limits=Limits(settings),
+            rate_limits=RateLimits(settings),
             passwords=Passwords(settings),
-            batches=Batches(),
+            coalescer=Coalescer(),
             tokens=Tokens(settings.secret_keys, settings.token_lifetime_h),
             clock=clock,
         )
@@ -57,7 +57,7 @@ class Runtime:
     def close(self) -> None:
         """Close all connections."""
         self.health.close()
-        self.limits.close()
+        self.rate_limits.close()
         self.antifraud.close()
         self.database.close()
 

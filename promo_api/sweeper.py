@@ -17,7 +17,7 @@ from datetime import date, datetime
 
 from persistence.account_deletions import claim_account_deletion, delete_account_batch
 from persistence.engine import Database
-from persistence.kept_answers import delete_expired
+from persistence.idempotency import delete_expired
 from persistence.standings import update_standings
 from persistence.tallies import update_tallies
 from promo_api import metrics

@@ -1,14 +1,14 @@
-"""What Redis keeps of the anti-fraud service for all processes: verdicts, whose turn it is to ask, and open breakers.
+"""Anti-fraud data that all processes share in Redis: cached verdicts, leases and open circuit breakers.
 
-| Key | What it holds | Until when |
+| Key | Value | Expires |
 |---|---|---|
-| antifraud:{user id}:verdict | `yes` or `no` | `cache_until`, to the millisecond |
-| antifraud:{user id}:turn | the token of the attempt that may ask of the user | it has asked, or its lease is over |
-| antifraud:open-breakers | processes, `host:pid`, each with the millisecond until which it refuses | it is well again |
+| antifraud:{user id}:verdict | `yes` or `no` | at `cache_until`, to the millisecond |
+| antifraud:{user id}:lease | the token of the attempt that may call the service | with the lease |
+| antifraud:open-breakers | a sorted set of processes (`host:pid`) by the time of their next call | never |
 
-The braces, which stand in the keys too, put those of one user into one slot of a Redis Cluster.
+The braces are part of the keys. They put all keys of a user into one hash slot of a Redis Cluster.
 
-Redis being away is no error for the user, only a warning: nothing is kept then, and each attempt asks.
+If Redis is unavailable, a warning is logged, nothing is cached, and each attempt calls the service.
 """
 
 import logging
@@ -24,63 +24,76 @@ import redis
 
 from promo_api import metrics
 from promo_api.antifraud_client import Verdict
-from promo_api.redis_client import RedisClient
+from promo_api.redis_client import RedisClient, Script
 from promo_api.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CACHED = {b"yes": True, b"no": False}
-# For the ways to Redis and back, and for a busy processor.
+_ALLOWED_BY_VALUE = {b"yes": True, b"no": False}
+# Covers the round trips to Redis and scheduling delays.
 _LEASE_MARGIN_S = 1.0
 _OPEN_BREAKERS = "antifraud:open-breakers"
 
-# pcall: a value that is no text is as none, and its error does not end the script. A turn that holds this attempt's
-# token is its own: of an earlier call, whose lease begins anew, or of a try whose answer was lost on the way.
-_NEXT_MOVE = b"""
-local kept = redis.pcall('GET', KEYS[1])
-if kept == 'yes' or kept == 'no' then return kept end
+# KEYS: verdict, lease. ARGV: token, length of the lease in ms. An attempt may acquire a lease that it already holds: to
+# renew it, or because the first response was lost. pcall: a value that is no string counts as no verdict.
+_ACQUIRE = Script("""
+local verdict = redis.pcall('GET', KEYS[1])
+if verdict == 'yes' or verdict == 'no' then return verdict end
 local holder = redis.call('GET', KEYS[2])
 if holder and holder ~= ARGV[1] then return 'wait' end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return 'ask'
-"""
-# Who has lost the turn, since its lease ran out, asked before whoever has it now: what that one kept stays.
-_END_TURN = b"""
-local mine = redis.call('GET', KEYS[2]) == ARGV[1]
+""")
+# KEYS: verdict, lease. ARGV: token, verdict or '', its expiry in ms. SET NX: an attempt whose lease expired must not
+# overwrite a newer verdict.
+_RELEASE = Script("""
+local is_holder = redis.call('GET', KEYS[2]) == ARGV[1]
 if ARGV[2] ~= '' then
-    if mine then
+    if is_holder then
         redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
     else
         redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3], 'NX')
     end
 end
-if mine then redis.call('DEL', KEYS[2]) end
-"""
+if is_holder then redis.call('DEL', KEYS[2]) end
+""")
 
 
-class Move(Enum):
-    """What an attempt is to do."""
+class Decision(Enum):
+    """What an attempt does next: it uses the cached verdict, calls the service, or waits for another attempt."""
 
     ALLOW = b"yes"
-    REFUSE = b"no"
+    DENY = b"no"
     ASK = b"ask"
     WAIT = b"wait"
 
 
 @dataclass(frozen=True)
-class Turn:
-    """The claim of one attempt to be the only one that asks about its user."""
+class Lease:
+    """The exclusive right of one attempt to call the service about a user."""
 
     user_id: UUID
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
-class Verdicts:
-    """Keeps verdicts for as long as they hold, and gives attempts the turn to ask, one at a time for each user.
+def verdict_key(user_id: UUID) -> str:
+    """Return the key of the user's cached verdict in Redis."""
+    return f"antifraud:{{{user_id}}}:verdict"
 
-    Whoever has the turn must ask for it again before each call: its lease covers one call and a second. A process that
-    dies while it has the turn keeps the others from asking for no longer than that.
+
+def read_verdict(value: bytes | None) -> bool | None:
+    """Return whether a cached value allows the user, None if it is no verdict, and count the lookup."""
+    verdict = None if value is None else _ALLOWED_BY_VALUE.get(value)
+    metrics.verdict_looked_up(verdict)
+    return verdict
+
+
+class VerdictCache:
+    """Caches verdicts, and leases the right to call the service to one attempt per user at a time.
+
+    A lease covers one call and a second, so an attempt renews it before each call. If a process dies with a lease,
+    other attempts wait until it expires.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -89,62 +102,55 @@ class Verdicts:
         self._redis = RedisClient(settings.redis, settings.redis_timeout_s)
 
     def find(self, user_id: UUID) -> bool | None:
-        """Return the verdict that is kept; None: there is none, or Redis is away."""
+        """Return whether the cached verdict allows the user; None: there is none, or Redis is unavailable."""
         try:
             with self._redis.lent() as client:
-                kept = client.get(_keys(user_id)[0])
+                value = client.get(verdict_key(user_id))
         except redis.RedisError as error:
             metrics.verdicts_unavailable()
             _warn(error)
             return None
-        verdict = _CACHED.get(kept) if isinstance(kept, bytes) else None
-        metrics.verdict_looked_up(verdict)
-        return verdict
+        return read_verdict(value)
 
-    def next_move(self, turn: Turn) -> Move:
-        """Return what the attempt is to do now: as the kept verdict says, else to ask or to wait for its turn.
-
-        ASK gives it the turn for the length of a lease, or renews it. Without Redis there are no turns: everybody asks.
-        """
+    def acquire(self, lease: Lease) -> Decision:
+        """Return what the attempt does next. ASK grants or renews the lease. Without Redis it is always ASK."""
         try:
-            with self._redis.lent() as client:
-                return Move(client.register_script(_NEXT_MOVE)(_keys(turn.user_id), (turn.token, self._lease_ms)))
+            return Decision(self._redis.run(_ACQUIRE, _keys(lease.user_id), (lease.token, self._lease_ms)))
         except redis.RedisError as error:
             _warn(error)
-            return Move.ASK
+            return Decision.ASK
 
-    def end_turn(self, turn: Turn, verdict: Verdict | None) -> None:
-        """Keep what the attempt was told, if that holds any longer, and let the next one have the turn."""
-        word, until_ms = "", 0
+    def release(self, lease: Lease, verdict: Verdict | None) -> None:
+        """Release the lease, and cache the verdict if it has an expiry in the future."""
+        value, expires_ms = "", 0
         if verdict is not None and verdict.holds_until is not None and verdict.holds_until > datetime.now(UTC):
-            word = "yes" if verdict.ok else "no"
-            until_ms = _milliseconds(verdict.holds_until)
+            value = "yes" if verdict.ok else "no"
+            expires_ms = _milliseconds(verdict.holds_until)
         try:
-            with self._redis.lent() as client:
-                client.register_script(_END_TURN)(_keys(turn.user_id), (turn.token, word, until_ms))
+            self._redis.run(_RELEASE, _keys(lease.user_id), (lease.token, value, expires_ms))
         except redis.RedisError as error:
             _warn(error)
 
     def delete(self, user_id: UUID) -> None:
-        """Forget what is kept of a user."""
+        """Delete the verdict and the lease of a user."""
         try:
             with self._redis.lent() as client:
                 client.delete(*_keys(user_id))
         except redis.RedisError as error:
             _warn(error)
 
-    def keep_open_breaker(self, until: datetime) -> None:
-        """Let it be known that this process refuses until then; what dead processes have left goes."""
+    def record_open_breaker(self, until: datetime) -> None:
+        """Record that the circuit breaker of this process is open until then, and drop entries of dead processes."""
         try:
-            with self._redis.lent() as client, client.pipeline() as both:
-                both.zremrangebyscore(_OPEN_BREAKERS, "-inf", _milliseconds(datetime.now(UTC)))
-                both.zadd(_OPEN_BREAKERS, {_this_process(): _milliseconds(until)})
-                both.execute()
+            with self._redis.lent() as client, client.pipeline() as pipeline:
+                pipeline.zremrangebyscore(_OPEN_BREAKERS, "-inf", _milliseconds(datetime.now(UTC)))
+                pipeline.zadd(_OPEN_BREAKERS, {_this_process(): _milliseconds(until)})
+                pipeline.execute()
         except redis.RedisError as error:
             _warn(error)
 
     def delete_open_breaker(self) -> None:
-        """Let it be known that this process refuses no more."""
+        """Record that the circuit breaker of this process is closed."""
         try:
             with self._redis.lent() as client:
                 client.zrem(_OPEN_BREAKERS, _this_process())
@@ -152,10 +158,10 @@ class Verdicts:
             _warn(error)
 
     def list_open_breakers(self) -> list[tuple[str, datetime]]:
-        """Return the processes, host:pid, that refuse now, each with the instant (UTC) until which it does.
+        """Return the processes, as host:pid, whose circuit breaker is open, and until when (UTC).
 
         Raises:
-            redis.RedisError: Redis does not answer.
+            redis.RedisError: Redis is unavailable.
         """
         now_ms = _milliseconds(datetime.now(UTC))
         with self._redis.lent() as client:
@@ -163,7 +169,7 @@ class Verdicts:
         return [(member.decode(), _EPOCH + timedelta(milliseconds=until_ms)) for member, until_ms in found]
 
     def ping(self) -> None:
-        """Raise redis.RedisError, with a reason, if Redis does not answer."""
+        """Raise redis.RedisError, with a reason, if Redis is unavailable."""
         with self._redis.lent() as client:
             client.ping()
 
@@ -177,11 +183,11 @@ def _warn(error: redis.RedisError) -> None:
 
 
 def _keys(user_id: UUID) -> tuple[str, str]:
-    return f"antifraud:{{{user_id}}}:verdict", f"antifraud:{{{user_id}}}:turn"
+    return verdict_key(user_id), f"antifraud:{{{user_id}}}:lease"
 
 
 def _this_process() -> str:
-    # Asked for each time: a runtime may be made before a fork.
+    # Computed on each call, because a runtime may be created before a fork.
     return f"{socket.gethostname()}:{os.getpid()}"
 
 

@@ -25,7 +25,7 @@ from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
 from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.valkey import EmbeddedValkey
 from promo_api.settings import Settings
-from promo_api.verdicts import Move, Turn, Verdicts
+from promo_api.verdicts import Decision, Lease, VerdictCache
 from tests.conformance import Conformance
 from tests.people import Account, Api
 from tests.pgbouncer import LEFT_OUT, THROUGH_PGBOUNCER, behind_pgbouncer
@@ -151,7 +151,7 @@ def runtime(settings: Settings, clock: Clock) -> Iterator[Runtime]:
 
 @pytest.fixture
 def cache(settings: Settings) -> Iterator["redis.Redis"]:
-    """The server that verdicts and turns are kept in."""
+    """The Redis server of the tests."""
     with redis.Redis(settings.redis_host, settings.redis_port) as cache:
         yield cache
 
@@ -182,7 +182,8 @@ def trust(runtime: Runtime, antifrauds: Callable[..., Antifraud]) -> Callable[[A
     def keep(user: Account) -> None:
         claims = runtime.tokens.read(user.token, "user")
         assert claims is not None
-        verdicts.end_turn(Turn(claims.account_id), Verdict(ok=True, holds_until=datetime.now(UTC) + timedelta(hours=1)))
+        verdict = Verdict(ok=True, holds_until=datetime.now(UTC) + timedelta(hours=1))
+        verdicts.release(Lease(claims.account_id), verdict)
 
     return keep
 
@@ -203,18 +204,18 @@ def everyone(request: pytest.FixtureRequest, trust: Callable[[Account], None], m
 
 @pytest.fixture
 def waiting(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """The tokens of the attempts that were told to wait."""
-    told: set[str] = set()
-    original = Verdicts.next_move
+    """The tokens of the attempts that wait for a lease."""
+    tokens: set[str] = set()
+    original = VerdictCache.acquire
 
-    def next_move(self: Verdicts, turn: Turn) -> Move:
-        move = original(self, turn)
-        if move is Move.WAIT:
-            told.add(turn.token)
-        return move
+    def acquire(self: VerdictCache, lease: Lease) -> Decision:
+        decision = original(self, lease)
+        if decision is Decision.WAIT:
+            tokens.add(lease.token)
+        return decision
 
-    monkeypatch.setattr(Verdicts, "next_move", next_move)
-    return told
+    monkeypatch.setattr(VerdictCache, "acquire", acquire)
+    return tokens
 
 
 @pytest.fixture

@@ -24,13 +24,13 @@ class Member:
         return f"antifraud:{{{self.user_id}}}:verdict"
 
     @property
-    def turn_key(self) -> str:
-        """Where Redis keeps whose turn it is to ask about the member."""
-        return f"antifraud:{{{self.user_id}}}:turn"
+    def lease_key(self) -> str:
+        """The key in Redis of the lease to call the service about the member."""
+        return f"antifraud:{{{self.user_id}}}:lease"
 
     def tries(self, antifraud: Antifraud) -> bool:
         """Attempt to activate some promo, and return whether it is allowed."""
-        return antifraud.allows(self.user_id, self.email, uuid4())
+        return antifraud.check(self.user_id, self.email, uuid4())
 
 
 class Known(Protocol):

@@ -52,7 +52,7 @@ def test_limits_hold(strict: Server) -> None:
     assert {answer.status_code for answer in signed_in} == {200}
     assert Counter(answer.status_code for answer in activated) == {200: 30, 429: 30}
     limits = ("failed-sign-ins-per-account", "activations-per-user")
-    refused = [scrape(strict)("promo_limit_refusals_total", limit=limit) for limit in limits]
+    refused = [scrape(strict)("promo_rate_limit_refusals_total", limit=limit) for limit in limits]
     assert refused == [35, 30]
     strict.kill_workers()
     assert _sign_in(strict, email, PASSWORD).status_code == 429

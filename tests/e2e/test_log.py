@@ -17,7 +17,7 @@ from tests.e2e.everything import MARK, Everything, secret
 from tests.e2e.server import Server
 
 _EVERY_LINE = {"at", "level", "event", "process"}
-_TOLD = {"antifraud": "antifraud_no_answer", "valkey": "antifraud_cache_unavailable", "postgres": "dependency_down"}
+_TOLD = {"antifraud": "antifraud_no_response", "valkey": "antifraud_cache_unavailable", "postgres": "dependency_down"}
 _REFUSED = "ALTER TABLE comments ADD CONSTRAINT none_at_all CHECK (false) NOT VALID"
 _ALLOWED = "ALTER TABLE comments DROP CONSTRAINT none_at_all"
 _HASHES = "SELECT password_hash FROM users UNION SELECT password_hash FROM companies"
@@ -91,13 +91,13 @@ def _assert_traced(server: Server, everything: Everything) -> None:
     if server.environment["LOG_FORMAT"] == "json":
         operations = {asked.request_id: asked.operation for asked in everything.asked}
         traced = {(line["event"], operations[line["request_id"]]) for line in server.lines() if _is_failure(line)}
-        assert ("antifraud_no_answer", "user_activations.activate_promo") in traced
+        assert ("antifraud_no_response", "user_activations.activate_promo") in traced
         assert ("dependency_down", "user_promos.list_feed") in traced
         assert ("unforeseen_error", "user_comments.create_comment") in traced
 
 
 def _is_failure(line: dict[str, Any]) -> bool:
-    return line["event"] in ("antifraud_no_answer", "dependency_down", "unforeseen_error")
+    return line["event"] in ("antifraud_no_response", "dependency_down", "unforeseen_error")
 
 
 def _assert_form(server: Server) -> None:

@@ -112,7 +112,7 @@ def test_antifraud_away(house: House) -> None:
     assert {user.post(f"{path}/like").status_code, user.get(path).status_code} == {200}
     assert company.get("/business/promo").status_code == 200
     assert house.server.people.sign_up_user().get("/user/feed").status_code == 200
-    assert log().count("antifraud_no_answer") == 2
+    assert log().count("antifraud_no_response") == 2
     house.antifraud.start()
     assert user.post(f"{path}/activate").status_code == 200
     assert user.get("/user/promo/history").headers["X-Total-Count"] == "1"

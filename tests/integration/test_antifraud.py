@@ -208,7 +208,7 @@ def test_log_without_secrets(api: Api, stand_in: StandIn, caplog: pytest.LogCapt
     ours = [record for record in caplog.records if record.name.startswith("promo_api")]
     # The lines of requests come a moment later.
     assert [(record.levelname, record.getMessage()) for record in ours if record.getMessage() != "request"] == [
-        ("WARNING", "antifraud_no_answer")
+        ("WARNING", "antifraud_no_response")
     ]
     written = caplog.text + "".join(JsonLines().format(record) for record in ours)
     assert not any(secret in written for secret in (user.body["email"], "KEEP-THIS", user.token))

@@ -93,7 +93,7 @@ def test_refusal_waits_for_nobody(
 ) -> None:
     """A process that does not ask does not take a turn either, nor wait for one: it only looks for a verdict."""
     free, taken = Member(), Member()
-    cache.set(taken.turn_key, "somebody", px=HOUR_MS)
+    cache.set(taken.lease_key, "somebody", px=HOUR_MS)
     sent_to_redis.clear()
     assert not any(member.tries(opened) for member in (free, taken))
     assert sent_to_redis == ["GET", "GET"]
@@ -106,7 +106,7 @@ def test_who_waits_is_refused_when_it_opens(
     """An attempt that waits for its turn while the process gives up asking waits no longer."""
     antifraud = antifrauds(antifraud_breaker_failures=1, antifraud_breaker_cooldown_s=3600)
     member = Member()
-    cache.set(member.turn_key, "somebody", px=HOUR_MS)
+    cache.set(member.lease_key, "somebody", px=HOUR_MS)
     with ThreadPoolExecutor(1) as threads:
         attempt = threads.submit(member.tries, antifraud)
         assert wait_until(lambda: bool(waiting), 5)
@@ -149,7 +149,7 @@ def test_many_reach_for_the_probe(antifrauds: Make, stand_in: StandIn, cache: "r
         # As if it had looked at the breaker a moment before the probe began.
         antifraud._breaker.refuses = lambda: False  # type: ignore[method-assign]
         assert not member.tries(antifraud)
-        assert not cache.exists(member.turn_key)
+        assert not cache.exists(member.lease_key)
         stand_in.forget()
         assert held.result(5)
     assert stand_in.calls(member) == 0

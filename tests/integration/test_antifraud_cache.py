@@ -46,7 +46,7 @@ def _key(runtime: Runtime, cache: "redis.Redis", user: Account) -> Any:
     """Return the key under which the one verdict about the user is kept."""
     claims = runtime.tokens.read(user.token, "user")
     assert claims is not None
-    [key] = cache.keys(f"*{claims.account_id}*")
+    [key] = cache.keys(f"antifraud:*{claims.account_id}*")
     return key
 
 

@@ -1,6 +1,6 @@
 """What the service counts while it is used, by one process: each outcome of an activation, each answer, each wait."""
 
-from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from persistence.engine import Database
-from promo_api.antifraud import Antifraud
 from promo_api.errors import DependencyDown
+from promo_api.limits import RateLimits
 from promo_api.runtime import Runtime
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
@@ -74,7 +74,7 @@ def test_repetition(api: Api) -> None:
     [
         ({"ok": True}, {"yes": 1}, ("granted", "none")),
         ({"ok": False}, {"no": 1}, ("refused", "antifraud")),
-        ({"status": 500}, {"no_answer": 2}, ("refused", "antifraud")),
+        ({"status": 500}, {"no_response": 2}, ("refused", "antifraud")),
     ],
 )
 def test_antifraud_calls(
@@ -106,10 +106,11 @@ def test_kept_verdicts(api: Api, stand_in: StandIn, ok: bool, result: str) -> No
     assert counted("promo_antifraud_call_duration_seconds_count", result=result) == 0
 
 
-def test_verdicts_without_redis(antifrauds: Callable[..., Antifraud]) -> None:
-    """A look that Redis does not answer is counted as such."""
+def test_verdicts_without_redis(settings: Settings) -> None:
+    """A lookup of a verdict that fails because Redis is unavailable is counted as such."""
     counted = Counting()
-    assert antifrauds(redis_port=1).has_allowed(uuid4()) is False
+    with closing(RateLimits(replace(settings, redis_port=1))) as rate_limits:
+        assert rate_limits.count_activation(uuid4()) is None
     assert counted("promo_antifraud_verdict_lookups_total", result="unavailable") == 1
 
 

@@ -13,7 +13,7 @@ import redis
 
 from promo_api.antifraud import Antifraud
 from promo_api.errors import TooManyRequests
-from promo_api.limits import ACTIVATIONS, Limits
+from promo_api.limits import RateLimits
 from promo_api.sandbox.ports import free_port
 from promo_api.sandbox.processes import wait_until
 from promo_api.sandbox.valkey import _program
@@ -84,20 +84,20 @@ def _is_reached(antifraud: Antifraud) -> bool:
     return True
 
 
-def _limits(stack: ExitStack, settings: Settings, url: str) -> Limits:
-    limits = Limits(replace(settings, redis_url=url, activations_per_user=Rate(2, 600)))
+def _limits(stack: ExitStack, settings: Settings, url: str) -> RateLimits:
+    limits = RateLimits(replace(settings, redis_url=url, activations_per_user=Rate(2, 600)))
     stack.callback(limits.close)
     return limits
 
 
 def _counted(node: Process) -> list[object]:
-    return [node.client.get(key) for key in node.client.keys("limits:*")]
+    return [node.client.get(key) for key in node.client.keys("rate-limit:*")]
 
 
-def _passes(limits: Limits, user_id: UUID) -> bool:
+def _passes(limits: RateLimits, user_id: UUID) -> bool:
     """Tell whether one more activation of a user is let through."""
     try:
-        limits.count_for(ACTIVATIONS, user_id)
+        limits.count_activation(user_id)
     except TooManyRequests:
         return False
     return True
@@ -138,7 +138,7 @@ def test_primary_dies(
 def test_cluster(
     stack: ExitStack, settings: Settings, antifrauds: Callable[..., Antifraud], stand_in: StandIn, tmp_path: Path
 ) -> None:
-    """Verdicts, turns, open breakers and limits are kept in a Cluster; without a server of it all is still allowed."""
+    """A Cluster stores verdicts, leases, open breakers and rate limits; if a server fails, nothing is refused."""
     nodes = []
     for number in range(3):
         # Else it talks to the others on a port that may be taken: its own and 10,000.
@@ -161,13 +161,13 @@ def test_cluster(
     kept = [len(node.client.keys("*:verdict")) for node in nodes]
     assert (sum(kept), min(kept) > 0) == (30, True)
     verdicts = antifraud._verdicts
-    verdicts.keep_open_breaker(datetime.now(UTC) + timedelta(hours=1))
+    verdicts.record_open_breaker(datetime.now(UTC) + timedelta(hours=1))
     assert len(verdicts.list_open_breakers()) == 1
     verdicts.delete_open_breaker()
     assert verdicts.list_open_breakers() == []
     users = [uuid4() for _ in range(30)]
     assert [[_passes(limits, user_id) for user_id in users] for _ in range(3)] == [[True] * 30] * 2 + [[False] * 30]
-    counted = [len(node.client.keys("limits:*")) for node in nodes]
+    counted = [len(node.client.keys("rate-limit:*")) for node in nodes]
     assert (sum(counted), min(counted) > 0) == (30, True)
     nodes[2].kill()
     assert _calls(stand_in, antifraud, *members) >= kept[2]

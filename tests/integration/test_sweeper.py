@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, insert, select
 
 from persistence.engine import Database
 from persistence.feed_tables import feed_entries, feed_tally_changes
-from persistence.kept_answers import delete_expired
+from persistence.idempotency import delete_expired
 from persistence.tables import kept_answers
 from promo_api import metrics, sweeper as sweeper_module
 from promo_api.runtime import Runtime

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from promo_api import app as application
 from promo_api.admission import Admission
 from promo_api.app import create_app
-from promo_api.batches import Batches
+from promo_api.coalescing import Coalescer
 from promo_api.contract.fair_queue import Source
 from promo_api.contract.thread_pools import Arrival
 from promo_api.runtime import Runtime
@@ -64,17 +64,17 @@ def api(_crowd_client: TestClient, conformance: Conformance) -> Api:
     return Api(_crowd_client, conformance)
 
 
-class _Apart(Batches):
-    """Does the work for each item alone, as if each had come to a process of its own."""
+class _Uncoalesced(Coalescer):
+    """Processes each item alone, as if each request had reached another process."""
 
-    def do(self, key: Hashable, item: Any, work: Callable[[Sequence[Any]], Sequence[Any]]) -> Any:
-        """Do the work for the item."""
-        return super().do((key, id(item)), item, work)
+    def submit(self, key: Hashable, item: Any, process: Callable[[Sequence[Any]], Sequence[Any]]) -> Any:
+        """Process the item."""
+        return super().submit((key, id(item)), item, process)
 
 
 @pytest.fixture(scope="package")
 def _apart_client(crowd: Runtime) -> Iterator[TestClient]:
-    apart = replace(Runtime.open(crowd.settings), batches=_Apart())
+    apart = replace(Runtime.open(crowd.settings), coalescer=_Uncoalesced())
     with TestClient(create_app(apart), raise_server_exceptions=False) as client:
         yield client
 

@@ -1,4 +1,4 @@
-"""One attempt at a time asks about a user, however many attempts and processes there are; no turn is held for ever."""
+"""One attempt per user calls the service at a time, in all processes; no lease lasts for ever."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ from promo_api.antifraud_client import NoAnswer, Verdict
 from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
-from promo_api.verdicts import Move, Turn
+from promo_api.verdicts import Decision, Lease
 from tests.race.interleaving import together
 from tests.stand_in import HOUR_MS, Member, StandIn
 
@@ -64,10 +64,10 @@ def test_users_do_not_wait_for_each_other(stand_in: StandIn, antifrauds: Make) -
         assert held.result(10)
 
 
-def test_two_calls_of_one_attempt_are_one_turn(
+def test_two_calls_of_one_attempt_are_one_lease(
     stand_in: StandIn, antifraud: EmbeddedAntifraud, antifrauds: Make, waiting: set[str]
 ) -> None:
-    """Between its first and its second call an attempt lets nobody ask."""
+    """No other attempt calls the service between the two calls of an attempt."""
     member, processes = Member(), [antifrauds(), antifrauds()]
     stand_in.answers(member, cache_ms=HOUR_MS, delay_ms=600_000, fail_next=1, status=503)
     with ThreadPoolExecutor(ATTEMPTS) as threads:
@@ -79,42 +79,42 @@ def test_two_calls_of_one_attempt_are_one_turn(
 
 
 def test_dead_holder_blocks_for_its_lease(stand_in: StandIn, antifrauds: Make, cache: "redis.Redis") -> None:
-    """Who died with the turn keeps others from asking for the time of one call and a second, and no longer."""
+    """A process that dies with a lease blocks other attempts for the length of one call and a second."""
     member, dying, living = Member(), antifrauds(antifraud_read_timeout_s=0.1), antifrauds()
-    assert dying._verdicts.next_move(Turn(member.user_id)) is Move.ASK
-    assert 0 < cache.pttl(member.turn_key) <= 2100
-    assert living._verdicts.next_move(Turn(member.user_id)) is Move.WAIT
+    assert dying._verdicts.acquire(Lease(member.user_id)) is Decision.ASK
+    assert 0 < cache.pttl(member.lease_key) <= 2100
+    assert living._verdicts.acquire(Lease(member.user_id)) is Decision.WAIT
     assert (member.tries(living), stand_in.calls(member)) == (True, 1)
 
 
-def test_default_patience_outlives_a_dead_holder(antifrauds: Make, settings: Settings, cache: "redis.Redis") -> None:
-    """With the settings as they are by default, an attempt waits for longer than a dead one can block."""
+def test_default_timeout_outlives_a_dead_holder(antifrauds: Make, settings: Settings, cache: "redis.Redis") -> None:
+    """With the default settings an attempt waits longer than a dead holder blocks."""
     member, limits = Member(), (settings.antifraud_connect_timeout_s, settings.antifraud_read_timeout_s)
     dying = antifrauds(antifraud_connect_timeout_s=limits[0], antifraud_read_timeout_s=limits[1])
-    dying._verdicts.next_move(Turn(member.user_id))
-    lease_s = cache.pttl(member.turn_key) / 1000
+    dying._verdicts.acquire(Lease(member.user_id))
+    lease_s = cache.pttl(member.lease_key) / 1000
     assert sum(limits) < lease_s <= sum(limits) + 1 <= settings.antifraud_turn_timeout_s - 0.5
 
 
-def test_turn_that_does_not_come(
+def test_lease_timeout(
     stand_in: StandIn, antifrauds: Make, cache: "redis.Redis", caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An attempt whose turn does not come in time is refused: it asks nobody, and leaves the turn to who has it."""
+    """An attempt without a lease in time is refused; it does not call the service, and the holder keeps the lease."""
     member = Member()
-    cache.set(member.turn_key, "somebody", px=HOUR_MS)
+    cache.set(member.lease_key, "somebody", px=HOUR_MS)
     assert not member.tries(antifrauds(antifraud_turn_timeout_s=0.1))
-    assert (stand_in.calls(member), cache.get(member.turn_key)) == (0, b"somebody")
+    assert (stand_in.calls(member), cache.get(member.lease_key)) == (0, b"somebody")
     told = [(record.getMessage(), vars(record)["user_id"]) for record in caplog.records if record.levelno >= WARNING]
-    assert told == [("antifraud_turn_timeout", member.user_id)]
+    assert told == [("antifraud_lease_timeout", member.user_id)]
 
 
 @pytest.mark.parametrize("kept", [b"yes", b"no"])
 def test_verdict_comes_while_waiting(
     stand_in: StandIn, antifrauds: Make, cache: "redis.Redis", waiting: set[str], kept: bytes
 ) -> None:
-    """Who waits takes the verdict that another one kept, as soon as it is there, and asks nobody."""
+    """A waiting attempt uses the verdict of another attempt as soon as it is cached."""
     member, antifraud = Member(), antifrauds()
-    cache.set(member.turn_key, "somebody", px=HOUR_MS)
+    cache.set(member.lease_key, "somebody", px=HOUR_MS)
     with ThreadPoolExecutor(1) as threads:
         attempt = threads.submit(member.tries, antifraud)
         assert wait_until(lambda: bool(waiting), 5)
@@ -127,18 +127,18 @@ def test_verdict_comes_while_waiting(
 def test_stale_holder_harms_nobody(
     stand_in: StandIn, antifrauds: Make, cache: "redis.Redis", successors: bytes | None
 ) -> None:
-    """Who comes late, its lease over, leaves the turn to its successor, and the verdict that that one kept."""
+    """An attempt whose lease has expired changes neither the lease nor the verdict of its successor."""
     member, antifraud = Member(), antifrauds()
     stand_in.answers(member, cache_ms=HOUR_MS, delay_ms=600_000)
     with ThreadPoolExecutor(1) as threads:
         late = threads.submit(member.tries, antifraud)
         assert wait_until(lambda: stand_in.calls(member) == 1, 5)
-        cache.set(member.turn_key, "successor", px=HOUR_MS)
+        cache.set(member.lease_key, "successor", px=HOUR_MS)
         if successors is not None:
             cache.set(member.verdict_key, successors, px=HOUR_MS)
         stand_in.forget()
         assert late.result(5)
-    assert cache.get(member.turn_key) == b"successor"
+    assert cache.get(member.lease_key) == b"successor"
     assert cache.get(member.verdict_key) == (successors or b"yes")
 
 
@@ -177,55 +177,55 @@ def test_second_call_has_a_lease_of_its_own(antifrauds: Make, cache: "redis.Redi
     member, antifraud, left_ms = Member(), antifrauds(), []
 
     def use_up() -> None:
-        left_ms.append(cache.pttl(member.turn_key))
-        cache.pexpire(member.turn_key, 5000)
+        left_ms.append(cache.pttl(member.lease_key))
+        cache.pexpire(member.lease_key, 5000)
 
     _scripted(antifraud, use_up, NoAnswer(), NoAnswer())
     assert not member.tries(antifraud)
     assert len(left_ms) == 2
     assert min(left_ms) > 30_000
-    assert not cache.exists(member.turn_key)
+    assert not cache.exists(member.lease_key)
 
 
 @pytest.mark.parametrize("kept", [b"yes", b"no"])
-def test_turn_lost_before_the_second_call(
+def test_lease_lost_before_the_second_call(
     antifrauds: Make, cache: "redis.Redis", waiting: set[str], kept: bytes
 ) -> None:
-    """Who finds another's turn before its second call waits, and takes the verdict that that one gets."""
+    """An attempt that has lost its lease before the second call waits for the verdict of the new holder."""
     member, antifraud = Member(), antifrauds()
-    script = _scripted(antifraud, lambda: cache.set(member.turn_key, "successor", px=HOUR_MS), NoAnswer(), YES)
+    script = _scripted(antifraud, lambda: cache.set(member.lease_key, "successor", px=HOUR_MS), NoAnswer(), YES)
     with ThreadPoolExecutor(1) as threads:
         attempt = threads.submit(member.tries, antifraud)
         assert wait_until(lambda: bool(waiting), 5)
         cache.set(member.verdict_key, kept, px=HOUR_MS)
         assert attempt.result(5) is (kept == b"yes")
     assert script.asked == 1
-    assert cache.get(member.turn_key) == b"successor"
+    assert cache.get(member.lease_key) == b"successor"
 
 
-def test_turn_ends_with_an_exception(antifrauds: Make, cache: "redis.Redis") -> None:
-    """An attempt that ends by an error of ours leaves no turn behind."""
+def test_lease_ends_with_an_exception(antifrauds: Make, cache: "redis.Redis") -> None:
+    """An attempt that fails with an unexpected error releases its lease."""
     member, antifraud = Member(), antifrauds()
     _scripted(antifraud, lambda: None, ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         member.tries(antifraud)
-    assert not cache.exists(member.turn_key)
+    assert not cache.exists(member.lease_key)
 
 
-def test_turn_whose_grant_was_lost_on_the_way(antifrauds: Make) -> None:
-    """Asked again by the same attempt, as when the first answer was lost, Redis gives it the turn that it has."""
-    turn, verdicts = Turn(Member().user_id), antifrauds()._verdicts
-    assert [verdicts.next_move(turn), verdicts.next_move(turn)] == [Move.ASK, Move.ASK]
+def test_lease_whose_grant_was_lost(antifrauds: Make) -> None:
+    """An attempt may acquire its lease again, as it does when the first response of Redis was lost."""
+    lease, verdicts = Lease(Member().user_id), antifrauds()._verdicts
+    assert [verdicts.acquire(lease), verdicts.acquire(lease)] == [Decision.ASK, Decision.ASK]
 
 
 def test_keys_of_a_user_are_in_one_slot() -> None:
     """A Redis Cluster runs scripts on keys of one slot only."""
     member = Member()
-    assert key_slot(member.verdict_key.encode()) == key_slot(member.turn_key.encode())
+    assert key_slot(member.verdict_key.encode()) == key_slot(member.lease_key.encode())
 
 
 def test_round_trips(stand_in: StandIn, antifrauds: Make, sent_to_redis: list[str]) -> None:
-    """An attempt that asks goes to Redis twice, and one that finds a verdict once."""
+    """A check that calls the service takes two round trips to Redis; one with a cached verdict takes a single one."""
     member, antifraud = Member(), antifrauds()
     Member().tries(antifraud)  # has Redis load the scripts, once and for all
     sent_to_redis.clear()
@@ -236,10 +236,10 @@ def test_round_trips(stand_in: StandIn, antifrauds: Make, sent_to_redis: list[st
     assert sent_to_redis == ["EVALSHA"] * 3
 
 
-def test_without_redis_there_are_no_turns(
+def test_without_redis_there_are_no_leases(
     stand_in: StandIn, antifrauds: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without Redis everybody asks at once, with a warning, and is told what the service says."""
+    """Without Redis each attempt calls the service at once, logs a warning and uses the verdict."""
     member, antifraud = Member(), antifrauds(redis_port=1)
     stand_in.answers(member, cache_ms=HOUR_MS, delay_ms=600_000)
     with ThreadPoolExecutor(3) as threads:
@@ -257,11 +257,11 @@ def test_blocked(stand_in: StandIn, antifrauds: Make, cache: "redis.Redis", kept
     member, antifraud = Member(), antifrauds()
     if kept is not None:
         cache.set(member.verdict_key, kept, px=HOUR_MS)
-    assert antifraud.has_blocked(member.user_id) is blocked
-    assert (stand_in.calls(member), cache.get(member.verdict_key), cache.get(member.turn_key)) == (0, kept, None)
+    assert antifraud.is_blocked(member.user_id) is blocked
+    assert (stand_in.calls(member), cache.get(member.verdict_key), cache.get(member.lease_key)) == (0, kept, None)
 
 
 def test_blocked_without_redis(antifrauds: Make, caplog: pytest.LogCaptureFixture) -> None:
     """Without Redis nobody is known to be blocked, and there is a warning."""
-    assert not antifrauds(redis_port=1).has_blocked(Member().user_id)
+    assert not antifrauds(redis_port=1).is_blocked(Member().user_id)
     assert "antifraud_cache_unavailable" in caplog.text

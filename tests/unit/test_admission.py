@@ -11,7 +11,7 @@ from promo_api.admission import Admission, pool_limits
 from promo_api.contract.fair_queue import Source
 from promo_api.contract.thread_pools import Arrival
 from promo_api.errors import TooManyRequests
-from promo_api.limits import Limits
+from promo_api.limits import RateLimits
 from promo_api.setting_values import Rate
 from promo_api.settings import Settings
 from promo_api.tokens import Claims
@@ -31,8 +31,8 @@ CLAIMS = Claims(USER_ID, "user", 1)
 @pytest.fixture
 def admission() -> Iterator[Admission]:
     """Admission without Redis."""
-    with closing(Limits(SETTINGS)) as limits:
-        yield Admission(SETTINGS, limits)
+    with closing(RateLimits(SETTINGS)) as rate_limits:
+        yield Admission(SETTINGS, rate_limits)
 
 
 def _arrival(

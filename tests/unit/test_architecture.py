@@ -30,9 +30,9 @@ ROOMS = {
     # Whoever counts something imports it: callbacks through all rooms would be longer, and no easier to follow.
     "promo_api.metrics": Room("promo_api.background", "prometheus_client"),
     "promo_api.exposition": Room("promo_api.background promo_api.setting_values", "prometheus_client"),
-    "promo_api.batches": Room("promo_api.metrics"),
+    "promo_api.coalescing": Room("promo_api.metrics"),
     "promo_api.sweeper": Room(
-        "persistence.account_deletions persistence.engine persistence.kept_answers "
+        "persistence.account_deletions persistence.engine persistence.idempotency "
         "persistence.standings persistence.tallies "
         "promo_api.background promo_api.metrics"
     ),
@@ -42,10 +42,12 @@ ROOMS = {
         "promo_api.contract.client_address promo_api.contract.fair_queue promo_api.contract.thread_pool "
         "promo_api.contract.thread_pools promo_api.limits promo_api.settings"
     ),
+    "promo_api.local_counters": Room("", "cachetools"),
+    "promo_api.rate_limit_counter": Room("promo_api.redis_client promo_api.settings"),
     "promo_api.limits": Room(
-        "promo_api.contract.client_address promo_api.errors "
-        "promo_api.metrics promo_api.redis_client promo_api.setting_values promo_api.settings",
-        "cachetools limits redis",
+        "promo_api.contract.client_address promo_api.errors promo_api.local_counters promo_api.metrics "
+        "promo_api.rate_limit_counter promo_api.settings promo_api.verdicts",
+        "redis",
     ),
     "promo_api.breaker": Room(),
     "promo_api.antifraud_client": Room("promo_api.settings", "orjson requests urllib3"),
@@ -89,17 +91,17 @@ ROOMS = {
     "handlers.accounts": Room(
         "handlers persistence.* promo_api.errors promo_api.limits promo_api.runtime promo_api.tokens"
     ),
-    "handlers.repeats": Room("handlers persistence.* promo_api.errors promo_api.limits promo_api.runtime"),
+    "handlers.idempotency": Room("handlers persistence.* promo_api.errors promo_api.limits promo_api.runtime"),
     "handlers.health": Room("handlers promo_api.health promo_api.runtime"),
     # Why an activation was refused is known nowhere else.
     "handlers.user_activations": Room(
-        "handlers handlers.shapes handlers.repeats persistence.* promo_api.errors promo_api.limits promo_api.metrics "
+        "handlers handlers.shapes handlers.idempotency persistence.* promo_api.errors promo_api.metrics "
         "promo_api.runtime"
     ),
     # A password that is guessed at is counted wherever it is asked for.
     "handlers.*": Room(
-        "handlers handlers.shapes handlers.accounts handlers.repeats persistence.* promo_api.errors promo_api.limits "
-        "promo_api.runtime"
+        "handlers handlers.shapes handlers.accounts handlers.idempotency persistence.* promo_api.errors "
+        "promo_api.limits promo_api.runtime"
     ),
     "promo_api.contract.*": Room(
         "promo_api.contract.* promo_api.errors promo_api.logs", "connexion flask jsonschema_rs orjson starlette uvicorn"
@@ -107,7 +109,7 @@ ROOMS = {
     "promo_api.contract": Room(),
     # The shell binds what the other rooms are.
     "promo_api.runtime": Room(
-        "persistence.code_lists persistence.engine promo_api.antifraud promo_api.batches promo_api.health "
+        "persistence.code_lists persistence.engine promo_api.antifraud promo_api.coalescing promo_api.health "
         "promo_api.limits promo_api.passwords promo_api.settings promo_api.tokens"
     ),
     "promo_api.app": Room(
@@ -146,7 +148,7 @@ ROOMS = {
 }  # fmt: skip
 QUERIES = [
     "account_deletions", "accounts", "activations", "cards", "code_lists", "comments", "companies", "exports",
-    "kept_answers", "likes", "listings", "promo_changes", "promos", "recounts", "standings", "tallies",
+    "idempotency", "likes", "listings", "promo_changes", "promos", "recounts", "standings", "tallies",
     "users",
 ]  # fmt: skip
 HANDLERS = [module for module in files() if module.startswith("handlers.")]

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from handlers.user_activations import _REFUSALS
+from handlers.user_activations import _MESSAGES
 from promo_api import metrics
 from promo_api.antifraud import Antifraud
-from promo_api.batches import Batches
 from promo_api.breaker import Phase
+from promo_api.coalescing import Coalescer
 from promo_api.passwords import Passwords
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
@@ -23,7 +23,7 @@ _CHEAP: Any = {"argon2_memory_kib": 8, "argon2_iterations": 1, "argon2_paralleli
 
 def test_reasons_are_those_of_refusals() -> None:
     """Each reason for which an activation is refused is counted; a new one that is not would fail the request."""
-    assert {*metrics._refused} == {*_REFUSALS, "antifraud"}
+    assert {*metrics._refused} == {*_MESSAGES}
 
 
 def test_requests() -> None:
@@ -88,7 +88,7 @@ def test_breaker() -> None:
     antifraud = Antifraud(Settings(antifraud_address="http://127.0.0.1:1", secret_key="x" * 32, redis_port=1))
     seen = []
     for phase in (Phase.OPEN, Phase.PROBING, Phase.OPEN, Phase.PROBING, Phase.CLOSED):
-        antifraud._tell(phase)
+        antifraud._on_breaker_change(phase)
         # What the gauge is and not by how much it grew: a test before this one may have left a breaker open.
         breakers = [
             metrics.REGISTRY.get_sample_value("promo_antifraud_breakers", {"state": state})
@@ -124,9 +124,9 @@ def test_password_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_batches() -> None:
-    """Each batch is told of, with how many are in it."""
+    """Each batch is recorded with the number of its claims."""
     counted = Counting()
-    assert Batches().do("key", 1, lambda items: [*items]) == 1
+    assert Coalescer().submit("key", 1, lambda items: [*items]) == 1
     assert counted("promo_activation_batch_claims_count") == 1
     assert counted("promo_activation_batch_claims_sum") == 1
 

@@ -29,7 +29,7 @@ OPERATION_MODULES = sorted({f"handlers.{name.partition('.')[0]}" for name in _op
 
 # How much is told at once, which cuts and does not refuse.
 PAGES = {("handlers.shapes", "_PAGE_MAX = 100")}
-BESIDE = ["handlers.accounts", "handlers.repeats", "handlers.shapes"]
+BESIDE = ["handlers.accounts", "handlers.idempotency", "handlers.shapes"]
 
 
 def _name(file: Path) -> str:

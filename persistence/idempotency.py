@@ -1,4 +1,4 @@
-"""Answers that are kept with what they tell of, so that a request that comes again is not carried out again."""
+"""Stored responses by idempotency key, written in the transaction of the effect that they describe."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from persistence.tables import kept_answers
 
 
 @dataclass(frozen=True)
-class RepeatKey:
-    """What a request is known by when it comes again.
+class IdempotencyKey:
+    """The identity of a request that may be repeated.
 
     Attributes:
-        account_id: who asks, a company or a user.
+        account_id: the company or user that sends it.
         operation: the operationId.
-        key: as the client chose it.
-        fingerprint: a digest of the request, which tells whether it is the same one.
-        expires_at: when its answer may be forgotten.
+        key: the header's value.
+        fingerprint: a digest of the request; another request must not reuse the key.
+        expires_at: when the stored response may be deleted.
     """
 
     account_id: UUID
@@ -32,8 +32,8 @@ class RepeatKey:
 
 
 @dataclass(frozen=True)
-class KeptAnswer:
-    """The answer to an earlier request: its status, its body as JSON, and the fingerprint of that request."""
+class StoredResponse:
+    """The response to an earlier request: the fingerprint of the request, the status, and the body as JSON."""
 
     fingerprint: bytes
     status: int
@@ -47,7 +47,7 @@ _KEY = and_(
     _COLUMNS.key == bindparam("chosen", type_=Text),
 )
 _NOW = bindparam("now", type_=DateTime(timezone=True))
-# What has expired goes on the way, so that its key can be taken again before the sweep has come to it.
+# Also deletes an expired response, so that its key can be used again before the sweeper runs.
 _FIND = Prepared(
     select(_COLUMNS.fingerprint, _COLUMNS.status, _COLUMNS.body)
     .where(_KEY, _COLUMNS.expires_at > _NOW)
@@ -68,27 +68,27 @@ _SWEEP = (
 _COUNT_SWEPT = Prepared(select(func.count()).select_from(_SWEEP))
 
 
-def find_answer(connection: Connection, key: RepeatKey, now: datetime) -> KeptAnswer | None:
-    """Return the answer that was given under the key; None if there is none, or it has expired at `now`."""
+def find_response(connection: Connection, key: IdempotencyKey, now: datetime) -> StoredResponse | None:
+    """Return the response that is stored under the key and has not expired at `now`."""
     values = {"account": key.account_id, "name": key.operation, "chosen": key.key, "now": now}
     row = _FIND.row(connection, values)
-    return None if row is None else KeptAnswer(*row)
+    return None if row is None else StoredResponse(*row)
 
 
-def insert_answers(connection: Connection, answers: Sequence[tuple[RepeatKey, int, Any]]) -> None:
-    """Keep answers, each a key, a status and a body, in the transaction that does what they tell of.
+def insert_responses(connection: Connection, responses: Sequence[tuple[IdempotencyKey, int, Any]]) -> None:
+    """Store responses: key, status and body of each.
 
     Raises:
-        promo_api.errors.KeyTaken: from the block that lends the connection, if one of the keys has been used
-            meanwhile; then nothing in the transaction has happened.
+        promo_api.errors.ConcurrentRequest: from the block that lends the connection, if a concurrent request has used
+            one of the keys. The transaction is rolled back.
     """
-    rows = [{**vars(key), "status": status, "body": body} for key, status, body in answers]
+    rows = [{**vars(key), "status": status, "body": body} for key, status, body in responses]
     connection.execute(insert(kept_answers), rows)
 
 
 def delete_expired(connection: Connection, now: datetime, *, limit: int) -> int:
-    """Delete answers that have expired at `now`, the oldest first, `limit` at most, and return how many.
+    """Delete up to `limit` responses that have expired at `now`, oldest first, and return how many.
 
-    What another process is deleting is passed over, so that nobody waits for anybody.
+    Skips rows that another process is deleting.
     """
     return int(_COUNT_SWEPT.value(connection, {"now": now, "most": limit}))

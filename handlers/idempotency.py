@@ -1,0 +1,80 @@
+"""Idempotency-Key: a repeated request has no effect and gets the stored response.
+
+The response is stored in the transaction of its effect, so that neither exists without the other. The primary key of
+the table decides between two concurrent requests with one key: the second waits for the first, is rolled back and
+returns the stored response.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from functools import wraps
+from hashlib import sha256
+from json import dumps
+from typing import Any, Protocol
+from uuid import UUID
+
+from handlers import Body, Headers
+from persistence.idempotency import IdempotencyKey, find_response, insert_responses
+from promo_api.errors import ConcurrentRequest, KeyReused
+from promo_api.limits import IDEMPOTENCY_KEYS
+from promo_api.runtime import Runtime
+
+Response = tuple[Body, int]
+
+
+class Account(Protocol):
+    """The company or user that sends a request."""
+
+    @property
+    def id(self) -> UUID:
+        """The id of the account."""
+
+
+def idempotent(handler: Callable[..., Response]) -> Callable[..., Response | tuple[Body, int, Headers]]:
+    """Add the header Idempotency-Key to an operation.
+
+    The handler takes the argument `key`, which is None for a request without the header. It opens its connection with
+    `connect` and passes its response to `store_responses` before the connection is released.
+    """
+    operation = f"{handler.__module__.removeprefix('handlers.')}.{handler.__name__}"
+
+    @wraps(handler)
+    def respond(
+        runtime: Runtime, account: Account, *, idempotency_key: str | None = None, **request: Any
+    ) -> Response | tuple[Body, int, Headers]:
+        if idempotency_key is None:
+            return handler(runtime, account, key=None, **request)
+        now = runtime.clock()
+        expires_at = now + timedelta(hours=runtime.settings.idempotency_lifetime_h)
+        key = IdempotencyKey(account.id, operation, idempotency_key, _fingerprint(request), expires_at)
+        with runtime.database.autocommit() as connection:
+            stored = find_response(connection, key, now)
+        if stored is None:
+            runtime.rate_limits.count_for(IDEMPOTENCY_KEYS, account.id)
+            try:
+                return handler(runtime, account, key=key, **request)
+            except ConcurrentRequest:  # its response is stored now
+                return respond(runtime, account, idempotency_key=idempotency_key, **request)
+        if stored.fingerprint != key.fingerprint:
+            raise KeyReused("This Idempotency-Key belongs to another request. Give each new request a key of its own.")
+        return stored.body, stored.status, {"Idempotent-Replayed": "true"}
+
+    return respond
+
+
+def connect(runtime: Runtime, *keys: IdempotencyKey | None) -> AbstractContextManager[Any]:
+    """Open a transaction if there is a key, because the response is stored with the effect; otherwise autocommit."""
+    return runtime.database.transaction() if any(keys) else runtime.database.autocommit()
+
+
+def store_responses(connection: Any, responses: Sequence[tuple[IdempotencyKey | None, Response]]) -> None:
+    """Store the responses that have a key."""
+    rows = [(key, status, body) for key, (body, status) in responses if key is not None]
+    if rows:
+        insert_responses(connection, rows)
+
+
+def _fingerprint(request: dict[str, Any]) -> bytes:
+    """Return a digest that is equal for equal requests."""
+    return sha256(dumps(request, sort_keys=True, default=str).encode()).digest()

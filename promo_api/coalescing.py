@@ -1,0 +1,84 @@
+"""Coalescing: requests for the same thing that arrive while one is being served are served together, as one batch.
+
+The first request starts at once, alone. Requests that arrive meanwhile form one batch. It starts as soon as the current
+one ends, on the thread of its first request. Nothing ever waits for more requests to arrive, so an uncontended request
+costs a few microseconds, and a request waits for at most two batches: the current one and its own.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from threading import Event, Lock
+from typing import Any, TypeVar
+
+from promo_api import metrics
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class _Batch:
+    """Items that are processed together.
+
+    Attributes:
+        previous: the batch to wait for; None: start at once.
+        is_open: whether items may still join.
+        done: set once `results`, in the order of the items, or `error` is set.
+    """
+
+    def __init__(self, previous: "_Batch | None") -> None:
+        self.previous = previous
+        self.is_open = True
+        self.done = Event()
+        self.items: list[Any] = []
+        self.results: Sequence[Any] = ()
+        self.error: Exception | None = None
+
+
+class Coalescer:
+    """The batches of one process."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._newest: dict[Hashable, _Batch] = {}
+
+    def submit(self, key: Hashable, item: _Item, process: Callable[[Sequence[_Item]], Sequence[_Result]]) -> _Result:
+        """Process an item, together with the items that other threads submit under the same key.
+
+        Args:
+            key: what may be processed together.
+            item: what to process.
+            process: returns one result per item, in their order. It must be equivalent for all items of a key.
+
+        Raises:
+            Exception: what `process` raised. It is raised for every item of the batch.
+        """
+        with self._lock:
+            batch = self._newest.get(key)
+            leads = batch is None or not batch.is_open
+            if batch is None or leads:
+                batch = self._newest[key] = _Batch(batch)
+            index = len(batch.items)
+            batch.items.append(item)
+        if leads:
+            self._run(key, batch, process)
+        batch.done.wait()
+        if batch.error is not None:
+            raise batch.error
+        result: _Result = batch.results[index]
+        return result
+
+    def _run(self, key: Hashable, batch: _Batch, process: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
+        if batch.previous is not None:
+            batch.previous.done.wait()
+            batch.previous = None
+        with self._lock:
+            batch.is_open = False
+        metrics.batch_started(len(batch.items))
+        try:
+            batch.results = process(batch.items)
+        except Exception as error:  # noqa: BLE001 submit raises it in the thread of each item
+            batch.error = error
+        finally:
+            with self._lock:
+                if self._newest[key] is batch:
+                    del self._newest[key]
+            batch.done.set()

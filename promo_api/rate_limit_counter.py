@@ -1,0 +1,90 @@
+"""Counters of rate limits in Redis, shared by all processes. A Lua script counts and compares in one round trip.
+
+A counter is one key, `rate-limit:{subject}:name`, which expires at the end of its window. The braces put all keys of a
+subject into one hash slot of a Redis Cluster; for a user, also the key of the anti-fraud verdict.
+"""
+
+from typing import NamedTuple
+
+from promo_api.redis_client import RedisClient, Script
+from promo_api.settings import Settings
+
+
+class RateLimit(NamedTuple):
+    """At most `times` events per window; 0: no limit."""
+
+    name: str
+    times: int
+    period_s: int
+
+
+class Counter(NamedTuple):
+    """A rate limit and its subject: a user id, or a digest of an account or a client address."""
+
+    limit: RateLimit
+    subject: str
+
+    @property
+    def key(self) -> str:
+        """The key in Redis."""
+        return f"rate-limit:{{{self.subject}}}:{self.limit.name}"
+
+
+class Count(NamedTuple):
+    """The result of a count.
+
+    Attributes:
+        wait_ms: how long until the window ends, if the limit is exceeded; else 0.
+        value: the value of the key that was read as well; None: no such key, no string, or the limit is exceeded.
+    """
+
+    wait_ms: int
+    value: bytes | None
+
+
+# KEYS: counter, key to read or none. ARGV: amount, times, period in ms. The result is an integer, the time to wait, if
+# the limit is exceeded; else the value that was read. The first event starts the window, so every counter expires.
+_COUNT = Script("""
+local amount, times = tonumber(ARGV[1]), tonumber(ARGV[2])
+if times > 0 then
+    local count = redis.call('INCRBY', KEYS[1], amount)
+    if count == amount then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+    if count > times then return math.max(redis.call('PTTL', KEYS[1]), 1) end
+end
+local value = KEYS[2] and redis.pcall('GET', KEYS[2])
+return type(value) == 'string' and value
+""")
+
+
+class RateLimitCounter:
+    """Counts events in fixed windows.
+
+    Every method raises redis.RedisError if Redis is unavailable.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._redis = RedisClient(settings.redis, settings.redis_timeout_s)
+
+    def count(self, counter: Counter, amount: int = 1, *, read: str | None = None) -> Count:
+        """Count events, and read another key of the same hash slot in the same round trip."""
+        keys = [counter.key] if read is None else [counter.key, read]
+        arguments = amount, counter.limit.times, counter.limit.period_s * 1000
+        result = self._redis.run(_COUNT, keys, arguments)
+        return Count(result, None) if isinstance(result, int) else Count(0, result)
+
+    def check(self, counter: Counter) -> Count:
+        """Return the result that counting one more event would have. Counts nothing."""
+        with self._redis.lent() as client:
+            count = int(client.get(counter.key) or 0)
+            wait_ms = client.pttl(counter.key) if count >= counter.limit.times else 0
+        # A negative number means that the window ended between the two commands.
+        return Count(max(wait_ms, 0), None)
+
+    def delete(self, counter: Counter) -> None:
+        """Delete a counter."""
+        with self._redis.lent() as client:
+            client.delete(counter.key)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._redis.close()
