@@ -1,11 +1,11 @@
-// Swagger UI in its plain layout: no bar for the addresses of other contracts, and no badge of a validator elsewhere.
+// Swagger UI in its plain layout: no bar for other specifications, and no badge of an external validator.
 "use strict";
 
 const contract = new URL("../openapi.json", window.location.href).href;
 
-// Swagger UI fills in the example of a parameter as if the person had: a filter that nobody chose, and page three of a
-// short list. Here the form starts with the defaults, and the description tells the example where it says something new.
-function tellExample(parameter) {
+// Swagger UI fills in the examples of parameters, such as a filter or the third page of a list. Here the form starts
+// with the defaults, and the description shows the example if there are no default and no choices.
+function showExample(parameter) {
   const { default: preset, enum: choice, type } = parameter.schema ?? {};
   if (parameter.example !== undefined && (preset ?? choice) === undefined && type !== "boolean") {
     const values = [parameter.example].flat().map((value) => `\`${value}\``);
@@ -18,7 +18,7 @@ function withoutFilledForms(text) {
   const read = JSON.parse(text);
   const items = Object.values(read.paths);
   const places = [...items, ...items.flatMap((item) => Object.values(item))].map((place) => place.parameters ?? []);
-  [...places, Object.values(read.components?.parameters ?? {})].flat().forEach(tellExample);
+  [...places, Object.values(read.components?.parameters ?? {})].flat().forEach(showExample);
   return JSON.stringify(read);
 }
 
@@ -31,14 +31,14 @@ SwaggerUIBundle({
     }
     return response;
   },
-  // The address names the operation that is open, so that it can be sent to somebody.
+  // The URL contains the open operation, so that it can be shared.
   deepLinking: true,
-  // Tokens outlast a reload, in this browser; "Logout" in the dialog forgets them.
+  // Tokens are stored in the browser until "Logout" in the dialog.
   persistAuthorization: true,
-  // Groups and operations stand as they do in api.yml; beside each, the name of the function that does it.
+  // Groups and operations have the order of api.yml. Each shows its operationId.
   displayOperationId: true,
   displayRequestDuration: true,
-  // The list of schemas is there, closed; the schema of a body is open.
+  // The list of schemas is closed, and the schema of a body is open.
   defaultModelsExpandDepth: 0,
   defaultModelExpandDepth: 3,
 });
