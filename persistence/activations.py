@@ -246,13 +246,7 @@ def find_offer(connection: Connection, promo_id: UUID, user: TargetUser, today: 
 
 
 def claim_values(connection: Connection, promo_id: UUID, claims: Sequence[Claim], today: date) -> list[str]:
-    """Activate a promo in one statement: count the uses, issue the values, record the activations.
-
-    Args:
-        connection: where to run it.
-        promo_id: the promo; it may not exist.
-        claims: one or more uses, granted together or not at all.
-        today: the business day.
+    """Grant all claims or none, in one statement: count the uses, issue the values, record the activations.
 
     Returns:
         The values in the order of the claims. Empty without a change if too few uses are left, the promo does not

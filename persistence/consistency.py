@@ -161,10 +161,7 @@ def _object(members: Mapping[str, ColumnElement[Any]]) -> ColumnElement[Any]:
 
 
 def _count_mismatched(connection: Connection, stored: Select[Any], counted: Select[Any]) -> int:
-    """Count the promos, companies or users for which two selects differ.
-
-    Each select has the id of the promo, company or user, further key columns, and last a number; a missing row is 0.
-    """
+    """Count the ids with a difference between two selects of id, further key columns and a number; no row means 0."""
     left, right = stored.subquery("stored"), counted.subquery("counted")
     *keys, (stored_number, counted_number) = zip(left.c, right.c, strict=True)
     pairs = left.join(right, and_(*(one == other for one, other in keys)), full=True)

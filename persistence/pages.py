@@ -58,15 +58,7 @@ class Pages:
     def rows(
         self, connection: Connection, values: Mapping[str, Any], *, total: int, limit: int, offset: int
     ) -> list[tuple[Any, ...]]:
-        """Return a page.
-
-        Args:
-            connection: where to run it.
-            values: the parameters of the statement.
-            total: the length of the list a moment ago, to choose the nearer end.
-            limit: maximum length of the page.
-            offset: rows before the page.
-        """
+        """Return a page; `total` is the length of the list a moment ago, to choose the nearer end."""
         if limit <= 0 or offset >= total:
             return []
         nearer = self._forward if offset < total - offset else self._backward

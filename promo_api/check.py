@@ -193,8 +193,8 @@ _RECOUNTS: dict[str, Callable[[Connection], int]] = {
     "promos of companies by country": count_mismatched_company_promos,
     "numbers of changes of promos": count_mismatched_change_numbers,
     "changes of promos": count_mismatched_changes,
-    "entries of feeds": count_mismatched_feed_entries,
-    "tallies of feeds": count_mismatched_feed_counts,
+    "feed entries": count_mismatched_feed_entries,
+    "feed counts": count_mismatched_feed_counts,
 }
 # Memory in KiB and iterations: https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html
 _ARGON2_MINIMUM = ((47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5))

@@ -49,12 +49,7 @@ class Accounts:
         return None if row is None else Credentials(*row)
 
     def insert_account(self, connection: Connection, account_id: UUID, values: Mapping[str, Any]) -> int | None:
-        """Insert an account.
-
-        Args:
-            connection: where to run it.
-            account_id: the id of the new account.
-            values: all columns of the sign-up, None if not given, and password_hash; email_key is added.
+        """Insert an account; `values` has all columns of the sign-up and password_hash.
 
         Returns:
             The version of its first token; None if an account of this kind has the e-mail address, in any case.
@@ -66,16 +61,10 @@ class Accounts:
     def update_token_version(
         self, connection: Connection, account_id: UUID, *, checked_hash: str, new_hash: str
     ) -> int | None:
-        """Revoke all tokens of an account at a sign-in.
-
-        Args:
-            connection: where to run it.
-            account_id: the account.
-            checked_hash: the hash that the password was compared with.
-            new_hash: the hash to store: the same, or a hash with the current cost.
+        """Revoke all tokens of an account at a sign-in, and store `new_hash`, which may have another cost.
 
         Returns:
-            The version of the next token; None if the password has changed since the comparison.
+            The version of the next token; None if the hash is not `checked_hash` any more.
         """
         values = {"account_id": account_id, "checked_hash": checked_hash, "new_hash": new_hash}
         version: int | None = self._sign_in.value(connection, values)

@@ -137,43 +137,29 @@ _DELETE_DELETION = Statement(delete(account_deletions).where(account_deletions.c
 
 
 def close_account(connection: Connection, user_id: UUID, *, checked_hash: str) -> bool:
-    """Remove the personal data of a user, end all tokens and begin the deletion, in one statement.
-
-    Args:
-        connection: where to run it.
-        user_id: the user.
-        checked_hash: the hash that the password was checked against.
+    """Remove the personal data of a user, revoke all tokens and begin the deletion, in one statement.
 
     Returns:
-        False, without any change, if the password has changed since then or there is no such user.
+        False without a change if the password hash is not `checked_hash` any more, or the user does not exist.
     """
     values = {"user": user_id, "placeholder": uuid4(), "checked_hash": checked_hash}
     return _CLOSE.row(connection, values) is not None
 
 
 def claim_account_deletion(connection: Connection, user_id: UUID | None = None) -> AccountDeletion | None:
-    """Lock an unfinished deletion for this transaction.
+    """Lock an unfinished deletion for this transaction and return it; None if there is none.
 
-    Args:
-        connection: where to run it, in a transaction.
-        user_id: the account, waiting for its lock; None: any deletion that is not locked.
-
-    Returns:
-        None if there is no such deletion.
+    With `user_id` it waits for the lock; without, it returns any deletion that is not locked.
     """
     row = _CLAIM_ANY.row(connection, {}) if user_id is None else _CLAIM.row(connection, {"user": user_id})
     return None if row is None else AccountDeletion(*row)
 
 
 def delete_account_batch(connection: Connection, deletion: AccountDeletion) -> int:
-    """Move or delete one batch of rows; finish the deletion when no rows are left.
-
-    Args:
-        connection: where to run it, in the transaction that claimed the deletion.
-        deletion: what to continue.
+    """Move or delete a batch of rows, in the transaction that claimed the deletion; finish it if no rows are left.
 
     Returns:
-        How many rows changed; 0: requests may still use the remaining rows, so try again later.
+        The number of changed rows; 0: requests may still use the remaining rows, so try again later.
     """
     values = {"user": deletion.user_id, "placeholder": deletion.placeholder_id}
     for step in _STEPS:

@@ -9,13 +9,9 @@ from persistence.schema.tables import users
 
 
 def record_event(changed: FromClause, table: Table, event: str, *, members: ColumnElement[Any] | None = None) -> CTE:
-    """Return the part of a statement that records an event for each account that another part has changed.
+    """Return the part of a statement that records an event for each `id` in `changed`, accounts of `table`.
 
-    Args:
-        changed: the changed accounts, with their `id`.
-        table: companies or users.
-        event: an event that account_events permits.
-        members: the names of the changed members for 'profile_changed'; if there are none, no event is recorded.
+    `members` are the names of the changed members for 'profile_changed'; if there are none, no event is recorded.
     """
     owner = "user_id" if table is users else "company_id"
     # Literals: parts of one statement cannot share a parameter with different values.

@@ -10,7 +10,7 @@ from sqlalchemy import ARRAY, ColumnElement, Connection, FromClause, Text, bindp
 from sqlalchemy.dialects.postgresql import array
 
 from persistence.accounts.events import record_event
-from persistence.database.statements import Statement
+from persistence.database.statements import Statement, new_value
 from persistence.schema.tables import users
 
 
@@ -48,7 +48,7 @@ def update_user(connection: Connection, user_id: UUID, changes: Mapping[str, Any
     Returns:
         The user after the change; None if the account does not exist or is closed.
     """
-    values = {_parameter(name): value for name, value in changes.items()}
+    values = {f"new_{name}": value for name, value in changes.items()}
     row = _update(frozenset(changes)).row(connection, {"id": user_id, **values})
     return None if row is None else User(*row)
 
@@ -65,7 +65,7 @@ def _update(columns: frozenset[str]) -> Statement:
     changed = (
         update(users)
         .where(users.c.id == before.c.id)
-        .values({name: bindparam(_parameter(name), type_=users.c[name].type) for name in columns})
+        .values({name: new_value(users.c[name]) for name in columns})
         .returning(*_COLUMNS, _changed_members(before).label("members"))
         .cte("changed")
     )
@@ -75,11 +75,6 @@ def _update(columns: frozenset[str]) -> Statement:
     if "password_hash" in columns:
         statement = statement.add_cte(record_event(changed, users, "password_changed"))
     return Statement(statement)
-
-
-def _parameter(column: str) -> str:
-    """Return the name of the parameter for a column: SQLAlchemy reserves the names of the columns that are set."""
-    return f"new_{column}"
 
 
 def _changed_members(before: FromClause) -> ColumnElement[Any]:

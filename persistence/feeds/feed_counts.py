@@ -170,12 +170,7 @@ def count_feed(
 ) -> int:
     """Return the exact number of promos that target the user.
 
-    Args:
-        connection: where to run it.
-        user: whose feed.
-        today: the business day.
-        category: only promos of this category, in any case; None: all.
-        active: only active (True) or inactive (False) promos; None: all.
+    `category`, in any case, and `active` filter unless they are None; `today` is the business day.
     """
     signs = {"all": int(active is not True), "active": 0 if active is None else 1 if active else -1}
     ranges = list(_list_ranges(today, **signs))

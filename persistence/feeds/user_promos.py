@@ -134,7 +134,7 @@ _FITS = {
 
 
 def _entries(window: Window, fits: ColumnElement[bool], *conditions: ColumnElement[bool]) -> Select[Any]:
-    """Select the first entries that fit the user, from the end where the window starts: as many as the page can need.
+    """Select the first entries that fit the user, up to the depth of the window.
 
     The limit makes PostgreSQL read the index in order and stop. Two things keep it from reading and sorting all entries
     of a country instead: `_likely`, so that it expects few entries to be filtered out, and a subquery for the uses,
@@ -222,18 +222,9 @@ def list_feed_promos(
     limit: int,
     offset: int,
 ) -> list[PromoForUser]:
-    """Return a page of the promos that target the user, newest first.
+    """Return a page of the promos that target the user, newest first; parameters as in `count_feed`.
 
-    Args:
-        connection: where to run it.
-        user: whose feed.
-        today: the business day.
-        category: only promos of this category, in any case; None: all.
-        active: only active (True) or inactive (False) promos; None: all.
-        total: the total that `count_feed` has just returned. Newer promos come first, so they do not move a page that
-            is counted from the end.
-        limit: maximum length of the page.
-        offset: promos before the page.
+    `total` is what `count_feed` has just returned. A page may be counted from the end: newer promos do not move it.
     """
     values = {
         "category": "" if category is None else category.casefold(),

@@ -53,13 +53,9 @@ class CodeLists:
     def find_lists(
         self, connection: Connection, promo_ids: Sequence[UUID], *, first: int | None = None
     ) -> Mapping[UUID, bytes]:
-        """Return code lists by promo id: JSON arrays in the order of the creation, issued or not.
+        """Return the first codes of UNIQUE promos, or all codes, as JSON arrays by promo id; unknown ids are left out.
 
-        Args:
-            connection: reads missing lists by one statement. Not in a transaction that has inserted one of the promos:
-                the list would stay cached after a rollback.
-            promo_ids: UNIQUE promos; unknown ids are left out.
-            first: maximum number of codes per list; None: all.
+        Not for a transaction that has inserted one of the promos: the list would stay cached after a rollback.
         """
         with self._lock:
             lists = {

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import ReturningInsert
 
 from persistence.conditions import is_active
-from persistence.database.statements import Statement, lateral_join
+from persistence.database.statements import Statement, lateral_join, new_value
 from persistence.feeds.feed_entries import insert_entries
 from persistence.pages import Pages, Window
 from persistence.schema.audit_tables import promo_changes
@@ -120,10 +120,10 @@ def _change_count(
 def _insert() -> Select[Any]:
     """Return the statement that inserts a promo and its rows in other tables, in one round trip."""
     codes, use_limit = bindparam("codes", type_=ARRAY(Text)), bindparam("use_limit", type_=Integer)
-    given = {name: bindparam(name, type_=promos.c[name].type) for name in _INSERTED_COLUMNS}
-    promo = insert(promos).values(**given, promo_unique=func.to_json(codes)).returning(*promos.c).cte("promo")
+    columns = {name: bindparam(name, type_=promos.c[name].type) for name in _INSERTED_COLUMNS}
+    promo = insert(promos).values(**columns, promo_unique=func.to_json(codes)).returning(*promos.c).cte("promo")
     counters = insert(promo_counters).from_select(["promo_id", "use_limit"], select(promo.c.id, use_limit))
-    value = func.unnest(codes).table_valued("value", with_ordinality="position", name="given").render_derived()
+    value = func.unnest(codes).table_valued("value", with_ordinality="position", name="code").render_derived()
     values = insert(promo_codes).from_select(
         ["promo_id", "position", "value"],
         select(promo.c.id, value.c.position, value.c.value).join_from(promo, value, true()),
@@ -133,7 +133,7 @@ def _insert() -> Select[Any]:
         ["promo_id", "number", "company_id", "event"],
         select(promo.c.id, literal_column("1"), promo.c.company_id, literal_column("'created'")),
     )
-    counted = _change_count(given["company_id"], func.coalesce(given["country_key"], ""), 1)
+    counted = _change_count(columns["company_id"], func.coalesce(columns["country_key"], ""), 1)
     return select(promo.c.id).add_cte(
         counters.cte("counters"),
         values.cte("codes"),
@@ -179,16 +179,9 @@ def list_promos(
     limit: int,
     offset: int,
 ) -> tuple[list[Promo], int]:
-    """Return a page of a company's promos, and the total.
+    """Return a page of a company's promos in `company_order`, and the total.
 
-    Args:
-        connection: where to run it.
-        company_id: the company.
-        today: the business day.
-        countries: only promos for one of these, in any case, or for all countries; None: all promos.
-        sort_by: active_from, active_until or None (see company_order).
-        limit: maximum length of the page.
-        offset: promos before the page.
+    `countries`, in any case, selects promos for one of these or for all countries; None: all promos.
     """
     values: dict[str, Any] = {"company": company_id}
     if countries is not None:
@@ -213,8 +206,8 @@ def insert_promo(
 
     `values` are columns of promos without the case-folded keys; `codes` are the codes of a UNIQUE promo, in order.
     """
-    given = {**dict.fromkeys(_INSERTED_COLUMNS), "id": promo_id, **values, **_keys(values)}
-    _INSERT.row(connection, {**given, "today": today, "use_limit": use_limit, "codes": codes})
+    columns = {**dict.fromkeys(_INSERTED_COLUMNS), "id": promo_id, **values, **_keys(values)}
+    _INSERT.row(connection, {**columns, "today": today, "use_limit": use_limit, "codes": codes})
 
 
 def update_use_limit(connection: Connection, promo_id: UUID, use_limit: int) -> bool:
@@ -223,18 +216,15 @@ def update_use_limit(connection: Connection, promo_id: UUID, use_limit: int) -> 
 
 
 def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, Any]) -> bool:
-    """Change the definition of a promo, and the counts of its company if the country changes.
+    """Change columns of a promo, and the counts of its company if the country changes; run it in a transaction.
 
-    Args:
-        connection: where to run it, in a transaction.
-        promo_id: an existing promo.
-        changes: columns of promos. country and categories must come together; their keys are added.
+    `changes` must have country and categories together or not at all; their keys are added.
 
     Returns:
         False without a change if the period would end before it begins.
     """
     columns = {**changes, **_keys(changes)}
-    values = {_parameter(name): value for name, value in columns.items()}
+    values = {f"new_{name}": value for name, value in columns.items()}
     changed = _update(frozenset(columns)).row(connection, {"id": promo_id, **values})
     if changed is None:
         return False
@@ -248,7 +238,7 @@ def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, A
 @cache
 def _update(columns: frozenset[str]) -> Statement:
     """Return the statement that sets columns of a promo and returns its company, and its country before and after."""
-    new = {name: bindparam(_parameter(name), type_=promos.c[name].type) for name in columns}
+    new = {name: new_value(promos.c[name]) for name in columns}
     begins, ends = (new.get(name, promos.c[name]) for name in ("active_from", "active_until"))
     # The old country. The lock makes concurrent changes wait.
     before = (
@@ -265,11 +255,6 @@ def _update(columns: frozenset[str]) -> Statement:
     )
 
 
-def _parameter(column: str) -> str:
-    """Return the name of the parameter for a column: SQLAlchemy reserves the names of the columns that are set."""
-    return f"new_{column}"
-
-
 def _page(sort_by: str | None, filtered: bool, window: Window) -> Select[Any]:
     """Return the statement for a page of a company's list. It chooses the page before it joins other columns."""
     own = (_first_of_countries(sort_by, window) if filtered else _OWN).subquery("own")
@@ -280,7 +265,7 @@ def _page(sort_by: str | None, filtered: bool, window: Window) -> Select[Any]:
 
 
 def _first_of_countries(sort_by: str | None, window: Window) -> Select[Any]:
-    """Select the first promos for each country, as many as the page can need.
+    """Select the first promos for each country, up to the depth of the window.
 
     An index has the order of one country, none the order of several. A scan of all promos of the company would skip
     many if few are for these countries.
