@@ -66,14 +66,9 @@ def delete_profile(runtime: Runtime, user: User, *, body: Body, client_address: 
         refusal=WrongPassword("The password is wrong."),
     )
     runtime.antifraud.delete_verdict(user.id)
-<<<<<<< ours
+    runtime.rate_limits.delete_activations(user.id)
     # The account is closed already. If the database is unavailable, the background job deletes the rows later.
     with suppress(ServiceUnavailable):
-=======
-    runtime.rate_limits.delete_activations(user.id)
-    # The account is closed: the background job does what the database does not do now.
-    with suppress(DependencyDown):
->>>>>>> theirs
         _delete_rows(runtime, user.id)
     return {"status": "ok"}
 

@@ -89,7 +89,6 @@ class ConcurrentRequest(Exception):
 
 
 # persistence.database.engine still uses the old name.
-KeyTaken = ConcurrentRequest
 
 
 class TooManyRequests(RequestError):

@@ -51,7 +51,7 @@ class Database:
 
         Raises:
             ServiceUnavailable: no connection in time, or PostgreSQL is unavailable.
-            KeyTaken: a concurrent request with the same Idempotency-Key was committed first.
+            ConcurrentRequest: a concurrent request with the same Idempotency-Key was committed first.
             Unauthenticated: the user was deleted after the token was checked.
             StatementRefused: a statement has a defect.
         """

@@ -8,7 +8,7 @@ from psycopg import errors
 from sqlalchemy import exc
 
 from persistence.schema.tables import kept_answers, metadata, users
-from promo_api.errors import KeyTaken, ServiceUnavailable, Unauthenticated
+from promo_api.errors import ConcurrentRequest, ServiceUnavailable, Unauthenticated
 
 
 class StatementRefused(Exception):
@@ -53,7 +53,7 @@ def _violation(error: psycopg.Error) -> Exception:
     """Return the exception for a violated constraint; it is a defect unless a concurrent request can cause it."""
     constraint = error.diag.constraint_name
     if constraint == kept_answers.primary_key.name:
-        return KeyTaken()
+        return ConcurrentRequest()
     return Unauthenticated.left() if constraint in _USER_REFERENCES else _defect(error)
 
 
