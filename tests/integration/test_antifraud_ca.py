@@ -73,7 +73,7 @@ def test_verified_with_its_ca(address: str, ca: Certificate) -> None:
 def test_refused_without_its_ca(address: str) -> None:
     """Without the file the certificate is rejected: there is no verdict, and `check` gets the reason."""
     with closing(_client(address, "")) as client:
-        with pytest.raises(NoVerdict, match=r"^SSLCertVerificationError$"):
+        with pytest.raises(NoVerdict, match=r"^SSLError$"):
             client.ask("a@b.example", uuid4())
         with pytest.raises(OSError, match="certificate verify failed"):
             client.ping()
@@ -82,7 +82,7 @@ def test_refused_without_its_ca(address: str) -> None:
 def test_refused_with_another_ca(address: str, tmp_path: Path) -> None:
     """With the file of another CA the certificate is rejected."""
     other = str(make_ca(tmp_path, "other-ca").certificate)
-    with closing(_client(address, other)) as client, pytest.raises(NoVerdict, match=r"^SSLCertVerificationError$"):
+    with closing(_client(address, other)) as client, pytest.raises(NoVerdict, match=r"^SSLError$"):
         client.ask("a@b.example", uuid4())
 
 
@@ -90,5 +90,5 @@ def test_file_removed_after_the_start(address: str, ca: Certificate) -> None:
     """If the file is removed after the start, there is no verdict, and no unexpected error."""
     with closing(_client(address, str(ca.certificate))) as client:
         ca.certificate.unlink()
-        with pytest.raises(NoVerdict, match=r"^FileNotFoundError$"):
+        with pytest.raises(NoVerdict, match=r"^OSError$"):
             client.ask("a@b.example", uuid4())
