@@ -8,7 +8,7 @@ import pytest
 
 from promo_api.contract import response_validation
 from tests.contract.asgi import Answer, ask
-from tests.contract.tiny import contract, operation, serve
+from tests.contract.tiny import contract, operation, query, serve
 
 _LIST = {"type": "array", "items": {"type": "integer"}}
 _COUNT = {"X-Total-Count": {"required": True, "schema": {"type": "integer", "minimum": 2}}}
@@ -76,3 +76,11 @@ def test_error_answers_are_held_too(tmp_path: Path) -> None:
 def test_off_unless_asked_for(tmp_path: Path) -> None:
     """Response validation is off by default."""
     assert _answered(tmp_path, {"201": _response(_LIST)}, on=False).status == 200
+
+
+def test_undocumented_503(tmp_path: Path) -> None:
+    """A 503 that the operation does not document is an invalid response like any other status."""
+    error = query("error", {"type": "string"})
+    refuse = operation("echo.refuse", parameters=[error], responses={"200": _response(_LIST)})
+    app = serve(tmp_path / "api.yml", contract({"/x": {"get": refuse}}), validate_responses=True)
+    assert ask(app, "GET", "/api/x?error=Overloaded").status == 500
