@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import yaml
 from connexion.spec import Specification
 
 from promo_api.app import SPECIFICATION
 from promo_api.contract.schemas import compile_schema
 from promo_api.contract.security_headers import SECURITY_HEADERS
+from tests.specification import specification
 
 _ERROR = {"status": "error"}
 
@@ -60,5 +60,5 @@ class Conformance:
 
 def operations() -> dict[str, dict[str, Any]]:
     """Return the operations of api.yml by operationId, references not resolved."""
-    paths = yaml.safe_load(SPECIFICATION.read_text(encoding="utf-8"))["paths"]
+    paths = specification()["paths"]
     return {operation["operationId"]: operation for methods in paths.values() for operation in methods.values()}

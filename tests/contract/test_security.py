@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 
 from promo_api.runtime import Runtime
 from promo_api.tokens import Claims, Kind
+from tests.cases import all_cases
 from tests.contract.asgi import JSON, Header, ask
 from tests.contract.test_specification import TABLE, Row
 from tests.contract.tiny import ENDED_TOKEN, GOOD_TOKEN, contract, json_body, operation, query, serve
@@ -44,7 +45,7 @@ def test_open_operation_has_no_account(app: ASGIApp) -> None:
     assert (answer.status, answer.json()["principal"]) == (200, [])
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "headers",
     [
         [],
@@ -65,10 +66,8 @@ def test_open_operation_has_no_account(app: ASGIApp) -> None:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("target", ["/api/secured", "/api/secured?n=x", "/api/secured?%FF"])
-@pytest.mark.parametrize(
-    "sent", [([JSON], b"{}"), ([JSON], b"no JSON"), ([("content-type", "text/plain")], b"x"), ([], None)]
-)
+@all_cases("target", ["/api/secured", "/api/secured?n=x", "/api/secured?%FF"])
+@all_cases("sent", [([JSON], b"{}"), ([JSON], b"no JSON"), ([("content-type", "text/plain")], b"x"), ([], None)])
 def test_who_asks_comes_first(
     app: ASGIApp, headers: list[Header], target: str, sent: tuple[list[Header], bytes | None]
 ) -> None:
@@ -102,7 +101,7 @@ def test_form_comes_second(app: ASGIApp, target: str, headers: list[Header], bod
     assert ask(app, "POST", target, headers=[bearer(GOOD_TOKEN), *headers], body=body).status == status
 
 
-@pytest.mark.parametrize("row", SECURED, ids=lambda row: row.operation_id)
+@all_cases("row", SECURED, ids=lambda row: row.operation_id)
 def test_every_secured_operation(service: ASGIApp, bare_runtime: Runtime, row: Row) -> None:
     """Each secured operation of api.yml refuses no token and the other kind's, and looks its own kind's account up."""
     method, _, template = row.operation.partition(" ")

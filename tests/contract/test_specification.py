@@ -14,6 +14,8 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from promo_api.app import SPECIFICATION
 from promo_api.contract.schemas import compile_schema
+from tests.cases import all_cases
+from tests.specification import specification
 
 _LISTS, _REPLAYS = "X-Total-Count", "Idempotent-Replayed"
 
@@ -92,7 +94,7 @@ def _by_id(row: Row) -> str:
 
 def test_it_is_openapi() -> None:
     """The file is OpenAPI 3.0 by the judgement of a validator that is not ours."""
-    assert [*OpenAPIV30SpecValidator(yaml.safe_load(SPECIFICATION.read_text(encoding="utf-8"))).iter_errors()] == []
+    assert [*OpenAPIV30SpecValidator(specification()).iter_errors()] == []
 
 
 def test_operations_are_those_of_the_design() -> None:
@@ -100,7 +102,7 @@ def test_operations_are_those_of_the_design() -> None:
     assert _operations().keys() == {row.operation for row in TABLE}
 
 
-@pytest.mark.parametrize("row", TABLE, ids=_by_id)
+@all_cases("row", TABLE, ids=_by_id)
 def test_names_function_and_account(row: Row) -> None:
     """An operation names its function, and the kind of account that may call it."""
     declared = _operations()[row.operation]
@@ -108,7 +110,7 @@ def test_names_function_and_account(row: Row) -> None:
     assert declared["security"] == ([{f"{row.account}Auth": []}] if row.account else [])
 
 
-@pytest.mark.parametrize("row", TABLE, ids=_by_id)
+@all_cases("row", TABLE, ids=_by_id)
 def test_documents_its_statuses(row: Row) -> None:
     """An operation documents what the design names and what the server can always answer, and nothing else."""
     declared = _operations()[row.operation]
@@ -120,21 +122,21 @@ def test_documents_its_statuses(row: Row) -> None:
     assert declared["responses"].keys() == wanted
 
 
-@pytest.mark.parametrize("row", TABLE, ids=_by_id)
+@all_cases("row", TABLE, ids=_by_id)
 def test_401_is_for_those_who_must_be_known(row: Row) -> None:
     """401 is documented where a token or a password is checked, and only there."""
     signs_in = row.operation_id.endswith(".sign_in")
     assert ("401" in _operations()[row.operation]["responses"]) == (bool(row.account) or signs_in)
 
 
-@pytest.mark.parametrize("row", TABLE, ids=_by_id)
+@all_cases("row", TABLE, ids=_by_id)
 def test_headers_of_answers(row: Row) -> None:
     """Lists, and only they, promise the number of all entries; what can be repeated tells that it has been."""
     response = _operations()[row.operation]["responses"][str(row.success)]
     assert [*response.get("headers", {})] == ([row.header] if row.header else [])
 
 
-@pytest.mark.parametrize("row", TABLE, ids=_by_id)
+@all_cases("row", TABLE, ids=_by_id)
 def test_what_can_be_repeated(row: Row) -> None:
     """The operations that tell of a repetition, and only they, take an Idempotency-Key, which nobody must send."""
     headers = [each for each in _operations()[row.operation].get("parameters", ()) if each["in"] == "header"]
@@ -142,7 +144,7 @@ def test_what_can_be_repeated(row: Row) -> None:
     assert not any(each.get("required") for each in headers)
 
 
-@pytest.mark.parametrize("row", TABLE, ids=_by_id)
+@all_cases("row", TABLE, ids=_by_id)
 def test_answers_with_json_of_a_closed_form(row: Row) -> None:
     """Every response has one media type, and objects in it have no members but those described."""
     for response in _operations()[row.operation]["responses"].values():
@@ -150,9 +152,7 @@ def test_answers_with_json_of_a_closed_form(row: Row) -> None:
         assert _open_objects(response["content"]["application/json"]["schema"]) == []
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in TABLE if row.operation.split()[0] in ("POST", "PUT", "PATCH")], ids=_by_id
-)
+@all_cases("row", [row for row in TABLE if row.operation.split()[0] in ("POST", "PUT", "PATCH")], ids=_by_id)
 def test_requests_are_closed(row: Row) -> None:
     """Every object of a request refuses members that are not described."""
     declared = _operations()[row.operation]
@@ -221,7 +221,7 @@ def _of_schema(name: str, schema: Any) -> Iterator[tuple[str, Any, Any]]:
         yield from _of_schema(f"{name}[]", schema["items"])
 
 
-@pytest.mark.parametrize(("schema", "value"), [pytest.param(*rest, id=name) for name, *rest in _examples()])
+@all_cases(("schema", "value"), [pytest.param(*rest, id=name) for name, *rest in _examples()])
 def test_example_keeps_its_schema(schema: Any, value: Any) -> None:
     """An example is what it is an example of."""
     assert compile_schema(schema).violations(value, "body") == []

@@ -8,12 +8,11 @@ from itertools import count
 from typing import Any, NamedTuple
 
 import requests
-import yaml
 
-from promo_api.app import SPECIFICATION
 from tests.e2e.raw import fields, request, send_raw
 from tests.e2e.server import Server
 from tests.people import Account, company_body, promo_body, user_body
+from tests.specification import specification
 
 MARK = "q7zx"
 _numbers = count(1)
@@ -200,7 +199,7 @@ class Everything:
 
 
 def _operations() -> Iterator[Operation]:
-    paths = yaml.safe_load(SPECIFICATION.read_text(encoding="utf-8"))["paths"]
+    paths = specification()["paths"]
     for path, methods in paths.items():
         for method, declared in methods.items():
             schemes = [name for scheme in declared["security"] for name in scheme]

@@ -6,20 +6,20 @@ from uuid import uuid4
 
 import jwt
 import pytest
-import yaml
 from sqlalchemy import TextClause, text
 
-from promo_api.app import SPECIFICATION
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
 from promo_api.tokens import Claims, Kind, Tokens
+from tests.cases import all_cases
 from tests.people import PASSWORD, Account, Api, company_body, promo_body, user_body
+from tests.specification import specification
 
 KINDS: dict[str, Kind] = {"companyAuth": "company", "userAuth": "user"}
 # Method, path and kind of account of each secured operation.
 SECURED: list[tuple[str, str, Kind]] = [
     (method.upper(), path, KINDS[scheme])
-    for path, methods in yaml.safe_load(SPECIFICATION.read_text(encoding="utf-8"))["paths"].items()
+    for path, methods in specification()["paths"].items()
     for method, operation in methods.items()
     for requirement in operation["security"]
     for scheme in requirement
@@ -61,7 +61,7 @@ def test_secured_operations_are_all_but_six() -> None:
     assert len(SECURED) == 24
 
 
-@pytest.mark.parametrize(("method", "template", "kind"), SECURED)
+@all_cases(("method", "template", "kind"), SECURED)
 def test_no_token(api: Api, method: str, template: str, kind: Kind) -> None:
     """Without a token each of them answers 401, before it looks at the path's ids or a body."""
     del kind
@@ -70,7 +70,7 @@ def test_no_token(api: Api, method: str, template: str, kind: Kind) -> None:
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
 
 
-@pytest.mark.parametrize(("method", "template", "kind"), SECURED)
+@all_cases(("method", "template", "kind"), SECURED)
 def test_token_of_the_other_kind(api: Api, method: str, template: str, kind: Kind) -> None:
     """A company's token opens no operation of users, and the reverse."""
     other = _sign_up(api, "user" if kind == "company" else "company")
@@ -78,7 +78,7 @@ def test_token_of_the_other_kind(api: Api, method: str, template: str, kind: Kin
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
 
 
-@pytest.mark.parametrize(("method", "template", "kind"), SECURED)
+@all_cases(("method", "template", "kind"), SECURED)
 def test_token_that_a_sign_in_has_ended(api: Api, method: str, template: str, kind: Kind) -> None:
     """An ended token is told before anything that is wrong with the path, the query or the body."""
     account = _sign_up(api, kind)
@@ -106,7 +106,7 @@ def test_ended_token_and_a_huge_body(api: Api, path: str) -> None:
     assert [answer.status_code for answer in answers] == [401, 401, 413]
 
 
-@pytest.mark.parametrize(("method", "template", "kind"), SECURED)
+@all_cases(("method", "template", "kind"), SECURED)
 def test_token_of_a_deleted_account(api: Api, runtime: Runtime, method: str, template: str, kind: Kind) -> None:
     """A token outlives its account to no use."""
     account = _sign_up(api, kind)
@@ -116,7 +116,7 @@ def test_token_of_a_deleted_account(api: Api, runtime: Runtime, method: str, tem
     assert api.call(method, _path(template), token=account.token).status_code == 401
 
 
-@pytest.mark.parametrize(("method", "template", "kind"), SECURED)
+@all_cases(("method", "template", "kind"), SECURED)
 def test_expired_token(api: Api, runtime: Runtime, settings: Settings, method: str, template: str, kind: Kind) -> None:
     """A token that was right until a moment ago is refused."""
     expired = Tokens(settings.secret_keys, lifetime_h=0).issue(_claims(runtime, _sign_up(api, kind), kind))
@@ -148,7 +148,7 @@ def test_scheme_in_any_case(api: Api, scheme: str) -> None:
     assert answer.json()["email"] == user.body["email"]
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "header",
     [
         "",
@@ -204,7 +204,7 @@ def test_token_elsewhere(api: Api, place: str) -> None:
     assert api.call("GET", PROFILE, **where).status_code == 401
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "changes",
     [
         {"exp": None},

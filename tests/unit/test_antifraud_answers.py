@@ -10,6 +10,7 @@ import requests
 
 from promo_api import antifraud_client
 from promo_api.antifraud_client import NoAnswer, Verdict
+from tests.cases import all_cases
 
 
 @pytest.mark.parametrize("ok", [True, False])
@@ -19,7 +20,7 @@ def test_verdict_for_once(ok: bool, more: dict[str, Any]) -> None:
     assert antifraud_client._verdict(orjson.dumps({"ok": ok, **more})) == Verdict(ok, None)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("text", "instant"),
     [
         ("2025-01-16T00:17:57.567", datetime(2025, 1, 16, 0, 17, 57, 567000, UTC)),
@@ -42,7 +43,7 @@ def test_verdict_that_holds(text: str, instant: datetime) -> None:
     assert verdict.holds_until.utcoffset() == timedelta(0)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "until",
     [
         "",

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 from promo_api.settings import Settings, variable
+from tests.cases import all_cases
 from tests.unit.source import ROOT
 
 _PAGE = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
@@ -52,7 +51,7 @@ def _named(cell: str) -> Iterator[tuple[str, str]]:
         yield found[1], found[2]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+@all_cases("row", ROWS, ids=lambda row: row[0])
 def test_each_promise_has_tests(row: list[str]) -> None:
     """Each row says something, and names tests that there are, none of them twice."""
     _, promise, cell = row

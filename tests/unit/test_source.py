@@ -6,8 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from tests.specification import specification
 from tests.unit.source import ROOT, called, files, functions, public_definitions, tree
 from tests.unit.test_architecture import QUERIES
 
@@ -26,14 +25,9 @@ PAGES = {("handlers.shapes", "_PAGE_MAX = 100")}
 SHARED_BY_HANDLERS = ["handlers.accounts", "handlers.repeats", "handlers.shapes"]
 
 
-def _specification() -> dict[str, Any]:
-    specification: dict[str, Any] = yaml.load((ROOT / "api.yml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    return specification
-
-
 @cache
 def _operation_ids() -> frozenset[str]:
-    paths = _specification()["paths"]
+    paths = specification()["paths"]
     return frozenset(operation["operationId"] for methods in paths.values() for operation in methods.values())
 
 
@@ -172,7 +166,7 @@ def _limits(schema: Any) -> Iterator[int]:
 
 def test_limits_stand_in_the_contract_alone() -> None:
     """No limit of api.yml is repeated in Python, except page sizes."""
-    limits = {limit for limit in _limits(_specification()) if limit > 1}
+    limits = {limit for limit in _limits(specification()) if limit > 1}
     assert 5000 in limits
     repeated = [
         f"{module}:{part.lineno} repeats {part.value}"

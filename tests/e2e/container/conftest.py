@@ -14,7 +14,7 @@ from tests.e2e.container.engine import Engine, NoEngine
 def _found() -> Engine | str:
     """Return the engine of this machine, or why there is none to try the containers on."""
     if not os.environ.get("ENGINE"):
-        return "The image and its containers are left out here: make e2e tries them."
+        return "The image and its containers are left out here: make containers tries them."
     try:
         return Engine()
     except NoEngine as reason:
