@@ -2,7 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed-from-lock
-PYTEST := $(BIN)/pytest -n 2 --dist worksteal
+# One more than two cores have, because tests also wait for servers.
+WORKERS ?= 3
+XDIST := -n $(WORKERS) --dist worksteal
+PYTEST := $(BIN)/pytest $(XDIST)
 # The folders of each test level. A test checks that no folder is missing.
 UNIT := tests/unit
 INTEGRATION := tests/integration
@@ -79,7 +82,7 @@ e2e: install
 
 coverage: install
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 --dist worksteal
+	$(BIN)/coverage run -m pytest $(XDIST)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

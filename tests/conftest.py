@@ -1,4 +1,7 @@
-"""Real servers for the tests: embedded ones, or those that the environment names; a database of its own per process."""
+"""PostgreSQL, Valkey and the API for the tests: embedded servers, or servers named in the environment variables.
+
+Each pytest process uses a separate database.
+"""
 
 import os
 from collections.abc import Callable, Iterator
@@ -31,9 +34,8 @@ from tests.pgbouncer import LEFT_OUT, THROUGH_PGBOUNCER, behind_pgbouncer
 from tests.stand_in import StandIn
 from tests.watchdog import Watchdog
 
-# The cost of a password hash is what production needs, and tests do not; with answers it is the other way round.
-# All tests come from one address, and their users activate more in a minute than people do; limits have own tests.
-# A service that fails for one test must not be given up for the next one: tests of the breaker have their own.
+# Password hashes are cheap and responses are validated, unlike in production. The rate limits and the circuit breaker
+# are off, because all tests share one address and one anti-fraud stub. Tests of these set their own values.
 _FOR_TESTS = {
     "ARGON2_MEMORY_KIB": "8",
     "ARGON2_ITERATIONS": "1",
@@ -59,7 +61,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out, with the reason, what can't be done through PgBouncer, where tests go through one."""
+    """Skip the tests that cannot work through PgBouncer, if the tests use it."""
     for item in items if THROUGH_PGBOUNCER else ():
         for end, reason in LEFT_OUT.items():
             if item.nodeid.endswith(end):
@@ -67,29 +69,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Clock:
-    """A clock that a test may set; it stands still then. Otherwise it tells the time."""
+    """A clock that a test can stop at an instant. Until then it returns the current time."""
 
     def __init__(self) -> None:
         self.standing_at: datetime | None = None
 
     def __call__(self) -> datetime:
-        """Return the instant."""
+        """Return the time."""
         return self.standing_at or datetime.now(UTC)
 
 
 @pytest.fixture(scope="session")
 def antifraud() -> Iterator[EmbeddedAntifraud]:
-    """The stand-in of the anti-fraud service; a test that steers it resets it."""
+    """The stub of the anti-fraud service. A test that changes its behaviour resets it."""
     with EmbeddedAntifraud() as stub:
         yield stub
 
 
 @pytest.fixture(scope="session")
 def environment(antifraud: EmbeddedAntifraud, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """The settings of a service on real servers, with an empty database that goes away at the end."""
+    """The environment variables of a service on real servers, with an empty database that is dropped at the end."""
     worker = getattr(request.config, "workerinput", {}).get("workerid", "main")
     with ExitStack() as stack:
-        # Not below pytest's own folder: another run of pytest would close that one for the user of the server.
+        # Another run of pytest would close pytest's own folder to the user of PostgreSQL.
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="promo-tests-")))
         settings = {"ANTIFRAUD_ADDRESS": str(antifraud.address), "SECRET_KEY": "the key for tests" * 3, **_FOR_TESTS}
         settings |= _postgres(stack, folder) | _redis(stack, folder)
@@ -119,8 +121,8 @@ def _redis(stack: ExitStack, folder: Path) -> dict[str, str]:
     return {"REDIS_HOST": server.host, "REDIS_PORT": str(server.port)}
 
 
-class _database:  # noqa: N801 used as a function is
-    """A database for the time of a block."""
+class _database:  # noqa: N801 used like a function
+    """Creates a database for a block, and drops it after."""
 
     def __init__(self, settings: dict[str, str], name: str) -> None:
         self._name = sql.Identifier(name)
@@ -155,7 +157,7 @@ def clock() -> Clock:
 
 @pytest.fixture(scope="session")
 def runtime(settings: Settings, clock: Clock) -> Iterator[Runtime]:
-    """The opened things of the service under test, on a migrated database."""
+    """The runtime of the service under test, on a migrated database."""
     runtime = Runtime.open(settings, clock)
     update_schema(runtime.database.engine)
     yield runtime
@@ -164,16 +166,16 @@ def runtime(settings: Settings, clock: Clock) -> Iterator[Runtime]:
 
 @pytest.fixture
 def cache(settings: Settings) -> Iterator["redis.Redis"]:
-    """The Redis server of the tests."""
+    """A client of the Redis server that stores verdicts and leases."""
     with redis.Redis(settings.redis_host, settings.redis_port) as cache:
         yield cache
 
 
 @pytest.fixture
 def antifrauds(settings: Settings, cache: "redis.Redis") -> Iterator[Callable[..., Antifraud]]:
-    """Makes anti-fraud checks as other processes would, with settings of their own; no open breaker is left behind.
+    """Creates anti-fraud checks with changed settings, as other processes would have; closes all circuit breakers.
 
-    They are patient, since tests hold calls back by intention.
+    Their timeouts are long, because tests delay the responses of the stub.
     """
     patience = {"antifraud_read_timeout_s": 30.0, "antifraud_lease_timeout_s": 60.0}
     with ExitStack() as stack:
@@ -189,7 +191,7 @@ def antifrauds(settings: Settings, cache: "redis.Redis") -> Iterator[Callable[..
 
 @pytest.fixture
 def trust(runtime: Runtime, antifrauds: Callable[..., Antifraud]) -> Callable[[Account], None]:
-    """Keeps a verdict that allows a user, as if the anti-fraud service had been asked before."""
+    """Caches a verdict that allows a user, as an earlier activation would."""
     verdicts = antifrauds()._verdicts
 
     def keep(user: Account) -> None:
@@ -203,7 +205,7 @@ def trust(runtime: Runtime, antifrauds: Callable[..., Antifraud]) -> Callable[[A
 
 @pytest.fixture(params=["asked about", "allowed already"])
 def everyone(request: pytest.FixtureRequest, trust: Callable[[Account], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Users about whom the anti-fraud service is asked each time, and such that it has allowed already."""
+    """Run the test twice: with users without a verdict, and with users whose verdict is cached."""
     sign_up = Api.sign_up_user
 
     def sign_up_trusted(api: Api, **changes: Any) -> Account:
@@ -233,7 +235,7 @@ def waiting(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 @pytest.fixture
 def sent_to_redis(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the commands that are sent to Redis from now on."""
+    """The names of the commands that are sent to Redis during the test."""
     sent: list[str] = []
     original = redis.Redis.execute_command
 
@@ -247,7 +249,7 @@ def sent_to_redis(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def stand_in(antifraud: EmbeddedAntifraud) -> Iterator[StandIn]:
-    """The stand-in, to be steered about users; it forgets what a test asked of it, and lets go what it holds back."""
+    """Controls the anti-fraud stub for single users; resets it and releases delayed responses after the test."""
     with httpx.Client(base_url=f"http://{antifraud.address}") as client:
         stand_in = StandIn(client)
         yield stand_in

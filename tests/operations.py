@@ -2,9 +2,7 @@
 
 from typing import Any, NamedTuple
 
-import yaml
-
-from promo_api import SPECIFICATION
+from tests.specification import specification
 
 
 class Operation(NamedTuple):
@@ -35,10 +33,8 @@ def _operation(path: str, method: str, declared: dict[str, Any]) -> Operation:
     return Operation(declared["operationId"], method.upper(), path, account, declared)
 
 
-DOCUMENT = yaml.load(SPECIFICATION.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-
 OPERATIONS = [
     _operation(path, method, declared)
-    for path, methods in DOCUMENT["paths"].items()
+    for path, methods in specification()["paths"].items()
     for method, declared in methods.items()
 ]

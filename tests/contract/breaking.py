@@ -42,21 +42,30 @@ class Change:
 
 def compare(old: Any, new: Any) -> list[Change]:
     """Return what changed between two OpenAPI documents, operation by operation."""
-    return list(_Comparison(_resolved(old, old), _resolved(new, new)).changes())
+    return list(_Comparison(_resolved(old, old, {}), _resolved(new, new, {})).changes())
 
 
-def _resolved(node: Any, document: Any) -> Any:
-    """Return a part of a document with all its references replaced by what they name."""
+def breaks(old: Any, new: Any) -> bool:
+    """Return whether any change between two OpenAPI documents breaks clients."""
+    changes = _Comparison(_resolved(old, old, {}), _resolved(new, new, {})).changes()
+    return any(change.breaks for change in changes)
+
+
+def _resolved(node: Any, document: Any, resolved: dict[str, Any]) -> Any:
+    """Return a part of a document with all references replaced by their targets, each resolved once."""
     if isinstance(node, list):
-        return [_resolved(part, document) for part in node]
+        return [_resolved(part, document, resolved) for part in node]
     if not isinstance(node, dict):
         return node
-    if isinstance(node.get("$ref"), str):
+    reference = node.get("$ref")
+    if not isinstance(reference, str):
+        return {name: _resolved(part, document, resolved) for name, part in node.items()}
+    if reference not in resolved:
         target = document
-        for name in node["$ref"].removeprefix("#/").split("/"):
+        for name in reference.removeprefix("#/").split("/"):
             target = target[name.replace("~1", "/").replace("~0", "~")]
-        return _resolved(target, document)
-    return {name: _resolved(part, document) for name, part in node.items()}
+        resolved[reference] = _resolved(target, document, resolved)
+    return resolved[reference]
 
 
 class _Comparison:

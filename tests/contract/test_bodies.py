@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 from promo_api.contract.bodies import _EXTRA_BYTES, _MEMORY_BYTES, _SENDER_BYTES, BodyMemory, MemoryShare
 from promo_api.contract.input_limits import max_bytes
 from promo_api.errors import Overloaded
+from tests.cases import all_cases
 from tests.contract.asgi import JSON, Answer, Header, ask
 from tests.contract.tiny import contract, json_body, operation, serve
 
@@ -37,7 +38,7 @@ def test_body_arrives(app: ASGIApp) -> None:
     assert answer.json()["arguments"] == {"body": {"a": 1}}
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "media_type",
     [
         "application/json",
@@ -65,7 +66,7 @@ def test_body_without_a_type_is_taken_for_json(app: ASGIApp, body: bytes) -> Non
     assert ask(app, "POST", "/api/must", body=body).status == (200 if body == BODY else 400)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "media_type",
     [
         "",
@@ -118,11 +119,11 @@ def test_two_content_encodings(app: ASGIApp) -> None:
     assert answer.status == 415
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "headers",
     [[], [JSON], [("content-type", "text/plain")], [("content-type", "nonsense")], [("content-encoding", "gzip")]],
 )
-@pytest.mark.parametrize("body", [None, b""])
+@all_cases("body", [None, b""])
 def test_missing_body(app: ASGIApp, headers: list[Header], body: bytes | None) -> None:
     """A missing required body is 400, regardless of its Content-Type."""
     answer = ask(app, "POST", "/api/must", headers=headers, body=body)
@@ -138,7 +139,7 @@ def test_optional_body(app: ASGIApp, headers: list[Header]) -> None:
     assert ask(app, "POST", "/api/may", headers=[JSON], body=b"{}").status == 400
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "body",
     [
         b" ",
@@ -178,7 +179,7 @@ def test_no_json(app: ASGIApp, body: bytes) -> None:
     assert violation["message"].startswith("is not valid JSON (line ")
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "value",
     [
         "null",

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 
 from promo_api import errors
 from promo_api.contract import error_responses
+from tests.cases import all_cases
 from tests.contract.asgi import Answer, ask
 from tests.contract.doubles import echo
 from tests.contract.tiny import contract, operation, query, serve
@@ -46,7 +47,7 @@ def test_every_error_has_a_status() -> None:
     assert {kind.__name__ for kind in errors.RequestError.__subclasses__()} == STATUSES.keys() == echo.ERRORS.keys()
 
 
-@pytest.mark.parametrize(("name", "status"), STATUSES.items())
+@all_cases(("name", "status"), STATUSES.items())
 def test_refusals(app: ASGIApp, name: str, status: int) -> None:
     """The handler's error decides the message, and the contract layer decides the status."""
     answer = ask(app, "GET", f"/api/refuse?error={name}")

@@ -3,6 +3,7 @@
 import pytest
 
 from promo_api.contract.formats import FORMATS
+from tests.cases import all_cases
 
 GOOD = {
     "uuid": [
@@ -115,13 +116,13 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in GOOD.items() for text in texts])
+@all_cases(("name", "text"), [(name, text) for name, texts in GOOD.items() for text in texts])
 def test_takes(name: str, text: str) -> None:
     """A text of the format is valid."""
     assert FORMATS[name](text) is True
 
 
-@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in BAD.items() for text in texts])
+@all_cases(("name", "text"), [(name, text) for name, texts in BAD.items() for text in texts])
 def test_refuses(name: str, text: str) -> None:
     """A near miss is invalid."""
     assert FORMATS[name](text) is False

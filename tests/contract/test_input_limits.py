@@ -7,6 +7,7 @@ import jsonschema_rs
 import pytest
 
 from promo_api.contract.input_limits import max_structural_chars, prune
+from tests.cases import all_cases
 
 
 def _object(**properties: Any) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def _count(value: Any) -> int:
     return 1 + sum(map(_count, inside))
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("schema", "most"),
     [
         ({"type": "integer"}, 0),

@@ -7,6 +7,7 @@ import pytest
 
 from promo_api.contract.parameters import Parameter, Query
 from promo_api.errors import Violation
+from tests.cases import all_cases
 from tests.contract.tiny import query
 
 PARAMETERS = [
@@ -56,7 +57,7 @@ def test_integers(text: str, value: int) -> None:
     assert _values(f"number={text}") == {"number": value}
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "text",
     [
         "",
@@ -99,15 +100,13 @@ def test_booleans(text: str, value: bool) -> None:
     assert _values(f"flag={text}")["flag"] is value
 
 
-@pytest.mark.parametrize(
-    "text", ["", "TRUE", "True", "FALSE", "1", "0", "yes", "on", "true%20", "%20true", "true%0A", "t"]
-)
+@all_cases("text", ["", "TRUE", "True", "FALSE", "1", "0", "yes", "on", "true%20", "%20true", "true%0A", "t"])
 def test_no_booleans(text: str) -> None:
     """Nothing else is a boolean."""
     assert _refusal(f"flag={text}") == ("/flag", "must be true or false")
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("text", "value"),
     [
         ("a", "a"),
@@ -186,7 +185,7 @@ def test_array_of_one() -> None:
     assert _values("codes=a&numbers=5") == {"codes": ["a"], "numbers": [5]}
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("text", "pointer"),
     [
         ("codes=", "/codes/0"),

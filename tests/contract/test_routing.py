@@ -4,14 +4,14 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-import yaml
 from starlette.types import ASGIApp
 
-from promo_api.app import SPECIFICATION
+from tests.cases import all_cases
 from tests.contract.asgi import Answer, ask
 from tests.contract.tiny import contract, operation, query, serve
+from tests.specification import specification
 
-PATHS = yaml.safe_load(SPECIFICATION.read_text(encoding="utf-8"))["paths"]
+PATHS = specification()["paths"]
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY", "get", ""]
 ID = "0b6f2d9e-3c1a-4f57-8e0d-2a9b7c4d1e63"
 
@@ -30,7 +30,7 @@ def _assert_error(answer: Answer, status: int) -> None:
     assert body.keys() <= {"status", "message", "details"}
 
 
-@pytest.mark.parametrize(("template", "method"), [*product(PATHS, METHODS)])
+@all_cases(("template", "method"), [*product(PATHS, METHODS)])
 def test_every_path_with_every_method(service: ASGIApp, template: str, method: str) -> None:
     """Every documented method is routed; any other method is 405 with the documented methods."""
     answer = ask(service, method, _target(template))
@@ -47,19 +47,19 @@ SPELLED_OUT = [template for template in PATHS if not template.endswith("}") and 
 SLASHES = ["{}/", "{}//", "{}%2F", "{}%2f%2F", "/{}", "/.{}", "/%2e{}", "%2F{}"]
 
 
-@pytest.mark.parametrize(("template", "suffix"), [*product(SPELLED_OUT, SUFFIXES)])
+@all_cases(("template", "suffix"), [*product(SPELLED_OUT, SUFFIXES)])
 def test_no_suffix_is_cut_off(service: ASGIApp, template: str, suffix: str) -> None:
     """A path with an addition is 404."""
     _assert_error(ask(service, "GET", _target(template) + suffix), 404)
 
 
-@pytest.mark.parametrize(("template", "way"), [*product(PATHS, SLASHES)])
+@all_cases(("template", "way"), [*product(PATHS, SLASHES)])
 def test_slashes_count(service: ASGIApp, template: str, way: str) -> None:
     """An extra slash, escaped or not, is 404 and never a redirect."""
     _assert_error(ask(service, "GET", way.format(_target(template))), 404)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "target",
     [
         "/",
@@ -88,7 +88,7 @@ def test_slashes_count(service: ASGIApp, template: str, way: str) -> None:
     ],
     ids=lambda target: target[:30],
 )
-@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+@all_cases("method", ["GET", "POST", "OPTIONS"])
 def test_no_path(service: ASGIApp, method: str, target: str) -> None:
     """An unknown path is 404 with the common error body, for every method."""
     _assert_error(ask(service, method, target), 404)
@@ -100,7 +100,7 @@ def test_escaped_slash_parts_nothing(service: ASGIApp, escaped: str) -> None:
     _assert_error(ask(service, "PUT", f"/api/user/promo/{ID}{escaped}like"), 404)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "value",
     [
         "%0A",
@@ -169,11 +169,11 @@ def test_documentation_is_served(service: ASGIApp, target: str) -> None:
 
 def test_contract_is_served(service: ASGIApp) -> None:
     """The served specification is api.yml as it was written, so that schemas keep their names."""
-    written = yaml.safe_load(SPECIFICATION.read_text(encoding="utf-8"))
+    written = specification()
     assert ask(service, "GET", "/api/openapi.json").json() == written
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "target",
     [
         "/api/ui/nosuch.js",

@@ -6,6 +6,7 @@ import pytest
 
 from promo_api.contract.schemas import compile_schema
 from promo_api.errors import Violation
+from tests.cases import all_cases
 
 SECRET = "hunter2-Secret"
 
@@ -19,7 +20,7 @@ def _object(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("schema", "value", "message"),
     [
         ({"type": "integer"}, SECRET, "must be of type integer"),
@@ -161,7 +162,7 @@ def _alternative(mode: str) -> dict[str, Any]:
 ALTERNATIVES = {"oneOf": [_alternative("A"), _alternative("B")], "discriminator": {"propertyName": "mode"}}
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("value", "told"),
     [
         ({"mode": "A", "A": 1}, []),
@@ -210,9 +211,9 @@ def _nested(depth: int, *, objects: bool) -> Any:
     return value
 
 
-@pytest.mark.parametrize("depth", [100, 256, 800])
-@pytest.mark.parametrize("objects", [True, False])
-@pytest.mark.parametrize("schema", [{"type": "string"}, _object(b={}), {"type": "array", "items": {"type": "string"}}])
+@all_cases("depth", [100, 256, 800])
+@all_cases("objects", [True, False])
+@all_cases("schema", [{"type": "string"}, _object(b={}), {"type": "array", "items": {"type": "string"}}])
 def test_deep_values_are_violations(depth: int, objects: bool, schema: dict[str, Any]) -> None:
     """Excessive nesting is a violation."""
     assert 1 <= len(compile_schema(schema).violations(_nested(depth, objects=objects), "body")) <= 20

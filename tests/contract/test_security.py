@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 
 from promo_api.runtime import Runtime
 from promo_api.tokens import Claims, Kind
+from tests.cases import all_cases
 from tests.contract.asgi import JSON, Header, ask
 from tests.contract.tiny import ENDED_TOKEN, GOOD_TOKEN, contract, json_body, operation, query, serve
 from tests.operations import OPERATIONS, Operation
@@ -44,7 +45,7 @@ def test_open_operation_has_no_account(app: ASGIApp) -> None:
     assert (answer.status, answer.json()["principal"]) == (200, [])
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "headers",
     [
         [],
@@ -65,10 +66,8 @@ def test_open_operation_has_no_account(app: ASGIApp) -> None:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("target", ["/api/secured", "/api/secured?n=x", "/api/secured?%FF"])
-@pytest.mark.parametrize(
-    "sent", [([JSON], b"{}"), ([JSON], b"no JSON"), ([("content-type", "text/plain")], b"x"), ([], None)]
-)
+@all_cases("target", ["/api/secured", "/api/secured?n=x", "/api/secured?%FF"])
+@all_cases("sent", [([JSON], b"{}"), ([JSON], b"no JSON"), ([("content-type", "text/plain")], b"x"), ([], None)])
 def test_who_asks_comes_first(
     app: ASGIApp, headers: list[Header], target: str, sent: tuple[list[Header], bytes | None]
 ) -> None:
@@ -102,7 +101,7 @@ def test_form_comes_second(app: ASGIApp, target: str, headers: list[Header], bod
     assert ask(app, "POST", target, headers=[bearer(GOOD_TOKEN), *headers], body=body).status == status
 
 
-@pytest.mark.parametrize("operation", SECURED, ids=lambda operation: operation.id)
+@all_cases("operation", SECURED)
 def test_every_secured_operation(service: ASGIApp, bare_runtime: Runtime, operation: Operation) -> None:
     """Each operation with a token refuses a missing token and one of the other kind, and looks up the account."""
     method = operation.method

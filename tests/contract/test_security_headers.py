@@ -6,6 +6,7 @@ import pytest
 from starlette.types import ASGIApp
 
 from promo_api.contract.security_headers import SECURITY_HEADERS
+from tests.cases import all_cases
 from tests.contract.asgi import Answer, ask
 from tests.contract.tiny import contract, operation, serve
 
@@ -28,7 +29,7 @@ def _told(answer: Answer) -> dict[str, str | None]:
     return {name.decode(): answer.header(name.decode()) for name, _ in SECURITY_HEADERS}
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("method", "target", "status"),
     [
         ("GET", "/api/well", 200),

@@ -16,7 +16,9 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 from promo_api.app import SPECIFICATION
 from promo_api.contract.schemas import compile_schema
 from promo_api.specification import MAX_PAGE_ENTRIES
+from tests.cases import all_cases
 from tests.operations import OPERATIONS, Operation
+from tests.specification import specification
 
 
 @cache
@@ -46,12 +48,12 @@ def _by_id(operation: Operation) -> str:
     return operation.id
 
 
-every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=_by_id)
+every_operation = all_cases("operation", OPERATIONS)
 
 
 def test_it_is_openapi() -> None:
     """A validator that is not ours accepts the file as OpenAPI 3.0."""
-    assert [*OpenAPIV30SpecValidator(yaml.safe_load(SPECIFICATION.read_text(encoding="utf-8"))).iter_errors()] == []
+    assert [*OpenAPIV30SpecValidator(specification()).iter_errors()] == []
 
 
 def test_no_python_path_or_setting_is_published() -> None:
@@ -178,7 +180,7 @@ def _of_schema(name: str, schema: Any) -> Iterator[tuple[str, Any, Any]]:
         yield from _of_schema(f"{name}[]", schema["items"])
 
 
-@pytest.mark.parametrize(("schema", "value"), [pytest.param(*rest, id=name) for name, *rest in _examples()])
+@all_cases(("schema", "value"), [pytest.param(*rest, id=name) for name, *rest in _examples()])
 def test_example_keeps_its_schema(schema: Any, value: Any) -> None:
     """An example matches its schema."""
     assert compile_schema(schema).violations(value, "body") == []

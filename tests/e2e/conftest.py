@@ -1,4 +1,4 @@
-"""Servers for the tests from outside: one that all share, and a house whose parts a test may stop."""
+"""Servers for the end-to-end tests: a shared one, and one with its own dependencies, which a test may stop."""
 
 import os
 from collections.abc import Iterator
@@ -46,24 +46,24 @@ def _fresh_database(environment: dict[str, str]) -> Iterator[dict[str, str]]:
 
 
 def assert_discreet(server: Server) -> None:
-    """Assert that nothing secret that was sent to a server or came from it stands in its log."""
+    """Assert that the log of a server contains no secret that the server received, sent or was configured with."""
     log = server.log
-    assert log, "the log of a server is not empty"
-    kept = {server.environment.get(name) for name in ("SECRET_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD")}
-    told = {secret for secret in server.remote.secrets | kept if secret and secret in log}
-    assert not told, f"the log tells {sorted(told)}"
+    assert log, "the log is empty"
+    configured = {server.environment.get(name) for name in ("SECRET_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD")}
+    leaked = {secret for secret in server.remote.secrets | configured if secret and secret in log}
+    assert not leaked, f"the log contains {sorted(leaked)}"
 
 
 @pytest.fixture(scope="package")
 def e2e_environment(environment: dict[str, str]) -> Iterator[dict[str, str]]:
-    """The settings of a service on the servers of the tests, with a database of its own."""
+    """The environment variables of a service on the servers of the tests, with a separate database."""
     with _fresh_database(environment) as own:
         yield own
 
 
 @pytest.fixture(scope="package")
 def server(e2e_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that all tests share, and none stops; its log is looked through at the end."""
+    """A server that all tests share and none stops. Its log is checked for secrets at the end."""
     with Server(e2e_environment, tmp_path_factory.mktemp("server")) as server:
         yield server
     assert_discreet(server)
@@ -71,7 +71,7 @@ def server(e2e_environment: dict[str, str], tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def unharmed(server: Server) -> Iterator[None]:
-    """After the test the server answers, by the same processes, and has not logged a failure."""
+    """Assert that after the test the server responds, runs the same processes, and has logged no error."""
     workers = {worker.pid for worker in server.workers()}
     before = len(server.log)
     yield
@@ -82,25 +82,25 @@ def unharmed(server: Server) -> Iterator[None]:
 
 @pytest.fixture(scope="package")
 def company_header(server: Server) -> bytes:
-    """The header of a company whose token is good, so that what is refused is refused for its form."""
+    """The Authorization header of a company, so that a request is refused for its form only."""
     return f"Authorization: Bearer {server.people.sign_up_company().token}".encode()
 
 
 @pytest.fixture(scope="package")
 def user_header(server: Server) -> bytes:
-    """The header of a user whose token is good."""
+    """The Authorization header of a user."""
     return f"Authorization: Bearer {server.people.sign_up_user().token}".encode()
 
 
 @pytest.fixture(scope="package")
 def comments(server: Server) -> bytes:
-    """A path that takes a body and needs the token of a user."""
+    """The path of an operation with a body and the token of a user."""
     return f"/api/user/promo/{server.people.sign_up_company().create_promo()}/comments".encode()
 
 
 @pytest.fixture
 def own_server(e2e_environment: dict[str, str], tmp_path: Path) -> Iterator[Server]:
-    """A server that the test may stop, start and kill, on the database that the others use too."""
+    """A server that the test may stop, start and kill. It shares the database with the other servers."""
     with Server(e2e_environment, tmp_path) as server:
         yield server
     assert_discreet(server)
@@ -108,7 +108,7 @@ def own_server(e2e_environment: dict[str, str], tmp_path: Path) -> Iterator[Serv
 
 @dataclass
 class House:
-    """A server with all that it needs for itself."""
+    """A server with its own PostgreSQL, Valkey and anti-fraud stub."""
 
     postgres: EmbeddedPostgres
     valkey: EmbeddedValkey
@@ -117,21 +117,21 @@ class House:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The settings of its server."""
+        """The environment variables of the server."""
         return self.server.environment
 
     def steer(self, **behaviour: object) -> None:
-        """Say how the anti-fraud service answers from now on."""
+        """Set the behaviour of the anti-fraud stub."""
         url = f"http://{self.antifraud.address}/stub/behaviour"
         assert requests.put(url, json=behaviour, timeout=10).status_code == 204
 
     def calls(self, email: str) -> int:
-        """Return how often the anti-fraud service was asked about an address."""
+        """Return the number of calls to the anti-fraud stub for an e-mail address."""
         answer = requests.get(f"http://{self.antifraud.address}/stub/calls", timeout=10)
         return int(answer.json()["by_email"].get(email, 0))
 
     def connections(self) -> int:
-        """Return how many connections the server has to PostgreSQL."""
+        """Return the number of connections to the database of the server."""
         target = {"host": self.postgres.host, "port": self.postgres.port, "user": self.postgres.username}
         with psycopg.connect(**target, dbname="postgres", autocommit=True) as connection:
             found = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'promo'"
@@ -139,11 +139,11 @@ class House:
         return int(number)
 
     def forget(self) -> None:
-        """Have the anti-fraud service answer in order from now on, also to those whom it keeps waiting."""
+        """Reset the anti-fraud stub, and release its delayed responses."""
         assert requests.delete(f"http://{self.antifraud.address}/stub", timeout=10).status_code == 204
 
     def start_postgres(self) -> None:
-        """Start PostgreSQL, and wait until it is reached as the server reaches it: a pooler does not notice at once."""
+        """Start PostgreSQL, and wait until the server can connect: PgBouncer notices the start after a delay."""
         self.postgres.start()
         settings = Settings.from_environment(self.environment)
 
@@ -159,7 +159,7 @@ class House:
         assert wait_until(is_reached, 20)
 
     def mend(self) -> None:
-        """Start what was stopped, and forget how the anti-fraud service was to answer."""
+        """Start the stopped servers, and reset the anti-fraud stub."""
         self.start_postgres()
         self.valkey.start()
         self.antifraud.start()
@@ -171,7 +171,7 @@ class House:
 def _whole_house(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
     with ExitStack() as stack:
-        # Not within pytest's folder, which any other run of pytest closes to the user of PostgreSQL.
+        # Another run of pytest would close pytest's own folder to the user of PostgreSQL.
         data = Path(stack.enter_context(TemporaryDirectory(prefix="promo-house-", ignore_cleanup_errors=True)))
         postgres = stack.enter_context(EmbeddedPostgres(data / "postgres"))
         valkey = stack.enter_context(EmbeddedValkey(folder / "valkey"))
@@ -195,13 +195,13 @@ def _whole_house(tmp_path_factory: pytest.TempPathFactory, environment: dict[str
 
 @pytest.fixture
 def house(_whole_house: House) -> Iterator[House]:
-    """A house of which the test may stop every part but the server itself; all is well again for the next test."""
+    """A server whose dependencies the test may stop. They run again for the next test."""
     yield _whole_house
     _whole_house.mend()
 
 
 @pytest.fixture
 def empty_database(environment: dict[str, str]) -> Iterator[dict[str, str]]:
-    """The settings of a service whose database is empty."""
+    """The environment variables of a service with an empty database."""
     with _fresh_database(environment) as fresh:
         yield fresh

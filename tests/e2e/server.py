@@ -1,4 +1,4 @@
-"""The commands of the project as processes, and the server among them."""
+"""The commands of the project as processes."""
 
 import json
 import os
@@ -31,7 +31,7 @@ _SETTINGS = {variable(declared) for declared in fields(Settings)}
 
 
 def run_command(environment: Mapping[str, str], *arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Run `python -m promo_api` to its end, in a folder, with these settings alone."""
+    """Run `python -m promo_api` to its end, in a folder, with these settings only."""
     return subprocess.run(
         _command(*arguments), env=_variables(environment), cwd=folder, capture_output=True, text=True, timeout=60,
         check=False,
@@ -39,14 +39,14 @@ def run_command(environment: Mapping[str, str], *arguments: str, folder: Path) -
 
 
 class Server:
-    """The command `serve` on a port of this machine, with a log in a folder; it may be started again and again.
+    """The command `serve` on a local port, with a log file in a folder. It can be started several times.
 
     Attributes:
-        url: where it answers.
-        remote: what the tests ask it with.
-        people: those who ask it.
-        around: a command that runs the one it is given.
-        listener: the socket that it is to accept connections from, in place of one of its own.
+        url: the base URL.
+        remote: the HTTP client of the tests.
+        people: signs up accounts.
+        around: a command that runs the command after it.
+        listener: the socket to accept connections from, as systemd passes one.
     """
 
     def __init__(self, environment: Mapping[str, str], folder: Path, port: int | None = None) -> None:
@@ -62,12 +62,12 @@ class Server:
         self.people = Api(self.remote)  # type: ignore[arg-type]
 
     def migrate(self) -> None:
-        """Bring the schema up to date, as the command `migrate` does, without the start of a process."""
+        """Update the schema as the command `migrate` does, but in this process, which is faster."""
         with closing(Database(Settings.from_environment(self.environment))) as database:
             update_schema(database.engine)
 
     def start(self) -> None:
-        """Start it, and wait until it answers and all its workers are there."""
+        """Start the server, and wait until it responds and all workers run."""
         inherited = [] if self.listener is None else [self.listener.fileno()]
         with self._log.open("ab") as log:
             self._process = process = subprocess.Popen(
@@ -81,19 +81,19 @@ class Server:
         assert wait_until(lambda: len(self.workers()) == wanted, _START_S), self.log
 
     def end(self) -> int:
-        """Ask it to stop, wait for its end, and return its exit status; -1: it had not been started."""
+        """Stop the server, and return the exit status, or -1 if it was not started."""
         if self._process is None:
             return -1
         self.signal(signal.SIGTERM)
         return self.wait()
 
     def signal(self, number: int) -> None:
-        """Send a signal to its master."""
+        """Send a signal to the master process."""
         assert self._process is not None
         self._process.send_signal(number)
 
     def wait(self) -> int:
-        """Wait for its end, and return its exit status."""
+        """Wait for the end of the server, and return the exit status."""
         process, self._process = self._process, None
         assert process is not None
         with suppress(subprocess.TimeoutExpired):
@@ -102,12 +102,12 @@ class Server:
         return process.wait()
 
     def restart(self) -> None:
-        """Stop it and start it again."""
+        """Stop and start the server."""
         assert self.end() == 0, self.log
         self.start()
 
     def __enter__(self) -> Self:
-        """Bring the schema up to date, and start it."""
+        """Update the schema, and start the server."""
         self.migrate()
         self.start()
         return self
@@ -115,7 +115,7 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop it; nothing of it is left running."""
+        """Stop the server, and kill workers that are left."""
         workers = self.workers() if self._process is not None else []
         self.end()
         self.remote.close()
@@ -125,35 +125,35 @@ class Server:
 
     @property
     def log(self) -> str:
-        """All that it has written."""
+        """The log."""
         return self._log.read_text(encoding="utf-8")
 
     def lines(self, since: int = 0) -> list[dict[str, Any]]:
-        """Return what it has written since the log had so many characters, line by line, where LOG_FORMAT is json."""
+        """Return the log lines after a number of characters; LOG_FORMAT must be json."""
         whole = self.log[since:].rpartition("\n")[0]
         return [json.loads(line) for line in whole.splitlines()]
 
     def answers(self) -> bool:
-        """Tell whether it answers."""
+        """Return whether the server responds."""
         with suppress(requests.RequestException):
             return requests.get(f"{self.url}/api/ping", timeout=5).status_code == 200
         return False
 
     def workers(self) -> list[psutil.Process]:
-        """Return the processes that answer requests."""
+        """Return the worker processes."""
         assert self._process is not None
         return psutil.Process(self._process.pid).children(recursive=True)
 
     def worked_s(self) -> float:
-        """Return how long the processes that answer requests have worked, all together, and not just waited."""
+        """Return the CPU time of all workers in seconds."""
         return sum(times.user + times.system for times in (worker.cpu_times() for worker in self.workers()))
 
     def kill_worker(self) -> None:
-        """End one of the workers at once, as a fault would."""
+        """Kill a worker."""
         self._kill(self.workers()[:1])
 
     def kill_workers(self) -> None:
-        """End all workers at once, and wait for those that take their place."""
+        """Kill all workers, and wait for their successors."""
         self._kill(self.workers())
         assert wait_until(self.answers, _START_S), self.log
 
@@ -172,7 +172,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def _handing_over(files: list[int]) -> list[str]:
-    """Return what hands a listening socket over to a command as systemd does: as its file 3."""
+    """Return a command prefix that passes a listening socket as file descriptor 3, as systemd does."""
     return [argument for file in files for argument in (sys.executable, "-c", _HAND_OVER, str(file))]
 
 

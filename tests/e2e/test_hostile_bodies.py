@@ -6,12 +6,11 @@ from functools import cache
 from typing import Any
 
 import pytest
-import yaml
 
-from promo_api.app import SPECIFICATION
 from tests.e2e.raw import request
 from tests.e2e.refusals import assert_refused, respond_fast
 from tests.e2e.server import Server
+from tests.specification import specification
 
 pytestmark = pytest.mark.usefixtures("unharmed")
 
@@ -97,8 +96,8 @@ _ODD_TYPES = {
 
 @cache
 def _operations_with_a_body() -> dict[str, tuple[str, str, str]]:
-    """Return method, path and tag of each operation with a body, by operationId."""
-    document: Any = yaml.safe_load(SPECIFICATION.read_text(encoding="utf-8"))
+    """Return the method, the path and the tag of each operation that takes a body, by operationId."""
+    document: Any = specification()
     return {
         operation["operationId"]: (method.upper(), "/api" + re.sub(r"\{.*?\}", _UUID, path), operation["tags"][0])
         for path, operations in document["paths"].items()

@@ -5,12 +5,11 @@ from functools import cache
 from typing import Any
 
 import pytest
-import yaml
 
-from promo_api.app import SPECIFICATION
 from tests.e2e.raw import fields, request
 from tests.e2e.refusals import assert_refused
 from tests.e2e.server import Server
+from tests.specification import specification
 
 pytestmark = pytest.mark.usefixtures("unharmed")
 
@@ -20,7 +19,7 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE",
 
 @cache
 def _paths() -> dict[str, set[str]]:
-    document: Any = yaml.safe_load(SPECIFICATION.read_text(encoding="utf-8"))
+    document: Any = specification()
     return {path: {method.upper() for method in operations} for path, operations in document["paths"].items()}
 
 

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.cases import all_cases
 from tests.people import Account, Api
 
 pytestmark = pytest.mark.usefixtures("everyone")
@@ -86,7 +87,7 @@ def test_inactive_promo(api: Api, company: Account, changes: dict[str, Any]) -> 
     assert user.get(f"/user/promo/{promo_id}").json()["is_activated_by_user"] is False
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("target", "status"),
     [
         ({"country": "Gb"}, 200),

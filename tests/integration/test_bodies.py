@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.cases import all_cases
 from tests.operations import OPERATIONS
 from tests.people import PASSWORD, Account, Api, user_body
 
@@ -33,15 +34,15 @@ def _details(answer: Any) -> list[tuple[str, str]]:
     return [(detail["in"], detail["pointer"]) for detail in answer.json()["details"]]
 
 
-@pytest.mark.parametrize(("method", "path"), TAKING)
-@pytest.mark.parametrize("media_type", [None, "application/json", "text/plain", "nonsense", "multipart/form-data"])
+@all_cases(("method", "path"), TAKING)
+@all_cases("media_type", [None, "application/json", "text/plain", "nonsense", "multipart/form-data"])
 def test_missing_body(api: Api, method: str, path: str, media_type: str | None) -> None:
     """A body that is missing is 400, whatever its type is said to be."""
     headers = {"Content-Type": media_type} if media_type else {}
     assert _details(_ask(api, method, path, headers=headers)) == [("body", "")]
 
 
-@pytest.mark.parametrize(("method", "path"), TAKING)
+@all_cases(("method", "path"), TAKING)
 def test_body_of_another_type(api: Api, method: str, path: str) -> None:
     """A body that is said to be something else than JSON is 415, though it is JSON."""
     answer = _ask(api, method, path, content=b"{}", headers={"Content-Type": "text/plain"})
@@ -104,15 +105,15 @@ def test_body_with_white_space(api: Api) -> None:
     assert api.call("POST", SIGN_IN, content=_credentials(api).ljust(5000)).status_code == 200
 
 
-@pytest.mark.parametrize(("method", "path"), TAKING)
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe{\x00}\x00"])
+@all_cases(("method", "path"), TAKING)
+@all_cases("content", [b"{", b"\xff\xfe{\x00}\x00"])
 def test_broken_body(api: Api, method: str, path: str, content: bytes) -> None:
     """A body that is no JSON in UTF-8 is 400."""
     answer = _ask(api, method, path, content=content, headers={"Content-Type": "application/json"})
     assert _details(answer) == [("body", "")]
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "content",
     [
         b" ",
@@ -146,8 +147,8 @@ def test_deeply_nested_values(api: Api, member: str, depth: int) -> None:
     assert {place for place, _ in _details(answer)} == {"body"}
 
 
-@pytest.mark.parametrize(("method", "path"), TAKING)
-@pytest.mark.parametrize("body", [[], "text", 5, True, None])
+@all_cases(("method", "path"), TAKING)
+@all_cases("body", [[], "text", 5, True, None])
 def test_body_that_is_no_object(api: Api, method: str, path: str, body: object) -> None:
     """A body is an object."""
     assert _details(_ask(api, method, path, json=body))[0] == ("body", "")

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from promo_api.runtime import Runtime
+from tests.cases import all_cases
 from tests.people import PASSWORD, Api, company_body, new_email
 
 SIGN_UP = "/business/auth/sign-up"
@@ -48,7 +49,7 @@ def test_email_of_8_to_120_characters(api: Api, email: str) -> None:
     assert _status(api, email=email) == 200
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "email",
     [
         "ab@q.io",
@@ -86,7 +87,7 @@ def test_password_of_8_to_60_characters(api: Api, password: str) -> None:
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "password",
     [
         "Passw0!",
@@ -110,7 +111,7 @@ def test_password_of_8_to_60_characters(api: Api, password: str) -> None:
         {"x": 1},
     ],
 )
-@pytest.mark.parametrize("path", [SIGN_UP, SIGN_IN])
+@all_cases("path", [SIGN_UP, SIGN_IN])
 def test_password_that_is_none(api: Api, path: str, password: object) -> None:
     """A password that lacks a kind of character, has another one or another length is refused by both operations."""
     body = company_body() | {"password": password}

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.cases import all_cases
 from tests.people import Account, Api
 
 TEXT = "The cappuccino was worth it."
@@ -93,7 +94,7 @@ def test_text_of_10_to_1000_characters(api: Api, promo_id: str, text: str) -> No
     assert user.put(path, json={"text": text}).json()["text"] == text
 
 
-@pytest.mark.parametrize("body", BAD_BODIES)
+@all_cases("body", BAD_BODIES)
 def test_bad_comment_is_not_stored(api: Api, promo_id: str, body: object) -> None:
     """A text out of its bounds, or anything beside it, is refused, and no comment is made or counted."""
     user = api.sign_up_user()
@@ -101,7 +102,7 @@ def test_bad_comment_is_not_stored(api: Api, promo_id: str, body: object) -> Non
     assert (_list(user, promo_id), _count(user, promo_id)) == (([], 0), 0)
 
 
-@pytest.mark.parametrize("body", BAD_BODIES)
+@all_cases("body", BAD_BODIES)
 def test_bad_change_changes_nothing(api: Api, promo_id: str, body: object) -> None:
     """A text out of its bounds, or anything beside it, is refused, and the comment stays."""
     user = api.sign_up_user()

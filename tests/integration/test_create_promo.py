@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.cases import all_cases
 from tests.people import Account, Api, promo_body
 
 PROMO = "/business/promo"
@@ -210,8 +211,8 @@ def test_period_may_not_end_before_it_begins(api: Api) -> None:
     assert _refused(api.sign_up_company(), body) == {"/active_until"}
 
 
-@pytest.mark.parametrize("member", ["active_from", "active_until"])
-@pytest.mark.parametrize(
+@all_cases("member", ["active_from", "active_until"])
+@all_cases(
     "value",
     [
         "2025-1-1",

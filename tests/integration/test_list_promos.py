@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.cases import all_cases
 from tests.people import Account, Api
 
 PROMO = "/business/promo"
@@ -182,7 +183,7 @@ def test_sorting_and_filter_together(company: Account) -> None:
     assert _list(company, "country=it&sort_by=active_from") == ([ids[2], ids[0]], 2)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("query", "pointer"),
     [
         ("country=", "/country/0"),

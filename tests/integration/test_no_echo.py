@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.cases import all_cases
 from tests.people import PASSWORD, Api, company_body, promo_body, user_body
 
 MARK = "Zq7Marker"
@@ -59,13 +60,13 @@ def _silent(answer: Any, status: int) -> None:
     assert not any(MARK.lower() in value.lower() for value in answer.headers.values())
 
 
-@pytest.mark.parametrize(("method", "path", "body"), BODIES)
+@all_cases(("method", "path", "body"), BODIES)
 def test_values_of_a_body(api: Api, method: str, path: str, body: dict[str, Any]) -> None:
     """No value of a body is repeated, of whatever type it is and whatever is wrong with it."""
     _silent(api.call(method, path, token=_token(api, path), json=body), 400)
 
 
-@pytest.mark.parametrize("path", QUERIES)
+@all_cases("path", QUERIES)
 def test_values_of_path_and_query(api: Api, path: str) -> None:
     """No value of a path or a query is repeated."""
     _silent(api.call("GET", path, token=_token(api, path)), 400)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.cases import all_cases
 from tests.people import PASSWORD, Account, Api
 
 PROFILE = "/user/profile"
@@ -72,7 +73,7 @@ def test_null_beside_a_value(api: Api) -> None:
     assert (profile["name"], profile["surname"], profile["avatar_url"]) == ("Bob", "Lee", "https://example.com/a")
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("member", "value"),
     [
         ("name", ""),

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.cases import all_cases
 from tests.operations import OPERATIONS
 from tests.people import PASSWORD, Account, Api, company_body, new_email, promo_body, user_body
 
@@ -60,7 +61,7 @@ def test_ping(api: Api) -> None:
     assert api.call("GET", "/ping").json() == {"status": "ok"}
 
 
-@pytest.mark.parametrize(("method", "template", "operation"), DECLARED)
+@all_cases(("method", "template", "operation"), DECLARED)
 def test_unknown_query_parameter(api: Api, method: str, template: str, operation: dict[str, Any]) -> None:
     """A query parameter that is not described is refused by each operation, with its name."""
     path = template.replace("{id}", str(uuid4())).replace("{comment_id}", str(uuid4()))
@@ -80,9 +81,9 @@ def test_queries_that_say_the_same(api: Api, query: str) -> None:
     assert _ask(api, "GET", f"/user/feed?{query}").status_code == 200
 
 
-@pytest.mark.parametrize("path", LISTS)
-@pytest.mark.parametrize("name", ["limit", "offset"])
-@pytest.mark.parametrize(
+@all_cases("path", LISTS)
+@all_cases("name", ["limit", "offset"])
+@all_cases(
     "value", ["-1", "", "abc", "1.0", "1e1", "+1", "%201", "1_0", "0x1", "01", "null", "\u0661", str(2**53), "9" * 40]
 )
 def test_limit_and_offset_out_of_bounds(api: Api, path: str, name: str, value: str) -> None:
@@ -104,10 +105,8 @@ def test_query_that_is_not_utf_8(api: Api, query: str) -> None:
     assert [place for place, _ in _details(_ask(api, "GET", f"/user/feed?{query}"))] == ["query"]
 
 
-@pytest.mark.parametrize(("method", "template"), PROMOS)
-@pytest.mark.parametrize(
-    "value", ["no-id", "1", "0b6f2d9e3c1a4f578e0d2a9b7c4d1e63", "{0b6f2d9e-3c1a-4f57-8e0d-2a9b7c4d1e63}"]
-)
+@all_cases(("method", "template"), PROMOS)
+@all_cases("value", ["no-id", "1", "0b6f2d9e3c1a4f578e0d2a9b7c4d1e63", "{0b6f2d9e-3c1a-4f57-8e0d-2a9b7c4d1e63}"])
 def test_promo_id_that_is_none(api: Api, method: str, template: str, value: str) -> None:
     """An id in the path is a UUID with its hyphens."""
     path = template.replace("{id}", value).replace("{comment_id}", str(uuid4()))
@@ -122,7 +121,7 @@ def test_comment_id_that_is_none(api: Api, method: str, template: str) -> None:
     assert _details(answer) == [("path", "/id"), ("path", "/comment_id")]
 
 
-@pytest.mark.parametrize(("method", "template"), PROMOS)
+@all_cases(("method", "template"), PROMOS)
 def test_no_such_promo(api: Api, method: str, template: str) -> None:
     """Each operation on a promo answers 404 for one that there is not."""
     path = template.replace("{id}", str(uuid4())).replace("{comment_id}", str(uuid4()))
@@ -154,7 +153,7 @@ def test_unknown_path(api: Api, path: str) -> None:
         assert (answer.status_code, set(answer.json())) == (404, {"status", "message"})
 
 
-@pytest.mark.parametrize("template", sorted({path for _, path, _ in DECLARED}))
+@all_cases("template", sorted({path for _, path, _ in DECLARED}))
 def test_other_methods(api: Api, template: str) -> None:
     """A method that a path has not is 405, before any token is asked for, with all that it has in `Allow`."""
     known = {method for method, path, _ in DECLARED if path == template}

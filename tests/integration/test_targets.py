@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.cases import all_cases
 from tests.people import Account, Api, promo_body
 
 PROMO = "/business/promo"
@@ -69,14 +70,14 @@ def company(api: Api) -> Account:
     return api.sign_up_company()
 
 
-@pytest.mark.parametrize("target", GOOD)
+@all_cases("target", GOOD)
 def test_target_of_a_new_promo(company: Account, target: dict[str, Any]) -> None:
     """A target within the bounds is taken, and returned as it was sent: no member more, none less, no case changed."""
     promo_id = company.create_promo(target=target)
     assert company.get(f"{PROMO}/{promo_id}").json()["target"] == target
 
 
-@pytest.mark.parametrize("target", GOOD)
+@all_cases("target", GOOD)
 def test_target_of_a_change(company: Account, target: dict[str, Any]) -> None:
     """A target takes the place of the old one as a whole: nothing of the old one is left."""
     old = {"age_from": 1, "age_until": 99, "country": "de", "categories": ["old"]}
@@ -85,14 +86,14 @@ def test_target_of_a_change(company: Account, target: dict[str, Any]) -> None:
     assert company.get(f"{PROMO}/{promo_id}").json()["target"] == target
 
 
-@pytest.mark.parametrize(("target", "pointer"), BAD)
+@all_cases(("target", "pointer"), BAD)
 def test_bad_target_of_a_new_promo(company: Account, target: object, pointer: str) -> None:
     """A target out of the bounds is refused, and the promo is not made."""
     assert _pointers(company.post(PROMO, json=promo_body(target=target))) == {f"/target{pointer}"}
     assert company.get(PROMO).headers["x-total-count"] == "0"
 
 
-@pytest.mark.parametrize(("target", "pointer"), [*BAD, (None, "")])
+@all_cases(("target", "pointer"), [*BAD, (None, "")])
 def test_bad_target_of_a_change(company: Account, target: object, pointer: str) -> None:
     """A target out of the bounds is refused, and the promo stays as it was, also in what was good in the patch."""
     promo_id = company.create_promo(target={"country": "de", "age_from": 1})

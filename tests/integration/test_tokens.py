@@ -11,6 +11,7 @@ from sqlalchemy import TextClause, text
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
 from promo_api.tokens import Claims, Kind, Tokens
+from tests.cases import all_cases
 from tests.operations import OPERATIONS
 from tests.people import PASSWORD, Account, Api, company_body, promo_body, user_body
 
@@ -48,7 +49,7 @@ def _payload(settings: Settings, user: Account) -> dict[str, Any]:
     return jwt.decode(user.token, settings.secret_key, algorithms=["HS256"], options=options)
 
 
-@pytest.mark.parametrize(("method", "template", "kind"), SECURED)
+@all_cases(("method", "template", "kind"), SECURED)
 def test_no_token(api: Api, method: str, template: str, kind: Kind) -> None:
     """Without a token each of them answers 401, before it looks at the path's ids or a body."""
     del kind
@@ -57,7 +58,7 @@ def test_no_token(api: Api, method: str, template: str, kind: Kind) -> None:
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
 
 
-@pytest.mark.parametrize(("method", "template", "kind"), SECURED)
+@all_cases(("method", "template", "kind"), SECURED)
 def test_token_of_the_other_kind(api: Api, method: str, template: str, kind: Kind) -> None:
     """A company's token opens no operation of users, and the reverse."""
     other = _sign_up(api, "user" if kind == "company" else "company")
@@ -65,7 +66,7 @@ def test_token_of_the_other_kind(api: Api, method: str, template: str, kind: Kin
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
 
 
-@pytest.mark.parametrize(("method", "template", "kind"), SECURED)
+@all_cases(("method", "template", "kind"), SECURED)
 def test_token_that_a_sign_in_has_ended(api: Api, method: str, template: str, kind: Kind) -> None:
     """An ended token is told before anything that is wrong with the path, the query or the body."""
     account = _sign_up(api, kind)
@@ -93,7 +94,7 @@ def test_ended_token_and_a_huge_body(api: Api, path: str) -> None:
     assert [answer.status_code for answer in answers] == [401, 401, 413]
 
 
-@pytest.mark.parametrize(("method", "template", "kind"), SECURED)
+@all_cases(("method", "template", "kind"), SECURED)
 def test_token_of_a_deleted_account(api: Api, runtime: Runtime, method: str, template: str, kind: Kind) -> None:
     """A token outlives its account to no use."""
     account = _sign_up(api, kind)
@@ -103,7 +104,7 @@ def test_token_of_a_deleted_account(api: Api, runtime: Runtime, method: str, tem
     assert api.call(method, _path(template), token=account.token).status_code == 401
 
 
-@pytest.mark.parametrize(("method", "template", "kind"), SECURED)
+@all_cases(("method", "template", "kind"), SECURED)
 def test_expired_token(api: Api, runtime: Runtime, settings: Settings, method: str, template: str, kind: Kind) -> None:
     """A token that was right until a moment ago is refused."""
     expired = Tokens(settings.secret_keys, lifetime_h=0).issue(_claims(runtime, _sign_up(api, kind), kind))
@@ -135,7 +136,7 @@ def test_scheme_in_any_case(api: Api, scheme: str) -> None:
     assert answer.json()["email"] == user.body["email"]
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "header",
     [
         "",
@@ -191,7 +192,7 @@ def test_token_elsewhere(api: Api, place: str) -> None:
     assert api.call("GET", PROFILE, **where).status_code == 401
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "changes",
     [
         {"exp": None},

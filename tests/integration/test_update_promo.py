@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.cases import all_cases
 from tests.people import Account, Api
 
 PROMO = "/business/promo"
@@ -79,7 +80,7 @@ def test_other_promos_stay(company: Account) -> None:
     assert _shown(company, other_id) == before
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("member", "value"),
     [
         ("description", "d" * 9),
@@ -108,7 +109,7 @@ def test_null_is_no_value(company: Account, member: str) -> None:
     assert _refused(company, company.create_promo(), {member: None}) == {f"/{member}"}
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("member", "value"),
     [
         ("mode", "COMMON"),
@@ -121,7 +122,7 @@ def test_null_is_no_value(company: Account, member: str) -> None:
         ("no_such", 1),
     ],
 )
-@pytest.mark.parametrize("changes", [{}, {"promo_unique": ["one", "two"]}])
+@all_cases("changes", [{}, {"promo_unique": ["one", "two"]}])
 def test_what_can_not_be_changed(company: Account, changes: dict[str, Any], member: str, value: object) -> None:
     """Mode, values, counts and what is not known can't be changed, not even to what they are."""
     promo_id = company.create_promo(**changes)

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from promo_api.runtime import Runtime
+from tests.cases import all_cases
 from tests.people import PASSWORD, Api, new_email, user_body
 
 SIGN_UP = "/user/auth/sign-up"
@@ -73,8 +74,8 @@ def test_names_from_1_character(api: Api, member: str, most: int) -> None:
         assert _pointers(_sign_up(api, **{member: value})) == [f"/{member}"]
 
 
-@pytest.mark.parametrize("member", ["name", "surname"])
-@pytest.mark.parametrize("value", [None, 5, "a\x00b", {}, True])
+@all_cases("member", ["name", "surname"])
+@all_cases("value", [None, 5, "a\x00b", {}, True])
 def test_names_are_texts(api: Api, member: str, value: object) -> None:
     """A name is a text without U+0000."""
     assert _pointers(_sign_up(api, **{member: value})) == [f"/{member}"]
@@ -86,7 +87,7 @@ def test_avatar_is_an_http_url(api: Api, url: str) -> None:
     assert api.sign_up_user(avatar_url=url).get("/user/profile").json()["avatar_url"] == url
 
 
-@pytest.mark.parametrize("url", [*BAD_URLS, None])
+@all_cases("url", [*BAD_URLS, None])
 def test_avatar_that_is_no_http_url(api: Api, url: object) -> None:
     """What is no http URL with a host is refused."""
     assert set(_pointers(_sign_up(api, avatar_url=url))) == {"/avatar_url"}
@@ -111,7 +112,7 @@ def test_country_in_the_case_that_was_sent(api: Api, country: str) -> None:
     assert api.sign_up_user(country=country).get("/user/profile").json()["other"]["country"] == country
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "country",
     [
         "aa",

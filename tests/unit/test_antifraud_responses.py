@@ -8,6 +8,7 @@ import pytest
 
 from promo_api import antifraud_client
 from promo_api.antifraud_client import NoVerdict, Verdict
+from tests.cases import all_cases
 
 
 @pytest.mark.parametrize("ok", [True, False])
@@ -17,7 +18,7 @@ def test_verdict_for_one_attempt(ok: bool, more: dict[str, Any]) -> None:
     assert antifraud_client._verdict(orjson.dumps({"ok": ok, **more})) == Verdict(ok, None)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("text", "instant"),
     [
         ("2025-01-16T00:17:57.567", datetime(2025, 1, 16, 0, 17, 57, 567000, UTC)),
@@ -40,7 +41,7 @@ def test_cached_verdict(text: str, instant: datetime) -> None:
     assert verdict.holds_until.utcoffset() == timedelta(0)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "until",
     [
         "",

@@ -4,8 +4,6 @@ import ast
 import inspect
 from collections.abc import Callable
 
-import pytest
-
 from promo_api import errors
 from promo_api.errors import (
     ActivationDenied,
@@ -15,6 +13,7 @@ from promo_api.errors import (
     TooManyRequests,
     Violation,
 )
+from tests.cases import all_cases
 
 _MAKE: dict[type[RequestError], Callable[[str], RequestError]] = {
     ActivationDenied: lambda message: ActivationDenied("inactive", message),
@@ -23,7 +22,7 @@ _MAKE: dict[type[RequestError], Callable[[str], RequestError]] = {
 }
 
 
-@pytest.mark.parametrize("kind", RequestError.__subclasses__(), ids=lambda kind: kind.__name__)
+@all_cases("kind", RequestError.__subclasses__(), ids=lambda kind: kind.__name__)
 def test_message_is_the_text(kind: type[RequestError]) -> None:
     """The message is what a log line shows too."""
     error = _MAKE.get(kind, kind)("Not now.")

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import pytest
-
 from promo_api.logs import _STANDARD_ATTRIBUTES, _TRUSTED_LOGGERS
+from tests.cases import all_cases
 from tests.unit.source import ROOT, files, tree
 
 _LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
@@ -60,7 +59,7 @@ def _listed() -> list[Row]:
 CALLS = list(_calls())
 
 
-@pytest.mark.parametrize("call", [call for _, call in CALLS], ids=[f"{module}:{call.lineno}" for module, call in CALLS])
+@all_cases("call", [call for _, call in CALLS], ids=[f"{module}:{call.lineno}" for module, call in CALLS])
 def test_events_are_constant(call: ast.Call) -> None:
     """An event is a constant name, and what it tells are fields whose names are not those of every line."""
     assert len(call.args) == 1

@@ -2,8 +2,6 @@
 
 from itertools import chain
 
-import pytest
-
 from tests.bench.overload_samples import (
     ACTIVATION,
     FEED,
@@ -16,6 +14,7 @@ from tests.bench.overload_samples import (
     percentile,
     worst,
 )
+from tests.cases import all_cases
 
 _SAMPLES = [
     *(Sample(kind, 0, 0.01, 200) for kind in (PING, PROFILE, ACTIVATION, FEED)),
@@ -34,7 +33,7 @@ def test_promise_is_kept() -> None:
     assert (outcome.broken(), str(outcome).split()[-1]) == ([], "met")
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("outcome", "broken"),
     [
         (_outcome(Sample(PING, 0, 1.0, 200)), ["ping took 1 s"]),

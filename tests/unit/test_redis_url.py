@@ -4,6 +4,7 @@ import pytest
 
 from promo_api.redis_url import Kind, RedisUrl
 from promo_api.settings import Settings, SettingsError
+from tests.cases import all_cases
 
 _LEAST = {"ANTIFRAUD_ADDRESS": "antifraud:9090", "SECRET_KEY": "a key for tests " * 3}
 
@@ -29,7 +30,7 @@ def test_urls(text: str, url: RedisUrl) -> None:
     assert RedisUrl.read(text) == url
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "text",
     [
         "r:6379",

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
+from tests.cases import all_cases
 from tests.unit.source import ROOT
 
 _PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
@@ -50,7 +49,7 @@ def _named(cell: str) -> Iterator[tuple[str, str]]:
         yield found[1], found[2]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+@all_cases("row", ROWS, ids=lambda row: row[0])
 def test_each_promise_has_tests(row: list[str]) -> None:
     """Each row says something, and names tests that there are, none of them twice."""
     _, promise, cell = row

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from promo_api.setting_values import Address, LogFormat, Rate
+from tests.cases import all_cases
 from tests.certificates import make_ca
 from tests.unit.given_settings import problem_of, read
 
@@ -96,7 +97,7 @@ def test_address_is_written_as_it_is_read(text: str) -> None:
     assert str(read(SERVER_ADDRESS=text).server_address) == text
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "text",
     [
         "host",
@@ -166,7 +167,7 @@ def test_antifraud_addresses(text: str, url: str) -> None:
     assert read(ANTIFRAUD_ADDRESS=text).antifraud_address == url
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "text",
     [
         "http://",
@@ -209,9 +210,7 @@ def test_no_limit() -> None:
     assert (rate.times, str(rate)) == (0, "0")
 
 
-@pytest.mark.parametrize(
-    "text", ["20", "20/0", "0/60", "/60", "20/", "-1/60", "20/60/1", "20 / 60", "1/1000000", "٢/60"]
-)
+@all_cases("text", ["20", "20/0", "0/60", "/60", "20/", "-1/60", "20/60/1", "20 / 60", "1/1000000", "٢/60"])
 def test_no_rates(text: str) -> None:
     """Anything else is a problem."""
     assert problem_of(ACTIVATIONS_PER_USER=text).startswith("ACTIVATIONS_PER_USER must be times/seconds, such as 20/9")

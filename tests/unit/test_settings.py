@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from promo_api.settings import Settings, SettingsError, deprecated_names, variable
+from tests.cases import all_cases
 from tests.unit.given_settings import LEAST, SECRET, problem_of, read
 
 NUMBERS = [declared for declared in fields(Settings) if declared.type in (int, float)]
@@ -43,7 +44,7 @@ def test_what_must_be_given() -> None:
     assert second.startswith("SECRET_KEY is not set: key that signs tokens; of several")
 
 
-@pytest.mark.parametrize("declared", fields(Settings), ids=_name)
+@all_cases("declared", fields(Settings), ids=_name)
 def test_every_setting_says_what_it_is(declared: Field[Any]) -> None:
     """A setting has a sentence, and a number has both bounds and says its unit in its name."""
     assert declared.metadata["sentence"]
@@ -54,8 +55,8 @@ def test_every_setting_says_what_it_is(declared: Field[Any]) -> None:
         assert declared.name.endswith("_" + declared.metadata["unit"].lower())
 
 
-@pytest.mark.parametrize("bound", ["low", "high"])
-@pytest.mark.parametrize("declared", NUMBERS, ids=_name)
+@all_cases("bound", ["low", "high"])
+@all_cases("declared", NUMBERS, ids=_name)
 def test_bounds_of_numbers(declared: Field[Any], bound: str) -> None:
     """A number at its bound is taken; a step beyond it is a problem that tells the bound, the value and the meaning."""
     limit = declared.metadata[bound]
@@ -68,8 +69,8 @@ def test_bounds_of_numbers(declared: Field[Any], bound: str) -> None:
     )
 
 
-@pytest.mark.parametrize("declared", NUMBERS, ids=_name)
-@pytest.mark.parametrize(
+@all_cases("declared", NUMBERS, ids=_name)
+@all_cases(
     "text", ["x", " 5", "5 ", "+5", "5_0", "0x5", "1e1", "\u0665", "5\n", "nan", "inf", "--5", "9" * 19, "5,0", "."]
 )
 def test_no_numbers(declared: Field[Any], text: str) -> None:
@@ -78,7 +79,7 @@ def test_no_numbers(declared: Field[Any], text: str) -> None:
     assert f" must be {noun} (it is " in problem_of(**{variable(declared): text})
 
 
-@pytest.mark.parametrize("declared", NUMBERS, ids=_name)
+@all_cases("declared", NUMBERS, ids=_name)
 def test_fractions(declared: Field[Any]) -> None:
     """Seconds may have fractions, numbers of things may not."""
     if declared.type is int:
@@ -101,7 +102,7 @@ def test_length_is_counted_in_characters() -> None:
     assert read(SECRET_KEY="я" * 32).secret_key == "я" * 32
 
 
-@pytest.mark.parametrize("declared", fields(Settings), ids=_name)
+@all_cases("declared", fields(Settings), ids=_name)
 def test_empty_counts_as_not_given(declared: Field[Any]) -> None:
     """An empty value is the default, or missing where there is none."""
     if declared.default is MISSING:

@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.operations import DOCUMENT, OPERATIONS
+from tests.operations import OPERATIONS
+from tests.specification import specification
 from tests.unit.source import ROOT, called, files, functions, public_definitions, tree
 from tests.unit.test_architecture import QUERIES
 
@@ -20,7 +21,6 @@ UNIT_AND_CONTRACT_TESTS = [
 ]
 # These names say nothing about the contents.
 EMPTY_NAMES = {"utils", "util", "helpers", "common", "base", "misc", "core", "manager", "service"}
-# A page size truncates a response; it refuses no request.
 SHARED_BY_HANDLERS = ["handlers.accounts", "handlers.idempotency", "handlers.shapes"]
 
 
@@ -159,7 +159,7 @@ def _limits(schema: Any) -> Iterator[int]:
 
 def test_limits_stand_in_the_contract_alone() -> None:
     """No limit of api.yml is repeated in Python."""
-    limits = {limit for limit in _limits(DOCUMENT) if limit > 1}
+    limits = {limit for limit in _limits(specification()) if limit > 1}
     assert 5000 in limits
     repeated = [
         f"{module}:{part.lineno} repeats {part.value}"

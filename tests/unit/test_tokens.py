@@ -11,6 +11,7 @@ import pytest
 from jwt.utils import base64url_encode
 
 from promo_api.tokens import Claims, Kind, Tokens
+from tests.cases import all_cases
 
 KEY = "a key for tests " * 3
 ACCOUNT = UUID("0b6f2d9e-3c1a-4f57-8e0d-2a9b7c4d1e63")
@@ -193,7 +194,7 @@ def test_expired(ago: timedelta) -> None:
     assert TOKENS.read(_signed(exp=datetime.now(UTC) - ago), "user") is None
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "changes",
     [
         {"ver": "x"},
@@ -232,7 +233,7 @@ def test_claims_of_another_form(changes: dict[str, Any]) -> None:
     assert TOKENS.read(token, "user") is None
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "token",
     ["", " ", "x", "a.b.c", "....", "é", "\x00", "\ud800", "x" * 100_000, "eyJhbGciOiJIUzI1NiJ9.e30.", "null", "=.=.="],
 )

@@ -1,1 +1,1 @@
-"""The image and the containers of docker-compose.yml on a Docker engine: make e2e."""
+"""The image and the containers of docker-compose.yml, tried on a Docker engine: make containers."""

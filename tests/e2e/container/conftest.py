@@ -13,7 +13,7 @@ from tests.e2e.container.engine import Engine, NoEngine
 def _find_engine() -> Engine | str:
     """Return the Docker engine of this machine, or the reason to skip these tests."""
     if not os.environ.get("ENGINE"):
-        return "The tests of the containers are not selected. Run make e2e."
+        return "The image and its containers are left out here: make containers tries them."
     try:
         return Engine()
     except NoEngine as reason:

@@ -103,13 +103,14 @@ def list_all(connection: Connection) -> list[Row[Any]]:
 
 
 def fitting(rows: list[Row[Any]], viewer: Viewer, today: date, category: str | None, active: bool | None) -> list[UUID]:
-    """Return the ids of those promos that a feed must list, in its order."""
+    """Return the ids of the promos that a feed must list, in its order."""
+    key = None if category is None else category.casefold()
     return [
         row.id
         for row in rows
-        if (row.country or viewer.country_key).casefold() == viewer.country_key
-        and (row.age_from or 0) <= viewer.age <= (100 if row.age_until is None else row.age_until)
-        and (category is None or category.casefold() in [listed.casefold() for listed in row.categories or ()])
+        if (row.age_from or 0) <= viewer.age <= (100 if row.age_until is None else row.age_until)
+        and (row.country is None or row.country.casefold() == viewer.country_key)
+        and (key is None or key in [listed.casefold() for listed in row.categories or ()])
         and active in (None, _is_active(row, today))
     ]
 

@@ -24,7 +24,7 @@ from tests.integration.persistence.feeds import TODAY, Viewer
 from tests.pgbouncer import limited
 from tests.statements import sent_statements
 
-_ACTIVE, _UNUSABLE = 300, 50_000
+_ACTIVE, _UNUSABLE = 300, 20_000
 _PAGE, _OFFSET = 10, 20
 _DAY = timedelta(1)
 _VIEWER = Viewer(30, "ru")
@@ -105,7 +105,7 @@ def _rows_of_entries(node: dict[str, Any]) -> Iterator[float]:
 
 @pytest.mark.parametrize("kind", _KINDS)
 def test_feed_reads_a_page(database: Database, kind: str) -> None:
-    """Active promos are found among 50,000 newer ones of any kind by reading a page, before ANALYZE and after it."""
+    """Active promos are found among 20,000 newer ones of any kind by reading a page, before ANALYZE and after it."""
     with database.transaction() as connection:
         _fill(connection, _ACTIVE, 1)
     with database.autocommit() as connection:

@@ -1,0 +1,20 @@
+"""api.yml as data."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from promo_api.app import SPECIFICATION
+
+
+def load(file: Path) -> Any:
+    """Return the contents of a YAML file, with the fast parser."""
+    return yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+
+
+@cache
+def specification() -> Any:
+    """Return api.yml, which all callers share: do not change it."""
+    return load(SPECIFICATION)
