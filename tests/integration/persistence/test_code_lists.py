@@ -87,7 +87,7 @@ def test_the_longest_unread_goes(company: Account, ask: Callable[..., object]) -
     assert [ask(lists, promo_id)[1] for promo_id in (one, three, two)] == [[], [], [two]]  # type: ignore[index]
 
 
-def test_too_large_to_keep(company: Account, ask: Callable[..., object]) -> None:
+def test_too_large_to_store(company: Account, ask: Callable[..., object]) -> None:
     """A list for which there is no room at all is read each time, and drives out nothing that is kept."""
     large, small = _create(company, ["large"] * 5000), _create(company, ["small"])
     lists = CodeLists(1024)
@@ -104,7 +104,7 @@ def test_memory(number: int, size_bytes: int) -> None:
     tracemalloc.start()
     try:
         for promo_id, values in _entries(number, size_bytes).items():
-            lists._keep({(promo_id, None): values})
+            lists._store({(promo_id, None): values})
         del promo_id, values
         assert tracemalloc.get_traced_memory()[0] <= 4 * MIB
     finally:
@@ -140,7 +140,7 @@ def _company_id(api: Api) -> str:
 def test_two_miss_the_same_list(company: Account, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two threads that miss a list at once read it both, and one of it is kept."""
     promo_id, lists, both = _create(company, ODD), CodeLists(MIB), Barrier(2, timeout=30)
-    keep = lists._keep
+    keep = lists._store
 
     def keep_together(read: Mapping[UUID, bytes]) -> None:
         both.wait()
@@ -150,10 +150,10 @@ def test_two_miss_the_same_list(company: Account, runtime: Runtime, monkeypatch:
         with runtime.database.autocommit() as connection:
             return lists.find_lists(connection, [promo_id])
 
-    monkeypatch.setattr(lists, "_keep", keep_together)
+    monkeypatch.setattr(lists, "_store", keep_together)
     with ThreadPoolExecutor(2) as threads:
         assert list(threads.map(get, range(2))) == [{promo_id: orjson.dumps(ODD)}] * 2
-    assert lists._kept.currsize == len(orjson.dumps(ODD)) + 512
+    assert lists._cache.currsize == len(orjson.dumps(ODD)) + 512
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(get_often, range(8))) == [True] * 8
-    assert 0 < lists._kept.currsize <= lists._kept.maxsize
+    assert 0 < lists._cache.currsize <= lists._cache.maxsize
 
 
 def test_answers_are_as_they_were(company: Account) -> None:
