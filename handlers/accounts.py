@@ -15,7 +15,7 @@ from handlers import Body
 from persistence.accounts.credentials import Accounts, Credentials
 from promo_api.errors import EmailTaken, RequestError, Unauthenticated
 from promo_api.runtime import Runtime
-from promo_api.tokens import Claims, Kind
+from promo_api.security.tokens import Claims, Kind
 
 _log = logging.getLogger(__name__)
 

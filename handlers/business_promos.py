@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
-from handlers.shapes import Page, change_shape, changes_shape, page, page_limit, promo_shape
+from handlers.serializers import Page, change_shape, changes_shape, page, page_limit, promo_shape
 from persistence.accounts.companies import Company
 from persistence.activations import list_country_uses
 from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries
@@ -24,8 +24,8 @@ from persistence.promos.promos import (
     update_use_limit,
 )
 from promo_api.errors import InvalidInput, NotFound, NotOwner
-from promo_api.limits import CODES, PROMOS
 from promo_api.runtime import Runtime
+from promo_api.security.rate_limits import CODES, PROMOS
 from promo_api.specification import MAX_LISTED_CODES
 
 # Changes of these members move the promo to other entries of the feed index.

@@ -17,8 +17,8 @@ from uuid import UUID
 from handlers import Body, Headers
 from persistence.idempotency import IdempotencyKey, find_response, insert_responses
 from promo_api.errors import ConcurrentRequest, KeyReused
-from promo_api.limits import IDEMPOTENCY_KEYS
 from promo_api.runtime import Runtime
+from promo_api.security.rate_limits import IDEMPOTENCY_KEYS
 
 Response = tuple[Body, int]
 

@@ -8,14 +8,14 @@ from uuid import UUID, uuid4
 
 from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
-from handlers.shapes import Page, card_shape, page, page_limit
+from handlers.serializers import Page, card_shape, page, page_limit
 from persistence.accounts.users import User
 from persistence.activations import Claim, Offer, claim_values, find_offer
 from persistence.feeds.user_promos import list_history_promos
 from persistence.idempotency import IdempotencyKey
-from promo_api import metrics
 from promo_api.errors import ActivationDenied, ConcurrentRequest, NotFound, Unauthenticated
 from promo_api.runtime import Runtime
+from promo_api.telemetry import metrics
 
 _MESSAGES = {
     "inactive": "This promo is not active.",

@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
-from handlers.shapes import Page, comment_shape, page, page_limit
+from handlers.serializers import Page, comment_shape, page, page_limit
 from persistence.accounts.users import User
 from persistence.comments import (
     Comment,
@@ -16,8 +16,8 @@ from persistence.comments import (
 )
 from persistence.idempotency import IdempotencyKey
 from promo_api.errors import NotFound, NotOwner
-from promo_api.limits import COMMENTS
 from promo_api.runtime import Runtime
+from promo_api.security.rate_limits import COMMENTS
 
 
 @idempotent

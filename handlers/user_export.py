@@ -3,7 +3,7 @@
 from typing import Any
 
 from handlers import Body
-from handlers.shapes import event_shape, user_shape
+from handlers.serializers import event_shape, user_shape
 from persistence.accounts.exports import (
     find_signed_up_at,
     list_likes,

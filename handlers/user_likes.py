@@ -6,8 +6,8 @@ from handlers import Body
 from persistence.accounts.users import User
 from persistence.likes import delete_like, insert_like
 from promo_api.errors import NotFound
-from promo_api.limits import LIKES
 from promo_api.runtime import Runtime
+from promo_api.security.rate_limits import LIKES
 
 
 def like_promo(runtime: Runtime, user: User, *, id: UUID) -> Body:

@@ -7,13 +7,13 @@ from uuid import UUID
 
 from handlers import Body
 from handlers.accounts import Attempt, confirmed
-from handlers.shapes import user_shape
+from handlers.serializers import user_shape
 from persistence.accounts.credentials import USER_ACCOUNTS, Credentials
 from persistence.accounts.deletion import claim_account_deletion, close_account, delete_account_batch
 from persistence.accounts.users import User, update_user
 from promo_api.errors import ServiceUnavailable, Unauthenticated, WrongPassword
-from promo_api.limits import PASSWORD_CHANGES
 from promo_api.runtime import Runtime
+from promo_api.security.rate_limits import PASSWORD_CHANGES
 
 # How long a request deletes rows before it leaves the rest to the background job. It occupies a password thread.
 _DELETION_TIME_S = 0.3

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from handlers import Body
-from handlers.shapes import Page, card_shape, page, page_limit
+from handlers.serializers import Page, card_shape, page, page_limit
 from persistence.accounts.users import User
 from persistence.feeds.feed_counts import count_feed
 from persistence.feeds.user_promos import find_promo_for_user, list_feed_promos

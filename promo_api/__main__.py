@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 
 from dotenv import dotenv_values
 
+from promo_api.config.settings import Settings, SettingsError, deprecated_names
+from promo_api.config.values import Address
 from promo_api.errors import ServiceUnavailable
-from promo_api.metrics_server import CannotListenError, MetricsServer, run_metrics_server
-from promo_api.setting_values import Address
-from promo_api.settings import Settings, SettingsError, deprecated_names
+from promo_api.telemetry.metrics_server import CannotListenError, MetricsServer, run_metrics_server
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def _environment() -> Environment:
 
 
 def _serve(environment: Environment, _arguments: argparse.Namespace) -> int:
-    from promo_api.logs import set_up_logging
+    from promo_api.telemetry.logs import set_up_logging
 
     settings = Settings.from_environment(environment)
     set_up_logging(settings.log_format)

@@ -4,12 +4,12 @@ Requests queue by account, and one account uses at most half of the threads of a
 by client address. Requests that need a password hash queue by client address, and within an address by account.
 """
 
+from promo_api.config.settings import Settings
 from promo_api.contract.client_address import client_network
 from promo_api.contract.fair_queue import Source
 from promo_api.contract.thread_pool import PoolLimits
 from promo_api.contract.thread_pools import DEFAULT, RequestInfo
-from promo_api.limits import ACTIVATIONS, PASSWORD_CHANGES, RateLimits
-from promo_api.settings import Settings
+from promo_api.security.rate_limits import ACTIVATIONS, PASSWORD_CHANGES, RateLimits
 
 _UPDATE_PROFILE = "user_profile.update_profile"
 _ACTIVATIONS, _PASSWORDS, _HEALTH = "antifraud", "passwords", "health"

@@ -8,22 +8,23 @@ from starlette.types import ASGIApp
 
 from persistence.accounts.companies import Company, find_company
 from persistence.accounts.users import User, find_user
-from promo_api import SPECIFICATION, __version__, metrics
+from promo_api import SPECIFICATION, __version__
 from promo_api.admission import Admission, pool_limits
 from promo_api.contract.application import build_application
 from promo_api.contract.client_address import ClientAddressMiddleware
 from promo_api.contract.security import BearerScheme
 from promo_api.errors import Unauthenticated
-from promo_api.request_log import RequestLog
 from promo_api.runtime import Runtime
+from promo_api.security.tokens import Claims
 from promo_api.sweeper import (
     account_deletions_sweeper,
     expired_responses_sweeper,
     feed_changes_sweeper,
     feed_standings_sweeper,
 )
+from promo_api.telemetry import metrics
+from promo_api.telemetry.request_log import RequestLog
 from promo_api.telemetry.requests import InstrumentationMiddleware, RequestFinished
-from promo_api.tokens import Claims
 
 
 def create_app(runtime: Runtime) -> ASGIApp:

@@ -27,10 +27,10 @@ from persistence.database.timeouts import unlimited_transaction
 from persistence.feeds.feed_counts import count_mismatched_feed_counts
 from persistence.feeds.feed_index import count_mismatched_feed_entries
 from promo_api.app import create_app
+from promo_api.config.settings import Settings, SettingsError
 from promo_api.contract.application import BrokenContract
 from promo_api.errors import ServiceUnavailable
 from promo_api.runtime import Runtime
-from promo_api.settings import Settings, SettingsError
 
 
 class Level(StrEnum):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from threading import Event, Lock
 from typing import Any, TypeVar
 
-from promo_api import metrics
+from promo_api.telemetry import metrics
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

@@ -95,7 +95,7 @@ class TooManyRequests(RequestError):
     """The same was tried too often; it may be tried again later.
 
     Attributes:
-        limit: a constant name: one of those in promo_api.limits.
+        limit: a constant name: one of those in promo_api.security.rate_limits.
         times: how often it may be tried...
         period_s: ...in so many seconds.
         retry_after_s: after how many seconds it may be tried again.

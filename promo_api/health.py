@@ -19,8 +19,8 @@ from time import monotonic, perf_counter
 from persistence.database.engine import Database
 from persistence.database.revisions import find_revision, newest_revision
 from persistence.database.server import takes_writes
-from promo_api.antifraud import Antifraud
-from promo_api.settings import Settings
+from promo_api.antifraud.checks import Antifraud
+from promo_api.config.settings import Settings
 from promo_api.specification import VERSION
 
 _log = logging.getLogger(__name__)

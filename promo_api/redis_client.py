@@ -12,7 +12,7 @@ from redis.exceptions import RedisClusterException
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from promo_api.redis_url import Kind, RedisUrl
+from promo_api.config.redis_url import Kind, RedisUrl
 
 Client = redis.Redis | RedisCluster
 

@@ -6,13 +6,13 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 from persistence.database.engine import Database
 from persistence.promos.code_lists import CodeLists
-from promo_api.antifraud import Antifraud
+from promo_api.antifraud.checks import Antifraud
 from promo_api.coalescing import Coalescer
+from promo_api.config.settings import Settings
 from promo_api.health import Health
-from promo_api.limits import RateLimits
-from promo_api.passwords import Passwords
-from promo_api.settings import Settings
-from promo_api.tokens import Tokens
+from promo_api.security.passwords import Passwords
+from promo_api.security.rate_limits import RateLimits
+from promo_api.security.tokens import Tokens
 
 _BUSINESS_CALENDAR = timezone(timedelta(hours=3))
 

@@ -20,8 +20,8 @@ from persistence.database.engine import Database
 from persistence.feeds.feed_counts import update_feed_counts
 from persistence.feeds.standings import update_standings
 from persistence.idempotency import delete_expired
-from promo_api import metrics
 from promo_api.background import BackgroundJob
+from promo_api.telemetry import metrics
 
 _RESPONSES, _RESPONSES_EVERY_S = 1000, 60.0
 # Each change affects up to a hundred counts, and unmerged changes make totals slower.

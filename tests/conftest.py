@@ -20,18 +20,18 @@ from psycopg import sql
 from starlette.testclient import TestClient
 
 from persistence.migrations import update_schema
-from promo_api.antifraud import Antifraud
-from promo_api.antifraud_client import Verdict
+from promo_api.antifraud.checks import Antifraud
+from promo_api.antifraud.client import Verdict
+from promo_api.antifraud.verdict_cache import Decision, Lease, VerdictCache
 from promo_api.app import create_app
+from promo_api.config.settings import Settings
 from promo_api.dev.antifraud_stub import EmbeddedAntifraud
 from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.valkey import EmbeddedValkey
 from promo_api.runtime import Runtime
-from promo_api.settings import Settings
-from promo_api.verdicts import Decision, Lease, VerdictCache
-from tests.people import Account, Api
+from tests.accounts import Account, Api
+from tests.antifraud_control import StandIn
 from tests.pgbouncer import LEFT_OUT, THROUGH_PGBOUNCER, behind_pgbouncer
-from tests.stand_in import StandIn
 from tests.watchdog import Watchdog
 
 # Password hashes are cheap and responses are validated, unlike in production. The rate limits and the circuit breaker

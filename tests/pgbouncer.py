@@ -14,11 +14,11 @@ import psycopg
 from psycopg import sql
 
 from persistence.database.engine import session_settings
+from promo_api.config.settings import Settings
 from promo_api.dev.ports import free_port
 from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.postgres_programs import server_account
 from promo_api.dev.processes import wait_until
-from promo_api.settings import Settings
 from tests.deployment_page import block
 
 _START_S, _END_S = 20, 10

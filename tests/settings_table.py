@@ -5,8 +5,8 @@ import sys
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
-from promo_api.setting_values import LogFormat, Rate
-from promo_api.settings import Settings, variable
+from promo_api.config.settings import Settings, variable
+from promo_api.config.values import LogFormat, Rate
 from tests.pages import ROOT, page
 
 PAGE = "docs/configuration.md"

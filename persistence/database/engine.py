@@ -14,10 +14,10 @@ from sqlalchemy import URL, Connection, Dialect, Engine, QueuePool, create_engin
 from persistence.database.errors import find_cause, translate, unavailable
 from persistence.database.statements import Statement
 from persistence.database.timeouts import DeadlineConnection, ResponseTimeout
-from promo_api import metrics
 from promo_api.circuit_breaker import CircuitBreaker
+from promo_api.config.settings import Settings
 from promo_api.errors import ServiceUnavailable
-from promo_api.settings import Settings
+from promo_api.telemetry import metrics
 
 # The server enforces statement_timeout; the client waits this much longer for the error to arrive.
 _RESPONSE_MARGIN_S = 1.0

@@ -12,6 +12,8 @@ from typing import TextIO
 
 import psutil
 
+from promo_api.config.settings import Settings, SettingsError
+from promo_api.config.values import Address
 from promo_api.dev.antifraud_stub import EmbeddedAntifraud
 from promo_api.dev.embedded import DevError
 from promo_api.dev.folder import locked, secret_key
@@ -20,8 +22,6 @@ from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.processes import end_group, read_pid_file, write_pid_file
 from promo_api.dev.signals import StopSignals, stop_signals
 from promo_api.dev.valkey import EmbeddedValkey
-from promo_api.setting_values import Address
-from promo_api.settings import Settings, SettingsError
 
 _PROGRAM = (sys.executable, "-m", "promo_api")
 # Defaults of this command. The required settings have placeholders until their servers have started.

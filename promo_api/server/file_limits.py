@@ -3,7 +3,7 @@
 import resource
 import sys
 
-from promo_api.settings import Settings
+from promo_api.config.settings import Settings
 
 # Log, metrics, event loop, listening sockets and threads of a worker, with a margin.
 _FILES_PER_WORKER = 64

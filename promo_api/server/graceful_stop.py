@@ -21,14 +21,14 @@ from typing import Any, cast
 
 from uvicorn import Config, Server
 
-from promo_api import metrics
+from promo_api.config.settings import Settings
 from promo_api.server.acceptor import FairAcceptor
 from promo_api.server.connection_limits import AddressLimit, ConnectionLimit
 from promo_api.server.file_limits import max_connections
 from promo_api.server.memory import MemoryRelease
 from promo_api.server.pipelining import RequestScheduler
 from promo_api.server.slow_clients import TimeLimitProtocol, UnreadLimit
-from promo_api.settings import Settings
+from promo_api.telemetry import metrics
 
 _log = logging.getLogger(__name__)
 

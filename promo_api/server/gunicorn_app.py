@@ -26,11 +26,11 @@ from gunicorn.glogging import Logger
 from starlette.types import ASGIApp
 from uvicorn_worker import UvicornWorker
 
-from promo_api.metrics_server import MEMORY_FOLDER, MetricsServer
+from promo_api.config.settings import Settings
 from promo_api.server.file_limits import raise_file_limit
 from promo_api.server.graceful_stop import GracefulServer, HttpProtocol
 from promo_api.server.memory import share_one_arena, tune_collector
-from promo_api.settings import Settings
+from promo_api.telemetry.metrics_server import MEMORY_FOLDER, MetricsServer
 
 _log = logging.getLogger(__name__)
 

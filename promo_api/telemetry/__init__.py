@@ -1,1 +1,11 @@
-"""What the service reports about itself: request instrumentation."""
+"""Logs and metrics.
+
+| Module | What it does |
+|---|---|
+| logs | structured log lines |
+| log_stream | writes lines without blocking requests |
+| requests | instruments each request: id, duration, status |
+| request_log | the log line of each request |
+| metrics | all metrics, and functions to record them |
+| metrics_server | serves the metrics of all workers to Prometheus |
+"""

@@ -10,7 +10,7 @@ from uuid import uuid4
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from promo_api.contract.operations import find_operation_id
-from promo_api.logs import REQUEST_ID
+from promo_api.telemetry.logs import REQUEST_ID
 
 # These characters need no escaping in a log line or a header, and cannot form an e-mail address.
 _VALID_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,100}")

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import redis
 
-from promo_api.setting_values import Rate
-from promo_api.settings import Settings, variable
+from promo_api.config.settings import Settings, variable
+from promo_api.config.values import Rate
 from tests.bench.abusers import Target, run_abusers
 from tests.bench.client import ADDRESS_HEADER
 from tests.bench.honest_users import Sample, arrive, visit_repeatedly

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import jwt
 
+from tests.accounts import PASSWORD, user_body
 from tests.bench.client import Client, Response
-from tests.people import PASSWORD, user_body
 
 _WRONG_PASSWORD = "Wr0ng!word"
 # All addresses are reserved for documentation (RFC 5737).

@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 
 from promo_api.dev.postgres import EmbeddedPostgres
-from promo_api.tokens import Claims, Kind, Tokens
+from promo_api.security.tokens import Claims, Kind, Tokens
 from tests.bench.data import READER_AGE, READER_COUNTRY, Size, fill, row_id
 from tests.bench.servers import SECRET_KEY, embedded_servers
 from tests.e2e.server import Server

@@ -6,8 +6,8 @@ from contextlib import suppress
 from random import Random
 from typing import Any, NamedTuple
 
+from tests.accounts import PASSWORD, user_body
 from tests.bench.client import Client, Response
-from tests.people import PASSWORD, user_body
 
 _ADDRESS = "192.0.2.1"
 _MISTYPED_PASSWORD = "Passw0rd?"

@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 import psutil
 
-from promo_api.tokens import Tokens
+from promo_api.security.tokens import Tokens
+from tests.accounts import PASSWORD, Account, promo_body
 from tests.bench.load import CONNECTIONS, WRK, Request, requests_per_s
 from tests.bench.output import write_line
 from tests.bench.servers import SECRET_KEY, embedded_servers
 from tests.e2e.server import Server
-from tests.people import PASSWORD, Account, promo_body
 
 END_MAX_MB = 150
 GROWTH_MAX = 0.03

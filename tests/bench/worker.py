@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from promo_api.config.settings import Settings
 from promo_api.server.gunicorn_app import Worker
-from promo_api.settings import Settings
 
 
 class BenchWorker(Worker):

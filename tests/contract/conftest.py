@@ -12,10 +12,10 @@ import pytest
 from starlette.types import ASGIApp
 
 from promo_api.app import create_app
+from promo_api.config.settings import Settings
 from promo_api.contract.flask_views import run_wsgi
 from promo_api.contract.thread_pool import PoolLimits, ThreadPool
 from promo_api.runtime import Runtime
-from promo_api.settings import Settings
 from tests.e2e.conftest import e2e_environment, server
 
 __all__ = ["bare_runtime", "e2e_environment", "server", "service"]

@@ -14,10 +14,10 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from promo_api import request_log
 from promo_api.app import SPECIFICATION, create_app
-from promo_api.logs import REQUEST_ID
 from promo_api.runtime import Runtime
+from promo_api.telemetry import request_log
+from promo_api.telemetry.logs import REQUEST_ID
 from promo_api.telemetry.requests import InstrumentationMiddleware, RequestFinished
 from tests.contract.asgi import ask
 
@@ -117,7 +117,7 @@ def test_each_request_is_logged(
     """Each request has one log line with its id, operation, method, status and duration."""
     soon = SimpleNamespace(call_later=lambda _delay_s, write, context: context.run(write))
     monkeypatch.setattr(request_log, "get_running_loop", lambda: soon)
-    with caplog.at_level("INFO", "promo_api.request_log"):
+    with caplog.at_level("INFO", "promo_api.telemetry.request_log"):
         answer = ask(create_app(bare_runtime), "GET", f"/api{path}")
     (record,) = [record for record in caplog.records if record.getMessage() == "request"]
     told = vars(record)
@@ -141,7 +141,7 @@ def test_lines_of_requests_are_written_together(caplog: pytest.LogCaptureFixture
         log.end()
         log.add(RequestFinished("3", "GET", "", 200, 0.1))
 
-    with caplog.at_level("INFO", "promo_api.request_log"):
+    with caplog.at_level("INFO", "promo_api.telemetry.request_log"):
         asyncio.run(main())
     assert _logged(caplog) == ["0", "1", "2", "3"]
 

@@ -7,7 +7,7 @@ import pytest
 from starlette.types import ASGIApp
 
 from promo_api.runtime import Runtime
-from promo_api.tokens import Claims, Kind
+from promo_api.security.tokens import Claims, Kind
 from tests.cases import all_cases
 from tests.contract.asgi import JSON, Header, ask
 from tests.contract.tiny import ENDED_TOKEN, GOOD_TOKEN, contract, json_body, operation, query, serve

@@ -18,9 +18,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 from uvicorn_worker import UvicornWorker
 
+from promo_api.config.settings import Settings
 from promo_api.dev.processes import wait_until
 from promo_api.server.gunicorn_app import gunicorn_options
-from promo_api.settings import Settings
 
 
 async def _app(_scope: Any, _receive: Any, send: Any) -> None:

@@ -14,12 +14,12 @@ import requests
 from psycopg import sql
 
 from persistence.database.engine import Database
+from promo_api.config.settings import Settings
 from promo_api.dev.antifraud_stub import EmbeddedAntifraud
 from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.processes import wait_until
 from promo_api.dev.valkey import EmbeddedValkey
 from promo_api.errors import ServiceUnavailable
-from promo_api.settings import Settings
 from tests.e2e.server import Server
 from tests.pgbouncer import behind_pgbouncer
 

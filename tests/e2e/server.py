@@ -18,11 +18,11 @@ import requests
 
 from persistence.database.engine import Database
 from persistence.migrations import update_schema
+from promo_api.config.settings import Settings, variable
 from promo_api.dev.ports import free_port
 from promo_api.dev.processes import wait_gone, wait_until
-from promo_api.settings import Settings, variable
+from tests.accounts import Api
 from tests.e2e.remote import Remote
-from tests.people import Api
 
 _ROOT = Path(__file__).parents[2]
 _HOST = "127.0.0.1"

@@ -13,10 +13,10 @@ import pytest
 import requests
 
 from persistence.database.engine import Database
+from promo_api.config.settings import Settings
 from promo_api.dev.processes import wait_until
-from promo_api.settings import Settings
+from tests.accounts import Account
 from tests.e2e.conftest import House
-from tests.people import Account
 from tests.race.consistency import recounted
 
 _TIMEOUT_S = 30

@@ -14,17 +14,17 @@ import psycopg
 import pytest
 
 from persistence.database.engine import Database
+from promo_api.config.settings import Settings
 from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.postgres_programs import program
-from promo_api.settings import Settings
 from promo_api.sweeper import (
     account_deletions_sweeper,
     expired_responses_sweeper,
     feed_changes_sweeper,
 )
 from tests.deployment_page import block
+from tests.e2e.all_operations import Everything
 from tests.e2e.conftest import assert_discreet
-from tests.e2e.everything import Everything
 from tests.e2e.server import Server, run_command
 
 _ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.postgres_programs import make_private_folder, run_program
 from promo_api.dev.processes import wait_until
 from tests.e2e.conftest import assert_discreet
-from tests.e2e.rush import Rush
+from tests.e2e.load import Rush
 from tests.e2e.server import Server
 from tests.pgbouncer import THROUGH_PGBOUNCER, PgBouncer
 

@@ -7,13 +7,13 @@ import psycopg
 import pytest
 
 from persistence.database.engine import Database
+from promo_api.config.settings import Settings
 from promo_api.dev.processes import wait_until
-from promo_api.settings import Settings
 from tests.e2e.conftest import House, assert_discreet
-from tests.e2e.crowd import Answer, Crowd
+from tests.e2e.load_app import Answer, Crowd
 from tests.e2e.server import Server
-from tests.freezing import frozen
 from tests.race.consistency import Counts, recounted
+from tests.sigstop import frozen
 
 # More clients than the threads of both workers.
 _THREADS, _CLIENTS = 3, 12

@@ -12,7 +12,7 @@ import pytest
 from promo_api.dev.processes import wait_until
 from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.server import Server
-from tests.freezing import frozen
+from tests.sigstop import frozen
 
 _TIMEOUT_S = 0.5
 _SLACK_S = 3

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from promo_api.dev.processes import wait_until
+from tests.e2e.all_operations import MARK, Everything, secret
 from tests.e2e.conftest import House, assert_discreet
-from tests.e2e.everything import MARK, Everything, secret
 from tests.e2e.server import Server
 
 _EVERY_LINE = {"at", "level", "event", "process"}

@@ -15,12 +15,12 @@ from starlette.testclient import TestClient
 from werkzeug.serving import make_server
 
 from promo_api.app import create_app
+from promo_api.config.settings import Settings
 from promo_api.dev.processes import wait_until
-from promo_api.logs import JsonLines
 from promo_api.runtime import Runtime
-from promo_api.settings import Settings
-from tests.people import Account, Api
-from tests.stand_in import StandIn
+from promo_api.telemetry.logs import JsonLines
+from tests.accounts import Account, Api
+from tests.antifraud_control import StandIn
 
 # Behaviours of the stand-in that are no answer of the protocol's form.
 NO_ANSWERS: list[dict[str, Any]] = [

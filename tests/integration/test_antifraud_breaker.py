@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 
-from promo_api.antifraud import Antifraud
+from promo_api.antifraud.checks import Antifraud
 from promo_api.dev.processes import wait_until
-from tests.stand_in import HOUR_MS, Member, StandIn
+from tests.antifraud_control import HOUR_MS, Member, StandIn
 
 Make = Callable[..., Antifraud]
 HERE = f"{socket.gethostname()}:{os.getpid()}"

@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from promo_api.antifraud_client import AntifraudClient, NoVerdict
-from promo_api.settings import Settings
+from promo_api.antifraud.client import AntifraudClient, NoVerdict
+from promo_api.config.settings import Settings
 from tests.certificates import Certificate, make_ca, make_server_certificate
 from tests.unit.given_settings import SECRET
 

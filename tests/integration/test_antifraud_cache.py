@@ -10,10 +10,10 @@ import redis
 from starlette.testclient import TestClient
 
 from promo_api.app import create_app
+from promo_api.config.settings import Settings
 from promo_api.runtime import Runtime
-from promo_api.settings import Settings
-from tests.people import Account, Api
-from tests.stand_in import StandIn
+from tests.accounts import Account, Api
+from tests.antifraud_control import StandIn
 
 HOUR_MS = 3_600_000
 

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 import pytest
 
-from promo_api.antifraud_client import AntifraudClient, NoVerdict, Verdict
-from promo_api.settings import Settings
+from promo_api.antifraud.client import AntifraudClient, NoVerdict, Verdict
+from promo_api.config.settings import Settings
 
 OK = b"HTTP/1.1 200 OK\r\n"
 YES = b'{"ok": true}'

@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import pytest
 
-from promo_api.antifraud_client import AntifraudClient, NoVerdict
-from promo_api.settings import Settings
+from promo_api.antifraud.client import AntifraudClient, NoVerdict
+from promo_api.config.settings import Settings
 
 READ_S = 0.5
 YES = b'{"ok": true}'

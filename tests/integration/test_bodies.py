@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
+from tests.accounts import PASSWORD, Account, Api, user_body
 from tests.cases import all_cases
 from tests.operations import OPERATIONS
-from tests.people import PASSWORD, Account, Api, user_body
 
 # Method and path of each operation that takes a body.
 TAKING = [(each.method, each.path) for each in OPERATIONS if each.takes_body]

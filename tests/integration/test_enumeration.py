@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from promo_api.app import create_app
 from promo_api.runtime import Runtime
-from tests.people import PASSWORD, Account, Api, company_body, new_email, user_body
+from tests.accounts import PASSWORD, Account, Api, company_body, new_email, user_body
 from tests.statements import sent_statements
 
 WRONG = "Wr0ngPass!"

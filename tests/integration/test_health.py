@@ -15,11 +15,11 @@ from sqlalchemy import text
 
 from persistence.database.revisions import newest_revision
 from promo_api import SPECIFICATION, health as module
-from promo_api.antifraud import Antifraud
+from promo_api.antifraud.checks import Antifraud
+from promo_api.config.settings import Settings
 from promo_api.health import Health, Report
 from promo_api.runtime import Runtime
-from promo_api.settings import Settings
-from tests.people import Api
+from tests.accounts import Api
 
 _UNREACHABLE = {"postgres_host": "127.0.0.1", "postgres_port": 1}
 _DOWN, _NOT_IN_TIME = "It is unavailable.", "It did not respond in time."

@@ -14,18 +14,18 @@ import redis
 from redis.crc import key_slot
 from starlette.testclient import TestClient
 
+from promo_api.antifraud.verdict_cache import verdict_key
 from promo_api.app import create_app
+from promo_api.config.settings import Settings
+from promo_api.config.values import Rate
 from promo_api.dev.processes import wait_until
 from promo_api.errors import TooManyRequests
-from promo_api.limits import ACTIVATIONS, LIKES, RateLimits
-from promo_api.passwords import Passwords
-from promo_api.rate_limit_counter import Counter, RateLimit
 from promo_api.runtime import Runtime
-from promo_api.setting_values import Rate
-from promo_api.settings import Settings
-from promo_api.verdicts import verdict_key
-from tests.counting import Counting
-from tests.people import PASSWORD, Account, Api, company_body, new_email, promo_body, user_body
+from promo_api.security.passwords import Passwords
+from promo_api.security.rate_limit_counter import Counter, RateLimit
+from promo_api.security.rate_limits import ACTIVATIONS, LIKES, RateLimits
+from tests.accounts import PASSWORD, Account, Api, company_body, new_email, promo_body, user_body
+from tests.metric_delta import Counting
 from tests.race.interleaving import together
 
 _WRONG = "Wr0ng!word"

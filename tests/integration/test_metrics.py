@@ -9,15 +9,15 @@ from uuid import uuid4
 import pytest
 
 from persistence.database.engine import Database
+from promo_api.config.settings import Settings
 from promo_api.dev.processes import wait_until
 from promo_api.errors import ServiceUnavailable
-from promo_api.limits import RateLimits
 from promo_api.runtime import Runtime
-from promo_api.settings import Settings
+from promo_api.security.rate_limits import RateLimits
 from promo_api.sweeper import expired_responses_sweeper, feed_changes_sweeper, feed_standings_sweeper
-from tests.counting import Counting
-from tests.people import Account, Api
-from tests.stand_in import HOUR_MS, Member, StandIn
+from tests.accounts import Account, Api
+from tests.antifraud_control import HOUR_MS, Member, StandIn
+from tests.metric_delta import Counting
 
 _TOMORROW = (date.today() + timedelta(days=2)).isoformat()  # noqa: DTZ011 any zone's will do
 _YESTERDAY = (date.today() - timedelta(days=2)).isoformat()  # noqa: DTZ011

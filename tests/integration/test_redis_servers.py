@@ -11,15 +11,15 @@ from uuid import UUID, uuid4
 import pytest
 import redis
 
-from promo_api.antifraud import Antifraud
+from promo_api.antifraud.checks import Antifraud
+from promo_api.config.settings import Settings
+from promo_api.config.values import Rate
 from promo_api.dev.ports import free_port
 from promo_api.dev.processes import wait_until
 from promo_api.dev.valkey import valkey_program
 from promo_api.errors import TooManyRequests
-from promo_api.limits import RateLimits
-from promo_api.setting_values import Rate
-from promo_api.settings import Settings
-from tests.stand_in import HOUR_MS, Member, StandIn
+from promo_api.security.rate_limits import RateLimits
+from tests.antifraud_control import HOUR_MS, Member, StandIn
 
 _HOST, _PASSWORD = "127.0.0.1", "hunter2"
 _START_S, _END_S, _PATIENCE_S = 20, 10, 15

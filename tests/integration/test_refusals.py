@@ -5,9 +5,9 @@ from uuid import uuid4
 
 import pytest
 
+from tests.accounts import PASSWORD, Account, Api, company_body, new_email, promo_body, user_body
 from tests.cases import all_cases
 from tests.operations import OPERATIONS
-from tests.people import PASSWORD, Account, Api, company_body, new_email, promo_body, user_body
 
 DECLARED = [(each.method, each.path, each.declared) for each in OPERATIONS]
 LISTS = [

@@ -14,12 +14,13 @@ from persistence.database.engine import Database
 from persistence.idempotency import delete_expired
 from persistence.schema.feed_tables import feed_count_changes, feed_entries
 from persistence.schema.tables import kept_answers
-from promo_api import metrics, sweeper as sweeper_module
+from promo_api import sweeper as sweeper_module
+from promo_api.config.settings import Settings
 from promo_api.dev.processes import wait_until
 from promo_api.runtime import Runtime
-from promo_api.settings import Settings
 from promo_api.sweeper import expired_responses_sweeper, feed_changes_sweeper, feed_standings_sweeper
-from tests.people import Api
+from promo_api.telemetry import metrics
+from tests.accounts import Api
 
 _NOW = datetime(2001, 1, 10, 9, tzinfo=UTC)
 _PATIENCE_S = 20

@@ -8,12 +8,12 @@ import jwt
 import pytest
 from sqlalchemy import TextClause, text
 
+from promo_api.config.settings import Settings
 from promo_api.runtime import Runtime
-from promo_api.settings import Settings
-from promo_api.tokens import Claims, Kind, Tokens
+from promo_api.security.tokens import Claims, Kind, Tokens
+from tests.accounts import PASSWORD, Account, Api, company_body, promo_body, user_body
 from tests.cases import all_cases
 from tests.operations import OPERATIONS
-from tests.people import PASSWORD, Account, Api, company_body, promo_body, user_body
 
 # Method, path and kind of account of each operation that needs a token.
 SECURED = [(each.method, each.path, cast("Kind", each.account)) for each in OPERATIONS if each.account]

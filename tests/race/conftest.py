@@ -11,11 +11,11 @@ from promo_api import app as application
 from promo_api.admission import Admission
 from promo_api.app import create_app
 from promo_api.coalescing import Coalescer
+from promo_api.config.settings import Settings
 from promo_api.contract.fair_queue import Source
 from promo_api.contract.thread_pools import RequestInfo
 from promo_api.runtime import Runtime
-from promo_api.settings import Settings
-from tests.people import Api
+from tests.accounts import Api
 from tests.pgbouncer import limited
 from tests.race.interleaving import Stage
 

@@ -12,10 +12,10 @@ from sqlalchemy import update
 
 from persistence.accounts.users import update_user
 from persistence.schema.tables import users
-from promo_api.passwords import Passwords
 from promo_api.runtime import Runtime
-from promo_api.tokens import Claims
-from tests.people import Account, Api, company_body, user_body
+from promo_api.security.passwords import Passwords
+from promo_api.security.tokens import Claims
+from tests.accounts import Account, Api, company_body, user_body
 from tests.race.interleaving import Stage, together
 
 _NEW_PASSWORD = "An0ther!pass"

@@ -15,7 +15,7 @@ from persistence.database.errors import StatementRefused
 from persistence.schema.tables import promo_codes, promo_counters
 from promo_api.errors import ServiceUnavailable
 from promo_api.runtime import Runtime
-from tests.people import Account, Api
+from tests.accounts import Account, Api
 from tests.race.consistency import recounted
 from tests.race.interleaving import Stage, pid_of, together
 

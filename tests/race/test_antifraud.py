@@ -10,14 +10,14 @@ import pytest
 import redis
 from redis.crc import key_slot
 
-from promo_api.antifraud import Antifraud
-from promo_api.antifraud_client import NoVerdict, Verdict
+from promo_api.antifraud.checks import Antifraud
+from promo_api.antifraud.client import NoVerdict, Verdict
+from promo_api.antifraud.verdict_cache import Decision, Lease
+from promo_api.config.settings import Settings
 from promo_api.dev.antifraud_stub import EmbeddedAntifraud
 from promo_api.dev.processes import wait_until
-from promo_api.settings import Settings
-from promo_api.verdicts import Decision, Lease
+from tests.antifraud_control import HOUR_MS, Member, StandIn
 from tests.race.interleaving import together
-from tests.stand_in import HOUR_MS, Member, StandIn
 
 ATTEMPTS = 12
 Make = Callable[..., Antifraud]

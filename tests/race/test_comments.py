@@ -6,7 +6,7 @@ from uuid import UUID
 
 from persistence.schema.tables import promo_counters
 from promo_api.runtime import Runtime
-from tests.people import Account, Api
+from tests.accounts import Account, Api
 from tests.race.consistency import recounted
 from tests.race.interleaving import Stage, together
 

@@ -19,7 +19,7 @@ from persistence.schema.tables import activations, comments, likes, user_uses, u
 from promo_api import sweeper
 from promo_api.errors import ServiceUnavailable
 from promo_api.runtime import Runtime
-from tests.people import Api
+from tests.accounts import Api
 from tests.race.consistency import recounted
 from tests.race.deletion import close, delete_batch
 from tests.race.interleaving import Stage, pid_of

@@ -18,8 +18,8 @@ from persistence.feeds.user_promos import list_feed_promos
 from persistence.schema.feed_tables import feed_entries
 from persistence.schema.tables import promo_counters, users
 from promo_api.runtime import Runtime
+from tests.accounts import Account, Api
 from tests.integration.persistence.feeds import TODAY, Viewer, fitting, list_all
-from tests.people import Account, Api
 from tests.race.interleaving import Stage, together
 
 _TARGETS: list[dict[str, Any]] = [

@@ -11,7 +11,7 @@ from sqlalchemy import Table, text, update
 from persistence.schema.tables import comments, metadata, promo_counters, user_uses, users
 from promo_api.dev.processes import wait_until
 from promo_api.runtime import Runtime
-from tests.people import PASSWORD, Account, Api
+from tests.accounts import PASSWORD, Account, Api
 from tests.race.consistency import recounted
 from tests.race.deletion import close, delete_rows
 from tests.race.interleaving import Stage, together

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from persistence.schema.tables import promos
 from promo_api.runtime import Runtime
-from tests.people import Api
+from tests.accounts import Api
 from tests.race.consistency import recounted
 from tests.race.interleaving import Stage, together
 

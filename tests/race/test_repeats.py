@@ -10,7 +10,7 @@ import pytest
 
 from persistence.schema.tables import promo_counters
 from promo_api.runtime import Runtime
-from tests.people import Account, Api, promo_body
+from tests.accounts import Account, Api, promo_body
 from tests.race.consistency import recounted
 from tests.race.interleaving import Stage, together
 

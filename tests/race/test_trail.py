@@ -12,7 +12,7 @@ from sqlalchemy import Table
 from persistence.consistency import count_mismatched_change_numbers, count_mismatched_changes
 from persistence.schema.tables import promo_counters, promos
 from promo_api.runtime import Runtime
-from tests.people import Account, Api, user_body
+from tests.accounts import Account, Api, user_body
 from tests.race.interleaving import Stage, together
 
 _MEMBERS: dict[str, list[Any]] = {

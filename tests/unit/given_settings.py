@@ -2,7 +2,7 @@
 
 import pytest
 
-from promo_api.settings import Settings, SettingsError
+from promo_api.config.settings import Settings, SettingsError
 
 SECRET = "a key that nobody may ever read anywhere"
 LEAST = {"ANTIFRAUD_ADDRESS": "antifraud:9090", "SECRET_KEY": SECRET}

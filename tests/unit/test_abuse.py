@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from promo_api.setting_values import Rate
+from promo_api.config.values import Rate
 from tests.bench.abuse import limit_result, shortened
 
 

@@ -8,13 +8,13 @@ from uuid import uuid4
 import pytest
 
 from promo_api.admission import Admission, pool_limits
+from promo_api.config.settings import Settings
+from promo_api.config.values import Rate
 from promo_api.contract.fair_queue import Source
 from promo_api.contract.thread_pools import RequestInfo
 from promo_api.errors import TooManyRequests
-from promo_api.limits import RateLimits
-from promo_api.setting_values import Rate
-from promo_api.settings import Settings
-from promo_api.tokens import Claims
+from promo_api.security.rate_limits import RateLimits
+from promo_api.security.tokens import Claims
 
 SETTINGS = Settings(
     antifraud_address="x",

@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from promo_api import antifraud_client
-from promo_api.antifraud_client import NoVerdict, Verdict
+from promo_api.antifraud.checks import client as antifraud_client
+from promo_api.antifraud.client import NoVerdict, Verdict
 from tests.cases import all_cases
 
 

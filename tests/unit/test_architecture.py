@@ -17,44 +17,44 @@ class Imports(NamedTuple):
 ALLOWED = {
     "promo_api": Imports(),
     "promo_api.errors": Imports(),
-    "promo_api.redis_url": Imports(),
-    "promo_api.redis_client": Imports("promo_api.redis_url", "redis"),
-    "promo_api.setting_values": Imports("promo_api.redis_url"),
-    "promo_api.settings": Imports("promo_api.redis_url promo_api.setting_values"),
-    "promo_api.log_stream": Imports(),
-    "promo_api.logs": Imports("promo_api.log_stream promo_api.setting_values", "orjson"),
-    "promo_api.request_log": Imports("promo_api.contract.observation promo_api.logs"),
+    "promo_api.config.redis_url": Imports(),
+    "promo_api.redis_client": Imports("promo_api.config.redis_url", "redis"),
+    "promo_api.config.values": Imports("promo_api.config.redis_url"),
+    "promo_api.config.settings": Imports("promo_api.config.redis_url promo_api.config.values"),
+    "promo_api.telemetry.log_stream": Imports(),
+    "promo_api.telemetry.logs": Imports("promo_api.telemetry.log_stream promo_api.config.values", "orjson"),
+    "promo_api.telemetry.request_log": Imports("promo_api.contract.observation promo_api.telemetry.logs"),
     "promo_api.background": Imports("promo_api.errors"),
     # Modules import the metrics that they count: callbacks would be longer and harder to follow.
-    "promo_api.metrics": Imports("promo_api.background", "prometheus_client"),
-    "promo_api.exposition": Imports("promo_api.background promo_api.setting_values", "prometheus_client"),
-    "promo_api.batches": Imports("promo_api.metrics"),
+    "promo_api.telemetry.metrics": Imports("promo_api.background", "prometheus_client"),
+    "promo_api.exposition": Imports("promo_api.background promo_api.config.values", "prometheus_client"),
+    "promo_api.batches": Imports("promo_api.telemetry.metrics"),
     "promo_api.sweeper": Imports(
         "persistence.account_deletions persistence.engine persistence.kept_answers "
         "persistence.standings persistence.tallies "
-        "promo_api.background promo_api.metrics"
+        "promo_api.background promo_api.telemetry.metrics"
     ),
-    "promo_api.tokens": Imports("promo_api.errors promo_api.settings", "jwt"),
-    "promo_api.passwords": Imports("promo_api.metrics promo_api.settings", "argon2"),
+    "promo_api.security.tokens": Imports("promo_api.errors promo_api.config.settings", "jwt"),
+    "promo_api.security.passwords": Imports("promo_api.telemetry.metrics promo_api.config.settings", "argon2"),
     "promo_api.admission": Imports(
         "promo_api.contract.client_address promo_api.contract.fair_queue promo_api.contract.thread_pool "
-        "promo_api.contract.thread_pools promo_api.limits promo_api.settings"
+        "promo_api.contract.thread_pools promo_api.security.rate_limits promo_api.config.settings"
     ),
-    "promo_api.limits": Imports(
+    "promo_api.security.rate_limits": Imports(
         "promo_api.contract.client_address promo_api.errors "
-        "promo_api.metrics promo_api.redis_client promo_api.setting_values promo_api.settings",
+        "promo_api.telemetry.metrics promo_api.redis_client promo_api.config.values promo_api.config.settings",
         "cachetools limits redis",
     ),
     "promo_api.breaker": Imports(),
-    "promo_api.antifraud_client": Imports("promo_api.settings", "orjson requests urllib3"),
-    "promo_api.verdicts": Imports(
-        "promo_api.antifraud_client promo_api.metrics promo_api.redis_client promo_api.settings", "redis"
+    "promo_api.antifraud.client": Imports("promo_api.config.settings", "orjson requests urllib3"),
+    "promo_api.antifraud.verdict_cache": Imports(
+        "promo_api.antifraud.client promo_api.telemetry.metrics promo_api.redis_client promo_api.config.settings", "redis"
     ),
-    "promo_api.antifraud": Imports(
-        "promo_api.antifraud_client promo_api.breaker promo_api.metrics promo_api.settings promo_api.verdicts"
+    "promo_api.antifraud.checks": Imports(
+        "promo_api.antifraud.client promo_api.breaker promo_api.telemetry.metrics promo_api.config.settings promo_api.antifraud.verdict_cache"
     ),
     "promo_api.health": Imports(
-        "promo_api persistence.engine persistence.revisions promo_api.antifraud promo_api.settings"
+        "promo_api persistence.engine persistence.revisions promo_api.antifraud.checks promo_api.config.settings"
     ),
     "persistence": Imports(),
     "persistence.orders": Imports("", "sqlalchemy"),
@@ -65,7 +65,7 @@ ALLOWED = {
     "persistence.silence": Imports("", "sqlalchemy psycopg"),
     "persistence.prepared": Imports("persistence.silence", "sqlalchemy"),
     "persistence.engine": Imports(
-        "persistence.silence persistence.tables promo_api.errors promo_api.metrics promo_api.settings",
+        "persistence.silence persistence.tables promo_api.errors promo_api.telemetry.metrics promo_api.config.settings",
         "orjson sqlalchemy psycopg",
     ),
     "persistence.pages": Imports("persistence.prepared", "sqlalchemy"),
@@ -83,62 +83,62 @@ ALLOWED = {
         "sqlalchemy",
     ),
     "handlers": Imports(),
-    "handlers.shapes": Imports("handlers persistence.*", "orjson"),
+    "handlers.serializers": Imports("handlers persistence.*", "orjson"),
     "handlers.accounts": Imports(
-        "handlers persistence.* promo_api.errors promo_api.limits promo_api.runtime promo_api.tokens"
+        "handlers persistence.* promo_api.errors promo_api.security.rate_limits promo_api.runtime promo_api.security.tokens"
     ),
-    "handlers.repeats": Imports("handlers persistence.* promo_api.errors promo_api.limits promo_api.runtime"),
+    "handlers.repeats": Imports("handlers persistence.* promo_api.errors promo_api.security.rate_limits promo_api.runtime"),
     "handlers.health": Imports("handlers promo_api.health promo_api.runtime"),
     # Only this module knows why it refused an activation, so it counts that itself.
     "handlers.user_activations": Imports(
-        "handlers handlers.shapes handlers.repeats persistence.* promo_api.errors promo_api.limits promo_api.metrics "
+        "handlers handlers.serializers handlers.repeats persistence.* promo_api.errors promo_api.security.rate_limits promo_api.telemetry.metrics "
         "promo_api.runtime"
     ),
     # Every handler that checks a password counts the failed attempts.
     "handlers.*": Imports(
-        "handlers handlers.shapes handlers.accounts handlers.repeats persistence.* promo_api.errors promo_api.limits "
+        "handlers handlers.serializers handlers.accounts handlers.repeats persistence.* promo_api.errors promo_api.security.rate_limits "
         "promo_api.runtime"
     ),
     "promo_api.contract.*": Imports(
-        "promo_api.contract.* promo_api.errors promo_api.logs", "connexion flask jsonschema_rs orjson starlette uvicorn"
+        "promo_api.contract.* promo_api.errors promo_api.telemetry.logs", "connexion flask jsonschema_rs orjson starlette uvicorn"
     ),
     "promo_api.contract": Imports(),
     # The outer layer: it puts the other modules together.
     "promo_api.runtime": Imports(
-        "persistence.code_lists persistence.engine promo_api.antifraud promo_api.batches promo_api.health "
-        "promo_api.limits promo_api.passwords promo_api.settings promo_api.tokens"
+        "persistence.code_lists persistence.engine promo_api.antifraud.checks promo_api.batches promo_api.health "
+        "promo_api.security.rate_limits promo_api.security.passwords promo_api.config.settings promo_api.security.tokens"
     ),
     "promo_api.app": Imports(
         "promo_api persistence.companies persistence.users promo_api.admission promo_api.contract.application "
-        "promo_api.contract.client_address promo_api.contract.observation promo_api.errors promo_api.metrics "
-        "promo_api.request_log promo_api.runtime promo_api.sweeper promo_api.tokens",
+        "promo_api.contract.client_address promo_api.contract.observation promo_api.errors promo_api.telemetry.metrics "
+        "promo_api.telemetry.request_log promo_api.runtime promo_api.sweeper promo_api.security.tokens",
         "starlette",
     ),
     "promo_api.acceptor": Imports("promo_api.contract.connections"),
-    "promo_api.files": Imports("promo_api.settings"),
+    "promo_api.files": Imports("promo_api.config.settings"),
     "promo_api.memory": Imports(),
     "promo_api.gunicorn_conf": Imports(
         "promo_api promo_api.acceptor promo_api.contract.connections promo_api.contract.pipelining "
         "promo_api.contract.protocol promo_api.contract.slow_clients promo_api.exposition promo_api.files "
-        "promo_api.memory promo_api.metrics promo_api.settings",
+        "promo_api.memory promo_api.telemetry.metrics promo_api.config.settings",
         "gunicorn starlette uvicorn uvicorn_worker",
     ),
     "promo_api.check": Imports(
         "persistence.engine persistence.listings persistence.recounts persistence.revisions persistence.silence "
         "persistence.tallies promo_api.app "
-        "promo_api.contract.application promo_api.errors promo_api.runtime promo_api.settings",
+        "promo_api.contract.application promo_api.errors promo_api.runtime promo_api.config.settings",
         "redis requests sqlalchemy",
     ),
     "promo_api.__main__": Imports(
         "persistence.engine persistence.migrations persistence.revisions promo_api.app promo_api.check "
         "promo_api.contract.application "
-        "promo_api.errors promo_api.exposition promo_api.gunicorn_conf promo_api.logs promo_api.runtime "
-        "promo_api.dev.antifraud_stub promo_api.dev.dev promo_api.setting_values promo_api.settings",
+        "promo_api.errors promo_api.exposition promo_api.gunicorn_conf promo_api.telemetry.logs promo_api.runtime "
+        "promo_api.dev.antifraud_stub promo_api.dev.dev promo_api.config.values promo_api.config.settings",
         "dotenv",
     ),
     "promo_api.dev": Imports(),
     "promo_api.dev.*": Imports(
-        "promo_api promo_api.dev promo_api.dev.* promo_api.setting_values promo_api.settings",
+        "promo_api promo_api.dev promo_api.dev.* promo_api.config.values promo_api.config.settings",
         "flask psutil psycopg werkzeug",
     ),
 }  # fmt: skip
@@ -238,7 +238,7 @@ def test_handlers_open_nothing() -> None:
 def test_serializers_do_not_query() -> None:
     """The serializers import the classes of rows, and no function that reads them."""
     names = {
-        name for module in files() for name in imported_names("handlers.shapes", module) if "persistence" in module
+        name for module in files() for name in imported_names("handlers.serializers", module) if "persistence" in module
     }
     assert names
     assert [name for name in sorted(names) if not name[0].isupper()] == []

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 import promo_api
-from promo_api.setting_values import Address
-from promo_api.settings import Settings
+from promo_api.config.settings import Settings
+from promo_api.config.values import Address
 from tests.deployment_page import block
 from tests.pages import page
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from promo_api.__main__ import _COMMANDS
-from promo_api.settings import Settings, SettingsError, variable
+from promo_api.config.settings import Settings, SettingsError, variable
 from tests import settings_table
 from tests.pages import PAGES, ROOT, anchors, code, page, tables
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from uvicorn import Config
 
+from promo_api.config.settings import Settings
 from promo_api.server.file_limits import max_connections, raise_file_limit
 from promo_api.server.graceful_stop import GracefulServer
-from promo_api.settings import Settings
 
 _SETTINGS = Settings(antifraud_address="x", secret_key="x" * 40, server_threads=8, antifraud_threads=16)
 

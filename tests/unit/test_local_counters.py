@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from promo_api.local_counters import ArrivalCounter, StepCounter
+from promo_api.security.local_counters import ArrivalCounter, StepCounter
 
 
 def test_arrivals_in_a_window() -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from promo_api.logs import _STANDARD_ATTRIBUTES, _TRUSTED_LOGGERS
+from promo_api.telemetry.logs import _STANDARD_ATTRIBUTES, _TRUSTED_LOGGERS
 from tests.cases import all_cases
 from tests.unit.source import ROOT, files, tree
 
@@ -80,7 +80,7 @@ def test_loggers_are_made_in_one_way() -> None:
         made = [node for node in ast.walk(tree(module)) if isinstance(node, ast.Call) and "getLogger" in ast.dump(node)]
         texts = {ast.unparse(node) for node in made if ast.unparse(node.func) == "logging.getLogger"}
         allowed = {"logging.getLogger(__name__)"}
-        if module in ("promo_api.logs", "promo_api.server.gunicorn_app"):
+        if module in ("promo_api.telemetry.logs", "promo_api.server.gunicorn_app"):
             allowed |= {"logging.getLogger()", "logging.getLogger(name)"}
         assert texts <= allowed, module
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from promo_api import log_stream
-from promo_api.log_stream import LogStream
-from promo_api.logs import JsonLines
+from promo_api.telemetry import log_stream
+from promo_api.telemetry.log_stream import LogStream
+from promo_api.telemetry.logs import JsonLines
 
 Pipe = tuple[int, int]
 
@@ -156,8 +156,8 @@ _CLOSED = """
 import logging, os, sys
 os.close(2)
 sys.stderr = None  # as Python does where it is closed at the start
-from promo_api.logs import set_up_logging
-from promo_api.setting_values import LogFormat
+from promo_api.telemetry.logs import set_up_logging
+from promo_api.config.values import LogFormat
 set_up_logging(LogFormat.JSON)
 logging.getLogger("promo_api").warning("something")
 with open(sys.argv[1], "wb") as other:
@@ -177,8 +177,8 @@ def test_closed_standard_error(tmp_path: Path) -> None:
 
 _MANY = """
 import logging, sys
-from promo_api.logs import set_up_logging
-from promo_api.setting_values import LogFormat
+from promo_api.telemetry.logs import set_up_logging
+from promo_api.config.values import LogFormat
 set_up_logging(LogFormat.JSON)
 for number in range(2000):
     logging.getLogger("promo_api").warning("told", extra={"number": number, "reason": "x" * (number % 3000)})

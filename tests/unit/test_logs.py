@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from promo_api.errors import NotFound
-from promo_api.logs import REQUEST_ID, JsonLines, TextLines
+from promo_api.telemetry.logs import REQUEST_ID, JsonLines, TextLines
 
 _ID = UUID("6fa459ea-ee8a-3ca4-894e-db77e160355e")
 _SECRET = "ann@example.com"
@@ -169,8 +169,8 @@ def test_words_of_other_libraries() -> None:
 
 _UNCAUGHT = """
 import logging, sys, threading, warnings
-from promo_api.logs import set_up_logging
-from promo_api.setting_values import LogFormat
+from promo_api.telemetry.logs import set_up_logging
+from promo_api.config.values import LogFormat
 
 set_up_logging(LogFormat.JSON)
 # Not as one text: the lines of the program are told, and from Python 3.13 on also of one that is in no file.

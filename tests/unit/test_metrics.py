@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from handlers.user_activations import _MESSAGES
-from promo_api import metrics
-from promo_api.antifraud import Antifraud
+from promo_api.antifraud.checks import Antifraud
 from promo_api.circuit_breaker import State
 from promo_api.coalescing import Coalescer
+from promo_api.config.settings import Settings
 from promo_api.dev.processes import wait_until
-from promo_api.passwords import Passwords
-from promo_api.settings import Settings
-from tests.counting import Counting
+from promo_api.security.passwords import Passwords
+from promo_api.telemetry import metrics
+from tests.metric_delta import Counting
 
 _CHEAP: Any = {"argon2_memory_kib": 8, "argon2_iterations": 1, "argon2_parallelism": 1, "argon2_concurrency": 1}
 

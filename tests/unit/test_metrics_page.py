@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from prometheus_client import Metric
 
-from promo_api import metrics
+from promo_api.telemetry import metrics
 
 _ROOT = Path(__file__).parents[2]
 _PAGE = (_ROOT / "docs" / "operations.md").read_text(encoding="utf-8")

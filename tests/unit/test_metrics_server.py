@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from promo_api import metrics_server as module
+from promo_api.config.values import Address
 from promo_api.dev.ports import free_port
-from promo_api.metrics_server import CannotListenError, MetricsServer, run_metrics_server
-from promo_api.setting_values import Address
+from promo_api.telemetry import metrics_server as module
+from promo_api.telemetry.metrics_server import CannotListenError, MetricsServer, run_metrics_server
 
 # An address that only this process uses: on 127.0.0.1 another process could take a free port before the test does.
 _HOST = f"127.0.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
@@ -33,9 +33,9 @@ os.kill(os.getpid(), int(sys.argv[1])) if int(sys.argv[1]) else None
 # A master that forks a worker while it reads the metrics for a client. The worker counts and logs.
 _FORK = """
 import os, sys, threading, urllib.request
-from promo_api.logs import set_up_logging
-from promo_api.metrics_server import run_metrics_server
-from promo_api.setting_values import Address, LogFormat
+from promo_api.telemetry.logs import set_up_logging
+from promo_api.telemetry.metrics_server import run_metrics_server
+from promo_api.config.values import Address, LogFormat
 set_up_logging(LogFormat.JSON)
 address = Address.read(sys.argv[1])
 with run_metrics_server(address) as server:

@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 from argon2 import PasswordHasher, Type, extract_parameters
 
+from promo_api.config.settings import Settings
 from promo_api.dev.processes import wait_until
-from promo_api.passwords import Passwords
-from promo_api.settings import Settings
-from tests.counting import Counting
+from promo_api.security.passwords import Passwords
+from tests.metric_delta import Counting
 
 PASSWORD = "Passw0rd!"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from promo_api.redis_url import Kind, RedisUrl
-from promo_api.settings import Settings, SettingsError
+from promo_api.config.redis_url import Kind, RedisUrl
+from promo_api.config.settings import Settings, SettingsError
 from tests.cases import all_cases
 
 _LEAST = {"ANTIFRAUD_ADDRESS": "antifraud:9090", "SECRET_KEY": "a key for tests " * 3}

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
+from promo_api.config.settings import Settings
 from promo_api.runtime import Runtime, utc_now
-from promo_api.settings import Settings
 
 NOTHING = cast("Any", None)
 

@@ -11,11 +11,11 @@ import pytest
 import redis
 
 from promo_api.check import check_all
+from promo_api.config.settings import Settings
 from promo_api.errors import ServiceUnavailable
-from promo_api.logs import JsonLines, TextLines
 from promo_api.redis_client import RedisClient
 from promo_api.runtime import Runtime
-from promo_api.settings import Settings
+from promo_api.telemetry.logs import JsonLines, TextLines
 
 SECRET = "hunter2-hunter2-hunter2-hunter2-hunter2"
 # Nothing listens on port 1, so all that is tried fails, and tells why.

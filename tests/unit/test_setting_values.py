@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from promo_api.setting_values import Address, LogFormat, Rate
+from promo_api.config.values import Address, LogFormat, Rate
 from tests.cases import all_cases
 from tests.certificates import make_ca
 from tests.unit.given_settings import problem_of, read

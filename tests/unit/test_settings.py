@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promo_api.settings import Settings, SettingsError, deprecated_names, variable
+from promo_api.config.settings import Settings, SettingsError, deprecated_names, variable
 from tests.cases import all_cases
 from tests.unit.given_settings import LEAST, SECRET, problem_of, read
 

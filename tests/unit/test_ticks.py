@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from uvicorn import Config
 
+from promo_api.config.settings import Settings
 from promo_api.server import graceful_stop
 from promo_api.server.graceful_stop import GracefulServer
-from promo_api.settings import Settings
 
 
 class _Connection:

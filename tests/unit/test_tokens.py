@@ -10,7 +10,7 @@ import jwt
 import pytest
 from jwt.utils import base64url_encode
 
-from promo_api.tokens import Claims, Kind, Tokens
+from promo_api.security.tokens import Claims, Kind, Tokens
 from tests.cases import all_cases
 
 KEY = "a key for tests " * 3
@@ -180,7 +180,7 @@ def test_expires_though_it_was_good(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tokens.read(token, "user") is not None
     for seconds, good in ((-0.001, True), (0, False), (60, False)):
         now = (expires_at + timedelta(seconds=seconds)).timestamp
-        monkeypatch.setattr("promo_api.tokens.time", now)
+        monkeypatch.setattr("promo_api.security.tokens.time", now)
         assert (tokens.read(token, "user") is not None) == good
     monkeypatch.undo()
     assert tokens.read(token, "user") is not None

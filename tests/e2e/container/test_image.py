@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promo_api.settings import Settings, variable
+from promo_api.config.settings import Settings, variable
 from tests.e2e.container.deployment import Deployment
 from tests.e2e.container.engine import Engine
 

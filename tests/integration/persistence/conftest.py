@@ -12,8 +12,8 @@ import pytest
 from psycopg import sql
 
 from persistence.database.engine import Database
+from promo_api.config.settings import Settings
 from promo_api.runtime import Runtime
-from promo_api.settings import Settings
 from tests.pgbouncer import limited
 
 _numbers = count(1)

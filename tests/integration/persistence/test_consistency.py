@@ -14,7 +14,7 @@ from persistence.feeds.feed_index import insert_feed_entries
 from persistence.migrations import update_schema
 from persistence.schema.tables import users
 from promo_api import check
-from promo_api.settings import Settings
+from promo_api.config.settings import Settings
 
 _ROWS = """
 INSERT INTO companies (id, name, email, email_key, password_hash)

@@ -19,12 +19,12 @@ from persistence.database.engine import Database
 from persistence.database.errors import StatementRefused
 from persistence.database.statements import Statement
 from persistence.promos.promos import insert_promo
+from promo_api.config.settings import Settings
 from promo_api.dev.ports import free_port
 from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.processes import wait_until
 from promo_api.errors import ServiceUnavailable
-from promo_api.settings import Settings
-from tests.people import Api
+from tests.accounts import Api
 
 Open = Callable[..., Database]
 _MODES = pytest.mark.parametrize("mode", ["autocommit", "transaction"])

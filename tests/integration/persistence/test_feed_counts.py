@@ -15,8 +15,8 @@ from persistence.feeds.feed_index import count_mismatched_feed_entries
 from persistence.feeds.user_promos import list_feed_promos
 from persistence.migrations import update_schema
 from persistence.schema.feed_tables import feed_count_changes
+from promo_api.config.settings import Settings
 from promo_api.errors import ServiceUnavailable
-from promo_api.settings import Settings
 from tests.integration.persistence import feeds
 from tests.integration.persistence.feeds import TODAY, Viewer
 

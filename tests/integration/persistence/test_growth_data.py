@@ -11,7 +11,7 @@ import pytest
 
 from persistence.database.engine import Database
 from persistence.migrations import update_schema
-from promo_api.settings import Settings
+from promo_api.config.settings import Settings
 from tests.bench.data import Size, fill, row_id
 from tests.bench.derived import DERIVED
 from tests.race.consistency import recounted

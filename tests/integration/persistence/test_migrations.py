@@ -27,7 +27,7 @@ from persistence.promos.code_lists import CodeLists
 from persistence.promos.promos import list_promos
 from persistence.schema.audit_tables import account_events
 from promo_api import check
-from promo_api.settings import Settings
+from promo_api.config.settings import Settings
 
 Open = Callable[..., Database]
 metadata = account_events.metadata

@@ -32,7 +32,7 @@ from persistence.migrations import update_schema
 from persistence.promos.changes import insert_change, list_changes
 from persistence.promos.code_lists import CodeLists
 from persistence.promos.promos import find_promo, list_promos
-from promo_api.settings import Settings
+from promo_api.config.settings import Settings
 from tests.integration.persistence.plans import nodes_of, plan_of, scans_of, tables_read
 from tests.pgbouncer import limited
 from tests.statements import sent_statements

@@ -14,7 +14,7 @@ from persistence.likes import insert_like
 from persistence.schema.tables import promo_counters
 from promo_api.dev.processes import wait_until
 from promo_api.errors import ServiceUnavailable
-from tests.people import Api
+from tests.accounts import Api
 
 Open = Callable[..., Database]
 _SET = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "TimeZone", "plan_cache_mode"]

@@ -18,7 +18,7 @@ from persistence.feeds.standings import update_standings
 from persistence.feeds.user_promos import list_feed_promos
 from persistence.migrations import update_schema
 from persistence.promos.promos import insert_promo, update_use_limit
-from promo_api.settings import Settings
+from promo_api.config.settings import Settings
 from tests.integration.persistence import feeds
 from tests.integration.persistence.feeds import TODAY, Viewer
 from tests.pgbouncer import limited

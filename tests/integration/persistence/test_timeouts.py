@@ -17,7 +17,7 @@ from persistence.database.timeouts import ResponseTimeout, unlimited_transaction
 from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.processes import wait_until
 from promo_api.errors import ServiceUnavailable
-from tests.freezing import frozen
+from tests.sigstop import frozen
 
 Open = Callable[..., Database]
 _MODES = pytest.mark.parametrize("mode", ["autocommit", "transaction"])

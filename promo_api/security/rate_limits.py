@@ -32,13 +32,13 @@ from uuid import UUID
 
 import redis
 
-from promo_api import metrics
+from promo_api.antifraud.verdict_cache import read_verdict, verdict_key
+from promo_api.config.settings import Settings
 from promo_api.contract.client_address import client_network
 from promo_api.errors import TooManyRequests
-from promo_api.local_counters import ArrivalCounter, StepCounter
-from promo_api.rate_limit_counter import Count, Counter, RateLimit, RateLimitCounter
-from promo_api.settings import Settings
-from promo_api.verdicts import read_verdict, verdict_key
+from promo_api.security.local_counters import ArrivalCounter, StepCounter
+from promo_api.security.rate_limit_counter import Count, Counter, RateLimit, RateLimitCounter
+from promo_api.telemetry import metrics
 
 _log = logging.getLogger(__name__)
 

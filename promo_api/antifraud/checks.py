@@ -10,11 +10,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from promo_api import metrics
-from promo_api.antifraud_client import AntifraudClient, NoVerdict, Verdict
+from promo_api.antifraud.client import AntifraudClient, NoVerdict, Verdict
+from promo_api.antifraud.verdict_cache import Decision, Lease, VerdictCache
 from promo_api.circuit_breaker import CircuitBreaker, State
-from promo_api.settings import Settings
-from promo_api.verdicts import Decision, Lease, VerdictCache
+from promo_api.config.settings import Settings
+from promo_api.telemetry import metrics
 
 _log = logging.getLogger(__name__)
 

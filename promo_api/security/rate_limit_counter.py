@@ -6,8 +6,8 @@ subject into one hash slot of a Redis Cluster; for a user, also the key of the a
 
 from typing import NamedTuple
 
+from promo_api.config.settings import Settings
 from promo_api.redis_client import RedisClient, Script
-from promo_api.settings import Settings
 
 
 class RateLimit(NamedTuple):

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
-from promo_api.antifraud import Antifraud
+from promo_api.antifraud.checks import Antifraud
 
 HOUR_MS = 3_600_000
 

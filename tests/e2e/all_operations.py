@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import requests
 
+from tests.accounts import Account, company_body, promo_body, user_body
 from tests.e2e.raw import fields, request, send_raw
 from tests.e2e.server import Server
 from tests.operations import OPERATIONS, Operation
-from tests.people import Account, company_body, promo_body, user_body
 
 MARK = "q7zx"
 _numbers = count(1)

@@ -10,8 +10,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from promo_api.redis_url import RedisUrl
-from promo_api.setting_values import KEY_MIN_CHARACTERS, PORT_MAX, Address, LogFormat, Rate, read_value
+from promo_api.config.redis_url import RedisUrl
+from promo_api.config.values import KEY_MIN_CHARACTERS, PORT_MAX, Address, LogFormat, Rate, read_value
 
 _ALL_INTERFACES = Address("0.0.0.0", 8080)  # noqa: S104 as a container does
 _SETTINGS_WITH_FILE = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "SECRET_KEY")

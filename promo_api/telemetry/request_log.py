@@ -4,7 +4,7 @@ import logging
 from asyncio import get_running_loop
 from contextvars import Context
 
-from promo_api.logs import buffered_lines
+from promo_api.telemetry.logs import buffered_lines
 from promo_api.telemetry.requests import RequestFinished
 
 _log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from promo_api import metrics
-from promo_api.settings import Settings
+from promo_api.config.settings import Settings
+from promo_api.telemetry import metrics
 
 _T = TypeVar("_T")
 

@@ -4,7 +4,7 @@ docs/operations.md lists all metrics and alerts. A label has few values, all kno
 anything else from a request.
 
 The metrics stand in this module and not in a runtime, for they are those of the process, and prometheus_client, which
-keeps them, knows no other way. Where `serve` has made a folder for them (see promo_api.metrics_server) it keeps them in
+keeps them, knows no other way. Where `serve` has made a folder for them (see promo_api.telemetry.metrics_server) it keeps them in
 files there, else in memory, where nobody reads them but the tests.
 """
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import orjson
 
-from promo_api.log_stream import LogStream
-from promo_api.setting_values import LogFormat
+from promo_api.config.values import LogFormat
+from promo_api.telemetry.log_stream import LogStream
 
 _log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from sqlalchemy import select
 
 from persistence.database.engine import Database
 from persistence.schema.tables import activations, kept_answers, promo_codes
+from promo_api.config.settings import Settings
 from promo_api.dev.processes import wait_until
-from promo_api.settings import Settings
+from tests.accounts import Account
 from tests.e2e.server import Server
-from tests.people import Account
 from tests.race.consistency import recounted
 
 _CLIENTS = 8

@@ -4,7 +4,7 @@ It is the multiprocess mode of prometheus_client. Each process counts in files o
 master adds them up for each request, so it responds even if all workers are busy or dead.
 
 prometheus_client decides when it is imported whether it counts in files. So `run_metrics_server` comes before the first
-import of promo_api.metrics, and this module imports prometheus_client inside functions.
+import of promo_api.telemetry.metrics, and this module imports prometheus_client inside functions.
 """
 
 import logging
@@ -22,7 +22,7 @@ from threading import Thread
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from promo_api.setting_values import Address
+from promo_api.config.values import Address
 
 _log = logging.getLogger(__name__)
 

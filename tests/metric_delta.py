@@ -1,6 +1,6 @@
 """Metrics of this process, as a test sees them: by how much they have grown."""
 
-from promo_api import metrics
+from promo_api.telemetry import metrics
 
 
 class Counting:

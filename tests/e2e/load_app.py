@@ -8,7 +8,7 @@ from threading import Event
 from typing import Any, NamedTuple
 
 from promo_api.dev.processes import wait_until
-from tests.people import Account
+from tests.accounts import Account
 
 _TIMEOUT_S = 60
 

@@ -17,7 +17,7 @@ from urllib3 import HTTPConnectionPool, Timeout, connection_from_url
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
 
-from promo_api.settings import Settings
+from promo_api.config.settings import Settings
 
 _RESPONSE_MAX_BYTES = 64 * 1024
 _CHUNK_BYTES = 4096

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
-from promo_api.redis_url import RedisUrl
+from promo_api.config.redis_url import RedisUrl
 
 PORT_MAX = 65535
 KEY_MIN_CHARACTERS = 32

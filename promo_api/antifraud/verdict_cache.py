@@ -22,10 +22,10 @@ from uuid import UUID
 
 import redis
 
-from promo_api import metrics
-from promo_api.antifraud_client import Verdict
+from promo_api.antifraud.client import Verdict
+from promo_api.config.settings import Settings
 from promo_api.redis_client import RedisClient, Script
-from promo_api.settings import Settings
+from promo_api.telemetry import metrics
 
 _log = logging.getLogger(__name__)
 

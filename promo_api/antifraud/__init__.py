@@ -1,0 +1,8 @@
+"""The anti-fraud check of an activation.
+
+| Module | What it does |
+|---|---|
+| checks | decides by the cached verdict, or calls the service |
+| verdict_cache | verdicts and leases in Redis |
+| client | one HTTP call to the service |
+"""

@@ -1,0 +1,8 @@
+"""Settings: read from the environment once, validated, immutable.
+
+| Module | What it does |
+|---|---|
+| settings | the settings, with defaults, bounds and meanings |
+| values | parsers for their values |
+| redis_url | the address of Redis: one server, Sentinels or a Cluster |
+"""
