@@ -119,7 +119,7 @@ def confirmed(
     failures = runtime.rate_limits.failed_sign_ins(*attempt)
     runtime.rate_limits.check(failures)
     # A concurrent sign-in may replace the hash, for example to change its cost. So there is a second attempt.
-    for _ in range(2):
+    for _attempt in ("first", "second"):
         with runtime.database.autocommit() as connection:
             found = find(connection)
         if not runtime.passwords.verify(None if found is None else found.password_hash, password) or found is None:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
-from handlers.serializers import Page, change_shape, changes_shape, page, page_limit, promo_shape
+from handlers.serializers import Page, find_changed_members, page, page_limit, serialize_change, serialize_promo
 from persistence.accounts.companies import Company
 from persistence.activations import list_country_uses
 from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries
@@ -99,7 +99,7 @@ def list_changes(runtime: Runtime, company: Company, *, id: UUID, limit: int, of
     with runtime.database.autocommit() as connection:
         _check_own(connection, company, id)
         entries, total = list_promo_changes(connection, id, limit=page_limit(limit), offset=offset)
-    return page([change_shape(entry) for entry in entries], total)
+    return page([serialize_change(entry) for entry in entries], total)
 
 
 def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:
@@ -119,7 +119,7 @@ def _change(runtime: Runtime, connection: Any, company: Company, promo_id: UUID,
     before = find_promo(connection, promo_id, today, locked=True)
     if before is None:
         raise _missing()
-    changed = changes_shape(before, replace(before, **given))
+    changed = find_changed_members(before, replace(before, **given))
     if not changed:
         return
     index_changes = not _INDEXED_MEMBERS.isdisjoint(changed)
@@ -146,7 +146,7 @@ def _shapes(
 ) -> list[Body]:
     unique = [promo.id for promo in promos if promo.mode == "UNIQUE"]
     code_lists = runtime.code_lists.find_lists(connection, unique, first=codes_max)
-    return [promo_shape(promo, company.name, code_lists.get(promo.id)) for promo in promos]
+    return [serialize_promo(promo, company.name, code_lists.get(promo.id)) for promo in promos]
 
 
 def _own_promo(runtime: Runtime, connection: Any, company: Company, promo_id: UUID) -> Promo:

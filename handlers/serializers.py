@@ -31,7 +31,7 @@ def page(entries: list[Body], total: int) -> Page:
     return entries, 200, {"X-Total-Count": str(total)}
 
 
-def promo_shape(promo: Promo, company_name: str, code_list: bytes | None) -> Body:
+def serialize_promo(promo: Promo, company_name: str, code_list: bytes | None) -> Body:
     """Return a PromoReadOnly. `code_list` is the JSON array of codes of a UNIQUE promo."""
     target = {
         "age_from": promo.age_from,
@@ -61,24 +61,24 @@ def promo_shape(promo: Promo, company_name: str, code_list: bytes | None) -> Bod
     )
 
 
-def changes_shape(before: Promo, after: Promo) -> Body:
+def find_changed_members(before: Promo, after: Promo) -> Body:
     """Return the changeable members that differ, each with its old (`from`) and new (`to`) value."""
-    shapes = [promo_shape(promo, "", None) for promo in (before, after)]
+    shapes = [serialize_promo(promo, "", None) for promo in (before, after)]
     pairs = {name: [shape.get(name) for shape in shapes] for name in _CHANGEABLE}
     return {name: _given({"from": old, "to": new}) for name, (old, new) in pairs.items() if old != new}
 
 
-def change_shape(change: PromoChange) -> Body:
+def serialize_change(change: PromoChange) -> Body:
     """Return a PromoChange, an entry of the audit log."""
     return _given(vars(change))
 
 
-def card_shape(card: PromoForUser) -> Body:
+def serialize_promo_for_user(card: PromoForUser) -> Body:
     """Return a PromoForUser."""
     return _given(vars(card))
 
 
-def user_shape(user: User) -> Body:
+def serialize_user(user: User) -> Body:
     """Return a User."""
     return _given(
         {
@@ -91,14 +91,14 @@ def user_shape(user: User) -> Body:
     )
 
 
-def comment_shape(comment: Comment) -> Body:
+def serialize_comment(comment: Comment) -> Body:
     """Return a Comment with its author."""
     existing_author = {"name": comment.name, "surname": comment.surname, "avatar_url": comment.avatar_url}
     author = _DELETED_AUTHOR if comment.name is None else existing_author
     return {"id": comment.id, "text": comment.text, "date": comment.created_at, "author": _given(author)}
 
 
-def event_shape(event: OwnEvent) -> Body:
+def serialize_event(event: OwnEvent) -> Body:
     """Return an ExportedEvent."""
     return _given(vars(event))
 

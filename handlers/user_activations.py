@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
-from handlers.serializers import Page, card_shape, page, page_limit
+from handlers.serializers import Page, page, page_limit, serialize_promo_for_user
 from persistence.accounts.users import User
 from persistence.activations import Claim, Offer, claim_values, find_offer
 from persistence.feeds.user_promos import list_history_promos
@@ -69,7 +69,7 @@ def list_history(runtime: Runtime, user: User, *, limit: int, offset: int) -> Pa
     """List the user's activations, latest first."""
     with runtime.database.autocommit() as connection:
         cards, total = list_history_promos(connection, user.id, runtime.today(), limit=page_limit(limit), offset=offset)
-    return page([card_shape(card) for card in cards], total)
+    return page([serialize_promo_for_user(card) for card in cards], total)
 
 
 def _check_offer(runtime: Runtime, promo_id: UUID, user: User, today: date) -> None:

@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
-from handlers.serializers import Page, comment_shape, page, page_limit
+from handlers.serializers import Page, page, page_limit, serialize_comment
 from persistence.accounts.users import User
 from persistence.comments import (
     Comment,
@@ -30,7 +30,7 @@ def create_comment(runtime: Runtime, user: User, *, id: UUID, body: Body, key: I
         if created_at is None:
             raise NotFound("Promo not found.")
         comment = Comment(comment_id, body["text"], created_at, user.id, user.name, user.surname, user.avatar_url)
-        response = comment_shape(comment), 201
+        response = serialize_comment(comment), 201
         store_responses(connection, [(key, response)])
     return response
 
@@ -42,12 +42,12 @@ def list_comments(runtime: Runtime, _user: User, *, id: UUID, limit: int, offset
     if found is None:
         raise NotFound("Promo not found.")
     comments, total = found
-    return page([comment_shape(comment) for comment in comments], total)
+    return page([serialize_comment(comment) for comment in comments], total)
 
 
 def get_comment(runtime: Runtime, _user: User, *, id: UUID, comment_id: UUID) -> Body:
     """Return a comment."""
-    return comment_shape(_found(runtime, id, comment_id))
+    return serialize_comment(_found(runtime, id, comment_id))
 
 
 def update_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID, body: Body) -> Body:
@@ -58,7 +58,7 @@ def update_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID, 
     changed = _found(runtime, id, comment_id)
     # If the account was deleted in the meantime, the comment has no author any more and was not changed.
     _check_author(changed, user)
-    return comment_shape(changed)
+    return serialize_comment(changed)
 
 
 def delete_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID) -> Body:

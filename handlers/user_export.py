@@ -3,7 +3,7 @@
 from typing import Any
 
 from handlers import Body
-from handlers.serializers import event_shape, user_shape
+from handlers.serializers import serialize_event, serialize_user
 from persistence.accounts.exports import (
     find_signed_up_at,
     list_likes,
@@ -27,7 +27,7 @@ def get_export(runtime: Runtime, user: User, *, offset: int) -> Body:
             "likes": list_likes(connection, user.id, **page),
             "comments": [vars(comment) for comment in list_own_comments(connection, user.id, **page)],
             "activations": [vars(activation) for activation in list_own_activations(connection, user.id, **page)],
-            "events": [event_shape(event) for event in list_own_events(connection, user.id, **page)],
+            "events": [serialize_event(event) for event in list_own_events(connection, user.id, **page)],
             "idempotency_keys": [vars(key) for key in list_own_keys(connection, user.id, **page)],
         }
         # Checked last: if the account was closed in the meantime, the lists may be incomplete.
@@ -37,7 +37,7 @@ def get_export(runtime: Runtime, user: User, *, offset: int) -> Body:
     has_more = any(len(entries) > MAX_EXPORT_ENTRIES for entries in lists.values())
     return {
         "account": {"id": user.id, "date": signed_up_at},
-        "profile": user_shape(user),
+        "profile": serialize_user(user),
         **{name: entries[:MAX_EXPORT_ENTRIES] for name, entries in lists.items()},
         **({"next_offset": offset + MAX_EXPORT_ENTRIES} if has_more else {}),
     }

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from handlers import Body
 from handlers.accounts import Attempt, confirmed
-from handlers.serializers import user_shape
+from handlers.serializers import serialize_user
 from persistence.accounts.credentials import USER_ACCOUNTS, Credentials
 from persistence.accounts.deletion import claim_account_deletion, close_account, delete_account_batch
 from persistence.accounts.users import User, update_user
@@ -22,7 +22,7 @@ _RETRY_S = 0.05
 
 def get_profile(_runtime: Runtime, user: User) -> Body:
     """Return the profile."""
-    return user_shape(user)
+    return serialize_user(user)
 
 
 def update_profile(runtime: Runtime, user: User, *, body: Body) -> Body:
@@ -32,12 +32,12 @@ def update_profile(runtime: Runtime, user: User, *, body: Body) -> Body:
         runtime.rate_limits.count_for(PASSWORD_CHANGES, user.id)
         changes["password_hash"] = runtime.passwords.hash(changes.pop("password"))
     if not changes:
-        return user_shape(user)
+        return serialize_user(user)
     with runtime.database.autocommit() as connection:
         changed = update_user(connection, user.id, changes)
     if changed is None:
         raise Unauthenticated.left()
-    return user_shape(changed)
+    return serialize_user(changed)
 
 
 def delete_profile(runtime: Runtime, user: User, *, body: Body, client_address: str) -> Body:

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from handlers import Body
-from handlers.serializers import Page, card_shape, page, page_limit
+from handlers.serializers import Page, page, page_limit, serialize_promo_for_user
 from persistence.accounts.users import User
 from persistence.feeds.feed_counts import count_feed
 from persistence.feeds.user_promos import find_promo_for_user, list_feed_promos
@@ -29,7 +29,7 @@ def list_feed(
         cards = list_feed_promos(
             connection, user, today, category=category, active=active, total=total, limit=rows_max, offset=offset
         )
-    return page([card_shape(card) for card in cards], total)
+    return page([serialize_promo_for_user(card) for card in cards], total)
 
 
 def get_promo(runtime: Runtime, user: User, *, id: UUID) -> Body:
@@ -38,4 +38,4 @@ def get_promo(runtime: Runtime, user: User, *, id: UUID) -> Body:
         card = find_promo_for_user(connection, id, user.id, runtime.today())
     if card is None:
         raise NotFound("Promo not found.")
-    return card_shape(card)
+    return serialize_promo_for_user(card)

@@ -63,7 +63,10 @@ _EXPIRED = (
     .cte("expired")
 )
 _SWEEP = (
-    delete(kept_answers).where(tuple_(*_IDENTITY).in_(select(*_EXPIRED.c))).returning(_COLUMNS.account_id).cte("swept")
+    delete(kept_answers)
+    .where(tuple_(*_IDENTITY).in_(select(*_EXPIRED.c)))
+    .returning(_COLUMNS.account_id)
+    .cte("sweep_succeeded")
 )
 _NAMES = [column.name for column in _COLUMNS]
 _ARRAYS = (bindparam(f"{column.name}s", type_=ARRAY(column.type)) for column in _COLUMNS)

@@ -53,12 +53,12 @@ def create_app(runtime: Runtime) -> ASGIApp:
     )
     if runtime.settings.client_address_header:
         application = ClientAddressMiddleware(application, runtime.settings.client_address_header)
-    return InstrumentationMiddleware(application, partial(_finish, request_log), metrics.request_began)
+    return InstrumentationMiddleware(application, partial(_finish, request_log), metrics.request_started)
 
 
 def _finish(request_log: RequestLog, request: RequestFinished) -> None:
     """Count a finished request and log it."""
-    metrics.request_ended(request.operation_id, request.status, request.duration_s)
+    metrics.request_finished(request.operation_id, request.status, request.duration_s)
     request_log.add(request)
 
 
@@ -74,7 +74,7 @@ def _serving(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
     for sweeper in sweepers:
         sweeper.start()
     try:
-        with metrics.worker_serving(__version__, runtime.settings.pool_size, runtime.database.count_lent):
+        with metrics.worker_serving(__version__, runtime.settings.pool_size, runtime.database.count_connections_in_use):
             yield
     finally:
         for sweeper in sweepers:

@@ -72,7 +72,7 @@ class Coalescer:
             batch.previous = None
         with self._lock:
             batch.is_open = False
-        metrics.batch_started(len(batch.items))
+        metrics.claims_coalesced(len(batch.items))
         try:
             batch.results = process(batch.items)
         except Exception as error:  # noqa: BLE001 submit raises it in the thread of each item

@@ -52,7 +52,7 @@ class Sweeper(BackgroundJob):
         except Exception:
             metrics.sweep_failed(self._name)
             raise
-        metrics.swept(self._name, rows)
+        metrics.sweep_succeeded(self._name, rows)
         return rows
 
     def _has_more(self) -> bool:

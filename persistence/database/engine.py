@@ -70,7 +70,7 @@ class Database:
             # The message of any other database error may quote a row, and causes are logged.
             raise translation from (error if isinstance(translation, ServiceUnavailable) else None)
 
-    def count_lent(self) -> int:
+    def count_connections_in_use(self) -> int:
         """Return the number of borrowed connections."""
         return cast("QueuePool", self.engine.pool).checkedout()
 
@@ -85,7 +85,7 @@ class Database:
                 raise unavailable("the circuit breaker is open while another request probes PostgreSQL")
             began_s = perf_counter()
             with borrow() as connection, _invalidated_if_lost(connection):
-                metrics.connection_got(began_s)
+                metrics.connection_acquired(began_s)
                 yield connection
 
     def _probe(self) -> bool:

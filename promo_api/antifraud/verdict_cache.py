@@ -85,7 +85,7 @@ def verdict_key(user_id: UUID) -> str:
 def read_verdict(value: bytes | None) -> bool | None:
     """Return whether a cached value allows the user, None if it is no verdict, and count the lookup."""
     verdict = None if value is None else _ALLOWED_BY_VALUE.get(value)
-    metrics.verdict_looked_up(verdict)
+    metrics.verdict_cache_read(verdict)
     return verdict
 
 
@@ -107,7 +107,7 @@ class VerdictCache:
             with self._redis.lent() as client:
                 value = client.get(verdict_key(user_id))
         except redis.RedisError as error:
-            metrics.verdicts_unavailable()
+            metrics.verdict_cache_unavailable()
             _warn(error)
             return None
         return read_verdict(value)

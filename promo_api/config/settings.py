@@ -148,7 +148,7 @@ class Settings:
         "how long a request waits for a thread before it gets 503", 5.0, unit="s", low=0.1, high=60
     )
     server_drain_s: int = setting(
-        "how long the service goes on accepting connections after SIGTERM, while GET /api/health returns 503",
+        "how long the service still accepts connections after SIGTERM, while GET /api/health returns 503",
         0,
         unit="s",
         low=0,

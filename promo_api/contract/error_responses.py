@@ -55,7 +55,7 @@ def add_error_handlers(app: FlaskApp) -> None:
 async def request_error(_request: ConnexionRequest, error: RequestError) -> ConnexionResponse:
     """Return the response to a request that a handler or the contract layer refuses."""
     if isinstance(error, ServiceUnavailable):
-        _log.warning("dependency_down", extra={"reason": error.reason, "retry_after_s": error.retry_after_s})
+        _log.warning("service_unavailable", extra={"reason": error.reason, "retry_after_s": error.retry_after_s})
     violations = error.violations if isinstance(error, InvalidInput) else ()
     return _response(_STATUSES[type(error)], error.message, _headers(error), violations)
 
@@ -67,7 +67,7 @@ async def http_error(_request: ConnexionRequest, error: HTTPException) -> Connex
 
 async def internal_error(_request: ConnexionRequest, error: Exception) -> ConnexionResponse:
     """Return the response to an unexpected exception. The traceback is logged, and the client gets nothing of it."""
-    _log.error("unforeseen_error", exc_info=error)
+    _log.error("internal_error", exc_info=error)
     return ConnexionResponse(500, mimetype="application/json", body=INTERNAL_ERROR)
 
 

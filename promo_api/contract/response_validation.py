@@ -99,7 +99,7 @@ class ResponseValidationMiddleware(SpecMiddleware):
         if not violations:
             return messages
         found = [f"{each.location} {each.pointer} {each.message}" for each in violations[:_MAX_LOGGED]]
-        _log.error("answer_breaks_contract", extra={"operation": operation_id, "status": status, "violations": found})
+        _log.error("response_invalid", extra={"operation": operation_id, "status": status, "violations": found})
         headers = [(b"content-type", _MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(INTERNAL_ERROR))]
         return [
             {"type": "http.response.start", "status": _INTERNAL_ERROR, "headers": headers},

@@ -53,6 +53,6 @@ class Passwords:
     def _compute(self, function: Callable[..., _T], *arguments: str) -> _T:
         """Run a function of the hasher as soon as fewer than ARGON2_CONCURRENCY are running."""
         waiting_since_s = perf_counter()
-        metrics.hash_asked()
-        with self._concurrency, metrics.hash_computed(waiting_since_s):
+        metrics.hash_queued()
+        with self._concurrency, metrics.hash_running(waiting_since_s):
             return function(*arguments)

@@ -133,7 +133,7 @@ class RateLimits:
             count = self._counter.count(counter, read=verdict_key(user_id))
         except redis.RedisError as error:
             _warn(error)
-            metrics.verdicts_unavailable()
+            metrics.verdict_cache_unavailable()
             return None
         if count.wait_ms:
             raise _too_many(counter.limit, count.wait_ms / 1000)

@@ -123,7 +123,7 @@ class Worker(UvicornWorker):
 
 def _end_at_once() -> None:
     """End by SIGTERM's default action: no thread or task can delay that."""
-    _log.warning("ended_at_once")
+    _log.warning("stopped_immediately")
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.raise_signal(signal.SIGTERM)
 

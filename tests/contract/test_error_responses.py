@@ -89,7 +89,7 @@ def _assert_constant_failure(answer: Answer, caplog: pytest.LogCaptureFixture) -
     assert answer.status == 500
     assert answer.json() == {"status": "error", "message": "Internal server error. The error was logged."}
     assert answer.header("content-type") == "application/json"
-    (record,) = [record for record in caplog.records if record.getMessage() == "unforeseen_error"]
+    (record,) = [record for record in caplog.records if record.getMessage() == "internal_error"]
     assert record.levelno == logging.ERROR
     assert record.exc_info is not None
 
@@ -128,7 +128,7 @@ def test_dependency_that_is_down_is_logged(app: ASGIApp, caplog: pytest.LogCaptu
     ask(app, "GET", "/api/refuse?error=ServiceUnavailable")
     (record,) = [record for record in caplog.records if record.name == error_responses.__name__]
     told = vars(record)
-    assert (record.getMessage(), told["reason"], told["retry_after_s"]) == ("dependency_down", "it sleeps", 7)
+    assert (record.getMessage(), told["reason"], told["retry_after_s"]) == ("service_unavailable", "it sleeps", 7)
 
 
 def test_failure_before_any_handler(

@@ -57,7 +57,7 @@ def test_answer_that_breaks_it(
     (record,) = [record for record in caplog.records if record.name == response_validation.__name__]
     fields = vars(record)
     assert (record.getMessage(), fields["operation"], fields["status"]) == (
-        "answer_breaks_contract",
+        "response_invalid",
         "echo.show_page",
         200,
     )

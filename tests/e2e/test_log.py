@@ -16,7 +16,11 @@ from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.server import Server
 
 _EVERY_LINE = {"at", "level", "event", "process"}
-_TOLD = {"antifraud": "antifraud_no_response", "valkey": "antifraud_cache_unavailable", "postgres": "dependency_down"}
+_TOLD = {
+    "antifraud": "antifraud_no_response",
+    "valkey": "antifraud_cache_unavailable",
+    "postgres": "service_unavailable",
+}
 _REFUSED = "ALTER TABLE comments ADD CONSTRAINT none_at_all CHECK (false) NOT VALID"
 _ALLOWED = "ALTER TABLE comments DROP CONSTRAINT none_at_all"
 _HASHES = "SELECT password_hash FROM users UNION SELECT password_hash FROM companies"
@@ -91,12 +95,12 @@ def _assert_traced(server: Server, everything: Everything) -> None:
         operations = {asked.request_id: asked.operation for asked in everything.asked}
         traced = {(line["event"], operations[line["request_id"]]) for line in server.lines() if _is_failure(line)}
         assert ("antifraud_no_response", "user_activations.activate_promo") in traced
-        assert ("dependency_down", "user_promos.list_feed") in traced
-        assert ("unforeseen_error", "user_comments.create_comment") in traced
+        assert ("service_unavailable", "user_promos.list_feed") in traced
+        assert ("internal_error", "user_comments.create_comment") in traced
 
 
 def _is_failure(line: dict[str, Any]) -> bool:
-    return line["event"] in ("antifraud_no_response", "dependency_down", "unforeseen_error")
+    return line["event"] in ("antifraud_no_response", "service_unavailable", "internal_error")
 
 
 def _assert_form(server: Server) -> None:
@@ -125,7 +129,7 @@ def test_log_of_a_full_run(house: House, server: Server) -> None:
         assert event in server.log
         house.mend()
     assert wait_until(lambda: everything.ask_well()["user_profile.get_profile"] == 200, 20)
-    assert "unforeseen_error" not in server.log
+    assert "internal_error" not in server.log
     with _refused_comments(house):
         assert everything.comment() == 500
     assert "StatementRefused: CheckViolation (none_at_all)" in server.log
@@ -147,7 +151,7 @@ def test_log_of_a_database_without_tables(house: House) -> None:
         with _connected(house) as connection:
             connection.execute("ALTER TABLE users_away RENAME TO users")
     assert status == 503
-    [line] = [line for line in house.server.lines(before) if line["event"] == "dependency_down"]
+    [line] = [line for line in house.server.lines(before) if line["event"] == "service_unavailable"]
     assert (line["level"], line["retry_after_s"]) == ("warning", 30)
     assert line["reason"] == "python -m promo_api migrate has not been run"
     assert user.get("/user/profile").status_code == 200

@@ -72,7 +72,7 @@ def test_metrics_add_up(watched: Server) -> None:
     assert metrics("promo_workers") == 2
     assert metrics("promo_postgres_pool_size") == 2 * 24
     assert metrics("promo_password_hashes") == 0
-    settled(watched, lambda now: now("promo_requests_in_progress") == now("promo_postgres_connections_lent") == 0)
+    settled(watched, lambda now: now("promo_requests_in_progress") == now("promo_postgres_connections_in_use") == 0)
 
 
 def _without_pings(metrics: Metrics) -> float:

@@ -120,15 +120,15 @@ def test_connections(settings: Settings, runtime: Runtime) -> None:
     database = Database(replace(settings, postgres_pool_size=1, postgres_pool_timeout_s=0.1))
     counted = Counting()
     with database.autocommit():
-        assert database.count_lent() == 1
+        assert database.count_connections_in_use() == 1
         with pytest.raises(ServiceUnavailable), database.transaction():
             pass
-    assert database.count_lent() == 0
+    assert database.count_connections_in_use() == 0
     assert counted("promo_postgres_pool_timeouts_total") == 1
-    assert counted("promo_postgres_wait_seconds_count") == 1
+    assert counted("promo_postgres_pool_wait_seconds_count") == 1
     with pytest.raises(RuntimeError), database.transaction():
         raise RuntimeError
-    assert database.count_lent() == 0
+    assert database.count_connections_in_use() == 0
     database.close()
 
 

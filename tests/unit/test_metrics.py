@@ -29,8 +29,8 @@ def test_reasons_are_those_of_refusals() -> None:
 def test_requests() -> None:
     """A request is counted by what it asked for, how it ended, and how long it took."""
     counted = Counting()
-    metrics.request_began()
-    metrics.request_ended("health.ping", 200, 0.003)
+    metrics.request_started()
+    metrics.request_finished("health.ping", 200, 0.003)
     assert counted("promo_requests_total", operation="health.ping", status="200") == 1
     assert counted("promo_request_duration_seconds_bucket", operation="health.ping", le="0.0025") == 0
     assert counted("promo_request_duration_seconds_bucket", operation="health.ping", le="0.005") == 1
@@ -38,20 +38,20 @@ def test_requests() -> None:
 
 def _lent() -> float | None:
     # Not a difference: other services of this process set the same gauge once a second.
-    return metrics.REGISTRY.get_sample_value("promo_postgres_connections_lent")
+    return metrics.REGISTRY.get_sample_value("promo_postgres_connections_in_use")
 
 
 def test_levels(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a process serves it tells again and again how many requests and connections are in use, and what it is."""
-    monkeypatch.setattr(metrics, "_LEVELS_EVERY_S", 0.01)
+    monkeypatch.setattr(metrics, "_GAUGES_EVERY_S", 0.01)
     counted, lent = Counting(), [3]
     with metrics.worker_serving("1.2.3", 24, lambda: lent[0]):
-        metrics.request_began()
+        metrics.request_started()
         assert wait_until(lambda: counted("promo_requests_in_progress") == 1, 10)
         assert wait_until(lambda: _lent() == 3, 10)
         assert counted("promo_build_info", version="1.2.3") == counted("promo_workers") == 1
         assert metrics.REGISTRY.get_sample_value("promo_postgres_pool_size") == 24
-        metrics.request_ended("health.ping", 200, 0.003)
+        metrics.request_finished("health.ping", 200, 0.003)
         lent[0] = 0
         assert wait_until(lambda: counted("promo_requests_in_progress") == 0, 10)
         assert wait_until(lambda: _lent() == 0, 10)
@@ -60,17 +60,17 @@ def test_levels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_levels_survive_an_error(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """If a level can't be read, that is logged, and it is read again."""
-    monkeypatch.setattr(metrics, "_LEVELS_EVERY_S", 0.01)
+    monkeypatch.setattr(metrics, "_GAUGES_EVERY_S", 0.01)
     errors = [ValueError()]
 
-    def count_lent() -> int:
+    def count_connections_in_use() -> int:
         if errors:
             raise errors.pop()
         return 3
 
-    with metrics.worker_serving("1.2.3", 24, count_lent):
+    with metrics.worker_serving("1.2.3", 24, count_connections_in_use):
         assert wait_until(lambda: _lent() == 3, 10)
-    assert [vars(record)["job"] for record in caplog.records if record.getMessage() == "job_failed"] == ["levels"]
+    assert [vars(record)["job"] for record in caplog.records if record.getMessage() == "job_failed"] == ["gauges"]
     metrics._LENT.set(0)
 
 
@@ -78,8 +78,8 @@ def test_levels_survive_an_error(monkeypatch: pytest.MonkeyPatch, caplog: pytest
 def test_requests_for_nothing(status: int, counted_as: str) -> None:
     """What asks for no operation, or was cut, has words of its own in place of a path or a status."""
     counted = Counting()
-    metrics.request_began()
-    metrics.request_ended("", status, 0.1)
+    metrics.request_started()
+    metrics.request_finished("", status, 0.1)
     assert counted("promo_requests_total", operation="none", status=counted_as) == 1
 
 
@@ -91,7 +91,7 @@ def test_breaker() -> None:
         antifraud._on_breaker_change(state)
         # The value, not its growth: an earlier test may have left a breaker open.
         breakers = [
-            metrics.REGISTRY.get_sample_value("promo_antifraud_breakers", {"state": name})
+            metrics.REGISTRY.get_sample_value("promo_antifraud_circuit_breakers", {"state": name})
             for name in ("open", "half_open")
         ]
         seen.append(tuple(breakers))
@@ -137,10 +137,10 @@ def test_price_of_a_request() -> None:
     def took_s() -> float:
         began_s = thread_time()
         for _ in range(1000):
-            metrics.request_began()
+            metrics.request_started()
             for _ in range(2):
-                metrics.connection_got(perf_counter())
-            metrics.request_ended("health.ping", 200, 0.001)
+                metrics.connection_acquired(perf_counter())
+            metrics.request_finished("health.ping", 200, 0.001)
         return thread_time() - began_s
 
     # The best of three: others on the machine may have made one slow.

@@ -27,7 +27,7 @@ from promo_api import metrics
 metrics._BUILD.labels("1.2.3").set(1)
 metrics._WORKERS.set(1)
 metrics._REQUESTS_IN_PROGRESS.set(1)
-metrics.request_ended("health.ping", 200, 0.002)
+metrics.request_finished("health.ping", 200, 0.002)
 os.kill(os.getpid(), int(sys.argv[1])) if int(sys.argv[1]) else None
 """
 # A master that forks a worker while it reads the metrics for a client. The worker counts and logs.
@@ -57,7 +57,7 @@ with run_metrics_server(address) as server:
     worker = os.fork()
     if not worker:
         server.after_fork()
-        metrics.request_ended("health.ping", 200, 0.002)
+        metrics.request_finished("health.ping", 200, 0.002)
         logging.getLogger("promo_api.test").warning("worker_counts")
         os._exit(server.socket.fileno() != -1)
     assert os.waitpid(worker, 0)[1] == 0

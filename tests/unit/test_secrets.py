@@ -50,7 +50,7 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
 
 
 def _written(error: BaseException) -> list[str]:
-    record = logging.LogRecord("promo_api.test", logging.ERROR, "", 0, "unforeseen_error", (), sys.exc_info())
+    record = logging.LogRecord("promo_api.test", logging.ERROR, "", 0, "internal_error", (), sys.exc_info())
     assert record.exc_info
     return [repr(error), str(error), JsonLines().format(record), TextLines().format(record)]
 
