@@ -29,10 +29,10 @@ from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.valkey import EmbeddedValkey
 from promo_api.settings import Settings
 from promo_api.verdicts import Move, Turn, Verdicts
+from tests.accounts import Account, Api
+from tests.antifraud_control import StandIn
 from tests.conformance import Conformance
-from tests.people import Account, Api
 from tests.pgbouncer import LEFT_OUT, THROUGH_PGBOUNCER, behind_pgbouncer
-from tests.stand_in import StandIn
 from tests.watchdog import Watchdog
 
 # Password hashes are cheap and responses are validated, unlike in production. The rate limits and the circuit breaker

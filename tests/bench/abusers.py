@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import jwt
 
+from tests.accounts import PASSWORD, user_body
 from tests.bench.caller import Answer, Caller
-from tests.people import PASSWORD, user_body
 
 _WRONG = "Wr0ng!word"
 # Of documentation, like all addresses here.

@@ -6,8 +6,8 @@ from contextlib import suppress
 from random import Random
 from typing import Any, NamedTuple
 
+from tests.accounts import PASSWORD, user_body
 from tests.bench.caller import Answer, Caller
-from tests.people import PASSWORD, user_body
 
 _ADDRESS = "192.0.2.1"
 _MISTYPED = "Passw0rd?"

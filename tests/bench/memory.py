@@ -18,11 +18,11 @@ from typing import NamedTuple
 import psutil
 
 from promo_api.tokens import Tokens
+from tests.accounts import PASSWORD, Account, promo_body
 from tests.bench.load import CONNECTIONS, WRK, Request, requests_per_s
 from tests.bench.surroundings import SECRET_KEY, surroundings
 from tests.conformance import Conformance
 from tests.e2e.server import Server
-from tests.people import PASSWORD, Account, promo_body
 
 END_MAX_MB = 150
 GROWTH_MAX = 0.03

@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import promo_api.contract  # noqa: F401 it hides warnings of the imports below
+from tests.accounts import PASSWORD, promo_body
 from tests.bench.caller import Caller, Endpoint
-from tests.people import PASSWORD, promo_body
 
 LAST_OFFSET, MIDDLE_OFFSET = 299_990, 150_000
 CUT = "cut"

@@ -7,12 +7,12 @@ from typing import Any
 import psycopg
 import requests
 
+from tests.accounts import PASSWORD, Account, promo_body
 from tests.bench.caller import Caller, Endpoint
 from tests.bench.overload_abusers import Login, Site
 from tests.bench.overload_clients import Request, Stream
 from tests.bench.overload_samples import ACTIVATION, FEED, PING, PROFILE, SIGN_IN
 from tests.e2e.server import Server
-from tests.people import PASSWORD, Account, promo_body
 
 _ACCOUNTS = 10
 _PROMOS = 100

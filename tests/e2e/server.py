@@ -21,9 +21,9 @@ from persistence.migrations import update_schema
 from promo_api.sandbox.ports import free_port
 from promo_api.sandbox.processes import wait_gone, wait_until
 from promo_api.settings import Settings, variable
+from tests.accounts import Api
 from tests.conformance import Conformance
 from tests.e2e.remote import Remote
-from tests.people import Api
 
 _ROOT = Path(__file__).parents[2]
 _HOST = "127.0.0.1"

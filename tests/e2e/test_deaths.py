@@ -15,8 +15,8 @@ import requests
 from persistence.engine import Database
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
+from tests.accounts import Account
 from tests.e2e.conftest import House
-from tests.people import Account
 from tests.race.recount import recounted
 
 _PATIENCE_S = 30

@@ -20,8 +20,8 @@ from promo_api.settings import Settings
 from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes, sweeper_of_deletions
 from tests.conformance import Conformance
 from tests.deployment_page import block
+from tests.e2e.all_operations import Everything
 from tests.e2e.conftest import assert_discreet
-from tests.e2e.everything import Everything
 from tests.e2e.server import Server, run_command
 
 _ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from promo_api.sandbox.postgres_programs import run_program
 from promo_api.sandbox.processes import wait_until
 from tests.conformance import Conformance
 from tests.e2e.conftest import assert_discreet
-from tests.e2e.rush import Rush
+from tests.e2e.load import Rush
 from tests.e2e.server import Server
 from tests.pgbouncer import THROUGH_PGBOUNCER, PgBouncer
 

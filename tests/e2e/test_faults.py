@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from tests.e2e.conftest import House
-from tests.e2e.rush import Rush
+from tests.e2e.load import Rush
 
 _HOUR_MS = 3_600_000
 _ROUNDS = 3

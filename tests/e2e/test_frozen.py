@@ -11,10 +11,10 @@ from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
 from tests.conformance import Conformance
 from tests.e2e.conftest import House, assert_discreet
-from tests.e2e.crowd import Answer, Crowd
+from tests.e2e.load_app import Answer, Crowd
 from tests.e2e.server import Server
-from tests.freezing import frozen
 from tests.race.recount import Counts, recounted
+from tests.sigstop import frozen
 
 # More clients than both workers have threads.
 _THREADS, _CLIENTS = 3, 12

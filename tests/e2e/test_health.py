@@ -13,7 +13,7 @@ from promo_api.sandbox.processes import wait_until
 from tests.conformance import Conformance
 from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.server import Server
-from tests.freezing import frozen
+from tests.sigstop import frozen
 
 _TIMEOUT_S = 0.5
 _SLACK_S = 3

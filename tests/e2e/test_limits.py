@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import redis
 
+from tests.accounts import PASSWORD, new_email, user_body
 from tests.conformance import Conformance
 from tests.e2e.conftest import House, assert_discreet
 from tests.e2e.scrape import scrape, with_metrics
 from tests.e2e.server import Server
-from tests.people import PASSWORD, new_email, user_body
 
 _WRONG = "Wr0ng!word"
 _STRICT = {

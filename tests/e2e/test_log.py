@@ -12,8 +12,8 @@ import pytest
 
 from promo_api.sandbox.processes import wait_until
 from tests.conformance import Conformance
+from tests.e2e.all_operations import MARK, Everything, secret
 from tests.e2e.conftest import House, assert_discreet
-from tests.e2e.everything import MARK, Everything, secret
 from tests.e2e.server import Server
 
 _EVERY_LINE = {"at", "level", "event", "process"}

@@ -8,10 +8,10 @@ import pytest
 import redis
 
 from promo_api.sandbox.processes import wait_until
+from tests.accounts import Account, Api
 from tests.conformance import Conformance
 from tests.e2e.conftest import House
 from tests.e2e.server import Server
-from tests.people import Account, Api
 
 _HOUR_MS = 3_600_000
 

@@ -15,11 +15,11 @@ import requests
 
 from promo_api.sandbox.ports import free_port
 from promo_api.sandbox.processes import wait_until
+from tests.accounts import Api
 from tests.certificates import make_ca, make_server_certificate
 from tests.conformance import Conformance
 from tests.e2e.remote import Remote
 from tests.e2e.server import Server
-from tests.people import Api
 
 _DEPLOY = Path(__file__).parents[2] / "deploy"
 _HOST = "127.0.0.1"

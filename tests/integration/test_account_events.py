@@ -11,7 +11,7 @@ from sqlalchemy.exc import ProgrammingError
 from persistence.tables import companies, users
 from persistence.trail_tables import account_events
 from promo_api.runtime import Runtime
-from tests.people import PASSWORD, Account, Api
+from tests.accounts import PASSWORD, Account, Api
 
 _NEW_PASSWORD = "N3w&Better"
 _ACCOUNTS = {"business": companies, "user": users}

@@ -5,8 +5,8 @@ from uuid import uuid4
 
 import pytest
 
+from tests.accounts import Account, Api
 from tests.cases import all_cases
-from tests.people import Account, Api
 
 pytestmark = pytest.mark.usefixtures("everyone")
 

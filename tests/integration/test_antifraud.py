@@ -19,9 +19,9 @@ from promo_api.logs import JsonLines
 from promo_api.runtime import Runtime
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
+from tests.accounts import Account, Api
+from tests.antifraud_control import StandIn
 from tests.conformance import Conformance
-from tests.people import Account, Api
-from tests.stand_in import StandIn
 
 # Behaviours of the stand-in that are no answer of the protocol's form.
 NO_ANSWERS: list[dict[str, Any]] = [

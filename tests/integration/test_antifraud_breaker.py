@@ -12,7 +12,7 @@ import redis
 
 from promo_api.antifraud import Antifraud
 from promo_api.sandbox.processes import wait_until
-from tests.stand_in import HOUR_MS, Member, StandIn
+from tests.antifraud_control import HOUR_MS, Member, StandIn
 
 Make = Callable[..., Antifraud]
 HERE = f"{socket.gethostname()}:{os.getpid()}"

@@ -12,9 +12,9 @@ from starlette.testclient import TestClient
 from promo_api.app import create_app
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
+from tests.accounts import Account, Api
+from tests.antifraud_control import StandIn
 from tests.conformance import Conformance
-from tests.people import Account, Api
-from tests.stand_in import StandIn
 
 HOUR_MS = 3_600_000
 

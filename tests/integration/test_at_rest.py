@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from persistence.tables import metadata
 from promo_api.runtime import Runtime
-from tests.people import Account, Api, company_body, user_body
+from tests.accounts import Account, Api, company_body, user_body
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
+from tests.accounts import PASSWORD, Account, Api, user_body
 from tests.cases import all_cases
-from tests.people import PASSWORD, Account, Api, user_body
 from tests.specification import specification
 
 # Method and path of each operation that takes a body.

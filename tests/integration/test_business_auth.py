@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import text
 
 from promo_api.runtime import Runtime
+from tests.accounts import PASSWORD, Api, company_body, new_email
 from tests.cases import all_cases
-from tests.people import PASSWORD, Api, company_body, new_email
 
 SIGN_UP = "/business/auth/sign-up"
 SIGN_IN = "/business/auth/sign-in"

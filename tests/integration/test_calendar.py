@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.accounts import Account, Api
 from tests.conftest import Clock
-from tests.people import Account, Api
 
 DAY = "2030-05-10"
 BEFORE = datetime(2030, 5, 9, 20, 59, 59, 999999, UTC)

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.people import Account, Api
+from tests.accounts import Account, Api
 
 COMMENT = {"text": "The cappuccino was worth it."}
 

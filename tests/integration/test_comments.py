@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
+from tests.accounts import Account, Api
 from tests.cases import all_cases
-from tests.people import Account, Api
 
 TEXT = "The cappuccino was worth it."
 OTHER_TEXT = "It was not, on second thoughts."

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
+from tests.accounts import Account, Api, promo_body
 from tests.cases import all_cases
-from tests.people import Account, Api, promo_body
 
 PROMO = "/business/promo"
 

@@ -8,9 +8,9 @@ import requests
 
 from promo_api.runtime import Runtime
 from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
+from tests.accounts import Account, Api
 from tests.conftest import Clock
 from tests.integration.test_statement_counts import Count, count
-from tests.people import Account, Api
 
 __all__ = ["count"]
 

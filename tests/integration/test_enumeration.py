@@ -13,8 +13,8 @@ from starlette.testclient import TestClient
 
 from promo_api.app import create_app
 from promo_api.runtime import Runtime
+from tests.accounts import PASSWORD, Account, Api, company_body, new_email, user_body
 from tests.conformance import Conformance
-from tests.people import PASSWORD, Account, Api, company_body, new_email, user_body
 from tests.statements import sent_statements
 
 WRONG = "Wr0ngPass!"

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from handlers import user_export
 from persistence.users import User, find_user
 from promo_api.runtime import Runtime
-from tests.people import Account, Api
+from tests.accounts import Account, Api
 
 EXPORT = "/user/export"
 LISTS = ("likes", "comments", "activations", "idempotency_keys")

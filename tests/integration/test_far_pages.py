@@ -8,7 +8,7 @@ import pytest
 
 from persistence import comments
 from promo_api.runtime import Runtime
-from tests.people import Account, Api
+from tests.accounts import Account, Api
 from tests.statements import sent_statements
 
 _FARTHEST = 9_007_199_254_740_991

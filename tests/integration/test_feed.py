@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.people import Account, Api
+from tests.accounts import Account, Api
 
 FEED = "/user/feed"
 INACTIVE: dict[str, Any] = {"active_until": "2020-01-01"}

@@ -19,7 +19,7 @@ from promo_api.antifraud import Antifraud
 from promo_api.health import Health, Report
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
-from tests.people import Api
+from tests.accounts import Api
 
 _NOBODY = {"postgres_host": "127.0.0.1", "postgres_port": 1}
 _NO_ANSWER, _NOT_IN_TIME = "It does not answer.", "It does not answer in time."

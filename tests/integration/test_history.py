@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.people import Account, Api
+from tests.accounts import Account, Api
 
 HISTORY = "/user/promo/history"
 

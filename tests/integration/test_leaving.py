@@ -16,7 +16,7 @@ from promo_api import check, sweeper
 from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime
 from promo_api.sandbox.processes import wait_until
-from tests.people import PASSWORD, Account, Api
+from tests.accounts import PASSWORD, Account, Api
 
 PROFILE = "/user/profile"
 AVATAR = "https://example.com/avatar-of-a-leaver.png"

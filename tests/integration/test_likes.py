@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.people import Account, Api
+from tests.accounts import Account, Api
 
 
 def _like(user: Account, promo_id: str) -> int:

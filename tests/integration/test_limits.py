@@ -21,9 +21,9 @@ from promo_api.runtime import Runtime
 from promo_api.sandbox.processes import wait_until
 from promo_api.setting_values import Rate
 from promo_api.settings import Settings
+from tests.accounts import PASSWORD, Account, Api, company_body, new_email, promo_body, user_body
 from tests.conformance import Conformance
-from tests.counting import Counting
-from tests.people import PASSWORD, Account, Api, company_body, new_email, promo_body, user_body
+from tests.metric_delta import Counting
 from tests.race.interleaving import together
 
 _WRONG = "Wr0ng!word"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.accounts import Account, Api
 from tests.cases import all_cases
-from tests.people import Account, Api
 
 PROMO = "/business/promo"
 MAX_INT64_OF_JSON = 2**53 - 1

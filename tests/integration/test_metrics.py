@@ -15,9 +15,9 @@ from promo_api.runtime import Runtime
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
 from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes, sweeper_of_standings
-from tests.counting import Counting
-from tests.people import Account, Api
-from tests.stand_in import HOUR_MS, Member, StandIn
+from tests.accounts import Account, Api
+from tests.antifraud_control import HOUR_MS, Member, StandIn
+from tests.metric_delta import Counting
 
 _TOMORROW = (date.today() + timedelta(days=2)).isoformat()  # noqa: DTZ011 any zone's will do
 _YESTERDAY = (date.today() - timedelta(days=2)).isoformat()  # noqa: DTZ011

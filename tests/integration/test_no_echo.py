@@ -5,8 +5,8 @@ from uuid import uuid4
 
 import pytest
 
+from tests.accounts import PASSWORD, Api, company_body, promo_body, user_body
 from tests.cases import all_cases
-from tests.people import PASSWORD, Api, company_body, promo_body, user_body
 
 MARK = "Zq7Marker"
 NO_ID = "0b6f2d9e-3c1a-4f57-8e0d-2a9b7c4d1e63"

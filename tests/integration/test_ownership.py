@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.accounts import PASSWORD, Account, Api, company_body, user_body
 from tests.integration.test_refusals import BODIES, OPERATIONS
-from tests.people import PASSWORD, Account, Api, company_body, user_body
 
 
 class Access(Enum):

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from tests.accounts import PASSWORD, Account, Api
 from tests.cases import all_cases
-from tests.people import PASSWORD, Account, Api
 
 PROFILE = "/user/profile"
 NEW_PASSWORD = "N3w&Better"

@@ -19,7 +19,7 @@ from promo_api.sandbox.processes import wait_until
 from promo_api.sandbox.valkey import _program
 from promo_api.setting_values import Rate
 from promo_api.settings import Settings
-from tests.stand_in import HOUR_MS, Member, StandIn
+from tests.antifraud_control import HOUR_MS, Member, StandIn
 
 _HOST, _PASSWORD = "127.0.0.1", "hunter2"
 _START_S, _END_S, _PATIENCE_S = 20, 10, 15

@@ -5,8 +5,8 @@ from uuid import uuid4
 
 import pytest
 
+from tests.accounts import PASSWORD, Account, Api, company_body, new_email, promo_body, user_body
 from tests.cases import all_cases
-from tests.people import PASSWORD, Account, Api, company_body, new_email, promo_body, user_body
 from tests.specification import specification
 
 OPERATIONS: list[tuple[str, str, dict[str, Any]]] = [

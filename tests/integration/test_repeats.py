@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from persistence.tables import kept_answers
 from promo_api.runtime import Runtime
+from tests.accounts import Account, Api, promo_body
 from tests.conftest import Clock
-from tests.people import Account, Api, promo_body
 from tests.race.recount import recounted
 
 _KEPT_FOR = timedelta(hours=24)

@@ -6,7 +6,7 @@ from uuid import uuid4
 from sqlalchemy import text
 
 from promo_api.runtime import Runtime
-from tests.people import Account, Api
+from tests.accounts import Account, Api
 
 
 def _stat(company: Account, promo_id: str) -> Any:

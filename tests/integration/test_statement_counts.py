@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.people import PASSWORD, Account, Api, company_body, promo_body, user_body
+from tests.accounts import PASSWORD, Account, Api, company_body, promo_body, user_body
 from tests.statements import sent_statements
 
 Count = Callable[[Callable[[], Any]], int]

@@ -1,6 +1,6 @@
 """The whole way of a promo, from sign-up to statistics."""
 
-from tests.people import Api
+from tests.accounts import Api
 
 
 def test_company_and_user_meet(api: Api) -> None:

@@ -19,7 +19,7 @@ from promo_api.runtime import Runtime
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
 from promo_api.sweeper import sweeper_of_answers, sweeper_of_changes, sweeper_of_standings
-from tests.people import Api
+from tests.accounts import Api
 
 _NOW = datetime(2001, 1, 10, 9, tzinfo=UTC)
 _PATIENCE_S = 20

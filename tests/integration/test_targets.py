@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from tests.accounts import Account, Api, promo_body
 from tests.cases import all_cases
-from tests.people import Account, Api, promo_body
 
 PROMO = "/business/promo"
 

@@ -11,8 +11,8 @@ from sqlalchemy import TextClause, text
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
 from promo_api.tokens import Claims, Kind, Tokens
+from tests.accounts import PASSWORD, Account, Api, company_body, promo_body, user_body
 from tests.cases import all_cases
-from tests.people import PASSWORD, Account, Api, company_body, promo_body, user_body
 from tests.specification import specification
 
 KINDS: dict[str, Kind] = {"companyAuth": "company", "userAuth": "user"}

@@ -10,7 +10,7 @@ from persistence.promo_changes import insert_change
 from persistence.trail_tables import promo_changes
 from promo_api.errors import InvalidInput
 from promo_api.runtime import Runtime
-from tests.people import Account, Api, promo_body
+from tests.accounts import Account, Api, promo_body
 
 _TARGET = {"age_from": 18, "age_until": 65, "country": "Ru", "categories": ["food", "Coffee"]}
 

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import text
 
 from promo_api.runtime import Runtime
+from tests.accounts import PASSWORD, Api, new_email, user_body
 from tests.cases import all_cases
-from tests.people import PASSWORD, Api, new_email, user_body
 
 SIGN_UP = "/user/auth/sign-up"
 SIGN_IN = "/user/auth/sign-in"

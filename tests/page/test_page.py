@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from promo_api.app import SPECIFICATION
+from tests.accounts import company_body, promo_body, user_body
 from tests.e2e.server import Server
 from tests.page.browser import Page
-from tests.people import company_body, promo_body, user_body
 
 
 def _written(path: Path) -> list[list[str]]:

@@ -15,8 +15,8 @@ from promo_api.contract.fair_queue import Source
 from promo_api.contract.thread_pools import Arrival
 from promo_api.runtime import Runtime
 from promo_api.settings import Settings
+from tests.accounts import Api
 from tests.conformance import Conformance
-from tests.people import Api
 from tests.pgbouncer import limited
 from tests.race.interleaving import Stage
 

@@ -15,7 +15,7 @@ from persistence.users import update_user
 from promo_api.passwords import Passwords
 from promo_api.runtime import Runtime
 from promo_api.tokens import Claims
-from tests.people import Account, Api, company_body, user_body
+from tests.accounts import Account, Api, company_body, user_body
 from tests.race.interleaving import Stage, together
 
 _NEW_PASSWORD = "An0ther!pass"

@@ -15,7 +15,7 @@ from persistence.tables import promo_codes, promo_counters
 from persistence.users import User, find_user
 from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime
-from tests.people import Account, Api
+from tests.accounts import Account, Api
 from tests.race.interleaving import Stage, pid_of, together
 from tests.race.recount import recounted
 

@@ -16,8 +16,8 @@ from promo_api.sandbox.antifraud_stub import EmbeddedAntifraud
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
 from promo_api.verdicts import Move, Turn
+from tests.antifraud_control import HOUR_MS, Member, StandIn
 from tests.race.interleaving import together
-from tests.stand_in import HOUR_MS, Member, StandIn
 
 ATTEMPTS = 12
 Make = Callable[..., Antifraud]

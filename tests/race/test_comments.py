@@ -6,7 +6,7 @@ from uuid import UUID
 
 from persistence.tables import promo_counters
 from promo_api.runtime import Runtime
-from tests.people import Account, Api
+from tests.accounts import Account, Api
 from tests.race.interleaving import Stage, together
 from tests.race.recount import recounted
 

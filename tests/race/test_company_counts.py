@@ -16,7 +16,7 @@ from persistence.recounts import count_wrong_company_promos
 from persistence.tables import company_promo_counts, promo_counters
 from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime
-from tests.people import Account, Api
+from tests.accounts import Account, Api
 from tests.race.interleaving import Stage, pid_of, together
 
 _TODAY = date(2025, 6, 1)

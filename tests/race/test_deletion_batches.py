@@ -19,7 +19,7 @@ from persistence.trail_tables import account_events
 from promo_api import sweeper
 from promo_api.errors import DependencyDown
 from promo_api.runtime import Runtime
-from tests.people import Api
+from tests.accounts import Api
 from tests.race.deletion import close, delete_batch
 from tests.race.interleaving import Stage, pid_of
 from tests.race.recount import recounted

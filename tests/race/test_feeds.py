@@ -18,8 +18,8 @@ from persistence.standings import update_standings
 from persistence.tables import promo_counters, users
 from persistence.tallies import count_promos, count_wrong_tallies, update_tallies
 from promo_api.runtime import Runtime
+from tests.accounts import Account, Api
 from tests.integration.persistence.feeds import TODAY, Viewer, fitting, list_all
-from tests.people import Account, Api
 from tests.race.interleaving import Stage, together
 
 _TARGETS: list[dict[str, Any]] = [

@@ -11,7 +11,7 @@ from sqlalchemy import Table, text, update
 from persistence.tables import comments, metadata, promo_counters, user_uses, users
 from promo_api.runtime import Runtime
 from promo_api.sandbox.processes import wait_until
-from tests.people import PASSWORD, Account, Api
+from tests.accounts import PASSWORD, Account, Api
 from tests.race.deletion import close, delete_rows
 from tests.race.interleaving import Stage, together
 from tests.race.recount import recounted

@@ -10,7 +10,7 @@ import pytest
 
 from persistence.tables import promo_counters
 from promo_api.runtime import Runtime
-from tests.people import Account, Api, promo_body
+from tests.accounts import Account, Api, promo_body
 from tests.race.interleaving import Stage, together
 from tests.race.recount import recounted
 

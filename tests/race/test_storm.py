@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from promo_api.runtime import Runtime
-from tests.people import Account, Api
+from tests.accounts import Account, Api
 from tests.race.interleaving import together
 from tests.race.recount import recounted
 

@@ -12,7 +12,7 @@ from sqlalchemy import Table
 from persistence.recounts import count_wrong_change_numbers, count_wrong_changes
 from persistence.tables import promo_counters, promos
 from promo_api.runtime import Runtime
-from tests.people import Account, Api, user_body
+from tests.accounts import Account, Api, user_body
 from tests.race.interleaving import Stage, together
 
 _MEMBERS: dict[str, list[Any]] = {

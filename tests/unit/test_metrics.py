@@ -16,7 +16,7 @@ from promo_api.breaker import Phase
 from promo_api.passwords import Passwords
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
-from tests.counting import Counting
+from tests.metric_delta import Counting
 
 _CHEAP: Any = {"argon2_memory_kib": 8, "argon2_iterations": 1, "argon2_parallelism": 1, "argon2_concurrency": 1}
 

@@ -11,7 +11,7 @@ from argon2 import PasswordHasher, Type, extract_parameters
 from promo_api.passwords import Passwords
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
-from tests.counting import Counting
+from tests.metric_delta import Counting
 
 PASSWORD = "Passw0rd!"
 

@@ -14,10 +14,10 @@ import requests
 from promo_api.sandbox.ports import free_port
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings, variable
+from tests.accounts import Api
 from tests.conformance import Conformance
 from tests.e2e.container.engine import Engine
 from tests.e2e.remote import Remote
-from tests.people import Api
 
 _ROOT = Path(__file__).parents[3]
 _FILES = ["Dockerfile", "docker-compose.yml", ".dockerignore", ".env.example", "api.yml", "requirements.lock"]

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from promo_api.sandbox.processes import wait_until
+from tests.accounts import Account
 from tests.e2e.container.deployment import Deployment
 from tests.e2e.container.engine import Engine
-from tests.e2e.rush import Rush
-from tests.people import Account
+from tests.e2e.load import Rush
 
 _PATIENCE_S = 90
 _SERVICES = ["web", "key", "roles", "migrate", "grants", "antifraud", "postgres", "redis"]

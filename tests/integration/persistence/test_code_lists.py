@@ -14,7 +14,7 @@ import pytest
 from persistence.code_lists import CodeLists
 from persistence.promos import insert_promo
 from promo_api.runtime import Runtime
-from tests.people import Account, Api
+from tests.accounts import Account, Api
 from tests.statements import sent_statements
 
 MIB = 1024**2

@@ -23,7 +23,7 @@ from promo_api.sandbox.ports import free_port
 from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
-from tests.people import Api
+from tests.accounts import Api
 
 Open = Callable[..., Database]
 _MODES = pytest.mark.parametrize("mode", ["autocommit", "transaction"])

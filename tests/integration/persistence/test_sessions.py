@@ -14,7 +14,7 @@ from persistence.tables import promo_counters
 from persistence.users import find_user
 from promo_api.errors import DependencyDown
 from promo_api.sandbox.processes import wait_until
-from tests.people import Api
+from tests.accounts import Api
 
 Open = Callable[..., Database]
 _SET = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "TimeZone"]

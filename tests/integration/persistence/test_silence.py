@@ -17,7 +17,7 @@ from persistence.silence import NoAnswer, unlimited_transaction
 from promo_api.errors import DependencyDown
 from promo_api.sandbox.postgres import EmbeddedPostgres
 from promo_api.sandbox.processes import wait_until
-from tests.freezing import frozen
+from tests.sigstop import frozen
 
 Open = Callable[..., Database]
 _MODES = pytest.mark.parametrize("mode", ["autocommit", "transaction"])

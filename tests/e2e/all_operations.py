@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import requests
 
+from tests.accounts import Account, company_body, promo_body, user_body
 from tests.e2e.raw import fields, request, send_raw
 from tests.e2e.server import Server
-from tests.people import Account, company_body, promo_body, user_body
 from tests.specification import specification
 
 MARK = "q7zx"

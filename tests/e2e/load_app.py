@@ -8,7 +8,7 @@ from threading import Event
 from typing import Any, NamedTuple
 
 from promo_api.sandbox.processes import wait_until
-from tests.people import Account
+from tests.accounts import Account
 
 _PATIENCE_S = 60
 

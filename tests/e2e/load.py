@@ -14,8 +14,8 @@ from persistence.engine import Database
 from persistence.tables import activations, kept_answers, promo_codes
 from promo_api.sandbox.processes import wait_until
 from promo_api.settings import Settings
+from tests.accounts import Account
 from tests.e2e.server import Server
-from tests.people import Account
 from tests.race.recount import recounted
 
 _CLIENTS = 8
