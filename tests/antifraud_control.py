@@ -12,7 +12,7 @@ HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True)
-class Member:
+class AntifraudUser:
     """A new user that is not in the database."""
 
     user_id: UUID = field(default_factory=uuid4)
@@ -28,12 +28,12 @@ class Member:
         """The Redis key of the lease to call the service for the user."""
         return f"antifraud:{{{self.user_id}}}:lease"
 
-    def tries(self, antifraud: Antifraud) -> bool:
+    def is_allowed_by(self, antifraud: Antifraud) -> bool:
         """Check an activation of a new promo; return whether it is allowed."""
         return antifraud.check(self.user_id, self.email, uuid4())
 
 
-class Known(Protocol):
+class HasEmail(Protocol):
     """A user for whom the service can be called."""
 
     @property
@@ -42,26 +42,26 @@ class Known(Protocol):
         ...
 
 
-class StandIn:
+class AntifraudControl:
     """A client of the stub's control API."""
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
 
-    def answers(self, user: Known, **behaviour: Any) -> None:
+    def set_behaviour(self, user: HasEmail, **behaviour: Any) -> None:
         """Set how the stub responds to calls for the user."""
         body = {"user_email": user.email, **behaviour}
         assert self._client.put("/stub/behaviour", json=body).status_code == 204
 
-    def calls(self, *users: Known) -> int:
+    def count_calls(self, *users: HasEmail) -> int:
         """Return the number of calls for the users."""
         by_email = self._client.get("/stub/calls").json()["by_email"]
         return sum(by_email.get(user.email, 0) for user in users)
 
-    def at_once(self, user: Known) -> int:
+    def max_concurrent_calls(self, user: HasEmail) -> int:
         """Return the maximum number of concurrent calls for the user."""
         return int(self._client.get("/stub/calls").json()["at_once"].get(user.email, 0))
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Reset all behaviours and counts, and release delayed responses."""
         assert self._client.delete("/stub").status_code == 204

@@ -30,7 +30,7 @@ from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.valkey import EmbeddedValkey
 from promo_api.runtime import Runtime
 from tests.accounts import Account, Api
-from tests.antifraud_control import StandIn
+from tests.antifraud_control import AntifraudControl
 from tests.pgbouncer import LEFT_OUT, THROUGH_PGBOUNCER, behind_pgbouncer
 from tests.watchdog import Watchdog
 
@@ -72,11 +72,11 @@ class Clock:
     """A clock that a test can stop at an instant. Until then it returns the current time."""
 
     def __init__(self) -> None:
-        self.standing_at: datetime | None = None
+        self.stopped_at: datetime | None = None
 
     def __call__(self) -> datetime:
         """Return the time."""
-        return self.standing_at or datetime.now(UTC)
+        return self.stopped_at or datetime.now(UTC)
 
 
 @pytest.fixture(scope="session")
@@ -172,7 +172,7 @@ def cache(settings: Settings) -> Iterator["redis.Redis"]:
 
 
 @pytest.fixture
-def antifrauds(settings: Settings, cache: "redis.Redis") -> Iterator[Callable[..., Antifraud]]:
+def make_antifraud(settings: Settings, cache: "redis.Redis") -> Iterator[Callable[..., Antifraud]]:
     """Creates anti-fraud checks with changed settings, as other processes would have; closes all circuit breakers.
 
     Their timeouts are long, because tests delay the responses of the stub.
@@ -190,9 +190,9 @@ def antifrauds(settings: Settings, cache: "redis.Redis") -> Iterator[Callable[..
 
 
 @pytest.fixture
-def trust(runtime: Runtime, antifrauds: Callable[..., Antifraud]) -> Callable[[Account], None]:
+def cached_verdict(runtime: Runtime, make_antifraud: Callable[..., Antifraud]) -> Callable[[Account], None]:
     """Caches a verdict that allows a user, as an earlier activation would."""
-    verdicts = antifrauds()._verdicts
+    verdicts = make_antifraud()._verdicts
 
     def cache_verdict(user: Account) -> None:
         claims = runtime.tokens.read(user.token, "user")
@@ -204,13 +204,15 @@ def trust(runtime: Runtime, antifrauds: Callable[..., Antifraud]) -> Callable[[A
 
 
 @pytest.fixture(params=["no verdict", "cached verdict"])
-def everyone(request: pytest.FixtureRequest, trust: Callable[[Account], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def both_verdict_paths(
+    request: pytest.FixtureRequest, cached_verdict: Callable[[Account], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Run the test twice: with users without a verdict, and with users whose verdict is cached."""
     sign_up = Api.sign_up_user
 
     def sign_up_with_verdict(api: Api, **changes: Any) -> Account:
         user = sign_up(api, **changes)
-        trust(user)
+        cached_verdict(user)
         return user
 
     if request.param == "cached verdict":
@@ -218,8 +220,8 @@ def everyone(request: pytest.FixtureRequest, trust: Callable[[Account], None], m
 
 
 @pytest.fixture
-def waiting(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """The tokens of the attempts that wait for a lease."""
+def waiting_leases(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The tokens of the leases that attempts are waiting for."""
     tokens: set[str] = set()
     original = VerdictCache.acquire
 
@@ -248,12 +250,12 @@ def sent_to_redis(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def stand_in(antifraud: EmbeddedAntifraud) -> Iterator[StandIn]:
+def antifraud_control(antifraud: EmbeddedAntifraud) -> Iterator[AntifraudControl]:
     """Controls the anti-fraud stub for single users; resets it and releases delayed responses after the test."""
     with httpx.Client(base_url=f"http://{antifraud.address}") as client:
-        stand_in = StandIn(client)
-        yield stand_in
-        stand_in.forget()
+        antifraud_control = AntifraudControl(client)
+        yield antifraud_control
+        antifraud_control.reset()
 
 
 @pytest.fixture(scope="session")
@@ -266,4 +268,4 @@ def _client(runtime: Runtime) -> Iterator[TestClient]:
 def api(_client: TestClient, clock: Clock) -> Iterator[Api]:
     """The API in this process. Tests create their own accounts, so only the clock is reset."""
     yield Api(_client)
-    clock.standing_at = None
+    clock.stopped_at = None

@@ -3,7 +3,7 @@
 from promo_api.telemetry import metrics
 
 
-class Counting:
+class MetricDelta:
     """The increase of each metric since this object was created."""
 
     def __init__(self) -> None:

@@ -55,11 +55,11 @@ def _count_mismatches(runtime: Runtime) -> dict[str, int]:
 class Scene:
     """A company with two promos, and two users with activations and likes; `user` also has a comment."""
 
-    def __init__(self, api: Api, trust: Callable[[Account], None]) -> None:
+    def __init__(self, api: Api, cached_verdict: Callable[[Account], None]) -> None:
         self.company = api.sign_up_company()
         self.other = api.sign_up_user(country="fr")
         self.user = api.sign_up_user(name=NAME, surname=SURNAME, avatar_url=AVATAR, country="FR")
-        trust(self.user)
+        cached_verdict(self.user)
         self.promos = [
             self.company.create_promo(target={"categories": [uuid4().hex[:20]]}),
             self.company.create_promo(promo_unique=["one", "two", "three", "four"]),
@@ -81,9 +81,9 @@ class Scene:
 
 
 @pytest.fixture
-def scene(api: Api, trust: Callable[[Account], None]) -> Scene:
+def scene(api: Api, cached_verdict: Callable[[Account], None]) -> Scene:
     """A company, a user whose account is deleted, and another user."""
-    return Scene(api, trust)
+    return Scene(api, cached_verdict)
 
 
 def test_no_personal_data_is_left(scene: Scene, runtime: Runtime, cache: Any) -> None:

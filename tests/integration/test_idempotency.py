@@ -180,11 +180,11 @@ def test_valid_keys(scene: Scene, key: str) -> None:
 
 def test_expired_key(scene: Scene, clock: Clock) -> None:
     """A response is stored for exactly IDEMPOTENCY_LIFETIME_H; after that the key is new."""
-    clock.standing_at = _NOON
+    clock.stopped_at = _NOON
     first = scene.activate("key").json()["promo"]
-    clock.standing_at = _NOON + _LIFETIME - timedelta(microseconds=1)
+    clock.stopped_at = _NOON + _LIFETIME - timedelta(microseconds=1)
     assert scene.activate("key").json()["promo"] == first
-    clock.standing_at = _NOON + _LIFETIME
+    clock.stopped_at = _NOON + _LIFETIME
     response = scene.activate("key")
     assert (response.status_code, "Idempotent-Replayed" in response.headers) == (200, False)
     assert response.json()["promo"] != first

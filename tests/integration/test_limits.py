@@ -25,7 +25,7 @@ from promo_api.security.passwords import Passwords
 from promo_api.security.rate_limit_counter import Counter, RateLimit
 from promo_api.security.rate_limits import ACTIVATIONS, LIKES, RateLimits
 from tests.accounts import PASSWORD, Account, Api, company_body, new_email, promo_body, user_body
-from tests.metric_delta import Counting
+from tests.metric_delta import MetricDelta
 from tests.race.interleaving import together
 
 _WRONG = "Wr0ng!word"
@@ -76,7 +76,7 @@ def test_failed_sign_ins_of_an_account(make_api: Make, known: bool) -> None:
     email = api.sign_up_user().body["email"] if known else new_email()
     company = api.sign_up_company(email=email)
     assert [_sign_in(each, email, _WRONG).status_code for each in (api, other, api)] == [401] * 3
-    delta = Counting()
+    delta = MetricDelta()
     for each, address, password in ((api, email, _WRONG), (other, email.upper(), PASSWORD)):
         _assert_refused(_sign_in(each, address, password), "failed-sign-ins-per-account", 3, 60)
     assert delta("promo_rate_limit_refusals_total", limit="failed-sign-ins-per-account") == 2
@@ -151,11 +151,13 @@ def test_activations(make_api: Make) -> None:
 
 
 @pytest.mark.parametrize("times", [100, 1_000_000, 0], ids=["low limit", "high limit", "off"])
-def test_one_round_trip(make_api: Make, trust: Callable[[Account], None], sent_to_redis: list[str], times: int) -> None:
+def test_one_round_trip(
+    make_api: Make, cached_verdict: Callable[[Account], None], sent_to_redis: list[str], times: int
+) -> None:
     """One command to Redis counts an activation and reads the cached verdict, at any limit."""
     api = make_api(activations_per_user=Rate(times, 60))
     user, _, path = _activation(api)
-    trust(user)
+    cached_verdict(user)
     user.post(path)  # loads the script
     sent_to_redis.clear()
     assert user.post(path).status_code == 200
@@ -329,7 +331,7 @@ def test_without_redis(make_api: Make, caplog: pytest.LogCaptureFixture) -> None
         sign_ups_per_address=once,
         activations_per_user=Rate(3, 60),
     )
-    delta, address = Counting(), _address()
+    delta, address = MetricDelta(), _address()
     user, _, path = _activation(api)
     email = user.body["email"]
     assert [_sign_in(api, email, _WRONG, address).status_code for _ in range(3)] == [401] * 3

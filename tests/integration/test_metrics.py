@@ -16,8 +16,8 @@ from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import RateLimits
 from promo_api.sweeper import expired_responses_sweeper, feed_changes_sweeper, feed_standings_sweeper
 from tests.accounts import Account, Api
-from tests.antifraud_control import HOUR_MS, Member, StandIn
-from tests.metric_delta import Counting
+from tests.antifraud_control import HOUR_MS, AntifraudControl, AntifraudUser
+from tests.metric_delta import MetricDelta
 
 _TOMORROW = (date.today() + timedelta(days=2)).isoformat()  # noqa: DTZ011 any zone will do
 _YESTERDAY = (date.today() - timedelta(days=2)).isoformat()  # noqa: DTZ011
@@ -43,17 +43,17 @@ def _activate(api: Api, key: str | None = None, **promo: Any) -> tuple[Account, 
 )
 def test_refusals(api: Api, reason: str, promo: dict[str, Any]) -> None:
     """A refused activation is counted under its reason only."""
-    delta = Counting()
+    delta = MetricDelta()
     _activate(api, **promo)
     assert delta("promo_activations_total", outcome="refused", reason=reason) == 1
     assert delta("promo_activations_total", outcome="granted", reason="none") == 0
     assert delta("promo_requests_total", operation="user_activations.activate_promo", status="403") == 1
 
 
-def test_exhausted(api: Api, everyone: None) -> None:
+def test_exhausted(api: Api, both_verdict_paths: None) -> None:
     """A promo without uses left is counted as exhausted, whether the offer or the claim finds it."""
-    assert everyone is None
-    delta = Counting()
+    assert both_verdict_paths is None
+    delta = MetricDelta()
     user, path = _activate(api, max_count=1)
     assert user.post(path).status_code == 403
     assert delta("promo_activations_total", outcome="granted", reason="none") == 1
@@ -62,7 +62,7 @@ def test_exhausted(api: Api, everyone: None) -> None:
 
 def test_replay_is_not_counted_again(api: Api) -> None:
     """A replayed activation is counted once, but both requests are counted."""
-    delta = Counting()
+    delta = MetricDelta()
     user, path = _activate(api, key="one")
     assert user.post(path, headers={"Idempotency-Key": "one"}).status_code == 200
     assert delta("promo_activations_total", outcome="granted", reason="none") == 1
@@ -78,13 +78,17 @@ def test_replay_is_not_counted_again(api: Api) -> None:
     ],
 )
 def test_antifraud_calls(
-    api: Api, stand_in: StandIn, behaviour: dict[str, Any], results: dict[str, int], outcome: tuple[str, str]
+    api: Api,
+    antifraud_control: AntifraudControl,
+    behaviour: dict[str, Any],
+    results: dict[str, int],
+    outcome: tuple[str, str],
 ) -> None:
     """Each call to the anti-fraud service is counted by its result, including the retry."""
     user = api.sign_up_user()
-    stand_in.answers(Member(email=user.body["email"]), **behaviour)
+    antifraud_control.set_behaviour(AntifraudUser(email=user.body["email"]), **behaviour)
     path = f"/user/promo/{api.sign_up_company().create_promo()}/activate"
-    delta = Counting()
+    delta = MetricDelta()
     user.post(path)
     calls = {name: delta("promo_antifraud_call_duration_seconds_count", result=name) for name in results}
     assert calls == results
@@ -93,13 +97,13 @@ def test_antifraud_calls(
 
 
 @pytest.mark.parametrize(("ok", "result"), [(True, "yes"), (False, "no")])
-def test_cached_verdicts(api: Api, stand_in: StandIn, ok: bool, result: str) -> None:
+def test_cached_verdicts(api: Api, antifraud_control: AntifraudControl, ok: bool, result: str) -> None:
     """A cached verdict is counted as a lookup, and the anti-fraud service gets no call."""
     user = api.sign_up_user()
-    stand_in.answers(Member(email=user.body["email"]), ok=ok, cache_ms=HOUR_MS)
+    antifraud_control.set_behaviour(AntifraudUser(email=user.body["email"]), ok=ok, cache_ms=HOUR_MS)
     path = f"/user/promo/{api.sign_up_company().create_promo()}/activate"
     user.post(path)
-    delta = Counting()
+    delta = MetricDelta()
     user.post(path)
     assert delta("promo_antifraud_verdict_lookups_total", result=result) == 1
     assert delta("promo_antifraud_verdict_lookups_total", result="none") == 0
@@ -108,7 +112,7 @@ def test_cached_verdicts(api: Api, stand_in: StandIn, ok: bool, result: str) -> 
 
 def test_verdicts_without_redis(settings: Settings) -> None:
     """A verdict lookup that fails because Redis is unavailable is counted as such."""
-    delta = Counting()
+    delta = MetricDelta()
     with closing(RateLimits(replace(settings, redis_port=1))) as rate_limits:
         assert rate_limits.count_activation(uuid4()) is None
     assert delta("promo_antifraud_verdict_lookups_total", result="unavailable") == 1
@@ -118,7 +122,7 @@ def test_connections(settings: Settings, runtime: Runtime) -> None:
     """Connections in use, pool timeouts and waits for a new connection are counted."""
     assert runtime
     database = Database(replace(settings, postgres_pool_size=1, postgres_pool_timeout_s=0.1))
-    delta = Counting()
+    delta = MetricDelta()
     with database.autocommit():
         assert database.count_connections_in_use() == 1
         with pytest.raises(ServiceUnavailable), database.transaction():
@@ -134,7 +138,7 @@ def test_connections(settings: Settings, runtime: Runtime) -> None:
 
 def test_sweeps(runtime: Runtime, settings: Settings) -> None:
     """Sweeps are counted by result, and swept rows by sweeper."""
-    delta = Counting()
+    delta = MetricDelta()
     expired_responses_sweeper(runtime.database, runtime.clock).sweep()
     assert delta("promo_sweeps_total", sweeper="expired_responses", result="done") == 1
     rows = feed_changes_sweeper(runtime.database).sweep()
@@ -152,7 +156,7 @@ def test_sweeps(runtime: Runtime, settings: Settings) -> None:
 
 def test_unknown_paths_share_a_label(api: Api) -> None:
     """All paths that api.yml does not describe are counted under one operation name."""
-    delta = Counting()
+    delta = MetricDelta()
     for path in ("/nothing", "/user/x/y/z"):
         assert api.call("GET", path).status_code == 404
     assert delta("promo_requests_total", operation="none", status="404") == 2

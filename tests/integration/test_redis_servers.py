@@ -19,7 +19,7 @@ from promo_api.dev.processes import wait_until
 from promo_api.dev.valkey import valkey_program
 from promo_api.errors import TooManyRequests
 from promo_api.security.rate_limits import RateLimits
-from tests.antifraud_control import HOUR_MS, Member, StandIn
+from tests.antifraud_control import HOUR_MS, AntifraudControl, AntifraudUser
 
 _HOST, _PASSWORD = "127.0.0.1", "hunter2"
 _START_S, _END_S, _TIMEOUT_S = 20, 10, 15
@@ -81,11 +81,11 @@ def stack() -> Iterator[ExitStack]:
         yield stack
 
 
-def _count_calls(stand_in: StandIn, antifraud: Antifraud, *members: Member) -> int:
+def _count_calls(antifraud_control: AntifraudControl, antifraud: Antifraud, *users: AntifraudUser) -> int:
     """Let each user activate a promo, which is allowed; return the number of calls to the anti-fraud service."""
-    before = stand_in.calls(*members)
-    assert all(member.tries(antifraud) for member in members)
-    return stand_in.calls(*members) - before
+    before = antifraud_control.count_calls(*users)
+    assert all(user.is_allowed_by(antifraud) for user in users)
+    return antifraud_control.count_calls(*users) - before
 
 
 def _is_reachable(antifraud: Antifraud) -> bool:
@@ -116,7 +116,11 @@ def _is_within_limit(limits: RateLimits, user_id: UUID) -> bool:
 
 
 def test_failover(
-    stack: ExitStack, settings: Settings, antifrauds: Callable[..., Antifraud], stand_in: StandIn, tmp_path: Path
+    stack: ExitStack,
+    settings: Settings,
+    make_antifraud: Callable[..., Antifraud],
+    antifraud_control: AntifraudControl,
+    tmp_path: Path,
 ) -> None:
     """Without a primary no verdict is cached and nothing is limited. After the failover stored values count again."""
     secret = ["--requirepass", _PASSWORD, "--masterauth", _PASSWORD]
@@ -126,27 +130,31 @@ def test_failover(
     sentinel = Process(stack, tmp_path / "sentinel", "--sentinel", configuration=configuration)
     assert wait_until(lambda: sentinel.client.sentinel_master("verdicts")["num-slaves"] == 1, _TIMEOUT_S)
     url = f"redis+sentinel://:{_PASSWORD}@{_HOST}:{sentinel.port}/verdicts"
-    antifraud, limits, user_id = antifrauds(redis_url=url), _limits(stack, settings, url), uuid4()
+    antifraud, limits, user_id = make_antifraud(redis_url=url), _limits(stack, settings, url), uuid4()
 
-    first, second = Member(), Member()
-    for member in (first, second):
-        stand_in.answers(member, cache_ms=HOUR_MS)
-    assert [_count_calls(stand_in, antifraud, first) for _ in range(2)] == [1, 0]
+    first, second = AntifraudUser(), AntifraudUser()
+    for user in (first, second):
+        antifraud_control.set_behaviour(user, cache_ms=HOUR_MS)
+    assert [_count_calls(antifraud_control, antifraud, first) for _ in range(2)] == [1, 0]
     assert wait_until(lambda: replica.client.exists(first.verdict_key) == 1, _TIMEOUT_S)
     assert [_is_within_limit(limits, user_id) for _ in range(3)] == [True, True, False]
     assert wait_until(lambda: _read_counters(replica) == [b"3"], _TIMEOUT_S)
     primary.kill()
     assert _is_within_limit(limits, user_id)
-    assert [_count_calls(stand_in, antifraud, second) for _ in range(2)] == [1, 1]
+    assert [_count_calls(antifraud_control, antifraud, second) for _ in range(2)] == [1, 1]
     assert wait_until(lambda: replica.client.role()[0] == b"master", _TIMEOUT_S)
     assert wait_until(lambda: _is_reachable(antifraud), _TIMEOUT_S)
-    assert _count_calls(stand_in, antifraud, first) == 0
-    assert [_count_calls(stand_in, antifraud, second) for _ in range(2)] == [1, 0]
+    assert _count_calls(antifraud_control, antifraud, first) == 0
+    assert [_count_calls(antifraud_control, antifraud, second) for _ in range(2)] == [1, 0]
     assert [_is_within_limit(limits, each) for each in (user_id, uuid4())] == [False, True]
 
 
 def test_cluster(
-    stack: ExitStack, settings: Settings, antifrauds: Callable[..., Antifraud], stand_in: StandIn, tmp_path: Path
+    stack: ExitStack,
+    settings: Settings,
+    make_antifraud: Callable[..., Antifraud],
+    antifraud_control: AntifraudControl,
+    tmp_path: Path,
 ) -> None:
     """A Cluster stores verdicts, leases, open breakers and rate limits; if a server fails, nothing is refused."""
     nodes = []
@@ -161,13 +169,13 @@ def test_cluster(
     ok = b"cluster_state:ok"
     assert wait_until(lambda: all(ok in _cluster_info(node) for node in nodes), _TIMEOUT_S)
     url = f"redis+cluster://{_HOST}:{nodes[0].port}"
-    antifraud, limits = antifrauds(redis_url=url), _limits(stack, settings, url)
+    antifraud, limits = make_antifraud(redis_url=url), _limits(stack, settings, url)
 
     antifraud.ping_cache()
-    members = [Member() for _ in range(30)]
-    for member in members:
-        stand_in.answers(member, cache_ms=HOUR_MS)
-    assert [_count_calls(stand_in, antifraud, *members) for _ in range(2)] == [30, 0]
+    users = [AntifraudUser() for _ in range(30)]
+    for user in users:
+        antifraud_control.set_behaviour(user, cache_ms=HOUR_MS)
+    assert [_count_calls(antifraud_control, antifraud, *users) for _ in range(2)] == [30, 0]
     verdict_counts = [len(node.client.keys("*:verdict")) for node in nodes]
     assert (sum(verdict_counts), min(verdict_counts) > 0) == (30, True)
     verdicts = antifraud._verdicts
@@ -182,7 +190,7 @@ def test_cluster(
     counter_counts = [len(node.client.keys("rate-limit:*")) for node in nodes]
     assert (sum(counter_counts), min(counter_counts) > 0) == (30, True)
     nodes[2].kill()
-    assert _count_calls(stand_in, antifraud, *members) >= verdict_counts[2]
+    assert _count_calls(antifraud_control, antifraud, *users) >= verdict_counts[2]
     assert sum(_is_within_limit(limits, user_id) for user_id in ids) >= counter_counts[2]
 
 
@@ -196,13 +204,13 @@ def _cluster_info(node: Process) -> bytes:
     return bytes(node.client.execute_command("CLUSTER", "INFO", NEVER_DECODE=True))
 
 
-def test_unreachable_servers(antifrauds: Callable[..., Antifraud], stand_in: StandIn) -> None:
+def test_unreachable_servers(make_antifraud: Callable[..., Antifraud], antifraud_control: AntifraudControl) -> None:
     """If Sentinels or the Cluster are unreachable, no verdict is cached: each attempt calls the service."""
     ports = f"{_HOST}:{free_port(_HOST)},{_HOST}:{free_port(_HOST)}"
     for url in (f"redis+sentinel://{ports}/verdicts", f"redis+cluster://{ports}"):
-        antifraud = antifrauds(redis_url=url)
-        member = Member()
-        stand_in.answers(member, cache_ms=HOUR_MS)
-        assert [_count_calls(stand_in, antifraud, member) for _ in range(2)] == [1, 1]
+        antifraud = make_antifraud(redis_url=url)
+        user = AntifraudUser()
+        antifraud_control.set_behaviour(user, cache_ms=HOUR_MS)
+        assert [_count_calls(antifraud_control, antifraud, user) for _ in range(2)] == [1, 1]
         with pytest.raises(redis.RedisError):
             antifraud.ping_cache()

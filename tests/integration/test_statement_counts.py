@@ -80,13 +80,13 @@ def test_feed(company: Account, user: Account, count: Count) -> None:
 
 @pytest.mark.parametrize("changes", [{}, {"promo_unique": [f"code-{n}" for n in range(1000)]}])
 def test_activation(
-    company: Account, user: Account, count: Count, trust: Callable[[Account], None], changes: dict[str, Any]
+    company: Account, user: Account, count: Count, cached_verdict: Callable[[Account], None], changes: dict[str, Any]
 ) -> None:
     """An activation takes three statements in both modes, or two with a cached verdict."""
     promo_id = company.create_promo(**changes)
     for _ in range(2):
         assert count(lambda: user.post(f"/user/promo/{promo_id}/activate")) == 3
-    trust(user)
+    cached_verdict(user)
     for _ in range(2):
         assert count(lambda: user.post(f"/user/promo/{promo_id}/activate")) == 2
 
