@@ -1,4 +1,4 @@
-"""The people of the tests: companies and users that talk to the API as a client would."""
+"""Companies and users that call the API like any client."""
 
 from dataclasses import dataclass
 from itertools import count
@@ -18,39 +18,39 @@ _FIRST_ERROR = 400
 class Api:
     """A client of the API without a token.
 
-    The service under test validates its responses against api.yml (CHECK_ANSWERS). An invalid response is a 500, which
-    is refused here.
+    The service under test validates its responses (VALIDATE_RESPONSES). An invalid response becomes a 500, which fails
+    the test.
     """
 
     def __init__(self, client: TestClient) -> None:
         self.client = client
 
     def call(self, method: str, path: str, *, token: str | None = None, **request: Any) -> Any:
-        """Send a request to a path below /api and return the answer; `request` as httpx takes it."""
+        """Send a request to a path below /api and return the response; `request` has arguments of httpx."""
         headers = dict(request.pop("headers", {}))
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        answer = self.client.request(method, f"/api{path}", headers=headers, **request)
-        check_response(answer)
-        return answer
+        response = self.client.request(method, f"/api{path}", headers=headers, **request)
+        check_response(response)
+        return response
 
     def sign_up_company(self, **changes: Any) -> "Account":
-        """Make a company and return it signed in."""
+        """Create a company and return its account."""
         body = company_body() | changes
-        answer = self.call("POST", "/business/auth/sign-up", json=body)
-        assert answer.status_code == 200, answer.text
-        return Account(self, answer.json()["token"], body, answer.json()["company_id"])
+        response = self.call("POST", "/business/auth/sign-up", json=body)
+        assert response.status_code == 200, response.text
+        return Account(self, response.json()["token"], body, response.json()["company_id"])
 
     def sign_up_user(self, *, age: int = 30, country: str = "ru", **changes: Any) -> "Account":
-        """Make a user and return them signed in."""
+        """Create a user and return their account."""
         body = user_body(age=age, country=country) | changes
-        answer = self.call("POST", "/user/auth/sign-up", json=body)
-        assert answer.status_code == 200, answer.text
-        return Account(self, answer.json()["token"], body)
+        response = self.call("POST", "/user/auth/sign-up", json=body)
+        assert response.status_code == 200, response.text
+        return Account(self, response.json()["token"], body)
 
 
 def check_response(response: Any) -> None:
-    """Assert what holds for every response, even where the contract layer was not reached: status, headers, errors."""
+    """Assert the status, headers and error body that every response has, also outside the contract layer."""
     assert response.status_code in _STATUSES, response.status_code
     assert response.headers["x-request-id"]
     assert all(response.headers[name.decode()] == value.decode() for name, value in SECURITY_HEADERS)
@@ -64,7 +64,7 @@ def check_response(response: Any) -> None:
 
 @dataclass
 class Account:
-    """A company or user with a token; `body` is what it signed up with, `id` a company's id."""
+    """A company or user with a token; `body` is that of the sign-up, `id` is only set for a company."""
 
     api: Api
     token: str
@@ -73,7 +73,7 @@ class Account:
 
     @property
     def email(self) -> str:
-        """The address that it signed up with."""
+        """The e-mail address of the sign-up."""
         return str(self.body["email"])
 
     def get(self, path: str, **request: Any) -> Any:
@@ -97,31 +97,31 @@ class Account:
         return self.api.call("DELETE", path, token=self.token, **request)
 
     def create_promo(self, **changes: Any) -> str:
-        """Make a promo, COMMON with much room unless told otherwise, and return its id; for companies."""
-        answer = self.post("/business/promo", json=promo_body(**changes))
-        assert answer.status_code == 201, answer.text
-        promo_id: str = answer.json()["id"]
+        """Create a promo, by default COMMON with 1000 uses, and return its id. For companies."""
+        response = self.post("/business/promo", json=promo_body(**changes))
+        assert response.status_code == 201, response.text
+        promo_id: str = response.json()["id"]
         return promo_id
 
 
 def new_email() -> str:
-    """Return an address that no test has used."""
+    """Return an unused e-mail address."""
     return f"person{next(_numbers)}@example.com"
 
 
 def company_body() -> dict[str, Any]:
-    """Return what a company signs up with."""
+    """Return the body of a company's sign-up."""
     return {"name": "Northern Coffee", "email": new_email(), "password": PASSWORD}
 
 
 def user_body(*, age: int = 30, country: str = "ru") -> dict[str, Any]:
-    """Return what a user signs up with."""
+    """Return the body of a user's sign-up."""
     other = {"age": age, "country": country}
     return {"name": "Ann", "surname": "Lee", "email": new_email(), "password": PASSWORD, "other": other}
 
 
 def promo_body(**changes: Any) -> dict[str, Any]:
-    """Return what a promo is made with; a list in `promo_unique` makes it UNIQUE. None takes a member away."""
+    """Return the body of a new promo. `promo_unique` makes it UNIQUE; None removes a member."""
     body: dict[str, Any] = {
         "mode": "COMMON",
         "description": "Half of the price of any coffee",

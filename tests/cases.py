@@ -1,4 +1,4 @@
-"""Many cases of one rule as one test."""
+"""Many cases of one rule in a single test."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -12,24 +12,24 @@ def all_cases(names: str | tuple[str, ...], cases: Iterable[Any], ids: object = 
     """Run a test for every case, as `pytest.mark.parametrize` does, but as one test that reports all failures.
 
     Args:
-        names: the arguments of the test that a case gives, as for `parametrize`.
+        names: of the test's arguments, as for `parametrize`.
         cases: a value for each case, or a tuple of values if there are several names.
-        ids: accepted and ignored, so that the decorators can be exchanged.
+        ids: ignored. Both decorators accept the same arguments.
     """
     del ids
-    wanted = [name.strip() for name in names.split(",")] if isinstance(names, str) else [*names]
-    rows = [_values(case, len(wanted)) for case in cases]
+    arguments = [name.strip() for name in names.split(",")] if isinstance(names, str) else [*names]
+    rows = [_values(case, len(arguments)) for case in cases]
     assert rows, "there are no cases"
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
         @wraps(test)
         def run(**fixtures: Any) -> None:
-            errors = [error for row in rows if (error := _run(test, fixtures, dict(zip(wanted, row, strict=True))))]
+            errors = [error for row in rows if (error := _run(test, fixtures, dict(zip(arguments, row, strict=True))))]
             if errors:
                 raise ExceptionGroup(f"{len(errors)} of {len(rows)} cases failed", errors)
 
         signature = inspect.signature(test)
-        fixtures = [parameter for name, parameter in signature.parameters.items() if name not in wanted]
+        fixtures = [parameter for name, parameter in signature.parameters.items() if name not in arguments]
         run.__signature__ = signature.replace(parameters=fixtures)  # type: ignore[attr-defined]
         return run
 

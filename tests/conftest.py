@@ -30,7 +30,7 @@ from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.valkey import EmbeddedValkey
 from promo_api.runtime import Runtime
 from tests.accounts import Account, Api
-from tests.antifraud_control import StandIn
+from tests.antifraud_control import AntifraudControl
 from tests.pgbouncer import LEFT_OUT, THROUGH_PGBOUNCER, behind_pgbouncer
 from tests.watchdog import Watchdog
 
@@ -72,11 +72,11 @@ class Clock:
     """A clock that a test can stop at an instant. Until then it returns the current time."""
 
     def __init__(self) -> None:
-        self.standing_at: datetime | None = None
+        self.stopped_at: datetime | None = None
 
     def __call__(self) -> datetime:
         """Return the time."""
-        return self.standing_at or datetime.now(UTC)
+        return self.stopped_at or datetime.now(UTC)
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +91,7 @@ def environment(antifraud: EmbeddedAntifraud, request: pytest.FixtureRequest) ->
     """The environment variables of a service on real servers, with an empty database that is dropped at the end."""
     worker = getattr(request.config, "workerinput", {}).get("workerid", "main")
     with ExitStack() as stack:
-        # Another run of pytest would close pytest's own folder to the user of PostgreSQL.
+        # Not tmp_path: another run of pytest may remove access to it for the user of PostgreSQL.
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="promo-tests-")))
         settings = {"ANTIFRAUD_ADDRESS": str(antifraud.address), "SECRET_KEY": "the key for tests" * 3, **_FOR_TESTS}
         settings |= _postgres(stack, folder) | _redis(stack, folder)
@@ -101,9 +101,9 @@ def environment(antifraud: EmbeddedAntifraud, request: pytest.FixtureRequest) ->
 
 
 def _postgres(stack: ExitStack, folder: Path) -> dict[str, str]:
-    given = {name: value for name, value in os.environ.items() if name.startswith("POSTGRES_")}
-    if "POSTGRES_HOST" in given and not THROUGH_PGBOUNCER:
-        return given
+    variables = {name: value for name, value in os.environ.items() if name.startswith("POSTGRES_")}
+    if "POSTGRES_HOST" in variables and not THROUGH_PGBOUNCER:
+        return variables
     server = stack.enter_context(EmbeddedPostgres(folder / "postgres", durable=False))
     direct = {
         "POSTGRES_HOST": server.host,
@@ -114,9 +114,9 @@ def _postgres(stack: ExitStack, folder: Path) -> dict[str, str]:
 
 
 def _redis(stack: ExitStack, folder: Path) -> dict[str, str]:
-    given = {name: value for name, value in os.environ.items() if name.startswith("REDIS_")}
-    if "REDIS_HOST" in given:
-        return given
+    variables = {name: value for name, value in os.environ.items() if name.startswith("REDIS_")}
+    if "REDIS_HOST" in variables:
+        return variables
     server = stack.enter_context(EmbeddedValkey(folder / "valkey"))
     return {"REDIS_HOST": server.host, "REDIS_PORT": str(server.port)}
 
@@ -172,16 +172,16 @@ def cache(settings: Settings) -> Iterator["redis.Redis"]:
 
 
 @pytest.fixture
-def antifrauds(settings: Settings, cache: "redis.Redis") -> Iterator[Callable[..., Antifraud]]:
+def make_antifraud(settings: Settings, cache: "redis.Redis") -> Iterator[Callable[..., Antifraud]]:
     """Creates anti-fraud checks with changed settings, as other processes would have; closes all circuit breakers.
 
     Their timeouts are long, because tests delay the responses of the stub.
     """
-    patience = {"antifraud_read_timeout_s": 30.0, "antifraud_lease_timeout_s": 60.0}
+    timeouts = {"antifraud_read_timeout_s": 30.0, "antifraud_lease_timeout_s": 60.0}
     with ExitStack() as stack:
 
         def make(**changes: Any) -> Antifraud:
-            antifraud = Antifraud(replace(settings, **patience | changes))
+            antifraud = Antifraud(replace(settings, **timeouts | changes))
             stack.callback(antifraud.close)
             return antifraud
 
@@ -190,36 +190,38 @@ def antifrauds(settings: Settings, cache: "redis.Redis") -> Iterator[Callable[..
 
 
 @pytest.fixture
-def trust(runtime: Runtime, antifrauds: Callable[..., Antifraud]) -> Callable[[Account], None]:
+def cached_verdict(runtime: Runtime, make_antifraud: Callable[..., Antifraud]) -> Callable[[Account], None]:
     """Caches a verdict that allows a user, as an earlier activation would."""
-    verdicts = antifrauds()._verdicts
+    verdicts = make_antifraud()._verdicts
 
-    def keep(user: Account) -> None:
+    def cache_verdict(user: Account) -> None:
         claims = runtime.tokens.read(user.token, "user")
         assert claims is not None
         verdict = Verdict(ok=True, holds_until=datetime.now(UTC) + timedelta(hours=1))
         verdicts.release(Lease(claims.account_id), verdict)
 
-    return keep
+    return cache_verdict
 
 
-@pytest.fixture(params=["asked about", "allowed already"])
-def everyone(request: pytest.FixtureRequest, trust: Callable[[Account], None], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=["no verdict", "cached verdict"])
+def both_verdict_paths(
+    request: pytest.FixtureRequest, cached_verdict: Callable[[Account], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Run the test twice: with users without a verdict, and with users whose verdict is cached."""
     sign_up = Api.sign_up_user
 
-    def sign_up_trusted(api: Api, **changes: Any) -> Account:
+    def sign_up_with_verdict(api: Api, **changes: Any) -> Account:
         user = sign_up(api, **changes)
-        trust(user)
+        cached_verdict(user)
         return user
 
-    if request.param == "allowed already":
-        monkeypatch.setattr(Api, "sign_up_user", sign_up_trusted)
+    if request.param == "cached verdict":
+        monkeypatch.setattr(Api, "sign_up_user", sign_up_with_verdict)
 
 
 @pytest.fixture
-def waiting(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """The tokens of the attempts that wait for a lease."""
+def waiting_leases(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The tokens of the leases that attempts are waiting for."""
     tokens: set[str] = set()
     original = VerdictCache.acquire
 
@@ -236,24 +238,24 @@ def waiting(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 @pytest.fixture
 def sent_to_redis(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the commands that are sent to Redis during the test."""
-    sent: list[str] = []
+    commands: list[str] = []
     original = redis.Redis.execute_command
 
     def execute_command(self: "redis.Redis", *command: Any, **options: Any) -> Any:
-        sent.append(command[0])
+        commands.append(command[0])
         return original(self, *command, **options)
 
     monkeypatch.setattr(redis.Redis, "execute_command", execute_command)
-    return sent
+    return commands
 
 
 @pytest.fixture
-def stand_in(antifraud: EmbeddedAntifraud) -> Iterator[StandIn]:
+def antifraud_control(antifraud: EmbeddedAntifraud) -> Iterator[AntifraudControl]:
     """Controls the anti-fraud stub for single users; resets it and releases delayed responses after the test."""
     with httpx.Client(base_url=f"http://{antifraud.address}") as client:
-        stand_in = StandIn(client)
-        yield stand_in
-        stand_in.forget()
+        antifraud_control = AntifraudControl(client)
+        yield antifraud_control
+        antifraud_control.reset()
 
 
 @pytest.fixture(scope="session")
@@ -264,8 +266,6 @@ def _client(runtime: Runtime) -> Iterator[TestClient]:
 
 @pytest.fixture
 def api(_client: TestClient, clock: Clock) -> Iterator[Api]:
-    """The API in this process. Tests make their own companies and users, so nothing needs to be put away but the
-    clock.
-    """
+    """The API in this process. Tests create their own accounts, so only the clock is reset."""
     yield Api(_client)
-    clock.standing_at = None
+    clock.stopped_at = None

@@ -1,10 +1,10 @@
-"""Metrics of this process, as a test sees them: by how much they have grown."""
+"""How much the metrics of this process have increased."""
 
 from promo_api.telemetry import metrics
 
 
-class Counting:
-    """By how much each number has grown since this was made."""
+class MetricDelta:
+    """The increase of each metric since this object was created."""
 
     def __init__(self) -> None:
         self._before = {
@@ -14,6 +14,6 @@ class Counting:
         }
 
     def __call__(self, name: str, **labels: str) -> float:
-        """Return by how much a number has grown; one that is not there is 0."""
-        now = metrics.REGISTRY.get_sample_value(name, labels) or 0.0
-        return now - self._before.get((name, frozenset(labels.items())), 0.0)
+        """Return the increase of a sample; a missing sample is 0."""
+        value = metrics.REGISTRY.get_sample_value(name, labels) or 0.0
+        return value - self._before.get((name, frozenset(labels.items())), 0.0)

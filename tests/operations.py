@@ -1,4 +1,4 @@
-"""The operations of api.yml, for tests that go through all of them."""
+"""The operations of api.yml, for tests that cover all of them."""
 
 from typing import Any, NamedTuple
 
@@ -10,10 +10,10 @@ class Operation(NamedTuple):
 
     Attributes:
         id: the operationId.
-        method: in upper case.
+        method: in capitals.
         path: without `/api`, with parameters in braces.
         account: the kind of account that may call it, `company` or `user`; "" if it needs no token.
-        declared: as in the file, references not resolved.
+        declared: as in the file; references are not resolved.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""A PostgreSQL that is frozen and not dead: its processes stand still, and the kernel keeps their connections."""
+"""A PostgreSQL that is stopped by SIGSTOP: unresponsive, while the kernel keeps its connections open."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,28 +8,28 @@ import psutil
 
 from promo_api.dev.postgres import EmbeddedPostgres
 
-_AT_MOST_S = 90
+_TIMEOUT_S = 90
 
 
 @contextmanager
 def frozen(postgres: EmbeddedPostgres) -> Iterator[None]:
-    """Have every process of a server stand still for the time of a block."""
+    """Stop every process of a server during a block."""
     server = postgres._server()
     assert server is not None
-    # The one that makes the others first, so that none is missed.
+    # The parent first: it must not start processes that are missed here.
     server.suspend()
     processes = [*server.children(recursive=True), server]
-    # A test that waits for the server after all is to fail, and not to stand still as well.
-    end = Timer(_AT_MOST_S, _resume, [processes])
-    end.start()
+    # A test that waits for the server must fail instead of hanging.
+    timer = Timer(_TIMEOUT_S, _resume, [processes])
+    timer.start()
     try:
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.suspend()
         yield
     finally:
-        end.cancel()
-        end.join()
+        timer.cancel()
+        timer.join()
         _resume(processes)
 
 

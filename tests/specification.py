@@ -10,11 +10,11 @@ from promo_api.app import SPECIFICATION
 
 
 def load(file: Path) -> Any:
-    """Return the contents of a YAML file, with the fast parser."""
+    """Load a YAML file with the fast parser."""
     return yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
 
 
 @cache
 def specification() -> Any:
-    """Return api.yml, which all callers share: do not change it."""
+    """Return api.yml. All callers share the object: do not change it."""
     return load(SPECIFICATION)

@@ -8,7 +8,7 @@ import pytest
 from tests.accounts import Account, Api
 from tests.cases import all_cases
 
-pytestmark = pytest.mark.usefixtures("everyone")
+pytestmark = pytest.mark.usefixtures("both_verdict_paths")
 
 
 @pytest.fixture

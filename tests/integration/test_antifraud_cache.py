@@ -13,7 +13,7 @@ from promo_api.app import create_app
 from promo_api.config.settings import Settings
 from promo_api.runtime import Runtime
 from tests.accounts import Account, Api
-from tests.antifraud_control import StandIn
+from tests.antifraud_control import AntifraudControl
 
 HOUR_MS = 3_600_000
 
@@ -56,45 +56,52 @@ def _until(text: str) -> int:
 
 
 @pytest.mark.parametrize(("ok", "status"), [(True, 200), (False, 403)])
-def test_verdict_holds_on_any_promo(api: Api, stand_in: StandIn, promos: list[str], ok: bool, status: int) -> None:
+def test_verdict_holds_on_any_promo(
+    api: Api, antifraud_control: AntifraudControl, promos: list[str], ok: bool, status: int
+) -> None:
     """A verdict that holds, yes or no, is the answer for every promo, though the service would now say the other."""
     user = api.sign_up_user()
-    stand_in.answers(user, ok=ok, cache_ms=HOUR_MS)
+    antifraud_control.set_behaviour(user, ok=ok, cache_ms=HOUR_MS)
     assert _activate(user, promos[0]) == status
-    stand_in.answers(user, ok=not ok)
+    antifraud_control.set_behaviour(user, ok=not ok)
     assert [_activate(user, promo_id) for promo_id in (*promos, *promos)] == [status] * 4
-    assert stand_in.calls(user) == 1
+    assert antifraud_control.count_calls(user) == 1
 
 
-def test_verdict_is_about_one_user(api: Api, stand_in: StandIn, promos: list[str]) -> None:
+def test_verdict_is_about_one_user(api: Api, antifraud_control: AntifraudControl, promos: list[str]) -> None:
     """A verdict that holds for one user says nothing of another."""
     one, other = api.sign_up_user(), api.sign_up_user()
-    stand_in.answers(one, ok=False, cache_ms=HOUR_MS)
-    stand_in.answers(other, ok=True, cache_ms=HOUR_MS)
+    antifraud_control.set_behaviour(one, ok=False, cache_ms=HOUR_MS)
+    antifraud_control.set_behaviour(other, ok=True, cache_ms=HOUR_MS)
     assert [_activate(user, promos[0]) for user in (one, other, one, other)] == [403, 200, 403, 200]
-    assert [stand_in.calls(user) for user in (one, other)] == [1, 1]
+    assert [antifraud_control.count_calls(user) for user in (one, other)] == [1, 1]
 
 
 @pytest.mark.parametrize(("ok", "status"), [(True, 200), (False, 403)])
 def test_verdict_is_shared_and_outlives_a_restart(
-    api: Api, stand_in: StandIn, promos: list[str], restarted: Callable[[], Api], ok: bool, status: int
+    api: Api,
+    antifraud_control: AntifraudControl,
+    promos: list[str],
+    restarted: Callable[[], Api],
+    ok: bool,
+    status: int,
 ) -> None:
     """A verdict holds in every process, in one that is started later too."""
     user, before = api.sign_up_user(), restarted()
-    stand_in.answers(user, ok=ok, cache_ms=HOUR_MS)
+    antifraud_control.set_behaviour(user, ok=ok, cache_ms=HOUR_MS)
     assert _activate(user, promos[0], before) == status
-    stand_in.answers(user, ok=not ok)
+    antifraud_control.set_behaviour(user, ok=not ok)
     assert [_activate(user, promos[0], process) for process in (api, restarted())] == [status, status]
-    assert stand_in.calls(user) == 1
+    assert antifraud_control.count_calls(user) == 1
 
 
 @pytest.mark.parametrize("until", ["2999-01-16T00:17:57.567", "2999-01-16T00:17:57.001", "2999-01-16T00:17:57"])
 def test_verdict_is_kept_to_the_millisecond(
-    api: Api, stand_in: StandIn, promos: list[str], runtime: Runtime, cache: "redis.Redis", until: str
+    api: Api, antifraud_control: AntifraudControl, promos: list[str], runtime: Runtime, cache: "redis.Redis", until: str
 ) -> None:
     """What is kept ends at exactly cache_until, which is a time in UTC, and using it does not make it last longer."""
     user = api.sign_up_user()
-    stand_in.answers(user, cache_until=until)
+    antifraud_control.set_behaviour(user, cache_until=until)
     _activate(user, promos[0])
     key = _key(runtime, cache, user)
     assert cache.pexpiretime(key) == _until(until)
@@ -103,82 +110,93 @@ def test_verdict_is_kept_to_the_millisecond(
 
 
 def test_after_its_time_the_service_is_asked(
-    api: Api, stand_in: StandIn, promos: list[str], runtime: Runtime, cache: "redis.Redis"
+    api: Api, antifraud_control: AntifraudControl, promos: list[str], runtime: Runtime, cache: "redis.Redis"
 ) -> None:
     """Once a verdict has ended the next attempt asks, and what it is told counts."""
     user = api.sign_up_user()
-    stand_in.answers(user, ok=True, cache_ms=300)
+    antifraud_control.set_behaviour(user, ok=True, cache_ms=300)
     assert _activate(user, promos[0]) == 200
     key = _key(runtime, cache, user)
-    stand_in.answers(user, ok=False)
+    antifraud_control.set_behaviour(user, ok=False)
     while cache.exists(key):
         pass
-    assert (_activate(user, promos[0]), stand_in.calls(user)) == (403, 2)
+    assert (_activate(user, promos[0]), antifraud_control.count_calls(user)) == (403, 2)
 
 
 @pytest.mark.parametrize("behaviour", [{"cache_until": "2020-01-01T00:00:00.000"}, {"cache_ms": -1}, {}])
-def test_verdict_that_does_not_hold(api: Api, stand_in: StandIn, promos: list[str], behaviour: dict[str, Any]) -> None:
+def test_verdict_that_does_not_hold(
+    api: Api, antifraud_control: AntifraudControl, promos: list[str], behaviour: dict[str, Any]
+) -> None:
     """A verdict with a cache_until that is over, or with none, counts for its attempt only."""
     user = api.sign_up_user()
     statuses = []
     for ok in (True, False, True):
-        stand_in.answers(user, ok=ok, **behaviour)
+        antifraud_control.set_behaviour(user, ok=ok, **behaviour)
         statuses.append(_activate(user, promos[0]))
-    assert (statuses, stand_in.calls(user)) == ([200, 403, 200], 3)
+    assert (statuses, antifraud_control.count_calls(user)) == ([200, 403, 200], 3)
 
 
-def test_kept_yes_does_not_open_what_is_closed(api: Api, stand_in: StandIn, promos: list[str]) -> None:
+def test_kept_yes_does_not_open_what_is_closed(
+    api: Api, antifraud_control: AntifraudControl, promos: list[str]
+) -> None:
     """A yes that holds says nothing against the other rules: activity, targeting and the last use."""
     company, user = api.sign_up_company(), api.sign_up_user(country="ru")
-    stand_in.answers(user, ok=True, cache_ms=HOUR_MS)
+    antifraud_control.set_behaviour(user, ok=True, cache_ms=HOUR_MS)
     assert _activate(user, promos[0]) == 200
     inactive, foreign = company.create_promo(max_count=0), company.create_promo(target={"country": "fr"})
     last = company.create_promo(promo_unique=["only"])
     assert [_activate(user, promo_id) for promo_id in (inactive, foreign, last, last)] == [403, 403, 200, 403]
 
 
-def test_kept_no_shows_only_after_the_cheap_checks(api: Api, stand_in: StandIn, promos: list[str]) -> None:
+def test_kept_no_shows_only_after_the_cheap_checks(
+    api: Api, antifraud_control: AntifraudControl, promos: list[str]
+) -> None:
     """A no that holds does not hide that a promo does not exist."""
     user = api.sign_up_user()
-    stand_in.answers(user, ok=False, cache_ms=HOUR_MS)
+    antifraud_control.set_behaviour(user, ok=False, cache_ms=HOUR_MS)
     assert _activate(user, promos[0]) == 403
     assert _activate(user, "00000000-0000-4000-8000-000000000000") == 404
 
 
 @pytest.mark.parametrize("value", [b"", b"maybe", b"true", b"\xff\x00", b'{"ok": true}', b"YES"])
 def test_kept_value_that_can_not_be_read(
-    api: Api, stand_in: StandIn, promos: list[str], runtime: Runtime, cache: "redis.Redis", value: bytes
+    api: Api,
+    antifraud_control: AntifraudControl,
+    promos: list[str],
+    runtime: Runtime,
+    cache: "redis.Redis",
+    value: bytes,
 ) -> None:
     """A value in the cache that means nothing is as none: the service is asked, and its verdict is kept instead."""
     user = api.sign_up_user()
-    stand_in.answers(user, ok=True, cache_ms=HOUR_MS)
+    antifraud_control.set_behaviour(user, ok=True, cache_ms=HOUR_MS)
     _activate(user, promos[0])
     cache.set(_key(runtime, cache, user), value, px=HOUR_MS)
-    stand_in.answers(user, ok=False, cache_ms=HOUR_MS)
+    antifraud_control.set_behaviour(user, ok=False, cache_ms=HOUR_MS)
     assert [_activate(user, promos[0]) for _ in range(2)] == [403, 403]
-    assert stand_in.calls(user) == 2
+    assert antifraud_control.count_calls(user) == 2
 
 
 def test_kept_value_of_another_type(
-    api: Api, stand_in: StandIn, promos: list[str], runtime: Runtime, cache: "redis.Redis"
+    api: Api, antifraud_control: AntifraudControl, promos: list[str], runtime: Runtime, cache: "redis.Redis"
 ) -> None:
     """Neither does a value that is no text at all stand in the way."""
     user = api.sign_up_user()
-    stand_in.answers(user, ok=True, cache_ms=HOUR_MS)
+    antifraud_control.set_behaviour(user, ok=True, cache_ms=HOUR_MS)
     _activate(user, promos[0])
     key = _key(runtime, cache, user)
     cache.delete(key)
     cache.rpush(key, "yes")
     assert [_activate(user, promos[0]) for _ in range(2)] == [200, 200]
-    assert stand_in.calls(user) == 2
+    assert antifraud_control.count_calls(user) == 2
 
 
 def test_cache_does_not_hold_the_email_address(
-    api: Api, stand_in: StandIn, promos: list[str], runtime: Runtime, cache: "redis.Redis"
+    api: Api, antifraud_control: AntifraudControl, promos: list[str], runtime: Runtime, cache: "redis.Redis"
 ) -> None:
     """Neither key nor value of what is kept has the e-mail address in it."""
     user = api.sign_up_user()
-    stand_in.answers(user, ok=True, cache_ms=HOUR_MS)
+    antifraud_control.set_behaviour(user, ok=True, cache_ms=HOUR_MS)
     _activate(user, promos[0])
     key = _key(runtime, cache, user)
     assert user.body["email"].encode() not in key + cache.get(key)

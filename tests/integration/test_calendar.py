@@ -34,7 +34,7 @@ def test_a_promo_of_one_day(api: Api, clock: Clock, now: datetime, active: bool,
     """A promo of one day is active from the first to the last moment of that day in UTC+3, for all who look."""
     company, user = api.sign_up_company(), api.sign_up_user()
     promo_id = company.create_promo(target={"categories": ["calendar"]}, **PERIOD, **changes)
-    clock.standing_at = now
+    clock.stopped_at = now
     assert set(_shown(company, user, promo_id).values()) == {active}
     assert user.post(f"/user/promo/{promo_id}/activate").status_code == (200 if active else 403)
 
@@ -44,7 +44,7 @@ def test_feed_filter(api: Api, clock: Clock, now: datetime, active: bool) -> Non
     """The filter of a feed changes sides at the same midnights."""
     company, user = api.sign_up_company(), api.sign_up_user(country="aq")
     promo_id = company.create_promo(target={"country": "aq"}, **PERIOD)
-    clock.standing_at = now
+    clock.stopped_at = now
     listed = [
         promo_id in [card["promo_id"] for card in user.get(f"/user/feed?limit=100&active={asked}").json()]
         for asked in ("true", "false")
@@ -66,7 +66,7 @@ def test_open_periods(api: Api, clock: Clock, period: dict[str, str], actives: l
     promo_id = company.create_promo(**period)
     shown = []
     for now, _ in INSTANTS:
-        clock.standing_at = now
+        clock.stopped_at = now
         shown.append(company.get(f"/business/promo/{promo_id}").json()["active"])
     assert shown == actives
 
@@ -75,8 +75,8 @@ def test_history_shows_the_promo_as_it_is_today(api: Api, clock: Clock) -> None:
     """An entry of the history says whether the promo is active today, not whether it was then."""
     user = api.sign_up_user()
     promo_id = api.sign_up_company().create_promo(**PERIOD)
-    clock.standing_at = END
+    clock.stopped_at = END
     user.post(f"/user/promo/{promo_id}/activate")
     assert user.get("/user/promo/history").json()[0]["active"] is True
-    clock.standing_at = AFTER
+    clock.stopped_at = AFTER
     assert user.get("/user/promo/history").json()[0]["active"] is False

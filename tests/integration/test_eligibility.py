@@ -54,7 +54,7 @@ def user(api: Api) -> Account:
 def test_reasons(api: Api, clock: Clock, user: Account, promo: dict[str, Any], reasons: list[str]) -> None:
     """Each reason is told, and an activation is refused exactly if there is one."""
     promo_id = api.sign_up_company().create_promo(**promo)
-    clock.standing_at = _NOON
+    clock.stopped_at = _NOON
     assert _reasons(user, promo_id) == reasons
     assert user.post(f"/user/promo/{promo_id}/activate").status_code == (403 if reasons else 200)
 
@@ -83,7 +83,7 @@ def test_exhausted(api: Api, user: Account, promo: dict[str, Any]) -> None:
 def test_days_begin_in_utc_plus_3(api: Api, clock: Clock, user: Account, instant: datetime, reasons: list[str]) -> None:
     """A promo begins and ends at midnight in UTC+3."""
     promo_id = api.sign_up_company().create_promo(active_from="2025-01-10", active_until="2025-01-10")
-    clock.standing_at = instant
+    clock.stopped_at = instant
     assert _reasons(user, promo_id) == reasons
 
 

@@ -27,11 +27,11 @@ _SLACK_S = 3
 
 
 @pytest.fixture
-def make(settings: Settings) -> Iterator[Callable[..., Health]]:
+def make_health(settings: Settings) -> Iterator[Callable[..., Health]]:
     """Creates the Health of another process, with changed settings."""
     with ExitStack() as stack:
 
-        def make(**changes: Any) -> Health:
+        def make_health(**changes: Any) -> Health:
             changed = replace(settings, **changes)
             antifraud = Antifraud(changed)
             health = Health(changed, antifraud)
@@ -39,19 +39,19 @@ def make(settings: Settings) -> Iterator[Callable[..., Health]]:
             stack.callback(health.close)
             return health
 
-        yield make
+        yield make_health
 
 
 @pytest.fixture
 def revision(runtime: Runtime) -> Iterator[Callable[[str], None]]:
     """Sets the schema revision until the test ends."""
 
-    def become(revision: str) -> None:
+    def set_revision(revision: str) -> None:
         with runtime.database.autocommit() as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": revision})
 
-    yield become
-    become(newest_revision())
+    yield set_revision
+    set_revision(newest_revision())
 
 
 @pytest.fixture
@@ -70,17 +70,17 @@ def _reasons(report: Report) -> list[str]:
 
 def test_healthy(api: Api) -> None:
     """A healthy service reports the latency of each dependency and the schema revision."""
-    answer = api.call("GET", "/health")
-    assert answer.status_code == 200
-    body = answer.json()
+    response = api.call("GET", "/health")
+    assert response.status_code == 200
+    body = response.json()
     assert (body["status"], body["version"]) == ("ok", "0.1.0")
     assert body["schema"] == {"needed": newest_revision(), "found": newest_revision()}
-    assert {tuple(found) for found in body["dependencies"].values()} == {("state", "latency_ms")}
+    assert {tuple(dependency) for dependency in body["dependencies"].values()} == {("state", "latency_ms")}
 
 
-def test_version(make: Callable[..., Health]) -> None:
+def test_version(make_health: Callable[..., Health]) -> None:
     """The version is that of api.yml."""
-    assert make().version == Specification.load(SPECIFICATION)["info"]["version"]
+    assert make_health().version == Specification.load(SPECIFICATION)["info"]["version"]
 
 
 @pytest.mark.parametrize(
@@ -94,82 +94,84 @@ def test_version(make: Callable[..., Health]) -> None:
     ],
 )
 def test_unavailable_dependencies(
-    make: Callable[..., Health], runtime: Runtime, changes: dict[str, Any], status: str, reasons: list[str]
+    make_health: Callable[..., Health], runtime: Runtime, changes: dict[str, Any], status: str, reasons: list[str]
 ) -> None:
     """A dependency that refuses connections is down. Without PostgreSQL the status is failing, otherwise degraded."""
     assert runtime
-    report = make(**changes).report()
+    report = make_health(**changes).report()
     assert (report.status, _reasons(report)) == (status, reasons)
     assert [finding.latency_ms is None for finding in report.findings.values()] == [bool(reason) for reason in reasons]
 
 
-def test_breaker(make: Callable[..., Health], runtime: Runtime) -> None:
+def test_breaker(make_health: Callable[..., Health], runtime: Runtime) -> None:
     """While the circuit breaker of the process is open, the anti-fraud service is reported as down."""
     assert runtime
-    health = make(antifraud_breaker_failures=1, antifraud_breaker_cooldown_s=60)
+    health = make_health(antifraud_breaker_failures=1, antifraud_breaker_cooldown_s=60)
     health._antifraud._breaker.run(lambda: None)
     report = health.report()
     assert report.status == "degraded"
     assert report.findings["antifraud"].reason == "It failed repeatedly, and the circuit breaker is open."
 
 
-@pytest.mark.parametrize(("there", "status"), [("0001", "failing"), ("9999", "ok")])
-def test_schema(make: Callable[..., Health], revision: Callable[[str], None], there: str, status: str) -> None:
+@pytest.mark.parametrize(("found_revision", "status"), [("0001", "failing"), ("9999", "ok")])
+def test_schema(
+    make_health: Callable[..., Health], revision: Callable[[str], None], found_revision: str, status: str
+) -> None:
     """An older schema is failing. A newer one is ok: it belongs to a version that is being deployed."""
-    revision(there)
-    report = make().report()
-    assert (report.status, report.found_revision, report.needed_revision) == (status, there, newest_revision())
+    revision(found_revision)
+    report = make_health().report()
+    assert (report.status, report.found_revision, report.needed_revision) == (status, found_revision, newest_revision())
     assert ("migrations" in report.findings["postgres"].reason) == (status == "failing")
 
 
-def test_no_schema(make: Callable[..., Health], settings: Settings) -> None:
+def test_no_schema(make_health: Callable[..., Health], settings: Settings) -> None:
     """A database without a schema is failing."""
-    report = make(postgres_database="postgres").report()
+    report = make_health(postgres_database="postgres").report()
     assert settings.postgres_database != "postgres"
     assert (report.status, report.found_revision) == ("failing", None)
     assert "migrations" in report.findings["postgres"].reason
 
 
-def test_read_only(make: Callable[..., Health], runtime: Runtime, settings: Settings) -> None:
+def test_read_only(make_health: Callable[..., Health], runtime: Runtime, settings: Settings) -> None:
     """A read-only PostgreSQL, such as a standby, is failing."""
     setting = f'ALTER DATABASE "{settings.postgres_database}" {{}} default_transaction_read_only'
     with runtime.database.autocommit() as connection:
         connection.execute(text(setting.format("SET") + " = on"))
         try:
-            report = make().report()
+            report = make_health().report()
         finally:
             connection.execute(text(setting.format("RESET")))
     assert (report.status, _reasons(report)) == ("failing", ["It is read-only.", "", ""])
 
 
-def test_draining(make: Callable[..., Health], runtime: Runtime) -> None:
-    """A process that is about to stop is failing at once, whatever was found within the last second."""
+def test_draining(make_health: Callable[..., Health], runtime: Runtime) -> None:
+    """A process that is draining is failing at once: a cached report does not hide it."""
     assert runtime
-    health = make()
+    health = make_health()
     assert (health.report().status, health.report().is_draining) == ("ok", False)
     health.start_draining()
     report = health.report()
     assert (report.status, report.is_draining, _reasons(report)) == ("failing", True, ["", "", ""])
 
 
-def test_report_ends_in_time(make: Callable[..., Health], blackhole: str) -> None:
-    """A report waits for all dependencies together, and not longer than HEALTH_TIMEOUT_S."""
+def test_report_ends_in_time(make_health: Callable[..., Health], blackhole: str) -> None:
+    """A report waits for all dependencies together, and no longer than HEALTH_TIMEOUT_S."""
     host, port = blackhole.split(":")
-    health = make(
+    health = make_health(
         postgres_host=host, postgres_port=int(port), redis_host=host, redis_port=int(port), redis_timeout_s=10.0,
         antifraud_address=f"http://{blackhole}", antifraud_connect_timeout_s=30.0, health_timeout_s=2.0,
     )  # fmt: skip
-    began = monotonic()
+    start = monotonic()
     report = health.report()
-    assert monotonic() - began < 2.0 + _SLACK_S
+    assert monotonic() - start < 2.0 + _SLACK_S
     assert (report.status, _reasons(report)) == ("failing", [_NOT_IN_TIME] * 3)
 
 
-def test_report_is_cached(make: Callable[..., Health], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_is_cached(make_health: Callable[..., Health], monkeypatch: pytest.MonkeyPatch) -> None:
     """A report is cached for a second."""
     now = [1000.0]
     monkeypatch.setattr(module, "monotonic", lambda: now[0])
-    health = make()
+    health = make_health()
     first = health.report()
     now[0] += 0.9
     assert health.report() is first
@@ -177,9 +179,9 @@ def test_report_is_cached(make: Callable[..., Health], monkeypatch: pytest.Monke
     assert health.report() is not first
 
 
-def test_concurrent_requests_share_a_check(make: Callable[..., Health]) -> None:
+def test_concurrent_requests_share_a_check(make_health: Callable[..., Health]) -> None:
     """Concurrent requests share one check of each dependency and get the same report."""
-    health, checks, go = make(health_timeout_s=10.0), Semaphore(0), Event()
+    health, checks, go = make_health(health_timeout_s=10.0), Semaphore(0), Event()
 
     def check() -> str:
         checks.release()
@@ -195,17 +197,17 @@ def test_concurrent_requests_share_a_check(make: Callable[..., Health]) -> None:
     assert not checks.acquire(blocking=False)
 
 
-def test_check_that_hangs(make: Callable[..., Health], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_that_hangs(make_health: Callable[..., Health], monkeypatch: pytest.MonkeyPatch) -> None:
     """While a check hangs no other is started. Its late result is outdated and ignored."""
     now = [1000.0]
     monkeypatch.setattr(module, "monotonic", lambda: now[0])
-    health, checks, go = make(), list[str](), Event()
+    health, checks, go = make_health(), list[str](), Event()
 
     def check() -> str:
         checks.append("check")
         if len(checks) == 1:
             assert go.wait(10)
-            return "what was"
+            return "outdated"
         return ""
 
     health._timeout_s = 0.05
@@ -222,11 +224,11 @@ def test_check_that_hangs(make: Callable[..., Health], monkeypatch: pytest.Monke
     assert len(checks) == 2
 
 
-def test_antifraud_service_gets_no_request(make: Callable[..., Health], runtime: Runtime) -> None:
+def test_antifraud_service_gets_no_request(make_health: Callable[..., Health], runtime: Runtime) -> None:
     """The check connects to the anti-fraud service and sends nothing."""
     assert runtime
     with socket.create_server(("127.0.0.1", 0)) as service:
-        report = make(antifraud_address=f"http://127.0.0.1:{service.getsockname()[1]}").report()
+        report = make_health(antifraud_address=f"http://127.0.0.1:{service.getsockname()[1]}").report()
         connection, _ = service.accept()
         with connection:
             connection.settimeout(10)
@@ -234,10 +236,12 @@ def test_antifraud_service_gets_no_request(make: Callable[..., Health], runtime:
     assert report.status == "ok"
 
 
-def test_changes_are_logged(make: Callable[..., Health], caplog: pytest.LogCaptureFixture, runtime: Runtime) -> None:
+def test_changes_are_logged(
+    make_health: Callable[..., Health], caplog: pytest.LogCaptureFixture, runtime: Runtime
+) -> None:
     """A change of health is logged once, without an address."""
     assert runtime
-    health = make(redis_port=1)
+    health = make_health(redis_port=1)
     for _ in range(2):
         health.report()
         health._expires_at = 0.0

@@ -13,9 +13,9 @@ def _activate(user: Account, promo_id: str) -> None:
 
 def _history(user: Account, **query: Any) -> tuple[list[str], int]:
     """Return the ids of the promos on a page, and the total."""
-    answer = user.get(HISTORY, params=query)
-    assert answer.status_code == 200, answer.text
-    return [card["promo_id"] for card in answer.json()], int(answer.headers["x-total-count"])
+    response = user.get(HISTORY, params=query)
+    assert response.status_code == 200, response.text
+    return [promo["promo_id"] for promo in response.json()], int(response.headers["x-total-count"])
 
 
 def test_no_activations(api: Api) -> None:
@@ -24,7 +24,7 @@ def test_no_activations(api: Api) -> None:
 
 
 def test_latest_activation_first(api: Api) -> None:
-    """There is an entry for each activation, the latest first, whichever promo is newer; promos repeat."""
+    """The history has one entry for each activation, the latest first. A promo can have several."""
     company, user = api.sign_up_company(), api.sign_up_user()
     one, two = company.create_promo(), company.create_promo(promo_unique=["one", "two"])
     for promo_id in (two, one, one, two):
@@ -33,7 +33,7 @@ def test_latest_activation_first(api: Api) -> None:
 
 
 def test_pages(api: Api) -> None:
-    """Limit and offset cut a page out; 10 is the default; the total counts all activations."""
+    """Limit and offset select a page; the default limit is 10; the total counts all activations."""
     company, user = api.sign_up_company(), api.sign_up_user()
     ids = [company.create_promo() for _ in range(4)] * 3
     for promo_id in ids:
@@ -47,7 +47,7 @@ def test_pages(api: Api) -> None:
 
 
 def test_page_of_at_most_100(api: Api) -> None:
-    """A page holds 100 entries at most, whatever the limit asks."""
+    """A page has at most 100 entries, also if the limit is higher."""
     user, promo_id = api.sign_up_user(), api.sign_up_company().create_promo()
     for _ in range(101):
         _activate(user, promo_id)
@@ -56,15 +56,15 @@ def test_page_of_at_most_100(api: Api) -> None:
 
 
 def test_own_activations_only(api: Api) -> None:
-    """The activations of another user are not in it."""
+    """The history excludes the activations of other users."""
     promo_id = api.sign_up_company().create_promo()
     one, other = api.sign_up_user(), api.sign_up_user()
     _activate(one, promo_id)
     assert (_history(one), _history(other)) == (([promo_id], 1), ([], 0))
 
 
-def test_refused_activations_are_not_in_it(api: Api) -> None:
-    """An activation that was refused leaves no entry."""
+def test_refused_activations_are_excluded(api: Api) -> None:
+    """A refused activation leaves no entry."""
     company, user = api.sign_up_company(), api.sign_up_user()
     promo_id = company.create_promo(max_count=1)
     _activate(user, promo_id)
@@ -72,8 +72,8 @@ def test_refused_activations_are_not_in_it(api: Api) -> None:
     assert _history(user) == ([promo_id], 1)
 
 
-def test_entry_of_a_promo_that_no_longer_fits(api: Api) -> None:
-    """An entry stays when the promo has gone inactive or targets others, and is the card of today."""
+def test_entry_of_a_promo_that_no_longer_matches(api: Api) -> None:
+    """An entry stays when the promo becomes inactive or targets others, and shows its current state."""
     company, user = api.sign_up_company(), api.sign_up_user()
     promo_id = company.create_promo()
     _activate(user, promo_id)

@@ -9,24 +9,24 @@ from tests.accounts import Account, Api
 
 
 def _like(user: Account, promo_id: str) -> int:
-    answer = user.post(f"/user/promo/{promo_id}/like")
-    assert answer.status_code != 200 or answer.json() == {"status": "ok"}
-    return int(answer.status_code)
+    response = user.post(f"/user/promo/{promo_id}/like")
+    assert response.status_code != 200 or response.json() == {"status": "ok"}
+    return int(response.status_code)
 
 
 def _unlike(user: Account, promo_id: str) -> int:
-    answer = user.delete(f"/user/promo/{promo_id}/like")
-    assert answer.status_code != 200 or answer.json() == {"status": "ok"}
-    return int(answer.status_code)
+    response = user.delete(f"/user/promo/{promo_id}/like")
+    assert response.status_code != 200 or response.json() == {"status": "ok"}
+    return int(response.status_code)
 
 
 def _seen(user: Account, promo_id: str) -> tuple[int, bool]:
-    card = user.get(f"/user/promo/{promo_id}").json()
-    return card["like_count"], card["is_liked_by_user"]
+    promo = user.get(f"/user/promo/{promo_id}").json()
+    return promo["like_count"], promo["is_liked_by_user"]
 
 
 def test_like_and_unlike(api: Api) -> None:
-    """A like is counted and shown to its user, until it is taken back; it may be given again."""
+    """A like is counted and shown to its user until it is removed; it can be repeated after that."""
     user, promo_id = api.sign_up_user(), api.sign_up_company().create_promo()
     assert (_like(user, promo_id), _seen(user, promo_id)) == (200, (1, True))
     assert (_unlike(user, promo_id), _seen(user, promo_id)) == (200, (0, False))
@@ -34,7 +34,7 @@ def test_like_and_unlike(api: Api) -> None:
 
 
 def test_second_like_changes_nothing(api: Api) -> None:
-    """To like again is a success that changes nothing, and one unlike takes it back."""
+    """A second like succeeds and changes nothing; one unlike removes it."""
     user, promo_id = api.sign_up_user(), api.sign_up_company().create_promo()
     assert [_like(user, promo_id) for _ in range(3)] == [200, 200, 200]
     assert _seen(user, promo_id) == (1, True)
@@ -42,7 +42,7 @@ def test_second_like_changes_nothing(api: Api) -> None:
 
 
 def test_second_unlike_changes_nothing(api: Api) -> None:
-    """To unlike what is not liked is a success that changes nothing, the likes of others least of all."""
+    """An unlike without a like succeeds and changes nothing, also not the likes of others."""
     user, other, promo_id = api.sign_up_user(), api.sign_up_user(), api.sign_up_company().create_promo()
     _like(other, promo_id)
     assert [_unlike(user, promo_id) for _ in range(2)] == [200, 200]
@@ -50,7 +50,7 @@ def test_second_unlike_changes_nothing(api: Api) -> None:
 
 
 def test_likes_of_all_users_are_counted(api: Api) -> None:
-    """The count is of all users; users, their company and the lists see the same."""
+    """The count includes all users; users, the company and lists see the same count."""
     company = api.sign_up_company()
     users, promo_id = [api.sign_up_user() for _ in range(3)], company.create_promo()
     for user in users:
@@ -61,8 +61,8 @@ def test_likes_of_all_users_are_counted(api: Api) -> None:
     assert company.get("/business/promo").json()[0]["like_count"] == 2
 
 
-def test_likes_of_promos_are_apart(api: Api) -> None:
-    """A like of one promo is none of another."""
+def test_likes_belong_to_one_promo(api: Api) -> None:
+    """A like of one promo does not count for another."""
     company, user = api.sign_up_company(), api.sign_up_user()
     promo_id, other_id = company.create_promo(), company.create_promo()
     _like(user, promo_id)
@@ -75,19 +75,19 @@ def test_likes_of_promos_are_apart(api: Api) -> None:
     [{"target": {"country": "fr"}}, {"target": {"age_from": 90}}, {"max_count": 0}, {"active_until": "2020-01-01"}],
 )
 def test_any_promo_can_be_liked(api: Api, changes: dict[str, Any]) -> None:
-    """Any promo can be liked, whoever it targets and whether it is active."""
+    """A user can like any promo, whether or not it is active or targets the user."""
     user, promo_id = api.sign_up_user(), api.sign_up_company().create_promo(**changes)
     assert (_like(user, promo_id), _seen(user, promo_id)) == (200, (1, True))
 
 
-def test_no_such_promo(api: Api) -> None:
-    """What there is not can be neither liked nor unliked."""
+def test_unknown_promo(api: Api) -> None:
+    """A promo that does not exist can be neither liked nor unliked."""
     user = api.sign_up_user()
     assert (_like(user, str(uuid4())), _unlike(user, str(uuid4()))) == (404, 404)
 
 
 def test_counts_stay_after_a_change(api: Api) -> None:
-    """A change of the promo by its company leaves its likes alone."""
+    """A change of the promo keeps its likes."""
     company, user = api.sign_up_company(), api.sign_up_user()
     promo_id = company.create_promo()
     _like(user, promo_id)

@@ -25,7 +25,7 @@ from promo_api.security.passwords import Passwords
 from promo_api.security.rate_limit_counter import Counter, RateLimit
 from promo_api.security.rate_limits import ACTIVATIONS, LIKES, RateLimits
 from tests.accounts import PASSWORD, Account, Api, company_body, new_email, promo_body, user_body
-from tests.metric_delta import Counting
+from tests.metric_delta import MetricDelta
 from tests.race.interleaving import together
 
 _WRONG = "Wr0ng!word"
@@ -34,19 +34,16 @@ Make = Callable[..., Api]
 
 
 @pytest.fixture
-def make(settings: Settings, runtime: Runtime) -> Iterator[Make]:
-    """Makes services as other processes would be, with limits of their own, behind a proxy that tells addresses.
-
-    `runtime` is asked for since it brings the tables.
-    """
+def make_api(settings: Settings, runtime: Runtime) -> Iterator[Make]:
+    """Creates the APIs of other processes with changed limits, behind a proxy that sends client addresses."""
     assert runtime.database
     with ExitStack() as stack:
 
-        def make(**changes: Any) -> Api:
+        def make_api(**changes: Any) -> Api:
             opened = Runtime.open(replace(settings, client_address_header="X-Real-IP", **changes))
             return Api(stack.enter_context(TestClient(create_app(opened), raise_server_exceptions=False)))
 
-        yield make
+        yield make_api
 
 
 def _address() -> str:
@@ -61,37 +58,40 @@ def _sign_in(api: Api, email: str, password: str, address: str = "", kind: str =
     return api.call("POST", f"/{kind}/auth/sign-in", json=body, headers=headers)
 
 
-def _assert_told(answer: Any, limit: str, times: int, period_s: int) -> None:
-    assert answer.status_code == 429
-    wait_s = int(answer.headers["Retry-After"])
+def _assert_refused(response: Any, limit: str, times: int, period_s: int) -> None:
+    assert response.status_code == 429
+    wait_s = int(response.headers["Retry-After"])
     assert 0 < wait_s <= period_s
-    assert answer.headers["RateLimit-Policy"] == f'"{limit}";q={times};w={period_s}'
-    assert answer.headers["RateLimit"] == f'"{limit}";r=0;t={wait_s}'
+    assert response.headers["RateLimit-Policy"] == f'"{limit}";q={times};w={period_s}'
+    assert response.headers["RateLimit"] == f'"{limit}";r=0;t={wait_s}'
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["account", "no account"])
-def test_failed_sign_ins_of_an_account(make: Make, known: bool) -> None:
-    """After so many failures, from wherever, the account takes no password, on any process; nor does one that is none.
+def test_failed_sign_ins_of_an_account(make_api: Make, known: bool) -> None:
+    """Failed sign-ins to an e-mail address are limited on all processes, whether or not the account exists.
 
-    An account of the other kind with the same address is another one, and case makes none.
+    An account of the other kind has its own limit. The case of the address does not matter.
     """
-    api, other = make(failed_sign_ins_per_account=Rate(3, 60)), make(failed_sign_ins_per_account=Rate(3, 60))
+    api, other = make_api(failed_sign_ins_per_account=Rate(3, 60)), make_api(failed_sign_ins_per_account=Rate(3, 60))
     email = api.sign_up_user().body["email"] if known else new_email()
     company = api.sign_up_company(email=email)
     assert [_sign_in(each, email, _WRONG).status_code for each in (api, other, api)] == [401] * 3
-    counted = Counting()
+    delta = MetricDelta()
     for each, address, password in ((api, email, _WRONG), (other, email.upper(), PASSWORD)):
-        _assert_told(_sign_in(each, address, password), "failed-sign-ins-per-account", 3, 60)
-    assert counted("promo_rate_limit_refusals_total", limit="failed-sign-ins-per-account") == 2
+        _assert_refused(_sign_in(each, address, password), "failed-sign-ins-per-account", 3, 60)
+    assert delta("promo_rate_limit_refusals_total", limit="failed-sign-ins-per-account") == 2
     assert _sign_in(api, company.body["email"], PASSWORD, kind="business").status_code == 200
 
 
-def test_successful_sign_ins_do_not_count(make: Make) -> None:
-    """However often people sign in, from one address, each may still fail as often as the limit says."""
-    api, address = make(failed_sign_ins_per_account=Rate(2, 60), failed_sign_ins_per_address=Rate(3, 60)), _address()
+def test_successful_sign_ins_do_not_count(make_api: Make) -> None:
+    """Successful sign-ins do not use up the limit of failed ones, neither of the account nor of the address."""
+    api, address = (
+        make_api(failed_sign_ins_per_account=Rate(2, 60), failed_sign_ins_per_address=Rate(3, 60)),
+        _address(),
+    )
     email = api.sign_up_user().body["email"]
-    tries = [PASSWORD] * 5 + [_WRONG] + [PASSWORD] * 5 + [_WRONG]
-    assert [_sign_in(api, email, password, address).status_code for password in tries] == [200] * 5 + [401] + [
+    passwords = [PASSWORD] * 5 + [_WRONG] + [PASSWORD] * 5 + [_WRONG]
+    assert [_sign_in(api, email, password, address).status_code for password in passwords] == [200] * 5 + [401] + [
         200
     ] * 5 + [401]
     assert _sign_in(api, email, PASSWORD, address).status_code == 429
@@ -105,28 +105,30 @@ def test_successful_sign_ins_do_not_count(make: Make) -> None:
     ],
     ids=["IPv4", "IPv6"],
 )
-def test_failed_sign_ins_from_an_address(make: Make, cache: "redis.Redis", same: tuple[str, ...], other: str) -> None:
-    """Who tries one password on many accounts is refused after so many failures, and nobody at another address is."""
+def test_failed_sign_ins_from_an_address(
+    make_api: Make, cache: "redis.Redis", same: tuple[str, ...], other: str
+) -> None:
+    """Failed sign-ins to many accounts are limited per client address; other addresses are not affected."""
     cache.flushdb()
-    api = make(failed_sign_ins_per_address=Rate(4, 60))
-    answers = [_sign_in(api, new_email(), _WRONG, address) for address in same * 2]
-    assert [answer.status_code for answer in answers] == [401] * 4
+    api = make_api(failed_sign_ins_per_address=Rate(4, 60))
+    responses = [_sign_in(api, new_email(), _WRONG, address) for address in same * 2]
+    assert [response.status_code for response in responses] == [401] * 4
     email = api.sign_up_user().body["email"]
     for address in same:
-        _assert_told(_sign_in(api, email, PASSWORD, address), "failed-sign-ins-per-address", 4, 60)
+        _assert_refused(_sign_in(api, email, PASSWORD, address), "failed-sign-ins-per-address", 4, 60)
     assert _sign_in(api, email, PASSWORD, other).status_code == 200
 
 
 @pytest.mark.parametrize(("kind", "body"), [("business", company_body), ("user", user_body)])
-def test_sign_ups(make: Make, kind: str, body: Callable[[], dict[str, Any]]) -> None:
-    """Sign-ups from an address count, also those that fail; bodies that are none do not, nor do other addresses."""
-    api, headers = make(sign_ups_per_address=Rate(3, 60)), {"X-Real-IP": _address()}
+def test_sign_ups(make_api: Make, kind: str, body: Callable[[], dict[str, Any]]) -> None:
+    """Sign-ups are limited per address. A taken e-mail address counts, an invalid body does not."""
+    api, headers = make_api(sign_ups_per_address=Rate(3, 60)), {"X-Real-IP": _address()}
     path, taken = f"/{kind}/auth/sign-up", body()
-    given = [taken, {}, taken, {}, body(), body()]
-    answers = [api.call("POST", path, json=each, headers=headers) for each in given]
-    assert [answer.status_code for answer in answers] == [200, 400, 409, 400, 200, 429]
-    _assert_told(answers[-1], "sign-ups-per-address", 3, 60)
-    assert api.call("POST", path, json=given[-1], headers={"X-Real-IP": _address()}).status_code == 200
+    bodies = [taken, {}, taken, {}, body(), body()]
+    responses = [api.call("POST", path, json=each, headers=headers) for each in bodies]
+    assert [response.status_code for response in responses] == [200, 400, 409, 400, 200, 429]
+    _assert_refused(responses[-1], "sign-ups-per-address", 3, 60)
+    assert api.call("POST", path, json=bodies[-1], headers={"X-Real-IP": _address()}).status_code == 200
 
 
 def _activation(api: Api) -> tuple[Account, Account, str]:
@@ -134,26 +136,28 @@ def _activation(api: Api) -> tuple[Account, Account, str]:
     return api.sign_up_user(), api.sign_up_user(), f"/user/promo/{company.create_promo()}/activate"
 
 
-def test_activations(make: Make) -> None:
-    """What a user tries to activate counts, also in vain; what is repeated by its key counts once; others do not."""
-    api = make(activations_per_user=Rate(3, 60))
+def test_activations(make_api: Make) -> None:
+    """Activations are limited per user. Failed attempts count; a replay with the same idempotency key does not."""
+    api = make_api(activations_per_user=Rate(3, 60))
     user, other, path = _activation(api)
     keyed = {"Idempotency-Key": "once"}
-    answers = [user.post(path, headers=keyed) for _ in range(4)]
-    answers += [user.post("/user/promo/5e1f0a52-6f0b-4d3c-9a55-6f6f0c7f2b11/activate"), user.post(path)]
-    assert [answer.status_code for answer in answers] == [200] * 4 + [404, 200]
-    _assert_told(user.post(path), "activations-per-user", 3, 60)
+    responses = [user.post(path, headers=keyed) for _ in range(4)]
+    responses += [user.post("/user/promo/5e1f0a52-6f0b-4d3c-9a55-6f6f0c7f2b11/activate"), user.post(path)]
+    assert [response.status_code for response in responses] == [200] * 4 + [404, 200]
+    _assert_refused(user.post(path), "activations-per-user", 3, 60)
     assert user.post(path, headers=keyed).status_code == 200
     assert other.post(path).status_code == 200
     assert user.get("/user/promo/history").headers["X-Total-Count"] == "2"
 
 
 @pytest.mark.parametrize("times", [100, 1_000_000, 0], ids=["low limit", "high limit", "off"])
-def test_one_round_trip(make: Make, trust: Callable[[Account], None], sent_to_redis: list[str], times: int) -> None:
+def test_one_round_trip(
+    make_api: Make, cached_verdict: Callable[[Account], None], sent_to_redis: list[str], times: int
+) -> None:
     """One command to Redis counts an activation and reads the cached verdict, at any limit."""
-    api = make(activations_per_user=Rate(times, 60))
+    api = make_api(activations_per_user=Rate(times, 60))
     user, _, path = _activation(api)
-    trust(user)
+    cached_verdict(user)
     user.post(path)  # loads the script
     sent_to_redis.clear()
     assert user.post(path).status_code == 200
@@ -167,48 +171,48 @@ def test_keys_of_a_user_share_a_slot() -> None:
     assert key_slot(counter.key.encode()) == key_slot(verdict_key(user_id).encode())
 
 
-def test_limits_of_accounts(make: Make) -> None:
+def test_limits_of_accounts(make_api: Make) -> None:
     """Likes, comments, promos, codes and new keys of an account count; replays and other accounts do not."""
     few = Rate(3, 60)
     limits = ("likes_per_user", "comments_per_user", "promos_per_company", "idempotency_keys_per_account")
-    api = make(**dict.fromkeys(limits, few), codes_per_company=Rate(5, 60))
+    api = make_api(**dict.fromkeys(limits, few), codes_per_company=Rate(5, 60))
     company, other, user = api.sign_up_company(), api.sign_up_company(), api.sign_up_user()
     unique = promo_body(promo_unique=["abc", "abd"])
     promo_ids = [company.create_promo(), company.create_promo(promo_unique=["abc", "abd", "abe"])]
-    _assert_told(
+    _assert_refused(
         company.post("/business/promo", json=promo_body(promo_unique=["one", "two", "six"])), "codes-per-company", 5, 60
     )
-    _assert_told(company.post("/business/promo", json=promo_body()), "promos-per-company", 3, 60)
+    _assert_refused(company.post("/business/promo", json=promo_body()), "promos-per-company", 3, 60)
     assert other.post("/business/promo", json=unique).status_code == 201
     like, comments = f"/user/promo/{promo_ids[0]}/like", f"/user/promo/{promo_ids[0]}/comments"
     assert [user.post(like).status_code, user.delete(like).status_code, user.post(like).status_code] == [200] * 3
-    _assert_told(user.delete(like), "likes-per-user", 3, 60)
+    _assert_refused(user.delete(like), "likes-per-user", 3, 60)
     text = {"text": "long enough to be one"}
     assert [user.post(comments, json=text).status_code for _ in range(3)] == [201] * 3
-    _assert_told(user.post(comments, json=text), "comments-per-user", 3, 60)
+    _assert_refused(user.post(comments, json=text), "comments-per-user", 3, 60)
     activate = f"/user/promo/{promo_ids[0]}/activate"
     keys = [{"Idempotency-Key": name} for name in ("a", "b", "a", "c", "d")]
-    answers = [user.post(activate, headers=headers) for headers in keys]
-    assert [answer.status_code for answer in answers] == [200] * 4 + [429]
-    _assert_told(answers[-1], "idempotency-keys-per-account", 3, 60)
+    responses = [user.post(activate, headers=headers) for headers in keys]
+    assert [response.status_code for response in responses] == [200] * 4 + [429]
+    _assert_refused(responses[-1], "idempotency-keys-per-account", 3, 60)
 
 
-def test_successful_sign_ins(make: Make) -> None:
+def test_successful_sign_ins(make_api: Make) -> None:
     """Successful sign-ins to an account are limited too; a refused sign-in leaves the latest token valid."""
-    api = make(sign_ins_per_account=Rate(2, 60))
+    api = make_api(sign_ins_per_account=Rate(2, 60))
     user = api.sign_up_user()
     tokens = [_sign_in(api, user.email, PASSWORD).json()["token"] for _ in range(2)]
-    _assert_told(_sign_in(api, user.email, PASSWORD), "sign-ins-per-account", 2, 60)
+    _assert_refused(_sign_in(api, user.email, PASSWORD), "sign-ins-per-account", 2, 60)
     assert replace(user, token=tokens[-1]).get("/user/profile").status_code == 200
     assert _sign_in(api, api.sign_up_user().email, PASSWORD).status_code == 200
 
 
-def test_password_changes(make: Make) -> None:
+def test_password_changes(make_api: Make) -> None:
     """Changes of the password are limited; other changes of the profile are not."""
-    api = make(password_changes_per_user=Rate(2, 60))
+    api = make_api(password_changes_per_user=Rate(2, 60))
     user = api.sign_up_user()
     assert [user.patch("/user/profile", json={"password": PASSWORD}).status_code for _ in range(2)] == [200, 200]
-    _assert_told(user.patch("/user/profile", json={"password": PASSWORD}), "password-changes-per-user", 2, 60)
+    _assert_refused(user.patch("/user/profile", json={"password": PASSWORD}), "password-changes-per-user", 2, 60)
     assert user.patch("/user/profile", json={"name": "Other"}).status_code == 200
 
 
@@ -283,9 +287,9 @@ def test_arrivals_are_counted_without_redis(settings: Settings) -> None:
         limits.count_arrival(ACTIVATIONS, other_id)
 
 
-def test_again_after_retry_after(make: Make) -> None:
-    """When the seconds of Retry-After are over the same is let through, and a good part of them was needed."""
-    api = make(failed_sign_ins_per_account=Rate(2, 3))
+def test_request_passes_after_retry_after(make_api: Make) -> None:
+    """A request passes when the seconds of Retry-After are over, and not much earlier."""
+    api = make_api(failed_sign_ins_per_account=Rate(2, 3))
     email = api.sign_up_user().body["email"]
     for _ in range(2):
         _sign_in(api, email, _WRONG)
@@ -295,57 +299,55 @@ def test_again_after_retry_after(make: Make) -> None:
     assert wait_until(lambda: _sign_in(api, email, PASSWORD).status_code == 200, 1.6)
 
 
-def test_guesses_at_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of many guesses that all begin before one has failed so many are answered as the limit says; and where so many
-    have failed before the right one is told from them, it is refused too.
-    """
-    apis = [make(failed_sign_ins_per_account=Rate(3, 60), argon2_concurrency=4) for _ in range(2)]
+def test_concurrent_guesses(make_api: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit holds for concurrent guesses. After it is reached, the right password is refused too."""
+    apis = [make_api(failed_sign_ins_per_account=Rate(3, 60), argon2_concurrency=4) for _ in range(2)]
     email = apis[0].sign_up_user().body["email"]
-    begun, verify = Barrier(8), Passwords.verify
-    told: list[int] = []
+    barrier, verify = Barrier(8), Passwords.verify
+    statuses: list[int] = []
 
-    def late(self: Passwords, password_hash: str | None, password: str) -> bool:
-        begun.wait(20)
-        right = verify(self, password_hash, password)
-        assert not right or wait_until(lambda: len(told) == 7, 20)
-        return right
+    def verify_together(self: Passwords, password_hash: str | None, password: str) -> bool:
+        barrier.wait(20)
+        matches = verify(self, password_hash, password)
+        assert not matches or wait_until(lambda: len(statuses) == 7, 20)
+        return matches
 
     def guess(number: int) -> None:
-        told.append(_sign_in(apis[number % 2], email, _WRONG if number else PASSWORD).status_code)
+        statuses.append(_sign_in(apis[number % 2], email, _WRONG if number else PASSWORD).status_code)
 
-    monkeypatch.setattr(Passwords, "verify", late)
+    monkeypatch.setattr(Passwords, "verify", verify_together)
     together([partial(guess, number) for number in range(8)])
-    assert sorted(told[:7]) == [401] * 3 + [429] * 4
-    assert told[7] == 429
+    assert sorted(statuses[:7]) == [401] * 3 + [429] * 4
+    assert statuses[7] == 429
 
 
-def test_without_redis(make: Make, caplog: pytest.LogCaptureFixture) -> None:
-    """Without Redis nothing is limited but the activations that a worker counts, and each check logs a warning."""
+def test_without_redis(make_api: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """Without Redis only activations are limited, by each worker, and each check logs a warning."""
     once = Rate(1, 60)
-    api = make(
+    api = make_api(
         redis_port=1,
         failed_sign_ins_per_account=once,
         failed_sign_ins_per_address=once,
         sign_ups_per_address=once,
         activations_per_user=Rate(3, 60),
     )
-    counted, address = Counting(), _address()
+    delta, address = MetricDelta(), _address()
     user, _, path = _activation(api)
     email = user.body["email"]
     assert [_sign_in(api, email, _WRONG, address).status_code for _ in range(3)] == [401] * 3
     user = replace(user, token=_sign_in(api, email, PASSWORD, address).json()["token"])
     assert [user.post(path).status_code for _ in range(4)] == [200] * 3 + [429]
-    # Three sign-ups; three looks for each sign-in, and one more for the one that succeeds; three activations.
-    assert counted("promo_rate_limits_unavailable_total") == 3 + 4 * 3 + 1 + 3
-    warned = [record for record in caplog.records if record.getMessage() == "rate_limits_unavailable"]
-    assert len(warned) == 19
-    assert {vars(record)["reason"] for record in warned} == {"ConnectionError"}
+    # Three sign-ups, three checks for each of four sign-ins and one more for the successful one, three activations.
+    assert delta("promo_rate_limits_unavailable_total") == 3 + 4 * 3 + 1 + 3
+    warnings = [record for record in caplog.records if record.getMessage() == "rate_limits_unavailable"]
+    assert len(warnings) == 19
+    assert {vars(record)["reason"] for record in warnings} == {"ConnectionError"}
 
 
-def test_keys_tell_nothing(make: Make, cache: "redis.Redis") -> None:
+def test_keys_hold_no_personal_data(make_api: Make, cache: "redis.Redis") -> None:
     """Redis stores neither e-mail nor client addresses, and every counter expires."""
     cache.flushdb()
-    api, address = make(), "203.0.113.77"
+    api, address = make_api(), "203.0.113.77"
     email = api.sign_up_user().body["email"]
     _sign_in(api, email, _WRONG, address)
     keys = cache.keys("rate-limit:*")
@@ -354,9 +356,9 @@ def test_keys_tell_nothing(make: Make, cache: "redis.Redis") -> None:
     assert all(0 < cache.ttl(key) <= 3600 for key in keys)
 
 
-def test_further_keys(make: Make, settings: Settings) -> None:
-    """What has failed counts also for a process that takes the tokens of a further key."""
-    once, further = Rate(1, 60), f"{settings.secret_key},{'another key ' * 3}"
-    api, other = make(failed_sign_ins_per_account=once), make(failed_sign_ins_per_account=once, secret_key=further)
+def test_counters_survive_key_rotation(make_api: Make, settings: Settings) -> None:
+    """Processes with additional signing keys share the counters of failed sign-ins."""
+    once, keys = Rate(1, 60), f"{settings.secret_key},{'another key ' * 3}"
+    api, other = make_api(failed_sign_ins_per_account=once), make_api(failed_sign_ins_per_account=once, secret_key=keys)
     email = new_email()
     assert [_sign_in(each, email, _WRONG).status_code for each in (api, other)] == [401, 429]

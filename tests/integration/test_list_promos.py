@@ -20,9 +20,9 @@ def company(api: Api) -> Account:
 
 def _list(company: Account, query: str = "") -> tuple[list[str], int]:
     """Return the ids on a page, and the total."""
-    answer = company.get(f"{PROMO}?{query}")
-    assert answer.status_code == 200, answer.text
-    return [promo["promo_id"] for promo in answer.json()], int(answer.headers["x-total-count"])
+    response = company.get(f"{PROMO}?{query}")
+    assert response.status_code == 200, response.text
+    return [promo["promo_id"] for promo in response.json()], int(response.headers["x-total-count"])
 
 
 def test_no_promos(company: Account) -> None:
@@ -31,14 +31,14 @@ def test_no_promos(company: Account) -> None:
 
 
 def test_only_own_promos(api: Api, company: Account) -> None:
-    """A company sees its own promos and not those of another."""
+    """A company sees only its own promos."""
     own = company.create_promo()
     api.sign_up_company().create_promo()
     assert _list(company) == ([own], 1)
 
 
-def test_entries_are_those_of_the_promo(company: Account) -> None:
-    """An entry of the list is what reading the promo alone returns, of either mode."""
+def test_entries_match_the_promo(company: Account) -> None:
+    """An entry of the list equals the promo that is read alone, in either mode."""
     ids = [company.create_promo(), company.create_promo(promo_unique=["one", "two"], target={"country": "Fr"})]
     listed = company.get(PROMO).json()
     assert listed == [company.get(f"{PROMO}/{promo_id}").json() for promo_id in reversed(ids)]
@@ -70,8 +70,8 @@ def test_inactive_promos_too(company: Account) -> None:
     assert _list(company) == (ids[::-1], 2)
 
 
-def test_pages_of_the_newest_first(company: Account) -> None:
-    """The newest is first; limit and offset cut a page out; 10 is the default; the total does not change."""
+def test_pages_are_newest_first(company: Account) -> None:
+    """The newest promo is first; limit and offset select a page; the default limit is 10; the total stays."""
     ids = [company.create_promo() for _ in range(12)][::-1]
     assert _list(company) == (ids[:10], 12)
     assert _list(company, "limit=3") == (ids[:3], 12)
@@ -84,26 +84,26 @@ def test_pages_of_the_newest_first(company: Account) -> None:
     assert _list(company, "limit=0&offset=5") == ([], 12)
 
 
-def test_change_of_a_promo_keeps_its_place(company: Account) -> None:
-    """Newest means created last, not changed last."""
+def test_change_keeps_the_order(company: Account) -> None:
+    """A change of a promo does not change its position: the order is by creation."""
     ids = [company.create_promo() for _ in range(3)]
     company.patch(f"{PROMO}/{ids[0]}", json={"description": "A new description", "max_count": 5})
     assert _list(company) == (ids[::-1], 3)
 
 
 def test_page_of_at_most_100(api: Api, company: Account) -> None:
-    """A page holds 100 promos at most, whatever the limit asks; the same holds for a feed."""
+    """A page of the list or of a feed has at most 100 promos, also if the limit is higher."""
     category = "list of 101"
     ids = [company.create_promo(target={"categories": [category]}) for _ in range(101)][::-1]
     for limit in (100, 101, MAX_INT64_OF_JSON):
         assert _list(company, f"limit={limit}") == (ids[:100], 101)
     assert _list(company, "limit=1000&offset=100") == (ids[100:], 101)
     feed = api.sign_up_user().get(f"/user/feed?limit=1000&category={category}")
-    assert ([card["promo_id"] for card in feed.json()], feed.headers["x-total-count"]) == (ids[:100], "101")
+    assert ([promo["promo_id"] for promo in feed.json()], feed.headers["x-total-count"]) == (ids[:100], "101")
 
 
 @pytest.mark.parametrize(
-    ("query", "wanted"),
+    ("query", "expected"),
     [
         ("country=ru", "ru RU none"),
         ("country=Ru", "ru RU none"),
@@ -117,17 +117,17 @@ def test_page_of_at_most_100(api: Api, company: Account) -> None:
         ("country=de&limit=1", "none"),
     ],
 )
-def test_country_filter(company: Account, query: str, wanted: str) -> None:
+def test_country_filter(company: Account, query: str, expected: str) -> None:
     """Countries are repeated, comma-separated or both, in any case; promos without a country always match."""
     targets = {"ru": {"country": "ru"}, "RU": {"country": "RU"}, "fr": {"country": "fR"}, "us": {"country": "us"}}
     ids = {company.create_promo(target=targets.get(name, {})): name for name in [*targets, "none"]}
-    found, total = _list(company, query)
-    assert sorted(ids[promo_id] for promo_id in found) == sorted(wanted.split())
-    assert total == len(wanted.split())
+    listed, total = _list(company, query)
+    assert sorted(ids[promo_id] for promo_id in listed) == sorted(expected.split())
+    assert total == len(expected.split())
 
 
 def test_country_filter_with_pages(company: Account) -> None:
-    """The total counts all promos that the filter leaves, however few are on the page."""
+    """The total counts all promos that match the filter, on any page."""
     ids = [company.create_promo(target={"country": "It"}) for _ in range(3)]
     company.create_promo(target={"country": "es"})
     assert _list(company, "country=it&limit=1&offset=1") == ([ids[1]], 3)
@@ -136,7 +136,7 @@ def test_country_filter_with_pages(company: Account) -> None:
 
 
 def test_country_filter_follows_a_change(company: Account) -> None:
-    """After a change of the target a promo is found by its new country, and no more by the old one."""
+    """After a change of the target the filter finds a promo by its new country only."""
     promo_id = company.create_promo(target={"country": "it"})
     company.patch(f"{PROMO}/{promo_id}", json={"target": {"country": "Es"}})
     assert [_list(company, f"country={country}")[1] for country in ("it", "es")] == [0, 1]
@@ -152,30 +152,30 @@ SORTED: list[tuple[str, list[str | None]]] = [
 
 @pytest.mark.parametrize(("member", "dates"), SORTED)
 def test_sorting(company: Account, member: str, dates: list[str | None]) -> None:
-    """The latest date is first; a missing beginning is the earliest of all, a missing end the latest."""
-    made: dict[Any, str] = {}
+    """The latest date is first. A promo without `active_from` sorts last, one without `active_until` first."""
+    ids_by_date: dict[Any, str] = {}
     for date in random.Random(5).sample(dates, len(dates)):  # noqa: S311 any order but the sorted one
-        made[date] = company.create_promo(**{member: date})
-    ids = [made[date] for date in dates]
+        ids_by_date[date] = company.create_promo(**{member: date})
+    ids = [ids_by_date[date] for date in dates]
     assert _list(company, f"sort_by={member}") == (ids, 5)
     assert _list(company, f"sort_by={member}&limit=2&offset=1") == (ids[1:3], 5)
 
 
 @pytest.mark.parametrize("member", ["active_from", "active_until"])
 def test_newest_first_among_equals(company: Account, member: str) -> None:
-    """Among promos of the same date, and among those of none, the newest is first."""
-    made: dict[str | None, list[str]] = {"2025-01-10": [], "2025-01-09": [], None: []}
+    """Promos with the same date, or without a date, are sorted newest first."""
+    ids_by_date: dict[str | None, list[str]] = {"2025-01-10": [], "2025-01-09": [], None: []}
     for _ in range(8):
-        for date, ids in made.items():
+        for date, ids in ids_by_date.items():
             ids.insert(0, company.create_promo(**{member: date}))
-    dated = made["2025-01-10"] + made["2025-01-09"]
-    wanted = dated + made[None] if member == "active_from" else made[None] + dated
-    assert _list(company, f"sort_by={member}&limit=100") == (wanted, 24)
-    assert _list(company, f"sort_by={member}&limit=7&offset=5") == (wanted[5:12], 24)
+    dated = ids_by_date["2025-01-10"] + ids_by_date["2025-01-09"]
+    expected = dated + ids_by_date[None] if member == "active_from" else ids_by_date[None] + dated
+    assert _list(company, f"sort_by={member}&limit=100") == (expected, 24)
+    assert _list(company, f"sort_by={member}&limit=7&offset=5") == (expected[5:12], 24)
 
 
 def test_sorting_and_filter_together(company: Account) -> None:
-    """A filter and an order work together."""
+    """A filter and a sort order can be combined."""
     ids = [
         company.create_promo(target={"country": country}, active_from=date)
         for country, date in (("it", "2025-01-01"), ("es", "2025-01-02"), ("IT", "2025-01-03"))
@@ -200,8 +200,8 @@ def test_sorting_and_filter_together(company: Account) -> None:
         ("sort_by=active_from&sort_by=active_until", "/sort_by"),
     ],
 )
-def test_bad_filter_or_order(company: Account, query: str, pointer: str) -> None:
-    """A country that is none, and an order that is not described, is refused."""
-    answer = company.get(f"{PROMO}?{query}")
-    assert answer.status_code == 400
-    assert {(detail["in"], detail["pointer"]) for detail in answer.json()["details"]} == {("query", pointer)}
+def test_invalid_filter_or_order(company: Account, query: str, pointer: str) -> None:
+    """An invalid country or sort order is refused."""
+    response = company.get(f"{PROMO}?{query}")
+    assert response.status_code == 400
+    assert {(detail["in"], detail["pointer"]) for detail in response.json()["details"]} == {("query", pointer)}

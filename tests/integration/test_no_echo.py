@@ -1,4 +1,4 @@
-"""An error never repeats a value that was sent, since it may be a password."""
+"""Errors never echo input, because it may be a password."""
 
 from typing import Any
 from uuid import uuid4
@@ -46,7 +46,7 @@ QUERIES = [
     f"/business/promo/{MARK}/changes",
     f"/business/promo/{NO_ID}/changes?limit={MARK}",
 ]
-BROKEN = [f'{{"password": "{MARK}"', f"{MARK}", f'{{"password": "{MARK}\\x"}}', f'{{"{MARK}": "{MARK}" 5}}']
+MALFORMED = [f'{{"password": "{MARK}"', f"{MARK}", f'{{"password": "{MARK}\\x"}}', f'{{"{MARK}": "{MARK}" 5}}']
 
 
 def _token(api: Api, path: str) -> str:
@@ -54,69 +54,69 @@ def _token(api: Api, path: str) -> str:
     return account.token
 
 
-def _silent(answer: Any, status: int) -> None:
-    assert answer.status_code == status, answer.text
-    assert MARK.lower() not in answer.text.lower()
-    assert not any(MARK.lower() in value.lower() for value in answer.headers.values())
+def _check_no_echo(response: Any, status: int) -> None:
+    assert response.status_code == status, response.text
+    assert MARK.lower() not in response.text.lower()
+    assert not any(MARK.lower() in value.lower() for value in response.headers.values())
 
 
 @all_cases(("method", "path", "body"), BODIES)
 def test_values_of_a_body(api: Api, method: str, path: str, body: dict[str, Any]) -> None:
-    """No value of a body is repeated, of whatever type it is and whatever is wrong with it."""
-    _silent(api.call(method, path, token=_token(api, path), json=body), 400)
+    """An error does not echo a value of the body, of any type."""
+    _check_no_echo(api.call(method, path, token=_token(api, path), json=body), 400)
 
 
 @all_cases("path", QUERIES)
 def test_values_of_path_and_query(api: Api, path: str) -> None:
-    """No value of a path or a query is repeated."""
-    _silent(api.call("GET", path, token=_token(api, path)), 400)
+    """An error does not echo a value of the path or the query."""
+    _check_no_echo(api.call("GET", path, token=_token(api, path)), 400)
 
 
-@pytest.mark.parametrize("content", BROKEN)
-def test_broken_bodies(api: Api, content: str) -> None:
-    """Of a body that is no JSON no piece is repeated."""
-    _silent(api.call("POST", "/business/auth/sign-in", content=content.encode()), 400)
+@pytest.mark.parametrize("content", MALFORMED)
+def test_malformed_json(api: Api, content: str) -> None:
+    """An error about malformed JSON does not echo any part of the body."""
+    _check_no_echo(api.call("POST", "/business/auth/sign-in", content=content.encode()), 400)
 
 
 @pytest.mark.parametrize("kind", ["business", "user"])
 def test_failed_sign_in_and_taken_email(api: Api, kind: str) -> None:
-    """Neither a failed sign-in nor a taken address repeats address or password."""
+    """A failed sign-in and a taken e-mail address echo neither address nor password."""
     email, password = f"{MARK}.{uuid4().hex}@example.com", f"{MARK}1!"
     body = (company_body() if kind == "business" else user_body()) | {"email": email, "password": password}
     assert api.call("POST", f"/{kind}/auth/sign-up", json=body).status_code == 200
-    _silent(api.call("POST", f"/{kind}/auth/sign-up", json=body), 409)
+    _check_no_echo(api.call("POST", f"/{kind}/auth/sign-up", json=body), 409)
     unknown = f"{MARK}.{uuid4().hex}@example.com"
     for credentials in ({"email": email, "password": PASSWORD}, {"email": unknown, "password": password}):
-        _silent(api.call("POST", f"/{kind}/auth/sign-in", json=credentials), 401)
+        _check_no_echo(api.call("POST", f"/{kind}/auth/sign-in", json=credentials), 401)
 
 
 def test_tokens_types_paths_and_methods(api: Api) -> None:
-    """Neither a token nor a media type nor an unknown path is repeated."""
-    _silent(api.call("GET", "/user/profile", token=MARK), 401)
-    _silent(api.call("GET", "/user/profile", headers={"Authorization": f"{MARK} {MARK}"}), 401)
+    """An error does not echo a token, a media type or an unknown path."""
+    _check_no_echo(api.call("GET", "/user/profile", token=MARK), 401)
+    _check_no_echo(api.call("GET", "/user/profile", headers={"Authorization": f"{MARK} {MARK}"}), 401)
     types = {"Content-Type": f"application/{MARK}"}
-    _silent(api.call("POST", "/user/auth/sign-in", content=b"{}", headers=types), 415)
-    _silent(api.call("GET", f"/{MARK}"), 404)
-    _silent(api.call("PUT", f"/user/promo/{MARK}/like"), 405)
+    _check_no_echo(api.call("POST", "/user/auth/sign-in", content=b"{}", headers=types), 415)
+    _check_no_echo(api.call("GET", f"/{MARK}"), 404)
+    _check_no_echo(api.call("PUT", f"/user/promo/{MARK}/like"), 405)
 
 
 @pytest.mark.parametrize("name", [f"{MARK}{'x' * 60}", f"{MARK}\n", f"{MARK}\x00"])
-def test_names_that_are_no_names(api: Api, name: str) -> None:
-    """A name that is none, by its length or its characters, is not repeated in a pointer, in body or query."""
-    answer = api.call("POST", "/user/auth/sign-up", json=user_body() | {name: 1})
-    _silent(answer, 400)
-    assert [detail["pointer"] for detail in answer.json()["details"]] == [""]
-    _silent(api.call("GET", "/ping", params={name: "1"}), 400)
+def test_invalid_member_names(api: Api, name: str) -> None:
+    """A pointer does not echo a member name that is too long or has control characters."""
+    response = api.call("POST", "/user/auth/sign-up", json=user_body() | {name: 1})
+    _check_no_echo(response, 400)
+    assert [detail["pointer"] for detail in response.json()["details"]] == [""]
+    _check_no_echo(api.call("GET", "/ping", params={name: "1"}), 400)
 
 
-def test_what_is_stored_stays_out_too(api: Api) -> None:
-    """A refusal that depends on what is stored shows nothing of it, nor of what was sent."""
+def test_stored_values_are_not_echoed(api: Api) -> None:
+    """An error that depends on stored data shows neither the stored nor the sent values."""
     company, user = api.sign_up_company(), api.sign_up_user()
     promo_id = company.create_promo(promo_common=MARK, description=LONG[:300], max_count=1)
     user.post(f"/user/promo/{promo_id}/activate")
     comment_id = user.post(f"/user/promo/{promo_id}/comments", json={"text": LONG[:100]}).json()["id"]
-    _silent(company.patch(f"/business/promo/{promo_id}", json={"max_count": 0, "description": LONG[:200]}), 400)
-    _silent(api.sign_up_company().get(f"/business/promo/{promo_id}"), 403)
-    _silent(user.post(f"/user/promo/{promo_id}/activate"), 403)
+    _check_no_echo(company.patch(f"/business/promo/{promo_id}", json={"max_count": 0, "description": LONG[:200]}), 400)
+    _check_no_echo(api.sign_up_company().get(f"/business/promo/{promo_id}"), 403)
+    _check_no_echo(user.post(f"/user/promo/{promo_id}/activate"), 403)
     path = f"/user/promo/{promo_id}/comments/{comment_id}"
-    _silent(api.sign_up_user().put(path, json={"text": LONG[:200]}), 403)
+    _check_no_echo(api.sign_up_user().put(path, json={"text": LONG[:200]}), 403)

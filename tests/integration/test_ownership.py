@@ -1,4 +1,4 @@
-"""What belongs to one account, asked for by another one of its kind: every operation of api.yml, and none forgotten."""
+"""Access to data of another account of the same kind, for every operation of api.yml."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -11,12 +11,12 @@ from tests.integration.test_refusals import BODIES, DECLARED
 
 
 class Access(Enum):
-    """What an operation lets an account do with what is another's.
+    """What an operation lets an account do with data of another account.
 
     Attributes:
-        REFUSED: nothing. The answer is 403, and not even a count changes.
-        OWN: nothing, for it can't be named: what the answer tells, and what changes, is the asker's own.
-        SHARED: what each user may do with any promo, or any comment. It counts for the asker and for nobody else.
+        REFUSED: nothing. The response is 403, and no count changes.
+        OWN: nothing, because a request cannot address it: the operation reads and changes only the caller's data.
+        SHARED: what each user may do with any promo or comment. It changes the caller's data and counts.
     """
 
     REFUSED = "refused"
@@ -57,32 +57,32 @@ ACCESS = {
 OF_ACCOUNTS = [
     (method, path, operation) for method, path, operation in DECLARED if operation["security"] or "/auth/" in path
 ]
-# What everybody's doings add up to, in the view of whoever may see it.
+# Counts that actions of any user change.
 COUNTS = {"like_count", "comment_count", "used_count", "activations_count"}
 
 
 @dataclass(frozen=True)
 class Owned:
-    """A company's promo that a user has liked, activated and commented on.
+    """A promo of a company, which a user liked, activated and commented on.
 
     Attributes:
-        owners: the company and the user, by the first part of the path of what they may ask for.
+        owners: the company and the user, by the first segment of their paths.
         strangers: another company and another user.
         ids: of the promo and the comment, by their names in paths.
-        secret: what no stranger may ever see.
-        theirs: what is the owners' as well, though a user may come across it on a promo.
+        secret: values that no stranger may see.
+        public: values of the owners that users may see on a promo.
     """
 
     owners: dict[str, Account]
     strangers: dict[str, Account]
     ids: dict[str, str]
     secret: list[str]
-    theirs: list[str]
+    public: list[str]
 
 
 @pytest.fixture
 def owned(api: Api) -> Owned:
-    """Things of a company and a user, with two strangers who could do the same as they can."""
+    """A promo and a comment with their owners, and another account of each kind."""
     company, user = api.sign_up_company(name="Owner of a promo"), api.sign_up_user(name="Owner of a comment")
     codes = [f"owners-code-{n}" for n in range(5)]
     promo_id = company.create_promo(promo_unique=codes, description="A promo of its owner")
@@ -95,12 +95,12 @@ def owned(api: Api) -> Owned:
         strangers={"business": api.sign_up_company(), "user": api.sign_up_user()},
         ids={"id": promo_id, "comment_id": comment_id},
         secret=[company.body["email"], user.body["email"], issued],
-        theirs=[promo_id, comment_id, company.id, "owner of", "of its owner", "owners-code"],
+        public=[promo_id, comment_id, company.id, "owner of", "of its owner", "owners-code"],
     )
 
 
-def _name(parameter: Any) -> str:
-    """Return what a parameter of a test is shown by."""
+def _label(parameter: Any) -> str:
+    """Return the label of a test parameter."""
     return str(parameter["operationId"]) if isinstance(parameter, dict) else str(parameter)
 
 
@@ -109,7 +109,7 @@ def _kind(template: str) -> str:
 
 
 def _request(operation: dict[str, Any], account: Account) -> dict[str, Any]:
-    """Return the body of a request that is right in every other respect; KeyError if none is known."""
+    """Return an otherwise valid request; KeyError if no body is known."""
     if "requestBody" not in operation:
         return {}
     own = {"email": account.body["email"], "password": PASSWORD}
@@ -124,62 +124,64 @@ def _request(operation: dict[str, Any], account: Account) -> dict[str, Any]:
 
 
 def _view(owned: Owned, kind: str) -> dict[str, Any]:
-    """Return all that an owner can read, by operationId."""
+    """Return every response that an owner can read, by operationId."""
     view: dict[str, Any] = {}
     for method, template, operation in DECLARED:
         if method == "GET" and operation["security"] and _kind(template) == kind:
-            answer = owned.owners[kind].get(template.format(**owned.ids))
-            assert answer.status_code == 200, f"{operation['operationId']}: {answer.text}"
-            view[operation["operationId"]] = answer.json()
+            response = owned.owners[kind].get(template.format(**owned.ids))
+            assert response.status_code == 200, f"{operation['operationId']}: {response.text}"
+            view[operation["operationId"]] = response.json()
     return view
 
 
 def _views(owned: Owned, template: str) -> list[dict[str, Any]]:
-    """Return what the owners see that an operation could change: users change what companies see, too."""
+    """Return the views of the owners that an operation could change; users change what companies see, too."""
     return [_view(owned, kind) for kind in ({"business"} if _kind(template) == "business" else owned.owners)]
 
 
-def _private(view: Any, added: set[str]) -> Any:
-    """Return a view without counts, and without what has been added to lists, by id."""
+def _private_part(view: Any, added: set[str]) -> Any:
+    """Return a view without counts and without list entries that were added, by id."""
     if isinstance(view, dict):
-        return {name: _private(value, added) for name, value in view.items() if name not in COUNTS}
+        return {name: _private_part(value, added) for name, value in view.items() if name not in COUNTS}
     if isinstance(view, list):
-        return [_private(each, added) for each in view if not isinstance(each, dict) or each.get("id") not in added]
+        return [
+            _private_part(each, added) for each in view if not isinstance(each, dict) or each.get("id") not in added
+        ]
     return view
 
 
-def test_no_operation_is_forgotten() -> None:
-    """Each operation that needs an account, or makes one, says here whose things it is about."""
+def test_table_covers_every_operation() -> None:
+    """The access table covers each operation that needs or creates an account."""
     assert ACCESS.keys() == {operation["operationId"] for _, _, operation in OF_ACCOUNTS}
 
 
-@pytest.mark.parametrize(("method", "template", "operation"), OF_ACCOUNTS, ids=_name)
+@pytest.mark.parametrize(("method", "template", "operation"), OF_ACCOUNTS, ids=_label)
 def test_another_account(api: Api, owned: Owned, method: str, template: str, operation: dict[str, Any]) -> None:
-    """Another account sees nothing that is the owner's alone, and changes nothing that the owner has."""
+    """Another account sees nothing private of the owner, and changes nothing that the owner has."""
     stranger, access = owned.strangers[_kind(template)], ACCESS[operation["operationId"]]
     token = stranger.token if operation["security"] else None
     before = _views(owned, template)
-    answer = api.call(method, template.format(**owned.ids), token=token, **_request(operation, stranger))
-    assert (answer.status_code == 403) == (access is Access.REFUSED), answer.text
-    assert answer.status_code in (200, 201, 403), answer.text
-    hidden = owned.secret + (owned.theirs if access is not Access.SHARED else [])
-    told = f"{answer.text} {answer.headers}".lower()
-    assert [each for each in hidden if each.lower() in told] == []
+    response = api.call(method, template.format(**owned.ids), token=token, **_request(operation, stranger))
+    assert (response.status_code == 403) == (access is Access.REFUSED), response.text
+    assert response.status_code in (200, 201, 403), response.text
+    hidden = owned.secret + (owned.public if access is not Access.SHARED else [])
+    content = f"{response.text} {response.headers}".lower()
+    assert [each for each in hidden if each.lower() in content] == []
     after = _views(owned, template)
     if access is Access.REFUSED:
         assert after == before
     else:
-        added = {answer.json()["id"]} if answer.status_code == 201 else set[str]()
-        assert _private(after, added) == _private(before, set())
+        added = {response.json()["id"]} if response.status_code == 201 else set[str]()
+        assert _private_part(after, added) == _private_part(before, set())
 
 
 @pytest.mark.parametrize(
     ("method", "template", "operation"),
     [each for each in OF_ACCOUNTS if ACCESS.get(each[2]["operationId"]) is Access.REFUSED],
-    ids=_name,
+    ids=_label,
 )
-def test_owner_may(owned: Owned, method: str, template: str, operation: dict[str, Any]) -> None:
-    """What is refused to the stranger is refused for who they are: the owner's same request succeeds."""
+def test_owner_is_allowed(owned: Owned, method: str, template: str, operation: dict[str, Any]) -> None:
+    """The same request of the owner succeeds, so the stranger is refused for lack of ownership only."""
     owner = owned.owners[_kind(template)]
-    answer = owner.api.call(method, template.format(**owned.ids), token=owner.token, **_request(operation, owner))
-    assert answer.status_code == 200
+    response = owner.api.call(method, template.format(**owned.ids), token=owner.token, **_request(operation, owner))
+    assert response.status_code == 200

@@ -1,4 +1,4 @@
-"""The profile of the user who asks."""
+"""The profile of the signed-in user."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def _sign_in(api: Api, user: Account, password: str) -> int:
 
 
 def test_profile_without_an_avatar(api: Api) -> None:
-    """A profile has exactly what was given at sign-up; an avatar that was not given is left out."""
+    """A profile has exactly the members of the sign-up; without an avatar there is no `avatar_url`."""
     user = api.sign_up_user(age=0, country="rU")
     assert user.get(PROFILE).json() == {
         "name": "Ann",
@@ -40,25 +40,25 @@ def test_profile_without_an_avatar(api: Api) -> None:
     ],
 )
 def test_a_member_is_changed_alone(api: Api, member: str, value: str) -> None:
-    """A member that is given takes the place of the old one, and nothing else changes."""
+    """A patch of one member replaces it and changes nothing else."""
     user = api.sign_up_user(avatar_url="https://example.com/old")
-    wanted = user.get(PROFILE).json() | {member: value}
-    assert user.patch(PROFILE, json={member: value}).json() == wanted
-    assert user.get(PROFILE).json() == wanted
+    expected = user.get(PROFILE).json() | {member: value}
+    assert user.patch(PROFILE, json={member: value}).json() == expected
+    assert user.get(PROFILE).json() == expected
 
 
 def test_all_members_are_changed_at_once(api: Api) -> None:
-    """All members that can be changed are changed by one request."""
+    """One patch can change all members that can change."""
     user = api.sign_up_user()
     changes = {"name": "Bob", "surname": "Kay", "avatar_url": "https://example.com/b"}
-    answer = user.patch(PROFILE, json=changes | {"password": NEW_PASSWORD})
-    assert answer.json() == {"email": user.body["email"], "other": {"age": 30, "country": "ru"}} | changes
+    response = user.patch(PROFILE, json=changes | {"password": NEW_PASSWORD})
+    assert response.json() == {"email": user.body["email"], "other": {"age": 30, "country": "ru"}} | changes
     assert _sign_in(api, user, NEW_PASSWORD) == 200
 
 
 @pytest.mark.parametrize("patch", [{}, dict.fromkeys(("name", "surname", "avatar_url", "password"))])
-def test_nothing_and_null_change_nothing(api: Api, patch: dict[str, None]) -> None:
-    """An empty patch, and one of nulls, is a success that leaves everything as it was, the password too."""
+def test_empty_patch_and_null_change_nothing(api: Api, patch: dict[str, None]) -> None:
+    """An empty patch and a patch of nulls succeed and change nothing, also not the password."""
     user = api.sign_up_user(avatar_url="https://example.com/a")
     before = user.get(PROFILE).json()
     assert user.patch(PROFILE, json=patch).json() == before
@@ -66,8 +66,8 @@ def test_nothing_and_null_change_nothing(api: Api, patch: dict[str, None]) -> No
     assert _sign_in(api, user, PASSWORD) == 200
 
 
-def test_null_beside_a_value(api: Api) -> None:
-    """A null leaves its own member as it is, and the others are changed."""
+def test_null_and_a_value(api: Api) -> None:
+    """A null keeps its member; the other members of the patch change."""
     user = api.sign_up_user(avatar_url="https://example.com/a")
     profile = user.patch(PROFILE, json={"name": "Bob", "surname": None, "avatar_url": None, "password": None}).json()
     assert (profile["name"], profile["surname"], profile["avatar_url"]) == ("Bob", "Lee", "https://example.com/a")
@@ -98,13 +98,13 @@ def test_null_beside_a_value(api: Api) -> None:
         ("password", "Passw0rd#"),
     ],
 )
-def test_one_bad_member_changes_nothing(api: Api, member: str, value: object) -> None:
-    """A member out of its bounds refuses the whole patch, what was good in it too."""
+def test_one_invalid_member_changes_nothing(api: Api, member: str, value: object) -> None:
+    """One invalid member refuses the whole patch."""
     user = api.sign_up_user()
-    good: dict[str, Any] = {"name": "Bob", "surname": "Kay", "password": NEW_PASSWORD}
-    answer = user.patch(PROFILE, json=good | {member: value})
-    assert answer.status_code == 400
-    assert {detail["pointer"] for detail in answer.json()["details"]} == {f"/{member}"}
+    valid: dict[str, Any] = {"name": "Bob", "surname": "Kay", "password": NEW_PASSWORD}
+    response = user.patch(PROFILE, json=valid | {member: value})
+    assert response.status_code == 400
+    assert {detail["pointer"] for detail in response.json()["details"]} == {f"/{member}"}
     assert user.get(PROFILE).json()["name"] == "Ann"
     assert _sign_in(api, user, NEW_PASSWORD) == 401
 
@@ -113,25 +113,25 @@ def test_one_bad_member_changes_nothing(api: Api, member: str, value: object) ->
     ("member", "value"),
     [("age", 31), ("country", "fr"), ("email", "x@example.com"), ("other", {"age": 31}), ("id", "1")],
 )
-def test_what_can_not_be_changed(api: Api, member: str, value: object) -> None:
-    """Age, country and e-mail address can't be changed, and a patch that tries is refused, even if by null."""
+def test_read_only_members(api: Api, member: str, value: object) -> None:
+    """A patch with age, country, e-mail address or id is refused, also if the value is null."""
     user = api.sign_up_user()
     for sent in (value, None):
-        answer = user.patch(PROFILE, json={"name": "Bob", member: sent})
-        assert answer.status_code == 400
-        assert [detail["pointer"] for detail in answer.json()["details"]] == [f"/{member}"]
+        response = user.patch(PROFILE, json={"name": "Bob", member: sent})
+        assert response.status_code == 400
+        assert [detail["pointer"] for detail in response.json()["details"]] == [f"/{member}"]
     profile = user.get(PROFILE).json()
     assert (profile["name"], profile["other"]) == ("Ann", {"age": 30, "country": "ru"})
 
 
 @pytest.mark.parametrize("patch", [None, [], "name", 5])
 def test_patch_is_an_object(api: Api, patch: object) -> None:
-    """A patch is an object; null as a whole is none."""
+    """A patch that is not a JSON object is refused, null included."""
     assert api.sign_up_user().patch(PROFILE, json=patch).status_code == 400
 
 
-def test_changed_password_is_the_one_to_sign_in_with(api: Api) -> None:
-    """After a change of password the old one is refused, the new one taken, and tokens stay valid until then."""
+def test_changed_password(api: Api) -> None:
+    """Only the new password signs in. Tokens stay valid until the next sign-in."""
     user = api.sign_up_user()
     assert user.patch(PROFILE, json={"password": NEW_PASSWORD}).status_code == 200
     assert _sign_in(api, user, PASSWORD) == 401
@@ -141,14 +141,14 @@ def test_changed_password_is_the_one_to_sign_in_with(api: Api) -> None:
 
 
 def test_password_is_not_shown(api: Api) -> None:
-    """Neither operation shows the password."""
+    """No response contains the password or its hash."""
     user = api.sign_up_user()
-    answers = [user.patch(PROFILE, json={"password": NEW_PASSWORD}), user.get(PROFILE)]
-    assert not any(NEW_PASSWORD in answer.text or "argon2" in answer.text for answer in answers)
+    responses = [user.patch(PROFILE, json={"password": NEW_PASSWORD}), user.get(PROFILE)]
+    assert not any(NEW_PASSWORD in response.text or "argon2" in response.text for response in responses)
 
 
-def test_profiles_are_apart(api: Api) -> None:
-    """A patch changes the profile of the user who asks, and no other."""
+def test_other_profiles_stay(api: Api) -> None:
+    """A patch changes only the profile of the signed-in user."""
     one, other = api.sign_up_user(), api.sign_up_user()
     one.patch(PROFILE, json={"name": "Bob", "password": NEW_PASSWORD})
     assert other.get(PROFILE).json()["name"] == "Ann"

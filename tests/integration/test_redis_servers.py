@@ -1,4 +1,4 @@
-"""Verdicts and limits in several Redis servers: with Sentinels when the primary dies, and in a Cluster."""
+"""Verdicts and rate limits on several Redis servers: Sentinels whose primary fails, and a Cluster."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,10 +19,10 @@ from promo_api.dev.processes import wait_until
 from promo_api.dev.valkey import valkey_program
 from promo_api.errors import TooManyRequests
 from promo_api.security.rate_limits import RateLimits
-from tests.antifraud_control import HOUR_MS, Member, StandIn
+from tests.antifraud_control import HOUR_MS, AntifraudControl, AntifraudUser
 
 _HOST, _PASSWORD = "127.0.0.1", "hunter2"
-_START_S, _END_S, _PATIENCE_S = 20, 10, 15
+_START_S, _END_S, _TIMEOUT_S = 20, 10, 15
 _SENTINEL = """
 sentinel monitor verdicts {host} {port} 1
 sentinel auth-pass verdicts {password}
@@ -32,14 +32,14 @@ sentinel failover-timeout verdicts 3000
 
 
 class Process:
-    """A server of Redis' kind on a free port, in a folder of its own."""
+    """A Valkey server on a free port, with its own folder."""
 
     def __init__(self, stack: ExitStack, folder: Path, *options: str, configuration: str | None = None) -> None:
         folder.mkdir()
         self.port = free_port(_HOST)
         file = folder / "configuration"
         file.write_text(configuration or "")
-        # The watchdog reads the environment, which a server overwrites when it sets its title.
+        # A server that sets its process title overwrites its environment, which the watchdog reads.
         command = [
             valkey_program(),
             str(file),
@@ -56,14 +56,14 @@ class Process:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder)
         stack.callback(self.kill)
         self.client = stack.enter_context(redis.Redis(_HOST, self.port, password=_password(options)))
-        assert wait_until(self._answers, _START_S), (folder / "log").read_text()
+        assert wait_until(self._responds, _START_S), (folder / "log").read_text()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the process."""
         self._process.kill()
         self._process.wait(_END_S)
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         try:
             return bool(self.client.ping())
         except redis.RedisError:
@@ -76,19 +76,19 @@ def _password(options: tuple[str, ...]) -> str | None:
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
-    """What is opened on it is closed at the end."""
+    """Closes its resources after the test."""
     with ExitStack() as stack:
         yield stack
 
 
-def _calls(stand_in: StandIn, antifraud: Antifraud, *members: Member) -> int:
-    """Let each member try to activate some promo, which is allowed, and return how many calls that took."""
-    before = stand_in.calls(*members)
-    assert all(member.tries(antifraud) for member in members)
-    return stand_in.calls(*members) - before
+def _count_calls(antifraud_control: AntifraudControl, antifraud: Antifraud, *users: AntifraudUser) -> int:
+    """Let each user activate a promo, which is allowed; return the number of calls to the anti-fraud service."""
+    before = antifraud_control.count_calls(*users)
+    assert all(user.is_allowed_by(antifraud) for user in users)
+    return antifraud_control.count_calls(*users) - before
 
 
-def _is_reached(antifraud: Antifraud) -> bool:
+def _is_reachable(antifraud: Antifraud) -> bool:
     try:
         antifraud.ping_cache()
     except redis.RedisError:
@@ -102,12 +102,12 @@ def _limits(stack: ExitStack, settings: Settings, url: str) -> RateLimits:
     return limits
 
 
-def _counted(node: Process) -> list[object]:
+def _read_counters(node: Process) -> list[object]:
     return [node.client.get(key) for key in node.client.keys("rate-limit:*")]
 
 
-def _passes(limits: RateLimits, user_id: UUID) -> bool:
-    """Tell whether one more activation of a user is let through."""
+def _is_within_limit(limits: RateLimits, user_id: UUID) -> bool:
+    """Count an activation; return whether it is within the limit."""
     try:
         limits.count_activation(user_id)
     except TooManyRequests:
@@ -115,45 +115,51 @@ def _passes(limits: RateLimits, user_id: UUID) -> bool:
     return True
 
 
-def test_primary_dies(
-    stack: ExitStack, settings: Settings, antifrauds: Callable[..., Antifraud], stand_in: StandIn, tmp_path: Path
+def test_failover(
+    stack: ExitStack,
+    settings: Settings,
+    make_antifraud: Callable[..., Antifraud],
+    antifraud_control: AntifraudControl,
+    tmp_path: Path,
 ) -> None:
-    """Without the primary that Sentinels named each attempt asks, and nothing is limited; what it had kept holds once
-    they name another.
-    """
+    """Without a primary no verdict is cached and nothing is limited. After the failover stored values count again."""
     secret = ["--requirepass", _PASSWORD, "--masterauth", _PASSWORD]
     primary = Process(stack, tmp_path / "primary", *secret)
     replica = Process(stack, tmp_path / "replica", *secret, "--replicaof", _HOST, str(primary.port))
-    watched = _SENTINEL.format(host=_HOST, port=primary.port, password=_PASSWORD)
-    sentinel = Process(stack, tmp_path / "sentinel", "--sentinel", configuration=watched)
-    assert wait_until(lambda: sentinel.client.sentinel_master("verdicts")["num-slaves"] == 1, _PATIENCE_S)
+    configuration = _SENTINEL.format(host=_HOST, port=primary.port, password=_PASSWORD)
+    sentinel = Process(stack, tmp_path / "sentinel", "--sentinel", configuration=configuration)
+    assert wait_until(lambda: sentinel.client.sentinel_master("verdicts")["num-slaves"] == 1, _TIMEOUT_S)
     url = f"redis+sentinel://:{_PASSWORD}@{_HOST}:{sentinel.port}/verdicts"
-    antifraud, limits, user_id = antifrauds(redis_url=url), _limits(stack, settings, url), uuid4()
+    antifraud, limits, user_id = make_antifraud(redis_url=url), _limits(stack, settings, url), uuid4()
 
-    first, second = Member(), Member()
-    for member in (first, second):
-        stand_in.answers(member, cache_ms=HOUR_MS)
-    assert [_calls(stand_in, antifraud, first) for _ in range(2)] == [1, 0]
-    assert wait_until(lambda: replica.client.exists(first.verdict_key) == 1, _PATIENCE_S)
-    assert [_passes(limits, user_id) for _ in range(3)] == [True, True, False]
-    assert wait_until(lambda: _counted(replica) == [b"3"], _PATIENCE_S)
+    first, second = AntifraudUser(), AntifraudUser()
+    for user in (first, second):
+        antifraud_control.set_behaviour(user, cache_ms=HOUR_MS)
+    assert [_count_calls(antifraud_control, antifraud, first) for _ in range(2)] == [1, 0]
+    assert wait_until(lambda: replica.client.exists(first.verdict_key) == 1, _TIMEOUT_S)
+    assert [_is_within_limit(limits, user_id) for _ in range(3)] == [True, True, False]
+    assert wait_until(lambda: _read_counters(replica) == [b"3"], _TIMEOUT_S)
     primary.kill()
-    assert _passes(limits, user_id)
-    assert [_calls(stand_in, antifraud, second) for _ in range(2)] == [1, 1]
-    assert wait_until(lambda: replica.client.role()[0] == b"master", _PATIENCE_S)
-    assert wait_until(lambda: _is_reached(antifraud), _PATIENCE_S)
-    assert _calls(stand_in, antifraud, first) == 0
-    assert [_calls(stand_in, antifraud, second) for _ in range(2)] == [1, 0]
-    assert [_passes(limits, each) for each in (user_id, uuid4())] == [False, True]
+    assert _is_within_limit(limits, user_id)
+    assert [_count_calls(antifraud_control, antifraud, second) for _ in range(2)] == [1, 1]
+    assert wait_until(lambda: replica.client.role()[0] == b"master", _TIMEOUT_S)
+    assert wait_until(lambda: _is_reachable(antifraud), _TIMEOUT_S)
+    assert _count_calls(antifraud_control, antifraud, first) == 0
+    assert [_count_calls(antifraud_control, antifraud, second) for _ in range(2)] == [1, 0]
+    assert [_is_within_limit(limits, each) for each in (user_id, uuid4())] == [False, True]
 
 
 def test_cluster(
-    stack: ExitStack, settings: Settings, antifrauds: Callable[..., Antifraud], stand_in: StandIn, tmp_path: Path
+    stack: ExitStack,
+    settings: Settings,
+    make_antifraud: Callable[..., Antifraud],
+    antifraud_control: AntifraudControl,
+    tmp_path: Path,
 ) -> None:
     """A Cluster stores verdicts, leases, open breakers and rate limits; if a server fails, nothing is refused."""
     nodes = []
     for number in range(3):
-        # Else it talks to the others on a port that may be taken: its own and 10,000.
+        # The default port of the cluster bus, port + 10000, may be in use.
         options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port(_HOST)))
         nodes.append(Process(stack, tmp_path / f"node-{number}", *options))
     for number, node in enumerate(nodes):
@@ -161,48 +167,50 @@ def test_cluster(
         node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", *slots)
         node.client.execute_command("CLUSTER", "MEET", _HOST, str(nodes[0].port), _bus_port(nodes[0]))
     ok = b"cluster_state:ok"
-    assert wait_until(lambda: all(ok in _cluster_info(node) for node in nodes), _PATIENCE_S)
+    assert wait_until(lambda: all(ok in _cluster_info(node) for node in nodes), _TIMEOUT_S)
     url = f"redis+cluster://{_HOST}:{nodes[0].port}"
-    antifraud, limits = antifrauds(redis_url=url), _limits(stack, settings, url)
+    antifraud, limits = make_antifraud(redis_url=url), _limits(stack, settings, url)
 
     antifraud.ping_cache()
-    members = [Member() for _ in range(30)]
-    for member in members:
-        stand_in.answers(member, cache_ms=HOUR_MS)
-    assert [_calls(stand_in, antifraud, *members) for _ in range(2)] == [30, 0]
-    kept = [len(node.client.keys("*:verdict")) for node in nodes]
-    assert (sum(kept), min(kept) > 0) == (30, True)
+    users = [AntifraudUser() for _ in range(30)]
+    for user in users:
+        antifraud_control.set_behaviour(user, cache_ms=HOUR_MS)
+    assert [_count_calls(antifraud_control, antifraud, *users) for _ in range(2)] == [30, 0]
+    verdict_counts = [len(node.client.keys("*:verdict")) for node in nodes]
+    assert (sum(verdict_counts), min(verdict_counts) > 0) == (30, True)
     verdicts = antifraud._verdicts
     verdicts.record_open_breaker(datetime.now(UTC) + timedelta(hours=1))
     assert len(verdicts.list_open_breakers()) == 1
     verdicts.delete_open_breaker()
     assert verdicts.list_open_breakers() == []
-    users = [uuid4() for _ in range(30)]
-    assert [[_passes(limits, user_id) for user_id in users] for _ in range(3)] == [[True] * 30] * 2 + [[False] * 30]
-    counted = [len(node.client.keys("rate-limit:*")) for node in nodes]
-    assert (sum(counted), min(counted) > 0) == (30, True)
+    ids = [uuid4() for _ in range(30)]
+    assert [[_is_within_limit(limits, user_id) for user_id in ids] for _ in range(3)] == [[True] * 30] * 2 + [
+        [False] * 30
+    ]
+    counter_counts = [len(node.client.keys("rate-limit:*")) for node in nodes]
+    assert (sum(counter_counts), min(counter_counts) > 0) == (30, True)
     nodes[2].kill()
-    assert _calls(stand_in, antifraud, *members) >= kept[2]
-    assert sum(_passes(limits, user_id) for user_id in users) >= counted[2]
+    assert _count_calls(antifraud_control, antifraud, *users) >= verdict_counts[2]
+    assert sum(_is_within_limit(limits, user_id) for user_id in ids) >= counter_counts[2]
 
 
 def _bus_port(node: Process) -> str:
-    found: dict[str, str] = node.client.config_get("cluster-port")
-    return found["cluster-port"]
+    settings: dict[str, str] = node.client.config_get("cluster-port")
+    return settings["cluster-port"]
 
 
 def _cluster_info(node: Process) -> bytes:
-    # As it is sent: redis-py makes a dict of it.
+    # NEVER_DECODE: redis-py would parse the response into a dict.
     return bytes(node.client.execute_command("CLUSTER", "INFO", NEVER_DECODE=True))
 
 
-def test_nobody_listens(antifrauds: Callable[..., Antifraud], stand_in: StandIn) -> None:
-    """Sentinels or a Cluster that can't be reached are as a Redis that is away: each attempt asks."""
+def test_unreachable_servers(make_antifraud: Callable[..., Antifraud], antifraud_control: AntifraudControl) -> None:
+    """If Sentinels or the Cluster are unreachable, no verdict is cached: each attempt calls the service."""
     ports = f"{_HOST}:{free_port(_HOST)},{_HOST}:{free_port(_HOST)}"
     for url in (f"redis+sentinel://{ports}/verdicts", f"redis+cluster://{ports}"):
-        antifraud = antifrauds(redis_url=url)
-        member = Member()
-        stand_in.answers(member, cache_ms=HOUR_MS)
-        assert [_calls(stand_in, antifraud, member) for _ in range(2)] == [1, 1]
+        antifraud = make_antifraud(redis_url=url)
+        user = AntifraudUser()
+        antifraud_control.set_behaviour(user, cache_ms=HOUR_MS)
+        assert [_count_calls(antifraud_control, antifraud, user) for _ in range(2)] == [1, 1]
         with pytest.raises(redis.RedisError):
             antifraud.ping_cache()

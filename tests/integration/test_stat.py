@@ -19,13 +19,13 @@ def _activate(user: Account, promo_id: str, times: int = 1) -> None:
 
 
 def test_no_activations(api: Api) -> None:
-    """A promo that nobody activated has no activations and no countries."""
+    """A promo without activations has a count of 0 and no countries."""
     company = api.sign_up_company()
     assert _stat(company, company.create_promo()) == {"activations_count": 0, "countries": []}
 
 
 def test_countries_in_lower_case_from_a_to_z(api: Api) -> None:
-    """Activations are counted for each country, in whatever case users gave it, sorted by its code in lower case."""
+    """Activations are counted by country in any case, and sorted by the lower-case code."""
     company = api.sign_up_company()
     promo_id = company.create_promo()
     for country, times in (("ru", 1), ("RU", 2), ("Ax", 1), ("fR", 1), ("ad", 3), ("ru", 1)):
@@ -42,7 +42,7 @@ def test_countries_in_lower_case_from_a_to_z(api: Api) -> None:
 
 
 def test_refused_activations_do_not_count(api: Api) -> None:
-    """An activation that was refused is in no count."""
+    """Refused activations are not counted."""
     company, user = api.sign_up_company(), api.sign_up_user(country="us")
     promo_id = company.create_promo(promo_unique=["one"], target={"country": "us"})
     _activate(user, promo_id)
@@ -52,29 +52,29 @@ def test_refused_activations_do_not_count(api: Api) -> None:
     assert _stat(company, promo_id) == stat
 
 
-def test_promos_are_apart(api: Api) -> None:
-    """Activations of one promo are not in the statistics of another."""
+def test_activations_belong_to_one_promo(api: Api) -> None:
+    """Activations of one promo do not count for another."""
     company, user = api.sign_up_company(), api.sign_up_user()
     promo_id, other_id = company.create_promo(), company.create_promo()
     _activate(user, promo_id)
-    assert [_stat(company, asked)["activations_count"] for asked in (promo_id, other_id)] == [1, 0]
+    assert [_stat(company, each)["activations_count"] for each in (promo_id, other_id)] == [1, 0]
 
 
-def test_country_is_that_of_the_moment(api: Api, runtime: Runtime) -> None:
-    """An activation belongs to the country that the user had then, should an operator change it later."""
+def test_country_at_the_activation(api: Api, runtime: Runtime) -> None:
+    """An activation counts for the country that the user had when it happened."""
     company, user = api.sign_up_company(), api.sign_up_user(country="No")
     promo_id = company.create_promo()
     _activate(user, promo_id)
     with runtime.database.engine.begin() as connection:
-        moved = "UPDATE users SET country = 'Se', country_key = 'se' WHERE email = :email"
-        assert connection.execute(text(moved), {"email": user.body["email"]}).rowcount == 1
+        move = "UPDATE users SET country = 'Se', country_key = 'se' WHERE email = :email"
+        assert connection.execute(text(move), {"email": user.body["email"]}).rowcount == 1
     _activate(user, promo_id)
     countries = [{"country": "no", "activations_count": 1}, {"country": "se", "activations_count": 1}]
     assert _stat(company, promo_id) == {"activations_count": 2, "countries": countries}
 
 
 def test_statistics_stay_after_a_change(api: Api) -> None:
-    """A change of the target or the limit leaves the counts as they are."""
+    """A change of the target or the limit keeps the counts."""
     company, user = api.sign_up_company(), api.sign_up_user()
     promo_id = company.create_promo()
     _activate(user, promo_id, 2)
@@ -84,8 +84,8 @@ def test_statistics_stay_after_a_change(api: Api) -> None:
     assert before["activations_count"] == 2
 
 
-def test_whose_statistics(api: Api) -> None:
-    """Those of another company's promo are refused, and of no promo there are none."""
+def test_statistics_of_another_company(api: Api) -> None:
+    """Statistics of another company's promo are refused; those of an unknown promo are 404."""
     promo_id, other = api.sign_up_company().create_promo(), api.sign_up_company()
     assert other.get(f"/business/promo/{promo_id}/stat").status_code == 403
     assert other.get(f"/business/promo/{uuid4()}/stat").status_code == 404

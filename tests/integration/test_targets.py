@@ -1,4 +1,4 @@
-"""What a target may be, in a new promo and in a change of one; whom it lets in is asked in test_activation."""
+"""Valid and invalid targets, in a new promo and in a change. test_activation tests who may activate."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tests.cases import all_cases
 
 PROMO = "/business/promo"
 
-GOOD = [
+VALID = [
     {},
     {"age_from": 0},
     {"age_until": 0},
@@ -26,7 +26,7 @@ GOOD = [
     {"categories": [f"category {n}" for n in range(20)]},
     {"age_from": 18, "age_until": 65, "country": "Fr", "categories": ["food"]},
 ]
-BAD: list[tuple[Any, str]] = [
+INVALID: list[tuple[Any, str]] = [
     ({"age_from": -1}, "/age_from"),
     ({"age_from": 101}, "/age_from"),
     ({"age_from": "18"}, "/age_from"),
@@ -59,9 +59,9 @@ BAD: list[tuple[Any, str]] = [
 ]
 
 
-def _pointers(answer: Any) -> set[str]:
-    assert answer.status_code == 400, answer.text
-    return {detail["pointer"] for detail in answer.json()["details"]}
+def _pointers(response: Any) -> set[str]:
+    assert response.status_code == 400, response.text
+    return {detail["pointer"] for detail in response.json()["details"]}
 
 
 @pytest.fixture
@@ -70,32 +70,32 @@ def company(api: Api) -> Account:
     return api.sign_up_company()
 
 
-@all_cases("target", GOOD)
+@all_cases("target", VALID)
 def test_target_of_a_new_promo(company: Account, target: dict[str, Any]) -> None:
-    """A target within the bounds is taken, and returned as it was sent: no member more, none less, no case changed."""
+    """A valid target is stored, and returned exactly as it was sent."""
     promo_id = company.create_promo(target=target)
     assert company.get(f"{PROMO}/{promo_id}").json()["target"] == target
 
 
-@all_cases("target", GOOD)
+@all_cases("target", VALID)
 def test_target_of_a_change(company: Account, target: dict[str, Any]) -> None:
-    """A target takes the place of the old one as a whole: nothing of the old one is left."""
+    """A target in a patch replaces the whole old target."""
     old = {"age_from": 1, "age_until": 99, "country": "de", "categories": ["old"]}
     promo_id = company.create_promo(target=old)
     assert company.patch(f"{PROMO}/{promo_id}", json={"target": target}).json()["target"] == target
     assert company.get(f"{PROMO}/{promo_id}").json()["target"] == target
 
 
-@all_cases(("target", "pointer"), BAD)
-def test_bad_target_of_a_new_promo(company: Account, target: object, pointer: str) -> None:
-    """A target out of the bounds is refused, and the promo is not made."""
+@all_cases(("target", "pointer"), INVALID)
+def test_invalid_target_of_a_new_promo(company: Account, target: object, pointer: str) -> None:
+    """An invalid target is refused, and no promo is created."""
     assert _pointers(company.post(PROMO, json=promo_body(target=target))) == {f"/target{pointer}"}
     assert company.get(PROMO).headers["x-total-count"] == "0"
 
 
-@all_cases(("target", "pointer"), [*BAD, (None, "")])
-def test_bad_target_of_a_change(company: Account, target: object, pointer: str) -> None:
-    """A target out of the bounds is refused, and the promo stays as it was, also in what was good in the patch."""
+@all_cases(("target", "pointer"), [*INVALID, (None, "")])
+def test_invalid_target_of_a_change(company: Account, target: object, pointer: str) -> None:
+    """An invalid target refuses the whole patch."""
     promo_id = company.create_promo(target={"country": "de", "age_from": 1})
     before = company.get(f"{PROMO}/{promo_id}").json()
     patch = {"description": "A new description", "max_count": 7, "target": target}

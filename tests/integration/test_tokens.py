@@ -1,4 +1,4 @@
-"""Tokens: which of them open the operations that api.yml secures, and what the others get."""
+"""Which tokens the secured operations of api.yml accept, and the errors for the others."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -18,7 +18,7 @@ from tests.operations import OPERATIONS
 # Method, path and kind of account of each operation that needs a token.
 SECURED = [(each.method, each.path, cast("Kind", each.account)) for each in OPERATIONS if each.account]
 PROFILE = "/user/profile"
-# What is left of an account, its events, has another id then.
+# Events keep the old id, so a changed id is like a deletion for tokens.
 DELETED: dict[Kind, TextClause] = {
     "company": text("UPDATE companies SET id = gen_random_uuid() WHERE email = :email"),
     "user": text("UPDATE users SET id = gen_random_uuid() WHERE email = :email"),
@@ -51,24 +51,24 @@ def _payload(settings: Settings, user: Account) -> dict[str, Any]:
 
 @all_cases(("method", "template", "kind"), SECURED)
 def test_no_token(api: Api, method: str, template: str, kind: Kind) -> None:
-    """Without a token each of them answers 401, before it looks at the path's ids or a body."""
+    """Without a token each operation responds 401, before it validates path or body."""
     del kind
     for path in (_path(template), template.replace("{id}", "no-id").replace("{comment_id}", "no-id") + "?no=1"):
-        answer = api.call(method, path)
-        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        response = api.call(method, path)
+        assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
 
 
 @all_cases(("method", "template", "kind"), SECURED)
 def test_token_of_the_other_kind(api: Api, method: str, template: str, kind: Kind) -> None:
-    """A company's token opens no operation of users, and the reverse."""
+    """A company's token opens no operation of users, and vice versa."""
     other = _sign_up(api, "user" if kind == "company" else "company")
-    answer = api.call(method, _path(template), token=other.token)
-    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    response = api.call(method, _path(template), token=other.token)
+    assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
 
 
 @all_cases(("method", "template", "kind"), SECURED)
-def test_token_that_a_sign_in_has_ended(api: Api, method: str, template: str, kind: Kind) -> None:
-    """An ended token is told before anything that is wrong with the path, the query or the body."""
+def test_revoked_token(api: Api, method: str, template: str, kind: Kind) -> None:
+    """A revoked token is reported before any error in path, query or body."""
     account = _sign_up(api, kind)
     _sign_in(api, account, kind)
     requests: list[tuple[str, dict[str, Any]]] = [
@@ -76,27 +76,27 @@ def test_token_that_a_sign_in_has_ended(api: Api, method: str, template: str, ki
         (template.replace("{id}", "no-id").replace("{comment_id}", "no-id") + "?no=1", {}),
     ]
     if method in ("POST", "PATCH", "PUT"):
-        bad = ({"json": {"no": 1}}, {"content": b"{", "headers": {"Content-Type": "text/plain"}})
-        requests += [(_path(template), request) for request in bad]
+        invalid = ({"json": {"no": 1}}, {"content": b"{", "headers": {"Content-Type": "text/plain"}})
+        requests += [(_path(template), request) for request in invalid]
     for path, request in requests:
-        answer = api.call(method, path, token=account.token, **request)
-        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        response = api.call(method, path, token=account.token, **request)
+        assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
 
 
 @pytest.mark.parametrize("path", ["/business/promo", PROFILE])
-def test_ended_token_and_a_huge_body(api: Api, path: str) -> None:
-    """Neither is the size of a body told to who has no valid token."""
+def test_revoked_token_and_a_huge_body(api: Api, path: str) -> None:
+    """Without a valid token the response does not depend on the size of the body."""
     kind: Kind = "user" if path == PROFILE else "company"
     account = _sign_up(api, kind)
     token = _sign_in(api, account, kind)
     method, content = ("PATCH" if path == PROFILE else "POST"), b" " * (3 * 2**20)
-    answers = [api.call(method, path, token=asked, content=content) for asked in (account.token, None, token)]
-    assert [answer.status_code for answer in answers] == [401, 401, 413]
+    responses = [api.call(method, path, token=each, content=content) for each in (account.token, None, token)]
+    assert [response.status_code for response in responses] == [401, 401, 413]
 
 
 @all_cases(("method", "template", "kind"), SECURED)
 def test_token_of_a_deleted_account(api: Api, runtime: Runtime, method: str, template: str, kind: Kind) -> None:
-    """A token outlives its account to no use."""
+    """A token of a deleted account is refused."""
     account = _sign_up(api, kind)
     with runtime.database.engine.begin() as connection:
         deleted = connection.execute(DELETED[kind], {"email": account.body["email"]})
@@ -106,14 +106,14 @@ def test_token_of_a_deleted_account(api: Api, runtime: Runtime, method: str, tem
 
 @all_cases(("method", "template", "kind"), SECURED)
 def test_expired_token(api: Api, runtime: Runtime, settings: Settings, method: str, template: str, kind: Kind) -> None:
-    """A token that was right until a moment ago is refused."""
+    """An expired token is refused."""
     expired = Tokens(settings.secret_keys, lifetime_h=0).issue(_claims(runtime, _sign_up(api, kind), kind))
-    answer = api.call(method, _path(template), token=expired)
-    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    response = api.call(method, _path(template), token=expired)
+    assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
 
 
-def test_token_lives_as_long_as_is_set(api: Api, settings: Settings) -> None:
-    """A token of a sign-up and one of a sign-in live for the hours of the setting, from now on."""
+def test_token_lifetime(api: Api, settings: Settings) -> None:
+    """Tokens of a sign-up and a sign-in expire after TOKEN_LIFETIME_H."""
     user = api.sign_up_user()
     for token in (user.token, _sign_in(api, user, "user")):
         payload = _payload(settings, Account(api, token, {}))
@@ -130,10 +130,10 @@ def test_tokens_are_short_and_without_secrets(api: Api, settings: Settings) -> N
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_scheme_in_any_case(api: Api, scheme: str) -> None:
-    """The name of the scheme is taken in any case, as HTTP says."""
+    """The authentication scheme is accepted in any case, as HTTP requires."""
     user = api.sign_up_user()
-    answer = api.call("GET", PROFILE, headers={"Authorization": f"{scheme} {user.token}"})
-    assert answer.json()["email"] == user.body["email"]
+    response = api.call("GET", PROFILE, headers={"Authorization": f"{scheme} {user.token}"})
+    assert response.json()["email"] == user.body["email"]
 
 
 @all_cases(
@@ -163,15 +163,15 @@ def test_scheme_in_any_case(api: Api, scheme: str) -> None:
     ],
 )
 def test_malformed_header(api: Api, header: str) -> None:
-    """Another scheme, none, no token, or anything around it is refused."""
-    answer = api.call("GET", PROFILE, headers={"Authorization": header.format(token=api.sign_up_user().token)})
-    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    """Another scheme, no scheme, no token, or extra characters are refused."""
+    response = api.call("GET", PROFILE, headers={"Authorization": header.format(token=api.sign_up_user().token)})
+    assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
 
 
-def test_header_of_other_bytes(api: Api) -> None:
-    """Bytes that are no ASCII are no token."""
-    answer = api.call("GET", PROFILE, headers={b"Authorization": "Bearer \xe9\u20ac".encode()})
-    assert answer.status_code == 401
+def test_header_that_is_not_ascii(api: Api) -> None:
+    """A header with bytes outside ASCII is refused."""
+    response = api.call("GET", PROFILE, headers={b"Authorization": "Bearer \xe9\u20ac".encode()})
+    assert response.status_code == 401
 
 
 def test_two_headers(api: Api) -> None:
@@ -179,14 +179,14 @@ def test_two_headers(api: Api) -> None:
     one, other = api.sign_up_user(), api.sign_up_user()
     for pair in ((one.token, one.token), (one.token, other.token), (one.token, "x"), ("x", one.token)):
         headers = [("Authorization", f"Bearer {token}") for token in pair]
-        answer = api.client.request("GET", f"/api{PROFILE}", headers=headers)
-        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
-        assert answer.json()["status"] == "error"
+        response = api.client.request("GET", f"/api{PROFILE}", headers=headers)
+        assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
+        assert response.json()["status"] == "error"
 
 
 @pytest.mark.parametrize("place", ["query", "cookie"])
-def test_token_elsewhere(api: Api, place: str) -> None:
-    """A token counts in its header only."""
+def test_token_outside_the_header(api: Api, place: str) -> None:
+    """A token is accepted only in the Authorization header."""
     token = api.sign_up_user().token
     where: Any = {"params": {"access_token": token}} if place == "query" else {"headers": {"Cookie": f"token={token}"}}
     assert api.call("GET", PROFILE, **where).status_code == 401
@@ -212,7 +212,7 @@ def test_token_elsewhere(api: Api, place: str) -> None:
     ],
 )
 def test_token_with_other_claims(api: Api, settings: Settings, changes: dict[str, Any]) -> None:
-    """A token that is signed with the key, and does not say what tokens say, is refused."""
+    """A correctly signed token with missing or different claims is refused."""
     payload = _payload(settings, api.sign_up_user()) | changes
     token = jwt.encode({name: value for name, value in payload.items() if value is not None}, settings.secret_key)
     assert api.call("GET", PROFILE, token=token).status_code == 401
@@ -220,21 +220,21 @@ def test_token_with_other_claims(api: Api, settings: Settings, changes: dict[str
 
 @pytest.mark.parametrize(("key", "algorithm"), [("another key for tests " * 3, "HS256"), ("", "none"), (None, "HS384")])
 def test_token_of_another_signature(api: Api, settings: Settings, key: str | None, algorithm: str) -> None:
-    """A token that is signed with another key, by another algorithm or not at all is refused."""
+    """A token signed with another key, with another algorithm or not at all is refused."""
     payload = _payload(settings, api.sign_up_user())
     token = jwt.encode(payload, settings.secret_key if key is None else key, algorithm)
     assert api.call("GET", PROFILE, token=token).status_code == 401
 
 
-def test_operations_without_security_take_no_notice(api: Api) -> None:
-    """A token that is none does not disturb the operations that need none."""
+def test_operations_without_security_ignore_tokens(api: Api) -> None:
+    """An invalid token does not affect operations that need none."""
     assert api.call("GET", "/ping", token="none").json() == {"status": "ok"}
     assert api.call("POST", "/business/auth/sign-up", token="none", json=company_body()).status_code == 200
     assert api.call("POST", "/user/auth/sign-up", token="none", json=user_body()).status_code == 200
 
 
 def test_refused_request_changes_nothing(api: Api) -> None:
-    """What comes with an ended token is not done."""
+    """A request with a revoked token has no effect."""
     company = api.sign_up_company()
     token = _sign_in(api, company, "company")
     assert company.post("/business/promo", json=promo_body()).status_code == 401

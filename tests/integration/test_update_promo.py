@@ -27,57 +27,57 @@ def company(api: Api) -> Account:
     return api.sign_up_company()
 
 
-def _shown(company: Account, promo_id: str) -> Any:
+def _read(company: Account, promo_id: str) -> Any:
     return company.get(f"{PROMO}/{promo_id}").json()
 
 
-def _refused(company: Account, promo_id: str, patch: object) -> set[str]:
-    """Send a patch that must be refused and change nothing; return the pointers to what is wrong with it."""
-    before = _shown(company, promo_id)
-    answer = company.patch(f"{PROMO}/{promo_id}", json=patch)
-    assert answer.status_code == 400, answer.text
-    assert _shown(company, promo_id) == before
-    return {detail["pointer"] for detail in answer.json()["details"]}
+def _refusal(company: Account, promo_id: str, patch: object) -> set[str]:
+    """Send a patch that must be refused and change nothing; return the pointers of the errors."""
+    before = _read(company, promo_id)
+    response = company.patch(f"{PROMO}/{promo_id}", json=patch)
+    assert response.status_code == 400, response.text
+    assert _read(company, promo_id) == before
+    return {detail["pointer"] for detail in response.json()["details"]}
 
 
 @pytest.mark.parametrize(("member", "value"), CHANGES)
 def test_a_member_is_changed_alone(company: Account, member: str, value: object) -> None:
-    """A member that is given takes the place of the old one, and nothing else changes."""
+    """A patch of one member replaces it and changes nothing else."""
     promo_id = company.create_promo(
         image_url="https://example.com/old",
         target={"age_from": 18},
         active_from="2020-01-01",
         active_until="2998-01-01",
     )
-    wanted = _shown(company, promo_id) | {member: value, "active": value != 0}
-    assert company.patch(f"{PROMO}/{promo_id}", json={member: value}).json() == wanted
-    assert _shown(company, promo_id) == wanted
+    expected = _read(company, promo_id) | {member: value, "active": value != 0}
+    assert company.patch(f"{PROMO}/{promo_id}", json={member: value}).json() == expected
+    assert _read(company, promo_id) == expected
 
 
 def test_all_members_are_changed_at_once(company: Account) -> None:
-    """All members that can be changed are changed by one request, also those that had no value before."""
+    """One patch can change all members that can change, also those without a value before."""
     promo_id = company.create_promo()
     patch = dict(CHANGES) | {"max_count": 3}
-    wanted = _shown(company, promo_id) | patch
-    assert company.patch(f"{PROMO}/{promo_id}", json=patch).json() == wanted
-    assert _shown(company, promo_id) == wanted
+    expected = _read(company, promo_id) | patch
+    assert company.patch(f"{PROMO}/{promo_id}", json=patch).json() == expected
+    assert _read(company, promo_id) == expected
 
 
 @pytest.mark.parametrize("changes", [{}, {"promo_unique": ["one", "two"]}])
 def test_empty_patch_changes_nothing(company: Account, changes: dict[str, Any]) -> None:
-    """An empty patch is a success that leaves the promo as it was."""
+    """An empty patch succeeds and changes nothing."""
     promo_id = company.create_promo(**changes)
-    before = _shown(company, promo_id)
+    before = _read(company, promo_id)
     assert company.patch(f"{PROMO}/{promo_id}", json={}).json() == before
-    assert _shown(company, promo_id) == before
+    assert _read(company, promo_id) == before
 
 
 def test_other_promos_stay(company: Account) -> None:
-    """A patch changes the promo that it names, and no other."""
+    """A patch changes no other promo."""
     promo_id, other_id = company.create_promo(), company.create_promo()
-    before = _shown(company, other_id)
+    before = _read(company, other_id)
     company.patch(f"{PROMO}/{promo_id}", json=dict(CHANGES))
-    assert _shown(company, other_id) == before
+    assert _read(company, other_id) == before
 
 
 @all_cases(
@@ -97,16 +97,16 @@ def test_other_promos_stay(company: Account) -> None:
         ("active_until", "10.01.2025"),
     ],
 )
-def test_one_bad_member_changes_nothing(company: Account, member: str, value: object) -> None:
-    """A member out of its bounds refuses the whole patch, what was good in it too."""
+def test_one_invalid_member_changes_nothing(company: Account, member: str, value: object) -> None:
+    """One invalid member refuses the whole patch."""
     patch = {"description": "A new description", "target": {"country": "fr"}, "max_count": 7}
-    assert _refused(company, company.create_promo(), patch | {member: value}) == {f"/{member}"}
+    assert _refusal(company, company.create_promo(), patch | {member: value}) == {f"/{member}"}
 
 
 @pytest.mark.parametrize("member", ["description", "image_url", "target", "max_count", "active_from", "active_until"])
-def test_null_is_no_value(company: Account, member: str) -> None:
-    """A null is refused: nothing is taken away by it."""
-    assert _refused(company, company.create_promo(), {member: None}) == {f"/{member}"}
+def test_null_is_refused(company: Account, member: str) -> None:
+    """A null is refused: a patch cannot remove a member."""
+    assert _refusal(company, company.create_promo(), {member: None}) == {f"/{member}"}
 
 
 @all_cases(
@@ -123,16 +123,16 @@ def test_null_is_no_value(company: Account, member: str) -> None:
     ],
 )
 @all_cases("changes", [{}, {"promo_unique": ["one", "two"]}])
-def test_what_can_not_be_changed(company: Account, changes: dict[str, Any], member: str, value: object) -> None:
-    """Mode, values, counts and what is not known can't be changed, not even to what they are."""
+def test_read_only_members(company: Account, changes: dict[str, Any], member: str, value: object) -> None:
+    """Mode, codes, counts and unknown members are refused, even with their current value."""
     promo_id = company.create_promo(**changes)
-    assert _refused(company, promo_id, {"description": "A new description", member: value}) == {f"/{member}"}
+    assert _refusal(company, promo_id, {"description": "A new description", member: value}) == {f"/{member}"}
 
 
 @pytest.mark.parametrize("patch", [None, [], "description", 5])
 def test_patch_is_an_object(company: Account, patch: object) -> None:
-    """A patch is an object."""
-    assert _refused(company, company.create_promo(), patch) == {""}
+    """A patch that is not a JSON object is refused."""
+    assert _refusal(company, company.create_promo(), patch) == {""}
 
 
 def test_limit_below_uses_equal_and_raised(api: Api, company: Account) -> None:
@@ -140,7 +140,7 @@ def test_limit_below_uses_equal_and_raised(api: Api, company: Account) -> None:
     user, promo_id = api.sign_up_user(), company.create_promo(max_count=5)
     path = f"/user/promo/{promo_id}/activate"
     assert [user.post(path).status_code for _ in range(2)] == [200, 200]
-    assert _refused(company, promo_id, {"max_count": 1, "description": "A new description"}) == {"/max_count"}
+    assert _refusal(company, promo_id, {"max_count": 1, "description": "A new description"}) == {"/max_count"}
     assert company.patch(f"{PROMO}/{promo_id}", json={"max_count": 2}).json()["active"] is False
     assert user.post(path).status_code == 403
     raised = company.patch(f"{PROMO}/{promo_id}", json={"max_count": 3}).json()
@@ -149,7 +149,7 @@ def test_limit_below_uses_equal_and_raised(api: Api, company: Account) -> None:
 
 
 def test_limit_of_0_before_any_use(api: Api, company: Account) -> None:
-    """max_count 0 is allowed while there are no uses, and stops the promo."""
+    """A max_count of 0 is allowed without uses, and makes the promo inactive."""
     promo_id = company.create_promo()
     assert company.patch(f"{PROMO}/{promo_id}", json={"max_count": 0}).json()["active"] is False
     assert api.sign_up_user().post(f"/user/promo/{promo_id}/activate").status_code == 403
@@ -157,19 +157,19 @@ def test_limit_of_0_before_any_use(api: Api, company: Account) -> None:
 
 @pytest.mark.parametrize("max_count", [0, 2, 100])
 def test_limit_of_unique_is_1(company: Account, max_count: int) -> None:
-    """A UNIQUE promo refuses any max_count but 1, whatever else is in the patch."""
+    """A UNIQUE promo refuses any max_count but 1."""
     promo_id = company.create_promo(promo_unique=["one", "two"])
     patch = {"description": "A new description", "max_count": max_count}
-    assert _refused(company, promo_id, patch) == {"/max_count"}
+    assert _refusal(company, promo_id, patch) == {"/max_count"}
 
 
-def test_limit_of_unique_stays_the_number_of_values(api: Api, company: Account) -> None:
-    """max_count 1 for a UNIQUE promo is a success that keeps all its values to be had, also when some are gone."""
+def test_limit_of_unique_keeps_its_codes(api: Api, company: Account) -> None:
+    """A max_count of 1 for a UNIQUE promo succeeds, and all its codes stay available."""
     user, promo_id = api.sign_up_user(), company.create_promo(promo_unique=["one", "two", "three"])
     issued = []
     for _ in range(3):
-        shown = company.patch(f"{PROMO}/{promo_id}", json={"max_count": 1}).json()
-        assert (shown["max_count"], shown["active"]) == (1, True)
+        promo = company.patch(f"{PROMO}/{promo_id}", json={"max_count": 1}).json()
+        assert (promo["max_count"], promo["active"]) == (1, True)
         issued.append(user.post(f"/user/promo/{promo_id}/activate").json()["promo"])
     assert sorted(issued) == ["one", "three", "two"]
 
@@ -183,10 +183,10 @@ def test_limit_of_unique_stays_the_number_of_values(api: Api, company: Account) 
         {"active_from": "2025-01-21", "description": "A new description", "max_count": 7},
     ],
 )
-def test_period_is_held_against_the_stored_side(company: Account, patch: dict[str, Any]) -> None:
-    """A period that would end before it begins is refused, whether both sides are given or one is stored."""
+def test_period_is_compared_with_stored_dates(company: Account, patch: dict[str, Any]) -> None:
+    """A period that ends before it starts is refused, also if one of the dates is stored."""
     promo_id = company.create_promo(active_from="2025-01-10", active_until="2025-01-20")
-    assert len(_refused(company, promo_id, patch)) == 1
+    assert len(_refusal(company, promo_id, patch)) == 1
 
 
 @pytest.mark.parametrize(
@@ -199,20 +199,20 @@ def test_period_is_held_against_the_stored_side(company: Account, patch: dict[st
     ],
 )
 def test_period_may_be_moved(company: Account, patch: dict[str, Any]) -> None:
-    """A period of one day is one, and both sides may move beyond the stored ones together."""
+    """A period may be a single day, and a patch may move both dates beyond the stored ones."""
     promo_id = company.create_promo(active_from="2025-01-10", active_until="2025-01-20")
-    wanted = _shown(company, promo_id) | patch
-    assert company.patch(f"{PROMO}/{promo_id}", json=patch).json() == wanted
+    expected = _read(company, promo_id) | patch
+    assert company.patch(f"{PROMO}/{promo_id}", json=patch).json() == expected
 
 
 def test_promo_of_another_company_stays(api: Api, company: Account) -> None:
-    """A company may not change the promo of another, and of none it is told that there is none."""
+    """A company cannot change the promo of another company; an unknown promo is 404."""
     promo_id, other = company.create_promo(), api.sign_up_company()
-    before = _shown(company, promo_id)
+    before = _read(company, promo_id)
     for patch in ({"description": "A new description"}, {}, {"max_count": 0}):
         assert other.patch(f"{PROMO}/{promo_id}", json=patch).status_code == 403
         assert other.patch(f"{PROMO}/{uuid4()}", json=patch).status_code == 404
-    assert _shown(company, promo_id) == before
+    assert _read(company, promo_id) == before
 
 
 @pytest.mark.parametrize(
@@ -224,15 +224,15 @@ def test_promo_of_another_company_stays(api: Api, company: Account) -> None:
         {"target": {"age_from": 31, "age_until": 30}},
     ],
 )
-def test_form_comes_before_existence_and_ownership(api: Api, company: Account, patch: dict[str, Any]) -> None:
-    """What is wrong with the patch alone is told before it is asked whether there is the promo, and whose it is."""
+def test_validation_comes_before_existence_and_ownership(api: Api, company: Account, patch: dict[str, Any]) -> None:
+    """A patch that is invalid on its own is 400, even for an unknown or another company's promo."""
     promo_id, other = company.create_promo(), api.sign_up_company()
     assert other.patch(f"{PROMO}/{promo_id}", json=patch).status_code == 400
     assert other.patch(f"{PROMO}/{uuid4()}", json=patch).status_code == 400
 
 
-def test_ownership_comes_before_what_is_stored(api: Api, company: Account) -> None:
-    """What is wrong with the patch only beside the stored promo is not told to another company."""
+def test_ownership_comes_before_stored_values(api: Api, company: Account) -> None:
+    """A patch that conflicts with stored values is 403 for another company."""
     promo_id = company.create_promo(active_from="2025-01-10", promo_unique=["one", "two"])
     other = api.sign_up_company()
     assert other.patch(f"{PROMO}/{promo_id}", json={"max_count": 5}).status_code == 403

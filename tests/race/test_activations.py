@@ -19,7 +19,7 @@ from tests.accounts import Account, Api
 from tests.race.consistency import recounted
 from tests.race.interleaving import Stage, pid_of, together
 
-pytestmark = pytest.mark.usefixtures("everyone")
+pytestmark = pytest.mark.usefixtures("both_verdict_paths")
 
 
 def _activation(user: Account, promo_id: str) -> Callable[[], Any]:

@@ -14,7 +14,7 @@ from tests.accounts import Account, Api, promo_body
 from tests.race.consistency import recounted
 from tests.race.interleaving import Stage, together
 
-pytestmark = pytest.mark.usefixtures("everyone")
+pytestmark = pytest.mark.usefixtures("both_verdict_paths")
 
 
 def _activation(user: Account, promo_id: str, key: str | None) -> Callable[[], Any]:

@@ -16,7 +16,7 @@ from promo_api.config.settings import Settings
 from promo_api.dev.processes import wait_until
 from promo_api.security.passwords import Passwords
 from promo_api.telemetry import metrics
-from tests.metric_delta import Counting
+from tests.metric_delta import MetricDelta
 
 _CHEAP: Any = {"argon2_memory_kib": 8, "argon2_iterations": 1, "argon2_parallelism": 1, "argon2_concurrency": 1}
 
@@ -28,7 +28,7 @@ def test_reasons_are_those_of_refusals() -> None:
 
 def test_requests() -> None:
     """A request is counted by what it asked for, how it ended, and how long it took."""
-    counted = Counting()
+    counted = MetricDelta()
     metrics.request_started()
     metrics.request_finished("health.ping", 200, 0.003)
     assert counted("promo_requests_total", operation="health.ping", status="200") == 1
@@ -44,7 +44,7 @@ def _lent() -> float | None:
 def test_levels(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a process serves it tells again and again how many requests and connections are in use, and what it is."""
     monkeypatch.setattr(metrics, "_GAUGES_EVERY_S", 0.01)
-    counted, lent = Counting(), [3]
+    counted, lent = MetricDelta(), [3]
     with metrics.worker_serving("1.2.3", 24, lambda: lent[0]):
         metrics.request_started()
         assert wait_until(lambda: counted("promo_requests_in_progress") == 1, 10)
@@ -77,7 +77,7 @@ def test_levels_survive_an_error(monkeypatch: pytest.MonkeyPatch, caplog: pytest
 @pytest.mark.parametrize(("status", "counted_as"), [(404, "404"), (0, "cut")])
 def test_requests_for_nothing(status: int, counted_as: str) -> None:
     """What asks for no operation, or was cut, has words of its own in place of a path or a status."""
-    counted = Counting()
+    counted = MetricDelta()
     metrics.request_started()
     metrics.request_finished("", status, 0.1)
     assert counted("promo_requests_total", operation="none", status=counted_as) == 1
@@ -103,7 +103,7 @@ def test_password_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A password hash counts as waiting, then as running, then as neither; both times are told."""
     passwords = Passwords(Settings(antifraud_address="x", secret_key="x" * 32, **_CHEAP))
     begun, go = Event(), Event()
-    counted = Counting()
+    counted = MetricDelta()
 
     def hash_slowly(_password: str) -> str:
         begun.set()
@@ -125,7 +125,7 @@ def test_password_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_batches() -> None:
     """Each batch is recorded with the number of its claims."""
-    counted = Counting()
+    counted = MetricDelta()
     assert Coalescer().submit("key", 1, lambda items: [*items]) == 1
     assert counted("promo_activation_batch_claims_count") == 1
     assert counted("promo_activation_batch_claims_sum") == 1

@@ -11,7 +11,7 @@ from argon2 import PasswordHasher, Type, extract_parameters
 from promo_api.config.settings import Settings
 from promo_api.dev.processes import wait_until
 from promo_api.security.passwords import Passwords
-from tests.metric_delta import Counting
+from tests.metric_delta import MetricDelta
 
 PASSWORD = "Passw0rd!"
 
@@ -146,7 +146,7 @@ WAYS: list[Callable[[Passwords], object]] = [
 @pytest.mark.parametrize("concurrency", [1, 2, 3])
 def test_only_so_many_at_once(held: _HeldHasher, concurrency: int) -> None:
     """Hashes run up to the concurrency of the settings, for every purpose; the others wait and are counted."""
-    passwords, counted = _passwords(argon2_concurrency=concurrency), Counting()
+    passwords, counted = _passwords(argon2_concurrency=concurrency), MetricDelta()
     passwords._hasher = cast("PasswordHasher", held)
     with ThreadPoolExecutor(8) as threads:
         asked = [threads.submit(way, passwords) for way in WAYS * 2]
