@@ -34,7 +34,7 @@ help:
 	@echo "make test-pgbouncer  the tests that use PostgreSQL, through an installed PgBouncer"
 	@echo "make fuzz          schemathesis with many examples and several seeds"
 	@echo
-	@echo "make bench         all benchmarks of BENCHMARKS.md, in an hour:"
+	@echo "make bench         all benchmarks of docs/benchmarks.md, in an hour:"
 	@echo "  bench-speed      contract layer, one popular promo, and throughput next to YARDSTICK=FOLDER"
 	@echo "  bench-growth     response times up to a million promos; 25 minutes, 9 GB"
 	@echo "  bench-memory     memory of the workers under load; 10 minutes"

@@ -14,9 +14,9 @@ from tests.pages import PAGES, ROOT, anchors, code, page, tables
 _API = (ROOT / "api.yml").read_text(encoding="utf-8")
 _EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 _SETTINGS = {variable(declared) for declared in fields(Settings)}
+_RENAMED = {old: variable(declared) for declared in fields(Settings) if (old := declared.metadata["formerly"])}
 # Environment variables that are no settings of the service.
 _OTHER_VARIABLES = {"REDIS_PASSWORD_FILE", "POSTGRES_PASSWORD_FILE"}
-# Settings that the code gets together with this version of the pages.
 _README_WORDS_MAX = 1000
 
 
@@ -61,7 +61,12 @@ def test_pages_name_settings(name: str) -> None:
     prefixes = {setting.partition("_")[0] for setting in _SETTINGS}
     words = set(re.findall(r"(?<![\w$])[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b", page(name)))
     named = {word for word in words if word.partition("_")[0] in prefixes}
-    assert named - _SETTINGS - _OTHER_VARIABLES == set()
+    assert named - _SETTINGS - _RENAMED.keys() - _OTHER_VARIABLES == set()
+
+
+def test_deprecated_names_are_listed() -> None:
+    """docs/configuration.md lists each deprecated name of a setting with the new name."""
+    assert tables("docs/configuration.md", "Old name") == [[old, new] for old, new in _RENAMED.items()]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -103,7 +108,6 @@ def test_make_targets_are_listed() -> None:
     assert set(targets.split()) <= listed
 
 
-@pytest.mark.skipif(not (ROOT / "promo_api/config").exists(), reason="the page has the later names of modules")
 def test_files_exist() -> None:
     """Each file and directory that CONTRIBUTING.md names exists, except those of its example."""
     words = re.findall(r"`((?:handlers|persistence|promo_api|tests|deploy|docs)/[\w./*-]*)`", page("CONTRIBUTING.md"))

@@ -21,9 +21,7 @@ USED = {
     "connexion": {
         "_build_middleware_stack": "promo_api.contract.application",
         "_middleware_app": "promo_api.contract.application",
-        "_operation": "promo_api.contract.validation",
-        "_get_verify_func": "promo_api.contract.binding",
-        "_resolve_func": "promo_api.contract.binding",
+        "_operation": "promo_api.contract.handler_resolver",
     },
     "uvicorn": {
         "_start_asgi_task": "promo_api.server.pipelining",
