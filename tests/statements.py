@@ -1,4 +1,4 @@
-"""The statements that are sent to PostgreSQL, whoever builds and runs them."""
+"""Records the statements that are sent to PostgreSQL."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,17 +14,17 @@ def sent_statements() -> Iterator[list[tuple[str, Any]]]:
     """Collect the statements sent during a block, each with its parameters. Background jobs do not count."""
     sent: list[tuple[str, Any]] = []
 
-    def noting(name: str) -> Any:
+    def recorder(name: str) -> Any:
         run = getattr(psycopg.Cursor, name)
 
-        def note(cursor: Any, statement: str, parameters: Any = None, **options: Any) -> Any:
+        def record(cursor: Any, statement: str, parameters: Any = None, **options: Any) -> Any:
             if not current_thread().name.startswith("job-"):
                 sent.append((statement, parameters))
             return run(cursor, statement, parameters, **options)
 
-        return note
+        return record
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("execute", "executemany"):
-            patch.setattr(psycopg.Cursor, name, noting(name))
+            patch.setattr(psycopg.Cursor, name, recorder(name))
         yield sent

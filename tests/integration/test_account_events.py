@@ -1,4 +1,4 @@
-"""What is recorded of accounts: by the statement that does it, in words, and never to be changed."""
+"""Account events: what the audit log records of an account, and that no statement changes it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -36,24 +36,24 @@ def _sign_in(account: Account, kind: str, password: str = PASSWORD) -> int:
 
 
 def _events(connection: Connection, account: Account, kind: str = "user") -> list[Any]:
-    """Return the events of an account, oldest first, each as the word or, with members, as the word and these."""
+    """Return the events of an account, oldest first: each as its name, or as its name with the changed members."""
     table = _ACCOUNTS[kind]
-    found = select(account_events.c.event, account_events.c.members).join(table, table.c.id == _OWNERS[kind])
-    rows = connection.execute(found.where(table.c.email == account.body["email"]).order_by(account_events.c.id))
+    query = select(account_events.c.event, account_events.c.members).join(table, table.c.id == _OWNERS[kind])
+    rows = connection.execute(query.where(table.c.email == account.body["email"]).order_by(account_events.c.id))
     return [event if members is None else (event, sorted(members)) for event, members in rows]
 
 
 @pytest.mark.parametrize("kind", ["business", "user"])
 def test_sign_up_and_sign_in(api: Api, connection: Connection, kind: str) -> None:
-    """A sign-up and each sign-in that succeeds is an event; a sign-in that fails is none, nor a sign-up."""
+    """A sign-up and each successful sign-in are recorded. Failed sign-ups and sign-ins are not."""
     account = _sign_up(api, kind)
     assert [_sign_in(account, kind), _sign_in(account, kind, "Wr0ng&wrong"), _sign_in(account, kind)] == [200, 401, 200]
     assert api.call("POST", f"/{kind}/auth/sign-up", json=account.body).status_code == 409
     assert _events(connection, account, kind) == ["signed_up", "signed_in", "signed_in"]
 
 
-def test_profile(api: Api, connection: Connection) -> None:
-    """A change of the profile is told by the names of what really changed; a new password by a word of its own."""
+def test_profile_changes(api: Api, connection: Connection) -> None:
+    """A profile change is recorded with the names of the changed members. A new password has its own event."""
     user = api.sign_up_user()
     for changes in (
         {"name": "Beth", "surname": user.body["surname"]},
@@ -63,21 +63,24 @@ def test_profile(api: Api, connection: Connection) -> None:
         {"name": "Beth", "password": _NEW_PASSWORD},
     ):
         assert user.patch("/user/profile", json=changes).status_code == 200
-    told = _events(connection, user)
-    assert told[:2] == ["signed_up", ("profile_changed", ["name"])]
+    events = _events(connection, user)
+    assert events[:2] == ["signed_up", ("profile_changed", ["name"])]
     # Two events of one statement have no order.
-    assert {str(event) for event in told[2:4]} == {"password_changed", "('profile_changed', ['avatar_url', 'surname'])"}
-    assert told[4:] == ["password_changed"]
+    assert {str(event) for event in events[2:4]} == {
+        "password_changed",
+        "('profile_changed', ['avatar_url', 'surname'])",
+    }
+    assert events[4:] == ["password_changed"]
 
 
 def test_nothing_personal(api: Api, connection: Connection) -> None:
-    """No event has a value of the account."""
+    """Events contain no values of the account."""
     user = api.sign_up_user()
     user.patch("/user/profile", json={"name": "Zebedee", "password": _NEW_PASSWORD})
     of_user = select(account_events).join(users, users.c.id == account_events.c.user_id)
-    told = str(connection.execute(of_user.where(users.c.email == user.body["email"])).all())
-    assert "profile_changed" in told
-    assert not [value for value in ("Zebedee", *user.body.values()) if str(value) in told.replace("avatar_url", "")]
+    rows = str(connection.execute(of_user.where(users.c.email == user.body["email"])).all())
+    assert "profile_changed" in rows
+    assert not [value for value in ("Zebedee", *user.body.values()) if str(value) in rows.replace("avatar_url", "")]
 
 
 _CHANGES = [
@@ -95,7 +98,7 @@ _CHANGES = [
 @pytest.mark.parametrize("change", _CHANGES)
 @pytest.mark.parametrize(("table", "key"), [("promo_changes", "promo_id, number"), ("account_events", "id")])
 def test_entries_stay(api: Api, connection: Connection, table: str, key: str, change: str) -> None:
-    """No statement changes or deletes an entry, not even one of a role that owns the tables or may do anything."""
+    """No statement changes or deletes an entry, even if the owner of the tables runs it."""
     api.sign_up_company().create_promo()
     statement = change.format(table=table, key=key)
     if statement.startswith("INSERT INTO account_events"):
@@ -106,7 +109,7 @@ def test_entries_stay(api: Api, connection: Connection, table: str, key: str, ch
 
 @pytest.mark.parametrize("kind", ["business", "user"])
 def test_events_follow_an_account(api: Api, connection: Connection, kind: str) -> None:
-    """Where an account gets another id its events follow it; nobody else can move them."""
+    """If the id of an account changes, its events follow. Nothing else can move them to another account."""
     account, new_id = _sign_up(api, kind), uuid4()
     _sign_in(account, kind)
     table, owner = _ACCOUNTS[kind], _OWNERS[kind]
@@ -118,10 +121,10 @@ def test_events_follow_an_account(api: Api, connection: Connection, kind: str) -
         connection.execute(account_events.update().where(owner == new_id).values({owner.name: new_id}))
 
 
-def test_role_that_may_only_read_and_insert(api: Api, runtime: Runtime, connection: Connection) -> None:
-    """Whoever may SELECT and INSERT in the trail can do all that the service does, and give a user another id."""
+def test_role_with_select_and_insert_only(api: Api, runtime: Runtime, connection: Connection) -> None:
+    """SELECT and INSERT on the audit tables are all that the service needs, also to change the id of a user."""
     user = api.sign_up_user()
-    role = f"trail_{uuid4().hex}"
+    role = f"audit_{uuid4().hex}"
     for statement in (
         f"CREATE ROLE {role}",
         f"GRANT SELECT, INSERT ON account_events, promo_changes TO {role}",

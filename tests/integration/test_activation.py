@@ -1,4 +1,4 @@
-"""Activation: who gets which value, and who gets none. What the anti-fraud service says is in test_antifraud."""
+"""Activation: values, limits, targets and refusals. test_antifraud covers the anti-fraud verdicts."""
 
 from typing import Any
 from uuid import uuid4
@@ -26,7 +26,7 @@ def _used(company: Account, promo_id: str) -> Any:
 
 
 def test_common_value_is_always_the_same(api: Api, company: Account) -> None:
-    """Each activation of a COMMON promo, by the same user or another, returns its value and counts."""
+    """Each activation of a COMMON promo, by any user, returns its value and counts as a use."""
     promo_id = company.create_promo(promo_common="Half-Price")
     one, other = api.sign_up_user(), api.sign_up_user()
     assert [_activate(user, promo_id).json() for user in (one, other, one)] == [{"promo": "Half-Price"}] * 3
@@ -34,9 +34,7 @@ def test_common_value_is_always_the_same(api: Api, company: Account) -> None:
 
 
 def test_unique_values_are_issued_once_each(api: Api, company: Account) -> None:
-    """Each activation of a UNIQUE promo, by the same user or another, returns a value that nobody got, until all are
-    gone.
-    """
+    """Each activation of a UNIQUE promo, by any user, returns an unused value until none is left."""
     promo_id = company.create_promo(promo_unique=["one", "two", "three"])
     one, other = api.sign_up_user(), api.sign_up_user()
     issued = [_activate(user, promo_id).json()["promo"] for user in (one, one, other)]
@@ -46,22 +44,22 @@ def test_unique_values_are_issued_once_each(api: Api, company: Account) -> None:
 
 
 def test_a_value_listed_twice_is_issued_twice(api: Api, company: Account) -> None:
-    """Duplicates in the list are the company's affair: each entry is issued."""
+    """If a list has duplicates, each entry is issued."""
     promo_id, user = company.create_promo(promo_unique=["same", "same", "else"]), api.sign_up_user()
     issued = [_activate(user, promo_id).json()["promo"] for _ in range(3)]
     assert sorted(issued) == ["else", "same", "same"]
     assert _activate(user, promo_id).status_code == 403
 
 
-def test_values_of_two_promos_are_apart(api: Api, company: Account) -> None:
-    """A promo issues its own values, though another has the same ones."""
+def test_promos_issue_their_own_values(api: Api, company: Account) -> None:
+    """Promos with equal lists issue their values independently."""
     ids, user = [company.create_promo(promo_unique=["one"]) for _ in range(2)], api.sign_up_user()
     assert [_activate(user, promo_id).json() for promo_id in ids] == [{"promo": "one"}] * 2
     assert [_used(company, promo_id) for promo_id in ids] == [1, 1]
 
 
 def test_common_stops_at_max_count(api: Api, company: Account) -> None:
-    """A COMMON promo is activated max_count times and no more, and is inactive then."""
+    """A COMMON promo can be activated max_count times. Then it is inactive."""
     promo_id, user = company.create_promo(max_count=2), api.sign_up_user()
     assert [_activate(user, promo_id).status_code for _ in range(3)] == [200, 200, 403]
     shown = company.get(f"/business/promo/{promo_id}").json()
@@ -79,7 +77,7 @@ def test_common_stops_at_max_count(api: Api, company: Account) -> None:
     ],
 )
 def test_inactive_promo(api: Api, company: Account, changes: dict[str, Any]) -> None:
-    """A promo that is not active is refused, and neither counts nor shows in the history."""
+    """Activating an inactive promo is refused, counts as no use, and is not in the history."""
     promo_id, user = company.create_promo(**changes), api.sign_up_user()
     assert _activate(user, promo_id).status_code == 403
     assert _used(company, promo_id) == 0
@@ -105,14 +103,14 @@ def test_inactive_promo(api: Api, company: Account, changes: dict[str, Any]) -> 
     ],
 )
 def test_targeting(api: Api, company: Account, target: dict[str, Any], status: int) -> None:
-    """A user activates if the promo has no country or theirs in any case, and their age is in its bounds."""
+    """A user can activate a promo that targets their country or none, in any letter case, and their age."""
     promo_id = company.create_promo(target=target)
     assert _activate(api.sign_up_user(age=40, country="gB"), promo_id).status_code == status
     assert _used(company, promo_id) == (status == 200)
 
 
-def test_targeting_is_that_of_today(api: Api, company: Account) -> None:
-    """A change of the target counts from the next activation on."""
+def test_changed_target(api: Api, company: Account) -> None:
+    """A changed target applies from the next activation on."""
     promo_id, user = company.create_promo(), api.sign_up_user(age=40)
     statuses = []
     for target in ({"age_from": 41}, {"age_from": 40}, {"country": "fr"}, {}):
@@ -121,8 +119,8 @@ def test_targeting_is_that_of_today(api: Api, company: Account) -> None:
     assert statuses == [403, 200, 403, 200]
 
 
-def test_period_is_that_of_today(api: Api, company: Account) -> None:
-    """A change of the period counts from the next activation on."""
+def test_changed_period(api: Api, company: Account) -> None:
+    """A changed period applies from the next activation on."""
     promo_id, user = company.create_promo(active_until="2020-01-01"), api.sign_up_user()
     statuses = []
     for date in ("2999-01-01", "2020-01-01"):
@@ -131,15 +129,15 @@ def test_period_is_that_of_today(api: Api, company: Account) -> None:
     assert statuses == [200, 403]
 
 
-def test_refusals_are_told(api: Api, company: Account) -> None:
-    """The reason that is told is the first one of those that eligibility tells."""
+def test_refusal_messages(api: Api, company: Account) -> None:
+    """A refusal states the first of the reasons that the eligibility operation returns."""
     user = api.sign_up_user(country="ru", age=30)
     foreign, old = {"country": "fr"}, {"age_until": 29}
     used_up = company.create_promo(max_count=1)
     assert _activate(user, used_up).status_code == 200
     promos = [company.create_promo(**changes) for changes in ({"max_count": 0}, {"target": foreign}, {"target": old})]
-    told = [_activate(user, promo_id).json()["message"] for promo_id in (*promos, used_up)]
-    assert told == [
+    messages = [_activate(user, promo_id).json()["message"] for promo_id in (*promos, used_up)]
+    assert messages == [
         "This promo is not active.",
         "This promo is for users of another country.",
         "This promo is for users of another age.",
@@ -147,13 +145,13 @@ def test_refusals_are_told(api: Api, company: Account) -> None:
     ]
 
 
-def test_no_such_promo(api: Api) -> None:
-    """A promo that there is not is not found."""
+def test_unknown_promo(api: Api) -> None:
+    """Activating an unknown promo is a 404."""
     assert _activate(api.sign_up_user(), str(uuid4())).status_code == 404
 
 
-def test_inactive_and_not_fitting_say_what_it_is(api: Api, company: Account) -> None:
-    """Inactive, not fitting and both are told apart: that the promo is not active is looked at first."""
+def test_inactive_is_the_first_reason(api: Api, company: Account) -> None:
+    """If a promo is inactive and targets others, the message says that it is inactive."""
     user = api.sign_up_user(country="ru")
     inactive = company.create_promo(max_count=0)
     foreign = company.create_promo(target={"country": "fr"})
@@ -162,8 +160,8 @@ def test_inactive_and_not_fitting_say_what_it_is(api: Api, company: Account) -> 
     assert messages[0] == messages[2] != messages[1]
 
 
-def test_a_refusal_does_not_show_the_value(api: Api, company: Account) -> None:
-    """A refused activation shows no value."""
+def test_refusal_without_the_value(api: Api, company: Account) -> None:
+    """A refused activation does not reveal the value."""
     promo_id = company.create_promo(promo_common="KEEP-THIS", max_count=0)
-    answer = _activate(api.sign_up_user(), promo_id)
-    assert (answer.status_code, "KEEP-THIS" in answer.text) == (403, False)
+    response = _activate(api.sign_up_user(), promo_id)
+    assert (response.status_code, "KEEP-THIS" in response.text) == (403, False)

@@ -1,4 +1,4 @@
-"""A verdict with cache_until holds for its user until then."""
+"""The verdict cache: a verdict with cache_until applies to its user until then."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,7 +20,7 @@ HOUR_MS = 3_600_000
 
 @pytest.fixture
 def restarted(settings: Settings) -> Iterator[Callable[[], Api]]:
-    """Makes the API as another process would run it, or the same one after a restart."""
+    """Runs the API as another process would, or as this process would after a restart."""
     with ExitStack() as stack:
 
         def start() -> Api:
@@ -37,12 +37,12 @@ def promos(api: Api) -> list[str]:
 
 
 def _activate(user: Account, promo_id: str, api: Api | None = None) -> int:
-    answer = (api or user.api).call("POST", f"/user/promo/{promo_id}/activate", token=user.token)
-    return int(answer.status_code)
+    response = (api or user.api).call("POST", f"/user/promo/{promo_id}/activate", token=user.token)
+    return int(response.status_code)
 
 
 def _key(runtime: Runtime, cache: "redis.Redis", user: Account) -> Any:
-    """Return the key under which the one verdict about the user is kept."""
+    """Return the key of the cached verdict about the user."""
     claims = runtime.tokens.read(user.token, "user")
     assert claims is not None
     [key] = cache.keys(f"antifraud:*{claims.account_id}*")
@@ -50,16 +50,16 @@ def _key(runtime: Runtime, cache: "redis.Redis", user: Account) -> Any:
 
 
 def _until(text: str) -> int:
-    """Return an instant of the protocol in milliseconds since 1970."""
+    """Return the milliseconds since 1970 of a cache_until."""
     since = datetime.fromisoformat(text).replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     return since // timedelta(milliseconds=1)
 
 
 @pytest.mark.parametrize(("ok", "status"), [(True, 200), (False, 403)])
-def test_verdict_holds_on_any_promo(
+def test_verdict_applies_to_all_promos(
     api: Api, antifraud_control: AntifraudControl, promos: list[str], ok: bool, status: int
 ) -> None:
-    """A verdict that holds, yes or no, is the answer for every promo, though the service would now say the other."""
+    """A cached verdict applies to every promo, even if the service would now return the opposite."""
     user = api.sign_up_user()
     antifraud_control.set_behaviour(user, ok=ok, cache_ms=HOUR_MS)
     assert _activate(user, promos[0]) == status
@@ -68,8 +68,8 @@ def test_verdict_holds_on_any_promo(
     assert antifraud_control.count_calls(user) == 1
 
 
-def test_verdict_is_about_one_user(api: Api, antifraud_control: AntifraudControl, promos: list[str]) -> None:
-    """A verdict that holds for one user says nothing of another."""
+def test_verdict_applies_to_one_user(api: Api, antifraud_control: AntifraudControl, promos: list[str]) -> None:
+    """The cached verdict of one user does not apply to another."""
     one, other = api.sign_up_user(), api.sign_up_user()
     antifraud_control.set_behaviour(one, ok=False, cache_ms=HOUR_MS)
     antifraud_control.set_behaviour(other, ok=True, cache_ms=HOUR_MS)
@@ -78,7 +78,7 @@ def test_verdict_is_about_one_user(api: Api, antifraud_control: AntifraudControl
 
 
 @pytest.mark.parametrize(("ok", "status"), [(True, 200), (False, 403)])
-def test_verdict_is_shared_and_outlives_a_restart(
+def test_verdict_is_shared_between_processes(
     api: Api,
     antifraud_control: AntifraudControl,
     promos: list[str],
@@ -86,7 +86,7 @@ def test_verdict_is_shared_and_outlives_a_restart(
     ok: bool,
     status: int,
 ) -> None:
-    """A verdict holds in every process, in one that is started later too."""
+    """A cached verdict applies in every process, also in one that starts later."""
     user, before = api.sign_up_user(), restarted()
     antifraud_control.set_behaviour(user, ok=ok, cache_ms=HOUR_MS)
     assert _activate(user, promos[0], before) == status
@@ -96,10 +96,10 @@ def test_verdict_is_shared_and_outlives_a_restart(
 
 
 @pytest.mark.parametrize("until", ["2999-01-16T00:17:57.567", "2999-01-16T00:17:57.001", "2999-01-16T00:17:57"])
-def test_verdict_is_kept_to_the_millisecond(
+def test_verdict_expires_to_the_millisecond(
     api: Api, antifraud_control: AntifraudControl, promos: list[str], runtime: Runtime, cache: "redis.Redis", until: str
 ) -> None:
-    """What is kept ends at exactly cache_until, which is a time in UTC, and using it does not make it last longer."""
+    """A cached verdict expires exactly at cache_until, in UTC. Using it does not extend it."""
     user = api.sign_up_user()
     antifraud_control.set_behaviour(user, cache_until=until)
     _activate(user, promos[0])
@@ -109,10 +109,10 @@ def test_verdict_is_kept_to_the_millisecond(
     assert cache.pexpiretime(key) == _until(until)
 
 
-def test_after_its_time_the_service_is_asked(
+def test_expired_verdict(
     api: Api, antifraud_control: AntifraudControl, promos: list[str], runtime: Runtime, cache: "redis.Redis"
 ) -> None:
-    """Once a verdict has ended the next attempt asks, and what it is told counts."""
+    """After a verdict has expired, the next attempt calls the service, and the new verdict counts."""
     user = api.sign_up_user()
     antifraud_control.set_behaviour(user, ok=True, cache_ms=300)
     assert _activate(user, promos[0]) == 200
@@ -124,10 +124,10 @@ def test_after_its_time_the_service_is_asked(
 
 
 @pytest.mark.parametrize("behaviour", [{"cache_until": "2020-01-01T00:00:00.000"}, {"cache_ms": -1}, {}])
-def test_verdict_that_does_not_hold(
+def test_verdict_without_a_future_cache_until(
     api: Api, antifraud_control: AntifraudControl, promos: list[str], behaviour: dict[str, Any]
 ) -> None:
-    """A verdict with a cache_until that is over, or with none, counts for its attempt only."""
+    """A verdict with a past cache_until, or without one, counts for its attempt only."""
     user = api.sign_up_user()
     statuses = []
     for ok in (True, False, True):
@@ -136,10 +136,10 @@ def test_verdict_that_does_not_hold(
     assert (statuses, antifraud_control.count_calls(user)) == ([200, 403, 200], 3)
 
 
-def test_kept_yes_does_not_open_what_is_closed(
+def test_cached_approval_does_not_override_other_rules(
     api: Api, antifraud_control: AntifraudControl, promos: list[str]
 ) -> None:
-    """A yes that holds says nothing against the other rules: activity, targeting and the last use."""
+    """A cached positive verdict does not override the period, the target and the use limit."""
     company, user = api.sign_up_company(), api.sign_up_user(country="ru")
     antifraud_control.set_behaviour(user, ok=True, cache_ms=HOUR_MS)
     assert _activate(user, promos[0]) == 200
@@ -148,10 +148,8 @@ def test_kept_yes_does_not_open_what_is_closed(
     assert [_activate(user, promo_id) for promo_id in (inactive, foreign, last, last)] == [403, 403, 200, 403]
 
 
-def test_kept_no_shows_only_after_the_cheap_checks(
-    api: Api, antifraud_control: AntifraudControl, promos: list[str]
-) -> None:
-    """A no that holds does not hide that a promo does not exist."""
+def test_unknown_promo_with_a_cached_refusal(api: Api, antifraud_control: AntifraudControl, promos: list[str]) -> None:
+    """With a cached negative verdict an unknown promo is still a 404."""
     user = api.sign_up_user()
     antifraud_control.set_behaviour(user, ok=False, cache_ms=HOUR_MS)
     assert _activate(user, promos[0]) == 403
@@ -159,7 +157,7 @@ def test_kept_no_shows_only_after_the_cheap_checks(
 
 
 @pytest.mark.parametrize("value", [b"", b"maybe", b"true", b"\xff\x00", b'{"ok": true}', b"YES"])
-def test_kept_value_that_can_not_be_read(
+def test_invalid_value_in_the_cache(
     api: Api,
     antifraud_control: AntifraudControl,
     promos: list[str],
@@ -167,7 +165,7 @@ def test_kept_value_that_can_not_be_read(
     cache: "redis.Redis",
     value: bytes,
 ) -> None:
-    """A value in the cache that means nothing is as none: the service is asked, and its verdict is kept instead."""
+    """An invalid value in the cache counts as missing: the service is called, and its verdict replaces the value."""
     user = api.sign_up_user()
     antifraud_control.set_behaviour(user, ok=True, cache_ms=HOUR_MS)
     _activate(user, promos[0])
@@ -177,10 +175,10 @@ def test_kept_value_that_can_not_be_read(
     assert antifraud_control.count_calls(user) == 2
 
 
-def test_kept_value_of_another_type(
+def test_value_of_another_type_in_the_cache(
     api: Api, antifraud_control: AntifraudControl, promos: list[str], runtime: Runtime, cache: "redis.Redis"
 ) -> None:
-    """Neither does a value that is no text at all stand in the way."""
+    """A value of another Redis type counts as missing."""
     user = api.sign_up_user()
     antifraud_control.set_behaviour(user, ok=True, cache_ms=HOUR_MS)
     _activate(user, promos[0])
@@ -191,10 +189,10 @@ def test_kept_value_of_another_type(
     assert antifraud_control.count_calls(user) == 2
 
 
-def test_cache_does_not_hold_the_email_address(
+def test_cache_has_no_email_address(
     api: Api, antifraud_control: AntifraudControl, promos: list[str], runtime: Runtime, cache: "redis.Redis"
 ) -> None:
-    """Neither key nor value of what is kept has the e-mail address in it."""
+    """Neither the key nor the value of a cached verdict contains the e-mail address."""
     user = api.sign_up_user()
     antifraud_control.set_behaviour(user, ok=True, cache_ms=HOUR_MS)
     _activate(user, promos[0])

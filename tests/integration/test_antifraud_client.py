@@ -200,8 +200,8 @@ def blackhole() -> Iterator[int]:
 
 def _resolve(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
     """Make every host resolve to these ports of this machine."""
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_options: found)
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_options: addresses)
 
 
 def test_next_address(connect: Connect, blackhole: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What is kept, and where: whoever reads the database, or Redis, finds nothing that lets them in."""
+"""Data at rest: a reader of the database or of Redis finds nothing that opens an account."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,20 +15,20 @@ from tests.accounts import Account, Api, company_body, user_body
 
 @dataclass(frozen=True)
 class Secrets:
-    """What accounts have sent and been given: what opens them, and what is theirs."""
+    """Values of some accounts: their credentials, and their personal data."""
 
-    opening: list[str]
+    credentials: list[str]
     personal: list[str]
 
 
-def _signed_in(api: Api, account: Account, kind: str) -> str:
+def _sign_in(api: Api, account: Account, kind: str) -> str:
     credentials = {name: account.body[name] for name in ("email", "password")}
     token: str = api.call("POST", f"/{kind}/auth/sign-in", json=credentials).json()["token"]
     return token
 
 
-def _active(api: Api) -> Secrets:
-    """Let a company and a user do whatever leaves something behind, failed sign-ins among it."""
+def _use_api(api: Api) -> Secrets:
+    """Sign up a company and a user, run every kind of request that stores data, and return their secrets."""
     passwords = [f"Pa5s{uuid4().hex}!" for _ in range(4)]
     company = api.sign_up_company(**company_body() | {"password": passwords[0]})
     user = api.sign_up_user(**user_body() | {"password": passwords[1], "surname": f"Surname {uuid4().hex}"})
@@ -41,44 +41,44 @@ def _active(api: Api) -> Secrets:
         failed = {"email": account.body["email"], "password": passwords[3]}
         assert api.call("POST", f"/{kind}/auth/sign-in", json=failed).status_code == 401
     user.body["password"] = passwords[2]
-    tokens = [company.token, user.token, _signed_in(api, company, "business"), _signed_in(api, user, "user")]
+    tokens = [company.token, user.token, _sign_in(api, company, "business"), _sign_in(api, user, "user")]
     return Secrets([*passwords, *tokens], [company.body["email"], user.body["email"], user.body["surname"], code])
 
 
-def _tables_with(runtime: Runtime, words: str) -> list[str]:
-    """Return the tables that have these words anywhere in a row, in any case."""
+def _tables_with(runtime: Runtime, searched: str) -> list[str]:
+    """Return the tables with a row that contains a text, in any letter case."""
     with runtime.database.engine.connect() as connection:
         return [
             name
             for name in metadata.tables
             if connection.scalar(
-                text(f"SELECT EXISTS (SELECT FROM {name} row WHERE strpos(lower(row::text), lower(:words)) > 0)"),  # noqa: S608 a name of ours
-                {"words": words},
+                text(f"SELECT EXISTS (SELECT FROM {name} row WHERE strpos(lower(row::text), lower(:searched)) > 0)"),  # noqa: S608 names of tables
+                {"searched": searched},
             )
         ]
 
 
-def test_database_opens_no_account(api: Api, runtime: Runtime) -> None:
-    """No password, no token and not the key of tokens is in any row; what is personal is, so it would be found."""
-    secrets = _active(api)
+def test_database_has_no_credentials(api: Api, runtime: Runtime) -> None:
+    """No row contains a password, a token or the signing key. The search does find the personal data."""
+    secrets = _use_api(api)
     assert all(_tables_with(runtime, each) for each in secrets.personal)
-    signatures = [token.rpartition(".")[2] for token in secrets.opening if token.count(".") == 2]
+    signatures = [token.rpartition(".")[2] for token in secrets.credentials if token.count(".") == 2]
     assert len(signatures) == 4
-    for each in [*secrets.opening, *signatures, runtime.settings.secret_key]:
+    for each in [*secrets.credentials, *signatures, runtime.settings.secret_key]:
         assert _tables_with(runtime, each) == []
 
 
-def test_redis_gets_nothing_personal(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is sent to Redis, keys and values alike, has no address, name, code, password or token in it."""
+def test_redis_has_no_personal_data(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No command sent to Redis contains an e-mail address, name, code, password or token."""
     sent: list[bytes] = []
     send = AbstractConnection.send_packed_command
 
-    def noting(self: AbstractConnection, command: Any, *more: Any, **named: Any) -> Any:
+    def record(self: AbstractConnection, command: Any, *more: Any, **named: Any) -> Any:
         sent.append(command if isinstance(command, bytes) else b"".join(command))
         return send(self, command, *more, **named)
 
-    monkeypatch.setattr(AbstractConnection, "send_packed_command", noting)
-    secrets = _active(api)
-    told = b"".join(sent).lower()
-    assert b"antifraud" in told
-    assert [each for each in secrets.opening + secrets.personal if each.lower().encode() in told] == []
+    monkeypatch.setattr(AbstractConnection, "send_packed_command", record)
+    secrets = _use_api(api)
+    commands = b"".join(sent).lower()
+    assert b"antifraud" in commands
+    assert [each for each in secrets.credentials + secrets.personal if each.lower().encode() in commands] == []

@@ -1,4 +1,4 @@
-"""Bodies: missing, of another type, too large, broken. The same for each operation that takes one."""
+"""Request bodies that are missing, too large, malformed or of another media type, for each operation with a body."""
 
 import json
 from collections.abc import Iterator
@@ -11,42 +11,42 @@ from tests.accounts import PASSWORD, Account, Api, user_body
 from tests.cases import all_cases
 from tests.operations import OPERATIONS
 
-# Method and path of each operation that takes a body.
-TAKING = [(each.method, each.path) for each in OPERATIONS if each.takes_body]
+# Method and path of each operation with a body.
+WITH_BODY = [(each.method, each.path) for each in OPERATIONS if each.takes_body]
 SIGN_IN = "/user/auth/sign-in"
 MIB = 2**20
 
 
-def _ask(api: Api, method: str, template: str, **request: Any) -> Any:
-    """Send a request as somebody who may ask this."""
-    who: Account = api.sign_up_company() if template.startswith("/business") else api.sign_up_user()
+def _send(api: Api, method: str, template: str, **request: Any) -> Any:
+    """Send a request with a token of the right kind of account."""
+    account: Account = api.sign_up_company() if template.startswith("/business") else api.sign_up_user()
     path = template.replace("{id}", str(uuid4())).replace("{comment_id}", str(uuid4()))
-    return api.call(method, path, token=who.token, **request)
+    return api.call(method, path, token=account.token, **request)
 
 
 def _credentials(api: Api) -> bytes:
-    """Return a good body of a sign-in."""
+    """Return a valid body of a sign-in."""
     return json.dumps({"email": api.sign_up_user().body["email"], "password": PASSWORD}).encode()
 
 
-def _details(answer: Any) -> list[tuple[str, str]]:
-    assert answer.status_code == 400, answer.text
-    return [(detail["in"], detail["pointer"]) for detail in answer.json()["details"]]
+def _details(response: Any) -> list[tuple[str, str]]:
+    assert response.status_code == 400, response.text
+    return [(detail["in"], detail["pointer"]) for detail in response.json()["details"]]
 
 
-@all_cases(("method", "path"), TAKING)
+@all_cases(("method", "path"), WITH_BODY)
 @all_cases("media_type", [None, "application/json", "text/plain", "nonsense", "multipart/form-data"])
 def test_missing_body(api: Api, method: str, path: str, media_type: str | None) -> None:
-    """A body that is missing is 400, whatever its type is said to be."""
+    """A missing body is a 400, for any Content-Type."""
     headers = {"Content-Type": media_type} if media_type else {}
-    assert _details(_ask(api, method, path, headers=headers)) == [("body", "")]
+    assert _details(_send(api, method, path, headers=headers)) == [("body", "")]
 
 
-@all_cases(("method", "path"), TAKING)
+@all_cases(("method", "path"), WITH_BODY)
 def test_body_of_another_type(api: Api, method: str, path: str) -> None:
-    """A body that is said to be something else than JSON is 415, though it is JSON."""
-    answer = _ask(api, method, path, content=b"{}", headers={"Content-Type": "text/plain"})
-    assert (answer.status_code, set(answer.json())) == (415, {"status", "message"})
+    """JSON with another Content-Type is a 415."""
+    response = _send(api, method, path, content=b"{}", headers={"Content-Type": "text/plain"})
+    assert (response.status_code, set(response.json())) == (415, {"status", "message"})
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_body_of_another_type(api: Api, method: str, path: str) -> None:
         {"Content-Type": "application/json", "Content-Encoding": "gzip"},
     ],
 )
-def test_types_that_are_not_json(api: Api, headers: dict[str, str]) -> None:
-    """Another type, another charset and a content encoding are 415."""
+def test_other_media_types(api: Api, headers: dict[str, str]) -> None:
+    """Another media type, another charset and a content encoding are a 415."""
     assert api.call("POST", SIGN_IN, content=_credentials(api), headers=headers).status_code == 415
 
 
@@ -78,20 +78,20 @@ def test_types_that_are_not_json(api: Api, headers: dict[str, str]) -> None:
         {},
     ],
 )
-def test_types_that_are_json(api: Api, headers: dict[str, str]) -> None:
-    """JSON in UTF-8 may be said in several ways, or not be said."""
+def test_media_types_of_json(api: Api, headers: dict[str, str]) -> None:
+    """The Content-Type of JSON in UTF-8 can be written in several ways, or be missing."""
     assert api.call("POST", SIGN_IN, content=_credentials(api), headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize(("method", "path"), TAKING)
-def test_too_large_a_body(api: Api, method: str, path: str) -> None:
-    """A body of more than two MiB is 413, whatever it holds."""
-    answer = _ask(api, method, path, content=b"x" * (2 * MIB + 1), headers={"Content-Type": "application/json"})
-    assert (answer.status_code, set(answer.json())) == (413, {"status", "message"})
+@pytest.mark.parametrize(("method", "path"), WITH_BODY)
+def test_large_body(api: Api, method: str, path: str) -> None:
+    """A body of more than two MiB is a 413."""
+    response = _send(api, method, path, content=b"x" * (2 * MIB + 1), headers={"Content-Type": "application/json"})
+    assert (response.status_code, set(response.json())) == (413, {"status", "message"})
 
 
-def test_too_large_a_body_of_unknown_length(api: Api) -> None:
-    """A body that comes in parts is counted while it comes."""
+def test_large_body_of_unknown_length(api: Api) -> None:
+    """The limit also applies to a chunked body."""
 
     def parts() -> Iterator[bytes]:
         for _ in range(3):
@@ -101,16 +101,16 @@ def test_too_large_a_body_of_unknown_length(api: Api) -> None:
 
 
 def test_body_with_white_space(api: Api) -> None:
-    """A body with some thousand blanks is taken."""
+    """A body with thousands of spaces is accepted."""
     assert api.call("POST", SIGN_IN, content=_credentials(api).ljust(5000)).status_code == 200
 
 
-@all_cases(("method", "path"), TAKING)
+@all_cases(("method", "path"), WITH_BODY)
 @all_cases("content", [b"{", b"\xff\xfe{\x00}\x00"])
-def test_broken_body(api: Api, method: str, path: str, content: bytes) -> None:
-    """A body that is no JSON in UTF-8 is 400."""
-    answer = _ask(api, method, path, content=content, headers={"Content-Type": "application/json"})
-    assert _details(answer) == [("body", "")]
+def test_malformed_body(api: Api, method: str, path: str, content: bytes) -> None:
+    """A body that is not JSON in UTF-8 is a 400."""
+    response = _send(api, method, path, content=content, headers={"Content-Type": "application/json"})
+    assert _details(response) == [("body", "")]
 
 
 @all_cases(
@@ -133,36 +133,36 @@ def test_broken_body(api: Api, method: str, path: str, content: bytes) -> None:
         b'{"a":' * 900 + b"1" + b"}" * 900,
     ],
 )
-def test_what_is_no_json(api: Api, content: bytes) -> None:
-    """JSON is what RFC 8259 says, within what a server can hold."""
+def test_invalid_json(api: Api, content: bytes) -> None:
+    """JSON that violates RFC 8259, and numbers and nesting beyond the limits, are a 400."""
     assert _details(api.call("POST", SIGN_IN, content=content)) == [("body", "")]
 
 
 @pytest.mark.parametrize("depth", [10, 100, 255, 256, 500, 1000])
 @pytest.mark.parametrize("member", ["email", "no_such"])
 def test_deeply_nested_values(api: Api, member: str, depth: int) -> None:
-    """A value is refused as 400 however deeply it is nested."""
+    """A deeply nested value is a 400."""
     nested = f'{{"{member}": {"[" * depth}{"]" * depth}}}'
-    answer = api.call("POST", SIGN_IN, content=nested.encode())
-    assert {place for place, _ in _details(answer)} == {"body"}
+    response = api.call("POST", SIGN_IN, content=nested.encode())
+    assert {location for location, _ in _details(response)} == {"body"}
 
 
-@all_cases(("method", "path"), TAKING)
+@all_cases(("method", "path"), WITH_BODY)
 @all_cases("body", [[], "text", 5, True, None])
-def test_body_that_is_no_object(api: Api, method: str, path: str, body: object) -> None:
-    """A body is an object."""
-    assert _details(_ask(api, method, path, json=body))[0] == ("body", "")
+def test_body_that_is_not_an_object(api: Api, method: str, path: str, body: object) -> None:
+    """A body that is not an object is a 400."""
+    assert _details(_send(api, method, path, json=body))[0] == ("body", "")
 
 
-@pytest.mark.parametrize(("method", "path"), TAKING)
+@pytest.mark.parametrize(("method", "path"), WITH_BODY)
 def test_unknown_member(api: Api, method: str, path: str) -> None:
-    """A member that is not described is refused by each operation, with its name."""
+    """Each operation refuses an unknown member and names it."""
     mode = {"mode": "COMMON"} if path == "/business/promo" else {}
-    assert ("body", "/no_such") in _details(_ask(api, method, path, json={"no_such": 1, **mode}))
+    assert ("body", "/no_such") in _details(_send(api, method, path, json={"no_such": 1, **mode}))
 
 
-def test_unknown_member_of_a_member(api: Api) -> None:
-    """Objects within a body are closed as well."""
+def test_unknown_nested_member(api: Api) -> None:
+    """Unknown members of nested objects are refused too."""
     body = user_body()
     body["other"]["city"] = "Moscow"
     assert _details(api.call("POST", "/user/auth/sign-up", json=body)) == [("body", "/other/city")]

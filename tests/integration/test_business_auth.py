@@ -14,7 +14,7 @@ SIGN_IN = "/business/auth/sign-in"
 
 
 def _email(length: int) -> str:
-    """Return an address of so many characters, 69 to 120: 64 of them before the @."""
+    """Return an address of 70 or more characters, 64 of them before the @."""
     return f"{'b' * 64}@{'d' * (length - 69)}.com"
 
 
@@ -23,8 +23,8 @@ def _status(api: Api, **changes: Any) -> int:
     return status
 
 
-def test_sign_up_opens_an_empty_account(api: Api) -> None:
-    """The token of a sign-up opens the operations of companies, and the id is the one that promos carry."""
+def test_sign_up(api: Api) -> None:
+    """A sign-up returns a token for the company operations, and the company id that its promos have."""
     company = api.sign_up_company(name="Southern Tea")
     assert company.get("/business/promo").json() == []
     promo = company.get(f"/business/promo/{company.create_promo()}").json()
@@ -33,13 +33,13 @@ def test_sign_up_opens_an_empty_account(api: Api) -> None:
 
 @pytest.mark.parametrize("name", ["12345", "n" * 50, "Кофе!", "\U0001f680" * 50])
 def test_name_of_5_to_50_characters(api: Api, name: str) -> None:
-    """A name has 5 to 50 characters, however many bytes they take."""
+    """A name has 5 to 50 characters of any number of bytes."""
     assert _status(api, name=name) == 200
 
 
 @pytest.mark.parametrize("name", ["", "1234", "n" * 51, "Coffee\x00", 12345, None, ["Coffee"], True])
-def test_name_out_of_bounds(api: Api, name: object) -> None:
-    """Any other name is refused."""
+def test_invalid_name(api: Api, name: object) -> None:
+    """Any other name is a 400."""
     assert _status(api, name=name) == 400
 
 
@@ -74,17 +74,17 @@ def test_email_of_8_to_120_characters(api: Api, email: str) -> None:
         ["ann@example.com"],
     ],
 )
-def test_email_that_is_none(api: Api, email: object) -> None:
-    """What is no e-mail address with a dotted domain is refused."""
+def test_invalid_email(api: Api, email: object) -> None:
+    """Anything but an e-mail address with a dotted domain is a 400."""
     assert _status(api, email=email) == 400
 
 
 @pytest.mark.parametrize("password", ["Passw0r!", "P" + "a" * 57 + "1$", "aA1@$!%*?&", "AAAAAAa1?"])
 def test_password_of_8_to_60_characters(api: Api, password: str) -> None:
-    """A password of each kind of character, 8 to 60 of them, is taken, and is the one to sign in with."""
+    """A password of 8 to 60 characters of all four kinds is accepted, and signs the company in."""
     company = api.sign_up_company(password=password)
-    answer = api.call("POST", SIGN_IN, json={"email": company.body["email"], "password": password})
-    assert answer.status_code == 200
+    response = api.call("POST", SIGN_IN, json={"email": company.body["email"], "password": password})
+    assert response.status_code == 200
 
 
 @all_cases(
@@ -112,36 +112,36 @@ def test_password_of_8_to_60_characters(api: Api, password: str) -> None:
     ],
 )
 @all_cases("path", [SIGN_UP, SIGN_IN])
-def test_password_that_is_none(api: Api, path: str, password: object) -> None:
-    """A password that lacks a kind of character, has another one or another length is refused by both operations."""
+def test_invalid_password(api: Api, path: str, password: object) -> None:
+    """Both operations refuse a password of another length, and one without the four required kinds of characters."""
     body = company_body() | {"password": password}
     if path == SIGN_IN:
         del body["name"]
-    answer = api.call("POST", path, json=body)
-    assert answer.status_code == 400
-    assert {detail["pointer"] for detail in answer.json()["details"]} == {"/password"}
+    response = api.call("POST", path, json=body)
+    assert response.status_code == 400
+    assert {detail["pointer"] for detail in response.json()["details"]} == {"/password"}
 
 
 @pytest.mark.parametrize("member", ["name", "email", "password"])
-def test_sign_up_needs_every_member(api: Api, member: str) -> None:
-    """Nothing of a sign-up may be left out, and what is left out is named."""
+def test_sign_up_requires_every_member(api: Api, member: str) -> None:
+    """A sign-up without one of its members is a 400 that names the member."""
     body = company_body()
     del body[member]
-    answer = api.call("POST", SIGN_UP, json=body)
-    assert answer.status_code == 400
-    assert [detail["pointer"] for detail in answer.json()["details"]] == [f"/{member}"]
+    response = api.call("POST", SIGN_UP, json=body)
+    assert response.status_code == 400
+    assert [detail["pointer"] for detail in response.json()["details"]] == [f"/{member}"]
 
 
 @pytest.mark.parametrize("member", ["email", "password"])
-def test_sign_in_needs_every_member(api: Api, member: str) -> None:
-    """Nothing of a sign-in may be left out."""
+def test_sign_in_requires_every_member(api: Api, member: str) -> None:
+    """A sign-in without one of its members is a 400."""
     body = {"email": new_email(), "password": PASSWORD}
     del body[member]
     assert api.call("POST", SIGN_IN, json=body).status_code == 400
 
 
 def test_refused_sign_up_stores_nothing(api: Api) -> None:
-    """After a refused sign-up the address is free."""
+    """After a refused sign-up the e-mail address is still available."""
     body = company_body()
     assert api.call("POST", SIGN_UP, json=body | {"name": "abc"}).status_code == 400
     assert api.call("POST", SIGN_IN, json={"email": body["email"], "password": PASSWORD}).status_code == 401
@@ -150,21 +150,21 @@ def test_refused_sign_up_stores_nothing(api: Api) -> None:
 
 @pytest.mark.parametrize("change", [str, str.upper, str.title])
 def test_email_is_taken_in_any_case(api: Api, change: Any) -> None:
-    """A second company can't have the address of the first, in whatever case."""
+    """A second company cannot use the address of the first, in any letter case."""
     email = api.sign_up_company().body["email"]
     assert _status(api, email=change(email)) == 409
 
 
-def test_taken_email_keeps_the_first_account(api: Api) -> None:
-    """A sign-up that is refused as taken changes neither the password nor the token of the account."""
+def test_taken_email_leaves_the_first_account_unchanged(api: Api) -> None:
+    """A sign-up with a taken address changes neither the password nor the token of the account."""
     company = api.sign_up_company()
     assert _status(api, email=company.body["email"], password="0therPass!") == 409
     assert company.get("/business/promo").status_code == 200
     assert api.call("POST", SIGN_IN, json={"email": company.body["email"], "password": "0therPass!"}).status_code == 401
 
 
-def test_company_and_user_share_an_email(api: Api) -> None:
-    """The same address has an account of each kind, each with its own password, and a sign-in ends tokens of one."""
+def test_company_and_user_with_the_same_email(api: Api) -> None:
+    """A company and a user can have the same address, with separate passwords and tokens."""
     company = api.sign_up_company()
     user = api.sign_up_user(email=company.body["email"], password="0therPass!")
     assert api.call("POST", SIGN_IN, json={"email": user.body["email"], "password": "0therPass!"}).status_code == 401
@@ -173,23 +173,23 @@ def test_company_and_user_share_an_email(api: Api) -> None:
     assert company.get("/business/promo").status_code == 401
 
 
-def test_sign_in_ends_earlier_tokens(api: Api) -> None:
-    """Each sign-in makes a token that works, and ends all before it, the one of the sign-up too."""
+def test_sign_in_revokes_earlier_tokens(api: Api) -> None:
+    """Each sign-in returns a valid token and revokes all earlier ones, including that of the sign-up."""
     company = api.sign_up_company()
     tokens = [company.token]
     for _ in range(2):
-        answer = api.call("POST", SIGN_IN, json={"email": company.body["email"], "password": PASSWORD})
-        tokens.append(answer.json()["token"])
+        response = api.call("POST", SIGN_IN, json={"email": company.body["email"], "password": PASSWORD})
+        tokens.append(response.json()["token"])
     statuses = [api.call("GET", "/business/promo", token=token).status_code for token in tokens]
     assert statuses == [401, 401, 200]
 
 
-def test_sign_out_ends_every_token(api: Api) -> None:
-    """A sign-out ends the token that asks, and the next sign-in gives one that works; a user of the address stays."""
+def test_sign_out_revokes_every_token(api: Api) -> None:
+    """A sign-out revokes the token until the next sign-in. A user with the same address stays signed in."""
     company = api.sign_up_company()
     user = api.sign_up_user(email=company.body["email"])
-    answer = company.post("/business/auth/sign-out")
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    response = company.post("/business/auth/sign-out")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
     assert company.get("/business/promo").status_code == company.post("/business/auth/sign-out").status_code == 401
     credentials = {"email": company.body["email"], "password": PASSWORD}
     token = api.call("POST", SIGN_IN, json=credentials).json()["token"]
@@ -198,35 +198,35 @@ def test_sign_out_ends_every_token(api: Api) -> None:
 
 
 def test_sign_in_in_any_case(api: Api) -> None:
-    """The case of the address does not matter at sign-in; that of the password does."""
+    """A sign-in ignores the letter case of the address, but not that of the password."""
     email = api.sign_up_company().body["email"].upper()
     assert api.call("POST", SIGN_IN, json={"email": email, "password": PASSWORD}).status_code == 200
     assert api.call("POST", SIGN_IN, json={"email": email, "password": "pASSW0RD!"}).status_code == 401
 
 
-def test_refused_sign_in_ends_no_token(api: Api) -> None:
-    """A sign-in with a wrong password leaves the tokens as they are."""
+def test_failed_sign_in_revokes_no_token(api: Api) -> None:
+    """A sign-in with a wrong password leaves the tokens valid."""
     company = api.sign_up_company()
-    answer = api.call("POST", SIGN_IN, json={"email": company.body["email"], "password": "Wr0ngPass!"})
-    assert answer.status_code == 401
+    response = api.call("POST", SIGN_IN, json={"email": company.body["email"], "password": "Wr0ngPass!"})
+    assert response.status_code == 401
     assert company.get("/business/promo").status_code == 200
 
 
-def test_refused_sign_in_tells_nothing(api: Api) -> None:
-    """An unknown address, that of a user, and a wrong password get the same answer."""
+def test_failed_sign_ins_have_the_same_response(api: Api) -> None:
+    """A wrong password, an unknown address and the address of a user get the same response."""
     known, user = api.sign_up_company().body["email"], api.sign_up_user().body["email"]
-    answers = [
+    responses = [
         api.call("POST", SIGN_IN, json={"email": known, "password": "Wr0ngPass!"}),
         api.call("POST", SIGN_IN, json={"email": new_email(), "password": PASSWORD}),
         api.call("POST", SIGN_IN, json={"email": user, "password": PASSWORD}),
     ]
-    assert [answer.status_code for answer in answers] == [401, 401, 401]
-    assert len({answer.text for answer in answers}) == 1
-    assert {answer.headers["www-authenticate"] for answer in answers} == {"Bearer"}
+    assert [response.status_code for response in responses] == [401, 401, 401]
+    assert len({response.text for response in responses}) == 1
+    assert {response.headers["www-authenticate"] for response in responses} == {"Bearer"}
 
 
-def test_password_is_kept_as_a_salted_hash(api: Api, runtime: Runtime) -> None:
-    """Two companies with the same password have different argon2id hashes, and no column holds the password."""
+def test_password_is_stored_as_a_salted_hash(api: Api, runtime: Runtime) -> None:
+    """Two companies with the same password have different argon2id hashes. No column contains the password."""
     emails = [api.sign_up_company().body["email"] for _ in range(2)]
     with runtime.database.engine.connect() as connection:
         query = text("SELECT * FROM companies WHERE email = ANY(:emails)")

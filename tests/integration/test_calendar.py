@@ -1,4 +1,4 @@
-"""A promo begins and ends by the calendar of UTC+3."""
+"""The period of a promo begins and ends at midnight in UTC+3."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -18,12 +18,12 @@ PERIOD = {"active_from": DAY, "active_until": DAY}
 
 
 def _shown(company: Account, user: Account, promo_id: str) -> dict[str, Any]:
-    """Return what each operation that shows `active` says of the promo, which is the only one of its category."""
+    """Return `active` from each operation that returns it, for the only promo of its category."""
     return {
         "get": company.get(f"/business/promo/{promo_id}").json()["active"],
         "list": company.get("/business/promo").json()[0]["active"],
         "patch": company.patch(f"/business/promo/{promo_id}", json={}).json()["active"],
-        "card": user.get(f"/user/promo/{promo_id}").json()["active"],
+        "promo for user": user.get(f"/user/promo/{promo_id}").json()["active"],
         "feed": user.get("/user/feed?category=calendar").json()[0]["active"],
     }
 
@@ -31,7 +31,7 @@ def _shown(company: Account, user: Account, promo_id: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("now", "active"), INSTANTS)
 @pytest.mark.parametrize("changes", [{}, {"promo_unique": ["one", "two"]}])
 def test_a_promo_of_one_day(api: Api, clock: Clock, now: datetime, active: bool, changes: dict[str, Any]) -> None:
-    """A promo of one day is active from the first to the last moment of that day in UTC+3, for all who look."""
+    """A promo of one day is active from the first to the last moment of that day in UTC+3, in every operation."""
     company, user = api.sign_up_company(), api.sign_up_user()
     promo_id = company.create_promo(target={"categories": ["calendar"]}, **PERIOD, **changes)
     clock.stopped_at = now
@@ -41,13 +41,13 @@ def test_a_promo_of_one_day(api: Api, clock: Clock, now: datetime, active: bool,
 
 @pytest.mark.parametrize(("now", "active"), INSTANTS)
 def test_feed_filter(api: Api, clock: Clock, now: datetime, active: bool) -> None:
-    """The filter of a feed changes sides at the same midnights."""
+    """The feed filter `active` changes at the same instants."""
     company, user = api.sign_up_company(), api.sign_up_user(country="aq")
     promo_id = company.create_promo(target={"country": "aq"}, **PERIOD)
     clock.stopped_at = now
     listed = [
-        promo_id in [card["promo_id"] for card in user.get(f"/user/feed?limit=100&active={asked}").json()]
-        for asked in ("true", "false")
+        promo_id in [promo["promo_id"] for promo in user.get(f"/user/feed?limit=100&active={value}").json()]
+        for value in ("true", "false")
     ]
     assert listed == [active, not active]
 
@@ -61,7 +61,7 @@ def test_feed_filter(api: Api, clock: Clock, now: datetime, active: bool) -> Non
     ],
 )
 def test_open_periods(api: Api, clock: Clock, period: dict[str, str], actives: list[bool]) -> None:
-    """A side that is not given is open."""
+    """Without a first or last day the period is unlimited on that side."""
     company = api.sign_up_company()
     promo_id = company.create_promo(**period)
     shown = []
@@ -72,7 +72,7 @@ def test_open_periods(api: Api, clock: Clock, period: dict[str, str], actives: l
 
 
 def test_history_shows_the_promo_as_it_is_today(api: Api, clock: Clock) -> None:
-    """An entry of the history says whether the promo is active today, not whether it was then."""
+    """`active` in the history is the current state of the promo, not that at its activation."""
     user = api.sign_up_user()
     promo_id = api.sign_up_company().create_promo(**PERIOD)
     clock.stopped_at = END

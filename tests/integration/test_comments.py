@@ -11,7 +11,7 @@ from tests.cases import all_cases
 
 TEXT = "The cappuccino was worth it."
 OTHER_TEXT = "It was not, on second thoughts."
-BAD_BODIES: list[Any] = [
+INVALID_BODIES: list[Any] = [
     {"text": "123456789"},
     {"text": "x" * 1001},
     {"text": ""},
@@ -39,23 +39,23 @@ def _comments(promo_id: str) -> str:
 
 
 def _write(user: Account, promo_id: str, text: str = TEXT) -> Any:
-    answer = user.post(_comments(promo_id), json={"text": text})
-    assert answer.status_code == 201, answer.text
-    return answer.json()
+    response = user.post(_comments(promo_id), json={"text": text})
+    assert response.status_code == 201, response.text
+    return response.json()
 
 
 def _list(user: Account, promo_id: str, **query: Any) -> tuple[list[str], int]:
     """Return the ids on a page, and the total."""
-    answer = user.get(_comments(promo_id), params=query)
-    return [comment["id"] for comment in answer.json()], int(answer.headers["x-total-count"])
+    response = user.get(_comments(promo_id), params=query)
+    return [comment["id"] for comment in response.json()], int(response.headers["x-total-count"])
 
 
 def _count(user: Account, promo_id: str) -> Any:
     return user.get(f"/user/promo/{promo_id}").json()["comment_count"]
 
 
-def test_a_comment_is_shown_as_it_was_written(api: Api, promo_id: str) -> None:
-    """A new comment has its text, its author and the time, and is read the same alone and in the list."""
+def test_new_comment(api: Api, promo_id: str) -> None:
+    """A new comment has its text, author and date, and is the same when read alone and in the list."""
     user = api.sign_up_user(avatar_url="https://example.com/ann.png")
     before = datetime.now(UTC) - timedelta(seconds=1)
     comment = _write(user, promo_id)
@@ -69,12 +69,12 @@ def test_a_comment_is_shown_as_it_was_written(api: Api, promo_id: str) -> None:
 
 
 def test_author_without_an_avatar(api: Api, promo_id: str) -> None:
-    """An avatar that the author has not is left out."""
+    """The author of a comment has no `avatar_url` if the profile has none."""
     assert _write(api.sign_up_user(), promo_id)["author"] == {"name": "Ann", "surname": "Lee"}
 
 
-def test_author_is_as_the_profile_is_today(api: Api, promo_id: str) -> None:
-    """The author of an old comment is shown as the profile has become."""
+def test_author_follows_the_profile(api: Api, promo_id: str) -> None:
+    """The author of an old comment has the current name and avatar."""
     user = api.sign_up_user()
     comment = _write(user, promo_id)
     user.patch("/user/profile", json={"name": "Bob", "avatar_url": "https://example.com/b"})
@@ -85,7 +85,7 @@ def test_author_is_as_the_profile_is_today(api: Api, promo_id: str) -> None:
 
 @pytest.mark.parametrize("text", ["0123456789", "ж" * 1000, "\U0001f680" * 1000, "  spaces \n\t stay  "])
 def test_text_of_10_to_1000_characters(api: Api, promo_id: str, text: str) -> None:
-    """A text of 10 to 1000 characters is kept to the letter, new or changed."""
+    """A text of 10 to 1000 characters is stored unchanged, in a new and in a changed comment."""
     user = api.sign_up_user()
     comment = _write(user, promo_id, text)
     path = f"{_comments(promo_id)}/{comment['id']}"
@@ -94,17 +94,17 @@ def test_text_of_10_to_1000_characters(api: Api, promo_id: str, text: str) -> No
     assert user.put(path, json={"text": text}).json()["text"] == text
 
 
-@all_cases("body", BAD_BODIES)
-def test_bad_comment_is_not_stored(api: Api, promo_id: str, body: object) -> None:
-    """A text out of its bounds, or anything beside it, is refused, and no comment is made or counted."""
+@all_cases("body", INVALID_BODIES)
+def test_invalid_comment_is_not_stored(api: Api, promo_id: str, body: object) -> None:
+    """An invalid text or another member is a 400, and no comment is created or counted."""
     user = api.sign_up_user()
     assert user.post(_comments(promo_id), json=body).status_code == 400
     assert (_list(user, promo_id), _count(user, promo_id)) == (([], 0), 0)
 
 
-@all_cases("body", BAD_BODIES)
-def test_bad_change_changes_nothing(api: Api, promo_id: str, body: object) -> None:
-    """A text out of its bounds, or anything beside it, is refused, and the comment stays."""
+@all_cases("body", INVALID_BODIES)
+def test_invalid_change(api: Api, promo_id: str, body: object) -> None:
+    """An invalid text or another member is a 400, and the comment is unchanged."""
     user = api.sign_up_user()
     comment = _write(user, promo_id)
     path = f"{_comments(promo_id)}/{comment['id']}"
@@ -112,8 +112,8 @@ def test_bad_change_changes_nothing(api: Api, promo_id: str, body: object) -> No
     assert user.get(path).json() == comment
 
 
-def test_latest_first_in_pages(api: Api, promo_id: str) -> None:
-    """The latest is first, whoever wrote it; limit and offset cut a page out; the total counts all."""
+def test_newest_first_in_pages(api: Api, promo_id: str) -> None:
+    """Comments of all users are listed newest first. The total counts all of them on every page."""
     users = [api.sign_up_user(), api.sign_up_user()]
     ids = [_write(users[n % 2], promo_id)["id"] for n in range(12)][::-1]
     user = users[0]
@@ -124,38 +124,38 @@ def test_latest_first_in_pages(api: Api, promo_id: str) -> None:
     assert _list(user, promo_id, limit=0) == ([], 12)
 
 
-def test_page_of_at_most_100(api: Api, promo_id: str) -> None:
-    """A page holds 100 comments at most, whatever the limit asks."""
+def test_page_has_at_most_100(api: Api, promo_id: str) -> None:
+    """A page has at most 100 comments, even if the limit is higher."""
     user = api.sign_up_user()
     ids = [_write(user, promo_id)["id"] for _ in range(101)][::-1]
     assert _list(user, promo_id, limit=1000) == (ids[:100], 101)
     assert _list(user, promo_id, limit=1000, offset=100) == (ids[100:], 101)
 
 
-def test_a_change_keeps_id_date_and_place(api: Api, promo_id: str) -> None:
-    """A change replaces the text alone: id, date, author and place in the list stay."""
+def test_change_replaces_only_the_text(api: Api, promo_id: str) -> None:
+    """A change keeps the id, the date, the author and the position in the list."""
     user = api.sign_up_user()
     first, second = _write(user, promo_id), _write(user, promo_id)
     path = f"{_comments(promo_id)}/{first['id']}"
-    wanted = first | {"text": OTHER_TEXT}
-    assert user.put(path, json={"text": OTHER_TEXT}).json() == wanted
-    assert user.get(path).json() == wanted
-    assert user.get(_comments(promo_id)).json() == [second, wanted]
+    changed = first | {"text": OTHER_TEXT}
+    assert user.put(path, json={"text": OTHER_TEXT}).json() == changed
+    assert user.get(path).json() == changed
+    assert user.get(_comments(promo_id)).json() == [second, changed]
 
 
-def test_a_deleted_comment_is_gone(api: Api, promo_id: str) -> None:
-    """A deleted comment is neither found nor listed nor counted, and can't be deleted or changed again."""
+def test_deleted_comment(api: Api, promo_id: str) -> None:
+    """A deleted comment is a 404, and is neither listed nor counted."""
     user = api.sign_up_user()
-    kept, gone = _write(user, promo_id), _write(user, promo_id)
-    path = f"{_comments(promo_id)}/{gone['id']}"
+    other, deleted = _write(user, promo_id), _write(user, promo_id)
+    path = f"{_comments(promo_id)}/{deleted['id']}"
     assert user.delete(path).json() == {"status": "ok"}
     assert [user.get(path).status_code, user.delete(path).status_code] == [404, 404]
     assert user.put(path, json={"text": OTHER_TEXT}).status_code == 404
-    assert (_list(user, promo_id), _count(user, promo_id)) == (([kept["id"]], 1), 1)
+    assert (_list(user, promo_id), _count(user, promo_id)) == (([other["id"]], 1), 1)
 
 
-def test_only_the_author_changes_and_deletes(api: Api, promo_id: str) -> None:
-    """Another user reads a comment, and may neither change nor delete it."""
+def test_only_the_author_can_change_and_delete(api: Api, promo_id: str) -> None:
+    """Another user can read a comment, but neither change nor delete it."""
     author, other = api.sign_up_user(), api.sign_up_user()
     comment = _write(author, promo_id)
     path = f"{_comments(promo_id)}/{comment['id']}"
@@ -166,7 +166,7 @@ def test_only_the_author_changes_and_deletes(api: Api, promo_id: str) -> None:
 
 
 def test_comment_under_another_promo(api: Api, promo_id: str) -> None:
-    """Under another promo's id, and under that of none, a comment is not found, not even by its author."""
+    """A comment is a 404 under the id of another promo, and under an unknown id, even for its author."""
     author, other = api.sign_up_user(), api.sign_up_user()
     comment = _write(author, promo_id)
     for elsewhere in (api.sign_up_company().create_promo(), str(uuid4())):
@@ -178,15 +178,15 @@ def test_comment_under_another_promo(api: Api, promo_id: str) -> None:
     assert author.get(_comments(promo_id)).json() == [comment]
 
 
-def test_comments_of_no_promo(api: Api) -> None:
-    """On a promo that there is not nobody can comment, and it has no list, not even an empty one."""
+def test_unknown_promo(api: Api) -> None:
+    """Writing and listing comments of an unknown promo is a 404."""
     user, path = api.sign_up_user(), _comments(str(uuid4()))
     assert user.post(path, json={"text": TEXT}).status_code == 404
     assert [user.get(path).status_code, user.get(f"{path}?limit=0").status_code] == [404, 404]
 
 
-def test_form_comes_before_existence_and_ownership(api: Api, promo_id: str) -> None:
-    """A bad text is told before it is asked whether there is the promo or the comment, and whose it is."""
+def test_body_is_validated_first(api: Api, promo_id: str) -> None:
+    """An invalid text is a 400, even if the comment is unknown or belongs to another user."""
     author, other = api.sign_up_user(), api.sign_up_user()
     path = f"{_comments(promo_id)}/{_write(author, promo_id)['id']}"
     assert other.put(path, json={"text": "short"}).status_code == 400
@@ -196,14 +196,14 @@ def test_form_comes_before_existence_and_ownership(api: Api, promo_id: str) -> N
 
 @pytest.mark.parametrize("changes", [{"target": {"country": "fr"}}, {"max_count": 0}, {"active_until": "2020-01-01"}])
 def test_any_promo_can_be_commented_on(api: Api, changes: dict[str, Any]) -> None:
-    """Any promo can be commented on, whoever it targets and whether it is active."""
+    """A user can comment on any promo, also on one that is inactive or targets others."""
     user, promo_id = api.sign_up_user(), api.sign_up_company().create_promo(**changes)
     comment = _write(user, promo_id)
     assert _list(user, promo_id) == ([comment["id"]], 1)
 
 
-def test_comments_of_promos_are_apart(api: Api, promo_id: str) -> None:
-    """A comment on one promo is in the list and the count of that promo only."""
+def test_comments_of_two_promos(api: Api, promo_id: str) -> None:
+    """A comment is listed and counted at its promo, and at no other."""
     user, other_id = api.sign_up_user(), api.sign_up_company().create_promo()
     comment = _write(user, promo_id)
     assert (_list(user, promo_id), _count(user, promo_id)) == (([comment["id"]], 1), 1)

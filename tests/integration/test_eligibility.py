@@ -1,4 +1,4 @@
-"""Eligibility: whether a user could activate now, every reason against it, and no effect of asking."""
+"""Eligibility: whether a user could activate a promo now, and all reasons why not, without side effects."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -18,17 +18,17 @@ _NOON = datetime(2025, 1, 10, 9, tzinfo=UTC)
 
 
 def _reasons(user: Account, promo_id: str) -> list[str]:
-    """Return what speaks against an activation; it is eligible if and only if nothing does."""
-    answer = user.get(f"/user/promo/{promo_id}/eligibility")
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["eligible"] == (not answer.json()["reasons"])
-    reasons: list[str] = answer.json()["reasons"]
+    """Return the reasons against an activation, and assert that `eligible` agrees."""
+    response = user.get(f"/user/promo/{promo_id}/eligibility")
+    assert response.status_code == 200, response.text
+    assert response.json()["eligible"] == (not response.json()["reasons"])
+    reasons: list[str] = response.json()["reasons"]
     return reasons
 
 
 @pytest.fixture
 def user(api: Api) -> Account:
-    """One of 30 years in France."""
+    """A user of 30 years in France."""
     return api.sign_up_user(age=30, country="Fr")
 
 
@@ -52,7 +52,7 @@ def user(api: Api) -> Account:
     ],
 )
 def test_reasons(api: Api, clock: Clock, user: Account, promo: dict[str, Any], reasons: list[str]) -> None:
-    """Each reason is told, and an activation is refused exactly if there is one."""
+    """All reasons are returned. An activation is refused if and only if there is a reason."""
     promo_id = api.sign_up_company().create_promo(**promo)
     clock.stopped_at = _NOON
     assert _reasons(user, promo_id) == reasons
@@ -61,7 +61,7 @@ def test_reasons(api: Api, clock: Clock, user: Account, promo: dict[str, Any], r
 
 @pytest.mark.parametrize("promo", [{"max_count": 1}, {"promo_unique": ["c-1"]}])
 def test_exhausted(api: Api, user: Account, promo: dict[str, Any]) -> None:
-    """A promo whose last use has gone is exhausted; where the company then allows more, it is not."""
+    """A promo without uses left is exhausted, until the company raises its limit."""
     company = api.sign_up_company()
     promo_id = company.create_promo(**promo)
     assert user.post(f"/user/promo/{promo_id}/activate").status_code == 200
@@ -88,7 +88,7 @@ def test_days_begin_in_utc_plus_3(api: Api, clock: Clock, user: Account, instant
 
 
 def test_blocked(api: Api, user: Account, antifraud: EmbeddedAntifraud) -> None:
-    """A refusal of the anti-fraud service counts as long as it holds; the service itself is not asked."""
+    """A cached negative verdict blocks the user. The anti-fraud service is not called."""
     promo_id = api.sign_up_company().create_promo()
     stub = f"http://{antifraud.address}/stub"
     requests.put(
@@ -102,8 +102,8 @@ def test_blocked(api: Api, user: Account, antifraud: EmbeddedAntifraud) -> None:
     assert requests.get(f"{stub}/calls", timeout=10).json()["by_email"][user.body["email"]] == 1
 
 
-def test_no_effect(api: Api, user: Account, runtime: Runtime, count: Count) -> None:
-    """To ask changes nothing, and takes two statements: one to know who asks, one to know the promo."""
+def test_no_side_effects(api: Api, user: Account, runtime: Runtime, count: Count) -> None:
+    """A request changes nothing and takes two statements: one reads the account, the other the promo."""
     assert runtime.database
     company = api.sign_up_company()
     promo_id = company.create_promo(max_count=1)
@@ -113,6 +113,6 @@ def test_no_effect(api: Api, user: Account, runtime: Runtime, count: Count) -> N
 
 
 def test_unknown_promo(user: Account) -> None:
-    """A promo that there is not is 404."""
+    """An unknown promo is a 404."""
     path = "/user/promo/00000000-0000-4000-8000-000000000000/eligibility"
     assert user.get(path).status_code == 404

@@ -1,4 +1,4 @@
-"""Whether an address has an account: a failed sign-in tells it neither by what it answers nor by how long it works."""
+"""Account enumeration: neither the response nor the duration of a failed sign-in reveals whether an account exists."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,39 +18,39 @@ from tests.statements import sent_statements
 
 WRONG = "Wr0ngPass!"
 BODIES = {"business": company_body, "user": user_body}
-# 500 tries of each sort, at several accounts in turn, as one would who looks for accounts.
-_TRIES, _ACCOUNTS = 500, 100
+# 500 sign-ins with known addresses, over several accounts, and 500 with unknown ones.
+_SIGN_INS, _ACCOUNTS = 500, 100
 _ROUNDS = 3
-# A hash takes a quarter of the time of a sign-in with this memory, some 0.5 ms; it is forty times as much by default.
+# With this memory a hash takes about 0.5 ms, a quarter of a sign-in. By default it takes forty times as long.
 _MEMORY_KIB = 1024
 _NOISE = 0.05
 
 
 @pytest.fixture
-def dearer(runtime: Runtime) -> Iterator[Api]:
-    """The API with password hashes that take a time which can be told from that of the rest."""
-    dear = Runtime.open(replace(runtime.settings, argon2_memory_kib=_MEMORY_KIB))
-    with TestClient(create_app(dear), raise_server_exceptions=False) as client:
+def slow_hashes(runtime: Runtime) -> Iterator[Api]:
+    """The API with password hashes slow enough to measure."""
+    changed = Runtime.open(replace(runtime.settings, argon2_memory_kib=_MEMORY_KIB))
+    with TestClient(create_app(changed), raise_server_exceptions=False) as client:
         yield Api(client)
 
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
-    """The hashes that are computed from now on: what for, and at what cost."""
+    """The hashes computed during the test: the method and the cost of each."""
     computed: list[tuple[str, Any]] = []
-    verify, make = PasswordHasher.verify, PasswordHasher.hash
+    verify, compute = PasswordHasher.verify, PasswordHasher.hash
 
-    def watched_verify(self: PasswordHasher, password_hash: str, password: str) -> bool:
+    def recorded_verify(self: PasswordHasher, password_hash: str, password: str) -> bool:
         computed.append(("verify", extract_parameters(password_hash)))
         return bool(verify(self, password_hash, password))
 
-    def watched_hash(self: PasswordHasher, password: str) -> str:
-        made = make(self, password)
-        computed.append(("hash", extract_parameters(made)))
-        return made
+    def recorded_hash(self: PasswordHasher, password: str) -> str:
+        password_hash = compute(self, password)
+        computed.append(("hash", extract_parameters(password_hash)))
+        return password_hash
 
-    monkeypatch.setattr(PasswordHasher, "verify", watched_verify)
-    monkeypatch.setattr(PasswordHasher, "hash", watched_hash)
+    monkeypatch.setattr(PasswordHasher, "verify", recorded_verify)
+    monkeypatch.setattr(PasswordHasher, "hash", recorded_hash)
     return computed
 
 
@@ -59,48 +59,45 @@ def _sign_up(api: Api, kind: str) -> Account:
 
 
 def _fail(api: Api, kind: str, email: str) -> Any:
-    """Return the answer to a sign-in by this address with a password that is not right."""
+    """Return the response to a sign-in with this address and a wrong password."""
     return api.call("POST", f"/{kind}/auth/sign-in", json={"email": email, "password": WRONG})
 
 
-def _worked_s(api: Api, kind: str, email: str) -> float:
-    """Return how long this process has worked, and not just waited, for a sign-in that fails."""
+def _cpu_s(api: Api, kind: str, email: str) -> float:
+    """Return the CPU time of a failed sign-in."""
     before = process_time()
-    answer = _fail(api, kind, email)
-    assert answer.status_code == 401
+    response = _fail(api, kind, email)
+    assert response.status_code == 401
     return process_time() - before
 
 
 def _difference(api: Api, kind: str, known: list[str]) -> float:
-    """Return by how much a sign-in by a known address works longer than one by an unknown one, as a part of it."""
-    spent: tuple[list[float], list[float]] = [], []
-    for email in islice(cycle(known), _TRIES):
-        spent[0].append(_worked_s(api, kind, email))
-        spent[1].append(_worked_s(api, kind, new_email()))
-    of_known, of_unknown = map(median, spent)
-    return of_known / of_unknown - 1
+    """Return the relative difference between the median CPU times of sign-ins with known and unknown addresses."""
+    times_s: tuple[list[float], list[float]] = [], []
+    for email in islice(cycle(known), _SIGN_INS):
+        times_s[0].append(_cpu_s(api, kind, email))
+        times_s[1].append(_cpu_s(api, kind, new_email()))
+    known_s, unknown_s = map(median, times_s)
+    return known_s / unknown_s - 1
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_time_tells_nothing(dearer: Api, kind: str) -> None:
-    """In 1,000 failed sign-ins, by known and unknown addresses in turn, the medians differ by less than 5 %.
+def test_same_time_for_any_address(slow_hashes: Api, kind: str) -> None:
+    """Failed sign-ins with known and unknown addresses take the same CPU time, within 5 %.
 
-    What counts is the time of the processor, which other processes make no longer, or hardly; and the best of three
-    rounds, since a real difference, such as a hash that is left out, or is cheaper, is there in each of them. The 5 %
-    are a fifth of what a hash takes here, and half a hundredth of a sign-in at the default cost.
+    The best of three rounds counts: a missing or cheaper hash would show in each of them. The 5 % are a fifth of the
+    time of a hash here.
     """
-    known = [_sign_up(dearer, kind).body["email"] for _ in range(_ACCOUNTS)]
+    known = [_sign_up(slow_hashes, kind).body["email"] for _ in range(_ACCOUNTS)]
     differences: list[float] = []
     while len(differences) < _ROUNDS and not any(abs(each) < _NOISE for each in differences):
-        differences.append(_difference(dearer, kind, known))
+        differences.append(_difference(slow_hashes, kind, known))
     assert min(map(abs, differences)) < _NOISE, differences
 
 
 @pytest.mark.parametrize("kind", BODIES)
 def test_same_work_for_any_address(api: Api, hashed: list[tuple[str, Any]], kind: str) -> None:
-    """A failed sign-in is one statement and one hash of the cost that is set, whether the address is that of an
-    account, of one of the other kind, or of none.
-    """
+    """A failed sign-in takes the same statement and hash for an account, one of the other kind, and none."""
     (other_kind,) = BODIES.keys() - {kind}
     addresses = [_sign_up(api, kind).body["email"], _sign_up(api, other_kind).body["email"], new_email()]
     work = []
@@ -111,21 +108,21 @@ def test_same_work_for_any_address(api: Api, hashed: list[tuple[str, Any]], kind
         work.append(([statement for statement, _ in sent], hashed.copy()))
     assert work[0] == work[1] == work[2]
     statements, hashes = work[0]
-    assert (len(statements), [what for what, _ in hashes]) == (1, ["verify"])
+    assert (len(statements), [method for method, _ in hashes]) == (1, ["verify"])
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_same_answers_however_often(api: Api, kind: str) -> None:
-    """Whoever fails again and again is answered the same at a known and at an unknown address."""
+def test_same_responses_to_repeated_failures(api: Api, kind: str) -> None:
+    """Repeated failures get the same responses for a known and an unknown address."""
     known, unknown = _sign_up(api, kind).body["email"], new_email()
-    answers = [[(answer.status_code, answer.text) for answer in (_fail(api, kind, email) for _ in range(25))]
+    responses = [[(response.status_code, response.text) for response in (_fail(api, kind, email) for _ in range(25))]
                for email in (known, unknown)]  # fmt: skip
-    assert answers[0] == answers[1]
+    assert responses[0] == responses[1]
 
 
 @pytest.mark.parametrize("kind", BODIES)
 def test_same_work_for_a_taken_address(api: Api, hashed: list[tuple[str, Any]], kind: str) -> None:
-    """A sign-up is one hash and one statement, whether the address is free or taken, which 409 tells by contract."""
+    """A sign-up takes one hash and one statement, whether the address is available (200) or taken (409)."""
     body = BODIES[kind]() | {"password": PASSWORD}
     work = []
     for status in (200, 409):
@@ -134,4 +131,4 @@ def test_same_work_for_a_taken_address(api: Api, hashed: list[tuple[str, Any]], 
             assert api.call("POST", f"/{kind}/auth/sign-up", json=body).status_code == status
         work.append(([statement for statement, _ in sent], hashed.copy()))
     assert work[0] == work[1]
-    assert (len(work[0][0]), [what for what, _ in work[0][1]]) == (1, ["hash"])
+    assert (len(work[0][0]), [method for method, _ in work[0][1]]) == (1, ["hash"])

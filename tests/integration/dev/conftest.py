@@ -39,12 +39,12 @@ def folder() -> Iterator[Path]:
 
 def running_on(path: Path) -> list[psutil.Process]:
     """Return the processes with `path` in their arguments."""
-    found = []
+    running = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if process.pid != os.getpid() and any(str(path) in part for part in process.cmdline()):
-                found.append(process)
-    return found
+                running.append(process)
+    return running
 
 
 @pytest.fixture

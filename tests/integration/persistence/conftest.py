@@ -1,4 +1,4 @@
-"""Databases of a test's own, on the server of the tests."""
+"""Separate, empty databases on the PostgreSQL server of the tests."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -46,22 +46,22 @@ def empty(settings: Settings, worker_id: str) -> Iterator[Settings]:
 
 @pytest.fixture(scope="module")
 def empty_for_module(settings: Settings, worker_id: str) -> Iterator[Settings]:
-    """As `empty`, for all tests of a module."""
+    """Like `empty`, but shared by the tests of a module."""
     with _fresh_database(settings, worker_id) as fresh:
         yield fresh
 
 
 @pytest.fixture
 def open_database(settings: Settings, runtime: Runtime) -> Iterator[Callable[..., Database]]:
-    """Return a function that opens the database of the tests, or that of other settings, with settings changed.
+    """Return a function that opens the database of the tests, or of other settings, with changed settings.
 
-    `runtime` is asked for since it brings the tables.
+    The fixture `runtime` creates the tables.
     """
     assert runtime.database
     with ExitStack() as stack:
 
-        def open_with(given: Settings = settings, **changes: Any) -> Database:
-            database = Database(limited(replace(given, **changes)))
+        def open_with(base: Settings = settings, **changes: Any) -> Database:
+            database = Database(limited(replace(base, **changes)))
             stack.callback(database.close)
             return database
 

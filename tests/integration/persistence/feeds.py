@@ -1,4 +1,4 @@
-"""Promos by the hundred, and what a feed of them must say: counted one by one, from the promos alone."""
+"""Random promos, and the expected feed of them, computed in Python from the promos alone."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -22,7 +22,7 @@ _COMPANY, _USER = UUID(int=1), UUID(int=2)
 
 @dataclass(frozen=True)
 class Viewer:
-    """Who looks at a feed."""
+    """The user whose feed is read."""
 
     age: int
     country_key: str
@@ -30,12 +30,12 @@ class Viewer:
 
 
 def seeded(seed: int) -> Random:
-    """Return chance that is the same in each run."""
-    return Random(seed)  # noqa: S311 nothing is kept secret by it
+    """Return a random generator that gives the same values in each run."""
+    return Random(seed)  # noqa: S311 test data
 
 
-def insert_people(connection: Connection) -> None:
-    """Make the company that all promos are of, and the user that claims are of."""
+def insert_accounts(connection: Connection) -> None:
+    """Insert the company of all promos, and the user of all claims."""
     account = {"name": "Ann", "email": "a@b.example", "email_key": "a@b.example", "password_hash": "hash"}
     connection.execute(insert(companies), {"id": _COMPANY, **account})
     user = {"surname": "Lee", "age": 30, "country": "ru", "country_key": "ru"}
@@ -43,7 +43,7 @@ def insert_people(connection: Connection) -> None:
 
 
 def random_target(random: Random) -> dict[str, Any]:
-    """Return who a promo is for: bounds at the ends of the scale or none, categories given twice or in another case."""
+    """Return a random target, with extreme ages, and with duplicate categories in different letter cases."""
     ages = sorted(random.choice([0, 1, 17, 18, 30, 99, 100, random.randrange(101)]) for _ in range(2))
     return {
         "country": random.choice(COUNTRIES),
@@ -54,7 +54,7 @@ def random_target(random: Random) -> dict[str, Any]:
 
 
 def random_period(random: Random) -> dict[str, date | None]:
-    """Return when a promo is active: about TODAY, for ever, or at the ends of the calendar."""
+    """Return a random period: around TODAY, unlimited, or at the ends of the calendar."""
     days = sorted(
         random.choice([date.min, date.max, TODAY, TODAY + timedelta(random.randrange(-500, 500))]) for _ in range(2)
     )
@@ -74,7 +74,7 @@ def create_promo(connection: Connection, random: Random) -> UUID:
 
 
 def change_promo(connection: Connection, promo_id: UUID, random: Random) -> None:
-    """Change target, period or number of uses of a promo as the handler does, in the transaction of the connection."""
+    """Change the target, period or use limit of a promo as the handler does, in the transaction of the connection."""
     delete_feed_entries(connection, promo_id)
     if random.random() < 0.5:
         update_use_limit(connection, promo_id, random.randrange(4))
@@ -86,17 +86,17 @@ def change_promo(connection: Connection, promo_id: UUID, random: Random) -> None
 
 
 def update_all_standings(connection: Connection, today: date) -> int:
-    """Update the standing of all entries for a day, and return how many were updated."""
+    """Update the standing of all entries for a day, and return the number of updated entries."""
     return update_standings(connection, today, limit=1_000_000)
 
 
 def use_promo(connection: Connection, promo_id: UUID) -> None:
-    """Activate a promo, if that can be done."""
+    """Activate a promo, if it is active and targets the user."""
     claim_values(connection, promo_id, [Claim(uuid4(), _USER, "ru", 30)], TODAY)
 
 
 def list_all(connection: Connection) -> list[Row[Any]]:
-    """Return all promos with the number of uses that are left, newest first."""
+    """Return all promos with their remaining uses, newest first."""
     left = (promo_counters.c.use_limit - promo_counters.c.used_count).label("uses_left")
     joined = select(promos, left).join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
     return list(connection.execute(joined.order_by(promos.c.created_at.desc(), promos.c.id.desc())))

@@ -1,5 +1,5 @@
--- 20,000 promos of 100 companies, 30,000 of one more, and what 1,000 users did with the first ones. The row n of each has
--- the id that Python calls UUID(int=n).
+-- 20,000 promos of 100 companies, 30,000 of another company, and the actions of 1,000 users on the first promos. Row n of
+-- each table has the id UUID(int=n).
 
 CREATE FUNCTION pg_temp.id(n integer) RETURNS uuid IMMUTABLE LANGUAGE sql
     AS $$ SELECT lpad(to_hex(n), 32, '0')::uuid $$;
@@ -27,7 +27,7 @@ INSERT INTO promo_counters (promo_id, use_limit, used_count, like_count, comment
 SELECT pg_temp.id(n), 1000, 3, 3, CASE WHEN n <= 2000 THEN 10 ELSE 0 END
 FROM generate_series(1, 50000) n;
 
--- In twenty parts each, as if twenty had been made at once.
+-- Each count is split into twenty rows, as after concurrent inserts.
 INSERT INTO company_promo_counts (company_id, country_key, promos_count)
 SELECT company_id, coalesce(country_key, ''), count(*)
 FROM promos

@@ -1,4 +1,4 @@
-"""Plans that PostgreSQL makes for the statements of persistence."""
+"""The query plans of the statements in persistence."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -10,12 +10,15 @@ from tests.statements import sent_statements
 
 
 def scans_of(connection: Connection, run: Callable[[], Any], number: int = -1) -> set[tuple[str, str]]:
-    """Return the tables that a statement of a function reads, each with its index ("": the whole table)."""
+    """Return the tables that a statement reads, each with its index, or "" for a sequential scan.
+
+    The statement is one that the function `run` sends; by default the last.
+    """
     return set(tables_read(plan_of(connection, run, number)))
 
 
 def plan_of(connection: Connection, run: Callable[[], Any], number: int = -1) -> dict[str, Any]:
-    """Return the plan of a statement that a function runs: the generic plan, as in each session of the service."""
+    """Return the generic plan of a statement that a function sends."""
     with sent_statements() as sent:
         run()
     statement, parameters = sent[number]
@@ -38,7 +41,7 @@ def nodes_of(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def tables_read(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the tables that a plan reads, each with its index ("": the whole table)."""
+    """Yield the tables that a plan reads, each with its index, or "" for a sequential scan."""
     for node in nodes_of(plan):
         if node["Node Type"] == "Bitmap Index Scan":
             yield "bitmap", node["Index Name"]

@@ -1,4 +1,4 @@
-"""The lists of UNIQUE promos that a process keeps: which of them, for how long, and that they are right."""
+"""The cache of the code lists of UNIQUE promos: hits and misses, eviction, memory and concurrency."""
 
 import sys
 import tracemalloc
@@ -18,8 +18,18 @@ from tests.accounts import Account, Api
 from tests.statements import sent_statements
 
 MIB = 1024**2
-# What JSON writes in a way of its own, and characters of one to four bytes.
-ODD = ['"quoted"', "back\\slash", "/slash/", "tab\tnew\nline", "\x01\x1f\x7f", "кофе", "\U0001f680" * 3, "same", "same"]
+# Characters that JSON escapes, and characters of one to four bytes.
+SPECIAL = [
+    '"quoted"',
+    "back\\slash",
+    "/slash/",
+    "tab\tnew\nline",
+    "\x01\x1f\x7f",
+    "кофе",
+    "\U0001f680" * 3,
+    "same",
+    "same",
+]
 
 
 @pytest.fixture
@@ -30,15 +40,15 @@ def company(api: Api) -> Account:
 
 @pytest.fixture
 def ask(runtime: Runtime) -> Callable[..., tuple[Mapping[UUID, bytes], list[UUID]]]:
-    """Returns the lists of promos, and the ids of those for which PostgreSQL was asked."""
+    """Returns the lists of promos, and the ids of the promos that were read from PostgreSQL."""
 
-    def asked(lists: CodeLists, *promo_ids: UUID, **bound: int) -> tuple[Mapping[UUID, bytes], list[UUID]]:
+    def find(lists: CodeLists, *promo_ids: UUID, **bound: int) -> tuple[Mapping[UUID, bytes], list[UUID]]:
         with runtime.database.autocommit() as connection, sent_statements() as sent:
-            found = lists.find_lists(connection, promo_ids, **bound)
+            result = lists.find_lists(connection, promo_ids, **bound)
         lists_of_ids = [next(value for value in parameters if isinstance(value, list)) for _, parameters in sent]
-        return found, [promo_id for ids in lists_of_ids for promo_id in ids]
+        return result, [promo_id for ids in lists_of_ids for promo_id in ids]
 
-    return asked
+    return find
 
 
 def _create(company: Account, values: Sequence[str]) -> UUID:
@@ -50,36 +60,40 @@ def _entries(number: int, size_bytes: int) -> dict[UUID, bytes]:
 
 
 def test_read_once(company: Account, ask: Callable[..., object]) -> None:
-    """A list is asked for once, by one statement for all that are missing, and comes in the order it was given."""
-    one, two, three = (_create(company, values) for values in (ODD, ["bbb", "aaa"], ["ccc"]))
+    """One statement reads all missing lists, in their order. Cached lists are not read again."""
+    one, two, three = (_create(company, values) for values in (SPECIAL, ["bbb", "aaa"], ["ccc"]))
     lists = CodeLists(MIB)
-    assert ask(lists, one) == ({one: orjson.dumps(ODD)}, [one])
-    assert ask(lists, one) == ({one: orjson.dumps(ODD)}, [])
-    wanted = {one: orjson.dumps(ODD), two: b'["bbb","aaa"]', three: b'["ccc"]'}
-    assert ask(lists, three, one, two) == (wanted, [three, two])
-    assert ask(lists, three, one, two) == (wanted, [])
+    assert ask(lists, one) == ({one: orjson.dumps(SPECIAL)}, [one])
+    assert ask(lists, one) == ({one: orjson.dumps(SPECIAL)}, [])
+    expected = {one: orjson.dumps(SPECIAL), two: b'["bbb","aaa"]', three: b'["ccc"]'}
+    assert ask(lists, three, one, two) == (expected, [three, two])
+    assert ask(lists, three, one, two) == (expected, [])
     assert ask(lists) == ({}, [])
 
 
 def test_first_codes(company: Account, ask: Callable[..., object]) -> None:
-    """The first codes of a list are read without the rest, cached beside the whole list, and empty for no promo."""
-    long, short, missing = _create(company, ODD), _create(company, ["bbb", "aaa"]), uuid4()
-    lists, wanted = CodeLists(MIB), {long: orjson.dumps(ODD[:3]), short: b'["bbb","aaa"]'}
-    assert ask(lists, long, missing, short, first=3) == (wanted, [long, missing, short])
-    assert ask(lists, long, short, first=3) == (wanted, [])
-    assert ask(lists, long, first=2) == ({long: orjson.dumps(ODD[:2])}, [long])
-    assert ask(lists, long) == ({long: orjson.dumps(ODD)}, [long])
-    assert ask(lists, long, first=3) == ({long: wanted[long]}, [])
+    """The first codes of a list are read without the rest, and cached separately. An unknown promo has no list."""
+    long, short, missing = _create(company, SPECIAL), _create(company, ["bbb", "aaa"]), uuid4()
+    lists, expected = CodeLists(MIB), {long: orjson.dumps(SPECIAL[:3]), short: b'["bbb","aaa"]'}
+    assert ask(lists, long, missing, short, first=3) == (expected, [long, missing, short])
+    assert ask(lists, long, short, first=3) == (expected, [])
+    assert ask(lists, long, first=2) == ({long: orjson.dumps(SPECIAL[:2])}, [long])
+    assert ask(lists, long) == ({long: orjson.dumps(SPECIAL)}, [long])
+    assert ask(lists, long, first=3) == ({long: expected[long]}, [])
 
 
-def test_each_process_has_its_own(company: Account, ask: Callable[..., object]) -> None:
-    """What one process has read another one reads for itself, and finds the same."""
-    promo_id = _create(company, ODD)
-    assert ask(CodeLists(MIB), promo_id) == ask(CodeLists(MIB), promo_id) == ({promo_id: orjson.dumps(ODD)}, [promo_id])
+def test_each_process_has_its_own_cache(company: Account, ask: Callable[..., object]) -> None:
+    """Two caches read the same list independently."""
+    promo_id = _create(company, SPECIAL)
+    assert (
+        ask(CodeLists(MIB), promo_id)
+        == ask(CodeLists(MIB), promo_id)
+        == ({promo_id: orjson.dumps(SPECIAL)}, [promo_id])
+    )
 
 
-def test_the_longest_unread_goes(company: Account, ask: Callable[..., object]) -> None:
-    """Where there is no room for all, the list goes that nobody has asked for the longest."""
+def test_least_recently_used_list_is_evicted(company: Account, ask: Callable[..., object]) -> None:
+    """A full cache evicts the least recently used list."""
     one, two, three = (_create(company, [f"{number}" * 30] * 20) for number in range(3))
     lists = CodeLists(3 * 1024)
     for promo_id in (one, two, one, three):
@@ -88,7 +102,7 @@ def test_the_longest_unread_goes(company: Account, ask: Callable[..., object]) -
 
 
 def test_too_large_to_store(company: Account, ask: Callable[..., object]) -> None:
-    """A list for which there is no room at all is read each time, and drives out nothing that is kept."""
+    """A list that is larger than the cache is read each time and evicts nothing."""
     large, small = _create(company, ["large"] * 5000), _create(company, ["small"])
     lists = CodeLists(1024)
     ask(lists, small)
@@ -99,7 +113,7 @@ def test_too_large_to_store(company: Account, ask: Callable[..., object]) -> Non
 
 @pytest.mark.parametrize(("number", "size_bytes"), [(60, 100_000), (1, 5 * MIB), (40_000, 8)])
 def test_memory(number: int, size_bytes: int) -> None:
-    """However large or small the lists are, they take no more memory than they may, all told."""
+    """Lists of any size stay within the memory limit of the cache."""
     lists = CodeLists(4 * MIB)
     tracemalloc.start()
     try:
@@ -111,24 +125,24 @@ def test_memory(number: int, size_bytes: int) -> None:
         tracemalloc.stop()
 
 
-def test_undone_promo(api: Api, runtime: Runtime) -> None:
-    """Of a promo that is not there yet, or was undone, nothing is seen and nothing is kept."""
+def test_uncommitted_promo(api: Api, runtime: Runtime) -> None:
+    """The list of an uncommitted promo is neither returned nor cached."""
     company_id, promo_id, lists = UUID(_company_id(api)), uuid4(), CodeLists(MIB)
     target = dict.fromkeys(("country", "age_from", "age_until", "categories"))
     definition = {"company_id": company_id, "mode": "UNIQUE", "description": "A free espresso", **target}
 
-    def seen() -> Mapping[UUID, bytes]:
+    def find() -> Mapping[UUID, bytes]:
         with runtime.database.autocommit() as reader:
             return lists.find_lists(reader, [promo_id])
 
     with runtime.database.transaction() as connection:
-        insert_promo(connection, promo_id, definition, runtime.today(), use_limit=1, codes=["undone"])
-        assert seen() == {}
+        insert_promo(connection, promo_id, definition, runtime.today(), use_limit=1, codes=["rolled back"])
+        assert find() == {}
         connection.rollback()
-    assert seen() == {}
+    assert find() == {}
     with runtime.database.transaction() as connection:
-        insert_promo(connection, promo_id, definition, runtime.today(), use_limit=1, codes=["done"])
-    assert seen() == {promo_id: b'["done"]'}
+        insert_promo(connection, promo_id, definition, runtime.today(), use_limit=1, codes=["committed"])
+    assert find() == {promo_id: b'["committed"]'}
 
 
 def _company_id(api: Api) -> str:
@@ -137,28 +151,28 @@ def _company_id(api: Api) -> str:
     return company_id
 
 
-def test_two_miss_the_same_list(company: Account, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two threads that miss a list at once read it both, and one of it is kept."""
-    promo_id, lists, both = _create(company, ODD), CodeLists(MIB), Barrier(2, timeout=30)
-    keep = lists._store
+def test_concurrent_misses(company: Account, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads that miss the same list both read it. It is cached once."""
+    promo_id, lists, both = _create(company, SPECIAL), CodeLists(MIB), Barrier(2, timeout=30)
+    store = lists._store
 
-    def keep_together(read: Mapping[UUID, bytes]) -> None:
+    def store_together(read: Mapping[UUID, bytes]) -> None:
         both.wait()
-        keep(read)
+        store(read)
 
     def get(_number: int) -> Mapping[UUID, bytes]:
         with runtime.database.autocommit() as connection:
             return lists.find_lists(connection, [promo_id])
 
-    monkeypatch.setattr(lists, "_store", keep_together)
+    monkeypatch.setattr(lists, "_store", store_together)
     with ThreadPoolExecutor(2) as threads:
-        assert list(threads.map(get, range(2))) == [{promo_id: orjson.dumps(ODD)}] * 2
-    assert lists._cache.currsize == len(orjson.dumps(ODD)) + 512
+        assert list(threads.map(get, range(2))) == [{promo_id: orjson.dumps(SPECIAL)}] * 2
+    assert lists._cache.currsize == len(orjson.dumps(SPECIAL)) + 512
 
 
 @pytest.fixture
 def often_switching() -> Iterator[None]:
-    """Threads that are interrupted as often as the interpreter can."""
+    """Make the interpreter switch threads at the shortest interval."""
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -167,46 +181,46 @@ def often_switching() -> Iterator[None]:
 
 @pytest.mark.usefixtures("often_switching")
 def test_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However threads drive out each other's lists, each gets those that it asked for."""
-    there = {UUID(int=number): b"%d" % number * 100 for number in range(12)}
+    """Threads that evict each other's lists still get the right ones."""
+    stored = {UUID(int=number): b"%d" % number * 100 for number in range(12)}
     lists = CodeLists(6 * 700)
 
-    class Read:
-        """PostgreSQL, which is not what this is about."""
+    class FakeStatement:
+        """Replaces the statement that reads lists."""
 
         def rows(self, _connection: object, values: Mapping[str, Sequence[UUID]]) -> list[tuple[UUID, str]]:
-            return [(promo_id, there[promo_id].decode()) for promo_id in values["ids"]]
+            return [(promo_id, stored[promo_id].decode()) for promo_id in values["ids"]]
 
-    monkeypatch.setattr("persistence.promos.code_lists._LISTS", Read())
+    monkeypatch.setattr("persistence.promos.code_lists._LISTS", FakeStatement())
 
     def get_often(seed: int) -> bool:
-        choice = Random(seed)  # noqa: S311 any choice will do
-        asked = [choice.sample(sorted(there), 4) for _ in range(2000)]
-        return all(lists.find_lists(None, ids) == {promo_id: there[promo_id] for promo_id in ids} for ids in asked)  # type: ignore[arg-type]
+        choice = Random(seed)  # noqa: S311 test data
+        requests = [choice.sample(sorted(stored), 4) for _ in range(2000)]
+        return all(lists.find_lists(None, ids) == {promo_id: stored[promo_id] for promo_id in ids} for ids in requests)  # type: ignore[arg-type]
 
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(get_often, range(8))) == [True] * 8
     assert 0 < lists._cache.currsize <= lists._cache.maxsize
 
 
-def test_answers_are_as_they_were(company: Account) -> None:
-    """A list stands in an answer as all else does, whether it has just been read or was kept."""
-    promo_id = _create(company, ODD)
+def test_responses_with_lists(company: Account) -> None:
+    """A response with a list is plain JSON, whether the list was cached or not."""
+    promo_id = _create(company, SPECIAL)
     paths = [f"/business/promo/{promo_id}", "/business/promo"] * 2
-    for answer in (company.get(path) for path in paths):
-        assert answer.content == orjson.dumps(answer.json())
+    for response in (company.get(path) for path in paths):
+        assert response.content == orjson.dumps(response.json())
     alone, listed = company.get(paths[0]).json(), company.get(paths[1]).json()
     assert [alone] == listed
-    assert alone["promo_unique"] == ODD
+    assert alone["promo_unique"] == SPECIAL
 
 
-def test_new_promos_are_there_at_once(company: Account) -> None:
-    """The list of a promo that has just been made, or changed, is in the very next answers."""
-    made: list[list[str]] = []
+def test_new_and_changed_promos(company: Account) -> None:
+    """The list of a new or changed promo is in the next response."""
+    created: list[list[str]] = []
     for number in range(5):
-        made.insert(0, [f"code-{number}-{position}" for position in range(3)])
-        promo_id = _create(company, made[0])
+        created.insert(0, [f"code-{number}-{position}" for position in range(3)])
+        promo_id = _create(company, created[0])
         listed = company.get("/business/promo").json()
-        assert [promo["promo_unique"] for promo in listed] == made
+        assert [promo["promo_unique"] for promo in listed] == created
         changed = company.patch(f"/business/promo/{promo_id}", json={"description": "Another description"})
         assert changed.json() == {**listed[0], "description": "Another description"}

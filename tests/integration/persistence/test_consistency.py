@@ -1,4 +1,4 @@
-"""Recounts: they find what is kept otherwise than the rows tell, and nothing else."""
+"""Consistency checks: each finds stored counts that do not match their rows, and nothing else."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -43,8 +43,8 @@ VALUES ({a}, 1, {a}, 'created', NULL), ({a}, 2, {a}, 'changed', '{{"max_count": 
     ({b}, 1, {a}, 'changed', '{{"target": {{"from": {{"country": "ru"}}, "to": {{}}}}}}');
 """
 _IDS = {name: f"'{UUID(int=number)}'" for number, name in enumerate("abc", 1)}
-# One thing that goes wrong, who finds it, and for how many promos or companies.
-_WRONG = {
+# A statement that breaks the counts, the check that finds it, and the number of promos or companies it returns.
+_MISMATCHES = {
     "used": ("UPDATE promo_counters SET used_count = used_count + 1", consistency.count_mismatched_uses, 2),
     "not used": ("UPDATE promo_counters SET used_count = 0 WHERE promo_id = {a}", consistency.count_mismatched_uses, 1),
     "likes": ("UPDATE promo_counters SET like_count = 1", consistency.count_mismatched_likes, 1),
@@ -112,7 +112,7 @@ _WRONG = {
 
 @pytest.fixture(scope="module")
 def small(empty_for_module: Settings) -> Iterator[Database]:
-    """A database with one row or two of everything, all of them counted right."""
+    """A database with one or two rows in each table, and correct counts."""
     with closing(Database(empty_for_module)) as database:
         update_schema(database.engine)
         with database.engine.begin() as connection:
@@ -124,34 +124,34 @@ def small(empty_for_module: Settings) -> Iterator[Database]:
 
 @pytest.fixture
 def connection(small: Database) -> Iterator[Connection]:
-    """A connection to that database; what a test changes is rolled back."""
+    """A connection to that database, in a transaction that is rolled back."""
     with small.engine.connect() as connection:
         yield connection
 
 
-@pytest.mark.parametrize("name", _WRONG)
-def test_what_is_wrong_is_found(connection: Connection, name: str) -> None:
-    """Each number that is not what its rows tell is found, whether the number went wrong or the rows did."""
-    change, recount, wrong = _WRONG[name]
+@pytest.mark.parametrize("name", _MISMATCHES)
+def test_mismatch_is_found(connection: Connection, name: str) -> None:
+    """A mismatch is found, whether the count or the rows are wrong."""
+    change, recount, mismatches = _MISMATCHES[name]
     assert recount(connection) == 0
     connection.execute(text(change.format(**_IDS)))
-    assert recount(connection) == wrong
+    assert recount(connection) == mismatches
 
 
 def test_uses_of_a_deleted_user_do_not_count(connection: Connection) -> None:
-    """For a user without a person it does not matter whether user_uses has a row."""
+    """A deleted user needs no row in user_uses, and may have one."""
     columns = ", ".join(f"{name} = NULL" for name in users.c.keys() if name not in ("id", "token_version"))  # noqa: SIM118
-    connection.execute(text(f"UPDATE users SET {columns}"))  # noqa: S608 columns of ours
+    connection.execute(text(f"UPDATE users SET {columns}"))  # noqa: S608 names of columns
     assert consistency.count_mismatched_user_uses(connection) == 0
     connection.execute(text("DELETE FROM user_uses"))
     assert consistency.count_mismatched_user_uses(connection) == 0
 
 
-def test_all_recounts_are_run(connection: Connection) -> None:
-    """The command `check` runs every recount that there is, and none of them finds a fault in what is right."""
-    there: set[Callable[[Connection], int]] = {
+def test_all_checks_are_run(connection: Connection) -> None:
+    """The command `check` runs every consistency check, and none reports correct data."""
+    defined: set[Callable[[Connection], int]] = {
         getattr(consistency, name) for name in dir(consistency) if name.startswith("count_mismatched_")
     }
-    assert there <= set(check._RECOUNTS.values())
+    assert defined <= set(check._RECOUNTS.values())
     assert {name: recount(connection) for name, recount in check._RECOUNTS.items() if recount(connection)} == {}
-    assert there == {recount for _, recount, _ in _WRONG.values()}
+    assert defined == {recount for _, recount, _ in _MISMATCHES.values()}

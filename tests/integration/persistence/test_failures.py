@@ -28,7 +28,7 @@ from tests.accounts import Api
 
 Open = Callable[..., Database]
 _MODES = pytest.mark.parametrize("mode", ["autocommit", "transaction"])
-_SECRET = "kept-to-itself@example.com"
+_SECRET = "secret@example.com"
 
 
 def _ask(database: Database, mode: str) -> Any:
@@ -44,20 +44,20 @@ class Administrator:
 
     def others(self) -> list[int]:
         """Return the server processes of all other connections to this database."""
-        found = text(
+        query = text(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'promo-api'"
             " AND pid <> pg_backend_pid()"
         )
         with self._database.autocommit() as connection:
-            return list(connection.scalars(found))
+            return list(connection.scalars(query))
 
     def terminate(self, pids: list[int]) -> None:
         """Terminate connections, and wait until they are gone."""
-        there = text("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY(:pids)")
+        remaining = text("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY(:pids)")
         with self._database.autocommit() as connection:
             for pid in pids:
                 connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
-            assert wait_until(lambda: connection.execute(there, {"pids": pids}).scalar_one() == 0, 10)
+            assert wait_until(lambda: connection.execute(remaining, {"pids": pids}).scalar_one() == 0, 10)
 
 
 @pytest.fixture
@@ -105,12 +105,12 @@ def test_connection_end_reported_twice(open_database: Open, mode: str) -> None:
         with getattr(database, mode)() as connection:
             driver: psycopg.Connection[Any] = connection.connection.dbapi_connection
 
-            def answers() -> PQGen[None]:
+            def receive() -> PQGen[None]:
                 driver.close()
                 raise psycopg.InternalError("received 2 results from command 'COMMIT'")
                 yield
 
-            driver.wait(answers())
+            driver.wait(receive())
 
     with pytest.raises(ServiceUnavailable, match="is unavailable"):
         lose()
@@ -146,13 +146,13 @@ def test_request_after_connections_were_closed(api: Api, administrator: Administ
     assert pids
     administrator.terminate(pids)
     body = {"json": {"description": "After the storm"}} if method == "PATCH" else {}
-    answer = api.call(method, f"/business/promo/{promo_id}", token=company.token, **body)
-    assert answer.status_code == 200
+    response = api.call(method, f"/business/promo/{promo_id}", token=company.token, **body)
+    assert response.status_code == 200
 
 
 @_MODES
 def test_missing_tables(open_database: Open, empty: Settings, mode: str) -> None:
-    """A database without tables is reported as one that needs migrations, and not as unavailable."""
+    """The error about a database without tables says that migrations are needed."""
     database = open_database(empty)
 
     def look() -> None:
@@ -195,22 +195,22 @@ def folder() -> Iterator[Path]:
 def test_password(open_database: Open, folder: Path) -> None:
     """The right password is accepted. A wrong one is an outage, and the error does not contain it."""
     server = EmbeddedPostgres(folder / "postgres", durable=False)
-    place = {
+    address = {
         "postgres_host": server.host,
         "postgres_port": server.port,
         "postgres_username": server.username,
         "postgres_database": "postgres",
     }
     with server:
-        with open_database(**place).autocommit() as connection:
+        with open_database(**address).autocommit() as connection:
             connection.execute(text("ALTER ROLE postgres PASSWORD 'R1ght!password'"))
             (folder / "postgres" / "pg_hba.conf").write_text("local all all scram-sha-256\n")
             connection.execute(text("SELECT pg_reload_conf()"))
-        wrong = open_database(**place, postgres_password="Wr0ng!password")
+        wrong = open_database(**address, postgres_password="Wr0ng!password")
         assert wait_until(lambda: _is_refused(wrong), 10)
         with pytest.raises(ServiceUnavailable) as caught:
             _ask(wrong, "autocommit")
-        assert _ask(open_database(**place, postgres_password="R1ght!password"), "autocommit")
+        assert _ask(open_database(**address, postgres_password="R1ght!password"), "autocommit")
     assert "Wr0ng!password" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -224,14 +224,14 @@ def _is_refused(database: Database) -> bool:
     return False
 
 
-def test_defect_is_no_outage(open_database: Open) -> None:
+def test_invalid_statement_is_not_an_outage(open_database: Open) -> None:
     """An invalid statement is a defect of the service, and not an outage."""
     database = open_database()
     with pytest.raises(StatementRefused), database.autocommit() as connection:
         connection.execute(text("SELECT FROM WHERE"))
 
 
-def _written(connection: Connection, statement: str) -> None:
+def _execute(connection: Connection, statement: str) -> None:
     connection.execute(text(statement), {"secret": _SECRET})
 
 
@@ -249,7 +249,7 @@ def test_error_without_parameters(open_database: Open, statement: str) -> None:
     """The error of a statement does not contain its parameters, because it is logged."""
     database = open_database(postgres_statement_timeout_s=0.1)
     with pytest.raises((ServiceUnavailable, StatementRefused)) as caught, database.autocommit() as connection:
-        _written(connection, statement)
+        _execute(connection, statement)
     logged = "".join(traceback.format_exception(caught.value))
     assert type(caught.value).__name__ in logged
     assert _SECRET not in logged

@@ -1,4 +1,4 @@
-"""Totals of feeds: those of the promos one by one, at every moment, whoever folds or dies meanwhile."""
+"""Feed counts: totals and pages are exact at every moment, also while a process merges changes or dies."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -30,12 +30,12 @@ def database(empty: Settings) -> Iterator[Database]:
     with closing(Database(empty)) as database:
         update_schema(database.engine)
         with database.transaction() as connection:
-            feeds.insert_people(connection)
+            feeds.insert_accounts(connection)
         yield database
 
 
 def _fill(database: Database, random: Random, promos: int) -> None:
-    """Make promos, change some and use some, each in a transaction of its own, as requests do."""
+    """Create, change and use promos, each in its own transaction as requests do."""
     ids = []
     for _ in range(promos):
         with database.transaction() as connection:
@@ -47,7 +47,7 @@ def _fill(database: Database, random: Random, promos: int) -> None:
                 feeds.change_promo(connection, random.choice(ids), random)
 
 
-def _waiting_changes(connection: Connection) -> int:
+def _pending_changes(connection: Connection) -> int:
     return int(connection.execute(select(func.count()).select_from(feed_count_changes)).scalar_one())
 
 
@@ -58,26 +58,26 @@ def _totals(connection: Connection) -> list[int]:
 
 
 def _check_all(connection: Connection) -> None:
-    """Hold the totals of every age, and of some days, categories and countries, against the promos one by one."""
+    """Assert that the totals of all ages and of some days, categories and countries equal those computed in Python."""
     rows = feeds.list_all(connection)
     ages = [(age, TODAY) for age in range(101)]
     days = [(30, TODAY + timedelta(days)) for days in (-400, -76, -75, -17, -16, -1, 1, 14, 15, 300)]
     for (age, today), country in product(ages + days, ("ru", "us", "zw")):
         viewer = Viewer(age, country)
         for category, active in product((None, "кофе", "strasse", "none"), (None, True, False)):
-            due = feeds.fitting(rows, viewer, today, category, active)
+            expected = feeds.fitting(rows, viewer, today, category, active)
             filters = {"category": category, "active": active}
-            assert count_feed(connection, viewer, today, **filters) == len(due), (viewer, today, filters)
+            assert count_feed(connection, viewer, today, **filters) == len(expected), (viewer, today, filters)
     assert (count_mismatched_feed_counts(connection), count_mismatched_feed_entries(connection)) == (0, 0)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_totals_are_exact(database: Database, seed: int) -> None:
-    """Whatever is created, changed and used, totals are those of the promos: before, amid and after the folding."""
+    """Totals are exact before, during and after pending changes are merged."""
     random = feeds.seeded(seed)
     _fill(database, random, 150)
     with database.autocommit() as connection:
-        assert _waiting_changes(connection) > 200
+        assert _pending_changes(connection) > 200
         before = _totals(connection)
         assert update_feed_counts(connection, limit=100) == 100
         assert _totals(connection) == before
@@ -87,35 +87,35 @@ def test_totals_are_exact(database: Database, seed: int) -> None:
         before = _totals(connection)
         while update_feed_counts(connection, limit=200):
             assert _totals(connection) == before
-        assert _waiting_changes(connection) == 0
+        assert _pending_changes(connection) == 0
         _check_all(connection)
 
 
 def _check_pages(connection: Connection, active: bool | None, days: Iterable[int]) -> None:
-    """Hold the pages of feeds, some days from TODAY, against the promos one by one."""
+    """Assert that the pages of feeds, some days from TODAY, equal those computed in Python."""
     rows = feeds.list_all(connection)
     viewers = product((0, 30, 100), ("ru", "zw"), (None, "tea", "КОФЕ"))
     for (age, country, category), distance in product(viewers, days):
         viewer, today = Viewer(age, country), TODAY + timedelta(distance)
-        due = feeds.fitting(rows, viewer, today, category, active)
-        filters = {"category": category, "active": active, "total": len(due)}
+        expected = feeds.fitting(rows, viewer, today, category, active)
+        filters = {"category": category, "active": active, "total": len(expected)}
         pages = [
-            [card.promo_id for card in list_feed_promos(connection, viewer, today, **filters, limit=7, offset=offset)]
-            for offset in range(0, len(due) + 7, 7)
+            [promo.promo_id for promo in list_feed_promos(connection, viewer, today, **filters, limit=7, offset=offset)]
+            for offset in range(0, len(expected) + 7, 7)
         ]
-        assert [promo_id for page in pages for promo_id in page] == due
+        assert [promo_id for page in pages for promo_id in page] == expected
 
 
 @pytest.mark.parametrize("active", [None, True, False])
-def test_pages_are_those_of_the_promos(database: Database, active: bool | None) -> None:
-    """Pages, one after the other, list each promo that fits once, newest first."""
+def test_pages_are_exact(database: Database, active: bool | None) -> None:
+    """Consecutive pages list each matching promo once, newest first."""
     _fill(database, feeds.seeded(3), 200)
     with database.autocommit() as connection:
         _check_pages(connection, active, (-400, -1, 0, 1, 300))
 
 
 def test_pages_do_not_depend_on_the_sweeper(database: Database) -> None:
-    """Active promos are listed exactly on any day, also if the standing was last updated for another day."""
+    """Active promos are listed exactly, even if the standings were last updated for another day."""
     random = feeds.seeded(8)
     _fill(database, random, 150)
     with database.autocommit() as connection:
@@ -134,11 +134,11 @@ def test_pages_do_not_depend_on_the_sweeper(database: Database) -> None:
         _check_all(connection)
 
 
-def test_two_fold_at_once(database: Database) -> None:
-    """What one process is folding another one passes over: it does not wait, and nothing counts twice."""
+def test_concurrent_merges(database: Database) -> None:
+    """A merge skips the changes that another process is merging, without waiting. Nothing counts twice."""
     _fill(database, feeds.seeded(4), 60)
     with database.autocommit() as connection:
-        before, changes = _totals(connection), _waiting_changes(connection)
+        before, changes = _totals(connection), _pending_changes(connection)
     with database.autocommit() as other:
         with database.transaction() as connection:
             assert update_feed_counts(connection, limit=changes) == changes
@@ -149,13 +149,13 @@ def test_two_fold_at_once(database: Database) -> None:
         _check_all(other)
 
 
-def test_killed_while_it_folds(database: Database) -> None:
-    """A fold whose process dies before it is committed has not happened, and another one does it."""
+def test_killed_during_a_merge(database: Database) -> None:
+    """If a process dies before it commits a merge, nothing changes, and another process can merge."""
     _fill(database, feeds.seeded(5), 40)
     with database.autocommit() as connection:
-        before, changes = _totals(connection), _waiting_changes(connection)
+        before, changes = _totals(connection), _pending_changes(connection)
 
-        def fold_and_die() -> None:
+        def merge_and_die() -> None:
             with database.transaction() as dying:
                 assert update_feed_counts(dying, limit=_ALL) == changes
                 pid = dying.execute(text("SELECT pg_backend_pid()")).scalar_one()
@@ -163,14 +163,14 @@ def test_killed_while_it_folds(database: Database) -> None:
                 dying.execute(text("SELECT 1"))
 
         with pytest.raises(ServiceUnavailable):
-            fold_and_die()
-        assert (_totals(connection), _waiting_changes(connection)) == (before, changes)
+            merge_and_die()
+        assert (_totals(connection), _pending_changes(connection)) == (before, changes)
         assert update_feed_counts(connection, limit=_ALL) == changes
         assert _totals(connection) == before
 
 
-def test_refused_change_counts_nothing(database: Database) -> None:
-    """What a transaction that is rolled back told the tallies has not been told."""
+def test_rolled_back_change(database: Database) -> None:
+    """A change that is rolled back does not affect the totals."""
     random = feeds.seeded(6)
     _fill(database, random, 20)
     with database.autocommit() as connection:
@@ -184,8 +184,8 @@ def test_refused_change_counts_nothing(database: Database) -> None:
         _check_all(connection)
 
 
-def test_wrong_numbers_are_found(database: Database) -> None:
-    """A tally, a change or an entry that does not come from a promo is counted as wrong."""
+def test_mismatches_are_found(database: Database) -> None:
+    """A count, a pending change or an entry that does not match the promos is found."""
     _fill(database, feeds.seeded(7), 20)
     with database.autocommit() as connection:
         update_feed_counts(connection, limit=_ALL)
@@ -201,5 +201,5 @@ def test_wrong_numbers_are_found(database: Database) -> None:
         connection.execute(insert(feed_count_changes), change)
         assert count_mismatched_feed_counts(connection) == 2
         assert count_mismatched_feed_entries(connection) == 0
-        gone = connection.execute(text("DELETE FROM feed_entries WHERE category_key = ''")).rowcount
-        assert count_mismatched_feed_entries(connection) == gone == 20
+        deleted = connection.execute(text("DELETE FROM feed_entries WHERE category_key = ''")).rowcount
+        assert count_mismatched_feed_entries(connection) == deleted == 20

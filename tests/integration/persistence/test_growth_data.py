@@ -1,4 +1,4 @@
-"""The rows that growth is measured on: they agree with each other, and are the same each time."""
+"""The data of the growth benchmark: consistent, and the same for the same seed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -26,7 +26,7 @@ _KEYS_AND_INDEXES = """
 """
 
 
-def _connected(settings: Settings) -> "closing[psycopg.Connection[Any]]":
+def _connect(settings: Settings) -> "closing[psycopg.Connection[Any]]":
     return closing(
         psycopg.connect(
             host=settings.postgres_host,
@@ -49,7 +49,7 @@ def _fill(connection: "psycopg.Connection[Any]", seed: int, report: Callable[[st
 
 
 def _digests(connection: "psycopg.Connection[Any]") -> list[Any]:
-    # When an account was made is the one thing that the clock decides.
+    # The creation dates of accounts depend on the clock.
     each = "SELECT md5(string_agg(md5((to_jsonb(t) - {}::text[])::text), '' ORDER BY to_jsonb(t)::text)) FROM {} t"
     return [
         connection.execute(
@@ -61,15 +61,15 @@ def _digests(connection: "psycopg.Connection[Any]") -> list[Any]:
 
 @pytest.fixture(scope="module")
 def full(empty_for_module: Settings) -> Iterator["psycopg.Connection[Any]"]:
-    """A connection to a database that has been filled."""
+    """A connection to a database with this data."""
     _migrate(empty_for_module)
-    with _connected(empty_for_module) as connection:
+    with _connect(empty_for_module) as connection:
         _fill(connection, _SEED)
         yield connection
 
 
 def test_particular_rows(full: "psycopg.Connection[Any]") -> None:
-    """The companies, promos and users that are measured have as many rows as they should, and so has each table."""
+    """The measured companies, promos and users, and each table, have the expected number of rows."""
 
     def rows(table: str, column: str, kind: str, number: int) -> Any:
         statement = f"SELECT count(*) FROM {table} WHERE {column} = %s"  # noqa: S608 names from this test
@@ -83,9 +83,9 @@ def test_particular_rows(full: "psycopg.Connection[Any]") -> None:
 
 
 def test_counters(full: "psycopg.Connection[Any]", empty_for_module: Settings) -> None:
-    """The counters of promos are those of their rows, limits are kept, and the codes that were issued are recorded."""
-    found = "SELECT id FROM promos WHERE mode = 'UNIQUE' UNION SELECT promo_id FROM activations WHERE user_id = %s"
-    promos: list[UUID] = [promo for (promo,) in full.execute(found, [row_id("user", 1, _SEED)])]
+    """The counters of promos match their rows, no limit is exceeded, and issued codes are recorded."""
+    query = "SELECT id FROM promos WHERE mode = 'UNIQUE' UNION SELECT promo_id FROM activations WHERE user_id = %s"
+    promos: list[UUID] = [promo for (promo,) in full.execute(query, [row_id("user", 1, _SEED)])]
     assert len(promos) > 50
     with closing(Database(empty_for_module)) as database:
         uses = [recounted(database, str(promo)).uses for promo in promos]
@@ -96,9 +96,7 @@ def test_counters(full: "psycopg.Connection[Any]", empty_for_module: Settings) -
 
 
 def test_variety(full: "psycopg.Connection[Any]") -> None:
-    """There are promos of each kind: both modes, with and without a country, with and without uses left, in their
-    period and out of it.
-    """
+    """The share of promos of each mode, country, period, category and remaining uses is as expected."""
     [shares] = full.execute(
         """
         SELECT avg((mode = 'UNIQUE')::int), avg((country IS NULL)::int), avg((used_count = use_limit)::int),
@@ -112,17 +110,17 @@ def test_variety(full: "psycopg.Connection[Any]") -> None:
     assert [low < share < high for share, (low, high) in zip(shares, bounds, strict=True)] == [True] * 6, shares
 
 
-def test_visible_to_all(full: "psycopg.Connection[Any]") -> None:
-    """VACUUM has found each page visible to all, so that an index alone is read where that will do."""
+def test_visibility_map(full: "psycopg.Connection[Any]") -> None:
+    """VACUUM has marked all pages as visible, so index-only scans read no table."""
     hidden = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relallvisible < relpages AND relname = ANY(%s)"
     assert full.execute(hidden, [[*_TABLES, *DERIVED]]).fetchall() == []
 
 
-def test_again(full: "psycopg.Connection[Any]", empty: Settings) -> None:
-    """The same seed gives the same rows; indexes and keys are created again; progress is reported."""
+def test_same_seed(full: "psycopg.Connection[Any]", empty: Settings) -> None:
+    """The same seed gives the same rows. Indexes and keys are created again. Progress is reported."""
     _migrate(empty)
     lines: list[str] = []
-    with _connected(empty) as connection:
+    with _connect(empty) as connection:
         before = connection.execute(_KEYS_AND_INDEXES).fetchall()
         _fill(connection, _SEED, lines.append)
         assert connection.execute(_KEYS_AND_INDEXES).fetchall() == before
@@ -130,16 +128,16 @@ def test_again(full: "psycopg.Connection[Any]", empty: Settings) -> None:
     assert {"activations: 20,000 of 20,000", "creating activations_history", "vacuum and analyze"} <= {*lines}
 
 
-def test_seed(full: "psycopg.Connection[Any]", empty: Settings) -> None:
-    """Another seed makes other rows."""
+def test_other_seed(full: "psycopg.Connection[Any]", empty: Settings) -> None:
+    """Another seed gives other rows."""
     _migrate(empty)
-    with _connected(empty) as connection:
+    with _connect(empty) as connection:
         _fill(connection, _SEED + 1)
         assert not {*_digests(connection)} & {*_digests(full)}
 
 
 @pytest.mark.parametrize("changes", [{"promos": 1_500}, {"users": 0}, {"activations": 15_000}])
-def test_sizes_that_do_not_work_out(changes: dict[str, int]) -> None:
-    """A size whose parts would not be whole numbers is refused."""
+def test_invalid_sizes(changes: dict[str, int]) -> None:
+    """A size that does not divide into whole numbers is refused."""
     with pytest.raises(ValueError, match=f"number of {next(iter(changes))} must be a multiple"):
         Size(**{"promos": 1_000, "users": 1_000, "activations": 10_000} | changes)

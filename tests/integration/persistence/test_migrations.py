@@ -1,4 +1,4 @@
-"""Migrations: they make what the model says, once, whoever applies them and how often."""
+"""Migrations: they create the schema of the model, once, also when applied repeatedly or concurrently."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -46,23 +46,23 @@ def _migrate(database: Database, revision: str, *, down: bool = False) -> None:
 
 
 def _definitions(connection: Connection) -> set[str]:
-    """Return constraints, indexes and storage of all tables but Alembic's, by name, as PostgreSQL defines them."""
-    found = text(
+    """Return the definitions of all constraints, indexes and storage options, except those of Alembic's table."""
+    query = text(
         "SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint"
         " WHERE connamespace = 'public'::regnamespace AND contype <> 'n'"
         " UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'"
         " UNION ALL SELECT relname || ' ' || reloptions::text FROM pg_class WHERE relnamespace = 'public'::regnamespace"
     )
-    return {row for row in connection.scalars(found) if row and "alembic_version" not in row}
+    return {row for row in connection.scalars(query) if row and "alembic_version" not in row}
 
 
 def _is_compared(_object: object, name: str | None, *_: object) -> bool:
-    """Leave out the index whose CASE Alembic cannot compare; test_names_and_definitions_agree compares it."""
+    """Skip the index whose CASE Alembic cannot compare. test_names_and_definitions_agree compares it."""
     return name != "feed_entries_dated"
 
 
 def test_model_and_schema_agree(open_database: Open, empty: Settings) -> None:
-    """The migrations make exactly the tables, columns, indexes and constraints of the model."""
+    """The migrations create exactly the tables, columns, indexes and constraints of the model."""
     database = open_database(empty)
     update_schema(database.engine)
     with database.engine.connect() as connection:
@@ -71,7 +71,7 @@ def test_model_and_schema_agree(open_database: Open, empty: Settings) -> None:
 
 
 def test_names_and_definitions_agree(open_database: Open, empty: Settings) -> None:
-    """Constraints and indexes have the names of the model, by which a later migration will know them."""
+    """Constraints and indexes have the same names and definitions in the migrations and in the model."""
     database = open_database(empty)
     update_schema(database.engine)
     with database.engine.begin() as connection:
@@ -82,7 +82,7 @@ def test_names_and_definitions_agree(open_database: Open, empty: Settings) -> No
 
 
 def test_upgrade_twice(open_database: Open, empty: Settings) -> None:
-    """Migrations that have been applied are not applied again."""
+    """Applied migrations are not applied again."""
     database = open_database(empty)
     for _ in range(2):
         update_schema(database.engine)
@@ -90,8 +90,8 @@ def test_upgrade_twice(open_database: Open, empty: Settings) -> None:
             assert find_revision(connection) == newest_revision()
 
 
-def test_upgrade_by_many_at_once(open_database: Open, empty: Settings) -> None:
-    """Processes that apply the migrations at the same moment all succeed: one does it, the others wait."""
+def test_concurrent_upgrades(open_database: Open, empty: Settings) -> None:
+    """If several processes upgrade at once, one applies the migrations, the others wait, and all succeed."""
     databases = [open_database(empty, postgres_lock_timeout_s=0.1) for _ in range(4)]
     barrier = Barrier(len(databases))
 
@@ -105,7 +105,7 @@ def test_upgrade_by_many_at_once(open_database: Open, empty: Settings) -> None:
 
 
 def test_downgrade_and_upgrade(open_database: Open, empty: Settings) -> None:
-    """What the migrations make they also take away, and can make again."""
+    """A downgrade removes all tables, and an upgrade creates them again."""
     database = open_database(empty)
     update_schema(database.engine)
     _migrate(database, "base", down=True)
@@ -114,8 +114,8 @@ def test_downgrade_and_upgrade(open_database: Open, empty: Settings) -> None:
     assert _tables(database) == {*metadata.tables, "alembic_version"}
 
 
-def test_numbers_are_kept_from_then_on(open_database: Open, empty: Settings) -> None:
-    """What 0003 keeps is right from the start where there are activations and promos already."""
+def test_counts_of_existing_rows(open_database: Open, empty: Settings) -> None:
+    """Revision 0003 counts the activations and promos that already exist."""
     database = open_database(empty)
     _migrate(database, "0002")
     with database.engine.begin() as connection:
@@ -151,8 +151,8 @@ _PROMOS = """
 """
 
 
-def test_promos_that_are_there_are_listed(open_database: Open, empty: Settings) -> None:
-    """Promos that were made before there were entries and tallies of feeds are in them as those made later are."""
+def test_existing_promos_are_listed(open_database: Open, empty: Settings) -> None:
+    """Promos created before the feed tables exist are listed and counted in feeds."""
     database = open_database(empty)
     _migrate(database, "0002")
     with database.engine.begin() as connection:
@@ -195,7 +195,7 @@ def test_downgrade_with_deletions(open_database: Open, empty: Settings) -> None:
 
 
 def test_failed_migration_leaves_nothing(open_database: Open, empty: Settings) -> None:
-    """A migration that fails half way changes nothing."""
+    """A migration that fails halfway changes nothing."""
     database = open_database(empty)
     with database.engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE comments (already integer)")

@@ -1,4 +1,4 @@
-"""Plans: with many promos, what users wait for is found by an index and not by reading whole tables."""
+"""Query plans: with many promos, requests use indexes and never scan a whole table."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -48,10 +48,10 @@ _ROWS = Path(__file__).with_name("many_promos.sql")
 
 @pytest.fixture(scope="module")
 def full(empty_for_module: Settings) -> Iterator[Database]:
-    """A database with 50,000 promos, and what belongs to them, as PostgreSQL knows it after ANALYZE."""
-    # All of it is one request to PostgreSQL, and takes longer than a request of the service may.
-    patient = limited(replace(empty_for_module, postgres_statement_timeout_s=300.0))
-    with closing(Database(patient)) as database:
+    """A database with 50,000 promos and their related rows, after ANALYZE."""
+    # One statement inserts all rows, and takes longer than the default timeout.
+    changed = limited(replace(empty_for_module, postgres_statement_timeout_s=300.0))
+    with closing(Database(changed)) as database:
         update_schema(database.engine)
         with database.engine.begin() as connection:
             rows = _ROWS.read_text(encoding="utf-8")
@@ -72,13 +72,13 @@ def connection(full: Database) -> Iterator[Connection]:
 
 @pytest.fixture
 def user(connection: Connection) -> User:
-    """One of its users."""
+    """A user of that database."""
     user = find_user(connection, _USER)
     assert user is not None
     return user
 
 
-def _whole(scans: set[tuple[str, str]]) -> set[str]:
+def _sequential(scans: set[tuple[str, str]]) -> set[str]:
     return {table for table, index in scans if not index} & _BIG
 
 
@@ -86,13 +86,10 @@ def _whole(scans: set[tuple[str, str]]) -> set[str]:
 @pytest.mark.parametrize("category", [None, "Kind7", "nothing"])
 @pytest.mark.parametrize("active", [None, True, False])
 def test_feed_page(full: Database, user: User, active: bool | None, category: str | None, offset: int) -> None:
-    """A feed is read in its order as far as the page goes and never sorted.
-
-    Only dated entries, which a feed of active promos reads by their date, are sorted.
-    """
+    """A feed page is read in index order and not sorted, except the dated entries of active promos."""
     page = partial(list_feed_promos, category=category, active=active, total=50_000, limit=10, offset=offset)
     with full.engine.connect() as connection:
-        # Where it is hardest, until the end of the transaction: as if VACUUM had not yet met a single entry.
+        # The worst case, until the end of the transaction: VACUUM has not run.
         connection.exec_driver_sql("UPDATE pg_class SET relallvisible = 0 WHERE relname = 'feed_entries'")
         plan = plan_of(connection, lambda: page(connection, user, _TODAY))
     [merged] = [node for node in nodes_of(plan) if node["Node Type"] == "Merge Append"]
@@ -105,16 +102,16 @@ def test_feed_page(full: Database, user: User, active: bool | None, category: st
     for part in parts:
         assert set(tables_read(part)) - {("promo_counters", "promo_counters_pk")} == {("feed_entries", index)}
         assert not {node["Node Type"] for node in nodes_of(part)} & {"Sort", "Incremental Sort"}
-    assert _whole(set(tables_read(plan))) == set()
+    assert _sequential(set(tables_read(plan))) == set()
 
 
 @pytest.mark.parametrize("category", [None, "Kind7"])
 @pytest.mark.parametrize("active", [None, True, False])
 def test_feed_total(connection: Connection, user: User, active: bool | None, category: str | None) -> None:
-    """The total of a feed reads the tallies of its category, country and days, and no promo."""
+    """The total of a feed reads the feed counts of its category, country and days, and no promo."""
     scans = scans_of(connection, lambda: count_feed(connection, user, _TODAY, category=category, active=active))
     assert {("feed_tallies", "feed_tallies_pk"), ("bitmap", "feed_tallies_pk")} & scans
-    assert _whole(scans) == set()
+    assert _sequential(scans) == set()
     assert not {"promos", "promo_counters", "feed_entries"} & {table for table, _ in scans}
 
 
@@ -124,7 +121,7 @@ def test_feed_total(connection: Connection, user: User, active: bool | None, cat
 def test_company_page(
     connection: Connection, company_id: UUID, sort_by: str | None, countries: list[str] | None
 ) -> None:
-    """The list of a company is read in its order as far as the page goes, for each country that is asked for."""
+    """A page of a company's promos is read in index order, for each requested country."""
     page = partial(list_promos, countries=countries, sort_by=sort_by, limit=10, offset=0)
     scans = scans_of(connection, lambda: page(connection, company_id, _TODAY))
     assert scans == {
@@ -136,7 +133,7 @@ def test_company_page(
 
 @pytest.mark.parametrize("countries", [None, ["RU"]])
 def test_company_total(connection: Connection, countries: list[str] | None) -> None:
-    """The total of a company's list is read from what is counted for the company."""
+    """The total of a company's promos is read from the counts of the company."""
     page = partial(list_promos, countries=countries, sort_by=None, limit=0, offset=0)
     scans = scans_of(connection, lambda: page(connection, _COMPANY, _TODAY))
     assert {index for _, index in scans} == {"company_promo_counts_pk"}
@@ -144,25 +141,25 @@ def test_company_total(connection: Connection, countries: list[str] | None) -> N
 
 
 def test_first_codes(connection: Connection) -> None:
-    """The first codes of the promos on a page are read by the primary key, and no further ones."""
+    """The first codes of promos are read by the primary key."""
     scans = scans_of(connection, lambda: CodeLists(0).find_lists(connection, [_PROMO, _COMPANY], first=100))
     assert scans == {("promos", "promos_pk"), ("promo_codes", "promo_codes_pk")}
 
 
 def test_history_page(connection: Connection) -> None:
-    """A history is read in its order as far as the page goes."""
+    """A page of the history is read in index order."""
     scans = scans_of(connection, lambda: list_history_promos(connection, _USER, _TODAY, limit=10, offset=0))
     assert ("activations", "activations_history") in scans
-    assert _whole(scans) == set()
+    assert _sequential(scans) == set()
 
 
 def test_history_total(connection: Connection) -> None:
-    """The total of a history is read from what is counted for the user."""
+    """The total of the history is read from the counts of the user."""
     scans = scans_of(connection, lambda: list_history_promos(connection, _USER, _TODAY, limit=0, offset=0))
     assert scans == {("user_uses", "user_uses_pk")}
 
 
-# Of each list: the index that chooses its pages, and an offset nearer to its end than to its start.
+# By index: the list whose pages it selects, and an offset in the second half of the list.
 _PAGES: dict[str, tuple[Callable[..., Any], int]] = {
     "comments_newest": (lambda connection, **page: list_comments(connection, _PROMO, **page), 6),
     "activations_history": (lambda connection, **page: list_history_promos(connection, _USER, _TODAY, **page), 40),
@@ -188,32 +185,32 @@ _PORTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-def _assert_chosen_by_key(plan: dict[str, Any], index: str, *, backward: bool) -> None:
+def _assert_selected_by_index(plan: dict[str, Any], index: str, *, backward: bool) -> None:
     [limit] = [node for node in nodes_of(plan) if node["Node Type"] == "Limit"]
     [scan] = [part for part in limit["Plans"] if part["Parent Relationship"] == "Outer"]
     assert (scan["Node Type"], scan["Index Name"]) == ("Index Only Scan", index)
     assert scan["Scan Direction"] == ("Backward" if backward else "Forward")
     assert "Filter" not in scan
-    assert _whole(set(tables_read(plan))) == set()
+    assert _sequential(set(tables_read(plan))) == set()
 
 
-@pytest.mark.parametrize("far", [False, True])
+@pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("index", _PAGES)
-def test_page_is_chosen_by_key(full: Database, index: str, far: bool) -> None:
-    """One index alone chooses a page, from its nearer end, before anything is joined."""
+def test_page_is_selected_by_index(full: Database, index: str, deep: bool) -> None:
+    """An index-only scan from the nearer end selects a page, before any join."""
     page, offset = _PAGES[index]
     with full.engine.connect() as connection:
-        plan = plan_of(connection, lambda: page(connection, limit=5, offset=offset if far else 0))
-    _assert_chosen_by_key(plan, index, backward=far)
+        plan = plan_of(connection, lambda: page(connection, limit=5, offset=offset if deep else 0))
+    _assert_selected_by_index(plan, index, backward=deep)
 
 
 @pytest.mark.parametrize("index", _PORTIONS)
-def test_portion_of_an_export_is_chosen_by_key(full: Database, index: str) -> None:
-    """One index alone chooses a portion of an export, before anything is joined."""
+def test_export_portion_is_selected_by_index(full: Database, index: str) -> None:
+    """An index-only scan selects a portion of an export, before any join."""
     with full.engine.connect() as connection:
         # Further statements read the codes of activations.
         plan = plan_of(connection, lambda: _PORTIONS[index](connection, _USER, limit=5, offset=3), number=0)
-    _assert_chosen_by_key(plan, index, backward=index == "activations_history")
+    _assert_selected_by_index(plan, index, backward=index == "activations_history")
 
 
 _EXPORTS = (list_likes, list_own_comments, list_own_activations, list_own_keys)
@@ -221,25 +218,25 @@ _EXPORTS = (list_likes, list_own_comments, list_own_activations, list_own_keys)
 
 @pytest.mark.parametrize("listed", _EXPORTS)
 def test_export(connection: Connection, listed: Callable[..., Any]) -> None:
-    """What a user did is found by the user."""
+    """No statement of an export scans a whole table."""
     with sent_statements() as sent:
         listed(connection, _USER, limit=10_000, offset=0)
     for number in range(len(sent)):
         scans = scans_of(connection, lambda: listed(connection, _USER, limit=10_000, offset=0), number)
         assert scans
-        assert _whole(scans) == set()
+        assert _sequential(scans) == set()
 
 
 def _claim(user: User) -> Claim:
     return Claim(uuid4(), user.id, user.country_key, user.age)
 
 
-_FINDS: dict[str, Callable[[Connection, User], Any]] = {
-    "card": lambda connection, user: find_promo_for_user(connection, _PROMO, user.id, _TODAY),
+_STATEMENTS: dict[str, Callable[[Connection, User], Any]] = {
+    "promo for user": lambda connection, user: find_promo_for_user(connection, _PROMO, user.id, _TODAY),
     "promo": lambda connection, _user: find_promo(connection, _PROMO, _TODAY),
     "locked promo": lambda connection, _user: find_promo(connection, _PROMO, _TODAY, locked=True),
-    "trail": lambda connection, _user: list_changes(connection, _PROMO, limit=10, offset=90_000),
-    "length of the trail": lambda connection, _user: list_changes(connection, _PROMO, limit=0, offset=0),
+    "audit log": lambda connection, _user: list_changes(connection, _PROMO, limit=10, offset=90_000),
+    "length of the audit log": lambda connection, _user: list_changes(connection, _PROMO, limit=0, offset=0),
     "change": lambda connection, _user: insert_change(connection, _PROMO, _COMPANY, {}),
     "offer": lambda connection, user: find_offer(connection, _PROMO, user, _TODAY),
     "comments": lambda connection, _user: list_comments(connection, _PROMO, limit=10, offset=0),
@@ -250,33 +247,33 @@ _FINDS: dict[str, Callable[[Connection, User], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", _FINDS)
+@pytest.mark.parametrize("name", _STATEMENTS)
 def test_one_promo(connection: Connection, user: User, name: str) -> None:
-    """What is asked or done about one promo reads no table as a whole."""
-    scans = scans_of(connection, lambda: _FINDS[name](connection, user))
+    """No statement about one promo scans a whole table."""
+    scans = scans_of(connection, lambda: _STATEMENTS[name](connection, user))
     assert scans
-    assert _whole(scans) == set()
+    assert _sequential(scans) == set()
 
 
 @pytest.mark.parametrize("owner", ["company_id", "user_id"])
 def test_events_of_an_account(connection: Connection, owner: str) -> None:
-    """The events of one account are found by its index, also by the foreign key that follows a changed id."""
+    """The events of an account are found by an index, also when the foreign key cascades a changed id."""
     plan = connection.exec_driver_sql(
         f"EXPLAIN (FORMAT JSON) SELECT FROM account_events WHERE {owner} = '{_USER}'"
     ).scalar_one()[0]["Plan"]
     assert {index for _, index in tables_read(plan) if index} == {f"account_events_{owner}"}
 
 
-def test_plans_of_statements_run_often(connection: Connection, user: User) -> None:
-    """Statements run often read no table as a whole, and are planned once: planning would take longer than running."""
-    whole = text("SELECT sum(seq_scan) FROM pg_stat_user_tables WHERE relname = ANY(:tables)")
+def test_plans_of_frequent_statements(connection: Connection, user: User) -> None:
+    """Frequent statements scan no whole table, and use generic plans, because planning takes longer than running."""
+    query = text("SELECT sum(seq_scan) FROM pg_stat_user_tables WHERE relname = ANY(:tables)")
 
-    def counted() -> int:
+    def sequential_scans() -> int:
         connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")
         connection.exec_driver_sql("SELECT pg_stat_clear_snapshot()")
-        return int(connection.execute(whole, {"tables": sorted(_BIG)}).scalar_one())
+        return int(connection.execute(query, {"tables": sorted(_BIG)}).scalar_one())
 
-    before = counted()
+    before = sequential_scans()
     listed = partial(list_promos, limit=10, offset=0)
     for _ in range(15):
         find_promo_for_user(connection, _PROMO, user.id, _TODAY)
@@ -293,7 +290,7 @@ def test_plans_of_statements_run_often(connection: Connection, user: User) -> No
         list_comments(connection, _PROMO, limit=10, offset=0)
         list_changes(connection, _PROMO, limit=10, offset=1000)
         update_standings(connection, _TODAY, limit=10)
-    assert counted() == before
+    assert sequential_scans() == before
     prepared = connection.exec_driver_sql("SELECT statement, custom_plans FROM pg_prepared_statements").all()
     assert len(prepared) > 10
     assert [statement for statement, custom_plans in prepared if custom_plans] == []

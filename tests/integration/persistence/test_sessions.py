@@ -1,4 +1,4 @@
-"""Sessions: what is set on each connection, and how long one may keep others waiting."""
+"""Database sessions: their settings, and the time limits of statements, locks, transactions and the pool."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -26,7 +26,7 @@ def _setting(connection: Connection, name: str) -> str:
 
 @pytest.mark.parametrize("mode", ["autocommit", "transaction"])
 def test_settings_of_a_session(open_database: Open, mode: str) -> None:
-    """A connection has the time limits of the settings, UTC, generic plans, and READ COMMITTED."""
+    """A connection has the configured timeouts, UTC, generic plans and READ COMMITTED."""
     database = open_database(
         postgres_statement_timeout_s=4.5, postgres_lock_timeout_s=1.25, postgres_idle_transaction_timeout_s=7.0
     )
@@ -41,61 +41,61 @@ def test_settings_of_a_session(open_database: Open, mode: str) -> None:
 
 
 def test_session_of_a_pooler(open_database: Open) -> None:
-    """A session that a pooler lends is left as it was found: nothing is set for it, and no statement stays in it."""
+    """With transaction pooling the service changes no session setting and leaves no prepared statement."""
     database = open_database(postgres_transaction_pooling=True)
-    given = text("SELECT name FROM pg_settings WHERE name = ANY(:names) AND source = 'client'")
+    query = text("SELECT name FROM pg_settings WHERE name = ANY(:names) AND source = 'client'")
     with database.transaction() as connection:
         for _ in range(10):
             assert find_user(connection, uuid4()) is None
         assert connection.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar_one() == 0
-        assert connection.execute(given, {"names": _SET}).all() == []
+        assert connection.execute(query, {"names": _SET}).all() == []
 
 
 def test_autocommit_holds_no_transaction(open_database: Open) -> None:
-    """What is done in autocommit is seen by others at once; what is done in a transaction at its end."""
+    """In autocommit others see a change at once. A transaction that is rolled back changes nothing."""
     database = open_database()
-    name = "promo_persistence_seen"
+    name = "promo_persistence_visible"
     with database.autocommit() as writer, database.autocommit() as reader:
         writer.execute(text(f"CREATE TABLE {name} (number integer)"))
         assert reader.execute(text(f"SELECT count(*) FROM {name}")).scalar_one() == 0  # noqa: S608 a constant
-        with database.transaction() as doubter:
-            doubter.execute(text(f"DROP TABLE {name}"))
-            doubter.rollback()
+        with database.transaction() as other:
+            other.execute(text(f"DROP TABLE {name}"))
+            other.rollback()
         writer.execute(text(f"DROP TABLE {name}"))
         assert reader.execute(text("SELECT to_regclass(:name)"), {"name": name}).scalar_one() is None
 
 
 def test_transaction_is_rolled_back(open_database: Open) -> None:
-    """Whatever exception ends a transaction, nothing of it is kept."""
+    """An exception rolls a transaction back."""
     database = open_database()
 
     def fail() -> None:
         with database.transaction() as connection:
-            connection.execute(text("CREATE TABLE promo_persistence_undone (number integer)"))
+            connection.execute(text("CREATE TABLE promo_persistence_rolled_back (number integer)"))
             raise KeyError("any")
 
     with pytest.raises(KeyError):
         fail()
     with database.autocommit() as connection:
-        assert connection.execute(text("SELECT to_regclass('promo_persistence_undone')")).scalar_one() is None
+        assert connection.execute(text("SELECT to_regclass('promo_persistence_rolled_back')")).scalar_one() is None
 
 
-def test_pool_that_is_exhausted(open_database: Open) -> None:
-    """Who finds no free connection within the pool's time limit is told so, and not kept waiting."""
+def test_exhausted_pool(open_database: Open) -> None:
+    """If no connection is free within the pool timeout, the request fails with ServiceUnavailable."""
     database = open_database(postgres_pool_size=2, postgres_pool_timeout_s=0.2)
     with ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(database.autocommit())
         began = monotonic()
         with pytest.raises(ServiceUnavailable, match="busy"), database.autocommit():
-            pytest.fail("there was no third connection to give")
+            pytest.fail("there was a third connection")
         assert 0.2 <= monotonic() - began < 2
     with database.autocommit() as connection:
         assert connection.execute(text("SELECT 1")).scalar_one() == 1
 
 
-def test_pool_is_as_large_as_the_threads(open_database: Open) -> None:
-    """Unless it is set, a worker has a connection for each of its threads, and none more."""
+def test_default_pool_size(open_database: Open) -> None:
+    """By default the pool has one connection per thread of the worker."""
     database = open_database(server_threads=1, antifraud_threads=2, postgres_pool_timeout_s=0.1)
     with ExitStack() as stack:
         for _ in range(3):
@@ -105,22 +105,22 @@ def test_pool_is_as_large_as_the_threads(open_database: Open) -> None:
 
 
 @pytest.mark.parametrize("mode", ["autocommit", "transaction"])
-def test_statement_that_takes_too_long(open_database: Open, mode: str) -> None:
-    """A statement that runs longer than its limit is ended, and its connection can be used again."""
+def test_statement_timeout(open_database: Open, mode: str) -> None:
+    """A statement that exceeds its timeout is cancelled. Its connection can be used again."""
     database = open_database(postgres_statement_timeout_s=0.1, postgres_pool_size=1)
 
-    def linger() -> None:
+    def sleep() -> None:
         with getattr(database, mode)() as connection:
             connection.execute(text("SELECT pg_sleep(60)"))
 
     with pytest.raises(ServiceUnavailable):
-        linger()
+        sleep()
     with getattr(database, mode)() as connection:
         assert connection.execute(text("SELECT 1")).scalar_one() == 1
 
 
-def test_row_that_is_locked_too_long(open_database: Open, api: Api) -> None:
-    """Who waits for a row longer than its limit is told so; the row stays as it was."""
+def test_lock_timeout(open_database: Open, api: Api) -> None:
+    """A statement that waits too long for a lock fails, and the row is unchanged."""
     promo_id = UUID(api.sign_up_company().create_promo())
     database = open_database(postgres_lock_timeout_s=0.1)
     row = select(promo_counters).where(promo_counters.c.promo_id == promo_id)
@@ -137,19 +137,19 @@ def test_row_that_is_locked_too_long(open_database: Open, api: Api) -> None:
         assert connection.execute(row).one() == before
 
 
-def test_transaction_that_does_nothing(open_database: Open) -> None:
-    """PostgreSQL ends a transaction that holds its locks and does nothing; whoever comes back to it is told."""
+def test_idle_transaction_timeout(open_database: Open) -> None:
+    """PostgreSQL ends an idle transaction, and its next statement fails with ServiceUnavailable."""
     database = open_database(postgres_idle_transaction_timeout_s=0.1)
-    there = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
+    query = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
 
-    def come_back_late() -> None:
+    def idle() -> None:
         with database.transaction() as connection:
             pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
             with database.autocommit() as other:
-                assert wait_until(lambda: other.execute(there, {"pid": pid}).scalar_one() == 0, 10)
+                assert wait_until(lambda: other.execute(query, {"pid": pid}).scalar_one() == 0, 10)
             connection.execute(text("SELECT 1"))
 
     with pytest.raises(ServiceUnavailable):
-        come_back_late()
+        idle()
     with database.transaction() as connection:
         assert connection.execute(text("SELECT 1")).scalar_one() == 1

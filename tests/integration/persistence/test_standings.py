@@ -67,7 +67,7 @@ def database(empty: Settings) -> Iterator[Database]:
     with closing(Database(limited(replace(empty, postgres_statement_timeout_s=300.0)))) as database:
         update_schema(database.engine)
         with database.transaction() as connection:
-            feeds.insert_people(connection)
+            feeds.insert_accounts(connection)
         yield database
 
 
@@ -81,18 +81,18 @@ def _fill(connection: Connection, number: int, first: int, **changes: Any) -> No
 def _read_entries(connection: Connection, mode: str) -> int:
     """Return how many feed entries a page of active promos reads, in a mode of plan_cache_mode."""
     with sent_statements() as sent:
-        cards = list_feed_promos(
+        promos = list_feed_promos(
             connection, _VIEWER, TODAY, category=None, active=True, total=9999, limit=_PAGE, offset=_OFFSET
         )
-    assert len(cards) == _PAGE
+    assert len(promos) == _PAGE
     statement, parameters = sent[-1]
     connection.exec_driver_sql(f"SET plan_cache_mode = {mode}")
-    places = ", ".join(["%s"] * len(parameters))
+    placeholders = ", ".join(["%s"] * len(parameters))
     with psycopg.ClientCursor(cast("Any", connection.connection.driver_connection)) as cursor:
-        cursor.execute(f"PREPARE asked AS {statement}".encode())
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({places})".encode(), parameters)
+        cursor.execute(f"PREPARE explained AS {statement}".encode())
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE explained ({placeholders})".encode(), parameters)
         [(explained,)] = cursor.fetchall()
-        cursor.execute("DEALLOCATE asked")
+        cursor.execute("DEALLOCATE explained")
     return sum(_rows_of_entries(explained[0]["Plan"]))
 
 
@@ -146,8 +146,8 @@ def _create(connection: Connection, use_limit: int = 1, **period: date) -> UUID:
 
 def _standing(connection: Connection, promo_id: UUID) -> str | None:
     """Return the standing of the two entries of a promo, which must be the same."""
-    found = text("SELECT standing FROM feed_entries WHERE promo_id = :promo")
-    first, second = connection.scalars(found, {"promo": promo_id}).all()
+    query = text("SELECT standing FROM feed_entries WHERE promo_id = :promo")
+    first, second = connection.scalars(query, {"promo": promo_id}).all()
     assert first == second
     return cast("str | None", first)
 
@@ -223,7 +223,7 @@ def test_unknown_standing(database: Database) -> None:
         ids = [_create(connection, 0), _create(connection, 1), _create(connection, 1, active_from=TODAY + _DAY)]
         connection.exec_driver_sql("UPDATE feed_entries SET standing = NULL")
         listed = list_feed_promos(connection, _VIEWER, TODAY, category=None, active=True, total=99, limit=9, offset=0)
-        assert [card.promo_id for card in listed] == [ids[1]]
+        assert [promo.promo_id for promo in listed] == [ids[1]]
         assert update_standings(connection, TODAY, limit=100) == 6
         assert [_standing(connection, promo_id) for promo_id in ids] == ["exhausted", "live", "scheduled"]
 

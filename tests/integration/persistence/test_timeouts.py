@@ -149,14 +149,14 @@ def mute(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
     with TemporaryDirectory(prefix="promo-") as folder:
         if request.param == "tcp":
             listening = socket.create_server(("127.0.0.1", 0))
-            place = {"postgres_host": "127.0.0.1", "postgres_port": listening.getsockname()[1]}
+            address = {"postgres_host": "127.0.0.1", "postgres_port": listening.getsockname()[1]}
         else:
             listening = socket.socket(socket.AF_UNIX)
             listening.bind(f"{folder}/.s.PGSQL.5432")
             listening.listen()
-            place = {"postgres_host": folder, "postgres_port": 5432}
+            address = {"postgres_host": folder, "postgres_port": 5432}
         with listening:
-            yield place | {"postgres_connect_timeout_s": _CONNECT_S}
+            yield address | {"postgres_connect_timeout_s": _CONNECT_S}
 
 
 def test_mute_server(open_database: Open, mute: dict[str, Any]) -> None:

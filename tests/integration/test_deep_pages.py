@@ -11,9 +11,9 @@ from promo_api.runtime import Runtime
 from tests.accounts import Account, Api
 from tests.statements import sent_statements
 
-_FARTHEST = 9_007_199_254_740_991
+_MAX_OFFSET = 9_007_199_254_740_991
 _LENGTH = 13
-_CATEGORY = "far-pages"
+_CATEGORY = "deep-pages"
 _COMPANY_LISTS = (
     "/business/promo",
     "/business/promo?country=fr",
@@ -28,7 +28,7 @@ _USER_LISTS = (
     "/user/promo/history",
     "/user/promo/{id}/comments",
 )
-_EMPTY = ["/user/feed", "/user/feed?category=far-pages", "/user/feed?active=true", "/user/promo/history"]
+_EMPTY = ["/user/feed", "/user/feed?category=deep-pages", "/user/feed?active=true", "/user/promo/history"]
 
 Lists = Callable[[str], tuple[Account, str]]
 
@@ -59,14 +59,14 @@ def listed(api: Api, lists: dict[str, Any]) -> Lists:
 
 
 def _page(account: Account, path: str, *, limit: int, offset: int) -> tuple[Any, int]:
-    answer = account.get(f"{path}{'&' if '?' in path else '?'}limit={limit}&offset={offset}")
-    assert answer.status_code == 200, answer.text
-    return answer.json(), int(answer.headers["X-Total-Count"])
+    response = account.get(f"{path}{'&' if '?' in path else '?'}limit={limit}&offset={offset}")
+    assert response.status_code == 200, response.text
+    return response.json(), int(response.headers["X-Total-Count"])
 
 
 @pytest.mark.parametrize("path", [*_COMPANY_LISTS, *_USER_LISTS])
 def test_pages_at_every_offset(listed: Lists, path: str) -> None:
-    """A page is the same part of the list, whichever end it is counted from."""
+    """A page is the same part of the list at any offset, in either half."""
     account, path = listed(path)
     whole, total = _page(account, path, limit=100, offset=0)
     assert len(whole) == total > 2
@@ -77,16 +77,16 @@ def test_pages_at_every_offset(listed: Lists, path: str) -> None:
 
 @pytest.mark.parametrize("path", [*_COMPANY_LISTS, *_USER_LISTS])
 def test_empty_page_reads_no_rows(listed: Lists, path: str) -> None:
-    """A page at or past the end, or with the limit 0, takes the token and the total, and no further statement."""
+    """An empty page takes two statements: one reads the account, the other the total."""
     account, path = listed(path)
     _, total = _page(account, path, limit=1, offset=0)
-    for limit, offset in ((0, 0), (10, total), (10, _FARTHEST)):
+    for limit, offset in ((0, 0), (10, total), (10, _MAX_OFFSET)):
         with sent_statements() as sent:
             assert _page(account, path, limit=limit, offset=offset) == ([], total)
         assert len(sent) == 2
 
 
-def test_page_from_the_end_takes_its_own_total(listed: Lists, runtime: Runtime) -> None:
+def test_page_from_the_end_with_new_entries(listed: Lists, runtime: Runtime) -> None:
     """A comment that is added after the total was read does not move the page."""
     account, path = listed("/user/promo/{id}/comments")
     whole, total = _page(account, path, limit=100, offset=0)
@@ -98,16 +98,16 @@ def test_page_from_the_end_takes_its_own_total(listed: Lists, runtime: Runtime) 
 
 
 def _assert_empty(account: Account, path: str, *, offset: int) -> None:
-    page, total = _page(account, path, limit=_FARTHEST, offset=offset)
+    page, total = _page(account, path, limit=_MAX_OFFSET, offset=offset)
     assert page == []
     assert total >= 1
 
 
-@pytest.mark.parametrize("offset", [2**31 - 1, 2**31, 2**32, _FARTHEST - 1, _FARTHEST])
+@pytest.mark.parametrize("offset", [2**31 - 1, 2**31, 2**32, _MAX_OFFSET - 1, _MAX_OFFSET])
 def test_past_the_end(api: Api, offset: int) -> None:
     """Any offset that api.yml allows past the end returns an empty page and the total."""
     company, user = api.sign_up_company(), api.sign_up_user()
-    promo_id = company.create_promo(target={"categories": ["far-pages"]})
+    promo_id = company.create_promo(target={"categories": ["deep-pages"]})
     assert user.post(f"/user/promo/{promo_id}/activate").status_code == 200
     comments = f"/user/promo/{promo_id}/comments"
     assert user.post(comments, json={"text": "A comment on it."}).status_code == 201

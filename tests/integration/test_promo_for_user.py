@@ -1,4 +1,4 @@
-"""A promo as a user sees it."""
+"""PromoForUser: a promo as users see it."""
 
 from typing import Any
 from uuid import uuid4
@@ -10,15 +10,15 @@ from tests.accounts import Account, Api
 COMMENT = {"text": "The cappuccino was worth it."}
 
 
-def _card(user: Account, promo_id: str) -> Any:
+def _promo(user: Account, promo_id: str) -> Any:
     return user.get(f"/user/promo/{promo_id}").json()
 
 
-def test_card_of_a_new_promo(api: Api) -> None:
-    """A card has what the company said for users and the counts, and nothing else."""
+def test_new_promo(api: Api) -> None:
+    """A new promo has its public definition, zero counts and false flags, and nothing else."""
     company, user = api.sign_up_company(name="Southern Tea"), api.sign_up_user()
     promo_id = company.create_promo(description="Tea for two, for one", image_url="https://example.com/tea.png")
-    assert _card(user, promo_id) == {
+    assert _promo(user, promo_id) == {
         "promo_id": promo_id,
         "company_id": company.id,
         "company_name": "Southern Tea",
@@ -32,9 +32,9 @@ def test_card_of_a_new_promo(api: Api) -> None:
     }
 
 
-def test_card_without_an_image(api: Api) -> None:
-    """An image that was not given is left out."""
-    assert "image_url" not in _card(api.sign_up_user(), api.sign_up_company().create_promo())
+def test_promo_without_an_image(api: Api) -> None:
+    """Without an image there is no `image_url`."""
+    assert "image_url" not in _promo(api.sign_up_user(), api.sign_up_company().create_promo())
 
 
 @pytest.mark.parametrize(
@@ -48,82 +48,82 @@ def test_card_without_an_image(api: Api) -> None:
     ],
 )
 def test_any_promo_can_be_read(api: Api, changes: dict[str, Any]) -> None:
-    """A card is shown of any promo, whoever it targets and whether it is active."""
+    """A user can read any promo, also one that is inactive or targets others."""
     promo_id = api.sign_up_company().create_promo(**changes)
-    card = _card(api.sign_up_user(), promo_id)
-    assert (card["promo_id"], card["active"]) == (promo_id, "target" in changes)
+    promo = _promo(api.sign_up_user(), promo_id)
+    assert (promo["promo_id"], promo["active"]) == (promo_id, "target" in changes)
 
 
-def test_card_of_no_promo(api: Api) -> None:
-    """There is no card of a promo that there is not."""
+def test_unknown_promo(api: Api) -> None:
+    """An unknown promo is a 404."""
     assert api.sign_up_user().get(f"/user/promo/{uuid4()}").status_code == 404
 
 
-def test_card_follows_a_change(api: Api) -> None:
-    """A card shows the promo as its company has made it since."""
+def test_changed_promo(api: Api) -> None:
+    """Users see the changes that the company makes."""
     company, user = api.sign_up_company(), api.sign_up_user()
     promo_id = company.create_promo()
     patch = {"description": "A new description", "image_url": "https://example.com/new"}
     company.patch(f"/business/promo/{promo_id}", json=patch | {"max_count": 0})
-    assert _card(user, promo_id).items() >= (patch | {"active": False}).items()
+    assert _promo(user, promo_id).items() >= (patch | {"active": False}).items()
 
 
-def test_flags_are_those_of_the_user_who_asks(api: Api) -> None:
-    """The card tells whether this user has activated or likes it; the counts are those of all users."""
+def test_flags_of_each_user(api: Api) -> None:
+    """The flags are about the user who reads the promo. The counts are about all users."""
     promo_id = api.sign_up_company().create_promo()
     one, other = api.sign_up_user(), api.sign_up_user()
     one.post(f"/user/promo/{promo_id}/activate")
     one.post(f"/user/promo/{promo_id}/like")
     one.post(f"/user/promo/{promo_id}/comments", json=COMMENT)
     counts = {"like_count": 1, "comment_count": 1}
-    acted = {"is_activated_by_user": True, "is_liked_by_user": True}
-    assert _card(one, promo_id).items() >= (counts | acted).items()
-    assert _card(other, promo_id).items() >= (counts | dict.fromkeys(acted, False)).items()
+    flags = {"is_activated_by_user": True, "is_liked_by_user": True}
+    assert _promo(one, promo_id).items() >= (counts | flags).items()
+    assert _promo(other, promo_id).items() >= (counts | dict.fromkeys(flags, False)).items()
 
 
-def test_flags_are_those_of_the_promo(api: Api) -> None:
-    """What a user did with one promo is not told of another."""
+def test_flags_of_each_promo(api: Api) -> None:
+    """The actions of a user on one promo do not change another."""
     company, user = api.sign_up_company(), api.sign_up_user()
     promo_id, other_id = company.create_promo(), company.create_promo()
-    before = _card(user, other_id)
+    before = _promo(user, other_id)
     user.post(f"/user/promo/{promo_id}/activate")
     user.post(f"/user/promo/{promo_id}/like")
     user.post(f"/user/promo/{promo_id}/comments", json=COMMENT)
-    assert _card(user, other_id) == before
+    assert _promo(user, other_id) == before
 
 
-def test_feed_and_history_show_the_same_card(api: Api) -> None:
-    """The entry of a feed and of the history is the card."""
+def test_feed_and_history_return_the_same_object(api: Api) -> None:
+    """An entry of the feed and of the history equals the promo that is read alone."""
     company, user = api.sign_up_company(), api.sign_up_user(country="sj")
-    promo_id = company.create_promo(target={"country": "sj", "categories": ["the same card"]})
+    promo_id = company.create_promo(target={"country": "sj", "categories": ["the same object"]})
     user.post(f"/user/promo/{promo_id}/activate")
     user.post(f"/user/promo/{promo_id}/like")
-    card = _card(user, promo_id)
-    assert user.get("/user/feed?category=the+same+card").json() == [card]
-    assert user.get("/user/promo/history").json() == [card]
+    promo = _promo(user, promo_id)
+    assert user.get("/user/feed?category=the+same+object").json() == [promo]
+    assert user.get("/user/promo/history").json() == [promo]
 
 
 @pytest.mark.parametrize("changes", [{"promo_common": "KEEP-THIS-1"}, {"promo_unique": ["KEEP-THIS-1", "KEEP-THIS-2"]}])
-def test_values_are_revealed_by_activation_only(api: Api, changes: dict[str, Any]) -> None:
-    """Neither card nor feed nor history nor likes show a value, not even to who has it."""
+def test_only_an_activation_reveals_values(api: Api, changes: dict[str, Any]) -> None:
+    """No other operation reveals a value, even to a user who activated it."""
     company, user = api.sign_up_company(), api.sign_up_user(country="sj")
     promo_id = company.create_promo(target={"country": "sj"}, **changes)
     assert "KEEP-THIS" in user.post(f"/user/promo/{promo_id}/activate").text
-    answers = [
+    responses = [
         user.get(f"/user/promo/{promo_id}"),
         user.get("/user/feed?limit=100"),
         user.get("/user/promo/history"),
         user.post(f"/user/promo/{promo_id}/like"),
         user.get(f"/user/promo/{promo_id}/comments"),
     ]
-    assert [answer.status_code for answer in answers] == [200] * 5
-    assert not any("KEEP-THIS" in answer.text for answer in answers)
+    assert [response.status_code for response in responses] == [200] * 5
+    assert not any("KEEP-THIS" in response.text for response in responses)
 
 
-def test_used_count_and_target_are_not_for_users(api: Api) -> None:
-    """How often a promo was used and whom it targets is shown to its company, not to users."""
+def test_use_counts_and_target_are_hidden_from_users(api: Api) -> None:
+    """Only the company sees the use counts, the target and the mode of a promo."""
     company, user = api.sign_up_company(), api.sign_up_user()
     promo_id = company.create_promo(target={"country": "ru"})
     shown = {"used_count", "max_count", "target", "mode"}
     assert shown <= set(company.get(f"/business/promo/{promo_id}").json())
-    assert not shown & set(_card(user, promo_id))
+    assert not shown & set(_promo(user, promo_id))
