@@ -33,7 +33,7 @@ def _written(load: Load) -> dict[str, Any]:
     ],
 )
 def test_verdict(ours: Load, result: str) -> None:
-    """A row is met if ratio, p99/p50 and failures are within their bounds; otherwise it names those that are not."""
+    """A row is met if ratio, p99/p50 and failures are within their bounds; otherwise it names the failed bounds."""
     assert _row(ours).endswith(f"  {result}")
 
 
