@@ -13,7 +13,7 @@ import pytest
 from promo_api.antifraud.client import AntifraudClient, NoVerdict
 from promo_api.config.settings import Settings
 from tests.certificates import Certificate, make_ca, make_server_certificate
-from tests.unit.given_settings import SECRET
+from tests.unit.required_settings import SECRET
 
 _HOST = "127.0.0.1"
 _BODY = b'{"ok": true}'

@@ -1,4 +1,4 @@
-"""Admission: whose turn a request takes, and how many of its account run at once."""
+"""Admission: the source of a request, how many requests of a source run in parallel, and refusals on arrival."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -52,7 +52,7 @@ def test_client_address_without_a_token(admission: Admission) -> None:
 
 
 def test_one_deep_page_at_a_time(admission: Admission) -> None:
-    """An account reads one page at a large offset at a time, beside its other requests."""
+    """An account reads one page at a large offset at a time, in addition to its other requests."""
     assert admission(_request(offset=1000))[1] == Source(USER_ID, None, 4)
     assert admission(_request(offset=1001))[1] == Source(("deep", USER_ID), None, 1)
 
@@ -67,7 +67,7 @@ def test_hashes_take_turns_by_address_and_account(admission: Admission) -> None:
     assert admission(_request("passwords", claims=None, is_valid=False))[1] == Source(address, "", threads)
 
 
-def test_activations_run_one_at_a_time_and_count_on_request(admission: Admission) -> None:
+def test_activations_run_one_at_a_time_and_count_on_arrival(admission: Admission) -> None:
     """A user's activations run one at a time. Beyond the limit they are refused before they wait for a thread."""
     assert admission(_request("antifraud"))[1] == Source(USER_ID, None, 1)
     assert admission(_request("antifraud"))[1] == Source(USER_ID, None, 1)
@@ -75,8 +75,8 @@ def test_activations_run_one_at_a_time_and_count_on_request(admission: Admission
         admission(_request("antifraud"))
 
 
-def test_password_changes_count_on_request(admission: Admission) -> None:
-    """Beyond the limit a change of the password is refused before it waits for a hash; a deletion is not."""
+def test_password_changes_count_on_arrival(admission: Admission) -> None:
+    """Password changes above the limit are refused before they wait for a hash; account deletions are not."""
     change = _request(body={"password": "x"})._replace(operation_id="user_profile.update_profile")
     assert [admission(change)[1].member for _ in range(3)] == [USER_ID] * 3
     with pytest.raises(TooManyRequests):
@@ -84,7 +84,7 @@ def test_password_changes_count_on_request(admission: Admission) -> None:
     assert admission(_request("passwords", body={"password": "x"}))[1].member == USER_ID
 
 
-def test_what_does_not_count_on_request(admission: Admission) -> None:
+def test_requests_that_do_not_count_on_arrival(admission: Admission) -> None:
     """A request that is not valid does not count; one with an Idempotency-Key may be a replay, and counts later."""
     for _ in range(5):
         admission(_request("antifraud", is_valid=False))

@@ -1,4 +1,4 @@
-"""Who may import what: a table of packages, a table of libraries, and the rules that they do not show."""
+"""Allowed imports: a table of packages, a table of libraries, and rules that the tables do not show."""
 
 import sys
 

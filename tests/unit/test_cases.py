@@ -1,4 +1,4 @@
-"""A test of many cases runs all of them, and fails with every failure."""
+"""`all_cases` runs every case of a test and reports every failure."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.cases import all_cases
 
 
 def test_every_case_runs() -> None:
-    """A case that fails does not keep the others from running, and each failure names its case."""
+    """The other cases run after a failure, and each failure names its case."""
     seen: list[tuple[int, str]] = []
 
     @all_cases("number", [1, pytest.param(2, id="two"), 3])

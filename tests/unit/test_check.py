@@ -7,7 +7,7 @@ import pytest
 
 from promo_api.check import Level, _passwords, _Warning
 from promo_api.runtime import Runtime
-from tests.unit.given_settings import read
+from tests.unit.required_settings import read
 
 
 def _runtime(memory_kib: int, iterations: int) -> Runtime:

@@ -105,7 +105,7 @@ def _start(run: Callable[[Callable[[], object]], object], result: object) -> tup
 
 @pytest.mark.parametrize("result", ["well", None])
 def test_one_probe_at_a_time(world: World, result: object) -> None:
-    """Every other call is refused for as long as the probe runs."""
+    """While the probe runs, every other call is refused."""
     world.open()
     world.now_s += COOLDOWN_S
     probe, finish = _start(world.breaker.run, result)

@@ -1,4 +1,4 @@
-"""The commands, run as people run them: what can't be used is told in sentences, never as a traceback."""
+"""The commands, run as processes: errors are reported as sentences, never as tracebacks."""
 
 import os
 import socket
@@ -13,11 +13,11 @@ import pytest
 
 from promo_api.__main__ import main
 
-LEAST = {"ANTIFRAUD_ADDRESS": "127.0.0.1:1", "SECRET_KEY": "a key for tests " * 3, "REDIS_PORT": "1"}
-NOBODY_LISTENS = {**LEAST, "POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": "1"}
-# Of the protocol of PostgreSQL: eight bytes in all, and the number that stands for TLS.
+REQUIRED = {"ANTIFRAUD_ADDRESS": "127.0.0.1:1", "SECRET_KEY": "a key for tests " * 3, "REDIS_PORT": "1"}
+UNREACHABLE = {**REQUIRED, "POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": "1"}
+# SSLRequest of the protocol of PostgreSQL: the length of the message, and the code of the request.
 _SSL_REQUEST = struct.pack("!II", 8, 80877103)
-WRONG = {"POSTGRES_PORT": "many", "SERVER_WORKERS": "0", "SECRET_KEY": "hunter2"}
+INVALID = {"POSTGRES_PORT": "many", "SERVER_WORKERS": "0", "SECRET_KEY": "hunter2"}
 
 
 def _run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -36,9 +36,9 @@ def _run(folder: Path, *arguments: str, **environment: str) -> subprocess.Comple
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate"])
-def test_wrong_settings(tmp_path: Path, command: str) -> None:
-    """A command that needs settings tells all that is wrong with them, and ends with 2."""
-    ended = _run(tmp_path, command, **WRONG)
+def test_invalid_settings(tmp_path: Path, command: str) -> None:
+    """A command reports all invalid settings and exits with 2."""
+    ended = _run(tmp_path, command, **INVALID)
     assert (ended.returncode, ended.stdout) == (2, "")
     first, *problems = ended.stderr.splitlines()
     assert first == "The settings can't be used:"
@@ -52,22 +52,22 @@ def test_wrong_settings(tmp_path: Path, command: str) -> None:
     assert "hunter2" not in ended.stderr
 
 
-def test_check_with_wrong_settings(tmp_path: Path) -> None:
-    """`check` finds that the settings are wrong, and looks no further."""
-    ended = _run(tmp_path, "check", **WRONG)
+def test_check_with_invalid_settings(tmp_path: Path) -> None:
+    """With invalid settings `check` reports them and checks nothing else."""
+    ended = _run(tmp_path, "check", **INVALID)
     assert (ended.returncode, ended.stderr) == (1, "")
     (line,) = ended.stdout.splitlines()
     assert line.startswith("FAIL  settings ")
-    assert all(name in line for name in (*WRONG, "ANTIFRAUD_ADDRESS"))
+    assert all(name in line for name in (*INVALID, "ANTIFRAUD_ADDRESS"))
     assert "hunter2" not in line
 
 
 def test_check_without_servers(tmp_path: Path) -> None:
     """`check` prints one line for each thing, and reports each unavailable server."""
-    ended = _run(tmp_path, "check", **NOBODY_LISTENS)
+    ended = _run(tmp_path, "check", **UNREACHABLE)
     assert (ended.returncode, ended.stderr) == (1, "")
-    found = [line.split()[:2] for line in ended.stdout.splitlines()]
-    assert found == [
+    findings = [line.split()[:2] for line in ended.stdout.splitlines()]
+    assert findings == [
         ["ok", "settings"],
         ["ok", "passwords"],
         ["ok", "specification"],
@@ -80,9 +80,9 @@ def test_check_without_servers(tmp_path: Path) -> None:
     ]
 
 
-def test_migrate_where_nobody_listens(tmp_path: Path) -> None:
-    """`migrate` says in one sentence that nothing was changed, and why."""
-    ended = _run(tmp_path, "migrate", **NOBODY_LISTENS)
+def test_migrate_without_postgresql(tmp_path: Path) -> None:
+    """`migrate` reports in one sentence that nothing was changed, and why."""
+    ended = _run(tmp_path, "migrate", **UNREACHABLE)
     assert (ended.returncode, ended.stdout) == (1, "")
     (line,) = ended.stderr.splitlines()
     assert line.startswith("The migrations could not be applied, and nothing was changed: ")
@@ -92,7 +92,7 @@ def test_migrate_where_nobody_listens(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["serve", "now"], ["--port", "80", "serve"]], ids=" ".join)
 def test_unknown_command(tmp_path: Path, arguments: list[str]) -> None:
-    """What is no command is told how it would be one."""
+    """An unknown command or argument prints the usage and exits with 2."""
     ended = _run(tmp_path, *arguments)
     assert ended.returncode == 2
     assert ended.stderr.startswith("usage: python -m promo_api")
@@ -106,30 +106,30 @@ def test_help_names_every_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:x", "127.0.0.1:", ":"])
-def test_stand_in_at_an_address_that_is_none(tmp_path: Path, address: str) -> None:
-    """An address that is none is told as such."""
+def test_antifraud_stub_with_an_invalid_address(tmp_path: Path, address: str) -> None:
+    """An invalid address is reported with the expected form."""
     ended = _run(tmp_path, "antifraud-stub", address)
     assert ended.returncode == 2
     assert "host:port" in ended.stderr
 
 
 def test_settings_in_a_file(tmp_path: Path) -> None:
-    """Settings may stand in `.env`; the environment goes before it."""
-    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in NOBODY_LISTENS.items()))
+    """Settings can be in `.env`; the environment takes precedence."""
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in UNREACHABLE.items()))
     assert _run(tmp_path, "check").stdout.startswith("ok    settings")
     assert "POSTGRES_PORT" in _run(tmp_path, "check", POSTGRES_PORT="many").stdout
 
 
-def test_file_that_can_not_be_read(tmp_path: Path) -> None:
-    """A file of settings that is no text is told as such."""
+def test_settings_file_with_another_encoding(tmp_path: Path) -> None:
+    """A `.env` that is not UTF-8 is reported."""
     (tmp_path / ".env").write_bytes("SECRET_KEY=Schlüssel".encode("latin-1"))
     ended = _run(tmp_path, "check")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == "The settings can't be used:\n- .env is not written in UTF-8.\n"
 
 
-def test_file_of_another_user(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """And so is one that another user keeps to himself."""
+def test_unreadable_settings_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A `.env` that the process may not read is reported."""
 
     def refuse(_path: str) -> dict[str, str]:
         raise PermissionError(EACCES, "Permission denied")
@@ -140,30 +140,30 @@ def test_file_of_another_user(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert capsys.readouterr().err == "The settings can't be used:\n- .env can't be read: Permission denied.\n"
 
 
-def test_certificate_of_postgres(tmp_path: Path) -> None:
-    """Whoever wants the certificate of PostgreSQL checked gets no connection to a server that has none."""
+def test_postgresql_without_tls(tmp_path: Path) -> None:
+    """With PGSSLMODE=verify-full the service does not connect to a server without TLS."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(30)
-        place = {"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": str(listener.getsockname()[1])}
+        address = {"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": str(listener.getsockname()[1])}
         with ThreadPoolExecutor(1) as thread:
-            asked = thread.submit(_refuse_tls, listener)
-            line = _run(tmp_path, "check", **LEAST, **place, PGSSLMODE="verify-full").stdout.splitlines()[3]
-            assert asked.result() == _SSL_REQUEST
+            request = thread.submit(_refuse_tls, listener)
+            line = _run(tmp_path, "check", **REQUIRED, **address, PGSSLMODE="verify-full").stdout.splitlines()[3]
+            assert request.result() == _SSL_REQUEST
     assert line.startswith("FAIL  PostgreSQL")
     assert "server does not support SSL" in line
 
 
 def _refuse_tls(listener: socket.socket) -> bytes:
-    """Answer who connects first as a PostgreSQL without TLS does, and return what was asked."""
+    """Respond to the first connection as a PostgreSQL without TLS does, and return the request."""
     connection = listener.accept()[0]
     with connection:
-        asked = connection.recv(len(_SSL_REQUEST))
+        request = connection.recv(len(_SSL_REQUEST))
         connection.sendall(b"N")
         assert connection.recv(1) == b""
-        return asked
+        return request
 
 
 def test_empty_variable_does_not_hide_the_file(tmp_path: Path) -> None:
-    """An empty value counts as not given, also where `.env` gives one."""
-    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in NOBODY_LISTENS.items()))
+    """An empty variable counts as unset, so the value in `.env` is used."""
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in UNREACHABLE.items()))
     assert _run(tmp_path, "check", SECRET_KEY="").stdout.startswith("ok    settings")

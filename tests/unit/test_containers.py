@@ -1,4 +1,4 @@
-"""The image and its containers, as far as their files tell: they fit each other, the settings and the code."""
+"""Dockerfile and docker-compose.yml agree with each other, with the settings and with the code."""
 
 import json
 import re
@@ -19,11 +19,11 @@ _DOCKERFILE = (_ROOT / "Dockerfile").read_text(encoding="utf-8")
 _README = (_ROOT / "README.md").read_text(encoding="utf-8")
 _COMPOSE = yaml.safe_load((_ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 _SERVICES: dict[str, dict[str, Any]] = _COMPOSE["services"]
-# Those that run our image with the settings of .env.
+# Services that run our image with the settings of .env.
 _OURS = ["web", "migrate", "key"]
-# Those that end when their work is done.
+# Services that exit when their work is done.
 _ONE_OFF = ["key", "roles", "migrate", "grants"]
-# What Compose itself reads in .env.
+# Variables of .env that Compose itself reads.
 _OF_COMPOSE = {"OWNER_USERNAME", "OWNER_PASSWORD", "PUBLISHED_PORT", "PUBLISHED_METRICS_PORT"}
 _DONE, _HEALTHY = {"condition": "service_completed_successfully"}, {"condition": "service_healthy"}
 
@@ -40,7 +40,7 @@ def _instructions(name: str) -> list[str]:
 
 
 def test_example_fits_the_containers() -> None:
-    """The hosts of .env.example are services of the compose file, and the port that is published is that of the API."""
+    """The hosts in .env.example are services of the compose file, and published ports are those of the settings."""
     example = _example()
     hosts = {example["POSTGRES_HOST"], example["REDIS_HOST"], Address.read(example["ANTIFRAUD_ADDRESS"]).host}
     assert hosts == {"postgres", "redis", "antifraud"} <= _SERVICES.keys()
@@ -55,13 +55,13 @@ def test_example_fits_the_containers() -> None:
 
 
 @pytest.mark.parametrize("name", _OURS)
-def test_service_is_given_all_of_env(name: str) -> None:
+def test_service_gets_all_settings(name: str) -> None:
     """All settings of .env reach the service; the other variables of the container are settings too."""
     service = _SERVICES[name]
     assert service["env_file"] == ".env"
-    given = service.get("environment", {})
-    assert {variable.lower() for variable in given.keys() - _OF_COMPOSE} <= Settings.__dataclass_fields__.keys()
-    assert "SECRET_KEY" not in given
+    variables = service.get("environment", {})
+    assert {variable.lower() for variable in variables.keys() - _OF_COMPOSE} <= Settings.__dataclass_fields__.keys()
+    assert "SECRET_KEY" not in variables
 
 
 def test_two_roles() -> None:
@@ -103,7 +103,7 @@ def test_open_files_of_the_unit() -> None:
 
 
 @pytest.mark.parametrize("name", ["postgres", "redis", "roles", "grants"])
-def test_images_of_others(name: str) -> None:
+def test_images_are_pinned(name: str) -> None:
     """Images of others are pinned by minor version or by digest."""
     assert re.fullmatch(r"(postgres|redis):\d+\.\d+-alpine(@sha256:[0-9a-f]{64})?", _SERVICES[name]["image"])
     assert _SERVICES["roles"]["image"] == _SERVICES["grants"]["image"] == _SERVICES["postgres"]["image"]
@@ -111,7 +111,7 @@ def test_images_of_others(name: str) -> None:
 
 @pytest.mark.parametrize("name", _SERVICES)
 def test_containers_are_confined(name: str) -> None:
-    """No container can write where it need not, gain privileges, or fill the disk with its log; one can be reached."""
+    """Containers cannot write elsewhere, gain privileges or fill the disk with logs; only one publishes ports."""
     service = _SERVICES[name]
     assert service["read_only"] is (name != "postgres")
     assert service["cap_drop"] == ["ALL"]
@@ -122,16 +122,16 @@ def test_containers_are_confined(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", _SERVICES)
-def test_containers_come_back(name: str) -> None:
-    """What serves is started again when it has ended, and has a health check, the service that of its image."""
+def test_containers_restart(name: str) -> None:
+    """Servers restart when they exit and have a health check; the service has that of its image."""
     service, serves = _SERVICES[name], name not in _ONE_OFF
     assert service.get("restart") == ("unless-stopped" if serves else None)
     assert (service.get("healthcheck") == {"disable": True}) == (not serves)
     assert ("healthcheck" in service) == (name != "web")
 
 
-def test_order_of_the_start() -> None:
-    """First the secrets, then the roles, the migrations, the rights and the service."""
+def test_start_order() -> None:
+    """The containers start in order: secrets, roles, migrations, grants, service."""
     assert _SERVICES["roles"]["depends_on"] == {"key": _DONE, "postgres": _HEALTHY}
     assert _SERVICES["migrate"]["depends_on"] == {"roles": _DONE}
     assert _SERVICES["grants"]["depends_on"] == {"migrate": _DONE}
@@ -140,7 +140,7 @@ def test_order_of_the_start() -> None:
 
 
 def test_every_volume_is_used() -> None:
-    """Data and secrets are in named volumes; the only folder of the machine is deploy/, which cannot be written."""
+    """Data and secrets are in named volumes. The only folder of the host is deploy/, read-only."""
     mounted = {volume for service in _SERVICES.values() for volume in service.get("volumes", [])}
     assert {volume for volume in mounted if volume.startswith(".")} == {"./deploy:/deploy:ro"}
     used = {volume.partition(":")[0] for volume in mounted} - {"./deploy"}
@@ -148,25 +148,25 @@ def test_every_volume_is_used() -> None:
     assert used == _COMPOSE["volumes"].keys() == volumes
 
 
-def test_stop_is_waited_for() -> None:
-    """Nobody kills the service while it may still answer."""
+def test_stop_grace_period() -> None:
+    """The grace period covers the drain, the stop timeout and 10 s."""
     grace_s = int(_SERVICES["web"]["stop_grace_period"].removesuffix("s"))
     assert grace_s == Settings.server_drain_s + Settings.server_stop_timeout_s + 10
     assert _instructions("STOPSIGNAL") == ["SIGTERM"]
 
 
-def test_image_is_built_from_what_the_context_has() -> None:
-    """What .dockerignore lets in is what the image is made of: the lock, the contract, the packages."""
-    let_in = (_ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+def test_build_context() -> None:
+    """.dockerignore includes exactly the files that the image copies."""
+    lines = (_ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     copied = {words.split()[0] for words in _instructions("COPY") if not words.startswith("--from")}
-    assert {name.removeprefix("!") for name in let_in if name.startswith("!")} == copied
+    assert {name.removeprefix("!") for name in lines if name.startswith("!")} == copied
     assert all((_ROOT / name).exists() for name in copied)
-    assert let_in[0] == "*"
-    assert let_in[-1] == "**/__pycache__"
+    assert lines[0] == "*"
+    assert lines[-1] == "**/__pycache__"
 
 
-def test_image_is_made_in_two_stages() -> None:
-    """Both are of one base, whose Python the service supports; the second runs as a user with a number, not as root."""
+def test_two_build_stages() -> None:
+    """Both stages have the same base, a supported Python. The image runs as a numeric user, not as root."""
     build, final = (words.removesuffix(" AS build") for words in _instructions("FROM"))
     assert build == final
     version = re.fullmatch(r"python:(3\.\d+)-slim", final)
@@ -175,12 +175,12 @@ def test_image_is_made_in_two_stages() -> None:
     assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", _instructions("USER")[-1])
 
 
-def test_image_says_what_it_is() -> None:
-    """Its labels are those of the project, and what it runs is a command without a shell."""
+def test_image_labels() -> None:
+    """The labels are those of setup.cfg, and the command runs without a shell."""
     labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', _instructions("LABEL")[0]))
     setup = (_ROOT / "setup.cfg").read_text(encoding="utf-8")
-    told = {name: re.search(rf"^{name} = (.*)$", setup, re.MULTILINE) for name in ("name", "description", "license")}
-    named = {name: found[1] for name, found in told.items() if found is not None}
+    matches = {name: re.search(rf"^{name} = (.*)$", setup, re.MULTILINE) for name in ("name", "description", "license")}
+    named = {name: match[1] for name, match in matches.items() if match is not None}
     assert labels == {
         "title": named["name"],
         "description": named["description"],
@@ -190,8 +190,8 @@ def test_image_says_what_it_is() -> None:
     assert json.loads(_instructions("CMD")[0]) == ["python", "-m", "promo_api", "serve"]
 
 
-def test_health_check_asks_where_the_service_listens() -> None:
-    """Without SERVER_ADDRESS the health check asks at the port that is its default."""
+def test_health_check_port() -> None:
+    """Without SERVER_ADDRESS the health check uses the default port."""
     assert f"or ':{Settings.server_address.port}')" in _instructions("HEALTHCHECK")[0]
 
 

@@ -15,7 +15,7 @@ _API = (ROOT / "api.yml").read_text(encoding="utf-8")
 _EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 _SETTINGS = {variable(declared) for declared in fields(Settings)}
 _RENAMED = {old: variable(declared) for declared in fields(Settings) if (old := declared.metadata["formerly"])}
-# Environment variables that are no settings of the service.
+# Environment variables that are not settings of the service.
 _OTHER_VARIABLES = {"REDIS_PASSWORD_FILE", "POSTGRES_PASSWORD_FILE"}
 _README_WORDS_MAX = 1000
 
@@ -48,10 +48,10 @@ def test_readme_is_short() -> None:
 
 def test_example_names_settings() -> None:
     """.env.example contains only settings, and is complete except for the secret that must not be copied."""
-    given = dict(line.split("=", 1) for line in _EXAMPLE.splitlines() if line and not line.startswith("#"))
-    assert given.keys() <= _SETTINGS
+    example = dict(line.split("=", 1) for line in _EXAMPLE.splitlines() if line and not line.startswith("#"))
+    assert example.keys() <= _SETTINGS
     with pytest.raises(SettingsError) as caught:
-        Settings.from_environment(given)
+        Settings.from_environment(example)
     assert [problem.split()[0] for problem in caught.value.problems] == ["SECRET_KEY"]
 
 

@@ -1,4 +1,4 @@
-"""Errors: each has a message for the sender, and knows no HTTP."""
+"""Errors have a message for the client, and no HTTP status."""
 
 import ast
 import inspect
@@ -24,13 +24,13 @@ _MAKE: dict[type[RequestError], Callable[[str], RequestError]] = {
 
 @all_cases("kind", RequestError.__subclasses__(), ids=lambda kind: kind.__name__)
 def test_message_is_the_text(kind: type[RequestError]) -> None:
-    """The message is what a log line shows too."""
+    """The text of an error, which log lines contain, is its message."""
     error = _MAKE.get(kind, kind)("Not now.")
     assert (error.message, str(error)) == ("Not now.", "Not now.")
 
 
 def test_violations_do_not_change() -> None:
-    """An error keeps the violations that it was made with, whatever becomes of their list."""
+    """Changes of the list do not change the violations of the error."""
     violations = [Violation("body", "/a", "must be an A")]
     error = InvalidInput("The request is not valid.", violations)
     violations.clear()
@@ -39,20 +39,20 @@ def test_violations_do_not_change() -> None:
 
 
 def test_violation_of_one_member() -> None:
-    """One member of the body is pointed at in short."""
+    """`body` returns an error with one violation in the body."""
     error = InvalidInput.body("/max_count", "must be 1")
     assert error.violations == (Violation("body", "/max_count", "must be 1"),)
 
 
-def test_what_else_an_error_knows() -> None:
-    """A refused activation has a reason for the log; a dependency that is down, a time to wait."""
+def test_error_attributes() -> None:
+    """A denied activation has a reason; an unavailable service has a time to wait."""
     assert ActivationDenied("inactive", "Not now.").reason == "inactive"
     down = ServiceUnavailable("Later.", reason="it sleeps")
     assert (down.reason, down.retry_after_s) == ("it sleeps", 1)
     assert ServiceUnavailable("Later.", reason="it sleeps", retry_after_s=30).retry_after_s == 30
 
 
-def test_no_http() -> None:
-    """No status stands among the errors."""
+def test_errors_have_no_status() -> None:
+    """The module contains no HTTP status."""
     numbers = {node.value for node in ast.walk(ast.parse(inspect.getsource(errors))) if isinstance(node, ast.Constant)}
     assert not [number for number in numbers if isinstance(number, int) and 100 <= number < 600]

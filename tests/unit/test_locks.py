@@ -1,4 +1,4 @@
-"""What is installed is what was locked: exact versions, by checksums."""
+"""Installations use the locked versions and verify checksums."""
 
 import re
 
@@ -12,7 +12,7 @@ INSTALLERS = ("Makefile", "Dockerfile", "docs/deployment.md")
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_exact_versions_with_checksums(name: str) -> None:
-    """Each package of a lock has one version and at least one SHA-256, and comes from no place of its own."""
+    """Each package of a lock has one version and at least one SHA-256, and no URL."""
     lock = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
     packages = [line for line in lock.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     assert len(packages) > 20
@@ -25,8 +25,8 @@ def test_exact_versions_with_checksums(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", INSTALLERS)
-def test_nothing_is_installed_without_them(name: str) -> None:
-    """Whoever installs packages of a lock has pip refuse what has another checksum; nothing else is fetched."""
+def test_installations_verify_checksums(name: str) -> None:
+    """Every command that installs packages verifies checksums or downloads nothing."""
     text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
     installs = [line for line in text.splitlines() if re.search(r"\bpip\b[^&|;]* install ", line)]
     assert installs

@@ -1,4 +1,4 @@
-"""The events of the log: docs/operations.md lists what the code logs, and each is logged in the one way there is."""
+"""Log events: docs/operations.md lists those of the code, and all are logged in the same way."""
 
 import ast
 import logging
@@ -12,7 +12,7 @@ from tests.unit.source import ROOT, files, tree
 
 _LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 _PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-# What is no call of a logger: lines of libraries, and the one that LogStream makes itself.
+# Events without a call of a logger: lines of libraries, and the one that LogStream writes itself.
 _LIBRARIES = {*_TRUSTED_LOGGERS.values(), "library"}
 _LOST = ("log_lines_lost", "warning", ("lost",))
 
@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
 
 def _calls() -> Iterator[tuple[str, ast.Call]]:
-    """Yield every call of a logger's method, with the module that it is in."""
+    """Yield every call of a logger's method, with its module."""
     for module in files():
         for node in ast.walk(tree(module)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _LEVELS:
@@ -36,12 +36,12 @@ def _calls() -> Iterator[tuple[str, ast.Call]]:
 
 
 def _fields(call: ast.Call) -> tuple[str, ...]:
-    given = {keyword.arg: keyword.value for keyword in call.keywords}
-    extra = given.get("extra")
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    extra = keywords.get("extra")
     fields: list[str] = []
     if isinstance(extra, ast.Dict):
         fields = [str(key.value) for key in extra.keys if isinstance(key, ast.Constant)]
-    return (*fields, *(["traceback"] if "exc_info" in given else []))
+    return (*fields, *(["traceback"] if "exc_info" in keywords else []))
 
 
 def _row(call: ast.Call) -> Row:
@@ -61,7 +61,7 @@ CALLS = list(_calls())
 
 @all_cases("call", [call for _, call in CALLS], ids=[f"{module}:{call.lineno}" for module, call in CALLS])
 def test_events_are_constant(call: ast.Call) -> None:
-    """An event is a constant name, and what it tells are fields whose names are not those of every line."""
+    """An event is a constant name, and its fields do not have the names of the common fields."""
     assert len(call.args) == 1
     assert isinstance(call.args[0], ast.Constant)
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", str(call.args[0].value))
@@ -70,15 +70,17 @@ def test_events_are_constant(call: ast.Call) -> None:
     for fields in extra:
         assert isinstance(fields, ast.Dict)
         assert all(isinstance(key, ast.Constant) for key in fields.keys)
-    told = set(_fields(call))
-    assert told & (_STANDARD_ATTRIBUTES | {"at", "level", "event", "message", "logger"}) == set()
+    names = set(_fields(call))
+    assert names & (_STANDARD_ATTRIBUTES | {"at", "level", "event", "message", "logger"}) == set()
 
 
 def test_loggers_are_made_in_one_way() -> None:
-    """Every module that logs does so as `_log`, which is named after it: that is how events of ours are known."""
+    """Every module logs through `_log`, named after the module, which identifies our own events."""
     for module in files():
-        made = [node for node in ast.walk(tree(module)) if isinstance(node, ast.Call) and "getLogger" in ast.dump(node)]
-        texts = {ast.unparse(node) for node in made if ast.unparse(node.func) == "logging.getLogger"}
+        calls = [
+            node for node in ast.walk(tree(module)) if isinstance(node, ast.Call) and "getLogger" in ast.dump(node)
+        ]
+        texts = {ast.unparse(node) for node in calls if ast.unparse(node.func) == "logging.getLogger"}
         allowed = {"logging.getLogger(__name__)"}
         if module in ("promo_api.telemetry.logs", "promo_api.server.gunicorn_app"):
             allowed |= {"logging.getLogger()", "logging.getLogger(name)"}
@@ -95,7 +97,7 @@ def test_page_lists_the_events() -> None:
 
 
 def test_levels_are_those_of_the_page() -> None:
-    """The page says what each level means that is used."""
-    meant = set(re.findall(r"`(info|warning|error|critical)`:", _PAGE))
-    assert {row.level for row in _listed()} == meant | {"any"}
-    assert meant <= {logging.getLevelName(level).lower() for level in (10, 20, 30, 40, 50)}
+    """The page explains each level that is used."""
+    explained = set(re.findall(r"`(info|warning|error|critical)`:", _PAGE))
+    assert {row.level for row in _listed()} == explained | {"any"}
+    assert explained <= {logging.getLevelName(level).lower() for level in (10, 20, 30, 40, 50)}

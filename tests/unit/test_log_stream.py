@@ -1,4 +1,4 @@
-"""Where log lines go: nobody fails or waits for them, whatever becomes of who reads them."""
+"""The log stream: no request fails or waits because of the reader of the log."""
 
 import fcntl
 import json
@@ -31,20 +31,20 @@ def _stream(descriptor: int) -> LogStream:
     return stream
 
 
-def _tell(stream: LogStream, number: int) -> None:
-    fields = {"name": "promo_api.x", "levelname": "INFO", "msg": "told", "number": number}
+def _log_number(stream: LogStream, number: int) -> None:
+    fields = {"name": "promo_api.x", "levelname": "INFO", "msg": "logged", "number": number}
     stream.handle(logging.makeLogRecord(fields))
 
 
 def _numbers(text: bytes) -> list[Any]:
-    """Return what was told, by number; a pair: lines were lost, and how many."""
+    """Return the numbers of the lines. A pair is the event for lost lines and their count."""
     lines = [json.loads(line) for line in text.splitlines()]
-    return [line["number"] if line["event"] == "told" else (line["event"], line["lost"]) for line in lines]
+    return [line["number"] if line["event"] == "logged" else (line["event"], line["lost"]) for line in lines]
 
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
-    """A pipe: where to read, and where to write."""
+    """A pipe: the read end and the write end."""
     ends = os.pipe()
     yield ends
     for end in ends:
@@ -53,7 +53,7 @@ def pipe() -> Iterator[Pipe]:
 
 
 def _fill(descriptor: int) -> None:
-    """Leave no room in a pipe."""
+    """Fill a pipe."""
     os.set_blocking(descriptor, False)
     with suppress(BlockingIOError):
         while True:
@@ -65,37 +65,37 @@ def test_lines(pipe: Pipe) -> None:
     """Each record is a line."""
     stream = _stream(pipe[1])
     for number in range(3):
-        _tell(stream, number)
+        _log_number(stream, number)
     assert _numbers(os.read(pipe[0], 65536)) == [0, 1, 2]
 
 
-def test_pipe_that_nobody_reads(pipe: Pipe) -> None:
-    """Where there is no room, the first line waits a moment and the others don't; how many were lost is told then."""
+def test_full_pipe(pipe: Pipe) -> None:
+    """When the pipe is full, the first line waits a moment, the others do not, and the lost lines are counted."""
     stream = _stream(pipe[1])
     _fill(pipe[1])
     began = monotonic()
     for number in range(1000):
-        _tell(stream, number)
+        _log_number(stream, number)
     assert monotonic() - began < 5
     assert os.read(pipe[0], 2**20).strip() == b""
     for number in (1000, 1001):
-        _tell(stream, number)
+        _log_number(stream, number)
     assert _numbers(os.read(pipe[0], 65536)) == [("log_lines_lost", 1000), 1000, 1001]
 
 
-def test_reader_that_ends() -> None:
-    """Nobody reads any more, and nobody minds."""
+def test_closed_reader() -> None:
+    """If the reader has exited, lines are lost and nothing fails."""
     reader, writer = socket.socketpair()
     with reader, writer:
         stream = _stream(writer.fileno())
-        # Of a pipe a copy of the other end, as a child of this process may have one, would be a reader still.
+        # Not a pipe: a child process may have a copy of its read end, which would still be a reader.
         reader.shutdown(socket.SHUT_RDWR)
-        _tell(stream, 0)
+        _log_number(stream, 0)
         assert stream._lost == 1
 
 
 def test_room_for_a_burst(pipe: Pipe) -> None:
-    """A pipe takes what a busy worker writes in a second."""
+    """A pipe is enlarged to 1 MiB, which a busy worker fills in a second."""
     limit = int(Path("/proc/sys/fs/pipe-max-size").read_text(encoding="utf-8"))
     assert fcntl.fcntl(pipe[1], fcntl.F_GETPIPE_SZ) < 2**20 <= limit
     LogStream(pipe[1])
@@ -103,15 +103,15 @@ def test_room_for_a_burst(pipe: Pipe) -> None:
 
 
 def test_closed_descriptor(pipe: Pipe) -> None:
-    """A descriptor that was closed takes nothing, and a line more is lost."""
+    """A line for a closed descriptor is lost and counted."""
     stream = _stream(pipe[1])
     os.close(pipe[1])
-    _tell(stream, 0)
+    _log_number(stream, 0)
     assert stream._lost == 1
 
 
 def test_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What doesn't fit is lost; when there is space again, the line that was cut spoils no other."""
+    """Lines that do not fit are lost; once there is space, the next line does not continue the truncated one."""
     with (tmp_path / "log").open("wb") as file:
         stream = _stream(file.fileno())
         write, room = os.write, 150
@@ -126,36 +126,36 @@ def test_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
         monkeypatch.setattr(os, "write", write_as_far_as_it_goes)
         for number in range(4):
-            _tell(stream, number)
+            _log_number(stream, number)
         room = 10_000
-        _tell(stream, 4)
+        _log_number(stream, 4)
     whole, cut, *rest = (tmp_path / "log").read_bytes().splitlines()
     assert _numbers(whole) == [0]
     assert not cut.endswith(b"}")
     assert _numbers(b"\n".join(rest)) == [("log_lines_lost", 3), 4]
 
 
-def test_device_that_is_full() -> None:
-    """/dev/full takes nothing."""
+def test_full_device() -> None:
+    """Lines for a full device are lost and counted."""
     with Path("/dev/full").open("wb", buffering=0) as full:
         stream = _stream(full.fileno())
         for number in range(3):
-            _tell(stream, number)
+            _log_number(stream, number)
     assert stream._lost == 3
 
 
-def test_record_that_is_no_line(pipe: Pipe) -> None:
-    """A record that can't be written as a line is lost, and its request goes on."""
+def test_unserializable_record(pipe: Pipe) -> None:
+    """A record that cannot be serialized is lost and counted, and raises nothing."""
     stream = _stream(pipe[1])
-    stream.handle(logging.makeLogRecord({"name": "promo_api.x", "msg": "told", "number": "\ud800"}))
-    _tell(stream, 1)
+    stream.handle(logging.makeLogRecord({"name": "promo_api.x", "msg": "logged", "number": "\ud800"}))
+    _log_number(stream, 1)
     assert _numbers(os.read(pipe[0], 65536)) == [("log_lines_lost", 1), 1]
 
 
 _CLOSED = """
 import logging, os, sys
 os.close(2)
-sys.stderr = None  # as Python does where it is closed at the start
+sys.stderr = None  # as Python does if it is closed at the start
 from promo_api.telemetry.logs import set_up_logging
 from promo_api.config.values import LogFormat
 set_up_logging(LogFormat.JSON)
@@ -167,7 +167,7 @@ with open(sys.argv[1], "wb") as other:
 
 
 def test_closed_standard_error(tmp_path: Path) -> None:
-    """Lines go nowhere then, and least of all where something else has got the number of standard error."""
+    """Without standard error lines go nowhere, not even to another file with its descriptor."""
     command = [sys.executable, "-c", _CLOSED, str(tmp_path / "other")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (0, f"{int(done.stdout)}\n")
@@ -181,12 +181,12 @@ from promo_api.telemetry.logs import set_up_logging
 from promo_api.config.values import LogFormat
 set_up_logging(LogFormat.JSON)
 for number in range(2000):
-    logging.getLogger("promo_api").warning("told", extra={"number": number, "reason": "x" * (number % 3000)})
+    logging.getLogger("promo_api").warning("logged", extra={"number": number, "reason": "x" * (number % 3000)})
 """
 
 
 def test_lines_of_several_processes_do_not_mix() -> None:
-    """Processes that write to one pipe as fast as they can leave every line whole."""
+    """Processes that write to one pipe as fast as possible keep every line whole."""
     reader, writer = os.pipe()
     writers = [subprocess.Popen([sys.executable, "-c", _MANY], stderr=writer) for _ in range(2)]
     os.close(writer)
@@ -194,18 +194,18 @@ def test_lines_of_several_processes_do_not_mix() -> None:
         lines = [json.loads(line) for line in pipe.read().splitlines()]
     assert [each.wait(30) for each in writers] == [0, 0]
     for each in writers:
-        numbers = [line["number"] for line in lines if line["process"] == each.pid and line["event"] == "told"]
+        numbers = [line["number"] for line in lines if line["process"] == each.pid and line["event"] == "logged"]
         assert numbers == sorted(numbers)
         assert len(numbers) > 100
 
 
-def test_lines_together(pipe: Pipe) -> None:
-    """Lines that are told together are written at the end, in order, in as few pieces as a pipe takes whole."""
+def test_buffered_lines(pipe: Pipe) -> None:
+    """Buffered lines are written at the end, in order, in few pieces that a pipe writes atomically."""
     read, write = pipe
     stream = _stream(write)
     with stream.buffered():
         for number in range(100):
-            _tell(stream, number)
+            _log_number(stream, number)
         os.set_blocking(read, False)
         with pytest.raises(BlockingIOError):
             os.read(read, 1)
@@ -216,27 +216,27 @@ def test_lines_together(pipe: Pipe) -> None:
     assert max(map(len, pieces)) <= select.PIPE_BUF < max(len(a) + len(b) for a, b in pairwise(pieces))
 
 
-def test_lines_together_that_are_lost(pipe: Pipe) -> None:
-    """Those that cannot be written are counted one by one, and told of once there is room."""
+def test_lost_buffered_lines(pipe: Pipe) -> None:
+    """Buffered lines that cannot be written are counted, and reported once there is room."""
     read, write = pipe
     stream = _stream(write)
     _fill(write)
     with stream.buffered():
         for number in range(100):
-            _tell(stream, number)
+            _log_number(stream, number)
     os.read(read, 1024 * 1024)
-    _tell(stream, 100)
+    _log_number(stream, 100)
     assert _numbers(os.read(read, 1024 * 1024)) == [("log_lines_lost", 100), 100]
 
 
-def test_others_wait_for_lines_that_are_told_together(pipe: Pipe) -> None:
-    """What another thread has to say meanwhile comes after them, and is not lost."""
+def test_other_threads_wait_for_buffered_lines(pipe: Pipe) -> None:
+    """A line of another thread is written after the buffered lines, and is not lost."""
     read, write = pipe
     stream = _stream(write)
-    other = Thread(target=_tell, args=(stream, 3))
+    other = Thread(target=_log_number, args=(stream, 3))
     with stream.buffered():
-        _tell(stream, 1)
+        _log_number(stream, 1)
         other.start()
-        _tell(stream, 2)
+        _log_number(stream, 2)
     other.join()
     assert _numbers(os.read(read, 1024 * 1024)) == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""Log lines: what stands in them, in both formats, and what never does."""
+"""Log lines: their contents in both formats, and secrets that they never contain."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ _SECRET = "ann@example.com"
 
 @pytest.fixture
 def request_id() -> Iterator[str]:
-    """The id of the request that is worked on."""
+    """The id of the current request."""
     token = REQUEST_ID.set("abc-1")
     yield "abc-1"
     REQUEST_ID.reset(token)
@@ -37,27 +37,27 @@ def _record(event: str = "something", logger: str = "promo_api.x", **fields: Any
 def _json(record: logging.LogRecord) -> dict[str, Any]:
     line = JsonLines().format(record)
     assert "\n" not in line
-    told: dict[str, Any] = json.loads(line)
-    return told
+    fields: dict[str, Any] = json.loads(line)
+    return fields
 
 
 def _raised(fail: Callable[[], object]) -> Any:
     try:
         fail()
-    except Exception:  # noqa: BLE001 whatever a test lets fail
+    except Exception:  # noqa: BLE001 a test may raise any exception
         return sys.exc_info()
     raise AssertionError
 
 
 def test_json_line(request_id: str) -> None:
-    """A line is one object: what every line has, the id of the request, and the fields of the event by their names."""
+    """A line is one JSON object: the common fields, the request id, and the fields of the event."""
     before = datetime.now(UTC)
     record = _record(extra={"user_id": _ID, "attempt": 1, "reason": 'two\nlines, "quoted"'})
-    told = _json(record)
-    at = datetime.fromisoformat(told.pop("at"))
+    fields = _json(record)
+    at = datetime.fromisoformat(fields.pop("at"))
     assert abs((at - before).total_seconds()) < 10
     assert at.utcoffset() is not None
-    assert told == {
+    assert fields == {
         "level": "warning",
         "event": "something",
         "process": record.process,
@@ -68,20 +68,20 @@ def test_json_line(request_id: str) -> None:
     }
 
 
-def test_instants() -> None:
-    """An instant is UTC, to the millisecond."""
+def test_times() -> None:
+    """Times are in UTC, with milliseconds."""
     record = _record()
     record.created, record.msecs = 1_735_689_599.007, 7.0
     assert _json(record)["at"] == "2024-12-31T23:59:59.007Z"
 
 
-def test_no_request() -> None:
-    """Beside requests a line has no id of one."""
+def test_line_outside_a_request() -> None:
+    """Outside of requests a line has no request id."""
     assert "request_id" not in _json(_record())
 
 
 def test_text_line(request_id: str) -> None:
-    """A line for people has the same, in one line, whatever stands in a field."""
+    """The text format has the same fields, on one line even if a value has line breaks."""
     record = _record(extra={"user_id": _ID, "attempt": 1, "reason": 'two\nlines, "quoted"', "nothing": ""})
     at, rest = TextLines().format(record).split(" ", 1)
     assert at == _json(record)["at"]
@@ -100,7 +100,7 @@ def _fail_with_a_value() -> None:
 
 @pytest.mark.parametrize("lines", [JsonLines(), TextLines()])
 def test_traceback(lines: logging.Formatter) -> None:
-    """A traceback tells where, through all causes, and which kinds of exceptions; what these say may be secret."""
+    """A traceback has files, lines and exception types of all causes, but no messages, which may be secret."""
     line = lines.format(_record(exc_info=_raised(_fail_with_a_value))).replace("\\n", "\n")
     assert "in _fail_with_a_value\n" in line
     assert "builtins.ValueError\n\nCaused by:\nTraceback" in line
@@ -108,19 +108,19 @@ def test_traceback(lines: logging.Formatter) -> None:
     assert _SECRET not in line
 
 
-def test_traceback_of_ours() -> None:
-    """What an exception of ours says repeats nothing, and is told."""
+def test_traceback_of_our_errors() -> None:
+    """The message of our own exception repeats no input, so it is logged."""
     error = NotFound("There is no such promo.")
-    told = _json(_record(exc_info=(NotFound, error, None)))
-    assert told["traceback"].endswith("promo_api.errors.NotFound: There is no such promo.")
+    fields = _json(_record(exc_info=(NotFound, error, None)))
+    assert fields["traceback"].endswith("promo_api.errors.NotFound: There is no such promo.")
 
 
-def test_traceback_of_a_group() -> None:
-    """Of several exceptions at once the first is told of."""
+def test_traceback_of_an_exception_group() -> None:
+    """Of an exception group the first exception is logged."""
     error = ExceptionGroup(_SECRET, [KeyError(_SECRET), ValueError()])
-    told = _json(_record(exc_info=(ExceptionGroup, error, None)))
-    assert told["traceback"].endswith("builtins.KeyError")
-    assert _SECRET not in told["traceback"]
+    fields = _json(_record(exc_info=(ExceptionGroup, error, None)))
+    assert fields["traceback"].endswith("builtins.KeyError")
+    assert _SECRET not in fields["traceback"]
 
 
 def _fail_again(times: int) -> None:
@@ -133,7 +133,7 @@ def _fail_again(times: int) -> None:
 
 
 def test_long_traceback() -> None:
-    """However long a traceback would be, its line is written in one piece; the first cause is what stays of it."""
+    """A long traceback is truncated so that its line is atomic; the first cause remains."""
     record = _record(exc_info=_raised(lambda: _fail_again(50)), extra={"reason": "x" * 200})
     line = JsonLines().format(record)
     assert len(line.encode()) < PIPE_BUF
@@ -141,8 +141,8 @@ def test_long_traceback() -> None:
     assert json.loads(line)["traceback"].endswith("builtins.LookupError")
 
 
-def test_long_words() -> None:
-    """Nor is a line too long in which a library has much to say."""
+def test_long_message() -> None:
+    """A long message of a library is truncated so that its line is atomic."""
     assert len(JsonLines().format(_record("x" * 10_000, "gunicorn.error"))) < PIPE_BUF
 
 
@@ -150,21 +150,21 @@ def test_long_words() -> None:
     ("logger", "event"),
     [("gunicorn.error", "gunicorn"), ("uvicorn.error", "uvicorn"), ("py.warnings", "python_warning")],
 )
-def test_words_of_known_libraries(logger: str, event: str) -> None:
-    """What the servers and Python's warnings say is told, the first line of it; what they add for terminals is not."""
+def test_messages_of_known_libraries(logger: str, event: str) -> None:
+    """The first line of a message of the servers, or of a Python warning, is logged; colours are not."""
     record = _record("Booting %s\n  more", logger, args=("worker",), extra={"color_message": "\x1b[31m"})
-    told = _json(record)
-    assert (told["event"], told["message"]) == (event, "Booting worker")
-    assert "color_message" not in told
+    fields = _json(record)
+    assert (fields["event"], fields["message"]) == (event, "Booting worker")
+    assert "color_message" not in fields
 
 
-def test_words_of_other_libraries() -> None:
-    """What others say may repeat what was sent: of them it is told where in the library they say it."""
+def test_messages_of_other_libraries() -> None:
+    """Messages of other libraries may repeat input, so only their location is logged."""
     error = _raised(_fail_with_a_value)
-    told = _json(_record(f"Task failed: {_SECRET}", "asyncio", exc_info=error, extra={"value": _SECRET}))
-    assert (told["event"], told["logger"], told["location"]) == ("library", "asyncio", "x:7")
-    assert "ValueError" in told["traceback"]
-    assert _SECRET not in str(told)
+    fields = _json(_record(f"Task failed: {_SECRET}", "asyncio", exc_info=error, extra={"value": _SECRET}))
+    assert (fields["event"], fields["logger"], fields["location"]) == ("library", "asyncio", "x:7")
+    assert "ValueError" in fields["traceback"]
+    assert _SECRET not in str(fields)
 
 
 _UNCAUGHT = """
@@ -173,7 +173,7 @@ from promo_api.telemetry.logs import set_up_logging
 from promo_api.config.values import LogFormat
 
 set_up_logging(LogFormat.JSON)
-# Not as one text: the lines of the program are told, and from Python 3.13 on also of one that is in no file.
+# Not one string: tracebacks contain source lines, since Python 3.13 also those of `python -c`.
 SECRET = ["ann", "example.com"]
 
 class Broken:
@@ -186,18 +186,18 @@ def fail():
 thread = threading.Thread(target=fail, name="sweeper")
 thread.start()
 thread.join()
-thread = threading.Thread(target=sys.exit, name="ends in order")
+thread = threading.Thread(target=sys.exit, name="exits")
 thread.start()
 thread.join()
 Broken()
 warnings.warn("this is old", UserWarning)
-logging.getLogger("connexion.x").warning("nobody reads it")
+logging.getLogger("connexion.x").warning("not logged")
 fail()
 """
 
 
 def test_uncaught_exceptions() -> None:
-    """What nobody catches, in any thread, is a line like any other, and so are Python's warnings."""
+    """Uncaught exceptions of any thread and Python's warnings are lines like any other."""
     ended = subprocess.run([sys.executable, "-c", _UNCAUGHT], capture_output=True, text=True, timeout=30, check=False)
     lines = [json.loads(line) for line in ended.stderr.splitlines()]
     assert [(line["event"], line["level"], line.get("source")) for line in lines] == [

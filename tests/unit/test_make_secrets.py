@@ -28,18 +28,18 @@ def _make(folder: Path, **environment: str) -> dict[str, str]:
 
 def test_secrets_are_made_once(folder: Path) -> None:
     """The first start makes four different secrets, and the next start keeps them."""
-    made = _make(folder)
-    assert len(set(made.values())) == 4
-    assert {len(secret) for secret in made.values()} == {64}
-    assert _make(folder) == made
+    secrets = _make(folder)
+    assert len(set(secrets.values())) == 4
+    assert {len(secret) for secret in secrets.values()} == {64}
+    assert _make(folder) == secrets
 
 
-def test_given_passwords(folder: Path) -> None:
+def test_passwords_of_the_environment(folder: Path) -> None:
     """Passwords of .env are used, replace earlier ones, and stay when they are taken out of .env."""
     key = _make(folder)["service/secret-key"]
-    given = _make(folder, POSTGRES_PASSWORD="one", OWNER_PASSWORD="two", REDIS_PASSWORD="three")
-    assert given == dict(zip(_FILES, [key, "one", "two", "three"], strict=True))
-    assert _make(folder) == given
+    secrets = _make(folder, POSTGRES_PASSWORD="one", OWNER_PASSWORD="two", REDIS_PASSWORD="three")
+    assert secrets == dict(zip(_FILES, [key, "one", "two", "three"], strict=True))
+    assert _make(folder) == secrets
 
 
 def test_modes(folder: Path) -> None:
@@ -50,7 +50,7 @@ def test_modes(folder: Path) -> None:
 
 
 def test_interrupted_start(folder: Path) -> None:
-    """What an interrupted start left is replaced, and no part of it becomes a secret."""
+    """A file that an interrupted start left is replaced, and does not become a secret."""
     (folder / "owner" / "password.unfinished").write_text("half")
     assert "half" not in _make(folder)["owner/password"]
 

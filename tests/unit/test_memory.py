@@ -1,4 +1,4 @@
-"""The verdict about the memory of a worker."""
+"""tests.bench.memory: the result for the memory of a worker."""
 
 import pytest
 
@@ -12,14 +12,14 @@ def _samples(*minutes_mb: float) -> list[float]:
 
 
 def test_growth() -> None:
-    """The last two minutes are compared with minutes three and four, whatever was before, between and for a moment."""
+    """The last two minutes are compared with minutes three and four; peaks do not count."""
     rss = _samples(1, 1, 100, 100, 500, 103, 103)
     rss[2 * _MINUTE] = rss[-1] = 900
     assert growth(rss) == pytest.approx(0.03)
 
 
 @pytest.mark.parametrize(
-    ("rss", "told"),
+    ("rss", "result"),
     [
         (_samples(90, 90, 146, 146, 150, 150), "met"),
         (_samples(90, 90, 150.2, 150.2, 150.2, 150.2), "NOT MET"),
@@ -28,6 +28,6 @@ def test_growth() -> None:
         ([*_samples(90, 90, 140, 140, 140, 140)[:-1], 160], "met"),
     ],
 )
-def test_verdict(rss: list[float], told: str) -> None:
-    """A worker's memory is small at the end but for moments, and has not grown but for its start."""
-    assert verdict(rss).endswith(f": {told}.")
+def test_verdict(rss: list[float], result: str) -> None:
+    """The memory must be small at the end, and must not grow after the start; peaks do not count."""
+    assert verdict(rss).endswith(f": {result}.")

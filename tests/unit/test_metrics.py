@@ -1,4 +1,4 @@
-"""What is counted, and how, in one process."""
+"""Metrics of one process: what each function counts."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -21,13 +21,13 @@ from tests.metric_delta import MetricDelta
 _CHEAP: Any = {"argon2_memory_kib": 8, "argon2_iterations": 1, "argon2_parallelism": 1, "argon2_concurrency": 1}
 
 
-def test_reasons_are_those_of_refusals() -> None:
-    """Each reason for which an activation is refused is counted; a new one that is not would fail the request."""
+def test_refusal_reasons() -> None:
+    """The metric has a label for each reason of a refusal; a missing label would fail the request."""
     assert {*metrics._refused} == {*_MESSAGES}
 
 
 def test_requests() -> None:
-    """A request is counted by what it asked for, how it ended, and how long it took."""
+    """A request is counted by operation, status and duration."""
     counted = MetricDelta()
     metrics.request_started()
     metrics.request_finished("health.ping", 200, 0.003)
@@ -36,30 +36,30 @@ def test_requests() -> None:
     assert counted("promo_request_duration_seconds_bucket", operation="health.ping", le="0.005") == 1
 
 
-def _lent() -> float | None:
+def _in_use() -> float | None:
     # Not a difference: other services of this process set the same gauge once a second.
     return metrics.REGISTRY.get_sample_value("promo_postgres_connections_in_use")
 
 
-def test_levels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a process serves it tells again and again how many requests and connections are in use, and what it is."""
+def test_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a worker serves, its gauges are updated: version, workers, requests in progress, connections in use."""
     monkeypatch.setattr(metrics, "_GAUGES_EVERY_S", 0.01)
-    counted, lent = MetricDelta(), [3]
-    with metrics.worker_serving("1.2.3", 24, lambda: lent[0]):
+    counted, in_use = MetricDelta(), [3]
+    with metrics.worker_serving("1.2.3", 24, lambda: in_use[0]):
         metrics.request_started()
         assert wait_until(lambda: counted("promo_requests_in_progress") == 1, 10)
-        assert wait_until(lambda: _lent() == 3, 10)
+        assert wait_until(lambda: _in_use() == 3, 10)
         assert counted("promo_build_info", version="1.2.3") == counted("promo_workers") == 1
         assert metrics.REGISTRY.get_sample_value("promo_postgres_pool_size") == 24
         metrics.request_finished("health.ping", 200, 0.003)
-        lent[0] = 0
+        in_use[0] = 0
         assert wait_until(lambda: counted("promo_requests_in_progress") == 0, 10)
-        assert wait_until(lambda: _lent() == 0, 10)
+        assert wait_until(lambda: _in_use() == 0, 10)
     assert counted("promo_workers") == 0
 
 
-def test_levels_survive_an_error(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """If a level can't be read, that is logged, and it is read again."""
+def test_gauges_survive_an_error(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """An error while a gauge is updated is logged, and the update is repeated."""
     monkeypatch.setattr(metrics, "_GAUGES_EVERY_S", 0.01)
     errors = [ValueError()]
 
@@ -69,14 +69,14 @@ def test_levels_survive_an_error(monkeypatch: pytest.MonkeyPatch, caplog: pytest
         return 3
 
     with metrics.worker_serving("1.2.3", 24, count_connections_in_use):
-        assert wait_until(lambda: _lent() == 3, 10)
+        assert wait_until(lambda: _in_use() == 3, 10)
     assert [vars(record)["job"] for record in caplog.records if record.getMessage() == "job_failed"] == ["gauges"]
-    metrics._LENT.set(0)
+    metrics._IN_USE.set(0)
 
 
 @pytest.mark.parametrize(("status", "counted_as"), [(404, "404"), (0, "cut")])
-def test_requests_for_nothing(status: int, counted_as: str) -> None:
-    """What asks for no operation, or was cut, has words of its own in place of a path or a status."""
+def test_requests_without_an_operation(status: int, counted_as: str) -> None:
+    """A request for an unknown path counts as `none`, and a request that was cut as `cut`."""
     counted = MetricDelta()
     metrics.request_started()
     metrics.request_finished("", status, 0.1)
@@ -84,7 +84,7 @@ def test_requests_for_nothing(status: int, counted_as: str) -> None:
 
 
 def test_breaker() -> None:
-    """The gauge has one state at most for a circuit breaker, and none while it is closed."""
+    """The gauge shows the state of an open or half-open circuit breaker, and nothing while it is closed."""
     antifraud = Antifraud(Settings(antifraud_address="http://127.0.0.1:1", secret_key="x" * 32, redis_port=1))
     seen = []
     for state in (State.OPEN, State.HALF_OPEN, State.OPEN, State.HALF_OPEN, State.CLOSED):
@@ -100,7 +100,7 @@ def test_breaker() -> None:
 
 
 def test_password_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A password hash counts as waiting, then as running, then as neither; both times are told."""
+    """A password hash counts as waiting, then as running, then as neither; both durations are recorded."""
     passwords = Passwords(Settings(antifraud_address="x", secret_key="x" * 32, **_CHEAP))
     begun, go = Event(), Event()
     counted = MetricDelta()
@@ -131,8 +131,8 @@ def test_batches() -> None:
     assert counted("promo_activation_batch_claims_sum") == 1
 
 
-def test_price_of_a_request() -> None:
-    """To count a request and its two connections takes some millionths of a second; this bound is many times that."""
+def test_cost_of_counting_a_request() -> None:
+    """MetricDelta a request and its two connections takes microseconds; the bound is many times that."""
 
     def took_s() -> float:
         began_s = thread_time()
@@ -143,5 +143,5 @@ def test_price_of_a_request() -> None:
             metrics.request_finished("health.ping", 200, 0.001)
         return thread_time() - began_s
 
-    # The best of three: others on the machine may have made one slow.
+    # The best of three, because other programs may slow one down.
     assert min(took_s() for _ in range(3)) < 0.1

@@ -1,4 +1,4 @@
-"""docs/operations.md and the dashboard have the metrics that exist, no more and no fewer."""
+"""docs/operations.md and the dashboard have exactly the metrics that exist."""
 
 import json
 import re
@@ -17,13 +17,13 @@ _ROW = re.compile(r"^\| `(promo_\w+)` \| (\w+) \| (.*?) \| (.*?) \| (.+) \|$", r
 
 
 def _declared() -> dict[str, Metric]:
-    """Return the metrics by the name that they are asked for."""
+    """Return the metrics by the name that queries use."""
     found = {each.name: each for each in metrics.REGISTRY.collect()}
     return {f"{name}_total" if each.type == "counter" else name: each for name, each in found.items()}
 
 
 def _labels(metric: Metric) -> dict[str, set[str]]:
-    """Return the labels of a metric with the values that there are so far."""
+    """Return the labels of a metric with their current values."""
     found: dict[str, set[str]] = {name: set() for name in _label_names(metric)}
     for sample in metric.samples:
         for name, value in sample.labels.items():
@@ -44,8 +44,8 @@ def _listed_labels(cell: str) -> dict[str, str]:
 def test_page_lists_each_metric() -> None:
     """The page has a row for each metric, and the metric of each row exists with its type and its labels."""
     rows = {name: (kind, [*_listed_labels(labels)]) for name, kind, labels, _, _ in _ROW.findall(_PAGE)}
-    there = {name: (each.type, [*_label_names(each)]) for name, each in _declared().items()}
-    assert rows == there
+    declared = {name: (each.type, [*_label_names(each)]) for name, each in _declared().items()}
+    assert rows == declared
 
 
 def test_page_lists_the_values_of_labels() -> None:
@@ -60,15 +60,15 @@ def test_page_lists_the_values_of_labels() -> None:
     assert listed >= 8
 
 
-def test_page_says_when_to_raise_an_alarm() -> None:
-    """Each expression to alarm on names metrics that are there, and there is one for most of them."""
-    alarms = re.findall(r"^\| `(.+)` \| .+ \|$", _PAGE.partition("## Alerts")[2].partition("\n## ")[0], re.MULTILINE)
-    assert len(alarms) >= 8
-    assert set().union(*map(_named, alarms)) <= {*_declared()}
+def test_alerts_name_existing_metrics() -> None:
+    """The alerts name only existing metrics."""
+    alerts = re.findall(r"^\| `(.+)` \| .+ \|$", _PAGE.partition("## Alerts")[2].partition("\n## ")[0], re.MULTILINE)
+    assert len(alerts) >= 8
+    assert set().union(*map(_named, alerts)) <= {*_declared()}
 
 
 def _named(expression: str) -> set[str]:
-    """Return the metrics that an expression asks for; the parts of a histogram are the histogram."""
+    """Return the metrics of an expression; the parts of a histogram are the histogram."""
     histograms = {name for name, each in _declared().items() if each.type == "histogram"}
     names = set(re.findall(r"\bpromo_\w+", expression))
     return {re.sub(r"_(bucket|sum|count)$", "", name) if _whole(name) in histograms else name for name in names}
@@ -83,21 +83,21 @@ def _expressions(panel: Any) -> Iterator[str]:
         yield target["expr"]
 
 
-def test_dashboard_asks_for_metrics_that_are_there() -> None:
-    """Each panel of the dashboard has a title and asks, and each metric that it asks for is there."""
+def test_dashboard_queries_existing_metrics() -> None:
+    """Each panel of the dashboard has a title and a query, and its metrics exist."""
     panels = [panel for panel in _DASHBOARD["panels"] if panel["type"] != "row"]
     assert len(panels) >= 8
     for panel in panels:
         assert panel["title"]
-        asked = [*_expressions(panel)]
-        assert asked, panel["title"]
-        assert all(_named(expression) for expression in asked), panel["title"]
-        assert set().union(*map(_named, asked)) <= {*_declared()}, panel["title"]
+        queries = [*_expressions(panel)]
+        assert queries, panel["title"]
+        assert all(_named(expression) for expression in queries), panel["title"]
+        assert set().union(*map(_named, queries)) <= {*_declared()}, panel["title"]
     assert len({panel["id"] for panel in panels}) == len(panels)
 
 
 def test_dashboard_can_be_imported() -> None:
-    """It names the data source by a variable, as Grafana asks for when a dashboard is imported, and no other one."""
+    """The only data source is a variable, as the import of Grafana needs."""
     text = json.dumps(_DASHBOARD)
     assert set(re.findall(r'"uid": "(\$[^"]+|[^"]*)"', text)) <= {"${datasource}", "promo-code-api"}
     (variable,) = [each for each in _DASHBOARD["templating"]["list"] if each["name"] == "datasource"]
@@ -106,7 +106,7 @@ def test_dashboard_can_be_imported() -> None:
 
 
 def test_labels_have_few_values() -> None:
-    """No label is for what somebody sends: each has one value of each operation, status, or a handful."""
+    """No label has values from input: each has one value per operation or status, or few values."""
     assert {name for each in _declared().values() for name in _label_names(each)} == {
         "limit", "operation", "pool", "status", "outcome", "reason", "result", "state", "sweeper", "version",
     }  # fmt: skip

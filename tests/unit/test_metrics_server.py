@@ -43,11 +43,11 @@ with run_metrics_server(address) as server:
     from prometheus_client import multiprocess
     from promo_api.telemetry import metrics
     reads, forked, read = threading.Event(), threading.Event(), multiprocess.MultiProcessCollector._read_metrics
-    def held(files):
+    def wait_for_fork(files):
         reads.set()
         forked.wait(20)
         return read(files)
-    multiprocess.MultiProcessCollector._read_metrics = staticmethod(held)
+    multiprocess.MultiProcessCollector._read_metrics = staticmethod(wait_for_fork)
     server.start()
     url = f"http://{address}/metrics"
     client = threading.Thread(target=lambda: print(urllib.request.urlopen(url, timeout=20).read().decode()))
@@ -93,11 +93,11 @@ def _samples(text: str) -> dict[str, float]:
 
 
 def _read(address: Address) -> dict[str, float]:
-    # In less time than a client has that sends nothing.
-    answer = requests.get(f"http://{address}/metrics", timeout=module._RequestHandler.timeout - 1)
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"].startswith("text/plain; version=")
-    return _samples(answer.text)
+    # Less time than a client has that sends nothing.
+    response = requests.get(f"http://{address}/metrics", timeout=module._RequestHandler.timeout - 1)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].startswith("text/plain; version=")
+    return _samples(response.text)
 
 
 _PINGS = 'promo_requests_total{operation="health.ping",status="200"}'
@@ -105,7 +105,7 @@ _FAST_PINGS = 'promo_request_duration_seconds_bucket{le="0.0025",operation="heal
 
 
 @pytest.mark.parametrize("signal_number", [0, 9])
-def test_workers_that_have_ended(server: MetricsServer, address: Address, tmp_path: Path, signal_number: int) -> None:
+def test_ended_workers(server: MetricsServer, address: Address, tmp_path: Path, signal_number: int) -> None:
     """The counters of a worker that has ended stay in the totals, however it ended; its gauges are removed."""
     pids = [_count(tmp_path, signal_number) for _ in range(3)]
     assert (_read(address)[_PINGS], _read(address)["promo_requests_in_progress"]) == (3, 3)
@@ -184,7 +184,7 @@ def test_folder(address: Address) -> None:
     assert _VARIABLE not in os.environ
 
 
-def test_address_that_is_taken(address: Address) -> None:
+def test_address_in_use(address: Address) -> None:
     """If another process listens on the address, the error is a sentence, and no folder is left."""
     with socket.create_server(address):
         message = f"^METRICS_ADDRESS: cannot listen on {address}: Address already in use.$"

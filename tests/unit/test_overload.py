@@ -1,4 +1,4 @@
-"""Samples of honest clients and of the workers' memory, and the verdict on them."""
+"""tests.bench.overload: samples of honest clients and of memory, and the result."""
 
 from itertools import chain
 
@@ -27,8 +27,8 @@ def _outcome(*samples: Sample, memory: list[Memory] = _MEMORY, **changes: float)
     return Outcome([*chain(_SAMPLES, samples)], memory, **changes)  # type: ignore[arg-type]
 
 
-def test_promise_is_kept() -> None:
-    """The bounds belong to the promise, and a row that is met says so."""
+def test_bounds_are_met() -> None:
+    """Values at the bounds are met."""
     outcome = _outcome()
     assert (outcome.broken(), str(outcome).split()[-1]) == ([], "met")
 
@@ -49,14 +49,14 @@ def test_promise_is_kept() -> None:
         (_outcome(killed=1), ["workers killed"]),
     ],
 )
-def test_promise_is_broken(outcome: Outcome, broken: list[str]) -> None:
-    """Each part of the promise is checked, and a row that is not met names the parts that were broken."""
+def test_bounds_are_not_met(outcome: Outcome, broken: list[str]) -> None:
+    """Each bound is checked, and the row names the bounds that are not met."""
     assert outcome.broken() == broken
     assert str(outcome).endswith(f"NOT MET: {', '.join(broken)}")
 
 
 def test_nothing_measured() -> None:
-    """A kind of request without a sample breaks the promise."""
+    """A kind of request without a sample is not met."""
     assert Outcome([], [Memory(1, 1, 1)]).broken() == [
         *("ping took 1 s", "activation took 2 s", "profile took 2 s"),
         *("activation not served", "ping not served", "profile not served", "sign-ins not served"),
@@ -64,7 +64,7 @@ def test_nothing_measured() -> None:
 
 
 def test_memory_of_the_worker_that_grew_most() -> None:
-    """The table shows one worker: the one that took most memory in addition."""
+    """The table shows the worker whose memory grew most."""
     assert _outcome(memory=[Memory(200, 210, 200), Memory(100, 130, 100)]).worst_memory == Memory(100, 130, 100)
 
 

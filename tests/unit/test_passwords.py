@@ -22,38 +22,38 @@ def _passwords(**changes: int) -> Passwords:
 
 
 def test_hash_and_verify() -> None:
-    """A password is right, any other is not, the neighbouring ones too."""
+    """Only the password itself is accepted, not similar ones."""
     passwords = _passwords()
-    kept = passwords.hash(PASSWORD)
-    assert passwords.verify(kept, PASSWORD) is True
-    for wrong in ("", PASSWORD.lower(), PASSWORD + " ", PASSWORD[:-1], kept):
-        assert passwords.verify(kept, wrong) is False
+    stored = passwords.hash(PASSWORD)
+    assert passwords.verify(stored, PASSWORD) is True
+    for wrong in ("", PASSWORD.lower(), PASSWORD + " ", PASSWORD[:-1], stored):
+        assert passwords.verify(stored, wrong) is False
 
 
 def test_hash_has_a_salt() -> None:
-    """The same password has another hash each time, and no hash holds it."""
+    """The same password has a different hash each time, and no hash contains it."""
     passwords = _passwords()
     assert passwords.hash(PASSWORD) != passwords.hash(PASSWORD)
     assert PASSWORD not in passwords.hash(PASSWORD)
 
 
-def test_cost_is_the_one_that_is_set() -> None:
-    """Memory, passes and lanes are those of the settings, and the algorithm is argon2id."""
-    kept = _passwords(argon2_memory_kib=64, argon2_iterations=3, argon2_parallelism=2).hash(PASSWORD)
-    parameters = extract_parameters(kept)
+def test_cost_settings() -> None:
+    """Memory, iterations and parallelism are those of the settings, and the algorithm is argon2id."""
+    stored = _passwords(argon2_memory_kib=64, argon2_iterations=3, argon2_parallelism=2).hash(PASSWORD)
+    parameters = extract_parameters(stored)
     assert parameters.type is Type.ID
     assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (64, 3, 2)
 
 
-def test_nobody_has_no_password() -> None:
-    """An account that does not exist has no password, not even the empty one."""
+def test_missing_account() -> None:
+    """A missing account has no password, not even an empty one."""
     passwords = _passwords()
     assert passwords.verify(None, PASSWORD) is False
     assert passwords.verify(None, "") is False
 
 
-def test_nobody_takes_as_long_as_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For an account that does not exist a hash of the same cost is checked, so that the time tells nothing."""
+def test_missing_account_takes_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a missing account a hash of the same cost is verified, so that the time reveals nothing."""
     passwords, checked = _passwords(argon2_iterations=2), list[str]()
     verify = PasswordHasher.verify
 
@@ -63,47 +63,47 @@ def test_nobody_takes_as_long_as_anybody(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(PasswordHasher, "verify", watched)
     passwords.verify(None, PASSWORD)
-    (nobodys,) = checked
-    assert extract_parameters(nobodys) == extract_parameters(passwords.hash(PASSWORD))
+    (dummy,) = checked
+    assert extract_parameters(dummy) == extract_parameters(passwords.hash(PASSWORD))
 
 
 def test_dummy_hash_does_not_open() -> None:
-    """Even the password of the hash that stands for nobody's, were it known, opens nothing."""
+    """The password of the dummy hash is not accepted for a missing account."""
     passwords = _passwords()
     passwords._dummy_hash = passwords.hash(PASSWORD)
     assert passwords.verify(None, PASSWORD) is False
 
 
 @pytest.mark.parametrize(
-    "kept", ["garbage", "$argon2id$", "$argon2id$v=19$m=8,t=1,p=1$c2FsdA$", "$2b$12$abcdefghijklmnopqrstuv", ""]
+    "stored", ["garbage", "$argon2id$", "$argon2id$v=19$m=8,t=1,p=1$c2FsdA$", "$2b$12$abcdefghijklmnopqrstuv", ""]
 )
-def test_garbage_is_no_hash(kept: str) -> None:
-    """A hash that is none opens to no password, and is no failure."""
-    assert _passwords().verify(kept, PASSWORD) is False
+def test_invalid_hash(stored: str) -> None:
+    """An invalid hash accepts no password, and raises nothing."""
+    assert _passwords().verify(stored, PASSWORD) is False
 
 
-def test_hash_of_todays_cost_is_kept() -> None:
-    """A hash of the cost that is set stays as it is."""
+def test_hash_of_the_current_cost_is_not_renewed() -> None:
+    """A hash of the current cost is not renewed."""
     passwords = _passwords()
-    kept = passwords.hash(PASSWORD)
-    assert passwords.renewed(kept, PASSWORD) == kept
+    stored = passwords.hash(PASSWORD)
+    assert passwords.renewed(stored, PASSWORD) == stored
 
 
 @pytest.mark.parametrize("changed", ["argon2_memory_kib", "argon2_iterations", "argon2_parallelism"])
 def test_hash_of_another_cost_is_renewed(changed: str) -> None:
-    """A hash of another cost, dearer or cheaper, is made anew of the same password."""
+    """A hash of a higher or lower cost is renewed for the same password."""
     cheap, dear = (
         _passwords(argon2_memory_kib=32),
         _passwords(**{"argon2_memory_kib": 32, changed: 64 if "kib" in changed else 2}),
     )
-    for before, today in ((cheap, dear), (dear, cheap)):
-        renewed = today.renewed(before.hash(PASSWORD), PASSWORD)
-        assert extract_parameters(renewed) == extract_parameters(today.hash(PASSWORD))
-        assert today.verify(renewed, PASSWORD) is True
+    for before, current in ((cheap, dear), (dear, cheap)):
+        renewed = current.renewed(before.hash(PASSWORD), PASSWORD)
+        assert extract_parameters(renewed) == extract_parameters(current.hash(PASSWORD))
+        assert current.verify(renewed, PASSWORD) is True
 
 
-class _HeldHasher:
-    """A hasher whose work takes until a test lets it end."""
+class _BlockedHasher:
+    """A hasher whose work ends when the test sets `go`."""
 
     def __init__(self) -> None:
         self.begun, self.go, self.lock = Semaphore(0), Event(), Lock()
@@ -122,45 +122,45 @@ class _HeldHasher:
 
     hash = verify = work
 
-    def check_needs_rehash(self, _kept: str) -> bool:
-        """Have every hash renewed."""
+    def check_needs_rehash(self, _hash: str) -> bool:
+        """Return that every hash is outdated."""
         return True
 
 
 @pytest.fixture
-def held() -> Iterator[_HeldHasher]:
-    """A hasher that is let go at the end, so that no thread waits for ever."""
-    hasher = _HeldHasher()
-    yield hasher
-    hasher.go.set()
+def hasher() -> Iterator[_BlockedHasher]:
+    """A blocked hasher that ends at teardown, so that no thread waits for ever."""
+    blocked = _BlockedHasher()
+    yield blocked
+    blocked.go.set()
 
 
 WAYS: list[Callable[[Passwords], object]] = [
     lambda passwords: passwords.hash(PASSWORD),
-    lambda passwords: passwords.verify("kept", PASSWORD),
+    lambda passwords: passwords.verify("hash", PASSWORD),
     lambda passwords: passwords.verify(None, PASSWORD),
-    lambda passwords: passwords.renewed("kept", PASSWORD),
+    lambda passwords: passwords.renewed("hash", PASSWORD),
 ]
 
 
 @pytest.mark.parametrize("concurrency", [1, 2, 3])
-def test_only_so_many_at_once(held: _HeldHasher, concurrency: int) -> None:
-    """Hashes run up to the concurrency of the settings, for every purpose; the others wait and are counted."""
+def test_concurrency_limit(hasher: _BlockedHasher, concurrency: int) -> None:
+    """Hashes for all purposes run in parallel up to ARGON2_CONCURRENCY; the others wait and are counted."""
     passwords, counted = _passwords(argon2_concurrency=concurrency), MetricDelta()
-    passwords._hasher = cast("PasswordHasher", held)
+    passwords._hasher = cast("PasswordHasher", hasher)
     with ThreadPoolExecutor(8) as threads:
-        asked = [threads.submit(way, passwords) for way in WAYS * 2]
-        assert all(held.begun.acquire(timeout=10) for _ in range(concurrency))
+        futures = [threads.submit(way, passwords) for way in WAYS * 2]
+        assert all(hasher.begun.acquire(timeout=10) for _ in range(concurrency))
         assert wait_until(lambda: counted("promo_password_hashes", state="waiting") == 8 - concurrency, 10)
         assert counted("promo_password_hashes", state="running") == concurrency
-        held.go.set()
-        assert all(future.result(timeout=10) is not None for future in asked)
-    assert held.most == concurrency
+        hasher.go.set()
+        assert all(future.result(timeout=10) is not None for future in futures)
+    assert hasher.most == concurrency
     assert counted("promo_password_hashes", state="waiting") == 0
 
 
-def test_failed_hash_frees_its_place() -> None:
-    """A hash that fails does not take a place for ever."""
+def test_failed_hash_frees_its_slot() -> None:
+    """A failed hash frees its slot."""
     passwords = _passwords(argon2_concurrency=1)
     for _ in range(3):
         with pytest.raises(AttributeError):

@@ -30,7 +30,7 @@ USED = {
     },
     "uvicorn-worker": {"_serve": "promo_api.server.gunicorn_app"},
 }
-# Not private although the name begins with an underscore: part of the documented interface.
+# Documented although the name begins with an underscore.
 DOCUMENTED = {"_mapping", "_asdict", "_replace", "_fields"}
 
 

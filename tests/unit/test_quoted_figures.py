@@ -28,16 +28,16 @@ class Quote(NamedTuple):
 
 def _rate(operation: str) -> float:
     """Return our requests per second of an operation in the throughput table."""
-    found = re.search(rf"^{operation} +(\d+) ", _BENCHMARKS, re.MULTILINE)
-    assert found is not None, operation
-    return float(found[1])
+    match = re.search(rf"^{operation} +(\d+) ", _BENCHMARKS, re.MULTILINE)
+    assert match is not None, operation
+    return float(match[1])
 
 
 def _profile(request: str) -> list[str]:
     """Return the processor time of a worker and of PostgreSQL for a request, as the page writes them."""
-    found = re.search(rf"^\| {request} \| ([\d,]+) \| ([\d,]*)", _BENCHMARKS, re.MULTILINE)
-    assert found is not None, request
-    return [found[1], found[2]]
+    match = re.search(rf"^\| {request} \| ([\d,]+) \| ([\d,]*)", _BENCHMARKS, re.MULTILINE)
+    assert match is not None, request
+    return [match[1], match[2]]
 
 
 def _memory() -> list[str]:
@@ -68,15 +68,15 @@ def _campaign() -> list[str]:
 
 def _layer(application: str) -> float:
     """Return the requests per second in the table of the contract layer."""
-    found = re.search(rf"^{application} +(\d+) ", _BENCHMARKS, re.MULTILINE)
-    assert found is not None, application
-    return float(found[1])
+    match = re.search(rf"^{application} +(\d+) ", _BENCHMARKS, re.MULTILINE)
+    assert match is not None, application
+    return float(match[1])
 
 
 def _feed_growth() -> list[str]:
-    found = re.search(r"^feed, first page +[\d.]+ +[\d.]+ +([\d.]+) ", _BENCHMARKS, re.MULTILINE)
-    assert found is not None
-    return [found[1]]
+    match = re.search(r"^feed, first page +[\d.]+ +[\d.]+ +([\d.]+) ", _BENCHMARKS, re.MULTILINE)
+    assert match is not None
+    return [match[1]]
 
 
 QUOTES = [
@@ -140,9 +140,9 @@ PHRASES = [
 def test_figures_are_those_of_the_benchmarks(quote: Quote) -> None:
     """Each quoted figure is the measured one, or computed from measured ones."""
     text = " ".join(page(quote.page).split())
-    found = re.search(quote.words, text)
-    assert found is not None, quote.words
-    assert list(found.groups()) == quote.figures()
+    match = re.search(quote.words, text)
+    assert match is not None, quote.words
+    assert list(match.groups()) == quote.figures()
 
 
 @pytest.mark.parametrize(("name", "phrase"), PHRASES)

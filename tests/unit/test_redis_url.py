@@ -1,4 +1,4 @@
-"""URLs of Redis: what they lead to, and that their passwords are told to nobody."""
+"""Redis URLs: valid and invalid ones, and passwords that are not shown."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from promo_api.config.redis_url import Kind, RedisUrl
 from promo_api.config.settings import Settings, SettingsError
 from tests.cases import all_cases
 
-_LEAST = {"ANTIFRAUD_ADDRESS": "antifraud:9090", "SECRET_KEY": "a key for tests " * 3}
+_REQUIRED = {"ANTIFRAUD_ADDRESS": "antifraud:9090", "SECRET_KEY": "a key for tests " * 3}
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ _LEAST = {"ANTIFRAUD_ADDRESS": "antifraud:9090", "SECRET_KEY": "a key for tests 
     ],
 )
 def test_urls(text: str, url: RedisUrl) -> None:
-    """A URL is taken apart; what is left out has its default."""
+    """A URL is parsed; omitted parts have defaults."""
     assert RedisUrl.read(text) == url
 
 
@@ -52,23 +52,26 @@ def test_urls(text: str, url: RedisUrl) -> None:
         "redis://r\n",
     ],
 )
-def test_no_urls(text: str) -> None:
-    """What leads nowhere is a problem that says how it should be, and does not repeat it."""
+def test_invalid_urls(text: str) -> None:
+    """An invalid URL is a problem that shows the valid forms, and does not repeat the URL."""
     with pytest.raises(SettingsError, match=r"^REDIS_URL must be redis://HOST:PORT, ") as caught:
-        Settings.from_environment(_LEAST | {"REDIS_URL": text})
+        Settings.from_environment(_REQUIRED | {"REDIS_URL": text})
     assert text not in str(caught.value)
 
 
-def test_url_goes_before_host_and_port() -> None:
-    """Redis is where the URL says, and without one where host and port say."""
-    given = _LEAST | {"REDIS_HOST": "old", "REDIS_PORT": "1"}
-    assert str(Settings.from_environment(given).redis) == "old:1"
-    assert str(Settings.from_environment(given | {"REDIS_URL": "redis+cluster://a,[::1]:2"}).redis) == "a:6379,[::1]:2"
+def test_url_takes_precedence() -> None:
+    """The URL takes precedence over host and port."""
+    environment = _REQUIRED | {"REDIS_HOST": "old", "REDIS_PORT": "1"}
+    assert str(Settings.from_environment(environment).redis) == "old:1"
+    assert (
+        str(Settings.from_environment(environment | {"REDIS_URL": "redis+cluster://a,[::1]:2"}).redis)
+        == "a:6379,[::1]:2"
+    )
 
 
 def test_password_is_not_shown() -> None:
-    """Neither the settings nor the URL that is taken apart tell the password."""
-    settings = Settings.from_environment(_LEAST | {"REDIS_URL": "redis+sentinel://me:hunter2@a/mymaster"})
+    """Neither the settings nor the parsed URL show the password."""
+    settings = Settings.from_environment(_REQUIRED | {"REDIS_URL": "redis+sentinel://me:hunter2@a/mymaster"})
     assert settings.redis.password == "hunter2"
     assert "hunter2" not in f"{settings!r} {settings.redis!r} {settings.redis}"
     assert str(settings.redis) == "a:26379/mymaster"

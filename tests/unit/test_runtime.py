@@ -1,4 +1,4 @@
-"""The runtime: the business day, and things that are opened and closed in pairs."""
+"""The runtime: the business day, and opening without connections."""
 
 from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -34,17 +34,17 @@ def _today(now: datetime) -> date:
     ],
 )
 def test_business_day(now: datetime, today: date) -> None:
-    """The day changes at 21:00 UTC, in summer as in winter, wherever the clock stands."""
+    """The business day changes at 21:00 UTC all year, in any time zone of the clock."""
     assert _today(now) == today
 
 
 def test_clock_is_utc() -> None:
-    """The clock of the service knows its zone."""
+    """The clock returns times in UTC."""
     assert utc_now().utcoffset() == timedelta(0)
 
 
 def test_opened_without_servers() -> None:
-    """A runtime is made, and closed, before anything that it connects to is there: so it can be made before a fork."""
+    """A runtime opens and closes without connecting to a server, so it can be opened before a fork."""
     settings = Settings(
         antifraud_address="http://127.0.0.1:1", secret_key="x" * 32, postgres_port=1, argon2_memory_kib=8
     )

@@ -1,4 +1,4 @@
-"""Secrets of the operator: in the text of nothing that holds them, and in no line that the log or `check` writes."""
+"""Secrets of the operator are in no text of an object, no log line and no output of `check`."""
 
 import logging
 import sys
@@ -18,7 +18,7 @@ from promo_api.runtime import Runtime
 from promo_api.telemetry.logs import JsonLines, TextLines
 
 SECRET = "hunter2-hunter2-hunter2-hunter2-hunter2"
-# Nothing listens on port 1, so all that is tried fails, and tells why.
+# Nothing listens on port 1, so each connection fails with a reason.
 ENVIRONMENT = {
     "SECRET_KEY": f"{SECRET},{SECRET}-of-last-year",
     "POSTGRES_HOST": "127.0.0.1",
@@ -38,7 +38,7 @@ REDIS_URLS = {
 
 @pytest.fixture(params=REDIS_URLS)
 def settings(request: pytest.FixtureRequest) -> Settings:
-    """Settings that have every secret there can be."""
+    """Settings with all kinds of secrets."""
     return Settings.from_environment(ENVIRONMENT | {"REDIS_URL": REDIS_URLS[request.param]})
 
 
@@ -55,14 +55,14 @@ def _written(error: BaseException) -> list[str]:
     return [repr(error), str(error), JsonLines().format(record), TextLines().format(record)]
 
 
-def test_text_of_what_holds_them(settings: Settings, runtime: Runtime) -> None:
-    """Settings, what is opened with them, and all that these are made of, have a text without them."""
+def test_texts_of_objects(settings: Settings, runtime: Runtime) -> None:
+    """The texts of the settings, of the runtime and of its parts contain no secret."""
     opened = [getattr(runtime, field.name) for field in fields(runtime)]
     parts: list[Any] = [part for each in opened for part in getattr(each, "__dict__", {}).values()]
-    parts = [part for part in parts if not isinstance(part, str | tuple)]  # the secrets, where they have to be
-    held = [settings, settings.redis, runtime, runtime.database.engine, runtime.database.engine.url, *opened, *parts]
-    assert len(held) > 20
-    assert [each for each in held if SECRET in repr(each) + str(each)] == []
+    parts = [part for part in parts if not isinstance(part, str | tuple)]  # the secrets themselves
+    objects = [settings, settings.redis, runtime, runtime.database.engine, runtime.database.engine.url, *opened, *parts]
+    assert len(objects) > 20
+    assert [each for each in objects if SECRET in repr(each) + str(each)] == []
 
 
 def test_failures_of_postgresql(runtime: Runtime) -> None:
@@ -71,39 +71,39 @@ def test_failures_of_postgresql(runtime: Runtime) -> None:
         with runtime.database.autocommit():
             pytest.fail("something listens on port 1")
     except ServiceUnavailable as error:
-        told = [*_written(error), error.reason]
-    assert "port 1 failed" in told[-1]
-    assert [text for text in told if SECRET in text] == []
+        texts = [*_written(error), error.reason]
+    assert "port 1 failed" in texts[-1]
+    assert [text for text in texts if SECRET in text] == []
 
 
 def test_failures_of_redis(settings: Settings) -> None:
-    """Neither does one to Redis, nor the client that makes it."""
+    """A failed connection to Redis, and the client, do not show the password."""
     client = RedisClient(settings.redis, 0.1)
-    told: list[str] = []
+    texts: list[str] = []
     with closing(client):
         try:
             with client.lent() as lent:
-                told.append(repr(lent))
+                texts.append(repr(lent))
                 lent.ping()
         except redis.RedisError as error:
-            told += _written(error)
-    assert len(told) >= 4
-    assert [text for text in told if SECRET in text] == []
+            texts += _written(error)
+    assert len(texts) >= 4
+    assert [text for text in texts if SECRET in text] == []
 
 
 def test_check(settings: Settings) -> None:
-    """`check` names each thing and where it is, also when it is away, without what it takes to get in."""
+    """`check` names each server and its address, also if it is unavailable, without credentials."""
     environment = ENVIRONMENT | {"REDIS_URL": next(url for url in REDIS_URLS.values() if url == settings.redis_url)}
-    told = [finding.sentence for finding in check_all(environment)]
-    assert [sentence for sentence in told if SECRET in sentence] == []
-    assert any("http://127.0.0.1:1/way is unavailable" in sentence for sentence in told)
+    sentences = [finding.sentence for finding in check_all(environment)]
+    assert [sentence for sentence in sentences if SECRET in sentence] == []
+    assert any("http://127.0.0.1:1/way is unavailable" in sentence for sentence in sentences)
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("SECRET_KEY", "h2"), ("ANTIFRAUD_ADDRESS", "h2:h2@"), ("REDIS_URL", "h2")]
 )
-def test_secret_that_is_wrong(name: str, value: str) -> None:
-    """A setting that may hold a secret is not repeated where it can't be used."""
-    told = "\n".join(finding.sentence for finding in check_all(ENVIRONMENT | {name: value}))
-    assert f"{name} must be" in told
-    assert "h2" not in told
+def test_invalid_secret(name: str, value: str) -> None:
+    """The value of an invalid setting that may contain a secret is not repeated."""
+    text = "\n".join(finding.sentence for finding in check_all(ENVIRONMENT | {name: value}))
+    assert f"{name} must be" in text
+    assert "h2" not in text

@@ -15,12 +15,12 @@ _PARTS = {f"V{number}" for number in (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14)}
 
 
 def _table(heading: str) -> list[list[str]]:
-    """Return the rows of the table that comes first below a heading."""
-    found = re.search(
+    """Return the rows of the first table below a heading."""
+    match = re.search(
         rf"^## {re.escape(heading)}\n(?:(?!\|).*\n)*\|.*\|\n\|[-|]+\n((?:\|.*\|\n)+)", _PAGE, re.MULTILINE
     )
-    assert found is not None, heading
-    return [[cell.strip() for cell in row.strip("|").split("|")] for row in found[1].splitlines()]
+    assert match is not None, heading
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in match[1].splitlines()]
 
 
 TABLES = {
@@ -42,32 +42,32 @@ def _tests_of(file: Path) -> set[str]:
 
 
 def _named(cell: str) -> Iterator[tuple[str, str]]:
-    """Yield the tests that a cell names: the file below tests/, and the function in it."""
+    """Yield the tests in a cell: the file below tests/, and the function."""
     for name in cell.split(", "):
-        found = re.fullmatch(r"`([a-z0-9_/]+\.py)::(test_[a-z0-9_]+)`", name)
-        assert found is not None, f"{name} is no test"
-        yield found[1], found[2]
+        match = re.fullmatch(r"`([a-z0-9_/]+\.py)::(test_[a-z0-9_]+)`", name)
+        assert match is not None, f"{name} is not a test"
+        yield match[1], match[2]
 
 
 @all_cases("row", ROWS, ids=lambda row: row[0])
-def test_each_promise_has_tests(row: list[str]) -> None:
-    """Each row says something, and names tests that there are, none of them twice."""
-    _, promise, cell = row
-    assert promise.endswith(".")
+def test_each_guarantee_has_tests(row: list[str]) -> None:
+    """Each row has a guarantee and names existing tests, each once."""
+    _, guarantee, cell = row
+    assert guarantee.endswith(".")
     tests = [*_named(cell)]
     assert len(tests) == len(set(tests)) > 0
     missing = [f"{file}::{name}" for file, name in tests if name not in _tests_of(ROOT / "tests" / file)]
     assert missing == []
 
 
-def test_top_ten_are_there_once() -> None:
+def test_top_ten_are_complete() -> None:
     """Each of the ten risks has one row, in order."""
     risks = [risk.partition(",")[0] for risk, _, _ in TABLES["OWASP API Security Top 10 (2023)"]]
     assert risks == [f"API{number}" for number in range(1, 11)]
 
 
-def test_parts_that_apply_are_there() -> None:
-    """Each part of the ASVS that applies has rows, in order, and no two rows are about the same."""
+def test_asvs_chapters_are_complete() -> None:
+    """Each chapter of the ASVS that applies has rows, in order, with unique names."""
     names = [name for name, _, _ in TABLES["OWASP ASVS 4.0"]]
     assert len(names) == len(set(names))
     parts = [name.partition(" ")[0] for name in names]

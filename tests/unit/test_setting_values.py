@@ -1,4 +1,4 @@
-"""The values of settings: what is taken, and what is a problem."""
+"""Values of settings: valid and invalid ones."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from promo_api.config.values import Address, LogFormat, Rate
 from tests.cases import all_cases
 from tests.certificates import make_ca
-from tests.unit.given_settings import problem_of, read
+from tests.unit.required_settings import problem_of, read
 
 
 def test_ca_file(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_ca_file(tmp_path: Path) -> None:
     ],
     ids=["missing", "empty", "text", "binary", "private key", "folder"],
 )
-def test_no_ca_file(tmp_path: Path, content: bytes | str | None, problem: str) -> None:
+def test_invalid_ca_file(tmp_path: Path, content: bytes | str | None, problem: str) -> None:
     """A file that is missing, unreadable or without a certificate is a problem that names it."""
     path = tmp_path / "ca.pem"
     if isinstance(content, bytes):
@@ -42,13 +42,13 @@ def test_no_ca_file(tmp_path: Path, content: bytes | str | None, problem: str) -
 
 @pytest.mark.parametrize("text", ["json", "text"])
 def test_log_formats(text: str) -> None:
-    """There are two formats of the log."""
+    """The log has two formats."""
     assert read(LOG_FORMAT=text).log_format == LogFormat(text)
 
 
 @pytest.mark.parametrize("text", ["JSON", "text ", "xml", "TRUE"])
-def test_no_log_formats(text: str) -> None:
-    """Any other is a problem that names both."""
+def test_invalid_log_formats(text: str) -> None:
+    """Any other format is a problem that names both."""
     assert problem_of(LOG_FORMAT=text).startswith(
         f"LOG_FORMAT must be json or text (it is {text!r}): format of log lines"
     )
@@ -64,7 +64,7 @@ def test_no_log_formats(text: str) -> None:
     ],
 )
 def test_origins(text: str, origins: tuple[str, ...]) -> None:
-    """Whose pages may call the API is nobody's business by default, or is told by origins, as browsers write them."""
+    """No other origin is allowed by default; others are listed as browsers write them."""
     assert read(CORS_ORIGINS=text).origins == origins
 
 
@@ -72,8 +72,8 @@ def test_origins(text: str, origins: tuple[str, ...]) -> None:
     "text",
     ["shop.example", "https://shop.example/", "https://Shop.example", "null", "*,https://a.b", "https://*.a.b", ","],
 )
-def test_no_origins(text: str) -> None:
-    """What no browser sends as an origin is a problem, and so is one that would let in more than it seems to."""
+def test_invalid_origins(text: str) -> None:
+    """A value that no browser sends as an origin is a problem, and so is a wildcard within an origin."""
     assert problem_of(CORS_ORIGINS=text).startswith("CORS_ORIGINS must be an origin such as https://shop.example, ")
 
 
@@ -87,13 +87,13 @@ def test_no_origins(text: str) -> None:
     ],
 )
 def test_addresses(text: str, address: Address) -> None:
-    """Where to listen is host and port; an IPv6 address stands in brackets."""
+    """An address is a host and a port; an IPv6 address is in brackets."""
     assert read(SERVER_ADDRESS=text).server_address == address
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:80", "x.example:1", "[::1]:8080"])
-def test_address_is_written_as_it_is_read(text: str) -> None:
-    """What gunicorn gets is an address again, with the brackets of IPv6."""
+def test_text_of_an_address(text: str) -> None:
+    """The text of an address is the text that was read."""
     assert str(read(SERVER_ADDRESS=text).server_address) == text
 
 
@@ -119,8 +119,8 @@ def test_address_is_written_as_it_is_read(text: str) -> None:
         "host/path:80",
     ],
 )
-def test_no_addresses(text: str) -> None:
-    """What nobody can listen on is a problem."""
+def test_invalid_addresses(text: str) -> None:
+    """An address that cannot be listened on is a problem."""
     assert (
         problem_of(SERVER_ADDRESS=text) == f"SERVER_ADDRESS must be host:port (it is {text!r}): host:port to listen on."
     )
@@ -136,14 +136,14 @@ def test_ports_of_hosts(hosts: str, ports: str) -> None:
 
 
 @pytest.mark.parametrize(("hosts", "ports"), [("pg1", "1,2"), ("pg1,pg2", "1,2,3"), ("pg1,pg2,pg3", "1,2")])
-def test_ports_of_other_hosts(hosts: str, ports: str) -> None:
+def test_wrong_number_of_ports(hosts: str, ports: str) -> None:
     """Any other number of ports is a problem."""
     assert "POSTGRES_PORT must be one port" in problem_of(POSTGRES_HOST=hosts, POSTGRES_PORT=ports)
 
 
 @pytest.mark.parametrize("text", ["0", "65536", "x", "5432,", ",5432", "5432, 5433", "-1", "5432;5433", "\uff18"])
-def test_no_ports(text: str) -> None:
-    """What is no port, or no list of ports, is a problem."""
+def test_invalid_ports(text: str) -> None:
+    """A value that is not a port or a list of ports is a problem."""
     assert "POSTGRES_PORT must be a port from 1 to 65535, or several separated by commas" in problem_of(
         POSTGRES_PORT=text
     )
@@ -163,7 +163,7 @@ def test_no_ports(text: str) -> None:
     ],
 )
 def test_antifraud_addresses(text: str, url: str) -> None:
-    """The anti-fraud service is host:port, or a URL, to which paths can be added."""
+    """The anti-fraud service is host:port or a URL, with an optional path."""
     assert read(ANTIFRAUD_ADDRESS=text).antifraud_address == url
 
 
@@ -189,8 +189,8 @@ def test_antifraud_addresses(text: str, url: str) -> None:
         "antifraud:80\n",
     ],
 )
-def test_no_antifraud_addresses(text: str) -> None:
-    """What nobody can be asked at is a problem."""
+def test_invalid_antifraud_addresses(text: str) -> None:
+    """Any other value is a problem."""
     problem = problem_of(ANTIFRAUD_ADDRESS=text)
     assert problem.startswith("ANTIFRAUD_ADDRESS must be host:port or an http or https URL: ")
 
@@ -199,7 +199,7 @@ def test_no_antifraud_addresses(text: str) -> None:
     ("text", "rate"), [("20/900", Rate(20, 900)), ("1/1", Rate(1, 1)), ("999999999/999999", Rate(999999999, 999999))]
 )
 def test_rates(text: str, rate: Rate) -> None:
-    """How often something may happen is times and seconds, and is written as it is read."""
+    """A rate is times/seconds, and its text is the text that was read."""
     assert read(ACTIVATIONS_PER_USER=text).activations_per_user == rate
     assert str(rate) == text
 
@@ -211,18 +211,18 @@ def test_no_limit() -> None:
 
 
 @all_cases("text", ["20", "20/0", "0/60", "/60", "20/", "-1/60", "20/60/1", "20 / 60", "1/1000000", "٢/60"])
-def test_no_rates(text: str) -> None:
-    """Anything else is a problem."""
+def test_invalid_rates(text: str) -> None:
+    """Any other rate is a problem."""
     assert problem_of(ACTIVATIONS_PER_USER=text).startswith("ACTIVATIONS_PER_USER must be times/seconds, such as 20/9")
 
 
 @pytest.mark.parametrize("text", ["X-Real-IP", "x-forwarded-for"])
 def test_headers(text: str) -> None:
-    """A header goes by its name, in any case."""
+    """The name of a header is accepted in any case."""
     assert read(CLIENT_ADDRESS_HEADER=text).client_address_header == text
 
 
 @pytest.mark.parametrize("text", ["X Real", "X-Real-IP:", "X_REAL", "x" * 101, "é"])
-def test_no_headers(text: str) -> None:
-    """What is no name of a header is a problem."""
+def test_invalid_headers(text: str) -> None:
+    """A value that is not the name of a header is a problem."""
     assert problem_of(CLIENT_ADDRESS_HEADER=text).startswith("CLIENT_ADDRESS_HEADER must be the name of a header")

@@ -1,4 +1,4 @@
-"""Settings: every default, every bound, every problem at once, and never a secret."""
+"""Settings: defaults, bounds, all problems at once, and secrets that are not shown."""
 
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from promo_api.config.settings import Settings, SettingsError, deprecated_names, variable
 from tests.cases import all_cases
-from tests.unit.given_settings import LEAST, SECRET, problem_of, read
+from tests.unit.required_settings import REQUIRED, SECRET, problem_of, read
 
 NUMBERS = [declared for declared in fields(Settings) if declared.type in (int, float)]
 TEXTS = [declared for declared in fields(Settings) if declared.type is str]
@@ -23,11 +23,11 @@ def _value(declared: Field[Any], text: str) -> Any:
 
 
 def test_defaults() -> None:
-    """What must be given is given; all else has a default, which is in its own bounds."""
+    """Each setting is required or has a default, which is within its bounds."""
     settings = read()
     for declared in fields(Settings):
         value = getattr(settings, declared.name)
-        assert value == (LEAST.get(variable(declared)) if declared.default is MISSING else declared.default) or (
+        assert value == (REQUIRED.get(variable(declared)) if declared.default is MISSING else declared.default) or (
             declared.name == "antifraud_address"
         )
         measured = len(value) if isinstance(value, str) else value
@@ -35,8 +35,8 @@ def test_defaults() -> None:
         assert declared.metadata["high"] is None or measured <= declared.metadata["high"]
 
 
-def test_what_must_be_given() -> None:
-    """Two settings have no default, and both are asked for at once, by name and with what they mean."""
+def test_required_settings() -> None:
+    """Two settings are required, and both are reported at once, with their meaning."""
     with pytest.raises(SettingsError) as caught:
         Settings.from_environment({})
     first, second = caught.value.problems
@@ -45,8 +45,8 @@ def test_what_must_be_given() -> None:
 
 
 @all_cases("declared", fields(Settings), ids=_name)
-def test_every_setting_says_what_it_is(declared: Field[Any]) -> None:
-    """A setting has a sentence, and a number has both bounds and says its unit in its name."""
+def test_settings_are_described(declared: Field[Any]) -> None:
+    """A setting has a description, and a number has both bounds and its unit in its name."""
     assert declared.metadata["sentence"]
     assert not declared.metadata["sentence"].endswith(".")
     if declared.type in (int, float):
@@ -58,7 +58,7 @@ def test_every_setting_says_what_it_is(declared: Field[Any]) -> None:
 @all_cases("bound", ["low", "high"])
 @all_cases("declared", NUMBERS, ids=_name)
 def test_bounds_of_numbers(declared: Field[Any], bound: str) -> None:
-    """A number at its bound is taken; a step beyond it is a problem that tells the bound, the value and the meaning."""
+    """A number at its bound is accepted; beyond it the problem names the bound, the value and the meaning."""
     limit = declared.metadata[bound]
     step = (1 if declared.type is int else 0.001) * (-1 if bound == "low" else 1)
     assert _value(declared, str(limit)) == limit
@@ -73,15 +73,15 @@ def test_bounds_of_numbers(declared: Field[Any], bound: str) -> None:
 @all_cases(
     "text", ["x", " 5", "5 ", "+5", "5_0", "0x5", "1e1", "\u0665", "5\n", "nan", "inf", "--5", "9" * 19, "5,0", "."]
 )
-def test_no_numbers(declared: Field[Any], text: str) -> None:
-    """What is no number in plain digits is a problem."""
+def test_invalid_numbers(declared: Field[Any], text: str) -> None:
+    """A value that is not a number in plain digits is a problem."""
     noun = "a whole number" if declared.type is int else "a number"
     assert f" must be {noun} (it is " in problem_of(**{variable(declared): text})
 
 
 @all_cases("declared", NUMBERS, ids=_name)
 def test_fractions(declared: Field[Any]) -> None:
-    """Seconds may have fractions, numbers of things may not."""
+    """Seconds may have fractions, counts may not."""
     if declared.type is int:
         assert "must be a whole number" in problem_of(**{variable(declared): "1.5"})
     else:
@@ -90,7 +90,7 @@ def test_fractions(declared: Field[Any]) -> None:
 
 @pytest.mark.parametrize("declared", [text for text in TEXTS if text.metadata["low"]], ids=_name)
 def test_bounds_of_texts(declared: Field[Any]) -> None:
-    """A text of the least length is taken; a shorter one is a problem, or counts as not given."""
+    """A text of the minimum length is accepted; a shorter one is a problem, or counts as unset."""
     low = declared.metadata["low"]
     assert _value(declared, "x" * low) == "x" * low
     if low > 1:
@@ -103,8 +103,8 @@ def test_length_is_counted_in_characters() -> None:
 
 
 @all_cases("declared", fields(Settings), ids=_name)
-def test_empty_counts_as_not_given(declared: Field[Any]) -> None:
-    """An empty value is the default, or missing where there is none."""
+def test_empty_values_count_as_unset(declared: Field[Any]) -> None:
+    """An empty value counts as unset."""
     if declared.default is MISSING:
         assert "is not set" in problem_of(**{variable(declared): ""})
     else:
@@ -112,7 +112,7 @@ def test_empty_counts_as_not_given(declared: Field[Any]) -> None:
 
 
 def test_key_in_a_file(tmp_path: Path) -> None:
-    """The key may stand in a file, with a line end after it; a key that is given goes before it."""
+    """The key can be in a file, with a line end; SECRET_KEY takes precedence."""
     file = tmp_path / "key"
     file.write_text(f"{SECRET}\n")
     assert read(SECRET_KEY="", SECRET_KEY_FILE=str(file)).secret_key == SECRET
@@ -120,7 +120,7 @@ def test_key_in_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "problem"),
+    ("content", "problem"),
     [
         (None, "SECRET_KEY can't be read from {file}, no such file or directory"),
         (b"hunter2\n", "SECRET_KEY must be at least 32 characters long; so must each of several keys"),
@@ -129,11 +129,11 @@ def test_key_in_a_file(tmp_path: Path) -> None:
     ],
     ids=["no file", "too short", "not UTF-8", "empty"],
 )
-def test_no_key_in_a_file(tmp_path: Path, held: bytes | None, problem: str) -> None:
-    """A file that holds no key is a problem like a key that is none, and nothing of it is told."""
+def test_invalid_key_file(tmp_path: Path, content: bytes | None, problem: str) -> None:
+    """A file without a valid key is a problem, and its content is not shown."""
     file = tmp_path / "key"
-    if held is not None:
-        file.write_bytes(held)
+    if content is not None:
+        file.write_bytes(content)
     assert problem_of(SECRET_KEY="", SECRET_KEY_FILE=str(file)) == (
         f"{problem.format(file=file)}: key that signs tokens; of several, separated by commas, the first "
         "signs and all verify."
@@ -160,7 +160,7 @@ def test_redis_password() -> None:
 
 
 def test_keys(tmp_path: Path) -> None:
-    """Several keys stand with commas, in the file also on lines of their own; space around a key is none of it."""
+    """Several keys are separated by commas, in the file also by lines; surrounding spaces are ignored."""
     new, old = "new one " * 4 + "!", "old one " * 4 + "!"
     assert read().secret_keys == (SECRET,)
     assert read(SECRET_KEY=f" {new}").secret_keys == (new,)
@@ -171,8 +171,8 @@ def test_keys(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keys", ["{0},", ",{0}", "{0},,{0}", "{0},hunter2", "hunter2,{0}", "{0}," + " " * 40, ","])
-def test_no_keys(keys: str) -> None:
-    """Each of several keys must be as long as one, so a comma too many is a problem; none of them is told."""
+def test_invalid_keys(keys: str) -> None:
+    """Each of several keys must have the minimum length, so an extra comma is a problem; no key is shown."""
     problem = problem_of(SECRET_KEY=keys.format(SECRET))
     assert problem.startswith("SECRET_KEY must be at least 32 characters long; so must each of several keys: ")
     assert SECRET not in problem
@@ -180,7 +180,7 @@ def test_no_keys(keys: str) -> None:
 
 
 def test_all_problems_at_once() -> None:
-    """Every problem is told, in the order of the settings, and the exception's text has them all."""
+    """All problems are reported in the order of the settings, also in the exception's text."""
     changes = {variable(declared): "wrong" for declared in NUMBERS} | {"SECRET_KEY": "short", "SERVER_ADDRESS": "x"}
     with pytest.raises(SettingsError) as caught:
         Settings.from_environment(changes)
@@ -190,13 +190,13 @@ def test_all_problems_at_once() -> None:
     assert str(caught.value).splitlines() == caught.value.problems
 
 
-def test_other_names_are_ignored() -> None:
-    """The environment is full of names that are none of ours; case counts."""
+def test_other_variables_are_ignored() -> None:
+    """Other variables are ignored, also names in lower case."""
     assert read(PATH="/bin", postgres_port="wrong", NOSUCH="x") == read()
 
 
 def test_secrets_are_not_shown() -> None:
-    """Neither the text of the settings nor a problem holds a secret, good or bad."""
+    """Neither the text of the settings nor a problem contains a secret, valid or invalid."""
     assert SECRET not in repr(read())
     assert "hunter2" not in repr(read(POSTGRES_PASSWORD="hunter2"))
     assert "hunter2" not in problem_of(SECRET_KEY="hunter2")
@@ -210,13 +210,13 @@ def test_secrets_are_not_shown() -> None:
 
 
 def test_settings_do_not_change() -> None:
-    """Settings are read once."""
+    """Settings cannot be changed."""
     with pytest.raises(AttributeError):
         read().server_workers = 5  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
-    ("given", "size"),
+    ("environment", "size"),
     [
         ({}, 24),
         ({"SERVER_THREADS": "3"}, 19),
@@ -225,9 +225,9 @@ def test_settings_do_not_change() -> None:
         ({"POSTGRES_POOL_SIZE": "0"}, 24),
     ],
 )
-def test_pool_size(given: dict[str, str], size: int) -> None:
-    """A worker keeps a connection for each of its threads, unless told otherwise."""
-    assert read(**given).pool_size == size
+def test_pool_size(environment: dict[str, str], size: int) -> None:
+    """The pool has a connection for each thread, unless POSTGRES_POOL_SIZE is set."""
+    assert read(**environment).pool_size == size
 
 
 def test_deprecated_names_are_read() -> None:

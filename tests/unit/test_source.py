@@ -97,8 +97,8 @@ def test_queries_are_verbs_of_a_closed_set() -> None:
 def test_queries_end_no_transaction() -> None:
     """A query neither begins nor ends a transaction: its caller does."""
     forbidden = {"commit", "rollback", "begin", "begin_nested", "connect"}
-    found = [f"{module}: {name}" for module in QUERY_MODULES for name in forbidden & {*called(tree(module))}]
-    assert found == []
+    offenders = [f"{module}: {name}" for module in QUERY_MODULES for name in forbidden & {*called(tree(module))}]
+    assert offenders == []
 
 
 def test_rows_leave_as_frozen_dataclasses() -> None:
@@ -157,7 +157,7 @@ def _limits(schema: Any) -> Iterator[int]:
             yield from _limits(part)
 
 
-def test_limits_stand_in_the_contract_alone() -> None:
+def test_limits_are_only_in_the_contract() -> None:
     """No limit of api.yml is repeated in Python."""
     limits = {limit for limit in _limits(specification()) if limit > 1}
     assert 5000 in limits

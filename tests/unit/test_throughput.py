@@ -1,4 +1,4 @@
-"""The table of requests a second: what counts as met, and how it is read from what the yardstick's program wrote."""
+"""tests.bench.throughput: when a row is met, and how the results are read."""
 
 import json
 import sys
@@ -13,8 +13,8 @@ _YARDSTICK = Load(1000, 2, 4, 0)
 
 
 def _row(ours: Load, yardstick: Load = _YARDSTICK, name: str = "feed") -> str:
-    told = {each: [_written(ours), _written(yardstick)] for each in RATIO_MIN}
-    [row] = [row for row in rows(json.loads(json.dumps(told))) if row.name == name]
+    results = {each: [_written(ours), _written(yardstick)] for each in RATIO_MIN}
+    [row] = [row for row in rows(json.loads(json.dumps(results))) if row.name == name]
     return str(row)
 
 
@@ -23,7 +23,7 @@ def _written(load: Load) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("ours", "told"),
+    ("ours", "result"),
     [
         (Load(500, 2, 8, 0), "met"),
         (Load(499, 2, 8, 0), "NOT MET: ratio"),
@@ -32,13 +32,13 @@ def _written(load: Load) -> dict[str, Any]:
         (Load(0, float("nan"), float("nan"), 9), "NOT MET: ratio, p99/p50, failed"),
     ],
 )
-def test_verdict(ours: Load, told: str) -> None:
-    """A row is met if its ratio, its slow answers and its failures all are, each up to its bound, or names them."""
-    assert _row(ours).endswith(f"  {told}")
+def test_verdict(ours: Load, result: str) -> None:
+    """A row is met if ratio, p99/p50 and failures are within their bounds; otherwise it names the failed bounds."""
+    assert _row(ours).endswith(f"  {result}")
 
 
 def test_refusing_yardstick() -> None:
-    """Nothing is met beside a yardstick that refuses its work."""
+    """A row is not met if requests to the yardstick failed."""
     assert _row(Load(900, 2, 8, 0), _YARDSTICK._replace(failed=3)).endswith("       3  NOT MET: failed")
 
 
@@ -49,16 +49,16 @@ def test_scenario_without_a_bound() -> None:
 
 
 def test_timeouts_are_failures() -> None:
-    """A request that was not answered in time has failed as one that was refused."""
-    told = {name: [{"rate": 1.0, "p50": 1.0, "p99": 1.0, "bad": 2, "timeouts": 3}] * 2 for name in RATIO_MIN}
-    assert rows(told)[0].ours.failed == 5
+    """A request without a timely response counts as failed."""
+    results = {name: [{"rate": 1.0, "p50": 1.0, "p99": 1.0, "bad": 2, "timeouts": 3}] * 2 for name in RATIO_MIN}
+    assert rows(results)[0].ours.failed == 5
 
 
 def test_missing_scenario() -> None:
-    """A bound whose scenario was not measured is not passed over in silence."""
-    told = {name: [_written(_YARDSTICK)] * 2 for name in RATIO_MIN if name not in ("feed", "stat")}
+    """A bound without a measurement is an error."""
+    results = {name: [_written(_YARDSTICK)] * 2 for name in RATIO_MIN if name not in ("feed", "stat")}
     with pytest.raises(ValueError, match="did not measure feed, stat"):
-        rows(told)
+        rows(results)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_no_yardstick(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Without a yardstick a sentence says what it is, and no harm is done; a folder that is none is a mistake."""
+    """Without a yardstick the benchmark is skipped with a sentence; an invalid folder is an error."""
     monkeypatch.setattr(sys, "argv", ["throughput", *(each.format(folder=tmp_path) for each in arguments)])
     with pytest.raises(SystemExit) as ended:
         main()

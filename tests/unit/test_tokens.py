@@ -1,4 +1,4 @@
-"""Tokens: what is issued is read, and nothing else."""
+"""Tokens: only tokens exactly as issued are valid."""
 
 import json
 import string
@@ -20,10 +20,10 @@ TOKENS = Tokens([KEY], 12)
 
 
 def _payload(**changes: Any) -> dict[str, Any]:
-    """Return what a good token of a user says; None takes a claim away."""
+    """Return the claims of a valid user token with changes; None removes a claim."""
     now = datetime.now(UTC)
-    good = {"sub": str(ACCOUNT), "aud": "user", "ver": 3, "iat": now, "exp": now + timedelta(hours=1)}
-    return {name: value for name, value in (good | changes).items() if value is not None}
+    valid = {"sub": str(ACCOUNT), "aud": "user", "ver": 3, "iat": now, "exp": now + timedelta(hours=1)}
+    return {name: value for name, value in (valid | changes).items() if value is not None}
 
 
 def _signed(key: str = KEY, algorithm: str = "HS256", **changes: Any) -> str:
@@ -33,7 +33,7 @@ def _signed(key: str = KEY, algorithm: str = "HS256", **changes: Any) -> str:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("version", [1, 2, 2**31 - 1])
 def test_round_trip(kind: Kind, version: int) -> None:
-    """A token says what it was issued for."""
+    """Reading a token returns its claims."""
     claims = Claims(uuid4(), kind, version)
     assert TOKENS.read(TOKENS.issue(claims), kind) == claims
 
@@ -46,7 +46,7 @@ def test_tokens_of_another_process() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_token_has_at_most_300_characters(kind: Kind) -> None:
-    """The longest token there can be fits what api.yml says."""
+    """The longest possible token has the length that api.yml states."""
     token = TOKENS.issue(Claims(UUID(int=2**128 - 1), kind, 2**63 - 1))
     assert len(token) <= 300
     assert token.isascii()
@@ -54,45 +54,45 @@ def test_a_token_has_at_most_300_characters(kind: Kind) -> None:
 
 @pytest.mark.parametrize("hours", [1, 12, 24])
 def test_lifetime(hours: int) -> None:
-    """A token expires so many hours after it was issued."""
+    """A token expires after the configured number of hours."""
     before = datetime.now(UTC).replace(microsecond=0)
     payload = jwt.decode(Tokens([KEY], hours).issue(Claims(ACCOUNT, "user", 1)), KEY, ["HS256"], audience="user")
     assert payload["exp"] - payload["iat"] == hours * 3600
     assert before <= datetime.fromtimestamp(payload["iat"], UTC) <= datetime.now(UTC)
 
 
-def test_token_says_no_more_than_it_must() -> None:
-    """Anybody can read a token: it has neither address nor name."""
+def test_token_has_only_necessary_claims() -> None:
+    """Tokens are readable, so they contain neither e-mail address nor name."""
     payload = jwt.decode(TOKENS.issue(Claims(ACCOUNT, "user", 1)), KEY, ["HS256"], audience="user")
     assert payload.keys() == {"sub", "aud", "ver", "iat", "exp"}
 
 
-def test_the_good_one() -> None:
-    """The token that the next tests break is good."""
+def test_valid_token() -> None:
+    """The token that the next tests change is valid."""
     assert TOKENS.read(_signed(), "user") == Claims(ACCOUNT, "user", 3)
 
 
 @pytest.mark.parametrize(("issued", "wanted"), [("company", "user"), ("user", "company")])
 def test_wrong_kind(issued: Kind, wanted: Kind) -> None:
-    """A company's token is no user's, and the reverse."""
+    """A company's token is not valid for a user, and the reverse."""
     assert TOKENS.read(TOKENS.issue(Claims(ACCOUNT, issued, 1)), wanted) is None
 
 
 def test_other_key() -> None:
-    """A token that was signed with another key is none."""
+    """A token that was signed with another key is invalid."""
     assert TOKENS.read(_signed(key=KEY[::-1]), "user") is None
 
 
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
 def test_other_algorithm(algorithm: str) -> None:
-    """The algorithm is ours to choose, not the token's."""
+    """Only HS256 is accepted, not the algorithm that the token names."""
     assert TOKENS.read(_signed(algorithm=algorithm, key=KEY * 2), "user") is None
     assert Tokens([KEY * 2], 1).read(_signed(algorithm=algorithm, key=KEY * 2), "user") is None
 
 
 @pytest.mark.parametrize("name", ["none", "None", "NONE", "nOnE"])
 def test_algorithm_none(name: str) -> None:
-    """A token without a signature is none, however it says so, and so is one with a signature that it denies."""
+    """A token with the algorithm `none` is invalid in any spelling, with or without a signature."""
     assert TOKENS.read(jwt.encode(_payload(), None, "none"), "user") is None
     payload, signature = _signed().split(".")[1:]
     head = base64url_encode(json.dumps({"alg": name, "typ": "JWT"}).encode()).decode()
@@ -116,12 +116,12 @@ def test_algorithm_none(name: str) -> None:
     ids=str,
 )
 def test_other_header(changes: dict[str, Any]) -> None:
-    """A header is as we write it: one that names another type, or a key, or whatever else, is none of ours."""
+    """A token with any other header, such as another type or a key, is invalid."""
     assert TOKENS.read(jwt.encode(_payload(), KEY, headers=changes), "user") is None
 
 
-def test_one_text_for_a_token() -> None:
-    """Each letter of a token counts, also the last one, of which a decoder reads some bits only; nothing is added."""
+def test_token_has_only_one_text() -> None:
+    """No other text is read as the same token: not with another last letter, nor with a suffix."""
     token = _signed()
     letters = string.ascii_letters + string.digits + "-_"
     read = [last for last in letters if TOKENS.read(token[:-1] + last, "user") is not None]
@@ -130,15 +130,15 @@ def test_one_text_for_a_token() -> None:
 
 
 def test_longest_token() -> None:
-    """A token of more than 300 characters is none, even if it is signed with the key."""
+    """A token of more than 300 characters is invalid, even if it is signed with the key."""
     tokens = [_signed(pad="x" * length) for length in range(100)]
     assert {299, 300} & {len(token) for token in tokens}
     assert len(tokens[-1]) > 300
     assert [token for token in tokens if TOKENS.read(token, "user")] == [token for token in tokens if len(token) <= 300]
 
 
-def test_keys_in_turn() -> None:
-    """The first key signs; what another one of them has signed counts as long as it is there, and no longer."""
+def test_key_rotation() -> None:
+    """The first key signs. A token of another key is valid until that key is removed."""
     old, new = "the old one " * 3, "the new one " * 3
     claims = Claims(ACCOUNT, "user", 3)
     before, between, after = Tokens([old], 12), Tokens([new, old], 12), Tokens([new], 12)
@@ -149,8 +149,8 @@ def test_keys_in_turn() -> None:
     assert between.read(_signed(key=old, aud="company"), "user") is None
 
 
-def test_usual_token_costs_one_signature(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token of the first key is held against that one alone, and once: from then on it is known."""
+def test_token_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token of the first key is verified once, with this key only; then it is cached."""
     tokens, tried = Tokens([KEY, "x" * 32, "y" * 32], 12), []
     decode = jwt.decode_complete
     monkeypatch.setattr(jwt, "decode_complete", lambda *args, **options: (tried.append(1), decode(*args, **options))[1])
@@ -160,7 +160,7 @@ def test_usual_token_costs_one_signature(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_changed_token() -> None:
-    """A token that was changed after it was signed is none."""
+    """A token that was changed after signing is invalid."""
     head, _, signature = _signed().split(".")
     _, other, _ = _signed(ver=4).split(".")
     assert TOKENS.read(f"{head}.{other}.{signature}", "user") is None
@@ -169,19 +169,19 @@ def test_changed_token() -> None:
 
 @pytest.mark.parametrize("claim", ["sub", "aud", "ver", "iat", "exp"])
 def test_missing_claim(claim: str) -> None:
-    """A token that leaves something out is none."""
+    """A token without one of the claims is invalid."""
     assert TOKENS.read(jwt.encode(_payload(**{claim: None}), KEY), "user") is None
 
 
-def test_expires_though_it_was_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token that has been read before is none from the second on at which it expires, and is kept by no other key."""
+def test_cached_token_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cached token is invalid from its expiry on, and for other kinds and keys."""
     tokens, expires_at = Tokens([KEY], 12), datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
     token = _signed(exp=expires_at)
     assert tokens.read(token, "user") is not None
-    for seconds, good in ((-0.001, True), (0, False), (60, False)):
+    for seconds, is_valid in ((-0.001, True), (0, False), (60, False)):
         now = (expires_at + timedelta(seconds=seconds)).timestamp
         monkeypatch.setattr("promo_api.security.tokens.time", now)
-        assert (tokens.read(token, "user") is not None) == good
+        assert (tokens.read(token, "user") is not None) == is_valid
     monkeypatch.undo()
     assert tokens.read(token, "user") is not None
     assert tokens.read(token, "company") is None
@@ -190,7 +190,7 @@ def test_expires_though_it_was_good(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("ago", [timedelta(seconds=1), timedelta(days=400)])
 def test_expired(ago: timedelta) -> None:
-    """A token is none from the second on at which it expires."""
+    """An expired token is invalid."""
     assert TOKENS.read(_signed(exp=datetime.now(UTC) - ago), "user") is None
 
 
@@ -224,8 +224,8 @@ def test_expired(ago: timedelta) -> None:
     ],
     ids=str,
 )
-def test_claims_of_another_form(changes: dict[str, Any]) -> None:
-    """A claim is of its type, or the token is none: a version is an integer, an audience is one kind."""
+def test_claims_of_other_types(changes: dict[str, Any]) -> None:
+    """A token with a claim of another type is invalid: a version is an integer, an audience is one kind."""
     if not isinstance(changes.get("sub", ""), str):
         token = jwt.api_jws.encode(jwt.PyJWT()._encode_payload(_payload() | changes | {"iat": 1, "exp": 2**40}), KEY)
     else:
@@ -237,8 +237,8 @@ def test_claims_of_another_form(changes: dict[str, Any]) -> None:
     "token",
     ["", " ", "x", "a.b.c", "....", "é", "\x00", "\ud800", "x" * 100_000, "eyJhbGciOiJIUzI1NiJ9.e30.", "null", "=.=.="],
 )
-def test_not_a_token(token: str) -> None:
-    """What is no token at all is none, and no failure."""
+def test_other_texts(token: str) -> None:
+    """Other texts are invalid tokens, and raise nothing."""
     assert TOKENS.read(token, "user") is None
 
 

@@ -13,9 +13,9 @@ _LEVELS = ("UNIT", "INTEGRATION", "CONTRACT", "RACE", "E2E")
 
 def _recipe(target: str) -> list[str]:
     """Return the commands of a target."""
-    found = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", _MAKEFILE, re.MULTILINE)
-    assert found is not None, target
-    return [line.strip().replace("$(BIN)", ".venv/bin") for line in found[1].splitlines()]
+    match = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", _MAKEFILE, re.MULTILINE)
+    assert match is not None, target
+    return [line.strip().replace("$(BIN)", ".venv/bin") for line in match[1].splitlines()]
 
 
 def test_pre_commit_runs_what_make_lint_runs() -> None:
@@ -37,9 +37,9 @@ def test_levels_cover_all_tests() -> None:
 
 
 def _variable(name: str) -> str:
-    found = re.search(rf"^{name} := (.*)$", _MAKEFILE, re.MULTILINE)
-    assert found is not None, name
-    return found[1]
+    match = re.search(rf"^{name} := (.*)$", _MAKEFILE, re.MULTILINE)
+    assert match is not None, name
+    return match[1]
 
 
 def test_help_lists_every_target() -> None:
