@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from promo_api.contract import thread_pool
+from promo_api.contract import pooled_request
 from promo_api.contract.fair_queue import Source
 from promo_api.contract.thread_pool import PoolLimits, ThreadPool
 from promo_api.errors import Overloaded
@@ -142,7 +142,7 @@ def test_share_is_held_until_a_large_response_is_read(make_pool: Callable[..., T
 
     def wsgi(_environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
         start("200 OK", [])
-        return [b"x" * (thread_pool._SMALL_RESPONSE_BYTES + 1)]
+        return [b"x" * (pooled_request._SMALL_RESPONSE_BYTES + 1)]
 
     pool = make_pool(wsgi, pool_limits(2))
     one, two = Source("one", None, 1), Source("two", None, 1)
@@ -174,7 +174,7 @@ def test_share_is_released_if_a_large_response_is_cancelled(
 
     def wsgi(_environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
         start("200 OK", [])
-        return [b"x" * (thread_pool._SMALL_RESPONSE_BYTES + 1)]
+        return [b"x" * (pooled_request._SMALL_RESPONSE_BYTES + 1)]
 
     pool, one = make_pool(wsgi, pool_limits(1)), Source("one", None, 1)
 
