@@ -22,8 +22,8 @@ from promo_api.contract.fair_queue import FairQueue, Source
 from promo_api.contract.pooled_request import PooledRequest, Response, is_large, send_response, wait_for_disconnect
 from promo_api.errors import Overloaded
 
-# Python runs one thread at a time, and each further thread that is ready to run costs wake-ups: eight threads make a
-# short request up to twice as expensive. Three keep Python busy while PostgreSQL works for some of them.
+# Python runs one thread at a time: with eight threads, wake-ups make a short request up to twice as expensive. Three
+# keep Python busy while PostgreSQL works for some of them.
 _ACTIVE_THREADS = 3
 # A thread that needs longer for a request counts as blocked, for example by a lock or by a password hash.
 _BLOCKED_AFTER_S = 0.05
@@ -39,8 +39,8 @@ class PoolLimits:
         places: requests that wait.
         member_places: requests of one member of a group that wait.
         wait_s: the longest time that a request waits.
-        prefetched: requests that are handed over before a thread is free, so that threads do not wait for the event
-            loop. They do not take turns any more, so pools for slow operations have none.
+        prefetched: requests handed over before a thread is free, so that threads do not wait for the event loop. They
+            no longer take turns, so pools for slow operations have none.
     """
 
     threads: int
