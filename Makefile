@@ -9,7 +9,7 @@ PYTEST := $(BIN)/pytest $(XDIST)
 # The folders of each test level. A test checks that no folder is missing.
 UNIT := tests/unit
 INTEGRATION := tests/integration
-CONTRACT := tests/contract tests/clients
+CONTRACT := tests/contract tests/server tests/clients
 RACE := tests/race
 E2E := tests/e2e tests/page
 

@@ -20,7 +20,7 @@ malformed ones, repeat input in messages, or cost too much (docs: contract layer
 | schemas, formats | compiled JSON schemas, and messages that do not repeat input | jsonschema |
 | input_limits | bounds on the size of a request, from its schema | |
 | client_address, sender | who sent a request | |
-| fair_queue, thread_pool, thread_pools | threads for handlers; a bounded, fair queue; 503 | a2wsgi |
+| fair_queue, pooled_request, thread_pool, thread_pools | threads for handlers; a bounded, fair queue; 503 | a2wsgi |
 | handler_resolver, flask_views | operationId to handler, handler to Flask view | Connexion's decorators |
 | compression | gzip for large responses without secrets | |
 | error_responses | the common error body | Connexion's problem+json |

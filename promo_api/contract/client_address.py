@@ -16,10 +16,7 @@ def client_address(scope: Scope) -> str:
 
 @lru_cache(1024)
 def client_network(address: str) -> str:
-    """Return an IPv4 address as it is, and an IPv6 address as its /64 network, because a customer gets a whole /64.
-
-    A text that is not an IP address is returned as it is.
-    """
+    """Return the /64 network of an IPv6 address, because a customer gets a whole /64, and any other text unchanged."""
     try:
         parsed = ip_address(address)
     except ValueError:

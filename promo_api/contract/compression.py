@@ -1,7 +1,7 @@
 """Compression of large responses, for operations with `x-compress: true` in api.yml.
 
-If a response contains both a secret and text that an attacker can choose, its compressed size reveals the secret
-(BREACH). So an operation has to opt in, and an operation that returns codes or tokens must not.
+The compressed size of a response with a secret and text of an attacker reveals the secret (BREACH). So operations that
+return codes or tokens must not opt in.
 """
 
 import re
@@ -33,7 +33,7 @@ def decompress(body: bytes) -> bytes:
 
 
 def _accepts_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Return whether the client accepts gzip, and does not prefer the plain response (RFC 9110, 12.5.3)."""
+    """Return whether the client accepts gzip and does not prefer plain responses (RFC 9110, 12.5.3)."""
     weights: dict[str, float] = {}
     for part in ",".join(value.decode("latin-1") for name, value in headers if name == b"accept-encoding").split(","):
         coding, separator, weight = (text.strip() for text in part.partition(";"))

@@ -1,10 +1,10 @@
 """The documentation page at /api/ui, and the specification at /api/openapi.json.
 
-Connexion renders the specification for each request, with every reference resolved: that blocks the event loop for a
-second, and schemas lose their names. Here the file is served as it was written, and rendered once.
+Connexion renders the specification for each request with every reference resolved, which blocks the event loop for a
+second. Here the file is rendered once, as it was written.
 
-The files of Swagger UI come from Connexion. The page around them is ours (folder `page`), because Connexion's page has
-an inline script, which a strict content security policy does not allow.
+The files of Swagger UI come from Connexion. The page around them is ours (folder `page`), because Connexion's has an
+inline script, which a strict content security policy does not allow.
 """
 
 from html import escape

@@ -1,8 +1,8 @@
 """A bounded queue with round-robin scheduling, so that one source cannot delay the others.
 
 A source has a group (an account, or a client address) and a member (an account behind that address). Groups take turns,
-and so do the members of a group. When the queue is full, a new item of a shorter group replaces the newest item of the
-longest group. Within the longest group, an item of a shorter member replaces the newest item of the longest member.
+and so do the members of a group. When the queue is full, a new item of a shorter group or member replaces the newest
+item of the longest.
 
 The queue is not thread-safe.
 """
@@ -78,7 +78,7 @@ class FairQueue(Generic[T]):
         """Add an item.
 
         Returns:
-            The item that found no place: the new item, or the item that it replaced. None: all items have a place.
+            The item that was dropped: the new item, or the item that it replaced. None: no item was dropped.
         """
         group = self._groups.get(source.group) or _Group(source.group, source.at_once)
         if len(group.members.get(source.member, ())) >= self._member_places:

@@ -14,7 +14,7 @@ from starlette.types import Scope
 from promo_api.contract.compression import compress
 from promo_api.contract.handler_resolver import BoundHandler
 from promo_api.contract.operations import operation_id_of
-from promo_api.contract.thread_pool import Response
+from promo_api.contract.pooled_request import Response
 
 
 class KnownView:

@@ -49,8 +49,8 @@ def _prune_object(value: dict[str, Any], schema: Mapping[str, Any]) -> dict[str,
 
 def _prune_list(value: list[Any], schema: Mapping[str, Any]) -> list[Any]:
     items = schema.get("items", {})
-    kept = value[: schema["maxItems"] + 1] if "maxItems" in schema else value
-    return [prune(item, items) for item in kept]
+    items_left = value[: schema["maxItems"] + 1] if "maxItems" in schema else value
+    return [prune(item, items) for item in items_left]
 
 
 def max_bytes(schema: Mapping[str, Any]) -> float:

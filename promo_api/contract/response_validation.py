@@ -98,8 +98,8 @@ class ResponseValidationMiddleware(SpecMiddleware):
         violations = self._violations(operation_id, status, messages)
         if not violations:
             return messages
-        found = [f"{each.location} {each.pointer} {each.message}" for each in violations[:_MAX_LOGGED]]
-        _log.error("response_invalid", extra={"operation": operation_id, "status": status, "violations": found})
+        described = [f"{each.location} {each.pointer} {each.message}" for each in violations[:_MAX_LOGGED]]
+        _log.error("response_invalid", extra={"operation": operation_id, "status": status, "violations": described})
         headers = [(b"content-type", _MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(INTERNAL_ERROR))]
         return [
             {"type": "http.response.start", "status": _INTERNAL_ERROR, "headers": headers},

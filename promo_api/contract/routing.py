@@ -1,6 +1,6 @@
 """From path and method to an operation, exactly as the specification lists them.
 
-Connexion would route with Starlette's router. That one redirects around slashes, answers HEAD with GET, and names in
+Connexion would route with Starlette's router. That one redirects around slashes, runs GET for HEAD, and lists in
 `Allow` only the methods of the first route that matches the path. Then Flask would route a second time.
 """
 
@@ -32,10 +32,10 @@ class _Path:
     def match(self, segments: list[str]) -> dict[str, str] | None:
         """Return the values of the parameters; None if the segments do not match this path."""
         values: dict[str, str] = {}
-        for declared, given in zip(self.segments, segments, strict=True):
-            if declared.startswith("{") and given and "/" not in given:
-                values[declared[1:-1]] = given
-            elif declared != given:
+        for declared, actual in zip(self.segments, segments, strict=True):
+            if declared.startswith("{") and actual and "/" not in actual:
+                values[declared[1:-1]] = actual
+            elif declared != actual:
                 return None
         return values
 
@@ -60,7 +60,7 @@ class RoutingMiddleware(SpecMiddleware):
         known: set[str] = set()
         for operation in operations_of(specification):
             if operation.id in known:
-                raise ValueError(f"the operationId {operation.id} is given twice")
+                raise ValueError(f"the operationId {operation.id} is not unique")
             known.add(operation.id)
             path = paths.setdefault(operation.path, _Path(operation.path.split("/")))
             path.operations[operation.method] = operation.id

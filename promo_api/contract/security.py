@@ -1,10 +1,9 @@
 """Bearer tokens, which are checked on the event loop before anything else in a request.
 
-Only the signature and the claims are checked here. Whether the token was revoked is checked in the handler's thread,
-because that needs the database (see handler_resolver).
+Only the signature and the claims are checked here. Revocation is checked in the handler's thread, because that needs
+the database (see handler_resolver).
 
-This replaces Connexion's SecurityMiddleware. Connexion finds the function of a security scheme by a Python path in the
-specification (`x-bearerInfoFunc`), and clients would see that path.
+Connexion's SecurityMiddleware needs a Python path in the specification (`x-bearerInfoFunc`), which clients would see.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -4,35 +4,30 @@ Connexion would use a2wsgi, which has ten threads and hands a request and its re
 request was read before, so each request takes one hop to a thread and one hop back.
 
 A request that must wait is in a `FairQueue`. It is refused with 503 if the queue is full or if it has waited too long.
-It does not start if its client has disconnected.
+It does not start if its client has disconnected. A request with a large response holds its group's share of the pool
+until the client has read the response.
 """
 
 import asyncio
-import contextvars
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Thread
 from time import monotonic
 
 from starlette.types import Receive, Scope, Send
 
 from promo_api.contract.fair_queue import FairQueue, Source
-from promo_api.contract.sender import CONNECTION
+from promo_api.contract.pooled_request import PooledRequest, Response, is_large, send_response, wait_for_disconnect
 from promo_api.errors import Overloaded
 
-# Status, headers and body.
-Response = tuple[int, list[tuple[bytes, bytes]], bytes]
-
-# Python runs one thread at a time, and each further thread that is ready to run costs wake-ups: eight threads make a
-# short request up to twice as expensive. Three keep Python busy while PostgreSQL works for some of them.
+# Python runs one thread at a time: with eight threads, wake-ups make a short request up to twice as expensive. Three
+# keep Python busy while PostgreSQL works for some of them.
 _ACTIVE_THREADS = 3
 # A thread that needs longer for a request counts as blocked, for example by a lock or by a password hash.
 _BLOCKED_AFTER_S = 0.05
 _TICK_S = 0.05
-# A request with a larger response holds its group's share of the pool until the client has read the response.
-_SMALL_RESPONSE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -44,8 +39,8 @@ class PoolLimits:
         places: requests that wait.
         member_places: requests of one member of a group that wait.
         wait_s: the longest time that a request waits.
-        prefetched: requests that are handed over before a thread is free, so that threads do not wait for the event
-            loop. They do not take turns any more, so pools for slow operations have none.
+        prefetched: requests handed over before a thread is free, so that threads do not wait for the event loop. They
+            no longer take turns, so pools for slow operations have none.
     """
 
     threads: int
@@ -53,43 +48,6 @@ class PoolLimits:
     member_places: int
     wait_s: float
     prefetched: int = 0
-
-
-class _Request:
-    """A request in a pool.
-
-    Attributes:
-        outcome: a response or an exception; None: the client disconnected before the request started.
-        began_s: when a thread started it, by time.monotonic; None: no thread has.
-        holds_share: whether the share of its group is held until the response was sent.
-    """
-
-    __slots__ = ("_claimed", "began_s", "context", "expires_s", "holds_share", "outcome", "scope", "source")
-
-    def __init__(self, scope: Scope, source: Source, wait_s: float) -> None:
-        self.scope = scope
-        self.source = source
-        self.context = contextvars.copy_context()
-        self.outcome: asyncio.Future[Response | Exception | None] = asyncio.get_running_loop().create_future()
-        self.expires_s = monotonic() + wait_s
-        self.began_s: float | None = None
-        self.holds_share = False
-        self._claimed = Lock()
-
-    def claim(self) -> bool:
-        """Return True to the first caller: the thread that starts the request, or the event loop that refuses it."""
-        return self._claimed.acquire(blocking=False)
-
-    def settle(self, outcome: Response | Exception | None) -> None:
-        """Set the outcome, unless the coroutine that waits for it was cancelled."""
-        if not self.outcome.done():
-            self.outcome.set_result(outcome)
-
-    @property
-    def is_abandoned(self) -> bool:
-        """Whether no client waits for the response any more."""
-        connection = self.scope["extensions"].get(CONNECTION)
-        return self.outcome.cancelled() or (connection is not None and connection.is_closing())
 
 
 class ThreadPool:
@@ -115,12 +73,12 @@ class ThreadPool:
         self._run = run
         self._limits = limits
         self._on_refusal = on_refusal
-        self._queue: FairQueue[_Request] = FairQueue(limits.places, limits.member_places)
+        self._queue: FairQueue[PooledRequest] = FairQueue(limits.places, limits.member_places)
         # The same requests as in the queue, in the order of arrival.
-        self._waiting: dict[_Request, None] = {}
-        self._handed_over: SimpleQueue[_Request | None] = SimpleQueue()
+        self._waiting: dict[PooledRequest, None] = {}
+        self._handed_over: SimpleQueue[PooledRequest | None] = SimpleQueue()
         # Requests that were handed over and are not finished.
-        self._unfinished: set[_Request] = set()
+        self._unfinished: set[PooledRequest] = set()
         self._threads: list[Thread] = []
         # The number of threads that are not about to end.
         self._size = 0
@@ -135,7 +93,7 @@ class ThreadPool:
         Raises:
             Overloaded: the queue is full, or the request has waited too long.
         """
-        request = _Request(scope, source, self._limits.wait_s)
+        request = PooledRequest(scope, source, self._limits.wait_s)
         if len(self._unfinished) < self._free and self._queue.start(source):
             self._start(request)
             if self._size < min(self._active, len(self._unfinished)):
@@ -146,11 +104,11 @@ class ThreadPool:
         try:
             outcome = await request.outcome
             if outcome is None:
-                await _wait_for_disconnect(receive)
+                await wait_for_disconnect(receive)
             elif isinstance(outcome, Exception):
                 raise outcome
             else:
-                await _send(outcome, send)
+                await send_response(outcome, send)
         finally:
             if request.holds_share:
                 self._release(request)
@@ -162,14 +120,14 @@ class ThreadPool:
         while self._threads:
             self._threads.pop().join()
 
-    def _enqueue(self, request: _Request) -> None:
+    def _enqueue(self, request: PooledRequest) -> None:
         removed = self._queue.push(request, request.source)
         self._waiting[request] = None
         if removed is not None:
             self._refuse(removed, "full")
         self._hand_over()
 
-    def _start(self, request: _Request) -> None:
+    def _start(self, request: PooledRequest) -> None:
         self._unfinished.add(request)
         self._handed_over.put(request)
 
@@ -210,7 +168,7 @@ class ThreadPool:
                 self._refuse(request, "timeout")
         self._hand_over()
 
-    def _refuse(self, request: _Request, reason: str) -> None:
+    def _refuse(self, request: PooledRequest, reason: str) -> None:
         self._waiting.pop(request, None)
         if request.is_abandoned:
             request.settle(None)
@@ -242,9 +200,9 @@ class ThreadPool:
             with suppress(RuntimeError):  # the event loop has ended
                 request.outcome.get_loop().call_soon_threadsafe(self._settle, request, outcome)
 
-    def _settle(self, request: _Request, outcome: Response | Exception | None) -> None:
+    def _settle(self, request: PooledRequest, outcome: Response | Exception | None) -> None:
         self._unfinished.remove(request)
-        request.holds_share = not request.outcome.done() and isinstance(outcome, tuple) and _is_large(outcome)
+        request.holds_share = not request.outcome.done() and isinstance(outcome, tuple) and is_large(outcome)
         request.settle(outcome)
         if self._size > _ACTIVE_THREADS and self._size - self._count_blocked() > _ACTIVE_THREADS:
             self._end_thread()
@@ -253,7 +211,7 @@ class ThreadPool:
         else:
             self._release(request)
 
-    def _release(self, request: _Request) -> None:
+    def _release(self, request: PooledRequest) -> None:
         """Give the request's share of the pool back to its group."""
         self._queue.finish(request.source)
         self._hand_over()
@@ -263,22 +221,3 @@ class ThreadPool:
             return self._run(scope)
         except Exception as error:  # noqa: BLE001 raised again by `respond`
             return error
-
-
-def _is_large(response: Response) -> bool:
-    return len(response[2]) > _SMALL_RESPONSE_BYTES
-
-
-async def _send(response: Response, send: Send) -> None:
-    status, headers, body = response
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    if _is_large(response):
-        await send({"type": "http.response.body", "body": body, "more_body": True})
-        # The server accepts this message after the client has read nearly the whole body.
-        body = b""
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _wait_for_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -11,8 +11,9 @@ from starlette.types import Receive, Scope, Send
 from promo_api.contract.client_address import client_address
 from promo_api.contract.fair_queue import Source
 from promo_api.contract.operations import operation_id_of
+from promo_api.contract.pooled_request import Response
 from promo_api.contract.sender import claims_of
-from promo_api.contract.thread_pool import PoolLimits, Response, ThreadPool
+from promo_api.contract.thread_pool import PoolLimits, ThreadPool
 from promo_api.contract.validation import call_of
 
 DEFAULT = "default"

@@ -7,8 +7,8 @@
    closed. Requests that take longer than SERVER_STOP_TIMEOUT_S are cut and logged. Then the worker ends the threads of
    the handlers and closes its connections to PostgreSQL and Redis.
 
-uvicorn closes idle connections at once. A load balancer that has just sent a request on such a connection cannot know
-whether it was processed, and may not send it again.
+uvicorn closes idle connections at once. A load balancer that has just sent a request on one cannot know whether it was
+processed.
 """
 
 import asyncio

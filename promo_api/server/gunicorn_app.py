@@ -7,9 +7,8 @@
 | SIGINT, SIGQUIT | all workers end at once, even during a stop; exit status 0 | SIGQUIT: it ends at once |
 | SIGHUP | new workers start, then the old workers stop | it ends at once |
 
-A worker treats SIGINT (Ctrl-C in a terminal reaches all processes) as SIGTERM, and a second SIGINT as SIGQUIT.
-An immediate end cuts all requests. No request is half done: a handler writes in one transaction.
-For the steps of a stop see graceful_stop.py.
+A worker treats SIGINT (Ctrl-C in a terminal reaches all processes) as SIGTERM, and a second SIGINT as SIGQUIT. An
+immediate end cuts all requests; none is half done, because a handler writes in one transaction. See graceful_stop.py.
 """
 
 import asyncio
@@ -111,7 +110,7 @@ class Worker(UvicornWorker):
         super().init_process()
 
     async def _serve(self) -> None:
-        """Replace uvicorn_worker's method, in order to run GracefulServer and to end at once on SIGQUIT."""
+        """Run GracefulServer, and end at once on SIGQUIT."""
         self.config.app = self.wsgi
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, _end_at_once)
         server = GracefulServer(self.config, settings=self.app.settings, on_drain=self.app.on_drain)

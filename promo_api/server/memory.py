@@ -1,7 +1,7 @@
 """The memory of a process: one heap, rare garbage collections, and the return of free memory to the system.
 
-CPython frees most objects at once, but reference cycles only when the garbage collector runs, and it visits old objects
-rarely. The C library keeps freed memory for later use. After a peak both hold memory that other processes may need.
+CPython frees reference cycles only when the garbage collector runs, and the C library keeps freed memory for later use.
+After a peak both hold memory that other processes may need.
 """
 
 import ctypes
@@ -14,8 +14,7 @@ from time import perf_counter
 _log = logging.getLogger(__name__)
 
 _M_ARENA_MAX = -8  # of mallopt
-# Objects created before the collector runs, instead of 700. A body may hold 700,000 empty lists. It is parsed fast, but
-# the default collector ran so often meanwhile that it took a second.
+# Objects created before the collector runs. With the default of 700, a body of 700,000 empty lists took a second.
 _COLLECTOR_THRESHOLD = 50_000
 _STATM = Path("/proc/self/statm")
 _PAGE_BYTES = 4096
@@ -78,9 +77,8 @@ def tune_collector() -> None:
 def share_one_arena() -> None:
     """Use one heap for all threads of this process and its forks if the C library is glibc.
 
-    By default each thread gets its own heap, which keeps the memory of the largest response or password hash of that
-    thread. With two dozen threads this is more than a worker needs otherwise. Four heaps took 50 MB more, for few
-    more requests per second. Call this before any thread starts: a thread keeps its heap.
+    By default each thread has a heap, which keeps the memory of its largest response or password hash. Four heaps took
+    50 MB more, for few more requests per second. Call this before any thread starts.
     """
     with suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)

@@ -1,9 +1,9 @@
 """HTTP pipelining in bounded memory.
 
-uvicorn parses all input at once and queues the requests: 256 kB of small requests become 9,700 requests in memory, and
-they start even if the client reads no response. Here a connection has at most 32 unanswered requests. The rest of its
-input stays unparsed, and the transport reads no more until it is parsed. Only a few queued requests start in each
-iteration of the event loop, so clients that do not pipeline do not wait for hundreds of them.
+uvicorn parses all input at once: 256 kB of small requests become 9,700 requests in memory, and they start even if the
+client reads no response. Here a connection has at most 32 unanswered requests; the rest of its input stays unparsed,
+and the transport stops reading. Only a few queued requests start in each iteration of the event loop, so clients that
+do not pipeline are not delayed.
 """
 
 import asyncio

@@ -1,8 +1,7 @@
 """Time limits for clients that are slow to send a request or to read a response.
 
-uvicorn waits without limit for the rest of a request, and for a client to read its response. An empty line also stops
-its keep-alive timer. Timers for these limits would be set and cancelled with every request. Instead a worker checks all
-connections once a second, and a request only stores since when the server waits for the rest of it.
+uvicorn waits without limit for the rest of a request, and for a client to read its response. Timers for these limits
+would be set and cancelled with every request, so a worker checks all connections once a second instead.
 """
 
 import asyncio
@@ -126,8 +125,8 @@ class TimeLimitProtocol(StrictProtocol):
 class UnreadLimit:
     """Limits the memory of unread responses of a worker. It can be exceeded before any client counts as slow.
 
-    Above the limit it closes connections of stalled clients. Above four times the limit it closes any connection.
-    Connections with the most unread bytes are closed first, until the total is within the limit again.
+    Above the limit it closes connections of stalled clients, above four times the limit any connection. Connections
+    with the most unread bytes are closed first.
 
     Args:
         max_bytes: the limit.

@@ -1,16 +1,13 @@
 """Strict HTTP: reject malformed requests and oversized heads with the common error body.
 
-uvicorn responds to malformed HTTP in plain text, and limits no head. It also accepts requests that RFC 9112 says to
-reject, because a proxy in front may read them differently: no Host header or two of them, an unknown transfer coding, a
-target with a fragment, another version. And it adds trailers, which come after the body, to the headers: a token could
-arrive after authentication.
+uvicorn responds to malformed HTTP in plain text, and does not limit heads. It accepts requests that RFC 9112 says to
+reject because a proxy may read them differently: no Host header or two, an unknown transfer coding, a target with a
+fragment, another version. It adds trailers to the headers, so a token could arrive after authentication.
 
-The service supports no protocol upgrade and ignores the header. The parser takes the bytes after such a request for the
-other protocol: a body would be lost, or read as the next request. So a request with an upgrade and a body is rejected,
-and without a body its response closes the connection.
+The service supports no protocol upgrade. The parser takes the bytes after such a request for the other protocol, so a
+request with an upgrade and a body is rejected, and without a body its response closes the connection.
 
-A rejection is sent after the responses to all earlier requests on the connection. Otherwise a client that pipelines
-would take it for the response to a request that is still being processed.
+A rejection is sent after the responses to all earlier requests, because a client matches responses by their order.
 """
 
 import re

@@ -21,7 +21,8 @@ from promo_api.config.values import Rate
 from tests.bench.abusers import Target, run_abusers
 from tests.bench.client import ADDRESS_HEADER
 from tests.bench.honest_users import Sample, arrive, visit_repeatedly
-from tests.bench.memory import MINUTE_SAMPLES, SAMPLE_S, parse_minutes, sample, served, verdict
+from tests.bench.memory import MINUTE_SAMPLES, SAMPLE_S, sample, served, verdict
+from tests.bench.options import parse_minutes
 from tests.bench.output import write_line
 from tests.e2e.server import Server
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jwt
 
+import promo_api.contract  # noqa: F401 hides warnings of the imports below
 from tests.accounts import PASSWORD, user_body
 from tests.bench.client import Client, Response
 
@@ -38,7 +39,7 @@ def _random_address() -> str:
 
 
 def _random_email() -> str:
-    return f"somebody{_random.randrange(10**9)}@example.org"
+    return f"unknown{_random.randrange(10**9)}@example.org"
 
 
 async def _sign_in(client: Client, email: str, address: str) -> Response:

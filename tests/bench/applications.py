@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from promo_api.contract.application import build_application
 from promo_api.contract.flask_views import run_wsgi
 from promo_api.contract.thread_pool import ThreadPool
-from tests.contract.tiny import (
+from tests.contract.sample_api import (
     BEARER,
     GOOD_TOKEN,
     SCHEMES,

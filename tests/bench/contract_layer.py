@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message
 from tests.bench import applications
 from tests.bench.applications import AUTHORIZATION, RESPONSE, TARGET
 from tests.bench.load import CONNECTIONS, WRK, Request, get, requests_per_s, served
+from tests.bench.options import parse_rounds
 from tests.bench.output import write_line
 
 ADDED_MAX_MS = 0.35
@@ -59,7 +60,7 @@ LAYER = Measured("our layer", "layer", _OUR_WORKER)
 ALL = (PLAIN, STOCK, LAYER)
 
 
-def measure_servers() -> None:
+def measure_servers(rounds: int, round_s: int) -> None:
     """Measure all applications over the network, in turn."""
     with ExitStack() as servers:
         ports = {
@@ -70,9 +71,9 @@ def measure_servers() -> None:
             if json.loads(get(port, TARGET, AUTHORIZATION)) != RESPONSE:
                 raise RuntimeError("The servers do not return the same response.")
             requests_per_s(port, [_REQUEST], 1)
-        for _ in range(_ROUNDS):
+        for _ in range(rounds):
             for each in ALL:
-                each.requests_per_s.append(requests_per_s(ports[each.name], [_REQUEST], _ROUND_S))
+                each.requests_per_s.append(requests_per_s(ports[each.name], [_REQUEST], round_s))
 
 
 async def measure_calls() -> None:
@@ -150,10 +151,11 @@ def _met(met: bool) -> str:
 
 def main() -> None:
     """Measure, and print the result."""
+    rounds, round_s = parse_rounds("tests.bench.contract_layer", "The cost of the contract layer.", _ROUNDS, _ROUND_S)
     load = "the built-in client" if WRK is None else "wrk"
-    write_line(f"One worker each; {_ROUNDS} rounds of {_ROUND_S} s in turn, with {load} and {CONNECTIONS} connections;")
+    write_line(f"One worker each; {rounds} rounds of {round_s} s in turn, with {load} and {CONNECTIONS} connections;")
     write_line(f"then {_CALL_ROUNDS} rounds of {_CALLS} calls in turn, without the network. Medians of the rounds.\n")
-    measure_servers()
+    measure_servers(rounds, round_s)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(measure_calls())
     for line in report():

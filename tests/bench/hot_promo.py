@@ -15,6 +15,7 @@ import psycopg
 
 from promo_api.dev.postgres import EmbeddedPostgres
 from tests.bench.load import WRK, Request, requests_per_s
+from tests.bench.options import parse_rounds
 from tests.bench.output import write_line
 from tests.bench.servers import embedded_servers
 from tests.e2e.server import Server
@@ -54,15 +55,16 @@ def commit_ms(postgres: EmbeddedPostgres) -> float:
 
 def main() -> None:
     """Measure, and print the result."""
+    rounds, round_s = parse_rounds("tests.bench.hot_promo", "Activations of one hot promo.", _ROUNDS, _ROUND_S)
     load = "the built-in client" if WRK is None else "wrk"
     with served() as (server, postgres):
-        write_line(f"Two workers; {_ROUNDS} rounds of {_ROUND_S} s in turn, with {load} and {_CLIENTS} connections.")
+        write_line(f"Two workers; {rounds} rounds of {round_s} s in turn, with {load} and {_CLIENTS} connections.")
         write_line(f"A commit of a single client takes {commit_ms(postgres):.1f} ms.\n")
         hot, spread = _requests(server)
         rates: dict[str, list[float]] = {"hot": [], "spread": []}
-        for _ in range(_ROUNDS):
-            rates["spread"].append(requests_per_s(server.port, spread, _ROUND_S, _CLIENTS))
-            rates["hot"].append(requests_per_s(server.port, hot, _ROUND_S, _CLIENTS))
+        for _ in range(rounds):
+            rates["spread"].append(requests_per_s(server.port, spread, round_s, _CLIENTS))
+            rates["hot"].append(requests_per_s(server.port, hot, round_s, _CLIENTS))
     ratio = median(hot / spread for hot, spread in zip(rates["hot"], rates["spread"], strict=True))
     write_line(f"Activations of {_PROMOS} promos   {median(rates['spread']):8.0f} a second")
     write_line(f"Activations of one promo     {median(rates['hot']):8.0f} a second")

@@ -5,7 +5,6 @@ The limits apply to the RSS. The PSS counts shared memory proportionally, and th
 """
 
 import json
-from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +15,11 @@ from typing import NamedTuple
 
 import psutil
 
+import promo_api.contract  # noqa: F401 hides warnings of the imports below
 from promo_api.security.tokens import Tokens
 from tests.accounts import PASSWORD, Account, promo_body
 from tests.bench.load import CONNECTIONS, WRK, Request, requests_per_s
+from tests.bench.options import parse_minutes
 from tests.bench.output import write_line
 from tests.bench.servers import SECRET_KEY, embedded_servers
 from tests.e2e.server import Server
@@ -28,8 +29,6 @@ GROWTH_MAX = 0.03
 SAMPLE_S = 10
 MINUTE_SAMPLES = 60 // SAMPLE_S
 
-# `growth` compares minutes 3 and 4 with the last two.
-_MINUTES_MIN = 6
 _PROMOS = 100
 _USERS = 250
 _SIGN_IN_USERS = 10
@@ -169,16 +168,6 @@ def measure(server: Server, requests: list[Request], minutes: int) -> list[list[
         columns = "".join(f"{rss_mb:12.1f}{pss_mb:9.1f}{uss_mb:9.1f}" for rss_mb, pss_mb, uss_mb in medians)
         write_line(f"{minute:6}{median(rates):12.0f}{columns}")
     return rss
-
-
-def parse_minutes(program: str, description: str, default: int) -> int:
-    """Parse the option --minutes of a benchmark."""
-    parser = ArgumentParser(prog=f"python -m {program}", description=description)
-    parser.add_argument("--minutes", type=int, default=default, help=f"duration; at least {_MINUTES_MIN}")
-    minutes: int = parser.parse_args().minutes
-    if minutes < _MINUTES_MIN:
-        parser.error(f"--minutes must be at least {_MINUTES_MIN}, to see whether memory grows.")
-    return minutes
 
 
 if __name__ == "__main__":

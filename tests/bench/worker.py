@@ -7,8 +7,9 @@ from promo_api.server.gunicorn_app import Worker
 
 
 class BenchWorker(Worker):
-    """Runs with default settings. The service's own gunicorn application would provide them."""
+    """Runs with default settings. In the service, `GunicornApp` provides them."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self.app.on_drain = lambda: None
         self.app.settings = Settings(antifraud_address="127.0.0.1:1", secret_key="-" * 32)

@@ -1,1 +1,1 @@
-"""Tests of api.yml and of the layer that makes the server do what it says."""
+"""Tests of api.yml and of the contract layer."""

@@ -1,4 +1,4 @@
-"""Requests to an ASGI application, byte by byte, also those that an HTTP client would not send."""
+"""Requests to an ASGI application, including those that an HTTP client would not send."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ JSON: Header = ("content-type", "application/json")
 
 
 @dataclass
-class Answer:
+class Response:
     """A response.
 
     Attributes:
@@ -35,9 +35,9 @@ class Answer:
         return json.loads(self.content)
 
     def header(self, name: str) -> str | None:
-        """Return the header of this name; None if there is none."""
-        values = [value for given, value in self.headers if given == name]
-        assert len(values) < 2, f"{name} stands in the answer {len(values)} times"
+        """Return the value of a header; None if it is missing."""
+        values = [value for each, value in self.headers if each == name]
+        assert len(values) < 2, f"the response has {name} {len(values)} times"
         return values[0] if values else None
 
     def details(self) -> list[dict[str, str]]:
@@ -46,7 +46,7 @@ class Answer:
         return details
 
 
-def ask(
+def call(
     app: ASGIApp,
     method: str,
     target: str,
@@ -55,23 +55,23 @@ def ask(
     body: bytes | None = None,
     chunks: Iterable[bytes] | None = None,
     disconnects: bool = False,
-) -> Answer:
+) -> Response:
     """Send a request, and return its response.
 
     Args:
         app: the application.
-        method: as it stands in the first line of the request.
-        target: path and query as they stand there, percent-encoded.
-        headers: all of them but Content-Length.
-        body: sent with its length.
-        chunks: sent without a length, part by part, instead of `body`.
-        disconnects: the client goes away instead of sending the rest.
+        method: in any case.
+        target: path and query, percent-encoded.
+        headers: without Content-Length.
+        body: sent with Content-Length.
+        chunks: sent without a length, instead of `body`.
+        disconnects: the client disconnects before the end of the body.
     """
-    given = list(headers)
+    all_headers = list(headers)
     if body is not None:
-        given.append(("content-length", str(len(body))))
+        all_headers.append(("content-length", str(len(body))))
     return asyncio.run(
-        _asked(app, _scope(method, target, given), [body or b""] if chunks is None else [*chunks], disconnects)
+        _run(app, _scope(method, target, all_headers), [body or b""] if chunks is None else [*chunks], disconnects)
     )
 
 
@@ -83,7 +83,7 @@ def _scope(method: str, target: str, headers: list[Header]) -> dict[str, Any]:
         "http_version": "1.1",
         "method": method,
         "scheme": "http",
-        # As uvicorn does it.
+        # Like uvicorn.
         "path": unquote(path),
         "raw_path": path.encode("ascii"),
         "query_string": query.encode("ascii"),
@@ -95,13 +95,13 @@ def _scope(method: str, target: str, headers: list[Header]) -> dict[str, Any]:
     }
 
 
-async def _asked(app: ASGIApp, scope: dict[str, Any], parts: list[bytes], disconnects: bool) -> Answer:
-    answer = Answer()
+async def _run(app: ASGIApp, scope: dict[str, Any], parts: list[bytes], disconnects: bool) -> Response:
+    response = Response()
     left = list(parts)
 
     async def receive() -> dict[str, Any]:
         if not left:
-            if answer.status or not disconnects:
+            if response.status or not disconnects:
                 await asyncio.Event().wait()
             return {"type": "http.disconnect"}
         part = left.pop(0)
@@ -109,13 +109,13 @@ async def _asked(app: ASGIApp, scope: dict[str, Any], parts: list[bytes], discon
 
     async def send(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            answer.status = message["status"]
-            answer.headers = [(name.decode(), value.decode("latin-1")) for name, value in message["headers"]]
+            response.status = message["status"]
+            response.headers = [(name.decode(), value.decode("latin-1")) for name, value in message["headers"]]
         else:
-            answer.content += message.get("body", b"")
+            response.content += message.get("body", b"")
 
     try:
         await app(scope, receive, send)
     except Exception as error:  # noqa: BLE001 a server would log it and go on
-        answer.raised = error
-    return answer
+        response.raised = error
+    return response

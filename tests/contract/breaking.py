@@ -1,7 +1,7 @@
-"""What changed between two versions of a contract, and which of it breaks a client that was made for the first one.
+"""Compares two versions of an OpenAPI document, and finds the changes that break clients of the old one.
 
-A request breaks where the new contract takes less than the old one; an answer, where it may hold what the old one ruled
-out, or lacks what the old one told of. A new member of an answer breaks nobody: clients pass over what they don't know.
+A change breaks requests if the new version accepts less. It breaks responses if they may contain values that the old
+version excluded, or lack documented ones. A new member of a response is compatible: clients ignore unknown members.
 """
 
 import json
@@ -11,29 +11,29 @@ from operator import gt, lt
 from typing import Any
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-# What is compared member by member, and what nobody needs who sends or reads values.
+# Keywords that are compared member by member, and keywords that do not affect clients.
 _PARTS = ("properties", "required", "items", "oneOf", "anyOf")
-_WORDS = ("title", "description", "example", "examples", "externalDocs", "deprecated", "xml", "discriminator")
-# A bound, and how a value of it compares to one that takes more.
+_IGNORED = ("title", "description", "example", "examples", "externalDocs", "deprecated", "xml", "discriminator")
+# By bound: whether its first value is stricter than its second.
 _BOUNDS: dict[str, Callable[[Any, Any], bool]] = {
     "minimum": gt, "minLength": gt, "minItems": gt, "minProperties": gt,
     "maximum": lt, "maxLength": lt, "maxItems": lt, "maxProperties": lt,
 }  # fmt: skip
 _WIDER = [("integer", "number"), ("int32", "int64"), ("float", "double")]
-# Values of a keyword that rule out nothing, as if it were not there.
-_UNSAID: dict[str, list[Any]] = {
+# Values that have the same effect as a missing keyword.
+_NO_EFFECT: dict[str, list[Any]] = {
     "format": ["password"], "uniqueItems": [False], "exclusiveMinimum": [False], "exclusiveMaximum": [False],
     "additionalProperties": [True, {}],
 }  # fmt: skip
-_LONGEST = 60
+_MAX_CHARS = 60
 
 
 @dataclass(frozen=True)
 class Change:
-    """A difference: in which operation, at what place, of which kind, how it was and how it is."""
+    """A difference between two documents: the operation, the location, the kind, and the old and new value."""
 
     operation: str
-    place: str
+    location: str
     kind: str
     old: str
     new: str
@@ -41,7 +41,7 @@ class Change:
 
 
 def compare(old: Any, new: Any) -> list[Change]:
-    """Return what changed between two OpenAPI documents, operation by operation."""
+    """Return the changes between two OpenAPI documents, by operation."""
     return list(_Comparison(_resolved(old, old, {}), _resolved(new, new, {})).changes())
 
 
@@ -69,7 +69,7 @@ def _resolved(node: Any, document: Any, resolved: dict[str, Any]) -> Any:
 
 
 class _Comparison:
-    """A walk through two documents at once; it knows in which operation it is, and which way the values at hand go."""
+    """Walks through two documents together. `_request`: whether the current values are sent by the client."""
 
     def __init__(self, old: Any, new: Any) -> None:
         self._old, self._new = old, new
@@ -90,21 +90,21 @@ class _Comparison:
             yield from self._responses(old["responses"], new["responses"])
 
     def _names(self, old: Any, new: Any) -> Iterator[Change]:
-        """Compare what a generated client calls an operation by, in which module it is, and who may call it."""
+        """Compare the names that generated clients use, and the security requirements."""
         yield from self._exactly("", "operationId", old.get("operationId"), new.get("operationId"))
         yield from self._exactly("", "first tag", *([*each.get("tags", []), None][0] for each in (old, new)))
-        olds, news = _ways_in(old, self._old), _ways_in(new, self._new)
-        if olds != news:  # a further way in breaks nobody, and neither does an open door
+        olds, news = _security(old, self._old), _security(new, self._new)
+        if olds != news:  # additional alternatives are compatible
             breaks = not (olds < news or "open" in news)
             yield self._change("", "security", " or ".join(sorted(olds)), " or ".join(sorted(news)), breaks=breaks)
 
     def _parameters(self, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Iterator[Change]:
         yield from self._entries("", "parameter", olds, news, needed=_is_required)
-        for place in _shared(olds, news):
-            old, new = olds[place], news[place]
+        for location in _shared(olds, news):
+            old, new = olds[location], news[location]
             for kind in ("style", "explode", "allowReserved", "content"):
-                yield from self._exactly(place, kind, old.get(kind), new.get(kind))
-            yield from self._entry(place, old, new)
+                yield from self._exactly(location, kind, old.get(kind), new.get(kind))
+            yield from self._entry(location, old, new)
 
     def _body(self, old: Any, new: Any) -> Iterator[Change]:
         olds, news = ({} if each is None else {"body": each} for each in (old, new))
@@ -123,86 +123,86 @@ class _Comparison:
                 yield from self._entry(f"{status} {name}", old[name], new[name])
             yield from self._content(status, *(each[status].get("content", {}) for each in (olds, news)))
 
-    def _content(self, place: str, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Iterator[Change]:
-        yield from self._entries(place, "media type", olds, news)
+    def _content(self, location: str, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Iterator[Change]:
+        yield from self._entries(location, "media type", olds, news)
         for media in _shared(olds, news):
-            yield from self._schema(place, olds[media].get("schema", {}), news[media].get("schema", {}))
+            yield from self._schema(location, olds[media].get("schema", {}), news[media].get("schema", {}))
 
-    def _entry(self, place: str, old: Any, new: Any) -> Iterator[Change]:
-        yield from self._required(place, _is_required(place, old), _is_required(place, new))
-        yield from self._schema(place, old.get("schema", {}), new.get("schema", {}))
+    def _entry(self, location: str, old: Any, new: Any) -> Iterator[Change]:
+        yield from self._required(location, _is_required(location, old), _is_required(location, new))
+        yield from self._schema(location, old.get("schema", {}), new.get("schema", {}))
 
-    def _schema(self, place: str, old: Any, new: Any) -> Iterator[Change]:
+    def _schema(self, location: str, old: Any, new: Any) -> Iterator[Change]:
         for kind in _both(old, new):
             narrows, widens = _effect(kind, old.get(kind), new.get(kind))
             if narrows or widens:
-                yield self._values(place, kind, old.get(kind), new.get(kind), narrows=narrows, widens=widens)
-        yield from self._members(place, old, new)
+                yield self._values(location, kind, old.get(kind), new.get(kind), narrows=narrows, widens=widens)
+        yield from self._members(location, old, new)
         if "items" in old or "items" in new:
-            yield from self._schema(f"{place}[]", old.get("items", {}), new.get("items", {}))
+            yield from self._schema(f"{location}[]", old.get("items", {}), new.get("items", {}))
         for kind in ("oneOf", "anyOf"):
             olds, news = _variants(old, kind), _variants(new, kind)
             for name in _both(olds, news):
                 was, now = (name if name in each else None for each in (olds, news))
                 if was == now:
-                    yield from self._schema(f"{place}<{name}>", olds[name], news[name])
+                    yield from self._schema(f"{location}<{name}>", olds[name], news[name])
                 else:
-                    yield self._values(place, kind, was, now, narrows=now is None, widens=was is None)
+                    yield self._values(location, kind, was, now, narrows=now is None, widens=was is None)
 
-    def _members(self, place: str, old: Any, new: Any) -> Iterator[Change]:
+    def _members(self, location: str, old: Any, new: Any) -> Iterator[Change]:
         olds, news = old.get("properties", {}), new.get("properties", {})
         needed = new.get("required", [])
         for name in _both(olds, news):
-            at = f"{place}/{name}"
+            at = f"{location}/{name}"
             if name in olds and name in news:
                 yield from self._required(at, name in old.get("required", []), name in needed)
                 yield from self._schema(at, olds[name], news[name])
             elif name in olds:
-                yield self._change(at, "member", "there", None, breaks=True)
+                yield self._change(at, "member", "present", None, breaks=True)
             else:
                 is_new = "required" if name in needed else "optional"
                 yield self._change(at, "member", None, is_new, breaks=self._request and name in needed)
 
     def _entries(
-        self, place: str, kind: str, olds: Mapping[str, Any], news: Mapping[str, Any],
+        self, location: str, kind: str, olds: Mapping[str, Any], news: Mapping[str, Any],
         needed: Callable[[str, Any], bool] = lambda _name, _entry: False,
     ) -> Iterator[Change]:  # fmt: skip
-        """Yield the entries that are gone, and those that are new: these break clients if each has to send them."""
+        """Yield removed and new entries. New ones break clients that must send them."""
         for name in _both(olds, news):
-            at = f"{place} {name}".strip()
+            at = f"{location} {name}".strip()
             if name not in news:
-                yield self._change(at, kind, "there", None, breaks=True)
+                yield self._change(at, kind, "present", None, breaks=True)
             elif name not in olds:
-                yield self._change(at, kind, None, "there", breaks=needed(name, news[name]))
+                yield self._change(at, kind, None, "present", breaks=needed(name, news[name]))
 
-    def _exactly(self, place: str, kind: str, old: Any, new: Any) -> Iterator[Change]:
+    def _exactly(self, location: str, kind: str, old: Any, new: Any) -> Iterator[Change]:
         if old != new:
-            yield self._change(place, kind, old, new, breaks=True)
+            yield self._change(location, kind, old, new, breaks=True)
 
-    def _required(self, place: str, was: bool, now: bool) -> Iterator[Change]:
+    def _required(self, location: str, was: bool, now: bool) -> Iterator[Change]:
         if was != now:
-            yield self._values(place, "required", was, now, narrows=now, widens=was)
+            yield self._values(location, "required", was, now, narrows=now, widens=was)
 
-    def _values(self, place: str, kind: str, old: Any, new: Any, *, narrows: bool, widens: bool) -> Change:
-        return self._change(place, kind, old, new, breaks=narrows if self._request else widens)
+    def _values(self, location: str, kind: str, old: Any, new: Any, *, narrows: bool, widens: bool) -> Change:
+        return self._change(location, kind, old, new, breaks=narrows if self._request else widens)
 
-    def _change(self, place: str, kind: str, old: Any, new: Any, *, breaks: bool) -> Change:
-        return Change(self._operation, place, kind, _shown(old), _shown(new), breaks)
+    def _change(self, location: str, kind: str, old: Any, new: Any, *, breaks: bool) -> Change:
+        return Change(self._operation, location, kind, _shown(old), _shown(new), breaks)
 
 
 def _effect(kind: str, old: Any, new: Any) -> tuple[bool, bool]:
-    """Tell whether a change of a keyword rules out values that were allowed, and whether it allows others."""
-    if kind == "nullable":  # the only one that allows more where it stands
+    """Return whether a change of a keyword excludes values that were allowed, and whether it allows others."""
+    if kind == "nullable":  # the only keyword whose presence allows more
         old, new = (None if each else "no null" for each in (old, new))
-    old, new = (None if each in _UNSAID.get(kind, []) else each for each in (old, new))
-    if old == new or kind in _PARTS or kind in _WORDS or kind.startswith("x-"):
+    old, new = (None if each in _NO_EFFECT.get(kind, []) else each for each in (old, new))
+    if old == new or kind in _PARTS or kind in _IGNORED or kind.startswith("x-"):
         return False, False
-    if kind == "default":  # what happens to those who leave it out
+    if kind == "default":  # a changed default changes requests without the value
         return old is not None, False
-    return _rules_out(kind, old, new), _rules_out(kind, new, old)
+    return _excludes(kind, old, new), _excludes(kind, new, old)
 
 
-def _rules_out(kind: str, old: Any, new: Any) -> bool:
+def _excludes(kind: str, old: Any, new: Any) -> bool:
     if new is None or old is False:
         return False
     if old is None or new is False:
@@ -219,30 +219,35 @@ def _is_required(_name: str, entry: Any) -> bool:
 
 
 def _operations(document: Any) -> dict[str, Any]:
-    found = {}
+    operations = {}
     for path, item in document["paths"].items():
         for method in _shared(item, dict.fromkeys(_METHODS)):
             every = [*item.get("parameters", []), *item[method].get("parameters", [])]
             parameters = {f"{each['in']} {each['name']}": each for each in every}
-            found[f"{method.upper()} {path}"] = item[method] | {"parameters": parameters}
-    return found
+            operations[f"{method.upper()} {path}"] = item[method] | {"parameters": parameters}
+    return operations
 
 
-def _ways_in(operation: Any, document: Any) -> set[str]:
+def _security(operation: Any, document: Any) -> set[str]:
     schemes = document.get("components", {}).get("securitySchemes", {})
-    told = {name: [each.get(part, "") for part in ("type", "scheme", "in", "name")] for name, each in schemes.items()}
-    ways = operation.get("security", document.get("security")) or [{}]
-    return {" and ".join(" ".join([name, *told[name], *way[name]]).strip() for name in way) or "open" for way in ways}
+    described = {
+        name: [each.get(part, "") for part in ("type", "scheme", "in", "name")] for name, each in schemes.items()
+    }
+    alternatives = operation.get("security", document.get("security")) or [{}]
+    return {
+        " and ".join(" ".join([name, *described[name], *requirement[name]]).strip() for name in requirement) or "open"
+        for requirement in alternatives
+    }
 
 
 def _variants(schema: Any, kind: str) -> dict[str, Any]:
-    """Return the variants of a schema by the value that tells them apart, or else by their place."""
+    """Return the variants of a schema by the value of the discriminator, or else by their index."""
     member = schema.get("discriminator", {}).get("propertyName")
-    named = {}
-    for place, variant in enumerate(schema.get(kind, [])):
+    variants = {}
+    for index, variant in enumerate(schema.get(kind, [])):
         values = variant.get("properties", {}).get(member, {}).get("enum")
-        named[" ".join(values) if values else str(place)] = variant
-    return named
+        variants[" ".join(values) if values else str(index)] = variant
+    return variants
 
 
 def _both(olds: Mapping[str, Any], news: Mapping[str, Any]) -> list[str]:
@@ -255,4 +260,4 @@ def _shared(olds: Mapping[str, Any], news: Mapping[str, Any]) -> list[str]:
 
 def _shown(value: Any) -> str:
     text = "-" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return text if len(text) <= _MAX_CHARS else f"{text[: _MAX_CHARS - 3]}..."

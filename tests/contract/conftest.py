@@ -1,4 +1,4 @@
-"""The service of api.yml without its servers: an operation that needs the database answers 503.
+"""The service without PostgreSQL, Redis and anti-fraud service, so operations that need the database return 503.
 
 The running service of the end-to-end tests is here too, for tests over the network.
 """
@@ -23,7 +23,7 @@ __all__ = ["bare_runtime", "e2e_environment", "server", "service"]
 
 @pytest.fixture(scope="session")
 def bare_runtime() -> Iterator[Runtime]:
-    """A runtime without servers; its tokens are good."""
+    """A runtime without servers. Its tokens are valid."""
     runtime = Runtime.open(
         Settings(
             antifraud_address="http://127.0.0.1:1",
@@ -41,19 +41,19 @@ def bare_runtime() -> Iterator[Runtime]:
 
 @pytest.fixture(scope="session")
 def service(bare_runtime: Runtime) -> ASGIApp:
-    """The application of api.yml, on nothing."""
+    """The application of api.yml, without servers."""
     return create_app(bare_runtime)
 
 
 @pytest.fixture
 def refusals() -> Counter[tuple[str, str]]:
-    """The refusals of the pools that `make` makes, by pool and reason."""
+    """The refusals of the pools of `make_pool`, by pool and reason."""
     return Counter()
 
 
 @pytest.fixture
 def make_pool(refusals: Counter[tuple[str, str]]) -> Iterator[Callable[..., ThreadPool]]:
-    """Makes pools that end with the test."""
+    """Returns a function that creates pools, which are closed after the test."""
     with ExitStack() as stack:
 
         def make(wsgi: Callable[..., Iterable[bytes]], limits: PoolLimits) -> ThreadPool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from promo_api.contract.fair_queue import Source
 from promo_api.contract.thread_pool import ThreadPool
-from tests.contract.tiny import SOURCE
+from tests.contract.sample_api import SOURCE
 
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
@@ -51,24 +51,24 @@ async def respond(
     return messages
 
 
-class Held:
+class BlockingApplication:
     """A WSGI application that blocks each request until the test releases it."""
 
     def __init__(self) -> None:
         self.started = Semaphore(0)
-        self.go = Event()
+        self.release = Event()
         self.calls = 0
 
     def __call__(self, _environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
         """Respond after the test has released the request."""
         self.calls += 1
         self.started.release()
-        assert self.go.wait(10)
+        assert self.release.wait(10)
         start("200 OK", [])
         return []
 
 
-async def started(held: Held, requests: int) -> None:
+async def wait_for_start(application: BlockingApplication, requests: int) -> None:
     """Wait until this number of requests has started."""
     for _ in range(requests):
-        assert await asyncio.to_thread(held.started.acquire, timeout=10)
+        assert await asyncio.to_thread(application.started.acquire, timeout=10)

@@ -1,7 +1,6 @@
-"""What schemathesis must know of this API beside api.yml: accounts to ask with, the rules that JSON Schema can't say,
-and what belongs to whom.
+"""Hooks for schemathesis: accounts, the rules that JSON Schema cannot express, and a check of ownership.
 
-schemathesis.toml names this file. It needs nothing of the project, so that anybody can test any server with it.
+schemathesis.toml names this file. It imports nothing of the project, so it can be used with any server.
 """
 
 from functools import cache
@@ -13,34 +12,34 @@ import schemathesis
 from schemathesis import AuthContext, Case, CheckContext, HookContext, Response
 
 _PAIRS = (("age_from", "age_until"), ("active_from", "active_until"))
-# No run is longer; one account of each kind for all of it, so that it meets what it made.
+# Longer than any run. One account of each kind serves a whole run, so that requests find earlier resources.
 _RUN_S = 6 * 3600
-# That of the examples in api.yml, so that it is right where these are sent.
+# The password of the examples in api.yml, because schemathesis sends them.
 _PASSWORD = "Sunny&2Day"
 
 
 @schemathesis.hook
-def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> None:  # noqa: ARG001 the names are given
-    """Put pairs in order: age_from must not be above age_until, nor active_from after active_until."""
+def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> None:  # noqa: ARG001 schemathesis passes arguments by name
+    """Sort pairs: `age_from` must not be greater than `age_until`, nor `active_from` later than `active_until`."""
     if isinstance(case.body, dict):
         for part in (case.body, case.body.get("target")):
             if isinstance(part, dict):
-                _put_in_order(part)
+                _sort_pairs(part)
 
 
-def _put_in_order(part: dict[str, Any]) -> None:
+def _sort_pairs(part: dict[str, Any]) -> None:
     for first, last in _PAIRS:
         values = (part.get(first), part.get(last))
         if {type(value) for value in values} in ({int}, {str}):
             part[first], part[last] = sorted(values)
 
 
-# What ends the tokens of who asks.
-_ENDING = ("business_auth.sign_out", "user_auth.sign_out", "user_profile.delete_profile")
+# Operations that revoke the token of the request.
+_REVOKING = ("business_auth.sign_out", "user_auth.sign_out", "user_profile.delete_profile")
 
 
 class _Account:
-    """Signs up an account of its own for the run, and asks with its token."""
+    """Signs up an account for the run, and adds its token to requests."""
 
     path = ""
     body: dict[str, Any]
@@ -49,19 +48,19 @@ class _Account:
     def sign_up(cls, base_url: str) -> str:
         """Return the token of a new account."""
         body = {**cls.body, "email": f"{uuid4().hex}@example.com", "password": _PASSWORD}
-        answer = requests.post(f"{base_url}{cls.path}", json=body, timeout=30)
-        answer.raise_for_status()
-        token: str = answer.json()["token"]
+        response = requests.post(f"{base_url}{cls.path}", json=body, timeout=30)
+        response.raise_for_status()
+        token: str = response.json()["token"]
         return token
 
-    def get(self, case: Case, context: AuthContext) -> str:  # noqa: ARG002 the names are given
+    def get(self, case: Case, context: AuthContext) -> str:  # noqa: ARG002 schemathesis passes arguments by name
         """Return a token."""
         return self.sign_up(case.operation.base_url)
 
-    def set(self, case: Case, data: str, context: AuthContext) -> None:  # noqa: ARG002 the names are given
-        """Put the token into the request; one that the request may end is of an account that nobody needs any more."""
-        ends = case.operation.definition.raw["operationId"] in _ENDING
-        case.headers["Authorization"] = f"Bearer {self.sign_up(case.operation.base_url) if ends else data}"
+    def set(self, case: Case, data: str, context: AuthContext) -> None:  # noqa: ARG002 schemathesis passes arguments by name
+        """Add the token to a request. A request that revokes its token gets that of a new account."""
+        revokes = case.operation.definition.raw["operationId"] in _REVOKING
+        case.headers["Authorization"] = f"Bearer {self.sign_up(case.operation.base_url) if revokes else data}"
 
 
 @schemathesis.auth(refresh_interval=_RUN_S, retry_on=[]).apply_to(tag="B2B")
@@ -80,7 +79,7 @@ class User(_Account):
     body = {"name": "Fuzzing", "surname": "User", "other": {"age": 30, "country": "ru"}}  # noqa: RUF012 never changed
 
 
-# By what only the owner may do: the kind of the owner.
+# By operation that only the owner may call: the kind of the owner.
 _OWNERS = {
     "business_promos.get_promo": Company,
     "business_promos.update_promo": Company,
@@ -88,20 +87,19 @@ _OWNERS = {
     "business_promos.list_changes": Company,
     "user_comments.update_comment": User,
 }
-_stranger = cache(lambda kind, base_url: kind.sign_up(base_url))
+_other_account = cache(lambda kind, base_url: kind.sign_up(base_url))
 
 
 @schemathesis.check
-def ownership(ctx: CheckContext, response: Response, case: Case) -> None:  # noqa: ARG001 the names are given
-    """What the owner was just allowed to do is refused to another account of the same kind.
+def ownership(ctx: CheckContext, response: Response, case: Case) -> None:  # noqa: ARG001 schemathesis passes arguments by name
+    """Repeat a successful request with another account of the same kind, which must be refused.
 
-    The check object_level_authorization is about that too, but asks only with accounts that a file names and that exist
-    before the run.
+    The built-in check object_level_authorization needs accounts that exist before the run.
     """
     kind = _OWNERS.get(case.operation.definition.raw["operationId"])
     if kind is None or not 200 <= response.status_code < 300:
         return
-    sent = response.request
-    headers = {**sent.headers, "Authorization": f"Bearer {_stranger(kind, case.operation.base_url)}"}
-    answer = requests.request(str(sent.method), str(sent.url), data=sent.body, headers=headers, timeout=30)
-    assert answer.status_code == 403, f"A stranger did the same, and the answer was {answer.status_code}"
+    request = response.request
+    headers = {**request.headers, "Authorization": f"Bearer {_other_account(kind, case.operation.base_url)}"}
+    repeated = requests.request(str(request.method), str(request.url), data=request.body, headers=headers, timeout=30)
+    assert repeated.status_code == 403, f"Another account got {repeated.status_code}."

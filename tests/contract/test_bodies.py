@@ -9,8 +9,8 @@ from promo_api.contract.bodies import _EXTRA_BYTES, _MEMORY_BYTES, _SENDER_BYTES
 from promo_api.contract.input_limits import max_bytes
 from promo_api.errors import Overloaded
 from tests.cases import all_cases
-from tests.contract.asgi import JSON, Answer, Header, ask
-from tests.contract.tiny import contract, json_body, operation, serve
+from tests.contract.asgi import JSON, Header, Response, call
+from tests.contract.sample_api import contract, json_body, operation, serve
 
 BODY = b'{"a":1}'
 A = {"type": "object", "additionalProperties": False, "required": ["a"], "properties": {"a": {"type": "integer"}}}
@@ -27,15 +27,15 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> ASGIApp:
     return serve(tmp_path_factory.mktemp("bodies") / "api.yml", contract(paths))
 
 
-def _post(app: ASGIApp, body: bytes, *headers: Header) -> Answer:
-    return ask(app, "POST", "/api/must", headers=headers or (JSON,), body=body)
+def _post(app: ASGIApp, body: bytes, *headers: Header) -> Response:
+    return call(app, "POST", "/api/must", headers=headers or (JSON,), body=body)
 
 
 def test_body_arrives(app: ASGIApp) -> None:
     """The handler gets a valid body."""
-    answer = _post(app, BODY)
-    assert answer.status == 200
-    assert answer.json()["arguments"] == {"body": {"a": 1}}
+    response = _post(app, BODY)
+    assert response.status == 200
+    assert response.json()["arguments"] == {"body": {"a": 1}}
 
 
 @all_cases(
@@ -61,9 +61,9 @@ def test_json_in_utf8(app: ASGIApp, media_type: str) -> None:
 
 
 @pytest.mark.parametrize("body", [BODY, b'{"a":"x"}', b"no JSON"])
-def test_body_without_a_type_is_taken_for_json(app: ASGIApp, body: bytes) -> None:
+def test_body_without_a_content_type_is_json(app: ASGIApp, body: bytes) -> None:
     """A body without a Content-Type is validated as JSON."""
-    assert ask(app, "POST", "/api/must", body=body).status == (200 if body == BODY else 400)
+    assert call(app, "POST", "/api/must", body=body).status == (200 if body == BODY else 400)
 
 
 @all_cases(
@@ -88,15 +88,15 @@ def test_body_without_a_type_is_taken_for_json(app: ASGIApp, body: bytes) -> Non
         "\xe9",
     ],
 )
-def test_another_type(app: ASGIApp, media_type: str) -> None:
+def test_other_media_types(app: ASGIApp, media_type: str) -> None:
     """A body of another media type is 415."""
-    answer = _post(app, BODY, ("content-type", media_type))
-    assert answer.status == 415
-    assert answer.json()["status"] == "error"
+    response = _post(app, BODY, ("content-type", media_type))
+    assert response.status == 415
+    assert response.json()["status"] == "error"
 
 
 @pytest.mark.parametrize("second", ["application/json", "text/plain"])
-def test_two_types(app: ASGIApp, second: str) -> None:
+def test_two_content_types(app: ASGIApp, second: str) -> None:
     """Two Content-Type headers are refused, because a proxy may have read either of them."""
     assert _post(app, BODY, JSON, ("content-type", second)).status == 415
 
@@ -108,15 +108,15 @@ def test_content_encoding(app: ASGIApp, encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["identity", "Identity"])
-def test_identity_is_no_encoding(app: ASGIApp, encoding: str) -> None:
+def test_identity_encoding(app: ASGIApp, encoding: str) -> None:
     """`identity` means no encoding."""
     assert _post(app, BODY, JSON, ("content-encoding", encoding)).status == 200
 
 
 def test_two_content_encodings(app: ASGIApp) -> None:
     """Two Content-Encoding headers count like one with both values."""
-    answer = _post(app, BODY, JSON, ("content-encoding", "identity"), ("content-encoding", "gzip"))
-    assert answer.status == 415
+    response = _post(app, BODY, JSON, ("content-encoding", "identity"), ("content-encoding", "gzip"))
+    assert response.status == 415
 
 
 @all_cases(
@@ -126,17 +126,17 @@ def test_two_content_encodings(app: ASGIApp) -> None:
 @all_cases("body", [None, b""])
 def test_missing_body(app: ASGIApp, headers: list[Header], body: bytes | None) -> None:
     """A missing required body is 400, regardless of its Content-Type."""
-    answer = ask(app, "POST", "/api/must", headers=headers, body=body)
-    assert answer.status == 400
-    assert answer.details() == [{"in": "body", "pointer": "", "message": "is required"}]
+    response = call(app, "POST", "/api/must", headers=headers, body=body)
+    assert response.status == 400
+    assert response.details() == [{"in": "body", "pointer": "", "message": "is required"}]
 
 
 @pytest.mark.parametrize("headers", [[], [JSON], [("content-type", "text/plain")]])
 def test_optional_body(app: ASGIApp, headers: list[Header]) -> None:
     """An optional body may be left out, and is validated if it is sent."""
-    answer = ask(app, "POST", "/api/may", headers=headers)
-    assert (answer.status, answer.json()["arguments"]) == (200, {})
-    assert ask(app, "POST", "/api/may", headers=[JSON], body=b"{}").status == 400
+    response = call(app, "POST", "/api/may", headers=headers)
+    assert (response.status, response.json()["arguments"]) == (200, {})
+    assert call(app, "POST", "/api/may", headers=[JSON], body=b"{}").status == 400
 
 
 @all_cases(
@@ -170,11 +170,11 @@ def test_optional_body(app: ASGIApp, headers: list[Header]) -> None:
     ],
     ids=lambda body: ascii(body[:12]),
 )
-def test_no_json(app: ASGIApp, body: bytes) -> None:
+def test_malformed_json(app: ASGIApp, body: bytes) -> None:
     """Malformed JSON and invalid UTF-8 are 400 with the position of the error."""
-    answer = _post(app, body)
-    assert (answer.status, answer.raised) == (400, None)
-    (violation,) = answer.details()
+    response = _post(app, body)
+    assert (response.status, response.raised) == (400, None)
+    (violation,) = response.details()
     assert (violation["in"], violation["pointer"]) == ("body", "")
     assert violation["message"].startswith("is not valid JSON (line ")
 
@@ -195,49 +195,49 @@ def test_no_json(app: ASGIApp, body: bytes) -> None:
         '{"A":1}',
     ],
 )
-def test_json_of_another_form(app: ASGIApp, value: str) -> None:
+def test_json_that_does_not_match_the_schema(app: ASGIApp, value: str) -> None:
     """JSON that does not match the schema is 400 with details."""
-    answer = _post(app, value.encode())
-    assert answer.status == 400
-    assert answer.details()
+    response = _post(app, value.encode())
+    assert response.status == 400
+    assert response.details()
 
 
 @pytest.mark.parametrize("digits", [19, 20, 30, 300])
 def test_large_integers(app: ASGIApp, digits: int) -> None:
     """An integer of any length is accepted or 400, never 500."""
-    answer = _post(app, b'{"a":' + b"9" * digits + b"}")
-    assert (answer.status == 200) == (digits == 19)
-    assert answer.status in (200, 400)
+    response = _post(app, b'{"a":' + b"9" * digits + b"}")
+    assert (response.status == 200) == (digits == 19)
+    assert response.status in (200, 400)
 
 
 @pytest.mark.parametrize("body", [b"[" * 2000, b"[" * 2000 + b"]" * 2000, b"[" + b"[]," * 1200 + b"1]"])
-def test_many_lists_are_not_even_parsed(app: ASGIApp, body: bytes) -> None:
+def test_too_many_arrays_are_not_parsed(app: ASGIApp, body: bytes) -> None:
     """A body with more arrays than a valid body can have is 400, whether or not it is JSON."""
-    answer = _post(app, body)
-    assert (answer.status, answer.raised) == (400, None)
-    assert [each["message"] for each in answer.details()] == ["has too many arrays, objects and members"]
+    response = _post(app, body)
+    assert (response.status, response.raised) == (400, None)
+    assert [each["message"] for each in response.details()] == ["has too many arrays, objects and members"]
 
 
 @pytest.mark.parametrize("depth", [200, 300, 700])
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
-def test_depths_that_the_parser_follows(app: ASGIApp, depth: int, opening: bytes, closing: bytes) -> None:
+def test_deeply_nested_json(app: ASGIApp, depth: int, opening: bytes, closing: bytes) -> None:
     """Deeply nested JSON is 400."""
-    answer = _post(app, opening * depth + b"1" + closing * depth)
-    assert (answer.status, answer.raised) == (400, None)
+    response = _post(app, opening * depth + b"1" + closing * depth)
+    assert (response.status, response.raised) == (400, None)
 
 
-def test_body_of_the_greatest_size(app: ASGIApp) -> None:
+def test_body_size_limit(app: ASGIApp) -> None:
     """A body of exactly the limit is read; one byte more is 413 before anything is read."""
     assert _post(app, BODY + b" " * (LIMIT - len(BODY))).status == 200
-    answer = ask(app, "POST", "/api/must", headers=[JSON, ("content-length", str(LIMIT + 1))], chunks=[BODY])
-    assert answer.status == 413
-    assert answer.json()["status"] == "error"
+    response = call(app, "POST", "/api/must", headers=[JSON, ("content-length", str(LIMIT + 1))], chunks=[BODY])
+    assert response.status == 413
+    assert response.json()["status"] == "error"
 
 
-def test_limit_of_a_sign_in_is_small(service: ASGIApp) -> None:
+def test_size_limit_follows_from_the_schema(service: ASGIApp) -> None:
     """The size limit of a body follows from its schema."""
     headers = [JSON, ("content-length", "10000")]
-    assert ask(service, "POST", "/api/user/auth/sign-in", headers=headers, chunks=[b"{}"]).status == 413
+    assert call(service, "POST", "/api/user/auth/sign-in", headers=headers, chunks=[b"{}"]).status == 413
 
 
 def test_largest_valid_body_fits(tmp_path: Path) -> None:
@@ -250,10 +250,10 @@ def test_largest_valid_body_fits(tmp_path: Path) -> None:
     }
     app = serve(tmp_path / "api.yml", contract({"/x": {"post": operation(requestBody=json_body(schema))}}))
     body = b'{\n  "t": [\n    ' + b",\n    ".join([b'"' + rb"\ud83d\ude00" * 300 + b'"'] * 9) + b"\n  ]\n}"
-    assert ask(app, "POST", "/api/x", headers=[JSON], body=body).status == 200
+    assert call(app, "POST", "/api/x", headers=[JSON], body=body).status == 200
 
 
-def test_bodies_share_a_bound() -> None:
+def test_bodies_share_a_memory_limit() -> None:
     """The bytes of a sender and of all senders are bounded, and freed bytes can be used again."""
     memory = BodyMemory()
     with MemoryShare(memory, "greedy") as greedy:
@@ -273,58 +273,58 @@ def test_bodies_share_a_bound() -> None:
 
 
 @pytest.mark.parametrize("length", ["9" * 19, "9" * 26, "9" * 5000, "0" * 30, "-1", "x", "", "1.5", "²"])
-def test_lengths_that_are_wrong(app: ASGIApp, length: str) -> None:
+def test_wrong_content_lengths(app: ASGIApp, length: str) -> None:
     """A malformed or wrong Content-Length is no 500."""
-    answer = ask(app, "POST", "/api/must", headers=[JSON, ("content-length", length)], chunks=[BODY])
-    assert answer.status == (413 if length.startswith("9") else 200)
+    response = call(app, "POST", "/api/must", headers=[JSON, ("content-length", length)], chunks=[BODY])
+    assert response.status == (413 if length.startswith("9") else 200)
 
 
-def test_body_in_parts(app: ASGIApp) -> None:
+def test_chunked_body(app: ASGIApp) -> None:
     """A chunked body is read like a body with a length."""
-    answer = ask(app, "POST", "/api/must", headers=[JSON], chunks=[b"", BODY[:3], b"", BODY[3:], b""])
-    assert answer.json()["arguments"] == {"body": {"a": 1}}
+    response = call(app, "POST", "/api/must", headers=[JSON], chunks=[b"", BODY[:3], b"", BODY[3:], b""])
+    assert response.json()["arguments"] == {"body": {"a": 1}}
 
 
-def test_body_in_parts_has_the_same_limit(app: ASGIApp) -> None:
+def test_chunked_body_has_the_same_limit(app: ASGIApp) -> None:
     """A chunked body above the limit is 413."""
     parts = [b" " * (LIMIT // 2)] * 2
-    assert ask(app, "POST", "/api/must", headers=[JSON], chunks=[BODY, *parts]).status == 413
-    assert ask(app, "POST", "/api/must", headers=[JSON], chunks=[BODY, *parts[1:]]).status == 200
+    assert call(app, "POST", "/api/must", headers=[JSON], chunks=[BODY, *parts]).status == 413
+    assert call(app, "POST", "/api/must", headers=[JSON], chunks=[BODY, *parts[1:]]).status == 200
 
 
-def test_client_that_goes_away(app: ASGIApp) -> None:
+def test_client_disconnects_before_the_end_of_its_body(app: ASGIApp) -> None:
     """A client that disconnects before its body is complete gets no response, and no error is logged."""
-    answer = ask(app, "POST", "/api/must", headers=[JSON], chunks=[BODY], disconnects=True)
-    assert (answer.status, answer.raised) == (0, None)
+    response = call(app, "POST", "/api/must", headers=[JSON], chunks=[BODY], disconnects=True)
+    assert (response.status, response.raised) == (0, None)
 
 
-def test_operation_without_a_body_ignores_one(service: ASGIApp) -> None:
+def test_undeclared_body_is_ignored(service: ASGIApp) -> None:
     """The body of a request to an operation without one is ignored."""
-    assert ask(service, "GET", "/api/ping", headers=[("content-type", "text/plain")], body=b"\xff" * 10).status == 200
+    assert call(service, "GET", "/api/ping", headers=[("content-type", "text/plain")], body=b"\xff" * 10).status == 200
 
 
 @pytest.mark.parametrize("field", ["email", "password"])
-def test_answers_do_not_repeat_what_was_sent(service: ASGIApp, field: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_errors_do_not_repeat_input(service: ASGIApp, field: str, caplog: pytest.LogCaptureFixture) -> None:
     """Neither the response to an invalid body nor the log contains its values."""
     secret = "hunter2-Secret"
     sent = b'{"email":"%s","password":"%s"}' % (
         (secret.encode(), b"x") if field == "email" else (b"x", secret.encode())
     )
-    answer = ask(service, "POST", "/api/user/auth/sign-in", headers=[JSON], body=sent)
-    assert answer.status == 400
-    assert f"/{field}" in [detail["pointer"] for detail in answer.details()]
-    assert secret not in answer.content.decode() + caplog.text
+    response = call(service, "POST", "/api/user/auth/sign-in", headers=[JSON], body=sent)
+    assert response.status == 400
+    assert f"/{field}" in [detail["pointer"] for detail in response.details()]
+    assert secret not in response.content.decode() + caplog.text
 
 
 @pytest.mark.parametrize("text", ["a@" + "a-" * 1200, "aA0$" * 600, "a" * 2400], ids=["email", "password", "a"])
-def test_long_texts_are_refused_by_every_pattern(service: ASGIApp, text: str) -> None:
+def test_patterns_are_fast_on_long_texts(service: ASGIApp, text: str) -> None:
     """No pattern of api.yml is slow on a text of the size of a whole body."""
     sent = f'{{"email":"{text}","password":"{text}"}}'
-    answer = ask(service, "POST", "/api/user/auth/sign-in", headers=[JSON], body=sent.encode())
-    assert answer.status == 400
+    response = call(service, "POST", "/api/user/auth/sign-in", headers=[JSON], body=sent.encode())
+    assert response.status == 400
 
 
-def test_path_is_kept(tmp_path: Path) -> None:
+def test_handler_gets_path_query_and_body(tmp_path: Path) -> None:
     """A handler gets path, query and body by name."""
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
     parameters = [
@@ -333,5 +333,5 @@ def test_path_is_kept(tmp_path: Path) -> None:
     ]
     paths = {"/x/{id}": {"put": operation(parameters=parameters, requestBody=json_body(schema))}}
     app = serve(tmp_path / "api.yml", contract(paths))
-    answer = ask(app, "PUT", "/api/x/%D1%8F%20b", headers=[JSON], body=b'{"n":2}')
-    assert answer.json()["arguments"] == {"id": "я b", "q": 4, "body": {"n": 2}}
+    response = call(app, "PUT", "/api/x/%D1%8F%20b", headers=[JSON], body=b'{"n":2}')
+    assert response.json()["arguments"] == {"id": "я b", "q": 4, "body": {"n": 2}}

@@ -6,8 +6,8 @@ import pytest
 from starlette.types import ASGIApp
 
 from promo_api.contract.client_address import ClientAddressMiddleware
-from tests.contract.asgi import Header, ask
-from tests.contract.tiny import contract, operation, serve
+from tests.contract.asgi import Header, call
+from tests.contract.sample_api import contract, operation, serve
 
 _CONNECTION = "127.0.0.1"
 
@@ -22,21 +22,21 @@ def app(tmp_path: Path) -> ASGIApp:
     return serve(tmp_path / "api.yml", contract(paths))
 
 
-def _told(app: ASGIApp, *headers: Header, path: str = "known") -> object:
-    return ask(app, "GET", f"/api/{path}", headers=headers).json()["arguments"].get("client_address")
+def _address(app: ASGIApp, *headers: Header, path: str = "known") -> object:
+    return call(app, "GET", f"/api/{path}", headers=headers).json()["arguments"].get("client_address")
 
 
 def test_connection(app: ASGIApp) -> None:
     """A handler with an argument `client_address` gets the address of the connection, and no other handler does."""
-    assert _told(app) == _CONNECTION
-    assert _told(app, path="not") is None
+    assert _address(app) == _CONNECTION
+    assert _address(app, path="not") is None
 
 
 @pytest.mark.parametrize("name", ["X-Real-IP", "X-Forwarded-For", "Forwarded"])
-def test_nobody_is_believed(app: ASGIApp, name: str) -> None:
+def test_other_headers_are_ignored(app: ASGIApp, name: str) -> None:
     """A header that is not configured is ignored."""
-    assert _told(app, (name, "198.51.100.7")) == _CONNECTION
-    assert _told(ClientAddressMiddleware(app, "X-Client"), (name, "198.51.100.7")) == _CONNECTION
+    assert _address(app, (name, "198.51.100.7")) == _CONNECTION
+    assert _address(ClientAddressMiddleware(app, "X-Client"), (name, "198.51.100.7")) == _CONNECTION
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,6 @@ def test_nobody_is_believed(app: ASGIApp, name: str) -> None:
 )
 def test_trusted_header(app: ASGIApp, values: list[str], address: str) -> None:
     """The last address of the last header is used; if that is not an address, that of the connection."""
-    trusting = ClientAddressMiddleware(app, "X-Forwarded-For")
+    app_with_header = ClientAddressMiddleware(app, "X-Forwarded-For")
     for name in ("X-Forwarded-For", "x-forwarded-for"):
-        assert _told(trusting, *[(name, value) for value in values]) == address
+        assert _address(app_with_header, *[(name, value) for value in values]) == address

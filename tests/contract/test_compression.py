@@ -1,4 +1,4 @@
-"""Compression: large responses of marked operations, for clients that accept gzip, and nothing else."""
+"""Compression: only large responses of operations with `x-compress`, for clients that accept gzip."""
 
 import gzip
 from pathlib import Path
@@ -9,9 +9,9 @@ from connexion.spec import Specification
 from starlette.types import ASGIApp
 
 from promo_api.app import SPECIFICATION
-from tests.contract.asgi import Answer, ask
-from tests.contract.doubles.echo import LARGE
-from tests.contract.tiny import contract, operation, serve
+from tests.contract.asgi import Response, call
+from tests.contract.handlers.echo import LARGE
+from tests.contract.sample_api import contract, operation, serve
 
 _SECRET_MEMBERS = {"promo_common", "promo_unique", "promo", "token"}
 
@@ -24,8 +24,8 @@ def _app(tmp_path: Path, operation_id: str = "echo.show_large", *, marked: bool 
     return serve(tmp_path / "api.yml", document, **options)
 
 
-def _get(app: ASGIApp, *accepted: str) -> Answer:
-    return ask(app, "GET", "/api/x", headers=[("accept-encoding", value) for value in accepted])
+def _get(app: ASGIApp, *accepted: str) -> Response:
+    return call(app, "GET", "/api/x", headers=[("accept-encoding", value) for value in accepted])
 
 
 @pytest.mark.parametrize(
@@ -47,13 +47,13 @@ def _get(app: ASGIApp, *accepted: str) -> Answer:
 )
 def test_accepted(tmp_path: Path, accepted: list[str]) -> None:
     """A client that accepts gzip gets the same JSON compressed, with its length."""
-    answer = _get(_app(tmp_path), *accepted)
-    assert (answer.status, answer.header("content-encoding")) == (200, "gzip")
-    assert (answer.header("vary"), answer.header("content-type")) == ("Accept-Encoding", "application/json")
-    assert answer.header("content-length") == str(len(answer.content))
-    assert len(answer.content) < 2000
+    response = _get(_app(tmp_path), *accepted)
+    assert (response.status, response.header("content-encoding")) == (200, "gzip")
+    assert (response.header("vary"), response.header("content-type")) == ("Accept-Encoding", "application/json")
+    assert response.header("content-length") == str(len(response.content))
+    assert len(response.content) < 2000
     plain = _get(_app(tmp_path))
-    assert gzip.decompress(answer.content) == plain.content
+    assert gzip.decompress(response.content) == plain.content
     assert plain.json() == LARGE
 
 
@@ -78,42 +78,46 @@ def test_accepted(tmp_path: Path, accepted: list[str]) -> None:
 )
 def test_refused(tmp_path: Path, accepted: list[str]) -> None:
     """Any other client gets the plain response, with Vary."""
-    answer = _get(_app(tmp_path), *accepted)
-    assert (answer.status, answer.header("content-encoding"), answer.header("vary")) == (200, None, "Accept-Encoding")
-    assert answer.header("content-length") == str(len(answer.content))
-    assert answer.json() == LARGE
+    response = _get(_app(tmp_path), *accepted)
+    assert (response.status, response.header("content-encoding"), response.header("vary")) == (
+        200,
+        None,
+        "Accept-Encoding",
+    )
+    assert response.header("content-length") == str(len(response.content))
+    assert response.json() == LARGE
 
 
 def test_small(tmp_path: Path) -> None:
     """A small response is never compressed."""
-    answer = _get(_app(tmp_path, "echo.show_page"), "gzip")
-    assert (answer.header("content-encoding"), answer.header("vary"), answer.json()) == (
+    response = _get(_app(tmp_path, "echo.show_page"), "gzip")
+    assert (response.header("content-encoding"), response.header("vary"), response.json()) == (
         None,
         "Accept-Encoding",
         [1, 2],
     )
-    assert answer.header("x-total-count") == "2"
+    assert response.header("x-total-count") == "2"
 
 
-def test_unmarked(tmp_path: Path) -> None:
-    """An operation without the mark is never compressed, and does not depend on what the client accepts."""
-    answer = _get(_app(tmp_path, marked=False), "gzip")
-    assert (answer.header("content-encoding"), answer.header("vary"), answer.json()) == (None, None, LARGE)
+def test_operation_without_the_extension(tmp_path: Path) -> None:
+    """An operation without `x-compress` is never compressed, and has no Vary header."""
+    response = _get(_app(tmp_path, marked=False), "gzip")
+    assert (response.header("content-encoding"), response.header("vary"), response.json()) == (None, None, LARGE)
 
 
 @pytest.mark.parametrize(("length", "status"), [(100, 200), (10, 500)])
 def test_response_validation(tmp_path: Path, length: int, status: int) -> None:
     """Response validation reads a compressed response like a plain one."""
-    answer = _get(_app(tmp_path, length=length, validate_responses=True), "gzip")
-    assert (answer.status, answer.header("content-encoding")) == (status, "gzip" if status == 200 else None)
+    response = _get(_app(tmp_path, length=length, validate_responses=True), "gzip")
+    assert (response.status, response.header("content-encoding")) == (status, "gzip" if status == 200 else None)
 
 
-def test_pages_of_other_origins(tmp_path: Path) -> None:
+def test_vary_has_the_origin_too(tmp_path: Path) -> None:
     """For a page of another origin a response depends on the origin too."""
     app = _app(tmp_path, origins=["https://example.com"])
     headers = [("accept-encoding", "gzip"), ("origin", "https://example.com")]
-    answer = ask(app, "GET", "/api/x", headers=headers)
-    assert (answer.header("content-encoding"), answer.header("vary")) == ("gzip", "Accept-Encoding, Origin")
+    response = call(app, "GET", "/api/x", headers=headers)
+    assert (response.header("content-encoding"), response.header("vary")) == ("gzip", "Accept-Encoding, Origin")
 
 
 def _members(schema: Any) -> set[str]:
@@ -130,5 +134,5 @@ def test_no_marked_operation_has_secrets() -> None:
         for operation in methods.values()
         if operation.get("x-compress")
     }
-    assert {name: found for name, members in marked.items() if (found := members & _SECRET_MEMBERS)} == {}
+    assert {name: secrets for name, members in marked.items() if (secrets := members & _SECRET_MEMBERS)} == {}
     assert {"user_promos.list_feed", "user_activations.list_history", "user_comments.list_comments"} <= marked.keys()

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from starlette.types import ASGIApp
 
-from tests.contract.asgi import Header, ask
-from tests.contract.tiny import GOOD_TOKEN, contract, operation, serve
+from tests.contract.asgi import Header, call
+from tests.contract.sample_api import GOOD_TOKEN, contract, operation, serve
 from tests.operations import OPERATIONS
 
 SHOP, OTHER = "https://shop.example", "https://other.example"
@@ -26,28 +26,28 @@ def _preflight(origin: str, method: str = "POST", headers: str = "authorization,
     ]
 
 
-def test_off(tmp_path: Path) -> None:
+def test_disabled_by_default(tmp_path: Path) -> None:
     """Without configured origins responses have no CORS headers, and OPTIONS is 405."""
     app = _app(tmp_path)
-    preflight = ask(app, "OPTIONS", TARGET, headers=_preflight(SHOP))
-    answer = ask(app, "POST", TARGET, headers=[("origin", SHOP)])
-    assert (preflight.status, answer.status) == (405, 401)
-    named = [name for name, _ in (*preflight.headers, *answer.headers)]
-    assert not [name for name in named if name.startswith("access-control-") or name == "vary"]
+    preflight = call(app, "OPTIONS", TARGET, headers=_preflight(SHOP))
+    response = call(app, "POST", TARGET, headers=[("origin", SHOP)])
+    assert (preflight.status, response.status) == (405, 401)
+    names = [name for name, _ in (*preflight.headers, *response.headers)]
+    assert not [name for name in names if name.startswith("access-control-") or name == "vary"]
 
 
-@pytest.mark.parametrize(("origins", "told"), [([SHOP, OTHER], SHOP), (["*"], "*")])
-def test_preflight(tmp_path: Path, origins: list[str], told: str) -> None:
+@pytest.mark.parametrize(("origins", "expected"), [([SHOP, OTHER], SHOP), (["*"], "*")])
+def test_preflight(tmp_path: Path, origins: list[str], expected: str) -> None:
     """A preflight needs no token; its response has the allowed methods and headers, and no credentials."""
-    answer = ask(_app(tmp_path, *origins), "OPTIONS", TARGET, headers=_preflight(SHOP))
-    assert (answer.status, answer.content) == (204, b"")
-    assert answer.header("access-control-allow-origin") == told
-    assert answer.header("access-control-allow-credentials") is None
-    assert answer.header("x-content-type-options") == "nosniff"
-    allowed = (answer.header("access-control-allow-headers") or "").lower()
+    response = call(_app(tmp_path, *origins), "OPTIONS", TARGET, headers=_preflight(SHOP))
+    assert (response.status, response.content) == (204, b"")
+    assert response.header("access-control-allow-origin") == expected
+    assert response.header("access-control-allow-credentials") is None
+    assert response.header("x-content-type-options") == "nosniff"
+    allowed = (response.header("access-control-allow-headers") or "").lower()
     assert {"authorization", "content-type", "idempotency-key", "x-request-id"} <= {*allowed.split(", ")}
     methods = {operation.method for operation in OPERATIONS}
-    assert methods <= {*(answer.header("access-control-allow-methods") or "").split(", ")}
+    assert methods <= {*(response.header("access-control-allow-methods") or "").split(", ")}
 
 
 @pytest.mark.parametrize(
@@ -57,25 +57,29 @@ def test_preflight(tmp_path: Path, origins: list[str], told: str) -> None:
 )
 def test_refused_preflight(tmp_path: Path, headers: list[Header]) -> None:
     """A refused preflight is 400 with the common error body."""
-    answer = ask(_app(tmp_path, SHOP), "OPTIONS", TARGET, headers=headers)
-    assert (answer.status, answer.header("content-type"), answer.json()["status"]) == (400, "application/json", "error")
-    assert answer.header("access-control-allow-origin") in (None, SHOP)
-    assert headers[0][1] == SHOP or answer.header("access-control-allow-origin") is None
+    response = call(_app(tmp_path, SHOP), "OPTIONS", TARGET, headers=headers)
+    assert (response.status, response.header("content-type"), response.json()["status"]) == (
+        400,
+        "application/json",
+        "error",
+    )
+    assert response.header("access-control-allow-origin") in (None, SHOP)
+    assert headers[0][1] == SHOP or response.header("access-control-allow-origin") is None
 
 
 @pytest.mark.parametrize(("token", "status"), [(GOOD_TOKEN, 200), ("bad", 401)])
-def test_answers(tmp_path: Path, token: str, status: int) -> None:
+def test_responses_to_other_origins(tmp_path: Path, token: str, status: int) -> None:
     """Scripts of an allowed origin may read responses and their headers; scripts of another origin may not."""
     app, authorization = _app(tmp_path, SHOP), ("authorization", f"Bearer {token}")
-    answer = ask(app, "POST", TARGET, headers=[("origin", SHOP), authorization])
-    assert (answer.status, answer.header("access-control-allow-origin")) == (status, SHOP)
-    assert "Origin" in (answer.header("vary") or "")
-    exposed = {*(answer.header("access-control-expose-headers") or "").split(", ")}
+    response = call(app, "POST", TARGET, headers=[("origin", SHOP), authorization])
+    assert (response.status, response.header("access-control-allow-origin")) == (status, SHOP)
+    assert "Origin" in (response.header("vary") or "")
+    exposed = {*(response.header("access-control-expose-headers") or "").split(", ")}
     assert exposed >= {"X-Total-Count", "X-Request-Id", "Retry-After", "Idempotent-Replayed"}
-    other = ask(app, "POST", TARGET, headers=[("origin", OTHER), authorization])
+    other = call(app, "POST", TARGET, headers=[("origin", OTHER), authorization])
     assert (other.status, other.header("access-control-allow-origin")) == (status, None)
 
 
-def test_options_that_is_no_preflight(tmp_path: Path) -> None:
+def test_options_without_a_preflight(tmp_path: Path) -> None:
     """OPTIONS without a preflight is 405."""
-    assert ask(_app(tmp_path, SHOP), "OPTIONS", TARGET, headers=[("origin", SHOP)]).status == 405
+    assert call(_app(tmp_path, SHOP), "OPTIONS", TARGET, headers=[("origin", SHOP)]).status == 405

@@ -62,12 +62,12 @@ def test_every_error_has_an_example() -> None:
 
 
 @pytest.mark.parametrize("message", EXAMPLES)
-def test_message_is_one_of_the_server(message: str) -> None:
+def test_server_can_send_the_message(message: str) -> None:
     """The server can send the message of the example, word by word."""
     assert MESSAGES.fullmatch(message)
 
 
 @pytest.mark.parametrize("message", ["The request body is too large.", "must be at least 5 characters long", "Hello."])
-def test_other_messages(message: str) -> None:
+def test_unknown_message_is_detected(message: str) -> None:
     """A message that the server does not send is recognised."""
     assert not MESSAGES.fullmatch(message)

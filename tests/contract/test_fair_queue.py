@@ -39,7 +39,7 @@ def test_members_of_a_group_take_turns() -> None:
     assert _all(queue) == ["x1", "y1", "x2", "x3"]
 
 
-def test_only_so_many_of_a_group_run() -> None:
+def test_group_has_a_limit_of_running_items() -> None:
     """A group at its limit has no turn until one of its items is finished; other groups go on."""
     queue: FairQueue[str] = FairQueue(10, 10)
     source = Source("a", None, 2)
@@ -54,14 +54,14 @@ def test_only_so_many_of_a_group_run() -> None:
     assert queue.pop() == "a3"
 
 
-def test_member_has_only_so_many_places() -> None:
+def test_member_has_a_limit_of_waiting_items() -> None:
     """An item beyond the limit of its member is refused; other members have their own limit."""
     queue: FairQueue[str] = FairQueue(10, 2)
     sources = [Source("a", member, 10) for member in ("x", "x", "x", "y")]
     assert [queue.push(str(number), source) for number, source in enumerate(sources)] == [None, None, "2", None]
 
 
-def test_full_queue_takes_from_the_longest_group() -> None:
+def test_full_queue_drops_from_the_longest_group() -> None:
     """In a full queue an item of a shorter group replaces the newest item of the longest group."""
     queue: FairQueue[str] = FairQueue(4, 10)
     for name in ("a1", "a2", "a3", "a4"):
@@ -73,7 +73,7 @@ def test_full_queue_takes_from_the_longest_group() -> None:
     assert _all(queue) == ["a1", "b1", "c1", "a2"]
 
 
-def test_full_queue_takes_from_the_longest_member() -> None:
+def test_full_queue_drops_from_the_longest_member() -> None:
     """Within the longest group an item of the longest member is replaced."""
     queue: FairQueue[str] = FairQueue(4, 10)
     for name, member in (("x1", "x"), ("y1", "y"), ("y2", "y"), ("y3", "y")):
@@ -81,7 +81,7 @@ def test_full_queue_takes_from_the_longest_member() -> None:
     assert queue.push("b1", B) == "y3"
 
 
-def test_full_queue_of_one_group_takes_from_the_longest_member() -> None:
+def test_full_queue_of_one_group_drops_from_the_longest_member() -> None:
     """Within one address, an account with one request replaces the newest request of the account with most."""
     queue: FairQueue[str] = FairQueue(4, 10)
     for name in ("x1", "x2", "x3", "x4"):
@@ -102,7 +102,7 @@ def test_removed_item_never_starts(removed: str) -> None:
     assert sorted(_all(queue)) == sorted({"a1", "a2", "b1"} - {removed})
 
 
-def test_finished_groups_are_forgotten() -> None:
+def test_finished_groups_are_deleted() -> None:
     """A group without items is deleted."""
     queue: FairQueue[str] = FairQueue(1, 1)
     queue.push("a1", A)
@@ -114,7 +114,7 @@ def test_finished_groups_are_forgotten() -> None:
     assert not queue._turns
 
 
-def test_start_without_a_place() -> None:
+def test_start_without_queueing() -> None:
     """An item starts at once if nothing waits and its group is below its limit."""
     queue: FairQueue[str] = FairQueue(10, 10)
     source = Source("a", None, 2)

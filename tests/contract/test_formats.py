@@ -117,19 +117,19 @@ BAD = {
 
 
 @all_cases(("name", "text"), [(name, text) for name, texts in GOOD.items() for text in texts])
-def test_takes(name: str, text: str) -> None:
+def test_valid_texts(name: str, text: str) -> None:
     """A text of the format is valid."""
     assert FORMATS[name](text) is True
 
 
 @all_cases(("name", "text"), [(name, text) for name, texts in BAD.items() for text in texts])
-def test_refuses(name: str, text: str) -> None:
+def test_invalid_texts(name: str, text: str) -> None:
     """A near miss is invalid."""
     assert FORMATS[name](text) is False
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_is_tested_here(name: str) -> None:
+def test_every_format_has_examples(name: str) -> None:
     """Every format has valid and invalid examples."""
     assert GOOD[name]
     assert BAD[name]
@@ -139,6 +139,6 @@ def test_every_format_is_tested_here(name: str) -> None:
     ("name", "text"),
     [("email", "a@" + "a-" * 500_000), ("email", "a." * 500_000), ("uri", "http://" + "%20" * 300_000 + " ")],
 )
-def test_long_texts_take_one_pass(name: str, text: str) -> None:
+def test_long_texts_take_linear_time(name: str, text: str) -> None:
     """A text as long as a whole body is refused in a time that grows with its length, not with its square."""
     assert FORMATS[name](text) is False

@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 from starlette.types import ASGIApp
 
-from tests.contract.asgi import Answer, Header, ask
-from tests.contract.tiny import contract, operation, query, serve
+from tests.contract.asgi import Header, Response, call
+from tests.contract.sample_api import contract, operation, query, serve
 
 _PARAMETERS = [
     query("X-Key", {"type": "string", "minLength": 1, "maxLength": 4, "pattern": "^[!-~]+$"}, place="header"),
@@ -24,20 +24,22 @@ def app(tmp_path: Path) -> ASGIApp:
     return serve(tmp_path / "api.yml", contract({"/x": {"get": operation(parameters=_PARAMETERS)}}))
 
 
-def _ask(app: ASGIApp, *headers: Header) -> Answer:
-    return ask(app, "GET", "/api/x", headers=headers)
+def _call(app: ASGIApp, *headers: Header) -> Response:
+    return call(app, "GET", "/api/x", headers=headers)
 
 
 def test_values(app: ASGIApp) -> None:
     """A header becomes an argument in lower case with underscores, converted by its schema."""
-    answer = _ask(app, ("x-key", "a~!9"), ("X-FEW", "5"), ("x-id", _UUID), ("x-codes", "a,b"), ("x-codes", "c")).json()
-    assert answer["arguments"] == {"x_key": "a~!9", "x_few": 5, "x_id": str(UUID(_UUID)), "x_codes": ["a", "b", "c"]}
-    assert answer["types"]["x_id"] == "UUID"
+    response = _call(
+        app, ("x-key", "a~!9"), ("X-FEW", "5"), ("x-id", _UUID), ("x-codes", "a,b"), ("x-codes", "c")
+    ).json()
+    assert response["arguments"] == {"x_key": "a~!9", "x_few": 5, "x_id": str(UUID(_UUID)), "x_codes": ["a", "b", "c"]}
+    assert response["types"]["x_id"] == "UUID"
 
 
 def test_missing(app: ASGIApp) -> None:
     """Without the header there is no argument, or the default; undeclared headers are ignored."""
-    assert _ask(app, ("x-other", "1")).json()["arguments"] == {"x_few": 3}
+    assert _call(app, ("x-other", "1")).json()["arguments"] == {"x_few": 3}
 
 
 @pytest.mark.parametrize(
@@ -55,21 +57,21 @@ def test_missing(app: ASGIApp) -> None:
 )
 def test_refusals(app: ASGIApp, header: Header, message: str) -> None:
     """An invalid header is 400, with its name and the rule."""
-    answer = _ask(app, header)
-    assert answer.status == 400
-    told = [(detail["in"], detail["pointer"].lower(), detail["message"]) for detail in answer.json()["details"]]
-    assert ("header", f"/{header[0]}", message) in told
+    response = _call(app, header)
+    assert response.status == 400
+    violations = [(detail["in"], detail["pointer"].lower(), detail["message"]) for detail in response.json()["details"]]
+    assert ("header", f"/{header[0]}", message) in violations
 
 
-def test_twice(app: ASGIApp) -> None:
+def test_repeated_header(app: ASGIApp) -> None:
     """A repeated header is refused, because a proxy may have checked either of them."""
-    answer = _ask(app, ("x-key", "a"), ("x-key", "a"))
-    assert answer.status == 400
-    assert answer.json()["details"] == [{"in": "header", "pointer": "/X-Key", "message": "must be given once"}]
+    response = _call(app, ("x-key", "a"), ("x-key", "a"))
+    assert response.status == 400
+    assert response.json()["details"] == [{"in": "header", "pointer": "/X-Key", "message": "must be given once"}]
 
 
 def test_required(tmp_path: Path) -> None:
     """A header that is required and missing is 400."""
     parameters = [query("X-Key", {"type": "string"}, place="header", required=True)]
     app = serve(tmp_path / "api.yml", contract({"/x": {"get": operation(parameters=parameters)}}))
-    assert _ask(app).json()["details"] == [{"in": "header", "pointer": "/X-Key", "message": "is required"}]
+    assert _call(app).json()["details"] == [{"in": "header", "pointer": "/X-Key", "message": "is required"}]

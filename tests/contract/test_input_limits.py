@@ -35,13 +35,13 @@ _MANY = {f"m{n}": n for n in range(1000)}
         ({}, [1, [2]]),
     ],
 )
-def test_right_value_stays_as_it_is(schema: dict[str, Any], value: Any) -> None:
-    """A valid value is not cut, and neither is a value whose schema needs the whole of it."""
+def test_valid_value_is_not_cut(schema: dict[str, Any], value: Any) -> None:
+    """A valid value is not cut. Nothing is cut if a keyword needs the whole value."""
     assert prune(value, schema) == value
     assert jsonschema_rs.Draft4Validator(schema).is_valid(value)
 
 
-def test_what_an_open_object_says_nothing_about_is_left_out() -> None:
+def test_undeclared_members_are_cut_off() -> None:
     """Undeclared members of an open object are cut off; a missing required member stays a violation."""
     assert prune({"kind": [1] * 9, "name": "a", **_MANY}, _OPEN) == {"kind": [1] * 9, "name": "a"}
     assert prune(_MANY, _OPEN) == {}
@@ -60,7 +60,7 @@ def test_what_an_open_object_says_nothing_about_is_left_out() -> None:
         (_WORD, "x" * 1_000_000, 1),
     ],
 )
-def test_wrong_value_stays_wrong_and_becomes_small(schema: dict[str, Any], value: Any, most: int) -> None:
+def test_invalid_value_is_cut_and_stays_invalid(schema: dict[str, Any], value: Any, most: int) -> None:
     """A large invalid value is cut down, and keeps its kinds of violations."""
     pruned = prune(value, schema)
     validator = jsonschema_rs.Draft4Validator(schema)
@@ -95,6 +95,6 @@ def _count(value: Any) -> int:
         ({"oneOf": [_WORDS, _THING]}, 27),
     ],
 )
-def test_marks_of_a_right_value(schema: dict[str, Any], most: float) -> None:
-    """The bound counts the lists, the objects, the members and each character of the texts."""
+def test_max_structural_chars(schema: dict[str, Any], most: float) -> None:
+    """The bound counts arrays, objects, members and the characters of strings."""
     assert max_structural_chars(schema) == most

@@ -8,7 +8,7 @@ import pytest
 from promo_api.contract.parameters import Parameter, Query
 from promo_api.errors import Violation
 from tests.cases import all_cases
-from tests.contract.tiny import query
+from tests.contract.sample_api import query
 
 PARAMETERS = [
     query("number", {"type": "integer"}),
@@ -83,13 +83,13 @@ def test_integers(text: str, value: int) -> None:
         "9" * 5000,
     ],
 )
-def test_no_integers(text: str) -> None:
+def test_invalid_integers(text: str) -> None:
     """Other notations that Python accepts as an integer are refused."""
     assert _refusal(f"number={text}") == ("/number", "must be of type integer")
 
 
 @pytest.mark.parametrize("text", ["6", "-1", "9" * 31])
-def test_bounds_of_integers(text: str) -> None:
+def test_integer_bounds(text: str) -> None:
     """The bounds of a parameter apply to integers of any length."""
     assert _refusal(f"few={text}")[0] == "/few"
 
@@ -101,7 +101,7 @@ def test_booleans(text: str, value: bool) -> None:
 
 
 @all_cases("text", ["", "TRUE", "True", "FALSE", "1", "0", "yes", "on", "true%20", "%20true", "true%0A", "t"])
-def test_no_booleans(text: str) -> None:
+def test_invalid_booleans(text: str) -> None:
     """Nothing else is a boolean."""
     assert _refusal(f"flag={text}") == ("/flag", "must be true or false")
 
@@ -133,24 +133,24 @@ def test_characters_are_counted_after_decoding() -> None:
 
 
 @pytest.mark.parametrize("text", ["text=%", "text=%2", "text=%zz", "text=a%", "text=%%41", "%zz=1", "text=% 1"])
-def test_broken_escapes(text: str) -> None:
+def test_malformed_percent_encoding(text: str) -> None:
     """A percent sign without an escape makes the query invalid."""
     assert _refusal(text) == ("", "must be percent-encoded")
 
 
 @pytest.mark.parametrize("text", ["text=%FF", "text=%C3", "text=%ED%A0%80", "text=%C0%80", "text=\xff", "%FF=1"])
-def test_no_utf8(text: str) -> None:
+def test_invalid_utf8(text: str) -> None:
     """Invalid UTF-8 is refused, escaped or not."""
     assert _refusal(text) == ("", "must be percent-encoded UTF-8")
 
 
-def test_bare_utf8_is_taken() -> None:
+def test_unescaped_utf8_is_accepted() -> None:
     """Unescaped UTF-8 is accepted."""
     assert _values("text=" + "я".encode().decode("latin-1")) == {"text": "я"}
 
 
 @pytest.mark.parametrize("text", ["", "&", "&&&"])
-def test_nothing(text: str) -> None:
+def test_empty_query(text: str) -> None:
     """Without a query there are only defaults."""
     assert _values(text) == {}
 
@@ -166,7 +166,7 @@ def test_nothing(text: str) -> None:
         "number=1&n%75mber=2",
     ],
 )
-def test_scalars_are_given_once(text: str) -> None:
+def test_repeated_scalars_are_refused(text: str) -> None:
     """A repeated parameter is refused."""
     assert _refusal(text) == (f"/{text.partition('=')[0]}", "must be given once")
 
@@ -200,7 +200,7 @@ def test_array_of_one() -> None:
         ("numbers=1,", "/numbers"),
     ],
 )
-def test_bad_elements_refuse_the_array(text: str, pointer: str) -> None:
+def test_invalid_elements_refuse_the_array(text: str, pointer: str) -> None:
     """Every element of an array is validated, also an empty one."""
     assert _refusal(text)[0] == pointer
 
@@ -218,11 +218,11 @@ def test_bad_elements_refuse_the_array(text: str, pointer: str) -> None:
     ],
 )
 def test_unknown_parameters(text: str, pointer: str) -> None:
-    """An unknown parameter is refused, and named only if its name is an identifier."""
+    """An unknown parameter is refused; the pointer has its name only if that is an identifier."""
     assert _refusal(text) == (pointer, "is not allowed")
 
 
-def test_every_violation_is_told() -> None:
+def test_all_violations_are_reported() -> None:
     """All invalid parameters are reported."""
     arguments, violations = _read("number=x&flag=x&few=9&text=ok&nosuch=1")
     assert [violation.pointer for violation in violations] == ["/nosuch", "/number", "/few", "/flag"]
@@ -236,14 +236,14 @@ def test_values_are_not_repeated() -> None:
     assert "hunter2" not in repr(violations).lower()
 
 
-def test_many_unknown_parameters_are_not_all_told() -> None:
+def test_at_most_20_violations_of_a_query() -> None:
     """A response has at most twenty violations."""
     _, violations = _read("&".join(f"x{n}=1" for n in range(1000)))
     assert len(violations) <= 20
 
 
-def test_uuid_becomes_one() -> None:
-    """A handler gets a UUID, in whatever case it was sent."""
+def test_uuid_is_converted() -> None:
+    """A handler gets a UUID, from text in any case."""
     text = "0B6F2D9E-3C1A-4F57-8E0D-2A9B7C4D1E63"
     assert _values(f"id={text}") == {"id": UUID(text)}
 

@@ -19,12 +19,12 @@ from promo_api.runtime import Runtime
 from promo_api.telemetry import request_log
 from promo_api.telemetry.logs import REQUEST_ID
 from promo_api.telemetry.requests import InstrumentationMiddleware, RequestFinished
-from tests.contract.asgi import ask
+from tests.contract.asgi import call
 
 _OPERATIONS_PAGE = SPECIFICATION.parent / "docs" / "operations.md"
 
 
-async def _tell_id(_request: object) -> PlainTextResponse:
+async def _return_id(_request: object) -> PlainTextResponse:
     return PlainTextResponse(REQUEST_ID.get())
 
 
@@ -33,48 +33,52 @@ async def _fail(_request: object) -> PlainTextResponse:
 
 
 @pytest.fixture
-def told() -> list[RequestFinished]:
+def reported() -> list[RequestFinished]:
     """The reported requests."""
     return []
 
 
 @pytest.fixture
-def client(told: list[RequestFinished]) -> TestClient:
+def client(reported: list[RequestFinished]) -> TestClient:
     """An application with request instrumentation."""
-    observed = InstrumentationMiddleware(Starlette(routes=[Route("/id", _tell_id), Route("/fail", _fail)]), told.append)
+    observed = InstrumentationMiddleware(
+        Starlette(routes=[Route("/id", _return_id), Route("/fail", _fail)]), reported.append
+    )
     return TestClient(observed, raise_server_exceptions=False)
 
 
 @pytest.mark.parametrize(
-    "sane", ["a", "0" * 100, "6fa459ea-ee8a-3ca4-894e-db77e160355e", "Root=1-67891233:abc_D/e+f=.0"]
+    "valid_id", ["a", "0" * 100, "6fa459ea-ee8a-3ca4-894e-db77e160355e", "Root=1-67891233:abc_D/e+f=.0"]
 )
-def test_sane_id_is_kept(client: TestClient, told: list[RequestFinished], sane: str) -> None:
+def test_valid_id_is_used(client: TestClient, reported: list[RequestFinished], valid_id: str) -> None:
     """A valid id of the client is the id of the request, in the log and in the response."""
-    answer = client.get("/id", headers={"X-Request-Id": sane})
-    assert (answer.text, answer.headers["X-Request-Id"], told[0].request_id) == (sane, sane, sane)
+    response = client.get("/id", headers={"X-Request-Id": valid_id})
+    assert (response.text, response.headers["X-Request-Id"], reported[0].request_id) == (valid_id, valid_id, valid_id)
 
 
 @pytest.mark.parametrize(
-    "given", [[], [""], ["a b"], ["a" * 101], ["ann@example.com"], ["\x1b[31m"], ["{}"], ["one", "two"]]
+    "sent", [[], [""], ["a b"], ["a" * 101], ["ann@example.com"], ["\x1b[31m"], ["{}"], ["one", "two"]]
 )
-def test_other_id_is_made(client: TestClient, told: list[RequestFinished], given: list[str]) -> None:
+def test_invalid_id_is_replaced(client: TestClient, reported: list[RequestFinished], sent: list[str]) -> None:
     """Without exactly one valid id the request gets a new id."""
-    answers = [client.get("/id", headers=[("X-Request-Id", value) for value in given]) for _ in range(2)]
-    ids = [answer.headers["X-Request-Id"] for answer in answers]
-    assert ids == [answer.text for answer in answers] == [answered.request_id for answered in told]
-    assert len({*ids, *given}) == 2 + len(given)
-    assert all(len(made) == 32 and made.isalnum() for made in ids)
+    responses = [client.get("/id", headers=[("X-Request-Id", value) for value in sent]) for _ in range(2)]
+    ids = [response.headers["X-Request-Id"] for response in responses]
+    assert ids == [response.text for response in responses] == [finished.request_id for finished in reported]
+    assert len({*ids, *sent}) == 2 + len(sent)
+    assert all(len(each) == 32 and each.isalnum() for each in ids)
 
 
 @pytest.mark.parametrize("page", [SPECIFICATION, _OPERATIONS_PAGE], ids=lambda page: page.name)
-def test_sane_is_what_is_said_to_be(client: TestClient, page: Path) -> None:
-    """The pages name the characters of an id and its largest length."""
-    said = re.search(r"`X-Request-Id`.*1 to (\d+) characters of\s+`A-Z a-z 0-9 ([^`]*)`", _flat(page))
-    assert said is not None
-    allowed = {*ascii_letters, *digits, *said[2].split()}
-    kept = {text for text in printable.strip() if _id_of(client, text) == text}
-    assert kept == allowed
-    assert [_id_of(client, "a" * length) == "a" * length for length in (int(said[1]), int(said[1]) + 1)] == [
+def test_valid_ids_are_documented(client: TestClient, page: Path) -> None:
+    """The pages list the characters of a valid id and its maximum length."""
+    documented = re.search(r"`X-Request-Id`.*1 to (\d+) characters of\s+`A-Z a-z 0-9 ([^`]*)`", _flat(page))
+    assert documented is not None
+    allowed = {*ascii_letters, *digits, *documented[2].split()}
+    accepted = {text for text in printable.strip() if _id_of(client, text) == text}
+    assert accepted == allowed
+    assert [
+        _id_of(client, "a" * length) == "a" * length for length in (int(documented[1]), int(documented[1]) + 1)
+    ] == [
         True,
         False,
     ]
@@ -84,19 +88,19 @@ def _flat(page: Path) -> str:
     return " ".join(page.read_text(encoding="utf-8").split())
 
 
-def _id_of(client: TestClient, given: str) -> str:
-    request_id: str = client.get("/id", headers={"X-Request-Id": given}).headers["X-Request-Id"]
+def _id_of(client: TestClient, sent: str) -> str:
+    request_id: str = client.get("/id", headers={"X-Request-Id": sent}).headers["X-Request-Id"]
     return request_id
 
 
-def test_failure_is_told_of(client: TestClient, told: list[RequestFinished]) -> None:
+def test_failure_is_reported(client: TestClient, reported: list[RequestFinished]) -> None:
     """A request that fails is reported once, with its status."""
     assert client.get("/fail").status_code == 500
-    assert [(answered.method, answered.status) for answered in told] == [("GET", 500)]
-    assert 0 < told[0].duration_s < 60
+    assert [(finished.method, finished.status) for finished in reported] == [("GET", 500)]
+    assert 0 < reported[0].duration_s < 60
 
 
-def test_request_that_is_cut_has_no_status(told: list[RequestFinished]) -> None:
+def test_cancelled_request_has_status_0(reported: list[RequestFinished]) -> None:
     """A request that ends without a response is reported with status 0."""
 
     async def cut(_scope: Any, _receive: Any, _send: Any) -> None:
@@ -104,8 +108,8 @@ def test_request_that_is_cut_has_no_status(told: list[RequestFinished]) -> None:
 
     scope = {"type": "http", "method": "GET", "headers": []}
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(InstrumentationMiddleware(cut, told.append)(scope, None, None))  # type: ignore[arg-type]
-    assert [answered.status for answered in told] == [0]
+        asyncio.run(InstrumentationMiddleware(cut, reported.append)(scope, None, None))  # type: ignore[arg-type]
+    assert [finished.status for finished in reported] == [0]
 
 
 @pytest.mark.parametrize(
@@ -118,19 +122,19 @@ def test_each_request_is_logged(
     soon = SimpleNamespace(call_later=lambda _delay_s, write, context: context.run(write))
     monkeypatch.setattr(request_log, "get_running_loop", lambda: soon)
     with caplog.at_level("INFO", "promo_api.telemetry.request_log"):
-        answer = ask(create_app(bare_runtime), "GET", f"/api{path}")
+        response = call(create_app(bare_runtime), "GET", f"/api{path}")
     (record,) = [record for record in caplog.records if record.getMessage() == "request"]
-    told = vars(record)
-    assert 0 < told["duration_ms"] < 60_000
-    assert [told[name] for name in ("request_id", "operation", "method", "status")] == [
-        answer.header("x-request-id"),
+    fields = vars(record)
+    assert 0 < fields["duration_ms"] < 60_000
+    assert [fields[name] for name in ("request_id", "operation", "method", "status")] == [
+        response.header("x-request-id"),
         operation,
         "GET",
-        answer.status,
+        response.status,
     ]
 
 
-def test_lines_of_requests_are_written_together(caplog: pytest.LogCaptureFixture) -> None:
+def test_request_lines_are_written_in_batches(caplog: pytest.LogCaptureFixture) -> None:
     """Request lines are written together, and none is lost at the end."""
     log = request_log.RequestLog()
 
@@ -150,26 +154,26 @@ def _logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [vars(record)["request_id"] for record in caplog.records if record.getMessage() == "request"]
 
 
-def test_refusal_is_told_of_in_place_of_the_request(told: list[RequestFinished]) -> None:
+def test_rejected_request_is_reported_once(reported: list[RequestFinished]) -> None:
     """A request that the server refuses while the application waits for its body is reported once, with its id."""
     scope = {"type": "http", "method": "POST", "headers": [(b"x-request-id", b"mine")]}
     ids = []
 
-    async def wait_in_vain(scope: Any, _receive: Any, _send: Any) -> None:
+    async def reject_while_waiting(scope: Any, _receive: Any, _send: Any) -> None:
         ids.append(observed.record_refusal(scope, 400, perf_counter()))
 
     begun: list[None] = []
-    observed = InstrumentationMiddleware(wait_in_vain, told.append, lambda: begun.append(None))
+    observed = InstrumentationMiddleware(reject_while_waiting, reported.append, lambda: begun.append(None))
     asyncio.run(observed(scope, None, None))  # type: ignore[arg-type]
     assert ids == ["mine"]
-    assert len(begun) == len(told)
-    assert [(answered.request_id, answered.method, answered.status) for answered in told] == [("mine", "POST", 400)]
+    assert len(begun) == len(reported)
+    assert [(finished.request_id, finished.method, finished.status) for finished in reported] == [("mine", "POST", 400)]
 
 
-def test_refusal_of_what_comes_after_an_answer(told: list[RequestFinished]) -> None:
+def test_rejection_after_a_response_is_reported_separately(reported: list[RequestFinished]) -> None:
     """A refusal after a response is reported as a new request."""
     begun: list[None] = []
-    observed = InstrumentationMiddleware(PlainTextResponse("too early"), told.append, lambda: begun.append(None))
+    observed = InstrumentationMiddleware(PlainTextResponse("too early"), reported.append, lambda: begun.append(None))
     scope = {"type": "http", "method": "POST", "headers": [(b"x-request-id", b"mine")]}
 
     async def send(_message: Any) -> None:
@@ -178,7 +182,7 @@ def test_refusal_of_what_comes_after_an_answer(told: list[RequestFinished]) -> N
     asyncio.run(observed(scope, None, send))  # type: ignore[arg-type]
     ids = [observed.record_refusal(scope, 400, 0), observed.record_refusal(None, 400, 0)]
     assert len({"mine", *ids}) == 3
-    assert len(begun) == len(told) == 3
-    assert [answered.request_id for answered in told] == ["mine", *ids]
-    assert [(answered.method, answered.status) for answered in told[1:]] == [("", 400)] * 2
-    assert all(answered.duration_s < 60 for answered in told)
+    assert len(begun) == len(reported) == 3
+    assert [finished.request_id for finished in reported] == ["mine", *ids]
+    assert [(finished.method, finished.status) for finished in reported[1:]] == [("", 400)] * 2
+    assert all(finished.duration_s < 60 for finished in reported)

@@ -7,8 +7,8 @@ import pytest
 from starlette.types import ASGIApp
 
 from tests.cases import all_cases
-from tests.contract.asgi import Answer, ask
-from tests.contract.tiny import contract, operation, query, serve
+from tests.contract.asgi import Response, call
+from tests.contract.sample_api import contract, operation, query, serve
 from tests.specification import specification
 
 PATHS = specification()["paths"]
@@ -20,11 +20,11 @@ def _target(template: str) -> str:
     return "/api" + template.replace("{id}", ID).replace("{comment_id}", ID)
 
 
-def _assert_error(answer: Answer, status: int) -> None:
-    assert (answer.status, answer.raised) == (status, None)
-    assert answer.header("content-type") == "application/json"
-    assert answer.header("location") is None
-    body = answer.json()
+def _assert_error(response: Response, status: int) -> None:
+    assert (response.status, response.raised) == (status, None)
+    assert response.header("content-type") == "application/json"
+    assert response.header("location") is None
+    body = response.json()
     assert body["status"] == "error"
     assert body["message"]
     assert body.keys() <= {"status", "message", "details"}
@@ -33,30 +33,30 @@ def _assert_error(answer: Answer, status: int) -> None:
 @all_cases(("template", "method"), [*product(PATHS, METHODS)])
 def test_every_path_with_every_method(service: ASGIApp, template: str, method: str) -> None:
     """Every documented method is routed; any other method is 405 with the documented methods."""
-    answer = ask(service, method, _target(template))
+    response = call(service, method, _target(template))
     if method in {name.upper() for name in PATHS[template]}:
-        # Of what the service needs, nothing is there; one operation is for saying so.
-        assert answer.status in ((503,) if template == "/health" else (200, 400, 401))
+        # No dependency is available, which GET /health reports.
+        assert response.status in ((503,) if template == "/health" else (200, 400, 401))
     else:
-        _assert_error(answer, 405)
-        assert answer.header("allow") == ", ".join(sorted(name.upper() for name in PATHS[template]))
+        _assert_error(response, 405)
+        assert response.header("allow") == ", ".join(sorted(name.upper() for name in PATHS[template]))
 
 
 SUFFIXES = ["%0A", "%00", "%20", "%FF", "%E2%80%AE", ";x=1", ".json", "%3Fx=1", "%23x", "%25"]
-SPELLED_OUT = [template for template in PATHS if not template.endswith("}") and template != "/user/promo/history"]
+LITERAL_PATHS = [template for template in PATHS if not template.endswith("}") and template != "/user/promo/history"]
 SLASHES = ["{}/", "{}//", "{}%2F", "{}%2f%2F", "/{}", "/.{}", "/%2e{}", "%2F{}"]
 
 
-@all_cases(("template", "suffix"), [*product(SPELLED_OUT, SUFFIXES)])
-def test_no_suffix_is_cut_off(service: ASGIApp, template: str, suffix: str) -> None:
+@all_cases(("template", "suffix"), [*product(LITERAL_PATHS, SUFFIXES)])
+def test_path_with_a_suffix(service: ASGIApp, template: str, suffix: str) -> None:
     """A path with an addition is 404."""
-    _assert_error(ask(service, "GET", _target(template) + suffix), 404)
+    _assert_error(call(service, "GET", _target(template) + suffix), 404)
 
 
 @all_cases(("template", "way"), [*product(PATHS, SLASHES)])
-def test_slashes_count(service: ASGIApp, template: str, way: str) -> None:
+def test_extra_slashes(service: ASGIApp, template: str, way: str) -> None:
     """An extra slash, escaped or not, is 404 and never a redirect."""
-    _assert_error(ask(service, "GET", way.format(_target(template))), 404)
+    _assert_error(call(service, "GET", way.format(_target(template))), 404)
 
 
 @all_cases(
@@ -89,15 +89,15 @@ def test_slashes_count(service: ASGIApp, template: str, way: str) -> None:
     ids=lambda target: target[:30],
 )
 @all_cases("method", ["GET", "POST", "OPTIONS"])
-def test_no_path(service: ASGIApp, method: str, target: str) -> None:
+def test_unknown_paths(service: ASGIApp, method: str, target: str) -> None:
     """An unknown path is 404 with the common error body, for every method."""
-    _assert_error(ask(service, method, target), 404)
+    _assert_error(call(service, method, target), 404)
 
 
 @pytest.mark.parametrize("escaped", ["%2F", "%2f"])
-def test_escaped_slash_parts_nothing(service: ASGIApp, escaped: str) -> None:
+def test_escaped_slash_is_no_separator(service: ASGIApp, escaped: str) -> None:
     """An escaped slash is part of a value, so that a proxy and the service agree on the path."""
-    _assert_error(ask(service, "PUT", f"/api/user/promo/{ID}{escaped}like"), 404)
+    _assert_error(call(service, "PUT", f"/api/user/promo/{ID}{escaped}like"), 404)
 
 
 @all_cases(
@@ -119,20 +119,20 @@ def test_escaped_slash_parts_nothing(service: ASGIApp, escaped: str) -> None:
         ID.replace("-", ""),
     ],
 )
-def test_parameter_of_a_path_takes_anything(service: ASGIApp, value: str) -> None:
+def test_path_parameter_matches_any_segment(service: ASGIApp, value: str) -> None:
     """A path with a malformed id is routed, and 401 outranks 400."""
-    _assert_error(ask(service, "GET", f"/api/user/promo/{value}"), 401)
-    _assert_error(ask(service, "PUT", f"/api/user/promo/{value}"), 405)
+    _assert_error(call(service, "GET", f"/api/user/promo/{value}"), 401)
+    _assert_error(call(service, "PUT", f"/api/user/promo/{value}"), 405)
 
 
-def test_a_path_spelled_out_goes_first(service: ASGIApp) -> None:
+def test_literal_path_outranks_a_parameter(service: ASGIApp) -> None:
     """`history` is not an id."""
-    assert ask(service, "POST", "/api/user/promo/history").header("allow") == "GET"
-    assert ask(service, "POST", "/api/user/promo/history/like").status == 401
+    assert call(service, "POST", "/api/user/promo/history").header("allow") == "GET"
+    assert call(service, "POST", "/api/user/promo/history/like").status == 401
 
 
 @pytest.mark.parametrize("order", [["/x/{id}", "/x/new", "/{id}/new"], ["/{id}/new", "/x/new", "/x/{id}"]])
-def test_order_of_the_contract_does_not_count(tmp_path: Path, order: list[str]) -> None:
+def test_order_in_the_file_does_not_matter(tmp_path: Path, order: list[str]) -> None:
     """A literal segment outranks a parameter, regardless of the order in the file."""
     parameters = [query("id", {"type": "string"}, place="path", required=True)]
     ways = {
@@ -141,36 +141,36 @@ def test_order_of_the_contract_does_not_count(tmp_path: Path, order: list[str]) 
         "/{id}/new": {"get": operation("echo.show_too", parameters=parameters)},
     }
     app = serve(tmp_path / "api.yml", contract({path: ways[path] for path in order}))
-    assert ask(app, "GET", "/api/x/new").json() == [1, 2]
-    assert ask(app, "GET", "/api/x/old").json()["arguments"] == {"id": "old"}
-    assert ask(app, "GET", "/api/y/new").json()["arguments"] == {"id": "y"}
+    assert call(app, "GET", "/api/x/new").json() == [1, 2]
+    assert call(app, "GET", "/api/x/old").json()["arguments"] == {"id": "old"}
+    assert call(app, "GET", "/api/y/new").json()["arguments"] == {"id": "y"}
 
 
 def test_escapes_are_decoded_once(service: ASGIApp) -> None:
     """A path is unescaped once."""
-    assert ask(service, "GET", "/api/%70ing").status == 200
-    _assert_error(ask(service, "GET", "/api/%2570ing"), 404)
+    assert call(service, "GET", "/api/%70ing").status == 200
+    _assert_error(call(service, "GET", "/api/%2570ing"), 404)
 
 
-def test_method_is_told_before_form_and_token(service: ASGIApp) -> None:
+def test_405_outranks_400_and_401(service: ASGIApp) -> None:
     """405 outranks every other error of a request."""
     _assert_error(
-        ask(service, "DELETE", "/api/business/promo?nosuch=%FF", headers=[("content-type", "x")], body=b"\xff"), 405
+        call(service, "DELETE", "/api/business/promo?nosuch=%FF", headers=[("content-type", "x")], body=b"\xff"), 405
     )
 
 
 @pytest.mark.parametrize("target", ["/api/ui/", "/api/openapi.json"])
 def test_documentation_is_served(service: ASGIApp, target: str) -> None:
     """The documentation page and the specification are served."""
-    answer = ask(service, "GET", target)
-    assert answer.status == 200
-    assert b"Promo Code API" in answer.content or b"swagger" in answer.content.lower()
+    response = call(service, "GET", target)
+    assert response.status == 200
+    assert b"Promo Code API" in response.content or b"swagger" in response.content.lower()
 
 
-def test_contract_is_served(service: ASGIApp) -> None:
+def test_specification_is_served(service: ASGIApp) -> None:
     """The served specification is api.yml as it was written, so that schemas keep their names."""
     written = specification()
-    assert ask(service, "GET", "/api/openapi.json").json() == written
+    assert call(service, "GET", "/api/openapi.json").json() == written
 
 
 @all_cases(
@@ -188,14 +188,14 @@ def test_contract_is_served(service: ASGIApp) -> None:
         "/api/uix",
     ],
 )
-def test_nothing_beside_the_documentation(service: ASGIApp, target: str) -> None:
+def test_other_paths_below_the_documentation(service: ASGIApp, target: str) -> None:
     """Other paths below the page are 404."""
-    _assert_error(ask(service, "GET", target), 404)
+    _assert_error(call(service, "GET", target), 404)
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "PUT"])
-def test_documentation_is_only_read(service: ASGIApp, method: str) -> None:
+def test_documentation_allows_only_get(service: ASGIApp, method: str) -> None:
     """Another method on the documentation is 405 with the common error body."""
-    answer = ask(service, method, "/api/openapi.json")
-    _assert_error(answer, 405)
-    assert sorted((answer.header("allow") or "").split(", ")) == ["GET"]
+    response = call(service, method, "/api/openapi.json")
+    _assert_error(response, 405)
+    assert sorted((response.header("allow") or "").split(", ")) == ["GET"]

@@ -1,4 +1,4 @@
-"""Schemas: violations have a message and a pointer, and never the value."""
+"""Schemas: a violation has a message and a pointer, and never repeats the value."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from tests.cases import all_cases
 SECRET = "hunter2-Secret"
 
 
-def _told(schema: dict[str, Any], value: Any, pointer: str = "") -> list[tuple[str, str]]:
-    found = compile_schema(schema).violations(value, "body", pointer)
-    return sorted((violation.pointer, violation.message) for violation in found)
+def _violations(schema: dict[str, Any], value: Any, pointer: str = "") -> list[tuple[str, str]]:
+    violations = compile_schema(schema).violations(value, "body", pointer)
+    return sorted((violation.pointer, violation.message) for violation in violations)
 
 
 def _object(**properties: Any) -> dict[str, Any]:
@@ -43,9 +43,9 @@ def _object(**properties: Any) -> dict[str, Any]:
         ({"not": {"type": "string"}}, SECRET, "does not match the schema"),
     ],
 )
-def test_tells_what_must_hold(schema: dict[str, Any], value: Any, message: str) -> None:
-    """Each keyword has a message, which says what is allowed and not what was sent."""
-    assert _told(schema, value) == [("", message)]
+def test_messages(schema: dict[str, Any], value: Any, message: str) -> None:
+    """Each keyword has a message that says what is allowed, and does not repeat the value."""
+    assert _violations(schema, value) == [("", message)]
 
 
 @pytest.mark.parametrize(
@@ -59,55 +59,60 @@ def test_tells_what_must_hold(schema: dict[str, Any], value: Any, message: str) 
         (_object(a={"type": "string"}), {}),
     ],
 )
-def test_good_values_have_no_violations(schema: dict[str, Any], value: Any) -> None:
+def test_valid_values(schema: dict[str, Any], value: Any) -> None:
     """Lengths are counted in characters, bounds are inclusive, and unknown formats are ignored."""
-    assert _told(schema, value) == []
+    assert _violations(schema, value) == []
 
 
 @pytest.mark.parametrize("value", ["a\x00b", "\x00"])
-def test_pattern_finds_u0000(value: str) -> None:
+def test_pattern_refuses_u0000(value: str) -> None:
     """The pattern of free texts in api.yml refuses U+0000."""
-    assert _told({"type": "string", "pattern": "^[^\\u0000]*$", "x-violation": "no NUL"}, value) == [("", "no NUL")]
+    assert _violations({"type": "string", "pattern": "^[^\\u0000]*$", "x-violation": "no NUL"}, value) == [
+        ("", "no NUL")
+    ]
 
 
-def test_pattern_does_not_end_before_a_newline() -> None:
+def test_end_of_a_pattern_is_the_end_of_the_text() -> None:
     """`$` matches only at the end of the text, as in ECMA 262, and not before a last newline."""
-    assert _told({"type": "string", "pattern": "^a$"}, "a\n") == [("", "must match ^a$")]
+    assert _violations({"type": "string", "pattern": "^a$"}, "a\n") == [("", "must match ^a$")]
 
 
-def test_nullable_takes_null_and_what_it_took_before() -> None:
+def test_nullable_accepts_null() -> None:
     """`nullable` accepts null, also with an enum, and changes nothing else."""
     schema = _object(n={"type": "string", "nullable": True, "maxLength": 1, "enum": ["a"]}, m={"type": "string"})
-    assert _told(schema, {"n": None}) == []
-    assert _told(schema, {"n": "a"}) == []
-    assert [pointer for pointer, _ in _told(schema, {"n": "b"})] == ["/n"]
-    assert _told(schema, {"m": None}) == [("/m", "must be of type string")]
+    assert _violations(schema, {"n": None}) == []
+    assert _violations(schema, {"n": "a"}) == []
+    assert [pointer for pointer, _ in _violations(schema, {"n": "b"})] == ["/n"]
+    assert _violations(schema, {"m": None}) == [("/m", "must be of type string")]
 
 
 def test_nullable_false_refuses_null() -> None:
     """`nullable: false` is the default."""
-    assert _told({"type": "string", "nullable": False}, None) == [("", "must be of type string")]
+    assert _violations({"type": "string", "nullable": False}, None) == [("", "must be of type string")]
 
 
 @pytest.mark.parametrize("keyword", ["pattern", "format"])
-def test_own_words_stand_for_pattern_and_format(keyword: str) -> None:
+def test_x_violation_replaces_the_message(keyword: str) -> None:
     """`x-violation` replaces the message about a pattern or a format, at any depth."""
     declared = {"type": "string", "x-violation": "must be an A", keyword: {"pattern": "^A$", "format": "uuid"}[keyword]}
-    assert _told(declared, SECRET) == [("", "must be an A")]
-    assert _told(_object(a={"type": "array", "items": declared}), {"a": ["A", SECRET]})[-1] == ("/a/1", "must be an A")
+    assert _violations(declared, SECRET) == [("", "must be an A")]
+    assert _violations(_object(a={"type": "array", "items": declared}), {"a": ["A", SECRET]})[-1] == (
+        "/a/1",
+        "must be an A",
+    )
 
 
-def test_own_words_do_not_stand_for_other_keywords() -> None:
+def test_x_violation_is_for_pattern_and_format_only() -> None:
     """`x-violation` does not replace the message about a length."""
-    told = _told({"type": "string", "minLength": 50, "x-violation": "must be an A"}, SECRET)
-    assert told == [("", "must have at least 50 characters")]
+    violations = _violations({"type": "string", "minLength": 50, "x-violation": "must be an A"}, SECRET)
+    assert violations == [("", "must have at least 50 characters")]
 
 
-def test_missing_and_unknown_members_are_pointed_at() -> None:
+def test_pointers_of_missing_and_unknown_members() -> None:
     """The pointer of a missing or unknown member is its own location."""
     schema = {**_object(a={}, b={}), "required": ["a", "b"]}
-    told = _told(schema, {"c": SECRET, "d": SECRET}, "/at")
-    assert told == [
+    violations = _violations(schema, {"c": SECRET, "d": SECRET}, "/at")
+    assert violations == [
         ("/at/a", "is required"),
         ("/at/b", "is required"),
         ("/at/c", "is not allowed"),
@@ -117,13 +122,13 @@ def test_missing_and_unknown_members_are_pointed_at() -> None:
 
 def test_names_are_escaped_in_pointers() -> None:
     """Pointers follow RFC 6901."""
-    assert _told(_object(), {"a/~b": 1}) == [("/a~1~0b", "is not allowed")]
+    assert _violations(_object(), {"a/~b": 1}) == [("/a~1~0b", "is not allowed")]
 
 
 @pytest.mark.parametrize("name", ["x" * 61, "new\nline", "\x00", "\x1b[31m", "\u202e"])
-def test_names_that_nobody_wants_to_read_are_not_repeated(name: str) -> None:
+def test_unreadable_names_are_not_repeated(name: str) -> None:
     """An unknown member with a long or unprintable name is a violation of the whole object."""
-    assert _told(_object(), {name: 1}) == [("", "is not allowed")]
+    assert _violations(_object(), {name: 1}) == [("", "is not allowed")]
 
 
 def test_values_are_not_repeated() -> None:
@@ -131,9 +136,9 @@ def test_values_are_not_repeated() -> None:
     schema = _object(
         a={"type": "integer"}, b={"type": "string", "pattern": "^$", "maxLength": 1, "format": "uuid"}, c={"enum": [1]}
     )
-    found = compile_schema(schema).violations({"a": SECRET, "b": SECRET, "c": SECRET}, "body")
-    assert len(found) >= 5
-    assert all(SECRET not in violation.message + violation.pointer for violation in found)
+    violations = compile_schema(schema).violations({"a": SECRET, "b": SECRET, "c": SECRET}, "body")
+    assert len(violations) >= 5
+    assert all(SECRET not in violation.message + violation.pointer for violation in violations)
 
 
 @pytest.mark.parametrize("count", [19, 20, 21, 5000])
@@ -148,10 +153,10 @@ def test_at_most_20_unknown_members() -> None:
     assert len(compile_schema(_object()).violations({f"m{n}": 1 for n in range(50)}, "body")) == 20
 
 
-def test_place_and_pointer_are_those_of_the_caller() -> None:
+def test_pointer_begins_with_that_of_the_value() -> None:
     """A pointer begins with that of the value."""
-    found = compile_schema({"type": "array", "items": {"type": "integer"}}).violations(["x"], "query", "/ids")
-    assert found == [Violation("query", "/ids/0", "must be of type integer")]
+    violations = compile_schema({"type": "array", "items": {"type": "integer"}}).violations(["x"], "query", "/ids")
+    assert violations == [Violation("query", "/ids/0", "must be of type integer")]
 
 
 def _alternative(mode: str) -> dict[str, Any]:
@@ -163,7 +168,7 @@ ALTERNATIVES = {"oneOf": [_alternative("A"), _alternative("B")], "discriminator"
 
 
 @all_cases(
-    ("value", "told"),
+    ("value", "expected"),
     [
         ({"mode": "A", "A": 1}, []),
         ({"mode": "B", "B": 1}, []),
@@ -177,28 +182,28 @@ ALTERNATIVES = {"oneOf": [_alternative("A"), _alternative("B")], "discriminator"
         (SECRET, [("", "must be of type object")]),
     ],
 )
-def test_only_the_alternative_that_is_meant_speaks(value: Any, told: list[tuple[str, str]]) -> None:
+def test_discriminator_selects_the_schema(value: Any, expected: list[tuple[str, str]]) -> None:
     """With a discriminator, a value is validated against the selected schema only."""
-    assert _told(ALTERNATIVES, value) == told
+    assert _violations(ALTERNATIVES, value) == expected
 
 
 @pytest.mark.parametrize("mode", [None, 1, ["A"], {"A": 1}, True])
 def test_discriminator_of_another_type(mode: Any) -> None:
     """A discriminator that is not a string is a violation, not an error."""
-    assert {pointer for pointer, _ in _told(ALTERNATIVES, {"mode": mode, "A": 1})} == {"/mode"}
+    assert {pointer for pointer, _ in _violations(ALTERNATIVES, {"mode": mode, "A": 1})} == {"/mode"}
 
 
 @pytest.mark.parametrize("name", ["example", "components", "nullable"])
-def test_a_member_may_have_the_name_of_a_keyword(name: str) -> None:
+def test_member_may_have_the_name_of_a_keyword(name: str) -> None:
     """A member may have the name of a keyword that is not JSON Schema."""
-    assert _told(_object(**{name: {"type": "string"}}), {name: "x"}) == []
+    assert _violations(_object(**{name: {"type": "string"}}), {name: "x"}) == []
 
 
 @pytest.mark.parametrize(
     "schema",
     [{"type": "strin"}, {"type": 5}, {"minimum": "x"}, {"pattern": "("}, {"properties": []}, {"required": "a"}],
 )
-def test_no_schema(schema: dict[str, Any]) -> None:
+def test_invalid_schemas(schema: dict[str, Any]) -> None:
     """An invalid schema is refused."""
     with pytest.raises(ValueError, match=r"."):
         compile_schema(schema)
@@ -214,14 +219,14 @@ def _nested(depth: int, *, objects: bool) -> Any:
 @all_cases("depth", [100, 256, 800])
 @all_cases("objects", [True, False])
 @all_cases("schema", [{"type": "string"}, _object(b={}), {"type": "array", "items": {"type": "string"}}])
-def test_deep_values_are_violations(depth: int, objects: bool, schema: dict[str, Any]) -> None:
+def test_excessive_nesting(depth: int, objects: bool, schema: dict[str, Any]) -> None:
     """Excessive nesting is a violation."""
     assert 1 <= len(compile_schema(schema).violations(_nested(depth, objects=objects), "body")) <= 20
 
 
 @pytest.mark.parametrize("depth", [100, 300, 800])
-def test_deep_values_in_a_member_are_violations(depth: int) -> None:
-    """Excessive nesting is found anywhere in a value."""
+def test_excessive_nesting_in_a_member(depth: int) -> None:
+    """Excessive nesting is a violation anywhere in a value."""
     schema = _object(a={"type": "string"}, b={"type": "integer"})
     assert compile_schema(schema).violations({"b": 1, "a": _nested(depth, objects=False)}, "body")
     assert compile_schema(ALTERNATIVES).violations({"mode": "A", "A": _nested(depth, objects=True)}, "body")

@@ -9,8 +9,8 @@ from starlette.types import ASGIApp
 from promo_api.runtime import Runtime
 from promo_api.security.tokens import Claims, Kind
 from tests.cases import all_cases
-from tests.contract.asgi import JSON, Header, ask
-from tests.contract.tiny import ENDED_TOKEN, GOOD_TOKEN, contract, json_body, operation, query, serve
+from tests.contract.asgi import JSON, Header, call
+from tests.contract.sample_api import GOOD_TOKEN, REVOKED_TOKEN, contract, json_body, operation, query, serve
 from tests.operations import OPERATIONS, Operation
 
 ID = "0b6f2d9e-3c1a-4f57-8e0d-2a9b7c4d1e63"
@@ -34,15 +34,15 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> ASGIApp:
 
 def test_handler_gets_the_account(app: ASGIApp) -> None:
     """A secured operation's handler gets the account of the token, before its arguments."""
-    answer = ask(app, "POST", "/api/secured?n=1", headers=[bearer(GOOD_TOKEN), JSON], body=b"{}")
-    assert answer.json()["principal"] == [f"account of {GOOD_TOKEN}"]
-    assert answer.json()["arguments"] == {"n": 1, "body": {}}
+    response = call(app, "POST", "/api/secured?n=1", headers=[bearer(GOOD_TOKEN), JSON], body=b"{}")
+    assert response.json()["principal"] == [f"account of {GOOD_TOKEN}"]
+    assert response.json()["arguments"] == {"n": 1, "body": {}}
 
 
 def test_open_operation_has_no_account(app: ASGIApp) -> None:
     """The handler of an open operation gets no account, and its token is ignored."""
-    answer = ask(app, "GET", "/api/open", headers=[bearer("bad")])
-    assert (answer.status, answer.json()["principal"]) == (200, [])
+    response = call(app, "GET", "/api/open", headers=[bearer("bad")])
+    assert (response.status, response.json()["principal"]) == (200, [])
 
 
 @all_cases(
@@ -58,7 +58,7 @@ def test_open_operation_has_no_account(app: ASGIApp) -> None:
         [("authorization", f"Bearer: {GOOD_TOKEN}")],
         [bearer("bad")],
         [bearer("\xff")],
-        [bearer(ENDED_TOKEN)],
+        [bearer(REVOKED_TOKEN)],
         [bearer(GOOD_TOKEN), bearer(GOOD_TOKEN)],
         [bearer(GOOD_TOKEN), bearer("bad")],
         [("authorization", f"Basic x, Bearer {GOOD_TOKEN}")],
@@ -68,22 +68,24 @@ def test_open_operation_has_no_account(app: ASGIApp) -> None:
 )
 @all_cases("target", ["/api/secured", "/api/secured?n=x", "/api/secured?%FF"])
 @all_cases("sent", [([JSON], b"{}"), ([JSON], b"no JSON"), ([("content-type", "text/plain")], b"x"), ([], None)])
-def test_who_asks_comes_first(
+def test_401_outranks_400(
     app: ASGIApp, headers: list[Header], target: str, sent: tuple[list[Header], bytes | None]
 ) -> None:
     """Without a valid token the response is 401, even if the request is invalid too."""
-    answer = ask(app, "POST", target, headers=[*headers, *sent[0]], body=sent[1])
-    assert (answer.status, answer.raised) == (401, None)
-    assert answer.header("www-authenticate") == "Bearer"
-    assert answer.json().keys() == {"status", "message"}
-    assert GOOD_TOKEN not in answer.content.decode()
+    response = call(app, "POST", target, headers=[*headers, *sent[0]], body=sent[1])
+    assert (response.status, response.raised) == (401, None)
+    assert response.header("www-authenticate") == "Bearer"
+    assert response.json().keys() == {"status", "message"}
+    assert GOOD_TOKEN not in response.content.decode()
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_scheme_in_any_case(app: ASGIApp, scheme: str) -> None:
+def test_scheme_is_case_insensitive(app: ASGIApp, scheme: str) -> None:
     """The name of the scheme is case-insensitive."""
-    answer = ask(app, "POST", "/api/secured", headers=[("authorization", f"{scheme} {GOOD_TOKEN}"), JSON], body=b"{}")
-    assert answer.status == 200
+    response = call(
+        app, "POST", "/api/secured", headers=[("authorization", f"{scheme} {GOOD_TOKEN}"), JSON], body=b"{}"
+    )
+    assert response.status == 200
 
 
 @pytest.mark.parametrize(
@@ -96,9 +98,11 @@ def test_scheme_in_any_case(app: ASGIApp, scheme: str) -> None:
         ("/api/secured", [JSON], b" " * (2 * 1024 * 1024 + 1), 413),
     ],
 )
-def test_form_comes_second(app: ASGIApp, target: str, headers: list[Header], body: bytes | None, status: int) -> None:
+def test_invalid_request_with_a_valid_token(
+    app: ASGIApp, target: str, headers: list[Header], body: bytes | None, status: int
+) -> None:
     """With a valid token an invalid request gets the violations."""
-    assert ask(app, "POST", target, headers=[bearer(GOOD_TOKEN), *headers], body=body).status == status
+    assert call(app, "POST", target, headers=[bearer(GOOD_TOKEN), *headers], body=body).status == status
 
 
 @all_cases("operation", SECURED)
@@ -110,20 +114,20 @@ def test_every_secured_operation(service: ASGIApp, bare_runtime: Runtime, operat
     tokens: dict[str, str] = {kind: bare_runtime.tokens.issue(Claims(UUID(ID), kind, 1)) for kind in kinds}
     own = tokens.pop(operation.account)
     (others,) = tokens.values()
-    assert ask(service, method, target).status == 401
-    assert ask(service, method, target, headers=[bearer(others)]).status == 401
-    assert ask(service, method, target, headers=[bearer(own)]).status == 503
+    assert call(service, method, target).status == 401
+    assert call(service, method, target, headers=[bearer(others)]).status == 401
+    assert call(service, method, target, headers=[bearer(own)]).status == 503
 
 
 @pytest.mark.parametrize("target", ["/api/user/feed?limit=x", "/api/user/promo/x", "/api/user/feed?nosuch=1"])
-def test_database_is_asked_before_the_form_is_told(service: ASGIApp, bare_runtime: Runtime, target: str) -> None:
+def test_no_400_before_the_token_is_confirmed(service: ASGIApp, bare_runtime: Runtime, target: str) -> None:
     """An invalid request gets no 400 while the database cannot confirm the token."""
     token = bare_runtime.tokens.issue(Claims(UUID(ID), "user", 1))
-    assert ask(service, "GET", target, headers=[bearer(token)]).status == 503
+    assert call(service, "GET", target, headers=[bearer(token)]).status == 503
 
 
-def test_no_handler_runs_without_its_account(tmp_path: Path) -> None:
+def test_no_handler_runs_with_a_revoked_token(tmp_path: Path) -> None:
     """A handler does not run with a revoked token."""
     app = serve(tmp_path / "api.yml", contract({"/x": {"get": operation("echo.fail", security=[{"account": []}])}}))
-    assert ask(app, "GET", "/api/x", headers=[bearer(ENDED_TOKEN)]).status == 401
-    assert ask(app, "GET", "/api/x", headers=[bearer(GOOD_TOKEN)]).status == 500
+    assert call(app, "GET", "/api/x", headers=[bearer(REVOKED_TOKEN)]).status == 401
+    assert call(app, "GET", "/api/x", headers=[bearer(GOOD_TOKEN)]).status == 500

@@ -51,8 +51,8 @@ def _by_id(operation: Operation) -> str:
 every_operation = all_cases("operation", OPERATIONS)
 
 
-def test_it_is_openapi() -> None:
-    """A validator that is not ours accepts the file as OpenAPI 3.0."""
+def test_specification_is_openapi() -> None:
+    """An independent validator accepts the file as OpenAPI 3.0."""
     assert [*OpenAPIV30SpecValidator(specification()).iter_errors()] == []
 
 
@@ -64,8 +64,8 @@ def test_no_python_path_or_setting_is_published() -> None:
 
 
 @every_operation
-def test_names_function_and_account(operation: Operation) -> None:
-    """The path says which kind of account may call an operation; only sign-up, sign-in and the state need no token."""
+def test_path_names_the_account(operation: Operation) -> None:
+    """The path says which kind of account an operation needs; sign-up, sign-in, ping and health need none."""
     kind = {"business": "company", "user": "user"}.get(operation.path.split("/")[1], "")
     is_open = operation.id.endswith((".sign_up", ".sign_in")) or not kind
     assert operation.account == ("" if is_open else kind)
@@ -73,8 +73,8 @@ def test_names_function_and_account(operation: Operation) -> None:
 
 
 @every_operation
-def test_documents_its_statuses(operation: Operation) -> None:
-    """An operation documents the statuses that follow from its form; 403, 409 and 429 depend on what it does."""
+def test_documented_statuses(operation: Operation) -> None:
+    """An operation documents the statuses that follow from its parameters and body, except 403, 409 and 429."""
     expected = {"201" if ".create_" in operation.id else "200", "400"}
     if operation.account or operation.id.endswith(".sign_in"):
         expected.add("401")
@@ -90,8 +90,8 @@ def test_documents_its_statuses(operation: Operation) -> None:
 
 
 @every_operation
-def test_headers_of_answers(operation: Operation) -> None:
-    """Only pages have the number of all entries, and only responses that can be replayed have the header for it."""
+def test_response_headers(operation: Operation) -> None:
+    """Only pages have X-Total-Count, and only responses that can be replayed have Idempotent-Replayed."""
     success = "201" if ".create_" in operation.id else "200"
     headers = _resolved(operation)["responses"][success].get("headers", {})
     expected = ["X-Total-Count"] if "limit" in _parameters(operation, "query") else []
@@ -99,21 +99,21 @@ def test_headers_of_answers(operation: Operation) -> None:
 
 
 @every_operation
-def test_what_can_be_repeated(operation: Operation) -> None:
+def test_idempotency_key_is_optional(operation: Operation) -> None:
     """The only header parameter is the optional Idempotency-Key."""
     headers = _parameters(operation, "header")
     assert headers.keys() <= {"Idempotency-Key"}
     assert not any(header.get("required") for header in headers.values())
 
 
-def test_pages_have_one_size() -> None:
-    """Every page holds the same number of entries at most, which the server reads from one of them."""
+def test_pages_have_the_same_size() -> None:
+    """All pages have the same maximum of entries, which the server reads from one of them."""
     pages = [_resolved(each)["responses"]["200"] for each in OPERATIONS if "limit" in _parameters(each, "query")]
     assert {page["content"]["application/json"]["schema"]["maxItems"] for page in pages} == {MAX_PAGE_ENTRIES}
 
 
 @every_operation
-def test_answers_with_json_of_a_closed_form(operation: Operation) -> None:
+def test_responses_are_closed(operation: Operation) -> None:
     """Every response has one media type, and its objects have only the members that are described."""
     for response in _resolved(operation)["responses"].values():
         assert [*response["content"]] == ["application/json"]
@@ -139,12 +139,12 @@ def test_errors_have_one_body() -> None:
     assert schemas == {yaml.safe_dump(_components()["schemas"]["Error"])}
 
 
-def test_countries_are_those_of_the_iso() -> None:
-    """The pattern takes the officially assigned codes in any case, and no other of the 52 x 52 pairs of letters."""
+def test_countries_are_iso_3166() -> None:
+    """The pattern accepts the officially assigned codes in any case, and no other pair of letters."""
     checker = compile_schema(_components()["schemas"]["Country"])
-    taken = {a + b for a, b in product(ascii_letters, repeat=2) if not checker.violations(a + b, "body")}
+    accepted = {a + b for a, b in product(ascii_letters, repeat=2) if not checker.violations(a + b, "body")}
     assigned = {country.alpha_2 for country in pycountry.countries}
-    assert taken == {a + b for a, b in product(ascii_letters, repeat=2) if (a + b).upper() in assigned}
+    assert accepted == {a + b for a, b in product(ascii_letters, repeat=2) if (a + b).upper() in assigned}
 
 
 @pytest.mark.parametrize("text", ["", "r", "rus", "ru\n", " ru", "ru ", "рф", "r1", "ru,us"])
@@ -167,8 +167,8 @@ def _examples() -> Iterator[tuple[str, Any, Any]]:
             contents.append(("request", declared["requestBody"]))
         for part, described in contents:
             media = described["content"]["application/json"]
-            for example, held in media["examples"].items():
-                yield f"{name} {part} {example}", media["schema"], held["value"]
+            for example, content in media["examples"].items():
+                yield f"{name} {part} {example}", media["schema"], content["value"]
 
 
 def _of_schema(name: str, schema: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -181,17 +181,17 @@ def _of_schema(name: str, schema: Any) -> Iterator[tuple[str, Any, Any]]:
 
 
 @all_cases(("schema", "value"), [pytest.param(*rest, id=name) for name, *rest in _examples()])
-def test_example_keeps_its_schema(schema: Any, value: Any) -> None:
+def test_example_matches_its_schema(schema: Any, value: Any) -> None:
     """An example matches its schema."""
     assert compile_schema(schema).violations(value, "body") == []
 
 
 def _open_objects(schema: Any, pointer: str = "") -> list[str]:
-    """Return where a schema has objects that take any member."""
-    found = [pointer] if schema.get("type") == "object" and schema.get("additionalProperties") is not False else []
+    """Return pointers to the objects of a schema that accept any member."""
+    pointers = [pointer] if schema.get("type") == "object" and schema.get("additionalProperties") is not False else []
     inner = [*schema.get("properties", {}).items(), *enumerate(schema.get("oneOf", []))]
     if "items" in schema:
         inner.append(("items", schema["items"]))
     for name, part in inner:
-        found += _open_objects(part, f"{pointer}/{name}")
-    return found
+        pointers += _open_objects(part, f"{pointer}/{name}")
+    return pointers

@@ -17,9 +17,9 @@ from promo_api.contract import thread_pool
 from promo_api.contract.flask_views import run_wsgi
 from promo_api.contract.thread_pool import ThreadPool
 from promo_api.dev.processes import wait_until
-from tests.contract.asgi import ask
+from tests.contract.asgi import call
 from tests.contract.pools import StartResponse, http_scope, respond
-from tests.contract.tiny import contract, operation, pool_limits, serve
+from tests.contract.sample_api import contract, operation, pool_limits, serve
 
 _word: ContextVar[str] = ContextVar("_word", default="none")
 
@@ -35,7 +35,7 @@ def _run(wsgi: Callable[..., Iterable[bytes]], *, requests: int = 1, threads: in
         pool.close()
 
 
-def test_answer_goes_in_two_messages() -> None:
+def test_response_is_two_messages() -> None:
     """A response is two messages: status and headers, then the body."""
 
     def wsgi(_environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
@@ -47,7 +47,7 @@ def test_answer_goes_in_two_messages() -> None:
     assert sent == {"type": "http.response.body", "body": b"ab"}
 
 
-def test_scope_is_within_reach() -> None:
+def test_view_gets_the_scope() -> None:
     """A view gets the method and the ASGI scope."""
     seen: list[dict[str, Any]] = []
 
@@ -61,7 +61,7 @@ def test_scope_is_within_reach() -> None:
     assert seen[0]["asgi.scope"] == http_scope()
 
 
-def test_so_many_at_once_and_no_more() -> None:
+def test_number_of_threads() -> None:
     """Two threads serve two requests at a time."""
     pairs, lock = Barrier(2, timeout=10), Lock()
     running, most, threads = 0, 0, Counter[Thread]()
@@ -101,7 +101,7 @@ def _turns(pairs: Barrier, most: list[int]) -> Callable[..., Iterable[bytes]]:
     return wsgi
 
 
-def test_few_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_three_threads_are_active(monkeypatch: pytest.MonkeyPatch) -> None:
     """While no thread is blocked, three threads serve all requests."""
     monkeypatch.setattr(thread_pool, "_BLOCKED_AFTER_S", 60)
     most: list[int] = []
@@ -109,14 +109,12 @@ def test_few_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(most) == 3
 
 
-def test_more_threads_for_those_that_are_blocked(
-    monkeypatch: pytest.MonkeyPatch, make_pool: Callable[..., ThreadPool]
-) -> None:
+def test_blocked_threads_get_substitutes(monkeypatch: pytest.MonkeyPatch, make_pool: Callable[..., ThreadPool]) -> None:
     """Each blocked thread gets a substitute, up to the limit; surplus threads end."""
     monkeypatch.setattr(thread_pool, "_BLOCKED_AFTER_S", 0.01)
     most: list[int] = []
-    everyone = Barrier(8, timeout=10)
-    pool = make_pool(_turns(everyone, most), pool_limits(8))
+    barrier = Barrier(8, timeout=10)
+    pool = make_pool(_turns(barrier, most), pool_limits(8))
 
     async def together(requests: int) -> None:
         await asyncio.gather(*(respond(pool) for _ in range(requests)))
@@ -160,7 +158,7 @@ class _Closing(list[bytes]):
         self.closed = True
 
 
-def test_answer_is_closed() -> None:
+def test_response_iterable_is_closed() -> None:
     """The iterable of a WSGI response is closed after it was read."""
     body = _Closing([b"x"])
 
@@ -172,7 +170,7 @@ def test_answer_is_closed() -> None:
     assert body.closed
 
 
-def test_exceptions_come_out() -> None:
+def test_exceptions_are_raised_on_the_event_loop() -> None:
     """An exception of a handler is raised on the event loop."""
 
     def wsgi(_environ: dict[str, Any], _start: StartResponse) -> Iterable[bytes]:
@@ -182,7 +180,7 @@ def test_exceptions_come_out() -> None:
         _run(wsgi)
 
 
-def test_end_of_an_iterator_comes_out() -> None:
+def test_stop_iteration_is_raised_on_the_event_loop() -> None:
     """StopIteration, which a future cannot carry, does not leave a request without a response."""
 
     def wsgi(_environ: dict[str, Any], _start: StartResponse) -> Iterable[bytes]:
@@ -192,7 +190,7 @@ def test_end_of_an_iterator_comes_out() -> None:
         _run(wsgi)
 
 
-def test_cancelled_request_costs_no_thread(make_pool: Callable[..., ThreadPool]) -> None:
+def test_cancelled_request_frees_its_thread(make_pool: Callable[..., ThreadPool]) -> None:
     """A request that is cancelled while its handler runs frees its thread."""
     entered, leave = Event(), Event()
 
@@ -228,18 +226,18 @@ async def _lifespan(app: ASGIApp) -> list[str]:
     return sent
 
 
-def test_lifetime_of_the_service(tmp_path: Path) -> None:
+def test_lifespan(tmp_path: Path) -> None:
     """The lifespan context is entered at the start of the service and left at its end."""
-    told: list[str] = []
+    events: list[str] = []
 
     @contextmanager
     def lifetime() -> Iterator[None]:
-        told.append("begun")
+        events.append("begun")
         yield
-        told.append("ended")
+        events.append("ended")
 
     app = serve(tmp_path / "api.yml", contract({"/x": {"get": operation()}}), lifespan=lifetime)
-    assert ask(app, "GET", "/api/x").status == 200
-    assert told == []
+    assert call(app, "GET", "/api/x").status == 200
+    assert events == []
     assert asyncio.run(_lifespan(app)) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert told == ["begun", "ended"]
+    assert events == ["begun", "ended"]

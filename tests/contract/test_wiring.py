@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from promo_api.contract.application import BrokenContract, build_application
-from tests.contract.asgi import ask
-from tests.contract.tiny import HANDLERS, contract, json_body, one_source, operation, query, serve
+from tests.contract.asgi import call
+from tests.contract.sample_api import HANDLERS, contract, json_body, one_source, operation, query, serve
 
 
 def _with(**more: Any) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def _assert_broken(file: Path, document: Any, words: str) -> None:
 def test_whole_contract_is_served(tmp_path: Path) -> None:
     """The specification that these tests break is valid."""
     app = serve(tmp_path / "api.yml", _secured())
-    assert ask(app, "POST", "/api/x").status == 401
+    assert call(app, "POST", "/api/x").status == 401
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_whole_contract_is_served(tmp_path: Path) -> None:
         pytest.param(_with(**{"x-thread-pool": "nosuch"}), "nosuch", id="thread pool"),
     ],
 )
-def test_names_of_nothing(tmp_path: Path, document: Any, words: str) -> None:
+def test_unknown_names(tmp_path: Path, document: Any, words: str) -> None:
     """A specification that names something that does not exist is BrokenContract with that name."""
     _assert_broken(tmp_path / "api.yml", document, words)
 
@@ -84,7 +84,7 @@ def test_names_of_nothing(tmp_path: Path, document: Any, words: str) -> None:
         pytest.param(contract({"/x/{id}": {"get": operation()}}), "id", id="path parameter that is not declared"),
     ],
 )
-def test_what_the_layer_cannot_serve(tmp_path: Path, document: Any, words: str) -> None:
+def test_unsupported_features(tmp_path: Path, document: Any, words: str) -> None:
     """A specification that is invalid or uses an unsupported feature is BrokenContract with the reason."""
     _assert_broken(tmp_path / "api.yml", document, words)
 
@@ -108,13 +108,13 @@ def test_what_the_layer_cannot_serve(tmp_path: Path, document: Any, words: str) 
     ],
     ids=ascii,
 )
-def test_file_that_is_no_contract(tmp_path: Path, text: str | bytes) -> None:
+def test_file_that_is_not_openapi(tmp_path: Path, text: str | bytes) -> None:
     """A file that is not YAML or not an object is BrokenContract with one line."""
     _assert_broken(tmp_path / "api.yml", text, "api.yml")
 
 
 @pytest.mark.parametrize("name", ["missing.yml", "missing/api.yml", "."])
-def test_file_that_is_missing(tmp_path: Path, name: str) -> None:
+def test_missing_file(tmp_path: Path, name: str) -> None:
     """A file that cannot be read is BrokenContract."""
     with pytest.raises(BrokenContract, match="can't be served"):
         build_application(
@@ -128,7 +128,7 @@ def test_file_that_is_missing(tmp_path: Path, name: str) -> None:
         )
 
 
-def test_account_that_nobody_can_authenticate(tmp_path: Path) -> None:
+def test_unknown_security_scheme(tmp_path: Path) -> None:
     """A security scheme that the application does not have is BrokenContract."""
     file = tmp_path / "api.yml"
     serve(file, _secured())
@@ -148,5 +148,5 @@ def test_runtime_is_the_first_argument(tmp_path: Path) -> None:
     """Every handler gets the runtime of its application."""
     document = _with(operation_id="echo.show_runtime")
     first, second = (serve(tmp_path / f"{n}.yml", document, runtime=n) for n in ("1st", "2nd"))
-    assert ask(first, "POST", "/api/x").json() == {"runtime": "1st"}
-    assert ask(second, "POST", "/api/x").json() == {"runtime": "2nd"}
+    assert call(first, "POST", "/api/x").json() == {"runtime": "1st"}
+    assert call(second, "POST", "/api/x").json() == {"runtime": "2nd"}

@@ -1,4 +1,4 @@
-"""Small contracts, made up by tests, and the applications that serve them."""
+"""Small APIs for tests: their specifications, and the applications that serve them."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -15,22 +15,22 @@ from promo_api.contract.thread_pool import PoolLimits
 from promo_api.contract.thread_pools import Admit, RequestInfo
 from promo_api.errors import Unauthenticated
 
-HANDLERS = "tests.contract.doubles"
+HANDLERS = "tests.contract.handlers"
 BEARER = {"type": "http", "scheme": "bearer"}
-GOOD_TOKEN, ENDED_TOKEN = "good", "good, but ended by a later sign-in"
+GOOD_TOKEN, REVOKED_TOKEN = "good", "good, but revoked by a later sign-in"
 
-SOURCE = Source("everyone", None, 1000)
+SOURCE = Source("all requests", None, 1000)
 
 Operation = dict[str, Any]
 
 
 def operation(operation_id: str = "echo.show", **more: Any) -> Operation:
-    """Return an operation; `more` as OpenAPI has it."""
-    return {"operationId": operation_id, "responses": {"200": {"description": "It went well."}}, **more}
+    """Return an operation; `more` has other fields of OpenAPI."""
+    return {"operationId": operation_id, "responses": {"200": {"description": "Success."}}, **more}
 
 
 def query(name: str, schema: Mapping[str, Any], *, place: str = "query", **more: Any) -> dict[str, Any]:
-    """Return a parameter."""
+    """Return a parameter; `place` is its `in`."""
     return {"name": name, "in": place, "schema": schema, **more}
 
 
@@ -40,7 +40,7 @@ def json_body(schema: Mapping[str, Any], *, required: bool = True) -> dict[str, 
 
 
 def contract(paths: Mapping[str, Mapping[str, Operation]], **components: Any) -> dict[str, Any]:
-    """Return a whole contract."""
+    """Return a specification."""
     return {
         "openapi": "3.0.3",
         "info": {"title": "Tiny", "version": "1"},
@@ -51,13 +51,13 @@ def contract(paths: Mapping[str, Mapping[str, Operation]], **components: Any) ->
 
 
 def read_token(token: str) -> str | None:
-    """Return the claims of a token; a valid one says so itself."""
+    """Return the claims of a token; None if it is not valid."""
     return token if token.startswith(GOOD_TOKEN) else None
 
 
 def authenticate(claims: str) -> str:
     """Return the account of a token that was not revoked."""
-    if claims == ENDED_TOKEN:
+    if claims == REVOKED_TOKEN:
         raise Unauthenticated("This token has been revoked.")
     return f"account of {claims}"
 
@@ -66,7 +66,7 @@ SCHEMES = {"account": BearerScheme(read_token, authenticate)}
 
 
 def pool_limits(threads: int, *, places: int = 1000, member_places: int = 1000, wait_s: float = 60) -> PoolLimits:
-    """Return limits of a thread pool that no test meets by accident."""
+    """Return limits of a thread pool; the defaults are never reached."""
     return PoolLimits(threads, places, member_places, wait_s)
 
 
@@ -87,18 +87,18 @@ def serve(
     validate_responses: bool = False,
     origins: Sequence[str] = (),
 ) -> ASGIApp:
-    """Write a contract into a file, and return the application that serves it.
+    """Write a specification to a file, and return the application that serves it.
 
     Args:
-        file: where to write it.
-        document: the contract, or what stands in the file instead of one.
-        runtime: what handlers get first.
-        threads: how many handlers run at once.
-        pools: the same for pools with another name than `default`; None: there are none.
-        admit: decides where a request comes from.
+        file: the path of the specification.
+        document: the specification, or other content of the file.
+        runtime: the first argument of handlers.
+        threads: of the pool `default`.
+        pools: the number of threads of other pools, by name.
+        admit: decides the thread pool and the source of a request.
         lifespan: makes the context around the service.
         validate_responses: whether responses are validated too.
-        origins: whose pages may call it.
+        origins: the origins whose pages may call the application.
     """
     text = json.dumps(document) if isinstance(document, Mapping) else document
     file.write_bytes(text if isinstance(text, bytes) else text.encode())

@@ -1,4 +1,4 @@
-"""Which connections are closed when there are too many, and when a client sends nothing."""
+"""Limits of connections: the longest idle connections are closed first."""
 
 from time import perf_counter
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from promo_api.server import slow_clients
 from promo_api.server.connection_limits import AddressLimit, ConnectionLimit
-from tests.contract.connection import GET, HEAD, LARGE, TIMEOUT_S, Connection, run
+from tests.server.connection import GET, HEAD, LARGE, TIMEOUT_S, Connection, run
 
 
 class _Client:
@@ -25,7 +25,7 @@ class _Client:
 
 
 def _add(limit: AddressLimit, *connections: Any) -> list[str]:
-    """Add connections, and return which are closed then, as `x` for each."""
+    """Add connections, and return `x` for each that is closed then, and an empty string for the others."""
     for connection in connections:
         limit.add(connection)
     return ["x" if connection.reasons == ["address"] else "" for connection in connections]
@@ -46,7 +46,7 @@ def test_new_connection_is_closed() -> None:
 
 
 def test_connection_that_is_busy_again_stays_open() -> None:
-    """A connection that was idle when the limit was reached first may have a request later: another one is closed."""
+    """A connection that has a request again is not closed, even if it was idle when the limit was first reached."""
     limit, connections = AddressLimit(3), _same(1, 2, 3, 4)
     assert _add(limit, *connections) == ["x", "", "", ""]
     connections[1].idle_since_s = None
@@ -116,8 +116,8 @@ def _waited_s(connection: Connection) -> float | None:
 
 
 @pytest.mark.parametrize("sent", [b"", GET[:-2], HEAD + b"12345", GET, b"\r\n"])
-def test_connection_that_waits_for_its_client(sent: bytes) -> None:
-    """Before a request, between two, and while the rest of one is missing, the server waits for the client."""
+def test_idle_since(sent: bytes) -> None:
+    """The server waits for the client before a request, between requests and during an incomplete request."""
 
     async def main(connection: Connection) -> None:
         connection.send(sent)
@@ -131,11 +131,11 @@ def test_connection_that_waits_for_its_client(sent: bytes) -> None:
 
 
 @pytest.mark.parametrize("sent", [GET, GET * 100])
-def test_connection_with_a_request(sent: bytes) -> None:
-    """While a request runs, or input is stored, the server does not wait for the client; nor once it is closed."""
+def test_connection_with_a_request_is_not_idle(sent: bytes) -> None:
+    """A connection with a running request or stored input is not idle, and neither is a closed connection."""
 
     async def main(connection: Connection) -> None:
-        connection.application.may_answer.clear()
+        connection.application.may_respond.clear()
         connection.send(sent)
         assert _waited_s(connection) is None
         connection.protocol.close_for("files")
@@ -145,8 +145,8 @@ def test_connection_with_a_request(sent: bytes) -> None:
     run(main)
 
 
-def test_connection_with_an_unread_response() -> None:
-    """A response that the client still reads is not cut off to make room; the time limit for it is another."""
+def test_connection_with_an_unread_response_is_not_idle() -> None:
+    """A connection with an unread response is not closed to make room. It has another time limit."""
 
     async def main(connection: Connection) -> None:
         connection.application.size_bytes = LARGE
@@ -154,8 +154,8 @@ def test_connection_with_an_unread_response() -> None:
         while not connection.protocol.unread_bytes:
             await connection.receive()
         assert _waited_s(connection) is None
-        connection.look(0)
-        connection.look(TIMEOUT_S + 1)
+        connection.check_after(0)
+        connection.check_after(TIMEOUT_S + 1)
         assert connection.closed_for == ["slow_response"]
 
     run(main)

@@ -8,7 +8,7 @@ import pytest
 
 from promo_api.dev.processes import wait_until
 from promo_api.server.pipelining import MAX_PIPELINED, RequestScheduler
-from tests.contract.connection import (
+from tests.server.connection import (
     BROKEN,
     GET,
     HEAD,
@@ -62,18 +62,18 @@ def test_responses_in_order(size_bytes: int) -> None:
 @pytest.mark.parametrize("lead", [0, 1, 17])
 @pytest.mark.parametrize("number", [31, 32, 33, 34, 200])
 def test_at_most_32_unanswered_requests(request_: bytes, lead: int, number: int) -> None:
-    """Of many small requests at most 32 are parsed, the rest is stored and not read on, and all are answered."""
+    """Of many small requests at most 32 are parsed, the rest is stored, reading pauses, and all get responses."""
 
     async def main(connection: Connection) -> None:
         recorded = _record_unanswered(connection)
-        connection.application.may_answer.clear()
+        connection.application.may_respond.clear()
         connection.send(request_)
         requests = request_ * number
         connection.send(requests[:lead])
         connection.send(requests[lead:])
         assert connection.protocol.has_unparsed_input or number < MAX_PIPELINED
         assert not connection.protocol.transport.is_reading()
-        connection.application.may_answer.set()
+        connection.application.may_respond.set()
         await connection.receive_responses(1 + number)
         assert 2 <= max(recorded) <= MAX_PIPELINED
         assert connection.unanswered == 0
@@ -85,7 +85,7 @@ def test_smallest_requests() -> None:
     """The bound holds for the smallest requests that the parser accepts, with the parser's own count."""
 
     async def main(connection: Connection) -> None:
-        connection.application.may_answer.clear()
+        connection.application.may_respond.clear()
         connection.send(GET.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n"))
         await _until(lambda: connection.application.started)
         recorded = _record_unanswered(connection)
@@ -147,7 +147,7 @@ def test_queued_requests_take_turns() -> None:
 
 
 def test_request_after_an_unread_response() -> None:
-    """A request that was not pipelined waits as well, with its body, and is answered once the client reads."""
+    """A request that was not pipelined waits as well, with its body, until the client reads."""
 
     async def main(connection: Connection) -> None:
         connection.application.size_bytes = LARGE
@@ -156,7 +156,7 @@ def test_request_after_an_unread_response() -> None:
         connection.application.size_bytes = 2
         connection.send(HEAD + b"12345")
         connection.send(b"67890" + GET)
-        connection.look(TIMEOUT_S - 1)
+        connection.check_after(TIMEOUT_S - 1)
         assert connection.is_open
         assert connection.application.started == 1
         received_bytes = 0
@@ -168,7 +168,7 @@ def test_request_after_an_unread_response() -> None:
     run(main)
 
 
-def test_blocked_request_that_is_refused() -> None:
+def test_malformed_queued_request_never_starts() -> None:
     """A queued request whose body is malformed is rejected and never starts."""
 
     async def main(connection: Connection) -> None:
@@ -185,7 +185,7 @@ def test_blocked_request_that_is_refused() -> None:
     run(main)
 
 
-def test_refusal_after_stored_input() -> None:
+def test_rejection_after_stored_input() -> None:
     """Malformed stored input is rejected after the responses to all earlier requests."""
 
     async def main(connection: Connection) -> None:
@@ -204,11 +204,11 @@ def test_large_body_is_not_stored() -> None:
     """About 64 KiB of a body are parsed before the application reads; in the end it gets all of it."""
 
     async def main(connection: Connection) -> None:
-        connection.application.may_answer.clear()
+        connection.application.may_respond.clear()
         connection.send(HEAD.replace(b"10", b"1000000") + b"x" * 250_000)
         assert len(connection.protocol.cycle.body) < 100_000
         assert not connection.protocol.transport.is_reading()
-        connection.application.may_answer.set()
+        connection.application.may_respond.set()
         await _until(connection.protocol.transport.is_reading)
         connection.send(b"x" * 750_000 + GET)
         await connection.receive_responses(2)
@@ -217,34 +217,34 @@ def test_large_body_is_not_stored() -> None:
     run(main)
 
 
-def test_rest_of_a_stored_request_in_time() -> None:
+def test_time_limit_of_a_stored_request() -> None:
     """The time limit of a request counts only while the server reads."""
 
     async def main(connection: Connection) -> None:
-        connection.application.may_answer.clear()
+        connection.application.may_respond.clear()
         connection.send(GET * 100 + GET[:-2])
-        connection.look(10 * TIMEOUT_S)
+        connection.check_after(10 * TIMEOUT_S)
         assert connection.is_open
-        connection.application.may_answer.set()
+        connection.application.may_respond.set()
         await connection.receive_responses(100)
-        connection.look(TIMEOUT_S - 1)
+        connection.check_after(TIMEOUT_S - 1)
         assert connection.is_open
-        connection.look(TIMEOUT_S + 1)
+        connection.check_after(TIMEOUT_S + 1)
         await connection.refusal()
         assert connection.closed_for == ["slow_request"]
 
     run(main)
 
 
-def test_stop_with_stored_input() -> None:
+def test_graceful_stop_with_stored_input() -> None:
     """A connection with stored input is not idle when the service stops: its next response is the last."""
 
     async def main(connection: Connection) -> None:
-        connection.application.may_answer.clear()
+        connection.application.may_respond.clear()
         connection.send(GET * 100)
         connection.protocol.shutdown()
         assert connection.protocol.timeout_keep_alive_task is None
-        connection.application.may_answer.set()
+        connection.application.may_respond.set()
         content = b""
         while part := await connection.receive():
             content += part

@@ -8,39 +8,39 @@ import pytest
 
 from promo_api.dev.processes import wait_until
 from promo_api.server.slow_clients import UnreadLimit
-from tests.contract.connection import BROKEN, GET, HEAD, LARGE, TIMEOUT_S, Connection, connected, run, run_alone
+from tests.server.connection import BROKEN, GET, HEAD, LARGE, TIMEOUT_S, Connection, connected, run, run_alone
 
 
 @pytest.mark.parametrize("sent", [b"G", GET[:-2], HEAD, HEAD + b"123456789"])
-def test_request_without_an_end(sent: bytes) -> None:
+def test_incomplete_request_gets_408(sent: bytes) -> None:
     """A request without the rest of its head or body gets 408 after the time limit, and not before."""
 
     async def main(connection: Connection) -> None:
         connection.send(sent)
-        connection.look(TIMEOUT_S - 1)
+        connection.check_after(TIMEOUT_S - 1)
         assert connection.is_open
-        connection.look(TIMEOUT_S + 1)
+        connection.check_after(TIMEOUT_S + 1)
         assert (await connection.refusal())["status"] == "error"
         assert connection.application.disconnected <= 1
 
     run(main)
 
 
-def test_request_in_drops() -> None:
+def test_request_sent_byte_by_byte() -> None:
     """The time limit starts with the first byte of each request, and more bytes do not extend it."""
 
     async def main(connection: Connection) -> None:
         for byte in GET[:-1]:
             connection.send(bytes([byte]))
-            connection.look(TIMEOUT_S - 1)
+            connection.check_after(TIMEOUT_S - 1)
         connection.send(GET[-1:])
         assert (await connection.receive()).endswith(b"xx")
-        connection.look(10 * TIMEOUT_S)
+        connection.check_after(10 * TIMEOUT_S)
         assert connection.is_open
         connection.send(HEAD + b"123456789")
-        connection.look(TIMEOUT_S - 1)
+        connection.check_after(TIMEOUT_S - 1)
         assert connection.is_open
-        connection.look(TIMEOUT_S + 1)
+        connection.check_after(TIMEOUT_S + 1)
         await connection.refusal()
 
     run(main)
@@ -55,77 +55,77 @@ def test_empty_lines(before: bytes) -> None:
             connection.send(before)
             assert await connection.receive()
         connection.send(b"\r\n")
-        connection.look(TIMEOUT_S + 1)
+        connection.check_after(TIMEOUT_S + 1)
         assert await connection.receive() == b""
 
     run(main)
 
 
 @pytest.mark.parametrize("sent", [b"", GET])
-def test_silence(sent: bytes) -> None:
+def test_idle_connection(sent: bytes) -> None:
     """An idle connection stays open for the keep-alive time, also before its first request."""
 
     async def main(connection: Connection) -> None:
         if sent:
             connection.send(sent)
             assert await connection.receive()
-        connection.look(10 * TIMEOUT_S)
+        connection.check_after(10 * TIMEOUT_S)
         assert connection.is_open
         assert await connection.receive() == b""
 
     run(main, keep_alive_s=1)
 
 
-def test_body_that_nobody_reads() -> None:
+def test_missing_body_after_the_response() -> None:
     """If a request got its response before its body, a missing body closes the connection without a 408."""
 
     async def main(connection: Connection) -> None:
         connection.application.reads = False
         connection.send(HEAD)
         assert (await connection.receive()).startswith(b"HTTP/1.1 200")
-        connection.look(TIMEOUT_S + 1)
+        connection.check_after(TIMEOUT_S + 1)
         assert await connection.receive() == b""
 
     run(main)
 
 
-def test_slow_service() -> None:
-    """Time in which the service works, or does not read, does not count for the client."""
+def test_processing_time_does_not_count() -> None:
+    """The time limit of a client does not include time in which the server processes or does not read."""
 
     async def main(connection: Connection) -> None:
-        connection.application.may_answer.clear()
+        connection.application.may_respond.clear()
         connection.send(GET + GET[:-2])
-        connection.look(10 * TIMEOUT_S)
+        connection.check_after(10 * TIMEOUT_S)
         connection.send(GET[-2:])
         assert connection.protocol.flow.read_paused
-        connection.look(10 * TIMEOUT_S)
+        connection.check_after(10 * TIMEOUT_S)
         assert connection.is_open
-        connection.application.may_answer.set()
+        connection.application.may_respond.set()
         assert (await connection.receive()).startswith(b"HTTP/1.1 200")
 
     run(main)
 
 
-def test_body_that_is_not_read_yet() -> None:
-    """A large body waits until the application reads it. That time does not count; the time for the rest does."""
+def test_unread_body_does_not_count() -> None:
+    """The time until the application reads a large body does not count; the time for the rest of it does."""
 
     async def main(connection: Connection) -> None:
-        connection.application.may_answer.clear()
+        connection.application.may_respond.clear()
         connection.send(HEAD.replace(b"10", b"200000") + b"x" * 100_000)
         assert connection.protocol.flow.read_paused
-        connection.look(10 * TIMEOUT_S)
+        connection.check_after(10 * TIMEOUT_S)
         assert connection.is_open
-        connection.application.may_answer.set()
+        connection.application.may_respond.set()
         assert await asyncio.to_thread(wait_until, lambda: not connection.protocol.flow.read_paused, 10)
-        connection.look(11 * TIMEOUT_S - 1)
+        connection.check_after(11 * TIMEOUT_S - 1)
         assert connection.is_open
-        connection.look(11 * TIMEOUT_S + 1)
+        connection.check_after(11 * TIMEOUT_S + 1)
         await connection.refusal()
 
     run(main)
 
 
-def test_answer_that_nobody_takes() -> None:
+def test_unread_response_is_dropped() -> None:
     """A response that the client does not read is dropped after the time limit."""
 
     async def main(connection: Connection) -> None:
@@ -133,9 +133,9 @@ def test_answer_that_nobody_takes() -> None:
         connection.send(GET)
         assert await asyncio.to_thread(wait_until, connection.protocol.transport.get_write_buffer_size, 10)
         for seconds in (0, TIMEOUT_S - 1):
-            connection.look(seconds)
+            connection.check_after(seconds)
             assert connection.is_open
-        connection.look(TIMEOUT_S + 1)
+        connection.check_after(TIMEOUT_S + 1)
         assert not connection.is_open
         taken_bytes = 0
         while part := await connection.receive():
@@ -145,7 +145,7 @@ def test_answer_that_nobody_takes() -> None:
     run(main)
 
 
-def test_answer_that_is_taken_in_parts() -> None:
+def test_client_that_reads_steadily() -> None:
     """A client that reads steadily gets the whole response."""
 
     async def main(connection: Connection) -> None:
@@ -153,7 +153,7 @@ def test_answer_that_is_taken_in_parts() -> None:
         connection.send(GET)
         taken_bytes = 0
         for turn in range(1, 100):
-            connection.look(turn * (TIMEOUT_S - 1))
+            connection.check_after(turn * (TIMEOUT_S - 1))
             for _ in range(8):
                 taken_bytes += len(await connection.receive()) if taken_bytes < LARGE else 0
         assert LARGE < taken_bytes < LARGE + 1000
@@ -232,18 +232,18 @@ def test_unread_responses_of_reading_clients(max_bytes: int, left: list[bool]) -
 
 
 @pytest.mark.parametrize("sent", [GET, GET * 3, BROKEN])
-def test_answer_that_comes_after_the_end(caplog: pytest.LogCaptureFixture, sent: bytes) -> None:
+def test_response_after_the_connection_has_ended(caplog: pytest.LogCaptureFixture, sent: bytes) -> None:
     """After the connection has ended, no response is written to it, and that is not logged as an error."""
 
     async def main(connection: Connection) -> None:
         connection.application.reads = False
-        connection.application.may_answer.clear()
+        connection.application.may_respond.clear()
         connection.send(sent)
         if sent != BROKEN:
             connection.protocol.transport.abort()
         while await connection.receive():
             pass
-        connection.application.may_answer.set()
+        connection.application.may_respond.set()
         await asyncio.gather(*connection.protocol.tasks)
         assert not connection.is_open
 

@@ -13,20 +13,20 @@ from uvicorn.server import ServerState
 from promo_api.contract.sender import CONNECTION
 from promo_api.dev.processes import wait_until
 from promo_api.server.graceful_stop import HttpProtocol
-from tests.contract.connection import BROKEN, GET, HEAD, Application, Connection, run, run_alone
+from tests.server.connection import BROKEN, GET, HEAD, Application, Connection, run, run_alone
 
 
 def test_client_that_disconnects() -> None:
     """After a disconnect no queued request starts, and the scope of the running request shows the disconnect."""
 
     async def main(connection: Connection) -> None:
-        connection.application.may_answer.clear()
+        connection.application.may_respond.clear()
         connection.send(GET * 100)
         assert await asyncio.to_thread(wait_until, lambda: connection.application.started == 1, 10)
         client = connection.application.scope["extensions"][CONNECTION]
         assert not client.is_closing()
         connection.client.close()
-        connection.application.may_answer.set()
+        connection.application.may_respond.set()
         assert await asyncio.to_thread(wait_until, client.is_closing, 10)
         await asyncio.gather(*connection.protocol.tasks)
         assert connection.application.started <= 2
@@ -38,7 +38,7 @@ async def _used_connection(sent: bytes, *, reset: bool) -> tuple["weakref.ref[Ht
     """Use a connection, end it, and return its protocol and the tasks of its requests."""
     client, server = socket.socketpair()
     application = Application()
-    application.may_answer.clear()
+    application.may_respond.clear()
     config = Config(application, log_config=None)
     transport, protocol = await asyncio.get_running_loop().connect_accepted_socket(
         lambda: HttpProtocol(config, ServerState(), {}), server
@@ -48,7 +48,7 @@ async def _used_connection(sent: bytes, *, reset: bool) -> tuple["weakref.ref[Ht
     if reset:
         transport.abort()
     client.close()
-    application.may_answer.set()
+    application.may_respond.set()
     return weakref.ref(protocol), protocol.tasks
 
 

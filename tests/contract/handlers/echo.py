@@ -1,15 +1,15 @@
-"""Handlers that return their arguments, or what a test needs."""
+"""Handlers that return their arguments or a fixed result, or raise."""
 
 from typing import Any
 
 from promo_api import errors
 
-SECRET = "a secret that must not get out"
+SECRET = "a secret that must not be revealed"
 LARGE = [f"A text that a user chose, number {number}" for number in range(200)]
 
 
 def show(_runtime: object, *principal: object, **arguments: Any) -> dict[str, Any]:
-    """Return the account that asks, the arguments and their types."""
+    """Return the account, the arguments and their types."""
     types = {name: type(value).__name__ for name, value in arguments.items()}
     return {"principal": list(principal), "arguments": arguments, "types": types}
 
@@ -45,7 +45,7 @@ def show_runtime(runtime: object) -> object:
 
 
 def fail(_runtime: object) -> None:
-    """Fail with an error that must become a 500."""
+    """Raise an unexpected exception."""
     raise ValueError(SECRET)
 
 
@@ -56,14 +56,14 @@ def refuse(_runtime: object, *, error: str) -> None:
 
 ERRORS: dict[str, errors.RequestError] = {
     "InvalidInput": errors.InvalidInput.body("/age", "must be an age"),
-    "Unauthenticated": errors.Unauthenticated("Who are you?"),
-    "NotOwner": errors.NotOwner("It belongs to somebody else."),
+    "Unauthenticated": errors.Unauthenticated("A token is needed."),
+    "NotOwner": errors.NotOwner("It belongs to another account."),
     "WrongPassword": errors.WrongPassword("This is not the password."),
     "ActivationDenied": errors.ActivationDenied("inactive", "Not now."),
-    "NotFound": errors.NotFound("There is none."),
-    "EmailTaken": errors.EmailTaken("It is taken."),
-    "KeyReused": errors.KeyReused("It is another request's."),
-    "TooManyRequests": errors.TooManyRequests("Not again.", limit="tries", times=3, period_s=60, retry_after_s=5),
+    "NotFound": errors.NotFound("Not found."),
+    "EmailTaken": errors.EmailTaken("It is in use."),
+    "KeyReused": errors.KeyReused("Another request has this key."),
+    "TooManyRequests": errors.TooManyRequests("Too many tries.", limit="tries", times=3, period_s=60, retry_after_s=5),
     "Overloaded": errors.Overloaded("Too much."),
-    "ServiceUnavailable": errors.ServiceUnavailable("Later.", reason="it sleeps", retry_after_s=7),
+    "ServiceUnavailable": errors.ServiceUnavailable("Later.", reason="timeout", retry_after_s=7),
 }

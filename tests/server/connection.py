@@ -25,20 +25,20 @@ Main = Callable[["Connection"], Awaitable[None]]
 
 
 class Application:
-    """Responds with `size_bytes` bytes, after it has read the body if `reads`, and not before `may_answer`."""
+    """Responds with `size_bytes` bytes, after it has read the body if `reads`, and not before `may_respond`."""
 
     def __init__(self) -> None:
         self.size_bytes, self.reads, self.disconnected, self.started = 2, True, 0, 0
         self.read_bytes = 0
         self.scope: Any = None
-        self.may_answer = asyncio.Event()
-        self.may_answer.set()
+        self.may_respond = asyncio.Event()
+        self.may_respond.set()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Respond to a request."""
         self.started += 1
         self.scope = scope
-        await self.may_answer.wait()
+        await self.may_respond.wait()
         more = self.reads
         while more:
             message = await receive()
@@ -86,13 +86,13 @@ class Connection:
         error: dict[str, Any] = json.loads(body)
         return error
 
-    def look(self, seconds: float) -> None:
-        """Check whether the client is too slow, that many seconds from now."""
+    def check_after(self, seconds: float) -> None:
+        """Check whether the client is too slow, as if it was that many seconds later."""
         self.protocol.cut_if_slow(perf_counter() + seconds, TIMEOUT_S)
 
     @property
     def unanswered(self) -> int:
-        """How many requests have been parsed and not answered."""
+        """The number of parsed requests without a complete response."""
         return len(self.protocol._unanswered)
 
     @property
@@ -106,7 +106,7 @@ async def connected(keep_alive_s: int = 75, scheduler: RequestScheduler | None =
     """Connect to a protocol, with a keep-alive of that many seconds, and with the scheduler of a worker."""
     client, server = socket.socketpair()
     with client:
-        client.setblocking(False)  # noqa: FBT003 the standard library's
+        client.setblocking(False)  # noqa: FBT003 its only parameter
         application = Application()
         config = Config(application, log_config=None, timeout_keep_alive=keep_alive_s)
         reasons: list[str] = []
@@ -132,8 +132,8 @@ def run(main: Main, keep_alive_s: int = 75) -> None:
 def run_alone(main: Callable[[], Awaitable[None]]) -> None:
     """Run a test in an event loop as workers use it."""
 
-    async def awaited() -> None:
+    async def run_main() -> None:
         await main()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(awaited())
+        runner.run(run_main())

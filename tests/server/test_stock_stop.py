@@ -38,7 +38,7 @@ async def _connection() -> AsyncIterator[tuple[socket.socket, HttpToolsProtocol]
     """Make a connection to a stock protocol; yield the end of the client, and the protocol."""
     client, server = socket.socketpair()
     with client:
-        client.setblocking(False)  # noqa: FBT003 the standard library's
+        client.setblocking(False)  # noqa: FBT003 its only parameter
         config = Config(_app, log_config=None)
         _, protocol = await asyncio.get_running_loop().connect_accepted_socket(
             lambda: HttpToolsProtocol(config, ServerState(), {}), server
@@ -57,7 +57,7 @@ def test_stock_closes_connections_at_once() -> None:
     _run(main())
 
 
-def test_stock_reads_keep_alive_when_the_answer_begins() -> None:
+def test_stock_reads_keep_alive_when_the_response_starts() -> None:
     """`keep_alive` applies until the response starts, so server/graceful_stop.py can set it at a stop."""
 
     async def main() -> None:
@@ -88,7 +88,7 @@ def test_stock_worker_serves_on_after_sigquit() -> None:
 
 
 class _Recorder:
-    """A double of a connection and of the lifespan that records its shutdown."""
+    """Replaces a connection or the lifespan, and records its shutdown."""
 
     def __init__(self, calls: list[str], name: str) -> None:
         self._calls, self._name = calls, name
@@ -122,13 +122,13 @@ def test_stock_order_of_a_stop(timed_out: bool) -> None:
 
 @pytest.mark.parametrize("drain_s", [0, 10, 300])
 @pytest.mark.parametrize("stop_timeout_s", [3, 20, 300])
-def test_stop_has_the_time_it_needs(stop_timeout_s: int, drain_s: int) -> None:
+def test_gunicorn_allows_the_time_of_a_stop(stop_timeout_s: int, drain_s: int) -> None:
     """Gunicorn kills no worker that drains and stops within its time limits."""
     settings = Settings(
         antifraud_address="x", secret_key="x" * 40, server_stop_timeout_s=stop_timeout_s, server_drain_s=drain_s
     )
     options = gunicorn_options(settings)
     longest_s = drain_s + stop_timeout_s + 1.5  # two ticks and the end of the threads
-    last_sign_of_life_s = options["timeout"] / 2 + 1.1  # uvicorn looks once in a second
+    heartbeat_s = options["timeout"] / 2 + 1.1  # uvicorn checks once a second
     assert options["graceful_timeout"] > longest_s
-    assert options["timeout"] - last_sign_of_life_s > longest_s
+    assert options["timeout"] - heartbeat_s > longest_s

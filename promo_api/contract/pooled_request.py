@@ -1,0 +1,75 @@
+"""A request in a thread pool, and the sending of its response."""
+
+import asyncio
+import contextvars
+from threading import Lock
+from time import monotonic
+
+from starlette.types import Receive, Scope, Send
+
+from promo_api.contract.fair_queue import Source
+from promo_api.contract.sender import CONNECTION
+
+# Status, headers and body.
+Response = tuple[int, list[tuple[bytes, bytes]], bytes]
+
+_SMALL_RESPONSE_BYTES = 64 * 1024
+
+
+class PooledRequest:
+    """A request in a pool.
+
+    Attributes:
+        outcome: a response or an exception; None: the client disconnected before the request started.
+        began_s: when a thread started it, by time.monotonic; None: no thread has.
+        holds_share: whether the share of its group is held until the response was sent.
+    """
+
+    __slots__ = ("_claimed", "began_s", "context", "expires_s", "holds_share", "outcome", "scope", "source")
+
+    def __init__(self, scope: Scope, source: Source, wait_s: float) -> None:
+        self.scope = scope
+        self.source = source
+        self.context = contextvars.copy_context()
+        self.outcome: asyncio.Future[Response | Exception | None] = asyncio.get_running_loop().create_future()
+        self.expires_s = monotonic() + wait_s
+        self.began_s: float | None = None
+        self.holds_share = False
+        self._claimed = Lock()
+
+    def claim(self) -> bool:
+        """Return True to the first caller: the thread that starts the request, or the event loop that refuses it."""
+        return self._claimed.acquire(blocking=False)
+
+    def settle(self, outcome: Response | Exception | None) -> None:
+        """Set the outcome, unless the coroutine that waits for it was cancelled."""
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether no client waits for the response any more."""
+        connection = self.scope["extensions"].get(CONNECTION)
+        return self.outcome.cancelled() or (connection is not None and connection.is_closing())
+
+
+def is_large(response: Response) -> bool:
+    """Return whether the response may stay unread for long after it was sent."""
+    return len(response[2]) > _SMALL_RESPONSE_BYTES
+
+
+async def send_response(response: Response, send: Send) -> None:
+    """Send a response. Return when the client has read nearly all of it, if it is large."""
+    status, headers, body = response
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    if is_large(response):
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        # The server accepts this message after the client has read nearly the whole body.
+        body = b""
+    await send({"type": "http.response.body", "body": body})
+
+
+async def wait_for_disconnect(receive: Receive) -> None:
+    """Wait until the client has disconnected."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

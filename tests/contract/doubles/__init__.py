@@ -1,1 +1,0 @@
-"""Handlers for contracts that tests make up."""

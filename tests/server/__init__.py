@@ -1,0 +1,1 @@
+"""The processes that serve: connections, pipelining, slow clients and the graceful stop."""
