@@ -23,14 +23,14 @@ from promo_api.sweeper import (
     feed_changes_sweeper,
 )
 from tests.deployment_page import block
-from tests.e2e.all_operations import Everything
-from tests.e2e.conftest import assert_discreet
+from tests.e2e.all_operations import AllOperations
+from tests.e2e.environment import assert_no_secrets
 from tests.e2e.server import Server, run_command
 
 _ROOT = Path(__file__).parents[2]
 _HOST = "127.0.0.1"
 _START_S, _END_S = 20, 10
-# One who may do everything does it as it is, and not as the user postgres.
+# One who may do operations does it as it is, and not as the user postgres.
 # What another release may bring, and what the role of the service may not do.
 _LATER_TABLE = "CREATE TABLE later (id bigint)"
 _FORBIDDEN = [
@@ -122,7 +122,7 @@ def test_role_limits_backup_and_restore(
     _administer(postgres, block("sql limits"))
     settings = environment | _settings(postgres)
     with Server(settings, tmp_path) as server:
-        user, promo_id = server.people.sign_up_user(), server.people.sign_up_company().create_promo()
+        user, promo_id = server.accounts.sign_up_user(), server.accounts.sign_up_company().create_promo()
         assert user.post(f"/user/promo/{promo_id}/activate").status_code == 200
         _run(postgres, block("sh backup"), tmp_path)
         server.end()
@@ -134,7 +134,7 @@ def test_role_limits_backup_and_restore(
         assert checked.returncode == 0, checked.stdout
         server.start()
         assert user.get("/user/promo/history").headers["X-Total-Count"] == "1"
-    assert_discreet(server)
+    assert_no_secrets(server)
 
 
 @pytest.mark.parametrize("role", [None, "promo_owner"], ids=["superuser", "owner"])
@@ -150,7 +150,7 @@ def test_two_roles(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_
     server = Server(settings, tmp_path)
     try:
         server.start()
-        assert set(Everything(server).ask_well().values()) <= {200, 201}
+        assert set(AllOperations(server).send_valid().values()) <= {200, 201}
         with closing(Database(Settings.from_environment(settings))) as database:
             assert expired_responses_sweeper(database, lambda: datetime.now(UTC) + timedelta(days=9)).sweep() > 0
             feed_changes_sweeper(database).sweep()
@@ -161,7 +161,7 @@ def test_two_roles(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_
         server.end()
         server.remote.close()
     assert "job_failed" not in server.log
-    assert_discreet(server)
+    assert_no_secrets(server)
     _administer(postgres, "INSERT INTO later VALUES (1); DELETE FROM later", database="promo", role="promo")
     assert _rights(postgres) == {name: ["SELECT"] for name in ("account_events", "alembic_version", "promo_changes")}
     for forbidden in _FORBIDDEN:

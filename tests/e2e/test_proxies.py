@@ -153,8 +153,11 @@ def test_requests_over_tls(proxy: Proxy) -> None:
     with proxy.running({}):
         remote = Remote(proxy.https)
         remote.verify = str(proxy.ca)
-        people = Api(remote)  # type: ignore[arg-type]
-        user, promo_id = people.sign_up_user(), people.sign_up_company().create_promo(promo_unique=["x" * 30] * 5000)
+        accounts = Api(remote)  # type: ignore[arg-type]
+        user, promo_id = (
+            accounts.sign_up_user(),
+            accounts.sign_up_company().create_promo(promo_unique=["x" * 30] * 5000),
+        )
         response = user.post(f"/user/promo/{promo_id}/activate")
         assert response.json() == {"promo": "x" * 30}
         assert response.headers["Strict-Transport-Security"] == _HSTS

@@ -1,4 +1,4 @@
-"""One attempt per user calls the service at a time, in all processes; no lease lasts for ever."""
+"""One attempt per user calls the anti-fraud service at a time, in all processes, and every lease expires."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,13 +24,13 @@ Make = Callable[..., Antifraud]
 
 
 def _attempts(member: Member, processes: list[Antifraud]) -> list[Callable[[], bool]]:
-    """Return attempts of one member, in turns in each of the processes."""
+    """Return attempts of one user, distributed over the processes."""
     return [lambda process=process: member.tries(process) for process, _ in zip(cycle(processes), range(ATTEMPTS))]
 
 
 @pytest.mark.parametrize("ok", [True, False])
-def test_verdict_that_holds_is_asked_for_once(stand_in: StandIn, antifrauds: Make, waiting: set[str], ok: bool) -> None:
-    """However many attempts there are in two processes at once, one asks, and the others wait and take its verdict."""
+def test_cached_verdict_takes_one_call(stand_in: StandIn, antifrauds: Make, waiting: set[str], ok: bool) -> None:
+    """Of many concurrent attempts in two processes, one calls the service, and the others wait for its verdict."""
     member, processes = Member(), [antifrauds(), antifrauds()]
     stand_in.answers(member, ok=ok, cache_ms=HOUR_MS, delay_ms=600_000)
     with ThreadPoolExecutor(ATTEMPTS) as threads:
@@ -43,8 +43,8 @@ def test_verdict_that_holds_is_asked_for_once(stand_in: StandIn, antifrauds: Mak
     assert stand_in.calls(member) == 0
 
 
-def test_verdicts_for_once_are_asked_for_one_by_one(stand_in: StandIn, antifrauds: Make) -> None:
-    """Without cache_until each attempt asks, and never two at once."""
+def test_uncached_verdicts_take_sequential_calls(stand_in: StandIn, antifrauds: Make) -> None:
+    """Without cache_until each attempt calls the service, one at a time."""
     member, processes = Member(), [antifrauds(), antifrauds()]
     stand_in.answers(member, delay_ms=20)
     assert together(_attempts(member, processes)) == [True] * ATTEMPTS
@@ -52,19 +52,19 @@ def test_verdicts_for_once_are_asked_for_one_by_one(stand_in: StandIn, antifraud
 
 
 def test_users_do_not_wait_for_each_other(stand_in: StandIn, antifrauds: Make) -> None:
-    """While one user's attempt waits for its answer another's goes on, in the same process too."""
+    """An attempt that waits for the service does not block attempts of other users, even in the same process."""
     slow, quick, antifraud = Member(), Member(), antifrauds()
     stand_in.answers(slow, delay_ms=600_000)
     with ThreadPoolExecutor(1) as threads:
-        held = threads.submit(slow.tries, antifraud)
+        blocked = threads.submit(slow.tries, antifraud)
         assert wait_until(lambda: stand_in.calls(slow) == 1, 10)
         assert quick.tries(antifraud)
-        assert not held.done()
+        assert not blocked.done()
         stand_in.forget()
-        assert held.result(10)
+        assert blocked.result(10)
 
 
-def test_two_calls_of_one_attempt_are_one_lease(
+def test_lease_covers_both_calls(
     stand_in: StandIn, antifraud: EmbeddedAntifraud, antifrauds: Make, waiting: set[str]
 ) -> None:
     """No other attempt calls the service between the two calls of an attempt."""
@@ -73,12 +73,12 @@ def test_two_calls_of_one_attempt_are_one_lease(
     with ThreadPoolExecutor(ATTEMPTS) as threads:
         attempts = [threads.submit(attempt) for attempt in _attempts(member, processes)]
         assert wait_until(lambda: len(waiting) == ATTEMPTS - 1, 5)
-        antifraud._stub.let_go()
+        antifraud._state.release_delayed_calls()
         assert all(attempt.result(10) for attempt in attempts)
     assert (stand_in.calls(member), stand_in.at_once(member)) == (2, 1)
 
 
-def test_dead_holder_blocks_for_its_lease(stand_in: StandIn, antifrauds: Make, cache: "redis.Redis") -> None:
+def test_lease_of_a_dead_process_expires(stand_in: StandIn, antifrauds: Make, cache: "redis.Redis") -> None:
     """A process that dies with a lease blocks other attempts for the length of one call and a second."""
     member, dying, living = Member(), antifrauds(antifraud_read_timeout_s=0.1), antifrauds()
     assert dying._verdicts.acquire(Lease(member.user_id)) is Decision.ASK
@@ -87,8 +87,8 @@ def test_dead_holder_blocks_for_its_lease(stand_in: StandIn, antifrauds: Make, c
     assert (member.tries(living), stand_in.calls(member)) == (True, 1)
 
 
-def test_default_timeout_outlives_a_dead_holder(antifrauds: Make, settings: Settings, cache: "redis.Redis") -> None:
-    """With the default settings an attempt waits longer than a dead holder blocks."""
+def test_default_timeout_exceeds_the_lease(antifrauds: Make, settings: Settings, cache: "redis.Redis") -> None:
+    """With the default settings an attempt waits longer than a dead process blocks it."""
     member, limits = Member(), (settings.antifraud_connect_timeout_s, settings.antifraud_read_timeout_s)
     dying = antifrauds(antifraud_connect_timeout_s=limits[0], antifraud_read_timeout_s=limits[1])
     dying._verdicts.acquire(Lease(member.user_id))
@@ -101,31 +101,31 @@ def test_lease_timeout(
 ) -> None:
     """An attempt without a lease in time is refused; it does not call the service, and the holder keeps the lease."""
     member = Member()
-    cache.set(member.lease_key, "somebody", px=HOUR_MS)
+    cache.set(member.lease_key, "another", px=HOUR_MS)
     assert not member.tries(antifrauds(antifraud_lease_timeout_s=0.1))
-    assert (stand_in.calls(member), cache.get(member.lease_key)) == (0, b"somebody")
-    told = [(record.getMessage(), vars(record)["user_id"]) for record in caplog.records if record.levelno >= WARNING]
-    assert told == [("antifraud_lease_timeout", member.user_id)]
+    assert (stand_in.calls(member), cache.get(member.lease_key)) == (0, b"another")
+    logged = [(record.getMessage(), vars(record)["user_id"]) for record in caplog.records if record.levelno >= WARNING]
+    assert logged == [("antifraud_lease_timeout", member.user_id)]
 
 
-@pytest.mark.parametrize("kept", [b"yes", b"no"])
+@pytest.mark.parametrize("verdict", [b"yes", b"no"])
 def test_verdict_comes_while_waiting(
-    stand_in: StandIn, antifrauds: Make, cache: "redis.Redis", waiting: set[str], kept: bytes
+    stand_in: StandIn, antifrauds: Make, cache: "redis.Redis", waiting: set[str], verdict: bytes
 ) -> None:
     """A waiting attempt uses the verdict of another attempt as soon as it is cached."""
     member, antifraud = Member(), antifrauds()
-    cache.set(member.lease_key, "somebody", px=HOUR_MS)
+    cache.set(member.lease_key, "another", px=HOUR_MS)
     with ThreadPoolExecutor(1) as threads:
         attempt = threads.submit(member.tries, antifraud)
         assert wait_until(lambda: bool(waiting), 5)
-        cache.set(member.verdict_key, kept, px=HOUR_MS)
-        assert attempt.result(5) is (kept == b"yes")
+        cache.set(member.verdict_key, verdict, px=HOUR_MS)
+        assert attempt.result(5) is (verdict == b"yes")
     assert stand_in.calls(member) == 0
 
 
-@pytest.mark.parametrize("successors", [None, b"no"])
-def test_stale_holder_harms_nobody(
-    stand_in: StandIn, antifrauds: Make, cache: "redis.Redis", successors: bytes | None
+@pytest.mark.parametrize("successor_verdict", [None, b"no"])
+def test_expired_lease_changes_nothing(
+    stand_in: StandIn, antifrauds: Make, cache: "redis.Redis", successor_verdict: bytes | None
 ) -> None:
     """An attempt whose lease has expired changes neither the lease nor the verdict of its successor."""
     member, antifraud = Member(), antifrauds()
@@ -134,85 +134,85 @@ def test_stale_holder_harms_nobody(
         late = threads.submit(member.tries, antifraud)
         assert wait_until(lambda: stand_in.calls(member) == 1, 5)
         cache.set(member.lease_key, "successor", px=HOUR_MS)
-        if successors is not None:
-            cache.set(member.verdict_key, successors, px=HOUR_MS)
+        if successor_verdict is not None:
+            cache.set(member.verdict_key, successor_verdict, px=HOUR_MS)
         stand_in.forget()
         assert late.result(5)
     assert cache.get(member.lease_key) == b"successor"
-    assert cache.get(member.verdict_key) == (successors or b"yes")
+    assert cache.get(member.verdict_key) == (successor_verdict or b"yes")
 
 
-class _Script:
-    """Stands in for the client, to do something between the two calls of an attempt."""
+class _FakeClient:
+    """An anti-fraud client with prepared results, which calls a function between the two calls of an attempt."""
 
-    def __init__(self, between: Callable[[], object], *answers: Verdict | Exception) -> None:
+    def __init__(self, between: Callable[[], object], *results: Verdict | Exception) -> None:
         self._between = between
-        self._answers = list(answers)
-        self.asked = 0
+        self._results = list(results)
+        self.calls = 0
 
     def ask(self, _email: str, _promo_id: UUID) -> Verdict:
-        """Answer the next call."""
-        answer = self._answers[self.asked]
-        self.asked += 1
-        if isinstance(answer, Exception):
+        """Return or raise the next result."""
+        result = self._results[self.calls]
+        self.calls += 1
+        if isinstance(result, Exception):
             self._between()
-            raise answer
-        return answer
+            raise result
+        return result
 
     def close(self) -> None:
-        """Close nothing."""
+        """Do nothing."""
 
 
-def _scripted(antifraud: Antifraud, between: Callable[[], object], *answers: Verdict | Exception) -> _Script:
+def _replace_client(antifraud: Antifraud, between: Callable[[], object], *results: Verdict | Exception) -> _FakeClient:
     antifraud.close()
-    antifraud._client = script = _Script(between, *answers)  # type: ignore[assignment]
-    return script
+    antifraud._client = client = _FakeClient(between, *results)  # type: ignore[assignment]
+    return client
 
 
 YES = Verdict(ok=True, holds_until=None)
 
 
-def test_second_call_has_a_lease_of_its_own(antifrauds: Make, cache: "redis.Redis") -> None:
-    """Before its second call an attempt renews its lease, so that a call is never made on the rest of one."""
+def test_second_call_renews_the_lease(antifrauds: Make, cache: "redis.Redis") -> None:
+    """An attempt renews its lease before its second call, so that each call has the full time."""
     member, antifraud, left_ms = Member(), antifrauds(), []
 
-    def use_up() -> None:
+    def shorten() -> None:
         left_ms.append(cache.pttl(member.lease_key))
         cache.pexpire(member.lease_key, 5000)
 
-    _scripted(antifraud, use_up, NoVerdict(), NoVerdict())
+    _replace_client(antifraud, shorten, NoVerdict(), NoVerdict())
     assert not member.tries(antifraud)
     assert len(left_ms) == 2
     assert min(left_ms) > 30_000
     assert not cache.exists(member.lease_key)
 
 
-@pytest.mark.parametrize("kept", [b"yes", b"no"])
+@pytest.mark.parametrize("verdict", [b"yes", b"no"])
 def test_lease_lost_before_the_second_call(
-    antifrauds: Make, cache: "redis.Redis", waiting: set[str], kept: bytes
+    antifrauds: Make, cache: "redis.Redis", waiting: set[str], verdict: bytes
 ) -> None:
     """An attempt that has lost its lease before the second call waits for the verdict of the new holder."""
     member, antifraud = Member(), antifrauds()
-    script = _scripted(antifraud, lambda: cache.set(member.lease_key, "successor", px=HOUR_MS), NoVerdict(), YES)
+    client = _replace_client(antifraud, lambda: cache.set(member.lease_key, "successor", px=HOUR_MS), NoVerdict(), YES)
     with ThreadPoolExecutor(1) as threads:
         attempt = threads.submit(member.tries, antifraud)
         assert wait_until(lambda: bool(waiting), 5)
-        cache.set(member.verdict_key, kept, px=HOUR_MS)
-        assert attempt.result(5) is (kept == b"yes")
-    assert script.asked == 1
+        cache.set(member.verdict_key, verdict, px=HOUR_MS)
+        assert attempt.result(5) is (verdict == b"yes")
+    assert client.calls == 1
     assert cache.get(member.lease_key) == b"successor"
 
 
-def test_lease_ends_with_an_exception(antifrauds: Make, cache: "redis.Redis") -> None:
+def test_exception_releases_the_lease(antifrauds: Make, cache: "redis.Redis") -> None:
     """An attempt that fails with an unexpected error releases its lease."""
     member, antifraud = Member(), antifrauds()
-    _scripted(antifraud, lambda: None, ZeroDivisionError())
+    _replace_client(antifraud, lambda: None, ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         member.tries(antifraud)
     assert not cache.exists(member.lease_key)
 
 
-def test_lease_whose_grant_was_lost(antifrauds: Make) -> None:
+def test_lease_is_acquired_twice(antifrauds: Make) -> None:
     """An attempt may acquire its lease again, as it does when the first response of Redis was lost."""
     lease, verdicts = Lease(Member().user_id), antifrauds()._verdicts
     assert [verdicts.acquire(lease), verdicts.acquire(lease)] == [Decision.ASK, Decision.ASK]
@@ -227,7 +227,7 @@ def test_keys_of_a_user_are_in_one_slot() -> None:
 def test_round_trips(stand_in: StandIn, antifrauds: Make, sent_to_redis: list[str]) -> None:
     """A check that calls the service takes two round trips to Redis; one with a cached verdict takes a single one."""
     member, antifraud = Member(), antifrauds()
-    Member().tries(antifraud)  # has Redis load the scripts, once and for all
+    Member().tries(antifraud)  # loads the scripts into Redis
     sent_to_redis.clear()
     stand_in.answers(member, cache_ms=HOUR_MS)
     assert member.tries(antifraud)
@@ -251,17 +251,19 @@ def test_without_redis_there_are_no_leases(
     assert caplog.text.count("antifraud_cache_unavailable") == 6
 
 
-@pytest.mark.parametrize(("kept", "blocked"), [(b"no", True), (b"yes", False), (None, False), (b"maybe", False)])
-def test_blocked(stand_in: StandIn, antifrauds: Make, cache: "redis.Redis", kept: bytes | None, blocked: bool) -> None:
-    """A user is blocked while a verdict that holds says no; looking asks nobody and leaves all as it is."""
+@pytest.mark.parametrize(("verdict", "blocked"), [(b"no", True), (b"yes", False), (None, False), (b"maybe", False)])
+def test_blocked(
+    stand_in: StandIn, antifrauds: Make, cache: "redis.Redis", verdict: bytes | None, blocked: bool
+) -> None:
+    """A user with a cached negative verdict is blocked. The check makes no call and changes nothing."""
     member, antifraud = Member(), antifrauds()
-    if kept is not None:
-        cache.set(member.verdict_key, kept, px=HOUR_MS)
+    if verdict is not None:
+        cache.set(member.verdict_key, verdict, px=HOUR_MS)
     assert antifraud.is_blocked(member.user_id) is blocked
-    assert (stand_in.calls(member), cache.get(member.verdict_key), cache.get(member.lease_key)) == (0, kept, None)
+    assert (stand_in.calls(member), cache.get(member.verdict_key), cache.get(member.lease_key)) == (0, verdict, None)
 
 
 def test_blocked_without_redis(antifrauds: Make, caplog: pytest.LogCaptureFixture) -> None:
-    """Without Redis nobody is known to be blocked, and there is a warning."""
+    """Without Redis no user is blocked, and a warning is logged."""
     assert not antifrauds(redis_port=1).is_blocked(Member().user_id)
     assert "antifraud_cache_unavailable" in caplog.text
