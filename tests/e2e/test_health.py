@@ -16,7 +16,7 @@ from tests.sigstop import frozen
 
 _TIMEOUT_S = 0.5
 _SLACK_S = 3
-_PATIENCE_S = 30
+_WAIT_S = 30
 
 
 @pytest.fixture
@@ -28,26 +28,22 @@ def server(env: Environment, tmp_path: Path) -> Iterator[Server]:
     assert_no_secrets(server)
 
 
-def _ask(server: Server) -> Any:
+def _get_health(server: Server) -> Any:
     return server.accounts.call("GET", "/health")
 
 
-def _becomes(server: Server, status: str, states: str) -> None:
+def _initials_of_down(body: Any) -> str:
+    return "".join(name[0] for name, report in body["dependencies"].items() if report["state"] == "down")
+
+
+def _wait_for_health(server: Server, status: str, states: str) -> None:
     """Wait until all workers report the status. `states`: the initials of the dependencies that are down."""
 
     def is_reported() -> bool:
-        bodies = [_ask(server).json() for _ in range(10)]
-        down = {
-            "".join(name[0] for name, found in body["dependencies"].items() if found["state"] == "down")
-            for body in bodies
-        }
-        return {body["status"] for body in bodies} == {status} and down == {states}
+        bodies = [_get_health(server).json() for _ in range(10)]
+        return {(body["status"], _initials_of_down(body)) for body in bodies} == {(status, states)}
 
-    assert wait_until(is_reported, _PATIENCE_S), _ask(server).text
-
-
-def _away(body: Any) -> str:
-    return "".join(name[0] for name, found in body["dependencies"].items() if found["state"] == "down")
+    assert wait_until(is_reported, _WAIT_S), _get_health(server).text
 
 
 def _addresses(env: Environment) -> list[str]:
@@ -56,20 +52,20 @@ def _addresses(env: Environment) -> list[str]:
 
 def test_outages(env: Environment, server: Server) -> None:
     """A stopped dependency is reported as down, without its address, and as up once it runs again."""
-    _becomes(server, "ok", "")
+    _wait_for_health(server, "ok", "")
     for part, status, letter, code in (
         (env.valkey, "degraded", "r", 200),
         (env.antifraud, "degraded", "a", 200),
         (env.postgres, "failing", "p", 503),
     ):
         part.stop()
-        _becomes(server, status, letter)
-        response = _ask(server)
+        _wait_for_health(server, status, letter)
+        response = _get_health(server)
         assert response.status_code == code
         assert response.headers.get("Retry-After") == ("1" if code == 503 else None)
         assert not [address for address in _addresses(env) if address in response.text]
         part.start()
-        _becomes(server, "ok", "")
+        _wait_for_health(server, "ok", "")
 
 
 def test_open_breaker(env: Environment, server: Server) -> None:
@@ -79,8 +75,8 @@ def test_open_breaker(env: Environment, server: Server) -> None:
     env.configure_antifraud(user_email=user.body["email"], status=500)
     with ThreadPoolExecutor(4) as threads:
         assert {response.status_code for response in threads.map(user.post, [path] * 8)} == {403}
-    assert wait_until(lambda: "circuit breaker is open" in _ask(server).text, _PATIENCE_S)
-    assert _ask(server).status_code == 200
+    assert wait_until(lambda: "circuit breaker is open" in _get_health(server).text, _WAIT_S)
+    assert _get_health(server).status_code == 200
 
 
 @contextmanager
@@ -98,39 +94,39 @@ def _suspended(env: Environment) -> Iterator[None]:
 def test_redis_frozen(env: Environment, server: Server) -> None:
     """A frozen Redis is down, and the report is in time."""
     with _suspended(env):
-        _becomes(server, "degraded", "r")
-        assert _ask(server).elapsed.total_seconds() < _TIMEOUT_S + _SLACK_S
-    _becomes(server, "ok", "")
+        _wait_for_health(server, "degraded", "r")
+        assert _get_health(server).elapsed.total_seconds() < _TIMEOUT_S + _SLACK_S
+    _wait_for_health(server, "ok", "")
 
 
 def test_postgresql_frozen(env: Environment, server: Server) -> None:
     """While PostgreSQL is frozen, all of many concurrent requests get their report in time."""
     with frozen(env.postgres), ThreadPoolExecutor(24) as threads:
-        responses = [*threads.map(lambda _: _ask(server), range(48))]
+        responses = [*threads.map(lambda _: _get_health(server), range(48))]
         # A request during a check waits for its end, and for one more check if the report expired meanwhile.
         assert max(response.elapsed.total_seconds() for response in responses) < 2 * _TIMEOUT_S + _SLACK_S
         assert {response.status_code for response in responses} == {503}
-        _becomes(server, "failing", "p")
-    _becomes(server, "ok", "")
+        _wait_for_health(server, "failing", "p")
+    _wait_for_health(server, "ok", "")
     assert "Traceback" not in server.log
 
 
 def test_health_does_not_block_other_requests(env: Environment, tmp_path: Path) -> None:
     """More health requests than threads, all waiting for PostgreSQL, do not delay other requests."""
-    patient = {"HEALTH_TIMEOUT_S": "10", "POSTGRES_CONNECT_TIMEOUT_S": "30"}
-    lone = env.variables | patient | {"SERVER_WORKERS": "1", "SERVER_THREADS": "2"}
-    with Server(lone, tmp_path) as server, ThreadPoolExecutor(12) as threads:
+    long_timeouts = {"HEALTH_TIMEOUT_S": "10", "POSTGRES_CONNECT_TIMEOUT_S": "30"}
+    variables = env.variables | long_timeouts | {"SERVER_WORKERS": "1", "SERVER_THREADS": "2"}
+    with Server(variables, tmp_path) as server, ThreadPoolExecutor(12) as threads:
         with frozen(env.postgres):
-            asked = [threads.submit(_ask, server) for _ in range(12)]
+            checks = [threads.submit(_get_health, server) for _ in range(12)]
             assert {server.accounts.call("GET", "/ping").status_code for _ in range(20)} == {200}
-            assert not [each for each in asked if each.done()]
-        assert {each.result(_PATIENCE_S).status_code for each in asked} == {200}
+            assert not [each for each in checks if each.done()]
+        assert {each.result(_WAIT_S).status_code for each in checks} == {200}
 
 
 def test_one_connection_per_worker(env: Environment, server: Server) -> None:
     """Each worker checks PostgreSQL on one connection, for any number of requests."""
     before = env.connections()
     with ThreadPoolExecutor(24) as threads:
-        assert {response.status_code for response in threads.map(lambda _: _ask(server), range(200))} == {200}
+        assert {response.status_code for response in threads.map(lambda _: _get_health(server), range(200))} == {200}
     # The background jobs may have opened their connections meanwhile.
     assert env.connections() - before <= 2 * 1 + 2 * 2 * 2

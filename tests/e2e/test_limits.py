@@ -73,16 +73,16 @@ def test_stuffing(server: Server) -> None:
 
 def test_full_queue_of_hashes(env: Environment, tmp_path: Path) -> None:
     """If the queue of password hashes is full, requests get 503 with Retry-After; other requests are fast."""
-    dear = {"ARGON2_ITERATIONS": "60", "ARGON2_MEMORY_KIB": "8192", "ARGON2_QUEUE": "2", "SERVER_WORKERS": "1"}
-    with Server(env.variables | dear, tmp_path) as server, ThreadPoolExecutor(16) as threads:
+    expensive = {"ARGON2_ITERATIONS": "60", "ARGON2_MEMORY_KIB": "8192", "ARGON2_QUEUE": "2", "SERVER_WORKERS": "1"}
+    with Server(env.variables | expensive, tmp_path) as server, ThreadPoolExecutor(16) as threads:
         user = server.accounts.sign_up_user()
-        asked = [
+        sign_ups = [
             threads.submit(server.accounts.call, "POST", "/user/auth/sign-up", json=user_body()) for _ in range(16)
         ]
         profiles = []
-        while not all(future.done() for future in asked):
+        while not all(future.done() for future in sign_ups):
             profiles.append(user.get("/user/profile"))
-        responses = [future.result(60) for future in asked]
+        responses = [future.result(60) for future in sign_ups]
         counted = Counter(response.status_code for response in responses)
         assert counted.keys() == {200, 503}
         assert counted[200] >= 3

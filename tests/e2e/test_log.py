@@ -16,13 +16,13 @@ from tests.e2e.environment import Environment, assert_no_secrets
 from tests.e2e.server import Server
 
 _EVERY_LINE = {"at", "level", "event", "process"}
-_TOLD = {
+_OUTAGE_EVENTS = {
     "antifraud": "antifraud_no_response",
     "valkey": "antifraud_cache_unavailable",
     "postgres": "service_unavailable",
 }
-_REFUSED = "ALTER TABLE comments ADD CONSTRAINT none_at_all CHECK (false) NOT VALID"
-_ALLOWED = "ALTER TABLE comments DROP CONSTRAINT none_at_all"
+_REFUSE_COMMENTS = "ALTER TABLE comments ADD CONSTRAINT none_at_all CHECK (false) NOT VALID"
+_ALLOW_COMMENTS = "ALTER TABLE comments DROP CONSTRAINT none_at_all"
 _HASHES = "SELECT password_hash FROM users UNION SELECT password_hash FROM companies"
 
 
@@ -51,10 +51,10 @@ def _connected(env: Environment) -> Iterator["psycopg.Connection[Any]"]:
 def _refused_comments(env: Environment) -> Iterator[None]:
     """Make PostgreSQL refuse each comment with an error that contains it."""
     with _connected(env) as connection:
-        connection.execute(_REFUSED)
+        connection.execute(_REFUSE_COMMENTS)
     yield
     with _connected(env) as connection:
-        connection.execute(_ALLOWED)
+        connection.execute(_ALLOW_COMMENTS)
 
 
 def _requests(server: Server) -> list[dict[str, Any]]:
@@ -62,23 +62,23 @@ def _requests(server: Server) -> list[dict[str, Any]]:
     if server.environment["LOG_FORMAT"] == "json":
         return [line for line in server.lines() if line["event"] == "request"]
     lines = re.findall(r"^[0-9T:.-]+Z INFO \[[0-9]+\] request (.*)$", server.log, re.MULTILINE)
-    told = [dict(field.split("=") for field in line.split()) for line in lines]
-    return [each | {"status": int(each["status"]), "operation": each["operation"].strip('"')} for each in told]
+    parsed = [dict(field.split("=") for field in line.split()) for line in lines]
+    return [each | {"status": int(each["status"]), "operation": each["operation"].strip('"')} for each in parsed]
 
 
-def _assert_told(server: Server, operations: AllOperations) -> None:
+def _assert_logged(server: Server, operations: AllOperations) -> None:
     """Assert that each request with a response has exactly one correct line."""
-    ids = {asked.request_id for asked in operations.sent}
+    ids = {request.request_id for request in operations.sent}
     assert len(ids) == len(operations.sent)
     # The line is written after the response has been sent.
     assert wait_until(lambda: ids <= {line["request_id"] for line in _requests(server)}, 10)
     lines = [line for line in _requests(server) if line["request_id"] in ids]
     assert len(lines) == len(ids)
-    told = {line["request_id"]: line for line in lines}
-    for asked in operations.sent:
-        line = told[asked.request_id]
-        assert line["status"] == asked.status, line
-        assert asked.operation in (line["operation"], None), line
+    by_id = {line["request_id"]: line for line in lines}
+    for request in operations.sent:
+        line = by_id[request.request_id]
+        assert line["status"] == request.status, line
+        assert request.operation in (line["operation"], None), line
 
 
 def _assert_no_hash(env: Environment, server: Server) -> None:
@@ -92,8 +92,8 @@ def _assert_no_hash(env: Environment, server: Server) -> None:
 def _assert_traced(server: Server, operations: AllOperations) -> None:
     """Assert that failures are logged with the request ID, in all threads."""
     if server.environment["LOG_FORMAT"] == "json":
-        operations = {asked.request_id: asked.operation for asked in operations.sent}
-        traced = {(line["event"], operations[line["request_id"]]) for line in server.lines() if _is_failure(line)}
+        names = {request.request_id: request.operation for request in operations.sent}
+        traced = {(line["event"], names[line["request_id"]]) for line in server.lines() if _is_failure(line)}
         assert ("antifraud_no_response", "user_activations.activate_promo") in traced
         assert ("service_unavailable", "user_promos.list_feed") in traced
         assert ("internal_error", "user_comments.create_comment") in traced
@@ -103,7 +103,7 @@ def _is_failure(line: dict[str, Any]) -> bool:
     return line["event"] in ("antifraud_no_response", "service_unavailable", "internal_error")
 
 
-def _assert_form(server: Server) -> None:
+def _assert_format(server: Server) -> None:
     """Assert that each line has the correct format and the common fields."""
     lines = server.log.splitlines()
     assert lines
@@ -121,7 +121,7 @@ def test_log_of_a_full_run(env: Environment, server: Server) -> None:
     assert set(operations.send_valid().values()) == {200, 201}
     assert {400, 401, 404, 415} <= operations.send_invalid()
     operations.send_malformed()
-    for name, event in _TOLD.items():
+    for name, event in _OUTAGE_EVENTS.items():
         assert event not in server.log
         getattr(env, name).stop()
         operations.send_valid()
@@ -133,10 +133,10 @@ def test_log_of_a_full_run(env: Environment, server: Server) -> None:
     with _refused_comments(env):
         assert operations.comment() == 500
     assert "StatementRefused: CheckViolation (none_at_all)" in server.log
-    _assert_told(server, operations)
+    _assert_logged(server, operations)
     _assert_traced(server, operations)
     _assert_no_hash(env, server)
-    _assert_form(server)
+    _assert_format(server)
 
 
 def test_log_of_a_database_without_tables(env: Environment) -> None:

@@ -81,18 +81,18 @@ def _without_pings(metrics: Metrics) -> float:
 
 
 def test_killed_worker(env: Environment, server: Server) -> None:
-    """The counters of a killed worker are kept, and its gauges are removed."""
+    """The counters of a killed worker remain, and its gauges are removed."""
     with ThreadPoolExecutor(8) as threads:
         sent = _send(server, threads)
         feeds = sent["user_promos.list_feed", "200"]
         user = server.accounts.sign_up_user()
         env.configure_antifraud(user_email=user.body["email"], delay_ms=60_000)
         promo_id = server.accounts.sign_up_company().create_promo()
-        held = threads.submit(user.post, f"/user/promo/{promo_id}/activate")
+        activation = threads.submit(user.post, f"/user/promo/{promo_id}/activate")
         settled(server, lambda now: now("promo_requests_in_progress") == 1)
         server.kill_workers()
         with pytest.raises(requests.ConnectionError):
-            held.result(30)
+            activation.result(30)
     metrics = settled(server, lambda now: now("promo_workers") == 2 and now("promo_requests_in_progress") == 0)
     assert metrics("promo_requests_total", operation="user_promos.list_feed") == feeds
     assert metrics("promo_request_duration_seconds_count", operation="user_promos.list_feed") == feeds

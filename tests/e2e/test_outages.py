@@ -15,7 +15,7 @@ from tests.e2e.server import Server
 _HOUR_MS = 3_600_000
 
 
-def _accounts(env: Environment) -> tuple[Account, Account, str]:
+def _sign_up(env: Environment) -> tuple[Account, Account, str]:
     accounts: Api = env.server.accounts
     company, user = accounts.sign_up_company(), accounts.sign_up_user()
     return company, user, f"/user/promo/{company.create_promo(promo_common='outage-value')}"
@@ -27,9 +27,9 @@ def _new_log(env: Environment) -> Callable[[], str]:
     return lambda: env.server.log[before:]
 
 
-def test_verdict_is_kept_over_a_restart(env: Environment) -> None:
+def test_verdict_survives_a_restart(env: Environment) -> None:
     """A cached verdict is used by all workers, and after a restart of the API."""
-    _, user, path = _accounts(env)
+    _, user, path = _sign_up(env)
     env.configure_antifraud(user_email=user.body["email"], cache_ms=_HOUR_MS)
     assert user.post(f"{path}/activate").status_code == 200
     env.server.restart()
@@ -37,9 +37,9 @@ def test_verdict_is_kept_over_a_restart(env: Environment) -> None:
     assert env.antifraud_calls(user.body["email"]) == 1
 
 
-def test_refusal_is_kept_over_a_restart(env: Environment) -> None:
+def test_negative_verdict_survives_a_restart(env: Environment) -> None:
     """A cached negative verdict applies to all promos, also after a restart."""
-    company, user, path = _accounts(env)
+    company, user, path = _sign_up(env)
     env.configure_antifraud(user_email=user.body["email"], ok=False, cache_ms=_HOUR_MS)
     assert user.post(f"{path}/activate").status_code == 403
     env.server.restart()
@@ -49,9 +49,9 @@ def test_refusal_is_kept_over_a_restart(env: Environment) -> None:
     assert env.antifraud_calls(user.body["email"]) == 1
 
 
-def test_verdict_is_kept_over_a_restart_of_redis(env: Environment) -> None:
+def test_verdict_survives_a_restart_of_redis(env: Environment) -> None:
     """After a restart of Redis, connections are replaced and cached verdicts are used."""
-    _, user, path = _accounts(env)
+    _, user, path = _sign_up(env)
     env.configure_antifraud(user_email=user.body["email"], cache_ms=_HOUR_MS)
     assert user.post(f"{path}/activate").status_code == 200
     log = _new_log(env)
@@ -64,7 +64,7 @@ def test_verdict_is_kept_over_a_restart_of_redis(env: Environment) -> None:
 
 def test_redis_emptied(env: Environment) -> None:
     """Verdicts that Redis has lost are requested and cached again."""
-    _, user, path = _accounts(env)
+    _, user, path = _sign_up(env)
     env.configure_antifraud(user_email=user.body["email"], cache_ms=_HOUR_MS)
     assert user.post(f"{path}/activate").status_code == 200
     with redis.Redis(env.valkey.host, env.valkey.port) as cache:
@@ -73,14 +73,14 @@ def test_redis_emptied(env: Environment) -> None:
     assert env.antifraud_calls(user.body["email"]) == 2
 
 
-@pytest.mark.parametrize("how", ["stop", "kill"])
-def test_redis_away(env: Environment, how: str) -> None:
+@pytest.mark.parametrize("action", ["stop", "kill"])
+def test_redis_unavailable(env: Environment, action: str) -> None:
     """Without Redis activations work; each one calls the anti-fraud service, and a warning is logged."""
-    _, user, path = _accounts(env)
+    _, user, path = _sign_up(env)
     env.configure_antifraud(user_email=user.body["email"], cache_ms=_HOUR_MS)
     assert user.post(f"{path}/activate").status_code == 200
     log = _new_log(env)
-    getattr(env.valkey, how)()
+    getattr(env.valkey, action)()
     assert {user.post(f"{path}/activate").status_code for _ in range(3)} == {200}
     assert env.antifraud_calls(user.body["email"]) == 4
     assert '"level":"warning","event":"antifraud_cache_unavailable"' in log()
@@ -89,9 +89,9 @@ def test_redis_away(env: Environment, how: str) -> None:
     assert user.post(f"{path}/activate").status_code == 403
 
 
-def test_redis_comes_back(env: Environment) -> None:
+def test_redis_available_again(env: Environment) -> None:
     """When Redis is available again, verdicts are cached again."""
-    _, user, path = _accounts(env)
+    _, user, path = _sign_up(env)
     env.configure_antifraud(user_email=user.body["email"], cache_ms=_HOUR_MS)
     env.valkey.stop()
     assert user.post(f"{path}/activate").status_code == 200
@@ -100,9 +100,9 @@ def test_redis_comes_back(env: Environment) -> None:
     assert env.antifraud_calls(user.body["email"]) == 2
 
 
-def test_antifraud_away(env: Environment) -> None:
+def test_antifraud_unavailable(env: Environment) -> None:
     """Without the anti-fraud service activations are refused, and all other operations work."""
-    company, user, path = _accounts(env)
+    company, user, path = _sign_up(env)
     log = _new_log(env)
     env.antifraud.stop()
     refused = user.post(f"{path}/activate")
@@ -119,26 +119,26 @@ def test_antifraud_away(env: Environment) -> None:
 
 def test_antifraud_slow(env: Environment, tmp_path: Path) -> None:
     """While more activations wait for the anti-fraud service than its limit, other requests succeed."""
-    lone = env.variables | {"SERVER_WORKERS": "1", "ANTIFRAUD_THREADS": "3", "ANTIFRAUD_READ_TIMEOUT_S": "30"}
-    with Server(lone, tmp_path) as server, ThreadPoolExecutor(6) as threads:
+    variables = env.variables | {"SERVER_WORKERS": "1", "ANTIFRAUD_THREADS": "3", "ANTIFRAUD_READ_TIMEOUT_S": "30"}
+    with Server(variables, tmp_path) as server, ThreadPoolExecutor(6) as threads:
         company, users = server.accounts.sign_up_company(), [server.accounts.sign_up_user() for _ in range(6)]
         path = f"/user/promo/{company.create_promo()}"
         env.configure_antifraud(delay_ms=60_000)
-        held = [threads.submit(user.post, f"{path}/activate") for user in users]
+        waiting = [threads.submit(user.post, f"{path}/activate") for user in users]
         assert wait_until(lambda: sum(env.antifraud_calls(user.body["email"]) for user in users) == 3, 10)
         assert {user.get("/user/feed").status_code for user in users} == {200}
         assert {user.post(f"{path}/like").status_code for user in users} == {200}
-        assert not any(activation.done() for activation in held)
+        assert not any(activation.done() for activation in waiting)
         env.reset_antifraud()
-        assert [activation.result(30).status_code for activation in held] == [200] * 6
+        assert [activation.result(30).status_code for activation in waiting] == [200] * 6
 
 
-@pytest.mark.parametrize("how", ["stop", "kill"])
-def test_postgresql_away_and_back(env: Environment, how: str) -> None:
+@pytest.mark.parametrize("action", ["stop", "kill"])
+def test_postgresql_unavailable_and_available_again(env: Environment, action: str) -> None:
     """Without PostgreSQL requests get 503 with Retry-After, and ping 200. Afterwards requests succeed at once."""
-    company, user, path = _accounts(env)
+    company, user, path = _sign_up(env)
     assert {user.get("/user/feed").status_code for _ in range(10)} == {200}
-    getattr(env.postgres, how)()
+    getattr(env.postgres, action)()
     credentials = {name: user.body[name] for name in ("email", "password")}
     responses = [
         user.get("/user/profile"),
@@ -157,12 +157,12 @@ def test_postgresql_away_and_back(env: Environment, how: str) -> None:
     assert user.post(f"{path}/activate").json() == {"promo": "outage-value"}
 
 
-@pytest.mark.parametrize("how", ["stop", "kill"])
-def test_postgresql_restarted(env: Environment, how: str) -> None:
+@pytest.mark.parametrize("action", ["stop", "kill"])
+def test_postgresql_restarted(env: Environment, action: str) -> None:
     """After a restart of PostgreSQL between requests, closed connections are replaced and no request fails."""
-    _, user, path = _accounts(env)
+    _, user, path = _sign_up(env)
     assert {user.get("/user/feed").status_code for _ in range(10)} == {200}
-    getattr(env.postgres, how)()
+    getattr(env.postgres, action)()
     env.start_postgres()
     assert {user.get("/user/profile").status_code for _ in range(10)} == {200}
     assert user.post(f"{path}/activate").status_code == 200
@@ -170,7 +170,7 @@ def test_postgresql_restarted(env: Environment, how: str) -> None:
 
 def test_postgresql_starts_after_the_api(env: Environment) -> None:
     """The API can be started before PostgreSQL."""
-    _, user, path = _accounts(env)
+    _, user, path = _sign_up(env)
     env.postgres.stop()
     env.server.restart()
     assert user.get("/user/profile").status_code == 503
@@ -178,9 +178,9 @@ def test_postgresql_starts_after_the_api(env: Environment) -> None:
     assert user.post(f"{path}/activate").status_code == 200
 
 
-def test_connections_of_postgresql_are_not_left(env: Environment) -> None:
+def test_stop_closes_postgresql_connections(env: Environment) -> None:
     """A stopped server leaves no connections to PostgreSQL."""
-    _, user, _ = _accounts(env)
+    _, user, _ = _sign_up(env)
     assert {user.get("/user/feed").status_code for _ in range(10)} == {200}
     assert env.connections() > 0
     assert env.server.end() == 0

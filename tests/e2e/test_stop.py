@@ -23,7 +23,7 @@ _SIGN_IN = request(
     b"POST",
     b"/api/user/auth/sign-in",
     b"Content-Type: application/json",
-    body=b'{"email": "nobody@example.com", "password": "Passw0rd!"}',
+    body=b'{"email": "unknown@example.com", "password": "Passw0rd!"}',
 )
 _STOP_TIMEOUT_S = 3
 
@@ -127,14 +127,14 @@ def test_drain(env: Environment, tmp_path: Path) -> None:
     with Server(env.variables | own, tmp_path) as server:
         assert server.accounts.call("GET", "/health").status_code == 200
         server.signal(SIGTERM)
-        asked_at = monotonic()
+        signalled_at = monotonic()
         assert wait_until(lambda: "drain_started" in server.log, 10)
         response = requests.get(f"{server.url}/api/health", timeout=10)
         assert (response.status_code, response.json()["status"], response.json()["draining"]) == (503, "failing", True)
         assert response.headers["Retry-After"] == "1"
         assert server.responds()
         assert server.wait() == 0
-        assert 3 <= monotonic() - asked_at < 3 + 5
+        assert 3 <= monotonic() - signalled_at < 3 + 5
 
 
 def test_new_connections_are_refused(env: Environment, server: Server) -> None:
@@ -157,9 +157,9 @@ def test_stop_timeout(env: Environment, tmp_path: Path) -> None:
     with Server(env.variables | own, tmp_path) as server:
         workers = server.workers()
         with _activation(env, server) as response:
-            asked_at = monotonic()
+            signalled_at = monotonic()
             assert server.end() == 0
-            assert _STOP_TIMEOUT_S < monotonic() - asked_at < _STOP_TIMEOUT_S + 3
+            assert _STOP_TIMEOUT_S < monotonic() - signalled_at < _STOP_TIMEOUT_S + 3
             with pytest.raises(requests.ConnectionError):
                 response.result(5)
         assert wait_gone(workers, 1)
@@ -173,11 +173,11 @@ def test_immediate_stop(env: Environment, server: Server, signals: list[int]) ->
     """SIGINT and SIGQUIT do not wait for requests, also during a graceful stop."""
     workers = server.workers()
     with _activation(env, server) as response:
-        asked_at = monotonic()
+        signalled_at = monotonic()
         for number in signals:
             server.signal(number)
         assert server.wait() == 0
-        assert monotonic() - asked_at < 10
+        assert monotonic() - signalled_at < 10
         with pytest.raises(requests.ConnectionError):
             response.result(5)
     assert wait_gone(workers, 1)

@@ -17,7 +17,7 @@ from tests.sigstop import frozen
 
 # More clients than the threads of both workers.
 _THREADS, _CLIENTS = 3, 12
-_HASTY = {
+_SHORT_TIMEOUTS = {
     "SERVER_THREADS": str(_THREADS),
     "POSTGRES_POOL_TIMEOUT_S": "1",
     "POSTGRES_CONNECT_TIMEOUT_S": "2",
@@ -27,13 +27,13 @@ _HASTY = {
 _BOUND_S = 2 * max(2, 1 + 1)
 # A busy machine may add this much.
 _SLACK_S = 3
-_WELL = (200, 201)
+_SUCCESS = (200, 201)
 
 
 @pytest.fixture
 def server(env: Environment, tmp_path: Path) -> Iterator[Server]:
     """A server with short timeouts for PostgreSQL."""
-    with Server(env.variables | _HASTY, tmp_path) as server:
+    with Server(env.variables | _SHORT_TIMEOUTS, tmp_path) as server:
         yield server
     assert_no_secrets(server)
 
@@ -52,8 +52,8 @@ def load(server: Server, promo_id: str) -> MixedLoad:
 
 def _assert_responses(responses: list[TimedResponse]) -> None:
     for response in responses:
-        assert response.status in (*_WELL, 503)
-        assert response.status in _WELL or response.retry_after == "1"
+        assert response.status in (*_SUCCESS, 503)
+        assert response.status in _SUCCESS or response.retry_after == "1"
         assert response.seconds < _BOUND_S + _SLACK_S
 
 
@@ -71,23 +71,23 @@ def _final_counts(env: Environment, server: Server, promo_id: str) -> Counts:
 
 def _assert_counted(counts: Counts, load: MixedLoad) -> None:
     """Assert that every success is stored. A request that got 503 may or may not have taken effect."""
-    for counted, doing in ((counts.uses, "activate"), (counts.comments, "comment")):
-        assert load.count(doing, *_WELL) <= counted <= load.count(doing, *_WELL, 503)
+    for stored, action in ((counts.uses, "activate"), (counts.comments, "comment")):
+        assert load.count(action, *_SUCCESS) <= stored <= load.count(action, *_SUCCESS, 503)
 
 
 def test_frozen(env: Environment, server: Server, load: MixedLoad, promo_id: str) -> None:
     """While PostgreSQL is frozen each request fails in time, and ping is fast. Afterwards the service recovers."""
     workers = {worker.pid for worker in server.workers()}
     with load.running():
-        load.wait_for(3, *_WELL)
+        load.wait_for(3, *_SUCCESS)
         with frozen(env.postgres):
             load.wait_for(3, 503)
             pings = [server.accounts.call("GET", "/ping") for _ in range(20)]
-        load.wait_for(10, *_WELL)
+        load.wait_for(10, *_SUCCESS)
     assert {ping.status_code for ping in pings} == {200}
     assert max(ping.elapsed.total_seconds() for ping in pings) < 1
     _assert_responses(load.all())
-    assert {user[-1].status for user in load.responses} <= {*_WELL}
+    assert {user[-1].status for user in load.responses} <= {*_SUCCESS}
     assert {worker.pid for worker in server.workers()} == workers
     assert "Traceback" not in server.log
     _assert_counted(_final_counts(env, server, promo_id), load)
@@ -99,11 +99,11 @@ def test_connections_cut(env: Environment, server: Server, load: MixedLoad, prom
     cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = 'promo'"
     with psycopg.connect(**target, dbname="postgres", autocommit=True) as administrator, load.running():
         for _ in range(5):
-            load.wait_for(2, *_WELL)
+            load.wait_for(2, *_SUCCESS)
             [(number,)] = administrator.execute(cut).fetchall()
             assert number > 0
-        load.wait_for(10, *_WELL)
+        load.wait_for(10, *_SUCCESS)
     _assert_responses(load.all())
-    assert {user[-1].status for user in load.responses} <= {*_WELL}
+    assert {user[-1].status for user in load.responses} <= {*_SUCCESS}
     assert "Traceback" not in server.log
     _assert_counted(_final_counts(env, server, promo_id), load)
