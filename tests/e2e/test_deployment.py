@@ -189,7 +189,7 @@ def test_migration_by_another_role(postgres: EmbeddedPostgres, environment: dict
     _administer(postgres, create_role + create_database.replace(" OWNER promo", ""))
     ended = run_command(environment | _settings(postgres), "migrate", folder=tmp_path)
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert re.fullmatch(r"The migrations could not be applied, .*: the role may not do that; .*\n", ended.stderr)
+    assert re.fullmatch(r"The migrations could not be applied, .*: the role lacks a privilege; .*\n", ended.stderr)
 
 
 def test_roles_of_an_older_volume(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_path: Path) -> None:
