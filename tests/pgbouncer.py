@@ -1,4 +1,4 @@
-"""PgBouncer in front of the PostgreSQL of the tests, as in docs/deployment.md, and the tests that are skipped with it."""
+"""PgBouncer in front of the PostgreSQL of the tests, as in docs/deployment.md, and the tests to skip with it."""
 
 import os
 import shutil

@@ -30,7 +30,7 @@ def instances(e2e_environment: dict[str, str], tmp_path: Path) -> Iterator[list[
 
 
 def _restarted_under_load(instances: list[Server], checks: HealthChecks | None = None) -> None:
-    """Restart each in turn under load: no request fails, and what is recorded is exactly what was answered."""
+    """Restart each in turn under load: no request fails, and stored activations equal successful responses."""
     accounts = instances[0].accounts
     company, user = accounts.sign_up_company(), accounts.sign_up_user()
     promo_id = company.create_promo(max_count=1_000_000)
@@ -52,7 +52,7 @@ def test_rolling_restart_under_load(instances: list[Server]) -> None:
         _restarted_under_load(instances, checks)
 
 
-def test_restart_of_the_only_one(e2e_environment: dict[str, str], tmp_path: Path) -> None:
+def test_restart_of_a_single_instance(e2e_environment: dict[str, str], tmp_path: Path) -> None:
     """With socket activation, as by systemd, connections wait during a restart."""
     server = Server(e2e_environment, tmp_path)
     with socket.create_server(("127.0.0.1", server.port)) as server.listener, server:

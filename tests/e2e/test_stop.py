@@ -1,4 +1,4 @@
-"""Stopping: open requests get responses, new connections are refused, and slow requests are cut off."""
+"""Graceful stop: open requests get responses, new connections are refused, and slow requests are cut off."""
 
 import socket
 from collections.abc import Iterator
