@@ -1,4 +1,4 @@
-"""PgBouncer before a PostgreSQL of the tests, as docs/deployment.md has it, and what a test can't do through it."""
+"""PgBouncer in front of the PostgreSQL of the tests, as in docs/deployment.md, and the tests to skip with it."""
 
 import os
 import shutil
@@ -25,19 +25,19 @@ _START_S, _END_S = 20, 10
 _HOST = "127.0.0.1"
 # Whether the tests connect to PostgreSQL through PgBouncer.
 THROUGH_PGBOUNCER = bool(os.environ.get("TEST_THROUGH_PGBOUNCER"))
-# By the end of the name: tests that need the same session for the whole connection, with the reason to skip them.
+# Tests that cannot work through PgBouncer: the end of the node ID, and the reason to skip the test.
 LEFT_OUT = {
-    "test_failures.py::test_connection_closed_while_used[autocommit]": "the next statement has another session",
+    "test_failures.py::test_connection_closed_while_used[autocommit]": "the next statement runs in another session",
     **dict.fromkeys(
         [
             f"test_failures.py::test_connection_to_a_standby[{prepared}-{mode}]"
             for prepared in (True, False)
             for mode in ("autocommit", "transaction")
         ],
-        "the next connection has the same session",
+        "the next connection gets the same session",
     ),
-    "test_health.py::test_read_only": "the session was there before the database took no writes",
-    "test_timeouts.py::test_unlimited_transaction": "the session is PgBouncer's, and outlives the connection",
+    "test_health.py::test_read_only": "the session began before the database became read-only",
+    "test_timeouts.py::test_unlimited_transaction": "the session belongs to PgBouncer, and outlives the connection",
 }
 _DEFAULTS = Settings(antifraud_address="127.0.0.1:1", secret_key="-" * 32)
 
@@ -51,16 +51,16 @@ class _Target(NamedTuple):
 
 
 class PgBouncer:
-    """PgBouncer on a free port, with the configuration of docs/deployment.md but for its places and how it lets in.
+    """PgBouncer on a free port, with the configuration of docs/deployment.md except for paths and authentication.
 
     Args:
         server: the PostgreSQL behind it.
-        folder: for its files; created. PostgreSQL's user must be able to enter its parent.
+        folder: for its files; created. PostgreSQL's user must have access to its parent.
 
     Attributes:
         host: for POSTGRES_HOST.
         port: for POSTGRES_PORT.
-        environment: the settings of a service that uses it.
+        environment: the settings of a service that connects through it.
     """
 
     def __init__(self, server: EmbeddedPostgres, folder: Path) -> None:
@@ -91,7 +91,7 @@ class PgBouncer:
             user=account.pw_uid if account else None, group=account.pw_gid if account else None,
             extra_groups=[] if account else None,
         )  # fmt: skip
-        assert wait_until(self._answers, _START_S), (self._folder / "log").read_text()
+        assert wait_until(self._accepts_connections, _START_S), (self._folder / "log").read_text()
         return self
 
     def __exit__(
@@ -109,7 +109,7 @@ class PgBouncer:
         """Connect to another server from now on."""
         self._server = server
         self._write_configuration()
-        with closing(_connected(_Target(self.host, self.port, server.username), "pgbouncer")) as console:
+        with closing(_connect(_Target(self.host, self.port, server.username), "pgbouncer")) as console:
             console.execute("RELOAD")
 
     def _write_configuration(self) -> None:
@@ -131,15 +131,15 @@ class PgBouncer:
         with (self._folder / "pgbouncer.ini").open("w") as file:
             configuration.write(file)
 
-    def _answers(self) -> bool:
+    def _accepts_connections(self) -> bool:
         with suppress(psycopg.OperationalError):
-            _connected(_Target(_HOST, self.port, self._server.username), "postgres").close()
+            _connect(_Target(_HOST, self.port, self._server.username), "postgres").close()
             return True
         return False
 
 
 def limited(settings: Settings) -> Settings:
-    """Return settings with a role that has their session limits, which the service cannot set through PgBouncer."""
+    """Return settings with a role that has their session settings, which the service cannot set through PgBouncer."""
     session = session_settings(settings)
     if not settings.postgres_transaction_pooling or session == session_settings(_DEFAULTS):
         return settings
@@ -163,9 +163,9 @@ def _set_limits(target: _Target, role: str, settings: Settings) -> None:
 
 
 def _execute(target: _Target, statement: sql.Composed) -> None:
-    with closing(_connected(target, "postgres")) as connection:
+    with closing(_connect(target, "postgres")) as connection:
         connection.execute(statement)
 
 
-def _connected(target: _Target, database: str) -> psycopg.Connection[Any]:
+def _connect(target: _Target, database: str) -> psycopg.Connection[Any]:
     return psycopg.connect(**target._asdict(), dbname=database, autocommit=True)

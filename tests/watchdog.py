@@ -1,8 +1,8 @@
-"""Ends the servers of a test run that is killed, when no fixture can.
+"""Ends the servers of a killed test run, whose fixtures can no longer do it.
 
 Each pytest process starts a watchdog, which waits for the end of a pipe that only this process holds open. A variable
-in the environment of the servers says which run started them. A program that overwrites its environment when it sets
-its title (nginx, Valkey) needs another way, where it is started.
+in the environment of the servers identifies the run. Programs that overwrite their environment when they set their
+title (nginx, Valkey) are ended in another way, where they are started.
 """
 
 import os
@@ -18,7 +18,7 @@ _ATTEMPTS, _TERMINATION_S = 5, 5
 
 
 class Watchdog:
-    """The watchdog of this process. Servers that start from now on end with it."""
+    """The watchdog of this process. All servers that start later end with it."""
 
     def __init__(self) -> None:
         run = f"{os.getpid()}-{os.urandom(8).hex()}"

@@ -93,7 +93,7 @@ def _measure_arrivals(rates: dict[str, Rate]) -> None:
     write_line(f"{_ARRIVALS:,} users behind one address, default limits except failures per address: each signs up,")
     write_line("mistypes the password once, signs in and activates a promo. Password hashes are cheap.\n")
     with served(**_environment(rates), **_CHEAP_HASHES) as server:
-        promo_id = server.people.sign_up_company().create_promo(max_count=_ARRIVALS)
+        promo_id = server.accounts.sign_up_company().create_promo(max_count=_ARRIVALS)
         samples = asyncio.run(arrive(server.port, promo_id, _ARRIVALS, _ARRIVAL_CONNECTIONS))
     write_line(_honest_verdict(samples))
 
@@ -101,9 +101,9 @@ def _measure_arrivals(rates: dict[str, Rate]) -> None:
 def _measure_day(server: Server, rates: dict[str, Rate], minutes: int) -> None:
     write_line(f"\nA day of abuse in {minutes} minutes, after a minute without. The periods of limits are shorter.")
     write_line(f"{_HONEST_USERS} honest users, all behind one address, send requests all the time. Memory in MB.\n")
-    company, user = server.people.sign_up_company(), server.people.sign_up_user()
+    company, user = server.accounts.sign_up_company(), server.accounts.sign_up_user()
     promo_ids = [company.create_promo(max_count=100_000_000) for _ in range(_PROMOS)]
-    target = Target(server.port, server.people.sign_up_user().body["email"], user.token, promo_ids[0])
+    target = Target(server.port, server.accounts.sign_up_user().body["email"], user.token, promo_ids[0])
     write_line(
         f"{'minute':>6}{'honest/s':>10}{'failed':>8}{'p50 ms':>8}{'p99 ms':>8}{'abuse/s':>9}{'workers':>16}", end=""
     )

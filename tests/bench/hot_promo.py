@@ -75,9 +75,9 @@ def main() -> None:
 
 def _requests(server: Server) -> tuple[list[Request], list[Request]]:
     """Return activations of one promo, and of many promos, by all clients in turn."""
-    company = server.people.sign_up_company()
+    company = server.accounts.sign_up_company()
     promos = [company.create_promo(max_count=100_000_000) for _ in range(_PROMOS)]
-    tokens = [server.people.sign_up_user().token for _ in range(_CLIENTS)]
+    tokens = [server.accounts.sign_up_user().token for _ in range(_CLIENTS)]
 
     def activation(promo_id: str, token: str) -> Request:
         return Request("POST", f"/api/user/promo/{promo_id}/activate", ("Authorization", f"Bearer {token}"))

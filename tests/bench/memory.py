@@ -79,12 +79,12 @@ class RequestMix:
 
     def __init__(self, server: Server) -> None:
         self._random = Random(1)  # noqa: S311 the same requests in each run
-        self._company = server.people.sign_up_company()
+        self._company = server.accounts.sign_up_company()
         changes = {"max_count": 100_000_000, "image_url": "https://example.com/a.png"}
         self._promos = [self._company.create_promo(**changes) for _ in range(_PROMOS)]
-        users = [server.people.sign_up_user() for _ in range(_USERS)]
+        users = [server.accounts.sign_up_user() for _ in range(_USERS)]
         # Separate users, because a sign-in revokes earlier tokens.
-        self._credentials = [json.dumps(_credentials(server.people.sign_up_user())) for _ in range(_SIGN_IN_USERS)]
+        self._credentials = [json.dumps(_credentials(server.accounts.sign_up_user())) for _ in range(_SIGN_IN_USERS)]
         self._tokens = [token for user in users for token in _tokens(user)]
 
     def requests(self) -> list[Request]:

@@ -32,10 +32,10 @@ _INSERT_COMMENTS = """
 
 def fill(server: Server, endpoint: Endpoint) -> Site:
     """Create what the abusive clients need, and return it; `endpoint` is what they connect to."""
-    people = server.people
-    unique, wide, flooding = (people.sign_up_company() for _ in range(3))
-    busy, abused = (people.sign_up_company().create_promo(max_count=_MUCH) for _ in range(2))
-    user, activator, exporter, leaver = (people.sign_up_user() for _ in range(4))
+    accounts = server.accounts
+    unique, wide, flooding = (accounts.sign_up_company() for _ in range(3))
+    busy, abused = (accounts.sign_up_company().create_promo(max_count=_MUCH) for _ in range(2))
+    user, activator, exporter, leaver = (accounts.sign_up_user() for _ in range(4))
     asyncio.run(_create(server.port, unique.token, [f"code-{number:05}" for number in range(_CODES)]))
     asyncio.run(_create(server.port, wide.token, [chr(1 + number % 31) * 30 for number in range(_CODES)]))
     _comment(server, busy, [exporter, leaver, user])
@@ -48,11 +48,11 @@ def fill(server: Server, endpoint: Endpoint) -> Site:
 
 def streams(server: Server, busy_promo: str) -> tuple[Stream, ...]:
     """Sign up honest clients, and return their requests."""
-    people = server.people
-    reader = people.sign_up_user()
-    promos = [busy_promo, people.sign_up_company().create_promo(max_count=_MUCH)]
-    activators = [people.sign_up_user() for _ in range(_ACCOUNTS)]
-    credentials = [{"email": people.sign_up_user().email, "password": PASSWORD} for _ in range(_ACCOUNTS)]
+    accounts = server.accounts
+    reader = accounts.sign_up_user()
+    promos = [busy_promo, accounts.sign_up_company().create_promo(max_count=_MUCH)]
+    activators = [accounts.sign_up_user() for _ in range(_ACCOUNTS)]
+    credentials = [{"email": accounts.sign_up_user().email, "password": PASSWORD} for _ in range(_ACCOUNTS)]
     # Each user activates each of the promos.
     activations = tuple(
         Request("POST", f"/user/promo/{promo}/activate", user.token) for promo in promos for user in activators

@@ -21,7 +21,7 @@ def assert_story_happened(server: Server, output: str) -> None:
     server.remote.secrets |= CODES | {PASSWORD, company, user, story["company_email"], story["user_email"]}
 
     def read(path: str, token: str) -> Any:
-        response = server.people.call("GET", path, token=token)
+        response = server.accounts.call("GET", path, token=token)
         assert response.status_code == 200, response.text
         return response.json()
 

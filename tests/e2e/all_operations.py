@@ -17,16 +17,16 @@ from tests.operations import OPERATIONS, Operation
 MARK = "q7zx"
 _numbers = count(1)
 # Operations that revoke the token of the request.
-_ENDING = ("business_auth.sign_out", "user_auth.sign_out", "user_profile.delete_profile")
+_REVOKING = ("business_auth.sign_out", "user_auth.sign_out", "user_profile.delete_profile")
 
 
-class Asked(NamedTuple):
+class SentRequest(NamedTuple):
     """A request with a response.
 
     Attributes:
         request_id: of the response.
         status: of the response.
-        operation: its operationId; "" if the path has none, None if the server may not have known it.
+        operation: its operationId; "" if the path has none, None if the server may not have recognized it.
     """
 
     request_id: str
@@ -56,22 +56,22 @@ def _company() -> dict[str, Any]:
 
 
 # The password of accounts whose token is revoked.
-_LEAVING = secret("Pass!{}")
+_TEMPORARY_PASSWORD = secret("Pass!{}")
 
 
-class Everything:
+class AllOperations:
     """Sends requests to every operation of a server.
 
     Attributes:
-        asked: the requests, in order.
+        sent: the requests, in order.
     """
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._people = people = server.people
-        self._company, self._user = people.sign_up_company(**_company()), people.sign_up_user(**_user())
+        self._accounts = accounts = server.accounts
+        self._company, self._user = accounts.sign_up_company(**_company()), accounts.sign_up_user(**_user())
         # For sign-ins, which revoke the earlier token.
-        self._others = people.sign_up_company(**_company()), people.sign_up_user(**_user())
+        self._others = accounts.sign_up_company(**_company()), accounts.sign_up_user(**_user())
         self._promo_id = self._company.create_promo(promo_unique=[secret("code-{}") for _ in range(20)])
         self._comments = f"/user/promo/{self._promo_id}/comments"
         self._comment_id = self._user.post(self._comments, json={"text": secret("A comment {}")}).json()["id"]
@@ -79,77 +79,77 @@ class Everything:
             "company": ("/business/auth/sign-up", _company, self._company),
             "user": ("/user/auth/sign-up", _user, self._user),
         }
-        self.asked: list[Asked] = []
+        self.sent: list[SentRequest] = []
         server.remote.hooks["response"].append(self._remember)
         self._operation = ""
 
-    def ask_well(self) -> dict[str, int]:
+    def send_valid(self) -> dict[str, int]:
         """Send a valid request to each operation, and return the statuses by operationId."""
         return {
-            each.id: self._ask(
-                each, self._filled(each.path), json=self._body(each), headers={"Idempotency-Key": secret("key-{}")}
+            each.id: self._send(
+                each, self._fill_path(each.path), json=self._body(each), headers={"Idempotency-Key": secret("key-{}")}
             )
             for each in OPERATIONS
         }
 
-    def ask_badly(self) -> set[int]:
+    def send_invalid(self) -> set[int]:
         """Send invalid requests to each operation, and return the statuses."""
         return {
-            self._ask(each, path, **wrong)
+            self._send(each, path, **arguments)
             for each in OPERATIONS
-            for path, wrong in self._wrong(each.path, self._body(each))
+            for path, arguments in self._invalid_requests(each.path, self._body(each))
         }
 
     def comment(self) -> int:
         """Create a comment, and return the status, which is not checked against api.yml."""
         self._operation = "user_comments.create_comment"
         headers = {"Authorization": f"Bearer {self._user.token}"}
-        sent = {"text": secret("A comment {}")}
-        return self._server.remote.post(f"/api{self._comments}", json=sent, headers=headers).status_code
+        body = {"text": secret("A comment {}")}
+        return self._server.remote.post(f"/api{self._comments}", json=body, headers=headers).status_code
 
-    def ask_what_is_no_http(self) -> None:
+    def send_malformed(self) -> None:
         """Send malformed HTTP, which does not reach the application or ends inside it."""
         token, path = self._user.token.encode(), secret("/api/{}").encode()
         secrets = b"Authorization: Bearer " + token + secret("\r\nX-Secret: {}").encode()
         chunked = (b"Transfer-Encoding: chunked", b"Content-Type: application/json")
-        sent = [
+        messages = [
             secret("{}\r\n\r\n").encode(),
             request(b"GET", path, secrets, b"Host: another"),
             request(b"GET", path, secrets, secret("{}: no name (").encode()),
             request(b"GET", path, secrets, b"X-Long: " + b"x" * 100_000),
             request(b"POST", f"/api{self._comments}".encode(), secrets, *chunked) + secret("zz{}\r\n").encode(),
         ]
-        for message in sent:
-            answer = send_raw(self._server.url, message)
-            self.asked.append(Asked(fields(answer.content)["x-request-id"], answer.status, None))
+        for message in messages:
+            response = send_raw(self._server.url, message)
+            self.sent.append(SentRequest(fields(response.content)["x-request-id"], response.status, None))
 
-    def _ask(self, operation: Operation, path: str, **request: Any) -> int:
+    def _send(self, operation: Operation, path: str, **request: Any) -> int:
         self._operation = "" if path.startswith(f"/{MARK}") else operation.id
         token = request.pop("token", self._token(operation))
-        status: int = self._people.call(operation.method, path, token=token, **request).status_code
+        status: int = self._accounts.call(operation.method, path, token=token, **request).status_code
         return status
 
     def _token(self, operation: Operation) -> str | None:
-        if operation.id in _ENDING:
-            return self._nobodys_token(operation)
+        if operation.id in _REVOKING:
+            return self._temporary_token(operation)
         accounts = {"company": self._company, "user": self._user}
         return accounts[operation.account].token if operation.account else None
 
-    def _nobodys_token(self, operation: Operation) -> str:
+    def _temporary_token(self, operation: Operation) -> str:
         """Return a token of a new account, which may be revoked; without a sign-up, that of an existing account."""
         path, body, account = self._sign_ups[operation.account]
-        asked, self._operation = self._operation, f"{path.split('/')[1]}_auth.sign_up"
-        answer = self._people.call("POST", path, json=body() | {"password": _LEAVING})
-        token: str = answer.json().get("token", account.token)
-        self._operation = asked
+        current, self._operation = self._operation, f"{path.split('/')[1]}_auth.sign_up"
+        response = self._accounts.call("POST", path, json=body() | {"password": _TEMPORARY_PASSWORD})
+        token: str = response.json().get("token", account.token)
+        self._operation = current
         return token
 
-    def _filled(self, path: str) -> str:
+    def _fill_path(self, path: str) -> str:
         comment_id = self._comment_id
         if path.endswith("{comment_id}"):
             self._operation = "user_comments.create_comment"
-            answer = self._user.post(self._comments, json={"text": secret("A comment {}")})
-            comment_id = answer.json().get("id", comment_id)
+            response = self._user.post(self._comments, json={"text": secret("A comment {}")})
+            comment_id = response.json().get("id", comment_id)
         return path.replace("{id}", self._promo_id).replace("{comment_id}", comment_id)
 
     def _body(self, operation: Operation) -> Any:
@@ -165,24 +165,24 @@ class Everything:
             "user_auth.sign_up": _user,
             "user_auth.sign_in": lambda: _sign_in(self._others[1]),
             "user_profile.update_profile": lambda: {"name": secret("{}"), "password": secret("N3w!{}")},
-            "user_profile.delete_profile": lambda: {"password": _LEAVING},
+            "user_profile.delete_profile": lambda: {"password": _TEMPORARY_PASSWORD},
             "user_comments.create_comment": lambda: {"text": secret("A comment {}")},
             "user_comments.update_comment": lambda: {"text": secret("Another comment {}")},
         }
 
-    def _wrong(self, path: str, body: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _invalid_requests(self, path: str, body: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the paths and the other arguments of invalid requests."""
-        whole = path.replace("{id}", self._promo_id).replace("{comment_id}", self._comment_id)
-        yield f"{whole}?{secret('x{}')}={secret('{}')}", {"json": body}
-        yield whole, {"json": body, "token": secret("{}")}
-        yield whole, {"json": body, "token": f"{self._user.token}x"}
-        yield whole, {"json": body, "token": self._others[0].token}
-        yield whole, {"json": (body or {}) | {secret("x{}"): secret("{}")}, "headers": {"Idempotency-Key": ""}}
-        yield whole, {"json": dict.fromkeys(body or {}, secret("!{}\x00"))}
-        yield whole, {"data": secret("{}"), "headers": {"Content-Type": secret("text/{}")}}
-        yield whole, {"data": secret('{{"{}": '), "headers": {"Content-Type": "application/json"}}
+        full_path = path.replace("{id}", self._promo_id).replace("{comment_id}", self._comment_id)
+        yield f"{full_path}?{secret('x{}')}={secret('{}')}", {"json": body}
+        yield full_path, {"json": body, "token": secret("{}")}
+        yield full_path, {"json": body, "token": f"{self._user.token}x"}
+        yield full_path, {"json": body, "token": self._others[0].token}
+        yield full_path, {"json": (body or {}) | {secret("x{}"): secret("{}")}, "headers": {"Idempotency-Key": ""}}
+        yield full_path, {"json": dict.fromkeys(body or {}, secret("!{}\x00"))}
+        yield full_path, {"data": secret("{}"), "headers": {"Content-Type": secret("text/{}")}}
+        yield full_path, {"data": secret('{{"{}": '), "headers": {"Content-Type": "application/json"}}
         yield path.replace("{id}", secret("{}")).replace("{comment_id}", self._comment_id), {"json": body}
-        yield secret("/{}") + whole, {"json": body}
+        yield secret("/{}") + full_path, {"json": body}
 
-    def _remember(self, answer: requests.Response, **_options: Any) -> None:
-        self.asked.append(Asked(answer.headers["X-Request-Id"], answer.status_code, self._operation))
+    def _remember(self, response: requests.Response, **_options: Any) -> None:
+        self.sent.append(SentRequest(response.headers["X-Request-Id"], response.status_code, self._operation))

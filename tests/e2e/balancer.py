@@ -32,13 +32,13 @@ class Balancer:
 
     Args:
         ports: of the instances.
-        keeps: whether connections are used again.
+        keep_alive: whether connections are reused.
         checks: the health checks of the instances; None: there are none.
     """
 
-    def __init__(self, ports: Sequence[int], *, keeps: bool, checks: "HealthChecks | None" = None) -> None:
+    def __init__(self, ports: Sequence[int], *, keep_alive: bool, checks: "HealthChecks | None" = None) -> None:
         self._ports = ports
-        self._keeps = keeps
+        self._keep_alive = keep_alive
         self._checks = checks
         self._turn = count()
         self._connections: dict[int, HTTPConnection] = {}
@@ -52,11 +52,11 @@ class Balancer:
         """
         port, connection = self._connection()
         connection.request("POST", path, headers=headers)
-        answer = connection.getresponse()
-        answer.read()
-        if answer.will_close or not self._keeps:
+        response = connection.getresponse()
+        response.read()
+        if response.will_close or not self._keep_alive:
             self._connections.pop(port).close()
-        return port, answer.status
+        return port, response.status
 
     def close(self) -> None:
         """Close all connections."""
@@ -65,15 +65,15 @@ class Balancer:
 
     def _connection(self) -> tuple[int, HTTPConnection]:
         turn = next(self._turn)
-        for place in range(len(self._ports)):
-            port = self._ports[(turn + place) % len(self._ports)]
+        for offset in range(len(self._ports)):
+            port = self._ports[(turn + offset) % len(self._ports)]
             if self._checks is not None and port not in self._checks.healthy:
                 continue
-            kept = self._connections.get(port)
-            if kept is not None and not _is_closed(kept):
-                return port, kept
-            if kept is not None:
-                kept.close()
+            idle = self._connections.get(port)
+            if idle is not None and not _is_closed(idle):
+                return port, idle
+            if idle is not None:
+                idle.close()
             self._connections[port] = connection = HTTPConnection(_HOST, port, timeout=_TIMEOUT_S)
             try:
                 connection.connect()
@@ -135,19 +135,19 @@ class HealthChecks:
         (self.healthy.add if status == HTTPStatus.OK else self.healthy.discard)(port)
 
 
-class Load:
+class BalancedLoad:
     """Clients that repeat a request during the block.
 
     Args:
         ports: of the instances.
         path: of the request, a POST.
         headers: of the request.
-        keeping: how many clients keep their connections.
-        changing: how many make a new connection for each request.
+        persistent: how many clients reuse their connections.
+        short_lived: how many open a connection for each request.
         checks: the health checks of the instances; None: there are none.
 
     Attributes:
-        answers: the count of responses by port and status.
+        responses: the count of responses by port and status.
         failures: the errors of requests without a response.
     """
 
@@ -157,16 +157,18 @@ class Load:
         path: str,
         headers: Mapping[str, str],
         *,
-        keeping: int,
-        changing: int,
+        persistent: int,
+        short_lived: int,
         checks: HealthChecks | None = None,
     ) -> None:
-        self.answers: Counter[tuple[int, int]] = Counter()
+        self.responses: Counter[tuple[int, int]] = Counter()
         self.failures: list[str] = []
         self._path, self._headers = path, headers
         self._end = Event()
-        balancers = [Balancer(ports, keeps=number < keeping, checks=checks) for number in range(keeping + changing)]
-        self._threads = [Thread(target=self._ask, args=(balancer,)) for balancer in balancers]
+        balancers = [
+            Balancer(ports, keep_alive=number < persistent, checks=checks) for number in range(persistent + short_lived)
+        ]
+        self._threads = [Thread(target=self._send_requests, args=(balancer,)) for balancer in balancers]
 
     def __enter__(self) -> Self:
         """Start the clients."""
@@ -182,21 +184,21 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def wait_for(self, port: int, answers: int) -> None:
-        """Wait until an instance has sent `answers` more responses."""
-        wanted = self._answers_of(port) + answers
-        assert wait_until(lambda: self._answers_of(port) >= wanted, _TIMEOUT_S), self.failures
+    def wait_for(self, port: int, responses: int) -> None:
+        """Wait until an instance has sent `responses` more responses."""
+        wanted = self._count_responses(port) + responses
+        assert wait_until(lambda: self._count_responses(port) >= wanted, _TIMEOUT_S), self.failures
 
-    def _answers_of(self, port: int) -> int:
-        return sum(number for (by, _), number in self.answers.copy().items() if by == port)
+    def _count_responses(self, port: int) -> int:
+        return sum(number for (sender, _), number in self.responses.copy().items() if sender == port)
 
-    def _ask(self, balancer: Balancer) -> None:
+    def _send_requests(self, balancer: Balancer) -> None:
         while not self._end.is_set():
             try:
-                answer = balancer.post(self._path, self._headers)
+                response = balancer.post(self._path, self._headers)
             except (NoInstanceError, OSError, HTTPException) as error:
                 self.failures.append(repr(error))
                 balancer.close()
             else:
-                self.answers[answer] += 1
+                self.responses[response] += 1
         balancer.close()

@@ -9,6 +9,6 @@ from tests.e2e.server import Server
 
 def test_waits(server: Server) -> None:
     """The servers run, and the test does not end."""
-    assert server.answers()
+    assert server.responds()
     Path(os.environ["READY_FILE"]).touch()
     signal.pause()

@@ -1,8 +1,9 @@
-"""Clients that activate promos during a fault, and the assertions afterwards."""
+"""Clients that activate promos during a fault, and assertions about the result."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from threading import Event, Lock, Thread
 from typing import Any
 from uuid import UUID, uuid4
@@ -23,32 +24,32 @@ _CODES = 5000
 _TIMEOUT_S = 60
 
 
-class Rush:
+class ActivationLoad:
     """Clients that activate one promo of each mode.
 
     Half of the clients send an Idempotency-Key, and repeat a request without a response or with a 503 until it has
     another status. The others do not repeat requests.
 
     Attributes:
-        values: the received codes, by promo.
-        kept: the idempotency keys of successful requests.
+        codes: the received codes, by promo.
+        successful_keys: the idempotency keys of successful requests.
         statuses: the count of each status; 0: no response.
     """
 
     def __init__(self, server: Server) -> None:
-        people = server.people
+        accounts = server.accounts
         self._server = server
-        self._users = [people.sign_up_user() for _ in range(_CLIENTS)]
-        company = people.sign_up_company()
-        codes = [f"rush-{number}" for number in range(_CODES)]
+        self._users = [accounts.sign_up_user() for _ in range(_CLIENTS)]
+        company = accounts.sign_up_company()
+        codes = [f"load-{number}" for number in range(_CODES)]
         self.promos = [company.create_promo(max_count=10**6), company.create_promo(promo_unique=codes)]
-        self.values: dict[str, list[str]] = {promo_id: [] for promo_id in self.promos}
-        self.kept: set[str] = set()
+        self.codes: dict[str, list[str]] = {promo_id: [] for promo_id in self.promos}
+        self.successful_keys: set[str] = set()
         self.statuses: Counter[int] = Counter()
-        self._lock, self._over = Lock(), Event()
+        self._lock, self._stopped = Lock(), Event()
 
     @contextmanager
-    def going_on(self) -> Iterator[None]:
+    def running(self) -> Iterator[None]:
         """Activate promos during the block. Requests succeed before it begins and before it ends."""
         clients = [Thread(target=self._run, args=(user, n % 2 == 0)) for n, user in enumerate(self._users)]
         for client in clients:
@@ -58,7 +59,7 @@ class Rush:
             yield
             self.await_successes()
         finally:
-            self._over.set()
+            self._stopped.set()
             for client in clients:
                 client.join(_TIMEOUT_S)
         assert not any(client.is_alive() for client in clients)
@@ -78,31 +79,33 @@ class Rush:
         database = Database(Settings.from_environment(self._server.environment))
         try:
             for promo_id in self.promos:
-                assert len(self.values[promo_id]) <= recounted(database, promo_id).uses
-            codes = self.values[self.promos[1]]
+                assert len(self.codes[promo_id]) <= recounted(database, promo_id).uses
+            codes = self.codes[self.promos[1]]
             assert len(codes) == len(set(codes))
-            assert self._issued(database) >= set(codes)
+            assert self._issued_codes(database) >= set(codes)
             with database.autocommit() as connection:
-                keys = Counter(connection.scalars(select(kept_answers.c.key).where(kept_answers.c.key.in_(self.kept))))
-            assert keys == Counter(self.kept)
+                keys = Counter(
+                    connection.scalars(select(kept_answers.c.key).where(kept_answers.c.key.in_(self.successful_keys)))
+                )
+            assert keys == Counter(self.successful_keys)
         finally:
             database.close()
 
-    def _issued(self, database: Database) -> set[str]:
+    def _issued_codes(self, database: Database) -> set[str]:
         """Return the codes that are stored with an activation."""
-        issued = (
+        statement = (
             select(promo_codes.c.value)
             .join(activations, activations.c.id == promo_codes.c.activation_id)
             .where(promo_codes.c.promo_id == UUID(self.promos[1]), activations.c.promo_id == promo_codes.c.promo_id)
         )
         with database.autocommit() as connection:
-            return set(connection.scalars(issued))
+            return set(connection.scalars(statement))
 
-    def _run(self, user: Account, keyed: bool) -> None:
-        turn = 0
-        while not self._over.is_set():
-            turn += 1
-            self._activate(user, self.promos[turn % 2], str(uuid4()) if keyed else None)
+    def _run(self, user: Account, with_keys: bool) -> None:
+        for promo_id in cycle(self.promos):
+            if self._stopped.is_set():
+                return
+            self._activate(user, promo_id, str(uuid4()) if with_keys else None)
 
     def _activate(self, user: Account, promo_id: str, key: str | None) -> None:
         headers = {} if key is None else {"Idempotency-Key": key}
@@ -111,9 +114,9 @@ class Rush:
             with self._lock:
                 self.statuses[status] += 1
                 if status == 200:
-                    self.values[promo_id].append(value)
-                    self.kept |= {key} if key is not None else set()
-            if key is None or status not in (0, 503) or self._over.is_set():
+                    self.codes[promo_id].append(value)
+                    self.successful_keys |= {key} if key is not None else set()
+            if key is None or status not in (0, 503) or self._stopped.is_set():
                 return
 
 

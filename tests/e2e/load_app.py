@@ -13,7 +13,7 @@ from tests.accounts import Account
 _TIMEOUT_S = 60
 
 
-class Answer(NamedTuple):
+class TimedResponse(NamedTuple):
     """A response: the action, the status, Retry-After if present, and the response time."""
 
     action: str
@@ -22,60 +22,62 @@ class Answer(NamedTuple):
     seconds: float
 
 
-class Crowd:
+class MixedLoad:
     """Users who repeatedly activate, like, unlike, comment on and read one promo.
 
     Attributes:
-        answers: the responses of each user, in order.
+        responses: the responses of each user, in order.
     """
 
     def __init__(self, users: list[Account], promo_id: str) -> None:
         self._users = users
         self._path = f"/user/promo/{promo_id}"
-        self._over = Event()
-        self.answers: list[list[Answer]] = [[] for _ in users]
+        self._stopped = Event()
+        self.responses: list[list[TimedResponse]] = [[] for _ in users]
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Send requests during the block."""
         with ThreadPoolExecutor(len(self._users)) as threads:
             try:
-                jobs = [threads.submit(self._ask, *job) for job in zip(self._users, self.answers, strict=True)]
+                jobs = [
+                    threads.submit(self._send_requests, *job) for job in zip(self._users, self.responses, strict=True)
+                ]
                 yield
             finally:
-                self._over.set()
+                self._stopped.set()
         for job in jobs:
             job.result()
 
-    def all(self) -> list[Answer]:
+    def all(self) -> list[TimedResponse]:
         """Return the responses of all users."""
-        return [answer for answers in self.answers for answer in answers]
+        return [response for responses in self.responses for response in responses]
 
     def count(self, action: str, *statuses: int) -> int:
         """Return how many responses to an action had one of the statuses."""
-        return sum(answer.action == action and answer.status in statuses for answer in self.all())
+        return sum(response.action == action and response.status in statuses for response in self.all())
 
     def wait_for(self, times: int, *statuses: int) -> None:
         """Wait until each user has received `times` more responses with one of the statuses."""
-        before = [len(answers) for answers in self.answers]
+        before = [len(responses) for responses in self.responses]
 
         def all_have() -> bool:
-            new = (answers[start:] for answers, start in zip(self.answers, before, strict=True))
-            return all(sum(answer.status in statuses for answer in answers) >= times for answers in new)
+            new = (responses[start:] for responses, start in zip(self.responses, before, strict=True))
+            return all(sum(response.status in statuses for response in responses) >= times for responses in new)
 
         assert wait_until(all_have, _TIMEOUT_S)
 
-    def _ask(self, user: Account, answers: list[Answer]) -> None:
+    def _send_requests(self, user: Account, responses: list[TimedResponse]) -> None:
         actions: dict[str, Callable[[], Any]] = {
             "activate": lambda: user.post(f"{self._path}/activate"),
             "like": lambda: user.post(f"{self._path}/like"),
             "comment": lambda: user.post(f"{self._path}/comments", json={"text": "A comment under load"}),
-            "look": lambda: user.get(self._path),
+            "read": lambda: user.get(self._path),
             "unlike": lambda: user.delete(f"{self._path}/like"),
         }
         for name, action in cycle(actions.items()):
-            if self._over.is_set():
+            if self._stopped.is_set():
                 return
-            answer = action()
-            seconds = answer.elapsed.total_seconds()
-            answers.append(Answer(name, answer.status_code, answer.headers.get("Retry-After"), seconds))
+            response = action()
+            seconds = response.elapsed.total_seconds()
+            responses.append(TimedResponse(name, response.status_code, response.headers.get("Retry-After"), seconds))

@@ -32,7 +32,7 @@ def send_raw(url: str, message: bytes) -> RawResponse:
 
 
 def received(connection: socket.socket, *, with_body: bool = True) -> bytes:
-    """Return the first response, without "100 Continue", or everything until the connection ends."""
+    """Return the first response, without "100 Continue", or all bytes until the connection ends."""
     content = b""
     with suppress(TimeoutError, ConnectionResetError):
         while part := connection.recv(65536):

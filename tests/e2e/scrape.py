@@ -31,7 +31,11 @@ class Metrics:
 
     def __call__(self, name: str, **labels: str) -> float:
         """Return the sum of a metric over all series with these labels."""
-        return sum(value for found, theirs, value in self._samples if found == name and labels.items() <= theirs)
+        return sum(
+            value
+            for sample, sample_labels, value in self._samples
+            if sample == name and labels.items() <= sample_labels
+        )
 
 
 def scrape(server: Server) -> Metrics:

@@ -44,7 +44,7 @@ class Server:
     Attributes:
         url: the base URL.
         remote: the HTTP client of the tests.
-        people: signs up accounts.
+        accounts: signs up accounts.
         around: a command that runs the command after it.
         listener: the socket to accept connections from, as systemd passes one.
     """
@@ -59,7 +59,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"http://{_HOST}:{self.port}"
         self.remote = Remote(self.url)
-        self.people = Api(self.remote)  # type: ignore[arg-type]
+        self.accounts = Api(self.remote)  # type: ignore[arg-type]
 
     def migrate(self) -> None:
         """Update the schema as the command `migrate` does, but in this process, which is faster."""
@@ -75,7 +75,7 @@ class Server:
                 cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 pass_fds=inherited,
             )  # fmt: skip
-        assert wait_until(lambda: self.answers() or process.poll() is not None, _START_S), self.log
+        assert wait_until(lambda: self.responds() or process.poll() is not None, _START_S), self.log
         assert process.poll() is None, self.log
         wanted = int(self.environment["SERVER_WORKERS"])
         assert wait_until(lambda: len(self.workers()) == wanted, _START_S), self.log
@@ -133,7 +133,7 @@ class Server:
         whole = self.log[since:].rpartition("\n")[0]
         return [json.loads(line) for line in whole.splitlines()]
 
-    def answers(self) -> bool:
+    def responds(self) -> bool:
         """Return whether the server responds."""
         with suppress(requests.RequestException):
             return requests.get(f"{self.url}/api/ping", timeout=5).status_code == 200
@@ -155,7 +155,7 @@ class Server:
     def kill_workers(self) -> None:
         """Kill all workers, and wait for their successors."""
         self._kill(self.workers())
-        assert wait_until(self.answers, _START_S), self.log
+        assert wait_until(self.responds, _START_S), self.log
 
     def _kill(self, workers: list[psutil.Process]) -> None:
         for worker in workers:

@@ -1,4 +1,4 @@
-"""The command `check`: one line for each thing, and an exit status for all."""
+"""The command `check`: one line for each item, and an exit status."""
 
 import re
 import socket
@@ -8,145 +8,145 @@ from pathlib import Path
 import psycopg
 import redis
 
-from tests.e2e.conftest import House
+from tests.e2e.environment import Environment
 from tests.e2e.server import Server, run_command
 
 _ALL = [
     "settings", "passwords", "specification", "PostgreSQL", "schema", "Redis", "anti-fraud", "breakers", "counts",
 ]  # fmt: skip
 # The tests use cheap password hashes, which gives a warning.
-_WELL = dict.fromkeys(_ALL, True) | {"passwords": False}
+_ALL_OK = dict.fromkeys(_ALL, True) | {"passwords": False}
 
 
-def _checked(environment: Mapping[str, str], folder: Path) -> tuple[int, dict[str, bool], str]:
-    """Return the exit status of `check`, whether each thing is ok, and the output."""
+def _run_check(environment: Mapping[str, str], folder: Path) -> tuple[int, dict[str, bool], str]:
+    """Return the exit status of `check`, whether each line is ok, and the output."""
     done = run_command(environment, "check", folder=folder)
     assert "Traceback" not in done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
-    found = {words[1]: words[0] == "ok" for words in lines if words and words[0] in ("ok", "WARN", "FAIL")}
-    return done.returncode, found, done.stdout
+    results = {words[1]: words[0] == "ok" for words in lines if words and words[0] in ("ok", "WARN", "FAIL")}
+    return done.returncode, results, done.stdout
 
 
-def _set_like_counts(house: House, promo_ids: Sequence[str], number: int) -> None:
-    target = {"host": house.postgres.host, "port": house.postgres.port, "user": house.postgres.username}
+def _set_like_counts(env: Environment, promo_ids: Sequence[str], number: int) -> None:
+    target = {"host": env.postgres.host, "port": env.postgres.port, "user": env.postgres.username}
     with psycopg.connect(**target, dbname="promo") as connection:
         statement = "UPDATE promo_counters SET like_count = %s WHERE promo_id = ANY(%s::uuid[])"
         assert connection.execute(statement, [number, list(promo_ids)]).rowcount == len(promo_ids)
 
 
-def test_all_is_well(house: House, tmp_path: Path) -> None:
-    """If everything works, each line is ok and has the address."""
-    status, found, said = _checked(house.environment, tmp_path)
-    assert (status, found) == (0, _WELL)
-    assert house.environment["ANTIFRAUD_ADDRESS"] in said
-    assert f"{house.valkey.host}:{house.valkey.port}" in said
-    assert house.environment["SECRET_KEY"] not in said
-    assert "WARN  passwords      ARGON2_MEMORY_KIB=8 with ARGON2_ITERATIONS=1 is below OWASP's minimum, " in said
+def test_everything_works(env: Environment, tmp_path: Path) -> None:
+    """If operations works, each line is ok and has the address."""
+    status, results, output = _run_check(env.variables, tmp_path)
+    assert (status, results) == (0, _ALL_OK)
+    assert env.variables["ANTIFRAUD_ADDRESS"] in output
+    assert f"{env.valkey.host}:{env.valkey.port}" in output
+    assert env.variables["SECRET_KEY"] not in output
+    assert "WARN  passwords      ARGON2_MEMORY_KIB=8 with ARGON2_ITERATIONS=1 is below OWASP's minimum, " in output
 
 
-def test_redis_unavailable(house: House, tmp_path: Path) -> None:
+def test_redis_unavailable(env: Environment, tmp_path: Path) -> None:
     """Without Redis the state of the circuit breakers is unknown."""
-    house.valkey.stop()
-    status, found, said = _checked(house.environment, tmp_path)
-    assert (status, found) == (1, _WELL | {"Redis": False, "breakers": False})
-    assert "Unknown, because Redis is unavailable." in said
+    env.valkey.stop()
+    status, results, output = _run_check(env.variables, tmp_path)
+    assert (status, results) == (1, _ALL_OK | {"Redis": False, "breakers": False})
+    assert "Unknown, because Redis is unavailable." in output
 
 
-def test_redis_by_url(house: House, tmp_path: Path) -> None:
+def test_redis_by_url(env: Environment, tmp_path: Path) -> None:
     """The address of a Redis in REDIS_URL is printed, available or not, without its password."""
-    place = f"{house.valkey.host}:{house.valkey.port}"
-    moved = house.environment | {"REDIS_HOST": "nowhere.invalid", "REDIS_URL": f"redis://{place}/3"}
-    status, found, said = _checked(moved, tmp_path)
-    assert (status, found) == (0, _WELL)
-    assert f"{place}/3 is available." in said
-    status, found, said = _checked(moved | {"REDIS_URL": f"redis://nobody:hunter2@{place}"}, tmp_path)
-    assert (status, found) == (1, _WELL | {"Redis": False, "breakers": False})
-    assert f"{place} is unavailable: " in said
-    assert "hunter2" not in said
+    address = f"{env.valkey.host}:{env.valkey.port}"
+    moved = env.variables | {"REDIS_HOST": "nowhere.invalid", "REDIS_URL": f"redis://{address}/3"}
+    status, results, output = _run_check(moved, tmp_path)
+    assert (status, results) == (0, _ALL_OK)
+    assert f"{address}/3 is available." in output
+    status, results, output = _run_check(moved | {"REDIS_URL": f"redis://nobody:hunter2@{address}"}, tmp_path)
+    assert (status, results) == (1, _ALL_OK | {"Redis": False, "breakers": False})
+    assert f"{address} is unavailable: " in output
+    assert "hunter2" not in output
 
 
-def test_antifraud_unavailable(house: House, tmp_path: Path) -> None:
+def test_antifraud_unavailable(env: Environment, tmp_path: Path) -> None:
     """Without the anti-fraud service only its line fails."""
-    house.antifraud.stop()
-    assert _checked(house.environment, tmp_path)[:2] == (1, _WELL | {"anti-fraud": False})
+    env.antifraud.stop()
+    assert _run_check(env.variables, tmp_path)[:2] == (1, _ALL_OK | {"anti-fraud": False})
 
 
-def test_open_breaker(house: House, tmp_path: Path) -> None:
+def test_open_breaker(env: Environment, tmp_path: Path) -> None:
     """A worker with an open circuit breaker is listed until its cool-down ends, even if the service is back."""
     fast = {"ANTIFRAUD_BREAKER_FAILURES": "1", "ANTIFRAUD_BREAKER_COOLDOWN_S": "600", "SERVER_WORKERS": "1"}
-    with Server(house.environment | fast, tmp_path) as server:
-        user, promo_id = server.people.sign_up_user(), server.people.sign_up_company().create_promo()
-        house.antifraud.stop()
+    with Server(env.variables | fast, tmp_path) as server:
+        user, promo_id = server.accounts.sign_up_user(), server.accounts.sign_up_company().create_promo()
+        env.antifraud.stop()
         assert user.post(f"/user/promo/{promo_id}/activate").status_code == 403
         [worker] = server.workers()
-        house.antifraud.start()
-        status, found, said = _checked(house.environment, tmp_path)
+        env.antifraud.start()
+        status, results, output = _run_check(env.variables, tmp_path)
         assert user.post(f"/user/promo/{promo_id}/activate").status_code == 403
         assert server.log.count("antifraud_breaker_opened") == 1
-    with redis.Redis(house.valkey.host, house.valkey.port) as cache:
+    with redis.Redis(env.valkey.host, env.valkey.port) as cache:
         cache.delete("antifraud:open-breakers")
-    assert (status, found) == (1, _WELL | {"breakers": False})
-    assert f"denies activations in {socket.gethostname()}:{worker.pid} until 2" in said
-    assert house.calls(user.body["email"]) == 0
+    assert (status, results) == (1, _ALL_OK | {"breakers": False})
+    assert f"denies activations in {socket.gethostname()}:{worker.pid} until 2" in output
+    assert env.antifraud_calls(user.body["email"]) == 0
 
 
-def test_postgresql_unavailable(house: House, tmp_path: Path) -> None:
+def test_postgresql_unavailable(env: Environment, tmp_path: Path) -> None:
     """Without PostgreSQL schema and counts are unknown, and `migrate` fails with a reason."""
-    house.postgres.stop()
-    status, found, said = _checked(house.environment, tmp_path)
-    assert (status, found) == (1, _WELL | {"PostgreSQL": False, "schema": False, "counts": False})
-    assert house.environment["POSTGRES_HOST"] in said
-    done = run_command(house.environment, "migrate", folder=tmp_path)
+    env.postgres.stop()
+    status, results, output = _run_check(env.variables, tmp_path)
+    assert (status, results) == (1, _ALL_OK | {"PostgreSQL": False, "schema": False, "counts": False})
+    assert env.variables["POSTGRES_HOST"] in output
+    done = run_command(env.variables, "migrate", folder=tmp_path)
     assert done.returncode == 1
     assert "could not be applied" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_limits_of_the_role(house: House, tmp_path: Path) -> None:
+def test_limits_of_the_role(env: Environment, tmp_path: Path) -> None:
     """Behind a transaction pooler it reports settings that the role lacks."""
-    pooled = house.environment | {"POSTGRES_TRANSACTION_POOLING": "true", "POSTGRES_LOCK_TIMEOUT_S": "1.5"}
-    status, found, said = _checked(pooled, tmp_path)
-    assert (status, found) == (1, _WELL | {"PostgreSQL": False})
-    assert re.search(r"lock_timeout is \d+ and not 1500", said)
+    pooled = env.variables | {"POSTGRES_TRANSACTION_POOLING": "true", "POSTGRES_LOCK_TIMEOUT_S": "1.5"}
+    status, results, output = _run_check(pooled, tmp_path)
+    assert (status, results) == (1, _ALL_OK | {"PostgreSQL": False})
+    assert re.search(r"lock_timeout is \d+ and not 1500", output)
 
 
-def test_one_line_for_each_thing(house: House, tmp_path: Path) -> None:
-    """Each finding is one line, also if everything is unavailable."""
-    house.postgres.stop()
-    house.valkey.stop()
-    house.antifraud.stop()
-    said = _checked(house.environment, tmp_path)[2]
-    assert [line.split()[1] for line in said.splitlines()] == _ALL
+def test_one_line_for_each_item(env: Environment, tmp_path: Path) -> None:
+    """Each finding is one line, also if operations is unavailable."""
+    env.postgres.stop()
+    env.valkey.stop()
+    env.antifraud.stop()
+    output = _run_check(env.variables, tmp_path)[2]
+    assert [line.split()[1] for line in output.splitlines()] == _ALL
 
 
 def test_schema_is_missing(empty_database: dict[str, str], tmp_path: Path) -> None:
-    """On an empty database it names the command to run. After that everything is ok."""
-    status, found, said = _checked(empty_database, tmp_path)
-    assert (status, found) == (1, _WELL | {"schema": False, "counts": False})
-    assert "python -m promo_api migrate" in said
+    """On an empty database it names the command to run. After that operations is ok."""
+    status, results, output = _run_check(empty_database, tmp_path)
+    assert (status, results) == (1, _ALL_OK | {"schema": False, "counts": False})
+    assert "python -m promo_api migrate" in output
     for _ in range(2):
         assert run_command(empty_database, "migrate", folder=tmp_path).returncode == 0
-    assert _checked(empty_database, tmp_path)[:2] == (0, _WELL)
+    assert _run_check(empty_database, tmp_path)[:2] == (0, _ALL_OK)
 
 
-def test_wrong_count(house: House, tmp_path: Path) -> None:
+def test_wrong_count(env: Environment, tmp_path: Path) -> None:
     """It reports stored counts that are wrong and for how many promos, and changes nothing."""
-    company = house.server.people.sign_up_company()
+    company = env.server.accounts.sign_up_company()
     promo_ids = [company.create_promo() for _ in range(2)]
-    _set_like_counts(house, promo_ids, 3)
+    _set_like_counts(env, promo_ids, 3)
     for _ in range(2):
-        status, found, said = _checked(house.environment, tmp_path)
-        assert (status, found) == (1, _WELL | {"counts": False})
-        assert "differ from a recount: likes of promos (for 2)." in said
-    _set_like_counts(house, promo_ids, 0)
-    assert _checked(house.environment, tmp_path)[:2] == (0, _WELL)
+        status, results, output = _run_check(env.variables, tmp_path)
+        assert (status, results) == (1, _ALL_OK | {"counts": False})
+        assert "differ from a recount: likes of promos (for 2)." in output
+    _set_like_counts(env, promo_ids, 0)
+    assert _run_check(env.variables, tmp_path)[:2] == (0, _ALL_OK)
 
 
-def test_settings_cannot_be_used(house: House, tmp_path: Path) -> None:
+def test_invalid_settings(env: Environment, tmp_path: Path) -> None:
     """With invalid settings it reports all of them and checks nothing else."""
-    broken = dict(house.environment) | {"REDIS_PORT": "99999", "SECRET_KEY": "t00-short"}
-    status, found, said = _checked(broken, tmp_path)
-    assert (status, found) == (1, {"settings": False})
-    assert "REDIS_PORT" in said
-    assert "SECRET_KEY" in said
-    assert "t00-short" not in said
+    broken = dict(env.variables) | {"REDIS_PORT": "99999", "SECRET_KEY": "t00-short"}
+    status, results, output = _run_check(broken, tmp_path)
+    assert (status, results) == (1, {"settings": False})
+    assert "REDIS_PORT" in output
+    assert "SECRET_KEY" in output
+    assert "t00-short" not in output

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from promo_api.dev.processes import wait_until
-from tests.e2e.conftest import assert_discreet
+from tests.e2e.environment import assert_no_secrets
 from tests.e2e.raw import received, request
 from tests.e2e.server import Server
 
@@ -31,7 +31,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 def _started(server: Server) -> Iterator[Server]:
     with server:
         yield server
-    assert_discreet(server)
+    assert_no_secrets(server)
 
 
 def _connect(server: Server) -> socket.socket:
@@ -59,7 +59,7 @@ def test_flood_of_pipelined_requests(own_server: Server) -> None:
             for connection in flooding:
                 connection.sendall(_FLOOD)
             assert all(received(connection, with_body=False) for connection in flooding)
-            assert own_server.answers()
+            assert own_server.responds()
     after = _peaks_mb(own_server)
     assert after.keys() == before.keys()
     assert max(after[pid] - before[pid] for pid in before) < _GROWTH_MAX_MB

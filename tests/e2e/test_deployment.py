@@ -1,4 +1,4 @@
-"""docs/deployment.md, done as it is written, but for names and addresses."""
+"""The commands of docs/deployment.md, run as written except for names and addresses."""
 
 import os
 import re
@@ -23,15 +23,14 @@ from promo_api.sweeper import (
     feed_changes_sweeper,
 )
 from tests.deployment_page import block
-from tests.e2e.all_operations import Everything
-from tests.e2e.conftest import assert_discreet
+from tests.e2e.all_operations import AllOperations
+from tests.e2e.environment import assert_no_secrets
 from tests.e2e.server import Server, run_command
 
 _ROOT = Path(__file__).parents[2]
 _HOST = "127.0.0.1"
 _START_S, _END_S = 20, 10
-# One who may do everything does it as it is, and not as the user postgres.
-# What another release may bring, and what the role of the service may not do.
+# A table of a later release, and statements that the role of the service may not run.
 _LATER_TABLE = "CREATE TABLE later (id bigint)"
 _FORBIDDEN = [
     "CREATE TABLE more (id bigint)",
@@ -64,8 +63,8 @@ _SUDO = 'set -eu\nsudo() { shift 2; "$@"; }\n'
 
 @pytest.fixture
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """A server on which nothing has been done."""
-    # Not within pytest's folder, which any other run of pytest closes to the user of PostgreSQL.
+    """A new server."""
+    # Not in pytest's folder: another run of pytest makes it inaccessible to PostgreSQL's user.
     with (
         TemporaryDirectory(prefix="promo-", ignore_cleanup_errors=True) as folder,
         EmbeddedPostgres(Path(folder) / "postgres", durable=False) as server,
@@ -84,10 +83,12 @@ def _administer(
 
 def _rights(postgres: EmbeddedPostgres) -> dict[str, list[str]]:
     """Return the rights of the service's role by table, for the tables that it cannot freely change."""
-    found = "SELECT table_name, array_agg(privilege_type::text ORDER BY 1) FROM information_schema.role_table_grants"
+    statement = (
+        "SELECT table_name, array_agg(privilege_type::text ORDER BY 1) FROM information_schema.role_table_grants"
+    )
     place: dict[str, Any] = {"host": postgres.host, "port": postgres.port, "user": "promo", "dbname": "promo"}
     with psycopg.connect(**place) as connection:
-        rights = dict(connection.execute(f"{found} WHERE grantee = 'promo' GROUP BY table_name").fetchall())
+        rights = dict(connection.execute(f"{statement} WHERE grantee = 'promo' GROUP BY table_name").fetchall())
     return {table: names for table, names in rights.items() if len(names) < 4}
 
 
@@ -117,12 +118,12 @@ def _settings(postgres: EmbeddedPostgres) -> dict[str, str]:
 def test_role_limits_backup_and_restore(
     postgres: EmbeddedPostgres, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """A role that owns its database, with its limits, is all that is needed; a database that was restored is whole."""
+    """A role that owns its database, with its limits, is sufficient; a restored database is complete."""
     _administer(postgres, block("sql role"))
     _administer(postgres, block("sql limits"))
     settings = environment | _settings(postgres)
     with Server(settings, tmp_path) as server:
-        user, promo_id = server.people.sign_up_user(), server.people.sign_up_company().create_promo()
+        user, promo_id = server.accounts.sign_up_user(), server.accounts.sign_up_company().create_promo()
         assert user.post(f"/user/promo/{promo_id}/activate").status_code == 200
         _run(postgres, block("sh backup"), tmp_path)
         server.end()
@@ -134,12 +135,12 @@ def test_role_limits_backup_and_restore(
         assert checked.returncode == 0, checked.stdout
         server.start()
         assert user.get("/user/promo/history").headers["X-Total-Count"] == "1"
-    assert_discreet(server)
+    assert_no_secrets(server)
 
 
 @pytest.mark.parametrize("role", [None, "promo_owner"], ids=["superuser", "owner"])
 def test_two_roles(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_path: Path, role: str | None) -> None:
-    """The rights of grants.sql are enough for every operation, the sweepers and `check`; all else is refused."""
+    """The rights of grants.sql suffice for all operations, the sweepers and `check`; other statements are refused."""
     _administer(postgres, block("sql role"))
     _administer(postgres, block("sql limits"))
     settings = environment | _settings(postgres)
@@ -150,7 +151,7 @@ def test_two_roles(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_
     server = Server(settings, tmp_path)
     try:
         server.start()
-        assert set(Everything(server).ask_well().values()) <= {200, 201}
+        assert set(AllOperations(server).send_valid().values()) <= {200, 201}
         with closing(Database(Settings.from_environment(settings))) as database:
             assert expired_responses_sweeper(database, lambda: datetime.now(UTC) + timedelta(days=9)).sweep() > 0
             feed_changes_sweeper(database).sweep()
@@ -161,7 +162,7 @@ def test_two_roles(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_
         server.end()
         server.remote.close()
     assert "job_failed" not in server.log
-    assert_discreet(server)
+    assert_no_secrets(server)
     _administer(postgres, "INSERT INTO later VALUES (1); DELETE FROM later", database="promo", role="promo")
     assert _rights(postgres) == {name: ["SELECT"] for name in ("account_events", "alembic_version", "promo_changes")}
     for forbidden in _FORBIDDEN:
@@ -170,7 +171,7 @@ def test_two_roles(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_
 
 
 def test_migration_by_the_owner(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_path: Path) -> None:
-    """The other role migrates, by the command of the page."""
+    """The owner role migrates with the command of the page."""
     _administer(postgres, block("sql role"))
     settings = environment | _settings(postgres)
     assert run_command(settings, "migrate", folder=tmp_path).returncode == 0
@@ -178,21 +179,21 @@ def test_migration_by_the_owner(postgres: EmbeddedPostgres, environment: dict[st
     _run(postgres, block("sh grants"), _ROOT)
     _administer(postgres, "DELETE FROM alembic_version WHERE false", database="promo", role="promo_owner")
     variables, _, command = block("sh migrate").strip().partition(" .venv/bin/python -m promo_api ")
-    given = dict(variable.split("=", 1) for variable in variables.split(" "))
-    assert run_command(settings | given, command, folder=tmp_path).returncode == 0
+    overrides = dict(variable.split("=", 1) for variable in variables.split(" "))
+    assert run_command(settings | overrides, command, folder=tmp_path).returncode == 0
 
 
-def test_migration_by_another(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_path: Path) -> None:
-    """A role to which the database does not belong is told so, and changes nothing."""
+def test_migration_by_another_role(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_path: Path) -> None:
+    """The migrations of a role that does not own the database fail with a message, and change nothing."""
     create_role, create_database = block("sql role").splitlines()
     _administer(postgres, create_role + create_database.replace(" OWNER promo", ""))
     ended = run_command(environment | _settings(postgres), "migrate", folder=tmp_path)
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert re.fullmatch(r"The migrations could not be applied, .*: the role may not do that; .*\n", ended.stderr)
+    assert re.fullmatch(r"The migrations could not be applied, .*: the role lacks a privilege; .*\n", ended.stderr)
 
 
 def test_roles_of_an_older_volume(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_path: Path) -> None:
-    """roles.sh turns the one superuser of an older docker-compose.yml into two roles, at each start again."""
+    """roles.sh turns the superuser of an older docker-compose.yml into two roles, and can run again."""
     service = postgres.username
     settings = environment | _settings(postgres) | {"POSTGRES_USERNAME": service}
     _administer(postgres, f"CREATE DATABASE promo; ALTER ROLE {service} PASSWORD 'old'")
@@ -212,10 +213,10 @@ def test_roles_of_an_older_volume(postgres: EmbeddedPostgres, environment: dict[
         owner = {"POSTGRES_USERNAME": "promo_owner", "POSTGRES_TRANSACTION_POOLING": "false"}
         assert run_command(settings | owner, "migrate", folder=tmp_path).returncode == 0
         _run(postgres, block("sh grants").replace("service=promo", f"service={service}"), _ROOT, role="promo_admin")
-    found = "SELECT rolname, rolsuper, rolpassword IS NULL FROM pg_authid WHERE rolcanlogin ORDER BY 1"
+    statement = "SELECT rolname, rolsuper, rolpassword IS NULL FROM pg_authid WHERE rolcanlogin ORDER BY 1"
     place: dict[str, Any] = {"host": postgres.host, "port": postgres.port, "dbname": "promo"}
     with psycopg.connect(**place, user="promo_admin") as connection:
-        roles = connection.execute(found).fetchall()
+        roles = connection.execute(statement).fetchall()
         owned = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"
         assert connection.execute(owned).fetchall() == [("promo_owner",)]
     assert sorted(roles) == sorted(
@@ -225,8 +226,8 @@ def test_roles_of_an_older_volume(postgres: EmbeddedPostgres, environment: dict[
         _administer(postgres, "DELETE FROM account_events", database="promo", role=service)
 
 
-def test_times_of_a_stop() -> None:
-    """The service is killed no sooner than its own patience has ended."""
-    patience = re.search(r"^TimeoutStopSec=(\d+)$", block("ini promo.service"), re.MULTILINE)
-    assert patience is not None
-    assert int(patience[1]) == Settings(antifraud_address="", secret_key="").server_stop_timeout_s + 10
+def test_stop_timeout_of_systemd() -> None:
+    """TimeoutStopSec of the systemd unit exceeds the stop timeout of the service by ten seconds."""
+    timeout = re.search(r"^TimeoutStopSec=(\d+)$", block("ini promo.service"), re.MULTILINE)
+    assert timeout is not None
+    assert int(timeout[1]) == Settings(antifraud_address="", secret_key="").server_stop_timeout_s + 10

@@ -12,8 +12,8 @@ import pytest
 from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.postgres_programs import make_private_folder, run_program
 from promo_api.dev.processes import wait_until
-from tests.e2e.conftest import assert_discreet
-from tests.e2e.load import Rush
+from tests.e2e.environment import assert_no_secrets
+from tests.e2e.load import ActivationLoad
 from tests.e2e.server import Server
 from tests.pgbouncer import THROUGH_PGBOUNCER, PgBouncer
 
@@ -78,17 +78,17 @@ def pair() -> Iterator[Pair]:
 def test_standby_takes_over(pair: Pair, environment: dict[str, str], tmp_path: Path) -> None:
     """Clients get 503 until the standby is promoted, and soon succeed afterwards. No confirmed activation is lost."""
     with Server(environment | pair.environment, tmp_path) as server:
-        rush = Rush(server)
-        with rush.going_on():
+        load = ActivationLoad(server)
+        with load.running():
             pair.primary.kill()
-            rush.await_status(503)
+            load.await_status(503)
             pair.promote()
             promoted = monotonic()
-            rush.await_successes(1)
+            load.await_successes(1)
             recovery_s = monotonic() - promoted
-            rush.await_successes()
-        rush.assert_exact()
-        assert set(rush.statuses) <= {200, 503}
+            load.await_successes()
+        load.assert_exact()
+        assert set(load.statuses) <= {200, 503}
         assert "Traceback" not in server.log
-    assert_discreet(server)
+    assert_no_secrets(server)
     assert recovery_s < _RECOVERY_MAX_S

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 import redis
 
-from tests.e2e.conftest import House
-from tests.e2e.load import Rush
+from tests.e2e.environment import Environment
+from tests.e2e.load import ActivationLoad
 
 _HOUR_MS = 3_600_000
 _ROUNDS = 3
@@ -18,90 +18,90 @@ _CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '
 
 
 @pytest.fixture
-def rush(house: House) -> Iterator[Rush]:
+def load(env: Environment) -> Iterator[ActivationLoad]:
     """Clients that activate promos; at the end, all counts must be exact."""
-    rush = Rush(house.server)
-    yield rush
-    rush.assert_exact()
-    assert "Traceback" not in house.server.log
+    load = ActivationLoad(env.server)
+    yield load
+    load.assert_exact()
+    assert "Traceback" not in env.server.log
 
 
-def _kill_workers(house: House, rush: Rush) -> None:
+def _kill_workers(env: Environment, load: ActivationLoad) -> None:
     for _ in range(_ROUNDS):
-        house.server.kill_worker()
-        rush.await_successes()
+        env.server.kill_worker()
+        load.await_successes()
 
 
-def _restart_postgres(house: House, rush: Rush) -> None:
-    house.postgres.stop()
-    rush.await_status(503)
-    house.postgres.start()
-    rush.await_successes()
+def _restart_postgres(env: Environment, load: ActivationLoad) -> None:
+    env.postgres.stop()
+    load.await_status(503)
+    env.postgres.start()
+    load.await_successes()
 
 
-def _kill_postgres(house: House, rush: Rush) -> None:
-    house.postgres.kill()
-    rush.await_status(503)
-    house.postgres.start()
-    rush.await_successes()
+def _kill_postgres(env: Environment, load: ActivationLoad) -> None:
+    env.postgres.kill()
+    load.await_status(503)
+    env.postgres.start()
+    load.await_successes()
 
 
-def _cut_connections(house: House, rush: Rush) -> None:
-    target = {"host": house.postgres.host, "port": house.postgres.port, "user": house.postgres.username}
+def _cut_connections(env: Environment, load: ActivationLoad) -> None:
+    target = {"host": env.postgres.host, "port": env.postgres.port, "user": env.postgres.username}
     with psycopg.connect(**target, dbname="postgres", autocommit=True) as connection:
         for _ in range(_ROUNDS):
             assert connection.execute(_CUT).fetchall()
-            rush.await_successes()
+            load.await_successes()
 
 
-def _stop_redis(house: House, rush: Rush) -> None:
-    house.valkey.stop()
-    rush.await_successes()
-    house.valkey.start()
-    rush.await_successes()
+def _stop_redis(env: Environment, load: ActivationLoad) -> None:
+    env.valkey.stop()
+    load.await_successes()
+    env.valkey.start()
+    load.await_successes()
 
 
-def _kill_redis(house: House, rush: Rush) -> None:
-    house.valkey.kill()
-    rush.await_successes()
-    house.valkey.start()
-    rush.await_successes()
+def _kill_redis(env: Environment, load: ActivationLoad) -> None:
+    env.valkey.kill()
+    load.await_successes()
+    env.valkey.start()
+    load.await_successes()
 
 
-def _empty_redis(house: House, rush: Rush) -> None:
-    with redis.Redis(house.valkey.host, house.valkey.port) as cache:
+def _empty_redis(env: Environment, load: ActivationLoad) -> None:
+    with redis.Redis(env.valkey.host, env.valkey.port) as cache:
         for _ in range(_ROUNDS):
             cache.flushall()
-            rush.await_successes()
+            load.await_successes()
 
 
-def _freeze_redis(house: House, rush: Rush) -> None:
-    with redis.Redis(house.valkey.host, house.valkey.port) as cache:
+def _freeze_redis(env: Environment, load: ActivationLoad) -> None:
+    with redis.Redis(env.valkey.host, env.valkey.port) as cache:
         process = psutil.Process(int(cache.info("server")["process_id"]))
     process.suspend()
     try:
-        rush.await_successes(10)
+        load.await_successes(10)
     finally:
         process.resume()
-    rush.await_successes()
+    load.await_successes()
 
 
-def _stop_antifraud(house: House, rush: Rush) -> None:
-    house.antifraud.stop()
-    rush.await_status(403, 10)
-    house.antifraud.start()
+def _stop_antifraud(env: Environment, load: ActivationLoad) -> None:
+    env.antifraud.stop()
+    load.await_status(403, 10)
+    env.antifraud.start()
 
 
-def _set_antifraud(refused: int = 10, **behaviour: Any) -> Callable[[House, Rush], None]:
-    def fault(house: House, rush: Rush) -> None:
-        house.steer(**behaviour)
-        rush.await_status(403, refused)
-        house.forget()
+def _set_antifraud(refused: int = 10, **behaviour: Any) -> Callable[[Environment, ActivationLoad], None]:
+    def fault(env: Environment, load: ActivationLoad) -> None:
+        env.configure_antifraud(**behaviour)
+        load.await_status(403, refused)
+        env.reset_antifraud()
 
     return fault
 
 
-_FAULTS: dict[str, Callable[[House, Rush], None]] = {
+_FAULTS: dict[str, Callable[[Environment, ActivationLoad], None]] = {
     "workers killed": _kill_workers,
     "PostgreSQL restarted": _restart_postgres,
     "PostgreSQL killed": _kill_postgres,
@@ -120,16 +120,16 @@ _FAULTS: dict[str, Callable[[House, Rush], None]] = {
 
 
 @pytest.mark.parametrize("fault", _FAULTS)
-def test_under_load(house: House, rush: Rush, fault: str) -> None:
+def test_under_load(env: Environment, load: ActivationLoad, fault: str) -> None:
     """During a fault under load no code is issued twice and none is lost."""
-    with rush.going_on():
-        _FAULTS[fault](house, rush)
+    with load.running():
+        _FAULTS[fault](env, load)
 
 
-def test_two_hundred_on_the_last_use(house: House) -> None:
+def test_two_hundred_on_the_last_use(env: Environment) -> None:
     """One of 200 concurrent clients, on two workers, gets the last activation."""
-    people = house.server.people
-    company, users = people.sign_up_company(), [people.sign_up_user() for _ in range(10)]
+    accounts = env.server.accounts
+    company, users = accounts.sign_up_company(), [accounts.sign_up_user() for _ in range(10)]
     promos = [company.create_promo(max_count=1), company.create_promo(promo_unique=["last-one"])]
     for promo_id in promos:
         with ThreadPoolExecutor(200) as threads:

@@ -19,12 +19,12 @@ _START_S, _END_S = 90, 30
 
 def _started_in(folder: Path) -> set[psutil.Process]:
     """Return the processes that have a folder as their TMPDIR, and their descendants."""
-    found: set[psutil.Process] = set()
+    processes: set[psutil.Process] = set()
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if process.environ().get("TMPDIR") == str(folder):
-                found |= {process, *process.children(recursive=True)}
-    return found
+                processes |= {process, *process.children(recursive=True)}
+    return processes
 
 
 def _names(processes: set[psutil.Process]) -> set[str]:

@@ -11,50 +11,50 @@ import psycopg
 import pytest
 
 from promo_api.dev.processes import wait_until
-from tests.e2e.all_operations import MARK, Everything, secret
-from tests.e2e.conftest import House, assert_discreet
+from tests.e2e.all_operations import MARK, AllOperations, secret
+from tests.e2e.environment import Environment, assert_no_secrets
 from tests.e2e.server import Server
 
 _EVERY_LINE = {"at", "level", "event", "process"}
-_TOLD = {
+_OUTAGE_EVENTS = {
     "antifraud": "antifraud_no_response",
     "valkey": "antifraud_cache_unavailable",
     "postgres": "service_unavailable",
 }
-_REFUSED = "ALTER TABLE comments ADD CONSTRAINT none_at_all CHECK (false) NOT VALID"
-_ALLOWED = "ALTER TABLE comments DROP CONSTRAINT none_at_all"
+_REFUSE_COMMENTS = "ALTER TABLE comments ADD CONSTRAINT none_at_all CHECK (false) NOT VALID"
+_ALLOW_COMMENTS = "ALTER TABLE comments DROP CONSTRAINT none_at_all"
 _HASHES = "SELECT password_hash FROM users UNION SELECT password_hash FROM companies"
 
 
 @pytest.fixture(params=["json", "text"])
-def server(request: pytest.FixtureRequest, house: House, tmp_path: Path) -> Iterator[Server]:
+def server(request: pytest.FixtureRequest, env: Environment, tmp_path: Path) -> Iterator[Server]:
     """A server with marked secrets, for each log format."""
     own = {
         "LOG_FORMAT": request.param,
         "POSTGRES_PASSWORD": secret("{}"),
         "SECRET_KEY": secret("a key for tests that is long enough {}"),
     }
-    with Server(house.environment | own, tmp_path) as server:
+    with Server(env.variables | own, tmp_path) as server:
         yield server
-    assert_discreet(server)
+    assert_no_secrets(server)
     assert MARK not in server.log.lower()
 
 
 @contextmanager
-def _connected(house: House) -> Iterator["psycopg.Connection[Any]"]:
-    target = {"host": house.postgres.host, "port": house.postgres.port, "user": house.postgres.username}
+def _connected(env: Environment) -> Iterator["psycopg.Connection[Any]"]:
+    target = {"host": env.postgres.host, "port": env.postgres.port, "user": env.postgres.username}
     with psycopg.connect(**target, dbname="promo", autocommit=True) as connection:
         yield connection
 
 
 @contextmanager
-def _refused_comments(house: House) -> Iterator[None]:
+def _refused_comments(env: Environment) -> Iterator[None]:
     """Make PostgreSQL refuse each comment with an error that contains it."""
-    with _connected(house) as connection:
-        connection.execute(_REFUSED)
+    with _connected(env) as connection:
+        connection.execute(_REFUSE_COMMENTS)
     yield
-    with _connected(house) as connection:
-        connection.execute(_ALLOWED)
+    with _connected(env) as connection:
+        connection.execute(_ALLOW_COMMENTS)
 
 
 def _requests(server: Server) -> list[dict[str, Any]]:
@@ -62,38 +62,38 @@ def _requests(server: Server) -> list[dict[str, Any]]:
     if server.environment["LOG_FORMAT"] == "json":
         return [line for line in server.lines() if line["event"] == "request"]
     lines = re.findall(r"^[0-9T:.-]+Z INFO \[[0-9]+\] request (.*)$", server.log, re.MULTILINE)
-    told = [dict(field.split("=") for field in line.split()) for line in lines]
-    return [each | {"status": int(each["status"]), "operation": each["operation"].strip('"')} for each in told]
+    parsed = [dict(field.split("=") for field in line.split()) for line in lines]
+    return [each | {"status": int(each["status"]), "operation": each["operation"].strip('"')} for each in parsed]
 
 
-def _assert_told(server: Server, everything: Everything) -> None:
+def _assert_logged(server: Server, operations: AllOperations) -> None:
     """Assert that each request with a response has exactly one correct line."""
-    ids = {asked.request_id for asked in everything.asked}
-    assert len(ids) == len(everything.asked)
+    ids = {request.request_id for request in operations.sent}
+    assert len(ids) == len(operations.sent)
     # The line is written after the response has been sent.
     assert wait_until(lambda: ids <= {line["request_id"] for line in _requests(server)}, 10)
     lines = [line for line in _requests(server) if line["request_id"] in ids]
     assert len(lines) == len(ids)
-    told = {line["request_id"]: line for line in lines}
-    for asked in everything.asked:
-        line = told[asked.request_id]
-        assert line["status"] == asked.status, line
-        assert asked.operation in (line["operation"], None), line
+    by_id = {line["request_id"]: line for line in lines}
+    for request in operations.sent:
+        line = by_id[request.request_id]
+        assert line["status"] == request.status, line
+        assert request.operation in (line["operation"], None), line
 
 
-def _assert_no_hash(house: House, server: Server) -> None:
-    with _connected(house) as connection:
+def _assert_no_hash(env: Environment, server: Server) -> None:
+    with _connected(env) as connection:
         hashes = [row[0] for row in connection.execute(_HASHES).fetchall() if row[0] is not None]
     assert len(hashes) > 4
     assert "argon2" not in server.log
     assert not [each for each in hashes if each.rpartition("$")[2] in server.log]
 
 
-def _assert_traced(server: Server, everything: Everything) -> None:
+def _assert_traced(server: Server, operations: AllOperations) -> None:
     """Assert that failures are logged with the request ID, in all threads."""
     if server.environment["LOG_FORMAT"] == "json":
-        operations = {asked.request_id: asked.operation for asked in everything.asked}
-        traced = {(line["event"], operations[line["request_id"]]) for line in server.lines() if _is_failure(line)}
+        names = {request.request_id: request.operation for request in operations.sent}
+        traced = {(line["event"], names[line["request_id"]]) for line in server.lines() if _is_failure(line)}
         assert ("antifraud_no_response", "user_activations.activate_promo") in traced
         assert ("service_unavailable", "user_promos.list_feed") in traced
         assert ("internal_error", "user_comments.create_comment") in traced
@@ -103,7 +103,7 @@ def _is_failure(line: dict[str, Any]) -> bool:
     return line["event"] in ("antifraud_no_response", "service_unavailable", "internal_error")
 
 
-def _assert_form(server: Server) -> None:
+def _assert_format(server: Server) -> None:
     """Assert that each line has the correct format and the common fields."""
     lines = server.log.splitlines()
     assert lines
@@ -115,43 +115,43 @@ def _assert_form(server: Server) -> None:
         assert [line for line in lines if not first.match(line) and not of_traceback.match(line)] == []
 
 
-def test_log_of_a_full_run(house: House, server: Server) -> None:
+def test_log_of_a_full_run(env: Environment, server: Server) -> None:
     """Valid and invalid requests to all operations, also during outages, leave one line each and no secrets."""
-    everything = Everything(server)
-    assert set(everything.ask_well().values()) == {200, 201}
-    assert {400, 401, 404, 415} <= everything.ask_badly()
-    everything.ask_what_is_no_http()
-    for name, event in _TOLD.items():
+    operations = AllOperations(server)
+    assert set(operations.send_valid().values()) == {200, 201}
+    assert {400, 401, 404, 415} <= operations.send_invalid()
+    operations.send_malformed()
+    for name, event in _OUTAGE_EVENTS.items():
         assert event not in server.log
-        getattr(house, name).stop()
-        everything.ask_well()
-        everything.ask_badly()
+        getattr(env, name).stop()
+        operations.send_valid()
+        operations.send_invalid()
         assert event in server.log
-        house.mend()
-    assert wait_until(lambda: everything.ask_well()["user_profile.get_profile"] == 200, 20)
+        env.restore()
+    assert wait_until(lambda: operations.send_valid()["user_profile.get_profile"] == 200, 20)
     assert "internal_error" not in server.log
-    with _refused_comments(house):
-        assert everything.comment() == 500
+    with _refused_comments(env):
+        assert operations.comment() == 500
     assert "StatementRefused: CheckViolation (none_at_all)" in server.log
-    _assert_told(server, everything)
-    _assert_traced(server, everything)
-    _assert_no_hash(house, server)
-    _assert_form(server)
+    _assert_logged(server, operations)
+    _assert_traced(server, operations)
+    _assert_no_hash(env, server)
+    _assert_format(server)
 
 
-def test_log_of_a_database_without_tables(house: House) -> None:
+def test_log_of_a_database_without_tables(env: Environment) -> None:
     """A missing table is logged with the command to run the migrations."""
-    user = house.server.people.sign_up_user()
-    before = len(house.server.log)
-    with _connected(house) as connection:
+    user = env.server.accounts.sign_up_user()
+    before = len(env.server.log)
+    with _connected(env) as connection:
         connection.execute("ALTER TABLE users RENAME TO users_away")
     try:
         status = user.get("/user/profile").status_code
     finally:
-        with _connected(house) as connection:
+        with _connected(env) as connection:
             connection.execute("ALTER TABLE users_away RENAME TO users")
     assert status == 503
-    [line] = [line for line in house.server.lines(before) if line["event"] == "service_unavailable"]
+    [line] = [line for line in env.server.lines(before) if line["event"] == "service_unavailable"]
     assert (line["level"], line["retry_after_s"]) == ("warning", 30)
     assert line["reason"] == "python -m promo_api migrate has not been run"
     assert user.get("/user/profile").status_code == 200

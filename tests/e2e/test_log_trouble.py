@@ -25,9 +25,9 @@ def _start(server: Server, redirection: str) -> None:
 
 def _assert_answers(server: Server) -> None:
     began = monotonic()
-    assert all(server.answers() for _ in range(_REQUESTS))
+    assert all(server.responds() for _ in range(_REQUESTS))
     assert monotonic() - began < _REQUESTS / 5
-    assert server.people.sign_up_user().get("/user/profile").status_code == 200
+    assert server.accounts.sign_up_user().get("/user/profile").status_code == 200
 
 
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
@@ -63,7 +63,7 @@ def test_blocked_log_pipe(own_server: Server, full_pipe: tuple[Path, int]) -> No
 
     def all_are_reported() -> bool:
         nonlocal log
-        assert own_server.answers()
+        assert own_server.responds()
         with suppress(BlockingIOError):
             log += os.read(descriptor, 2**21)
         return sum(json.loads(line).get("lost", 0) for line in log.splitlines()) >= _REQUESTS

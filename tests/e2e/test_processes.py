@@ -7,13 +7,13 @@ import psutil
 import requests
 
 from promo_api.dev.processes import wait_gone, wait_until
-from tests.e2e.conftest import House
+from tests.e2e.environment import Environment
 from tests.e2e.server import Server, run_command
 
 
 def test_restart_between_activations(own_server: Server) -> None:
     """A restart keeps all data and tokens, and no code is issued twice."""
-    company, user = own_server.people.sign_up_company(), own_server.people.sign_up_user()
+    company, user = own_server.accounts.sign_up_company(), own_server.accounts.sign_up_user()
     codes = [f"restart-code-{number}" for number in range(4)]
     promo_id = company.create_promo(promo_unique=codes)
     path = f"/user/promo/{promo_id}"
@@ -28,7 +28,7 @@ def test_restart_between_activations(own_server: Server) -> None:
 
 def test_killed_worker(own_server: Server) -> None:
     """After a worker is killed, requests still succeed, and the worker is replaced."""
-    user = own_server.people.sign_up_user()
+    user = own_server.accounts.sign_up_user()
     before = {worker.pid for worker in own_server.workers()}
     own_server.kill_worker()
     assert {user.get("/user/profile").status_code for _ in range(10)} == {200}
@@ -38,7 +38,7 @@ def test_killed_worker(own_server: Server) -> None:
 
 def test_killed_workers_during_activations(own_server: Server) -> None:
     """If workers are killed during activations, no code is issued twice, and each received code is stored."""
-    company, user = own_server.people.sign_up_company(), own_server.people.sign_up_user()
+    company, user = own_server.accounts.sign_up_company(), own_server.accounts.sign_up_user()
     codes = [f"mortal-code-{number}" for number in range(80)]
     promo_id = company.create_promo(promo_unique=codes)
 
@@ -64,7 +64,7 @@ def test_killed_workers_during_activations(own_server: Server) -> None:
 
 def test_threads_share_one_heap(own_server: Server) -> None:
     """Threads share one malloc arena. Arenas per thread would retain the memory of their largest responses."""
-    assert own_server.people.sign_up_user().get("/user/profile").status_code == 200
+    assert own_server.accounts.sign_up_user().get("/user/profile").status_code == 200
     assert [worker for worker in own_server.workers() if _heaps_of_threads(worker)] == []
 
 
@@ -81,24 +81,24 @@ def test_stop(own_server: Server) -> None:
     assert len(workers) == 2
     assert own_server.end() == 0
     assert wait_gone(workers, 5)
-    assert not own_server.answers()
+    assert not own_server.responds()
     assert "Traceback" not in own_server.log
 
 
-def test_stop_during_a_request(house: House) -> None:
+def test_stop_during_a_request(env: Environment) -> None:
     """A request that is running during a stop gets its response, and its effect is stored."""
-    user = house.server.people.sign_up_user()
-    promo_id = house.server.people.sign_up_company().create_promo(promo_common="last-words")
-    house.steer(user_email=user.body["email"], delay_ms=60_000)
+    user = env.server.accounts.sign_up_user()
+    promo_id = env.server.accounts.sign_up_company().create_promo(promo_common="last-words")
+    env.configure_antifraud(user_email=user.body["email"], delay_ms=60_000)
     with ThreadPoolExecutor(2) as threads:
         activation = threads.submit(user.post, f"/user/promo/{promo_id}/activate")
-        assert wait_until(lambda: house.calls(user.body["email"]) == 1, 10)
-        end = threads.submit(house.server.end)
-        assert wait_until(lambda: "Handling signal: term" in house.server.log, 10)
-        house.forget()
+        assert wait_until(lambda: env.antifraud_calls(user.body["email"]) == 1, 10)
+        end = threads.submit(env.server.end)
+        assert wait_until(lambda: "Handling signal: term" in env.server.log, 10)
+        env.reset_antifraud()
         assert activation.result(30).json() == {"promo": "last-words"}
         assert end.result(30) == 0
-    house.server.start()
+    env.server.start()
     assert user.get("/user/promo/history").headers["X-Total-Count"] == "1"
 
 
@@ -108,14 +108,14 @@ def test_port_in_use(own_server: Server, tmp_path: Path) -> None:
     assert done.returncode not in (0, None)
     assert "in use" in done.stderr
     assert str(own_server.port) in done.stderr
-    assert own_server.answers()
+    assert own_server.responds()
 
 
 def test_restart_with_open_connections(own_server: Server) -> None:
     """A server can restart on its port at once, even if clients had open connections."""
     with own_server.remote.get("/api/ping", headers={"Connection": "keep-alive"}, stream=True):
         own_server.restart()
-    assert own_server.answers()
+    assert own_server.responds()
     assert psutil.pid_exists(own_server.workers()[0].pid)
 
 

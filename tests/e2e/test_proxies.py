@@ -35,8 +35,8 @@ class Proxy:
         http: the URL of its port without TLS.
         https: the URL of its port with TLS.
         ca: the file of the CA of its certificate.
-        replacements: names and addresses of the configuration, and what they are in the test.
-        lowered_limit: what to replace in its configuration for a limit that a test can reach.
+        replacements: names and addresses of the configuration, with their values in the test.
+        lowered_limit: replacements for a rate limit that a test can reach.
     """
 
     folder: Path
@@ -48,7 +48,7 @@ class Proxy:
 
     @contextmanager
     def running(self, changes: Mapping[str, str]) -> Iterator[None]:
-        """Check the configuration with the program itself, and run it for the time of a block."""
+        """Check the configuration with the program itself, and run the program during the block."""
         with self._run(*self._commands(changes)):
             yield
 
@@ -153,8 +153,11 @@ def test_requests_over_tls(proxy: Proxy) -> None:
     with proxy.running({}):
         remote = Remote(proxy.https)
         remote.verify = str(proxy.ca)
-        people = Api(remote)  # type: ignore[arg-type]
-        user, promo_id = people.sign_up_user(), people.sign_up_company().create_promo(promo_unique=["x" * 30] * 5000)
+        accounts = Api(remote)  # type: ignore[arg-type]
+        user, promo_id = (
+            accounts.sign_up_user(),
+            accounts.sign_up_company().create_promo(promo_unique=["x" * 30] * 5000),
+        )
         response = user.post(f"/user/promo/{promo_id}/activate")
         assert response.json() == {"promo": "x" * 30}
         assert response.headers["Strict-Transport-Security"] == _HSTS
@@ -171,7 +174,7 @@ def test_redirect(proxy: Proxy) -> None:
 
 
 def test_limit_of_an_address(proxy: Proxy) -> None:
-    """An address that sends too much gets 429 in the common form of errors."""
+    """An address that exceeds the rate limit gets 429 with the common error body."""
     with proxy.running(proxy.lowered_limit):
         responses = [requests.get(f"{proxy.https}/api/ping", verify=str(proxy.ca), timeout=5) for _ in range(20)]
     refused = responses[-1]
@@ -184,7 +187,7 @@ def test_limit_of_an_address(proxy: Proxy) -> None:
 
 
 def test_slow_head(proxy: Proxy) -> None:
-    """A client that does not finish the head of its request is cut off."""
+    """A client that does not complete the head of its request is disconnected."""
     setting = "client_header_timeout 10s" if isinstance(proxy, Nginx) else "timeout http-request 10s"
     context = ssl.create_default_context(cafile=proxy.ca)
     address = (_HOST, int(proxy.https.rpartition(":")[2]))

@@ -19,7 +19,7 @@ def test_example_session(server: Server) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    told = done.stdout.splitlines()
-    assert '{"promo":"BEAN-1"}' in told
-    assert told[-1] == '{"activations_count":1,"countries":[{"country":"fr","activations_count":1}]}'
-    assert not any('"error"' in line for line in told)
+    lines = done.stdout.splitlines()
+    assert '{"promo":"BEAN-1"}' in lines
+    assert lines[-1] == '{"activations_count":1,"countries":[{"country":"fr","activations_count":1}]}'
+    assert not any('"error"' in line for line in lines)

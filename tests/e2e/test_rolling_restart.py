@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.balancer import HealthChecks, Load
-from tests.e2e.conftest import assert_discreet
+from tests.e2e.balancer import BalancedLoad, HealthChecks
+from tests.e2e.environment import assert_no_secrets
 from tests.e2e.server import Server
 
 _ROUNDS = 2
@@ -26,24 +26,24 @@ def instances(e2e_environment: dict[str, str], tmp_path: Path) -> Iterator[list[
             servers.append(stack.enter_context(Server(environment, folder)))
         yield servers
     for server in servers:
-        assert_discreet(server)
+        assert_no_secrets(server)
 
 
 def _restarted_under_load(instances: list[Server], checks: HealthChecks | None = None) -> None:
-    """Restart each in turn under load: no request fails, and what is recorded is exactly what was answered."""
-    people = instances[0].people
-    company, user = people.sign_up_company(), people.sign_up_user()
+    """Restart each in turn under load: no request fails, and stored activations equal successful responses."""
+    accounts = instances[0].accounts
+    company, user = accounts.sign_up_company(), accounts.sign_up_user()
     promo_id = company.create_promo(max_count=1_000_000)
     ports = [server.port for server in instances]
     path, headers = f"/api/user/promo/{promo_id}/activate", {"Authorization": f"Bearer {user.token}"}
-    with Load(ports, path, headers, keeping=6, changing=2, checks=checks) as load:
+    with BalancedLoad(ports, path, headers, persistent=6, short_lived=2, checks=checks) as load:
         for server in instances * _ROUNDS:
             load.wait_for(server.port, 100)
             server.restart()
     assert load.failures == []
-    assert {status for _, status in load.answers} == {200}
+    assert {status for _, status in load.responses} == {200}
     recorded = company.get(f"/business/promo/{promo_id}/stat").json()["activations_count"]
-    assert recorded == sum(load.answers.values())
+    assert recorded == sum(load.responses.values())
 
 
 def test_rolling_restart_under_load(instances: list[Server]) -> None:
@@ -52,9 +52,9 @@ def test_rolling_restart_under_load(instances: list[Server]) -> None:
         _restarted_under_load(instances, checks)
 
 
-def test_restart_of_the_only_one(e2e_environment: dict[str, str], tmp_path: Path) -> None:
+def test_restart_of_a_single_instance(e2e_environment: dict[str, str], tmp_path: Path) -> None:
     """With socket activation, as by systemd, connections wait during a restart."""
     server = Server(e2e_environment, tmp_path)
     with socket.create_server(("127.0.0.1", server.port)) as server.listener, server:
         _restarted_under_load([server])
-    assert_discreet(server)
+    assert_no_secrets(server)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from promo_api.dev.processes import wait_until
-from tests.e2e.conftest import assert_discreet
+from tests.e2e.environment import assert_no_secrets
 from tests.e2e.raw import fields, received, request
 from tests.e2e.server import Server
 
@@ -17,12 +17,12 @@ _WHOLE = request(b"POST", b"/api/user/auth/sign-in", b"Content-Type: application
 
 
 @pytest.fixture(scope="module")
-def hasty(e2e_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(e2e_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a client timeout of one second."""
     environment = e2e_environment | {"SERVER_CLIENT_TIMEOUT_S": "1"}
-    with Server(environment, tmp_path_factory.mktemp("hasty")) as server:
+    with Server(environment, tmp_path_factory.mktemp("server")) as server:
         yield server
-    assert_discreet(server)
+    assert_no_secrets(server)
 
 
 def _send_start(server: Server, message: bytes) -> socket.socket:
@@ -41,14 +41,14 @@ def _receive_all(connection: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("length", [1, 60, len(_WHOLE) - 1])
-def test_incomplete_request(hasty: Server, length: int) -> None:
+def test_incomplete_request(server: Server, length: int) -> None:
     """An incomplete head or body gets 408 with the common error body, and is logged."""
-    head, _, body = _receive_all(_send_start(hasty, _WHOLE[:length])).partition(b"\r\n\r\n")
+    head, _, body = _receive_all(_send_start(server, _WHOLE[:length])).partition(b"\r\n\r\n")
     headers = fields(head)
     assert head.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert (headers["connection"], headers["x-content-type-options"]) == ("close", "nosniff")
     assert json.loads(body) == {"status": "error", "message": "The rest of this request did not arrive in time."}
-    assert wait_until(lambda: _logged(hasty, headers["x-request-id"]) == [408], _TIMEOUT_S)
+    assert wait_until(lambda: _logged(server, headers["x-request-id"]) == [408], _TIMEOUT_S)
 
 
 def _logged(server: Server, request_id: str) -> list[int]:
@@ -56,23 +56,23 @@ def _logged(server: Server, request_id: str) -> list[int]:
     return [line["status"] for line in server.lines() if line.get("request_id") == request_id]
 
 
-def test_empty_lines(hasty: Server) -> None:
+def test_empty_lines(server: Server) -> None:
     """A connection with empty lines only is closed without a response."""
-    assert _receive_all(_send_start(hasty, b"\r\n\r\n")) == b""
+    assert _receive_all(_send_start(server, b"\r\n\r\n")) == b""
 
 
-def test_many_slow_clients(hasty: Server) -> None:
+def test_many_slow_clients(server: Server) -> None:
     """Many slow clients are disconnected, and other requests succeed meanwhile."""
-    slow = [_send_start(hasty, _WHOLE[:60]) for _ in range(_MANY)]
-    assert hasty.answers()
+    slow = [_send_start(server, _WHOLE[:60]) for _ in range(_MANY)]
+    assert server.responds()
     assert {_receive_all(connection)[:12] for connection in slow} == {b"HTTP/1.1 408"}
 
 
-def test_keep_alive(hasty: Server) -> None:
+def test_keep_alive(server: Server) -> None:
     """A connection may be idle for longer between two requests."""
-    with _send_start(hasty, request(b"GET", b"/api/ping")) as connection:
+    with _send_start(server, request(b"GET", b"/api/ping")) as connection:
         assert received(connection).startswith(b"HTTP/1.1 200")
-        slow = _send_start(hasty, _WHOLE[:60])
+        slow = _send_start(server, _WHOLE[:60])
         assert _receive_all(slow).startswith(b"HTTP/1.1 408")  # more than a second later
         connection.sendall(request(b"GET", b"/api/ping"))
         assert received(connection).startswith(b"HTTP/1.1 200")

@@ -1,4 +1,4 @@
-"""Stopping: open requests get responses, new connections are refused, and slow requests are cut off."""
+"""Graceful stop: open requests get responses, new connections are refused, and slow requests are cut off."""
 
 import socket
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from promo_api.dev.processes import wait_gone, wait_until
-from tests.e2e.conftest import House, assert_discreet
+from tests.e2e.environment import Environment, assert_no_secrets
 from tests.e2e.raw import request
 from tests.e2e.server import Server
 
@@ -23,35 +23,35 @@ _SIGN_IN = request(
     b"POST",
     b"/api/user/auth/sign-in",
     b"Content-Type: application/json",
-    body=b'{"email": "nobody@example.com", "password": "Passw0rd!"}',
+    body=b'{"email": "unknown@example.com", "password": "Passw0rd!"}',
 )
 _STOP_TIMEOUT_S = 3
 
 
 @pytest.fixture
-def server(house: House, tmp_path: Path) -> Iterator[Server]:
+def server(env: Environment, tmp_path: Path) -> Iterator[Server]:
     """A server with one worker and a long timeout for the anti-fraud service."""
     own = {"SERVER_WORKERS": "1", "ANTIFRAUD_READ_TIMEOUT_S": "30"}
-    with Server(house.environment | own, tmp_path) as server:
+    with Server(env.variables | own, tmp_path) as server:
         yield server
-    assert_discreet(server)
+    assert_no_secrets(server)
     assert server.lines(), "gunicorn logs in the same format, also after a reload"
     assert "Traceback" not in server.log
 
 
 @contextmanager
-def _activation(house: House, server: Server) -> Iterator["Future[Any]"]:
+def _activation(env: Environment, server: Server) -> Iterator["Future[Any]"]:
     """Run an activation that waits for the anti-fraud service during the block."""
-    user = server.people.sign_up_user()
-    promo_id = server.people.sign_up_company().create_promo()
-    house.steer(user_email=user.body["email"], delay_ms=60_000)
+    user = server.accounts.sign_up_user()
+    promo_id = server.accounts.sign_up_company().create_promo()
+    env.configure_antifraud(user_email=user.body["email"], delay_ms=60_000)
     with ThreadPoolExecutor(1) as threads:
-        answer = threads.submit(user.post, f"/user/promo/{promo_id}/activate")
+        response = threads.submit(user.post, f"/user/promo/{promo_id}/activate")
         try:
-            assert wait_until(lambda: house.calls(user.body["email"]) == 1, 10)
-            yield answer
+            assert wait_until(lambda: env.antifraud_calls(user.body["email"]) == 1, 10)
+            yield response
         finally:
-            house.forget()
+            env.reset_antifraud()
 
 
 def _is_stopping(server: Server) -> bool:
@@ -77,10 +77,10 @@ def _connect(server: Server, *sent: bytes) -> socket.socket:
 
 
 def _answer(connection: socket.socket) -> HTTPResponse:
-    answer = HTTPResponse(connection)
-    answer.begin()
-    answer.read()
-    return answer
+    response = HTTPResponse(connection)
+    response.begin()
+    response.read()
+    return response
 
 
 def test_last_response_of_connections(server: Server) -> None:
@@ -98,8 +98,8 @@ def test_last_response_of_connections(server: Server) -> None:
     for connection, rest in connections.items():
         connection.sendall(rest)
     for connection in connections:
-        answer = _answer(connection)
-        assert (answer.status, answer.will_close) == (401, True)
+        response = _answer(connection)
+        assert (response.status, response.will_close) == (401, True)
         assert connection.recv(1) == b""
         connection.close()
     assert server.wait() == 0
@@ -121,47 +121,47 @@ def test_idle_connections_do_not_delay_the_stop(server: Server) -> None:
         connection.close()
 
 
-def test_drain(house: House, tmp_path: Path) -> None:
+def test_drain(env: Environment, tmp_path: Path) -> None:
     """For SERVER_DRAIN_S after SIGTERM new connections are served as before, but health is 503."""
     own = {"SERVER_DRAIN_S": "3", "SERVER_WORKERS": "1"}
-    with Server(house.environment | own, tmp_path) as server:
-        assert server.people.call("GET", "/health").status_code == 200
+    with Server(env.variables | own, tmp_path) as server:
+        assert server.accounts.call("GET", "/health").status_code == 200
         server.signal(SIGTERM)
-        asked_at = monotonic()
+        signalled_at = monotonic()
         assert wait_until(lambda: "drain_started" in server.log, 10)
-        answer = requests.get(f"{server.url}/api/health", timeout=10)
-        assert (answer.status_code, answer.json()["status"], answer.json()["draining"]) == (503, "failing", True)
-        assert answer.headers["Retry-After"] == "1"
-        assert server.answers()
+        response = requests.get(f"{server.url}/api/health", timeout=10)
+        assert (response.status_code, response.json()["status"], response.json()["draining"]) == (503, "failing", True)
+        assert response.headers["Retry-After"] == "1"
+        assert server.responds()
         assert server.wait() == 0
-        assert 3 <= monotonic() - asked_at < 3 + 5
+        assert 3 <= monotonic() - signalled_at < 3 + 5
 
 
-def test_new_connections_are_refused(house: House, server: Server) -> None:
+def test_new_connections_are_refused(env: Environment, server: Server) -> None:
     """During a stop new connections are refused, a second SIGTERM has no effect, and the open request succeeds."""
-    with _activation(house, server) as answer:
+    with _activation(env, server) as response:
         server.signal(SIGTERM)
         assert wait_until(lambda: _refuses(server), 10)
         server.signal(SIGTERM)
         assert _refuses(server)
-        assert not answer.done()
-        house.forget()
-        assert answer.result(20).status_code == 200
+        assert not response.done()
+        env.reset_antifraud()
+        assert response.result(20).status_code == 200
     assert server.wait() == 0
     assert "stop_timed_out" not in server.log
 
 
-def test_stop_timeout(house: House, tmp_path: Path) -> None:
+def test_stop_timeout(env: Environment, tmp_path: Path) -> None:
     """After the timeout a request is cut off and logged, and the server exits although its handler is still running."""
     own = {"SERVER_STOP_TIMEOUT_S": str(_STOP_TIMEOUT_S), "ANTIFRAUD_READ_TIMEOUT_S": "30"}
-    with Server(house.environment | own, tmp_path) as server:
+    with Server(env.variables | own, tmp_path) as server:
         workers = server.workers()
-        with _activation(house, server) as answer:
-            asked_at = monotonic()
+        with _activation(env, server) as response:
+            signalled_at = monotonic()
             assert server.end() == 0
-            assert _STOP_TIMEOUT_S < monotonic() - asked_at < _STOP_TIMEOUT_S + 3
+            assert _STOP_TIMEOUT_S < monotonic() - signalled_at < _STOP_TIMEOUT_S + 3
             with pytest.raises(requests.ConnectionError):
-                answer.result(5)
+                response.result(5)
         assert wait_gone(workers, 1)
     [line] = [line for line in server.lines() if line["event"] == "stop_timed_out"]
     assert (line["level"], line["requests"], line["connections"]) == ("error", 1, 1)
@@ -169,43 +169,43 @@ def test_stop_timeout(house: House, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("signals", [[SIGINT], [SIGQUIT], [SIGTERM, SIGINT]], ids=str)
-def test_immediate_stop(house: House, server: Server, signals: list[int]) -> None:
+def test_immediate_stop(env: Environment, server: Server, signals: list[int]) -> None:
     """SIGINT and SIGQUIT do not wait for requests, also during a graceful stop."""
     workers = server.workers()
-    with _activation(house, server) as answer:
-        asked_at = monotonic()
+    with _activation(env, server) as response:
+        signalled_at = monotonic()
         for number in signals:
             server.signal(number)
         assert server.wait() == 0
-        assert monotonic() - asked_at < 10
+        assert monotonic() - signalled_at < 10
         with pytest.raises(requests.ConnectionError):
-            answer.result(5)
+            response.result(5)
     assert wait_gone(workers, 1)
 
 
-def test_stop_of_a_worker(house: House, server: Server) -> None:
+def test_stop_of_a_worker(env: Environment, server: Server) -> None:
     """A worker that gets SIGTERM finishes its request and is replaced, and no connection is refused."""
     [worker] = server.workers()
-    with _activation(house, server) as answer, ThreadPoolExecutor(1) as threads:
+    with _activation(env, server) as response, ThreadPoolExecutor(1) as threads:
         worker.send_signal(SIGTERM)
         assert wait_until(lambda: _is_stopping(server), 10)
-        other = threads.submit(server.answers)
-        assert not answer.done()
-        house.forget()
-        assert answer.result(20).status_code == 200
+        other = threads.submit(server.responds)
+        assert not response.done()
+        env.reset_antifraud()
+        assert response.result(20).status_code == 200
         assert other.result(20)
     assert server.workers() != [worker]
 
 
-def test_reload(house: House, server: Server) -> None:
+def test_reload(env: Environment, server: Server) -> None:
     """After SIGHUP the old worker finishes its request and is replaced."""
     [worker] = server.workers()
-    with _activation(house, server) as answer:
+    with _activation(env, server) as response:
         server.signal(SIGHUP)
         assert wait_until(lambda: _is_stopping(server), 10)
-        assert server.answers()
-        assert not answer.done()
-        house.forget()
-        assert answer.result(20).status_code == 200
+        assert server.responds()
+        assert not response.done()
+        env.reset_antifraud()
+        assert response.result(20).status_code == 200
     assert wait_until(lambda: len(server.workers()) == 1, 10)
     assert server.workers() != [worker]

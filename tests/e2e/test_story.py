@@ -11,7 +11,7 @@ from tests.e2e.server import Server
 
 def test_whole_story(server: Server) -> None:
     """A company creates a promo; a user finds, likes, comments and activates it; the company reads statistics."""
-    company, user = server.people.sign_up_company(), server.people.sign_up_user(age=30, country="Ru")
+    company, user = server.accounts.sign_up_company(), server.accounts.sign_up_user(age=30, country="Ru")
     codes = ["story-code-one", "story-code-two"]
     promo_id = company.create_promo(target={"country": "rU", "categories": ["кофе"]}, promo_unique=codes)
     path = f"/user/promo/{promo_id}"
@@ -30,9 +30,9 @@ def test_whole_story(server: Server) -> None:
 
 def test_concurrent_activations_on_two_workers(server: Server) -> None:
     """Concurrent activations on two workers get different codes until all are used up."""
-    user = server.people.sign_up_user()
+    user = server.accounts.sign_up_user()
     codes = [f"shared-code-{number}" for number in range(20)]
-    promo_id = server.people.sign_up_company().create_promo(promo_unique=codes)
+    promo_id = server.accounts.sign_up_company().create_promo(promo_unique=codes)
     with ThreadPoolExecutor(16) as threads:
         responses = list(threads.map(lambda _: user.post(f"/user/promo/{promo_id}/activate"), range(40)))
     assert Counter(response.status_code for response in responses) == {200: 20, 403: 20}
@@ -41,12 +41,12 @@ def test_concurrent_activations_on_two_workers(server: Server) -> None:
 
 def test_sign_in_revokes_tokens_on_all_workers(server: Server) -> None:
     """After a sign-in all workers refuse the earlier token and accept the new one."""
-    user = server.people.sign_up_user()
+    user = server.accounts.sign_up_user()
     body = {name: user.body[name] for name in ("email", "password")}
     assert {user.get("/user/profile").status_code for _ in range(10)} == {200}
-    token = server.people.call("POST", "/user/auth/sign-in", json=body).json()["token"]
+    token = server.accounts.call("POST", "/user/auth/sign-in", json=body).json()["token"]
     assert {user.get("/user/profile").status_code for _ in range(20)} == {401}
-    assert {server.people.call("GET", "/user/profile", token=token).status_code for _ in range(20)} == {200}
+    assert {server.accounts.call("GET", "/user/profile", token=token).status_code for _ in range(20)} == {200}
 
 
 @pytest.mark.parametrize("path", ["/api/ui", "/api/ui/"])

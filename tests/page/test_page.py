@@ -61,7 +61,7 @@ def test_company_creates_a_promo(page: Page, server: Server) -> None:
 
 def test_user_reads_the_feed(page: Page, server: Server) -> None:
     """A user signs up on the page, gets 401 without a token, and the feed with it, but no operation of companies."""
-    promo = server.people.sign_up_company().create_promo()
+    promo = server.accounts.sign_up_company().create_promo()
     page.open()
     token = _sign_up(page, server, "user_auth.sign_up", user_body())
     assert page.execute("user_promos.list_feed").status == 401
@@ -75,8 +75,8 @@ def test_user_reads_the_feed(page: Page, server: Server) -> None:
 def test_token_for_each_scheme(page: Page, server: Server) -> None:
     """The dialog accepts a token for each scheme, and each operation uses the one that it requires."""
     page.open()
-    page.authorize("companyAuth", server.people.sign_up_company().token)
-    page.authorize("userAuth", server.people.sign_up_user().token)
+    page.authorize("companyAuth", server.accounts.sign_up_company().token)
+    page.authorize("userAuth", server.accounts.sign_up_user().token)
     assert page.execute("business_promos.list_promos").status == 200
     assert page.execute("user_profile.get_profile").status == 200
 
@@ -84,7 +84,7 @@ def test_token_for_each_scheme(page: Page, server: Server) -> None:
 def test_token_survives_reload(page: Page, server: Server) -> None:
     """A token survives a reload until the user logs out."""
     page.open()
-    page.authorize("userAuth", server.people.sign_up_user().token)
+    page.authorize("userAuth", server.accounts.sign_up_user().token)
     page.reload()
     assert page.execute("user_profile.get_profile").status == 200
     page.log_out("userAuth")

@@ -1,1 +1,1 @@
-"""Races: threads that a barrier lets go at once, and row locks that a test holds until all others wait for them."""
+"""Races: threads released together by a barrier, and row locks that a test holds until the others wait for them."""

@@ -1,4 +1,4 @@
-"""The API with many threads and connections, so that a race has as many runners as it needs."""
+"""The API with many threads and connections, for concurrent requests."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
@@ -21,10 +21,11 @@ from tests.race.interleaving import Stage
 
 _THREADS = 24
 _HASHES = 8
+_LONG_TIMEOUTS = {f"postgres_{limit}_timeout_s": 30.0 for limit in ("pool", "statement", "lock", "idle_transaction")}
 
 
-class _Unfair(Admission):
-    """Lets one account take all threads, so that a race needs only one."""
+class _UnfairAdmission(Admission):
+    """Lets one account use all threads, so that a test needs only one."""
 
     def __call__(self, request: RequestInfo) -> tuple[str, Source]:
         """Return the thread pool of a request, and its source."""
@@ -33,35 +34,35 @@ class _Unfair(Admission):
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _unfair() -> Iterator[None]:
+def _unfair_admission() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(application, "Admission", _Unfair)
+        patch.setattr(application, "Admission", _UnfairAdmission)
         yield
 
 
 @pytest.fixture(scope="package")
-def crowd(settings: Settings, runtime: Runtime) -> Iterator[Runtime]:
-    """A runtime with a connection for each of its many threads; patient, since a race waits by intention.
+def runtime(settings: Settings, runtime: Runtime) -> Iterator[Runtime]:
+    """A runtime with a connection for each of its many threads, and long timeouts, because tests hold locks.
 
-    `runtime` is asked for since it brings the tables.
+    It uses the schema that the fixture of the same name has created.
     """
     assert runtime.database
-    patient = {f"postgres_{limit}_timeout_s": 30.0 for limit in ("pool", "statement", "lock", "idle_transaction")}
-    crowd = Runtime.open(limited(replace(settings, server_threads=_THREADS, argon2_concurrency=_HASHES, **patient)))
-    yield crowd
-    crowd.close()
+    many = replace(settings, server_threads=_THREADS, argon2_concurrency=_HASHES, **_LONG_TIMEOUTS)
+    race_runtime = Runtime.open(limited(many))
+    yield race_runtime
+    race_runtime.close()
 
 
 @pytest.fixture(scope="package")
-def _crowd_client(crowd: Runtime) -> Iterator[TestClient]:
-    with TestClient(create_app(crowd), raise_server_exceptions=False) as client:
+def _race_client(runtime: Runtime) -> Iterator[TestClient]:
+    with TestClient(create_app(runtime), raise_server_exceptions=False) as client:
         yield client
 
 
 @pytest.fixture
-def api(_crowd_client: TestClient) -> Api:
+def api(_race_client: TestClient) -> Api:
     """The API in this process, with many threads."""
-    return Api(_crowd_client)
+    return Api(_race_client)
 
 
 class _Uncoalesced(Coalescer):
@@ -73,19 +74,19 @@ class _Uncoalesced(Coalescer):
 
 
 @pytest.fixture(scope="package")
-def _apart_client(crowd: Runtime) -> Iterator[TestClient]:
-    apart = replace(Runtime.open(crowd.settings), coalescer=_Uncoalesced())
-    with TestClient(create_app(apart), raise_server_exceptions=False) as client:
+def _uncoalesced_client(runtime: Runtime) -> Iterator[TestClient]:
+    uncoalesced = replace(Runtime.open(runtime.settings), coalescer=_Uncoalesced())
+    with TestClient(create_app(uncoalesced), raise_server_exceptions=False) as client:
         yield client
 
 
 @pytest.fixture
-def processes(_apart_client: TestClient) -> Api:
-    """The API as many processes offer it: no two requests are worked on together."""
-    return Api(_apart_client)
+def uncoalesced_api(_uncoalesced_client: TestClient) -> Api:
+    """The API without coalescing: requests behave as if each had reached another process."""
+    return Api(_uncoalesced_client)
 
 
 @pytest.fixture
-def stage(crowd: Runtime) -> Stage:
-    """Where a test decides who goes first."""
-    return Stage(crowd.database)
+def stage(runtime: Runtime) -> Stage:
+    """Holds locks, so that the test decides the order of requests."""
+    return Stage(runtime.database)

@@ -1,4 +1,4 @@
-"""What the counters of a promo say, held against the rows that they count."""
+"""Compares the counters of a promo with its rows."""
 
 from typing import NamedTuple
 from uuid import UUID
@@ -19,7 +19,7 @@ from persistence.schema.tables import (
 
 
 class Counts(NamedTuple):
-    """The numbers of a promo."""
+    """The counters of a promo."""
 
     uses: int
     likes: int
@@ -27,7 +27,7 @@ class Counts(NamedTuple):
 
 
 def recounted(database: Database, promo_id: str) -> Counts:
-    """Return the numbers of a promo, once it is certain that they are those of its rows and keep its limit."""
+    """Assert that the counters of a promo equal its rows and respect its limit, and return them."""
     promo = UUID(promo_id)
 
     def rows(table: Table, *conditions: ColumnElement[bool]) -> int:
@@ -39,19 +39,19 @@ def recounted(database: Database, promo_id: str) -> Counts:
         counts = Counts(counters.used_count, counters.like_count, counters.comment_count)
         assert counts == Counts(rows(activations), rows(likes), rows(comments))
         assert counters.used_count <= counters.use_limit
-        told = select(activations.c.country_key, func.count()).where(activations.c.promo_id == promo)
-        kept = select(country_uses.c.country_key, country_uses.c.activations_count)
-        assert sorted(connection.execute(kept.where(country_uses.c.promo_id == promo))) == sorted(
-            connection.execute(told.group_by(activations.c.country_key))
+        rows_by_country = select(activations.c.country_key, func.count()).where(activations.c.promo_id == promo)
+        stored_by_country = select(country_uses.c.country_key, country_uses.c.activations_count)
+        assert sorted(connection.execute(stored_by_country.where(country_uses.c.promo_id == promo))) == sorted(
+            connection.execute(rows_by_country.group_by(activations.c.country_key))
         )
-        persons = select(users.c.id).where(users.c.email_key.is_not(None))
-        users_of_promo = select(activations.c.user_id).where(
-            activations.c.promo_id == promo, activations.c.user_id.in_(persons)
+        real_users = select(users.c.id).where(users.c.email_key.is_not(None))  # not the placeholders of deleted ones
+        user_ids = select(activations.c.user_id).where(
+            activations.c.promo_id == promo, activations.c.user_id.in_(real_users)
         )
-        of_users = select(activations.c.user_id, func.count()).where(activations.c.user_id.in_(users_of_promo))
-        kept_of_users = select(user_uses.c.user_id, user_uses.c.activations_count)
-        assert sorted(connection.execute(kept_of_users.where(user_uses.c.user_id.in_(users_of_promo)))) == sorted(
-            connection.execute(of_users.group_by(activations.c.user_id))
+        rows_by_user = select(activations.c.user_id, func.count()).where(activations.c.user_id.in_(user_ids))
+        stored_by_user = select(user_uses.c.user_id, user_uses.c.activations_count)
+        assert sorted(connection.execute(stored_by_user.where(user_uses.c.user_id.in_(user_ids)))) == sorted(
+            connection.execute(rows_by_user.group_by(activations.c.user_id))
         )
         if rows(promo_codes):
             issued = select(promo_codes.c.activation_id).where(

@@ -1,4 +1,4 @@
-"""Feeds while promos are created, changed, used up and folded: what a feed says is at each moment what promos say."""
+"""Feeds during concurrent changes of promos, activations and merges of counts: always equal to the promos."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -30,8 +30,8 @@ _TARGETS: list[dict[str, Any]] = [
 ]
 
 
-def _look(database: Database) -> None:
-    """See, in one snapshot, that nothing is wrong, and that totals and pages are those of the promos one by one."""
+def _assert_exact(database: Database) -> None:
+    """Assert, in one snapshot, that totals, pages and stored counts equal the promos."""
     with database.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         rows = list_all(connection)
         for age, country, category, active in (
@@ -43,19 +43,21 @@ def _look(database: Database) -> None:
         ):
             viewer = Viewer(age, country)
             filters = {"category": category, "active": active}
-            due = fitting(rows, viewer, TODAY, category, active)
-            assert count_feed(connection, viewer, TODAY, **filters) == len(due)
-            cards = list_feed_promos(connection, viewer, TODAY, **filters, total=len(due), limit=len(due) + 1, offset=0)
-            assert [card.promo_id for card in cards] == due
+            expected = fitting(rows, viewer, TODAY, category, active)
+            assert count_feed(connection, viewer, TODAY, **filters) == len(expected)
+            listed = list_feed_promos(
+                connection, viewer, TODAY, **filters, total=len(expected), limit=len(expected) + 1, offset=0
+            )
+            assert [promo.promo_id for promo in listed] == expected
         assert (count_mismatched_feed_counts(connection), count_mismatched_feed_entries(connection)) == (0, 0)
 
 
-def _fold(database: Database) -> None:
+def _merge_counts(database: Database) -> None:
     with database.autocommit() as connection:
         update_feed_counts(connection, limit=5)
 
 
-def _update(database: Database, distance: int = 0, limit: int = 5) -> int:
+def _update_standings(database: Database, distance: int = 0, limit: int = 5) -> int:
     with database.autocommit() as connection:
         return update_standings(connection, TODAY + timedelta(distance), limit=limit)
 
@@ -77,132 +79,132 @@ def _repeated(job: Callable[..., object], *arguments: Any, times: int) -> Callab
     return repeat
 
 
-def test_nothing_is_counted_twice_or_not_at_all(api: Api, crowd: Runtime) -> None:
-    """Companies create and change promos, users use them up, processes fold: every reader sees exact totals."""
+def test_totals_are_exact_at_any_time(api: Api, runtime: Runtime) -> None:
+    """While promos are created, changed and used up, and counts are merged, every reader gets exact totals."""
     company, user = api.sign_up_company(), api.sign_up_user(country="bt", age=30)
     ids = [company.create_promo(target=target, max_count=2) for target in _TARGETS]
     jobs = [_repeated(_create, company, times=12) for _ in range(2)]
     jobs += [_repeated(_change, company, promo_id, times=10) for promo_id in ids + ids[:2]]
     jobs += [_repeated(user.post, f"/user/promo/{promo_id}/activate", times=12) for promo_id in ids]
-    jobs += [_repeated(_fold, crowd.database, times=30) for _ in range(2)]
-    jobs += [_repeated(_update, crowd.database, distance, times=30) for distance in (-1, 0, 1)]
-    jobs += [_repeated(_look, crowd.database, times=10) for _ in range(3)]
+    jobs += [_repeated(_merge_counts, runtime.database, times=30) for _ in range(2)]
+    jobs += [_repeated(_update_standings, runtime.database, distance, times=30) for distance in (-1, 0, 1)]
+    jobs += [_repeated(_assert_exact, runtime.database, times=10) for _ in range(3)]
     together(jobs)
-    _look(crowd.database)
+    _assert_exact(runtime.database)
 
 
 @pytest.mark.parametrize("change_first", [True, False])
-def test_last_use_while_the_target_changes(api: Api, crowd: Runtime, stage: Stage, change_first: bool) -> None:
-    """The last use and a change of the target that wait for each other leave exact totals, whoever comes first."""
+def test_last_use_while_the_target_changes(api: Api, runtime: Runtime, stage: Stage, change_first: bool) -> None:
+    """The last activation and a change of the target leave exact totals in either order."""
     company, user = api.sign_up_company(), api.sign_up_user(country="bt", age=30)
     promo_id = company.create_promo(target={"country": "bt"}, max_count=1)
     change = partial(company.patch, f"/business/promo/{promo_id}", json={"target": {"country": "la"}})
     use = partial(user.post, f"/user/promo/{promo_id}/activate")
-    with stage.holding(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
+    with stage.lock_row(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
         queue.add(*((change, use) if change_first else (use, change)))
-    assert [answer.status_code for answer in queue.results()] == [200, 200]
-    _look(crowd.database)
+    assert [response.status_code for response in queue.results()] == [200, 200]
+    _assert_exact(runtime.database)
 
 
-def test_two_changes_of_a_target(api: Api, crowd: Runtime, stage: Stage) -> None:
-    """Of two changes at once the second takes away what the first has listed, and not what it saw before."""
+def test_waiting_changes_of_a_target(api: Api, runtime: Runtime, stage: Stage) -> None:
+    """Each of several changes removes the feed entries of the previous change, not those before it."""
     company = api.sign_up_company()
     promo_id = company.create_promo(target={"country": "bt"})
     changes = [
         partial(company.patch, f"/business/promo/{promo_id}", json={"target": {"country": country}})
         for country in ("la", "zw", "bt")
     ]
-    with stage.holding(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
+    with stage.lock_row(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
         queue.add(*changes)
-    assert [answer.status_code for answer in queue.results()] == [200] * 3
-    _look(crowd.database)
+    assert [response.status_code for response in queue.results()] == [200] * 3
+    _assert_exact(runtime.database)
 
 
 def _standings(database: Database, promo_id: str) -> set[str | None]:
-    found = select(feed_entries.c.standing).where(feed_entries.c.promo_id == UUID(promo_id))
+    standings = select(feed_entries.c.standing).where(feed_entries.c.promo_id == UUID(promo_id))
     with database.autocommit() as connection:
-        return set(connection.scalars(found))
+        return set(connection.scalars(standings))
 
 
-def _claim(connection: Connection, promo_id: UUID, crowd: Runtime) -> None:
+def _claim(connection: Connection, promo_id: UUID, runtime: Runtime) -> None:
     user_id = connection.scalars(select(users.c.id).where(users.c.country_key == "bt").limit(1)).one()
-    assert claim_values(connection, promo_id, [Claim(uuid4(), user_id, "bt", 30)], crowd.today())
+    assert claim_values(connection, promo_id, [Claim(uuid4(), user_id, "bt", 30)], runtime.today())
 
 
 @pytest.mark.parametrize("change_first", [True, False])
-def test_last_use_while_max_count_grows(api: Api, crowd: Runtime, stage: Stage, change_first: bool) -> None:
-    """Of a last use and a raised max_count that wait for each other, the later one decides the standing."""
+def test_last_use_while_max_count_grows(api: Api, runtime: Runtime, stage: Stage, change_first: bool) -> None:
+    """Of the last activation and a raise of max_count, the later one decides the standing."""
     company, user = api.sign_up_company(), api.sign_up_user(country="bt", age=30)
     promo_id = company.create_promo(target={"country": "bt"}, max_count=1)
     change = partial(company.patch, f"/business/promo/{promo_id}", json={"max_count": 2})
     use = partial(user.post, f"/user/promo/{promo_id}/activate")
-    with stage.holding(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
+    with stage.lock_row(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
         queue.add(*((change, use) if change_first else (use, change)))
-    assert [answer.status_code for answer in queue.results()] == [200, 200]
-    assert _standings(crowd.database, promo_id) == {"live"}
-    _look(crowd.database)
+    assert [response.status_code for response in queue.results()] == [200, 200]
+    assert _standings(runtime.database, promo_id) == {"live"}
+    _assert_exact(runtime.database)
 
 
-def test_last_use_after_a_change_that_it_waited_for(api: Api, crowd: Runtime, stage: Stage) -> None:
-    """A claim of the last use marks entries that a change has inserted while the claim waited."""
+def test_last_use_waits_for_a_change(api: Api, runtime: Runtime, stage: Stage) -> None:
+    """The last activation marks entries that a change has inserted while the claim waited."""
     company, user = api.sign_up_company(), api.sign_up_user(country="bt", age=30)
     promo_id = company.create_promo(target={"country": "bt"}, max_count=1)
     body = {"target": {"country": "bt", "categories": ["race"]}}
-    with stage.holding(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
+    with stage.lock_row(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
         queue.add(
             partial(company.patch, f"/business/promo/{promo_id}", json=body),
             partial(user.post, f"/user/promo/{promo_id}/activate"),
         )
-    assert [answer.status_code for answer in queue.results()] == [200, 200]
-    assert _standings(crowd.database, promo_id) == {"exhausted"}
-    _look(crowd.database)
+    assert [response.status_code for response in queue.results()] == [200, 200]
+    assert _standings(runtime.database, promo_id) == {"exhausted"}
+    _assert_exact(runtime.database)
 
 
-def test_last_use_while_the_feed_is_read(api: Api, crowd: Runtime) -> None:
-    """A feed lists the promo until the claim of its last use is committed, and not from then on."""
+def test_last_use_while_the_feed_is_read(api: Api, runtime: Runtime) -> None:
+    """A feed lists the promo until its last activation is committed."""
     company = api.sign_up_company()
     api.sign_up_user(country="bt", age=30)
     promo_id = UUID(company.create_promo(target={"country": "bt"}, max_count=1))
 
     def is_listed() -> bool:
-        with crowd.database.autocommit() as connection:
-            cards = list_feed_promos(
-                connection, Viewer(30, "bt"), crowd.today(), category=None, active=True, total=9, limit=1, offset=0
+        with runtime.database.autocommit() as connection:
+            listed = list_feed_promos(
+                connection, Viewer(30, "bt"), runtime.today(), category=None, active=True, total=9, limit=1, offset=0
             )
-        return [card.promo_id for card in cards] == [promo_id]
+        return [promo.promo_id for promo in listed] == [promo_id]
 
-    with crowd.database.transaction() as connection:
-        _claim(connection, promo_id, crowd)
+    with runtime.database.transaction() as connection:
+        _claim(connection, promo_id, runtime)
         assert is_listed()
     assert not is_listed()
 
 
-def test_update_skips_what_a_claim_has_locked(api: Api, crowd: Runtime) -> None:
-    """The update of standings does not wait for a claim of the last use, and does not undo its mark."""
+def test_update_skips_locked_entries(api: Api, runtime: Runtime) -> None:
+    """The update of standings does not wait for a claim of the last activation, and does not revert its mark."""
     company = api.sign_up_company()
     api.sign_up_user(country="bt", age=30)
     promo_id = company.create_promo(target={"country": "bt"}, max_count=1, active_until="2036-03-17")
     distance = 3653
-    with crowd.database.transaction() as connection:
-        _claim(connection, UUID(promo_id), crowd)
-        _update(crowd.database, distance, limit=1000)
-        assert _standings(crowd.database, promo_id) == {"live"}
-    _update(crowd.database, distance, limit=1000)
-    assert _standings(crowd.database, promo_id) == {"exhausted"}
-    _look(crowd.database)
+    with runtime.database.transaction() as connection:
+        _claim(connection, UUID(promo_id), runtime)
+        _update_standings(runtime.database, distance, limit=1000)
+        assert _standings(runtime.database, promo_id) == {"live"}
+    _update_standings(runtime.database, distance, limit=1000)
+    assert _standings(runtime.database, promo_id) == {"exhausted"}
+    _assert_exact(runtime.database)
 
 
 @pytest.mark.parametrize("is_change", [True, False])
-def test_request_waits_for_an_update(api: Api, crowd: Runtime, stage: Stage, is_change: bool) -> None:
-    """A last use, or a change, that waits for an update of the standing decides it: the update came first."""
+def test_request_waits_for_an_update(api: Api, runtime: Runtime, stage: Stage, is_change: bool) -> None:
+    """The last activation, or a change, that waits for an update of standings overrides it."""
     company, user = api.sign_up_company(), api.sign_up_user(country="bt", age=30)
     promo_id = company.create_promo(target={"country": "bt"}, max_count=1, active_until="2036-03-17")
     change = partial(company.patch, f"/business/promo/{promo_id}", json={"active_until": "2037-03-17"})
     use = partial(user.post, f"/user/promo/{promo_id}/activate")
-    with stage.queue() as queue, crowd.database.transaction() as connection:
+    with stage.queue() as queue, runtime.database.transaction() as connection:
         update_standings(connection, TODAY + timedelta(3653), limit=1000)
         queue.add(change if is_change else use)
         connection.commit()
-        assert [answer.status_code for answer in queue.results()] == [200]
-    assert _standings(crowd.database, promo_id) == {"live" if is_change else "exhausted"}
-    _look(crowd.database)
+        assert [response.status_code for response in queue.results()] == [200]
+    assert _standings(runtime.database, promo_id) == {"live" if is_change else "exhausted"}
+    _assert_exact(runtime.database)

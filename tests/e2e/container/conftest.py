@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.conftest import assert_discreet
 from tests.e2e.container.deployment import Deployment
 from tests.e2e.container.engine import Engine, NoEngine
+from tests.e2e.environment import assert_no_secrets
 
 
 def _find_engine() -> Engine | str:
@@ -40,7 +40,7 @@ def deployment(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """The running containers. A test that stops one starts it again. At the end, check the log for secrets."""
     with Deployment(engine, tmp_path_factory.mktemp("deployment")) as deployment:
         yield deployment
-        assert_discreet(deployment)  # type: ignore[arg-type]
+        assert_no_secrets(deployment)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="package")

@@ -50,7 +50,7 @@ class Deployment:
         image: the name of the image.
         url: of the API.
         remote: the HTTP client of the tests.
-        people: creates accounts.
+        accounts: creates accounts.
     """
 
     def __init__(self, engine: Engine, folder: Path) -> None:
@@ -70,10 +70,10 @@ class Deployment:
         self._environment = inherited | own
         self.url = f"http://127.0.0.1:{port}"
         self.remote = Remote(self.url)
-        self.people = Api(self.remote)  # type: ignore[arg-type]
+        self.accounts = Api(self.remote)  # type: ignore[arg-type]
 
     def __enter__(self) -> Self:
-        """Build the image and start all containers; remove everything if that fails."""
+        """Build the image and start all containers; remove operations if that fails."""
         try:
             self._copy()
             self.up("--build")
@@ -100,9 +100,9 @@ class Deployment:
 
     def await_service(self) -> None:
         """Wait until the API responds."""
-        assert wait_until(self.answers, _TIMEOUT_S), self.log
+        assert wait_until(self.responds, _TIMEOUT_S), self.log
 
-    def answers(self) -> bool:
+    def responds(self) -> bool:
         """Return whether the API responds."""
         with suppress(requests.RequestException):
             return requests.get(f"{self.url}/api/ping", timeout=5).status_code == 200
@@ -192,7 +192,7 @@ class Deployment:
         for name in _FOLDERS:
             shutil.copytree(_ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         settings = (_ROOT / ".env.example").read_text(encoding="utf-8")
-        (self.folder / ".env").write_text(f"{settings}\nCHECK_ANSWERS=true\n", encoding="utf-8")
+        (self.folder / ".env").write_text(f"{settings}\nVALIDATE_RESPONSES=true\n", encoding="utf-8")
         network = os.environ.get("BUILD_NETWORK", "")
         build = {"context": "."} | ({"network": network} if network else {})
         own = {"services": {name: {"image": self.image, "build": build} for name in _BUILT}}

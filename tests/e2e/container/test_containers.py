@@ -9,7 +9,7 @@ from promo_api.dev.processes import wait_until
 from tests.accounts import Account
 from tests.e2e.container.deployment import Deployment
 from tests.e2e.container.engine import Engine
-from tests.e2e.load import Rush
+from tests.e2e.load import ActivationLoad
 
 _TIMEOUT_S = 90
 _SERVICES = ["web", "key", "roles", "migrate", "grants", "antifraud", "postgres", "redis"]
@@ -29,7 +29,7 @@ class StoredData:
     @classmethod
     def create(cls, deployment: Deployment) -> "StoredData":
         """Create the accounts and the promo, and activate it a few times."""
-        company, user = deployment.people.sign_up_company(), deployment.people.sign_up_user()
+        company, user = deployment.accounts.sign_up_company(), deployment.accounts.sign_up_user()
         codes = [f"lasting-code-{number}" for number in range(40)]
         stored = cls(company, user, company.create_promo(promo_unique=codes), codes)
         for _ in range(3):
@@ -142,16 +142,16 @@ def test_restart(engine: Engine, deployment: Deployment, stored_data: StoredData
 @pytest.mark.parametrize("victim", ["worker", "web", "postgres", "redis"])
 def test_sigkill(deployment: Deployment, stored_data: StoredData, victim: str) -> None:
     """A killed process is restarted during load, and no code is lost or issued twice."""
-    rush = Rush(deployment)  # type: ignore[arg-type]
-    with rush.going_on():
+    load = ActivationLoad(deployment)  # type: ignore[arg-type]
+    with load.running():
         if victim == "worker":
             deployment.kill_worker()
         else:
             deployment.kill(victim)
         deployment.await_service()
-    codes = rush.values[rush.promos[1]]
+    codes = load.codes[load.promos[1]]
     assert len(codes) == len(set(codes))
-    assert set(codes) <= deployment.issued(rush.promos[1])
+    assert set(codes) <= deployment.issued(load.promos[1])
     deployment.assert_well()
     stored_data.assert_intact()
 
@@ -159,7 +159,7 @@ def test_sigkill(deployment: Deployment, stored_data: StoredData, victim: str) -
 def test_down_and_up(deployment: Deployment, stored_data: StoredData) -> None:
     """Containers that are removed and created again keep the data and the secret key."""
     deployment.compose("down")
-    assert not deployment.answers()
+    assert not deployment.responds()
     deployment.up()
     stored_data.assert_intact()
 

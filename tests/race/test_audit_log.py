@@ -1,4 +1,4 @@
-"""The trail of a promo under many PATCHes at once: a chain, in which each change begins where the one before ended."""
+"""The audit log of a promo under concurrent PATCHes: each entry begins with the values of the previous one."""
 
 from collections import Counter
 from functools import partial
@@ -25,17 +25,17 @@ _MEMBERS: dict[str, list[Any]] = {
 }
 
 
-def _trail(company: Account, promo_id: str) -> list[dict[str, Any]]:
-    """Return all entries, the oldest first."""
-    answer = company.get(f"/business/promo/{promo_id}/changes?limit=100")
-    entries: list[dict[str, Any]] = answer.json()
-    assert int(answer.headers["X-Total-Count"]) == len(entries)
+def _audit_log(company: Account, promo_id: str) -> list[dict[str, Any]]:
+    """Return all entries, oldest first."""
+    response = company.get(f"/business/promo/{promo_id}/changes?limit=100")
+    entries: list[dict[str, Any]] = response.json()
+    assert int(response.headers["X-Total-Count"]) == len(entries)
     return entries[::-1]
 
 
 def _assert_chain(company: Account, promo_id: str, before: dict[str, Any]) -> None:
-    """Assert that the entries lead from what a promo was to what it is, without a gap."""
-    promo, entries = dict(before), _trail(company, promo_id)
+    """Assert that the entries lead from the earlier promo to the current one without a gap."""
+    promo, entries = dict(before), _audit_log(company, promo_id)
     assert [entry["number"] for entry in entries] == [*range(1, len(entries) + 1)]
     assert all(first["changed_at"] <= second["changed_at"] for first, second in pairwise(entries))
     for entry in entries[1:]:
@@ -50,8 +50,8 @@ def _assert_chain(company: Account, promo_id: str, before: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("table", "column"), [(promo_counters, "promo_id"), (promos, "id")], ids=["counters", "definition"]
 )
-def test_changes_in_a_queue(api: Api, stage: Stage, table: Table, column: str) -> None:
-    """Each of several changes that wait for one promo is told from what the one before it has made, in any member."""
+def test_waiting_changes(api: Api, stage: Stage, table: Table, column: str) -> None:
+    """The entry of each of several changes that wait for one promo begins with the result of the previous change."""
     company = api.sign_up_company()
     promo_id = company.create_promo(max_count=1)
     path = f"/business/promo/{promo_id}"
@@ -63,30 +63,30 @@ def test_changes_in_a_queue(api: Api, stage: Stage, table: Table, column: str) -
         {"description": "The second description", "target": {"country": "fr"}},
         {"max_count": 3},
     ]
-    with stage.holding(table, **{column: UUID(promo_id)}) as (_, queue):
+    with stage.lock_row(table, **{column: UUID(promo_id)}) as (_, queue):
         queue.add(*[partial(company.patch, path, json=change) for change in changes])
-    assert [answer.status_code for answer in queue.results()] == [200] * len(changes)
+    assert [response.status_code for response in queue.results()] == [200] * len(changes)
     _assert_chain(company, promo_id, before)
-    # Whoever comes first, one of the two that give the promo its country, or its uses, finds them there already.
-    told = Counter(name for entry in _trail(company, promo_id)[1:] for name in entry["changes"])
-    assert (told["description"], told["target"]) == (2, 1)
+    # In any order, one of the two changes that set the same country, or the same max_count, changes nothing.
+    members = Counter(name for entry in _audit_log(company, promo_id)[1:] for name in entry["changes"])
+    assert (members["description"], members["target"]) == (2, 1)
 
 
-def test_many_changes_at_once(api: Api, crowd: Runtime) -> None:
-    """Whatever is changed by many at once, while users activate, the trail is a chain, and agrees with the promo."""
+def test_concurrent_changes(api: Api, runtime: Runtime) -> None:
+    """After many concurrent changes and activations the entries are a chain that agrees with the promo."""
     company = api.sign_up_company()
     promo_id = company.create_promo(max_count=1000)
     path = f"/business/promo/{promo_id}"
     before = company.get(path).json()
     users = [api.sign_up_user(**user_body(country="fr")["other"]) for _ in range(4)]
     changes = [
-        {name: values[turn % len(values)] for place, (name, values) in enumerate(_MEMBERS.items()) if turn >> place & 1}
-        for turn in range(3, 64, 4)
+        {name: values[number % len(values)] for bit, (name, values) in enumerate(_MEMBERS.items()) if number >> bit & 1}
+        for number in range(3, 64, 4)
     ]
     jobs = [partial(company.patch, path, json=change) for change in changes]
     activations = [partial(user.post, f"/user/promo/{promo_id}/activate") for user in users]
-    answers = together([*jobs, *activations])
-    assert [answer.status_code for answer in answers[: len(jobs)]] == [200] * len(jobs)
+    responses = together([*jobs, *activations])
+    assert [response.status_code for response in responses[: len(jobs)]] == [200] * len(jobs)
     _assert_chain(company, promo_id, before)
-    with crowd.database.autocommit() as connection:
+    with runtime.database.autocommit() as connection:
         assert (count_mismatched_change_numbers(connection), count_mismatched_changes(connection)) == (0, 0)

@@ -16,7 +16,7 @@ from persistence.database.engine import Database
 from promo_api.config.settings import Settings
 from promo_api.dev.processes import wait_until
 from tests.accounts import Account
-from tests.e2e.conftest import House
+from tests.e2e.environment import Environment
 from tests.race.consistency import recounted
 
 _TIMEOUT_S = 30
@@ -33,7 +33,7 @@ _HOLD_KEY = (
 class Attempt:
     """An activation without a response: a user, a promo with two codes, and an idempotency key or None."""
 
-    house: House
+    env: Environment
     user: Account
     promo_id: str
     key: str | None
@@ -48,13 +48,13 @@ class Attempt:
         with ThreadPoolExecutor(1) as thread:
             response: Future[Any] = thread.submit(self.send)
             assert wait_until(at, _TIMEOUT_S)
-            self.house.server.kill_workers()
+            self.env.server.kill_workers()
             with pytest.raises(requests.ConnectionError):
                 response.result(_TIMEOUT_S)
 
     def uses(self) -> int:
         """Check all counters, and return the number of stored activations."""
-        database = Database(Settings.from_environment(self.house.environment))
+        database = Database(Settings.from_environment(self.env.variables))
         try:
             return recounted(database, self.promo_id).uses
         finally:
@@ -70,67 +70,67 @@ class Attempt:
 
 
 @pytest.fixture
-def attempt(house: House) -> Attempt:
+def attempt(env: Environment) -> Attempt:
     """An attempt with an idempotency key."""
-    people = house.server.people
-    promo_id = people.sign_up_company().create_promo(promo_unique=["mortal-1", "mortal-2"])
-    return Attempt(house, people.sign_up_user(), promo_id, str(uuid4()))
+    accounts = env.server.accounts
+    promo_id = accounts.sign_up_company().create_promo(promo_unique=["mortal-1", "mortal-2"])
+    return Attempt(env, accounts.sign_up_user(), promo_id, str(uuid4()))
 
 
 @contextmanager
-def _connected(house: House, *, autocommit: bool = True) -> Iterator[psycopg.Connection[Any]]:
-    target = {"host": house.postgres.host, "port": house.postgres.port, "user": house.postgres.username}
+def _connected(env: Environment, *, autocommit: bool = True) -> Iterator[psycopg.Connection[Any]]:
+    target = {"host": env.postgres.host, "port": env.postgres.port, "user": env.postgres.username}
     with psycopg.connect(**target, dbname="promo", autocommit=autocommit) as connection:
         yield connection
 
 
-def _count(house: House, statement: str) -> int:
-    with _connected(house) as connection:
+def _count(env: Environment, statement: str) -> int:
+    with _connected(env) as connection:
         [(number,)] = connection.execute(statement).fetchall()  # type: ignore[call-overload]
     return int(number)
 
 
-def _is_waiting_for_lock(house: House) -> Callable[[], bool]:
+def _is_waiting_for_lock(env: Environment) -> Callable[[], bool]:
     """Return a function that returns whether a session waits for a lock."""
-    return lambda: _count(house, _WAITING) == 1
+    return lambda: _count(env, _WAITING) == 1
 
 
-def test_kill_during_antifraud_call(house: House, attempt: Attempt) -> None:
+def test_kill_during_antifraud_call(env: Environment, attempt: Attempt) -> None:
     """Nothing was stored, and the repeated request is executed although the lease of the first one still exists."""
     email = attempt.user.body["email"]
-    house.steer(user_email=email, delay_ms=60_000)
-    attempt.send_and_kill(lambda: house.calls(email) == 1)
-    house.forget()
+    env.configure_antifraud(user_email=email, delay_ms=60_000)
+    attempt.send_and_kill(lambda: env.antifraud_calls(email) == 1)
+    env.reset_antifraud()
     attempt.assert_one_value()
 
 
-def test_kill_while_claim_waits(house: House, attempt: Attempt) -> None:
+def test_kill_while_claim_waits(env: Environment, attempt: Attempt) -> None:
     """The claim continues in PostgreSQL, and is rolled back because its response cannot be stored."""
-    with _connected(house, autocommit=False) as holder:
+    with _connected(env, autocommit=False) as holder:
         holder.execute(_HOLD_PROMO, [attempt.promo_id])
-        attempt.send_and_kill(_is_waiting_for_lock(house))
+        attempt.send_and_kill(_is_waiting_for_lock(env))
         holder.rollback()
     attempt.assert_one_value()
 
 
-def test_kill_while_response_is_stored(house: House, attempt: Attempt) -> None:
+def test_kill_while_response_is_stored(env: Environment, attempt: Attempt) -> None:
     """The activation is rolled back, because its response is not stored."""
     user_id = jwt.decode(attempt.user.token, options={"verify_signature": False})["sub"]
-    with _connected(house, autocommit=False) as holder:
+    with _connected(env, autocommit=False) as holder:
         holder.execute(_HOLD_KEY, [user_id, attempt.key])
-        attempt.send_and_kill(_is_waiting_for_lock(house))
+        attempt.send_and_kill(_is_waiting_for_lock(env))
         holder.rollback()
     attempt.assert_one_value()
 
 
-def test_kill_without_idempotency_key(house: House, attempt: Attempt) -> None:
+def test_kill_without_idempotency_key(env: Environment, attempt: Attempt) -> None:
     """The claim is committed or not, and the counters agree with the rows."""
     attempt.key = None
-    with _connected(house, autocommit=False) as holder:
+    with _connected(env, autocommit=False) as holder:
         holder.execute(_HOLD_PROMO, [attempt.promo_id])
-        attempt.send_and_kill(_is_waiting_for_lock(house))
+        attempt.send_and_kill(_is_waiting_for_lock(env))
         holder.rollback()
-    assert wait_until(lambda: _count(house, _BUSY) == 0, _TIMEOUT_S)
+    assert wait_until(lambda: _count(env, _BUSY) == 0, _TIMEOUT_S)
     stored = attempt.uses()
     assert stored in (0, 1)
     statuses = [attempt.send().status_code for _ in range(3)]
