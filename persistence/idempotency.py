@@ -66,7 +66,7 @@ _SWEEP = (
     delete(kept_answers)
     .where(tuple_(*_IDENTITY).in_(select(*_EXPIRED.c)))
     .returning(_COLUMNS.account_id)
-    .cte("sweep_succeeded")
+    .cte("deleted")
 )
 _NAMES = [column.name for column in _COLUMNS]
 _ARRAYS = (bindparam(f"{column.name}s", type_=ARRAY(column.type)) for column in _COLUMNS)

@@ -114,7 +114,7 @@ class Settings:
         unit="s",
         low=0.01,
         high=120,
-        formerly="ANTIFRAUD_LEASE_TIMEOUT_S",
+        formerly="ANTIFRAUD_TURN_TIMEOUT_S",
     )
     antifraud_breaker_failures: int = setting(
         "consecutive failures of the anti-fraud service that open the circuit breaker",

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from promo_api.antifraud.checks import client as antifraud_client
+from promo_api.antifraud import client as antifraud_client
 from promo_api.antifraud.client import NoVerdict, Verdict
 from tests.cases import all_cases
 
