@@ -197,7 +197,7 @@ def trust(runtime: Runtime, antifrauds: Callable[..., Antifraud]) -> Callable[[A
     def keep(user: Account) -> None:
         claims = runtime.tokens.read(user.token, "user")
         assert claims is not None
-        verdict = Verdict(ok=True, holds_until=datetime.now(UTC) + timedelta(hours=1))
+        verdict = Verdict(ok=True, valid_until=datetime.now(UTC) + timedelta(hours=1))
         verdicts.release(Lease(claims.account_id), verdict)
 
     return keep

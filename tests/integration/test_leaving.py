@@ -49,7 +49,7 @@ def _kept(runtime: Runtime, cache: Any, sought: str) -> list[str]:
 def _recounted(runtime: Runtime) -> dict[str, int]:
     """Return for how many things each kind of what is kept twice does not agree."""
     with runtime.database.autocommit() as connection:
-        return {name: recount(connection) for name, recount in check._RECOUNTS.items()}
+        return {name: recount(connection) for name, recount in check._COUNTS.items()}
 
 
 class House:

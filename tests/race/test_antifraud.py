@@ -169,7 +169,7 @@ def _scripted(antifraud: Antifraud, between: Callable[[], object], *answers: Ver
     return script
 
 
-YES = Verdict(ok=True, holds_until=None)
+YES = Verdict(ok=True, valid_until=None)
 
 
 def test_second_call_has_a_lease_of_its_own(antifrauds: Make, cache: "redis.Redis") -> None:

@@ -86,7 +86,7 @@ def test_hash_of_todays_cost_is_kept() -> None:
     """A hash of the cost that is set stays as it is."""
     passwords = _passwords()
     kept = passwords.hash(PASSWORD)
-    assert passwords.renewed(kept, PASSWORD) == kept
+    assert passwords.rehash_if_needed(kept, PASSWORD) == kept
 
 
 @pytest.mark.parametrize("changed", ["argon2_memory_kib", "argon2_iterations", "argon2_parallelism"])
@@ -97,7 +97,7 @@ def test_hash_of_another_cost_is_renewed(changed: str) -> None:
         _passwords(**{"argon2_memory_kib": 32, changed: 64 if "kib" in changed else 2}),
     )
     for before, today in ((cheap, dear), (dear, cheap)):
-        renewed = today.renewed(before.hash(PASSWORD), PASSWORD)
+        renewed = today.rehash_if_needed(before.hash(PASSWORD), PASSWORD)
         assert extract_parameters(renewed) == extract_parameters(today.hash(PASSWORD))
         assert today.verify(renewed, PASSWORD) is True
 
@@ -139,7 +139,7 @@ WAYS: list[Callable[[Passwords], object]] = [
     lambda passwords: passwords.hash(PASSWORD),
     lambda passwords: passwords.verify("kept", PASSWORD),
     lambda passwords: passwords.verify(None, PASSWORD),
-    lambda passwords: passwords.renewed("kept", PASSWORD),
+    lambda passwords: passwords.rehash_if_needed("kept", PASSWORD),
 ]
 
 

@@ -82,7 +82,7 @@ def test_failures_of_redis(settings: Settings) -> None:
     told: list[str] = []
     with closing(client):
         try:
-            with client.lent() as lent:
+            with client.client() as lent:
                 told.append(repr(lent))
                 lent.ping()
         except redis.RedisError as error:
@@ -94,7 +94,7 @@ def test_failures_of_redis(settings: Settings) -> None:
 def test_check(settings: Settings) -> None:
     """`check` names each thing and where it is, also when it is away, without what it takes to get in."""
     environment = ENVIRONMENT | {"REDIS_URL": next(url for url in REDIS_URLS.values() if url == settings.redis_url)}
-    told = [finding.sentence for finding in check_all(environment)]
+    told = [finding.message for finding in check_all(environment)]
     assert [sentence for sentence in told if SECRET in sentence] == []
     assert any("http://127.0.0.1:1/way is unavailable" in sentence for sentence in told)
 
@@ -104,6 +104,6 @@ def test_check(settings: Settings) -> None:
 )
 def test_secret_that_is_wrong(name: str, value: str) -> None:
     """A setting that may hold a secret is not repeated where it can't be used."""
-    told = "\n".join(finding.sentence for finding in check_all(ENVIRONMENT | {name: value}))
+    told = "\n".join(finding.message for finding in check_all(ENVIRONMENT | {name: value}))
     assert f"{name} must be" in told
     assert "h2" not in told

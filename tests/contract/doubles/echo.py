@@ -62,7 +62,7 @@ ERRORS: dict[str, errors.RequestError] = {
     "ActivationDenied": errors.ActivationDenied("inactive", "Not now."),
     "NotFound": errors.NotFound("There is none."),
     "EmailTaken": errors.EmailTaken("It is taken."),
-    "KeyReused": errors.KeyReused("It is another request's."),
+    "IdempotencyKeyReused": errors.IdempotencyKeyReused("It is another request's."),
     "TooManyRequests": errors.TooManyRequests("Not again.", limit="tries", times=3, period_s=60, retry_after_s=5),
     "Overloaded": errors.Overloaded("Too much."),
     "ServiceUnavailable": errors.ServiceUnavailable("Later.", reason="it sleeps", retry_after_s=7),

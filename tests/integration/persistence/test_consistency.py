@@ -152,6 +152,6 @@ def test_all_recounts_are_run(connection: Connection) -> None:
     there: set[Callable[[Connection], int]] = {
         getattr(consistency, name) for name in dir(consistency) if name.startswith("count_mismatched_")
     }
-    assert there <= set(check._RECOUNTS.values())
-    assert {name: recount(connection) for name, recount in check._RECOUNTS.items() if recount(connection)} == {}
+    assert there <= set(check._COUNTS.values())
+    assert {name: recount(connection) for name, recount in check._COUNTS.items() if recount(connection)} == {}
     assert there == {recount for _, recount, _ in _WRONG.values()}
