@@ -1,8 +1,7 @@
 """Sign-up, sign-in and sign-out of companies and users. No database connection is held while a password is hashed.
 
-A failed sign-in is counted after the password was verified. By then more concurrent guesses may be running than the
-limit allows. So the limit is checked again after a correct password: guesses beyond the limit are refused, right or
-wrong, and concurrent guessing reveals nothing.
+A failed sign-in counts once the password has been verified. Until then, more concurrent guesses may run than the limit
+allows. So the limit is checked again after a correct password, and concurrent guessing reveals nothing.
 """
 
 import logging
@@ -22,7 +21,7 @@ _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
 
-class Attempt(NamedTuple):
+class PasswordAttempt(NamedTuple):
     """An attempt to confirm the password of an account; `address` is that of the client."""
 
     kind: Kind
@@ -33,18 +32,15 @@ class Attempt(NamedTuple):
 def sign_up(
     runtime: Runtime, accounts: Accounts, kind: Kind, address: str, *, password: str, values: Mapping[str, Any]
 ) -> tuple[UUID, str]:
-    """Create an account.
+    """Create an account and return its id and first token.
 
     Args:
         runtime: the services of the process.
-        accounts: the table of the account.
-        kind: the audience of its tokens.
-        address: address of the client.
+        accounts: the accounts of this kind.
+        kind: the audience of the token.
+        address: the client address.
         password: plain text.
         values: the other columns of the account, including `email`.
-
-    Returns:
-        Its id and first token.
 
     Raises:
         EmailTaken: an account of this kind has the e-mail address; case is ignored.
@@ -72,48 +68,46 @@ def sign_in(runtime: Runtime, accounts: Accounts, kind: Kind, address: str, body
     successes = runtime.rate_limits.successful_sign_ins(kind, email)
     runtime.rate_limits.check(successes)
 
-    def issue_claims(found: Credentials) -> Claims | None:
+    def revoke_tokens(credentials: Credentials) -> Claims | None:
         runtime.rate_limits.count(successes)
-        new_hash = runtime.passwords.renewed(found.password_hash, password)
+        new_hash = runtime.passwords.rehash_if_needed(credentials.password_hash, password)
         with runtime.database.autocommit() as connection:
             version = accounts.update_token_version(
-                connection, found.account_id, checked_hash=found.password_hash, new_hash=new_hash
+                connection, credentials.account_id, checked_hash=credentials.password_hash, new_hash=new_hash
             )
-        return None if version is None else Claims(found.account_id, kind, version)
+        return None if version is None else Claims(credentials.account_id, kind, version)
 
-    claims = confirmed(
+    claims = confirm_password(
         runtime,
-        Attempt(kind, email, address),
+        PasswordAttempt(kind, email, address),
         password,
         find=partial(accounts.find_credentials, email=email),
-        do=issue_claims,
-        refusal=Unauthenticated("The e-mail address or the password is wrong."),
+        on_success=revoke_tokens,
+        error=Unauthenticated("The e-mail address or the password is wrong."),
     )
     return runtime.tokens.issue(claims)
 
 
-def confirmed(
+def confirm_password(
     runtime: Runtime,
-    attempt: Attempt,
+    attempt: PasswordAttempt,
     password: str,
     *,
     find: Callable[[Any], Credentials | None],
-    do: Callable[[Credentials], _Result | None],
-    refusal: RequestError,
+    on_success: Callable[[Credentials], _Result | None],
+    error: RequestError,
 ) -> _Result:
-    """Run `do` if the password is correct; count and log a failure otherwise.
+    """Verify a password, then return the result of `on_success`. A wrong password is counted and logged.
 
     Args:
         runtime: the services of the process.
         attempt: counted and logged if it fails.
         password: plain text.
         find: returns the credentials to verify; None if the account does not exist.
-        do: runs with the verified credentials. It returns None if the password has changed in the meantime; then the
-            new credentials are verified once more.
-        refusal: raised if the password is wrong or the account does not exist.
+        on_success: called with the verified credentials. It returns None if the hash has been replaced since.
+        error: raised if the password is wrong or the account does not exist.
 
     Raises:
-        RequestError: the refusal.
         TooManyRequests: too many attempts have failed.
     """
     failures = runtime.rate_limits.failed_sign_ins(*attempt)
@@ -121,30 +115,28 @@ def confirmed(
     # A concurrent sign-in may replace the hash, for example to change its cost. So there is a second attempt.
     for _attempt in ("first", "second"):
         with runtime.database.autocommit() as connection:
-            found = find(connection)
-        if not runtime.passwords.verify(None if found is None else found.password_hash, password) or found is None:
+            credentials = find(connection)
+        password_hash = None if credentials is None else credentials.password_hash
+        if not runtime.passwords.verify(password_hash, password) or credentials is None:
             _log_failure(runtime, attempt)
             runtime.rate_limits.count(failures)
-            raise refusal
+            raise error
         runtime.rate_limits.check(failures)
-        done = do(found)
-        if done is not None:
-            return done
-    raise refusal
+        result = on_success(credentials)
+        if result is not None:
+            return result
+    raise error
 
 
 def sign_out(runtime: Runtime, accounts: Accounts, account_id: UUID, token_version: int) -> Body:
-    """Revoke all tokens of the account that have the given version.
-
-    A token issued by a concurrent sign-in has a newer version and stays valid.
-    """
+    """Revoke the tokens of the account that have this version. The token of a concurrent sign-in has a newer one."""
     with runtime.database.autocommit() as connection:
         accounts.delete_tokens(connection, account_id, token_version)
     return {"status": "ok"}
 
 
-def _log_failure(runtime: Runtime, attempt: Attempt) -> None:
-    """Log a wrong password with digests of the account and the client address."""
+def _log_failure(runtime: Runtime, attempt: PasswordAttempt) -> None:
+    """Log a failed attempt, with digests in place of the account and the client address."""
     account = runtime.rate_limits.digest_account(attempt.kind, attempt.email)
     address = runtime.rate_limits.digest_address(attempt.address)
     _log.warning("sign_in_failed", extra={"kind": attempt.kind, "account": account, "client_address": address})

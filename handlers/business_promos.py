@@ -28,7 +28,7 @@ from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import CODES, PROMOS
 from promo_api.specification import MAX_LISTED_CODES
 
-# Changes of these members move the promo to other entries of the feed index.
+# The feed index has copies of these members.
 _INDEXED_MEMBERS = {"target", "active_from", "active_until", "max_count"}
 _PERIOD_REVERSED = "must not be before active_from"
 
@@ -36,14 +36,15 @@ _PERIOD_REVERSED = "must not be before active_from"
 @idempotent
 def create_promo(runtime: Runtime, company: Company, *, body: Body, key: IdempotencyKey | None) -> Response:
     """Create a promo."""
-    definition = _definition(body)
-    if _reversed(definition["active_from"], definition["active_until"]):
+    definition = _read_definition(body)
+    if _is_reversed(definition["active_from"], definition["active_until"]):
         raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
     codes = body.get("promo_unique")
     runtime.rate_limits.count_for(PROMOS, company.id)
     runtime.rate_limits.count_for(CODES, company.id, len(codes or ()))
     promo_id = uuid4()
     values = {**definition, "company_id": company.id, "mode": body["mode"], "promo_common": body.get("promo_common")}
+    # A UNIQUE promo allows one use per code.
     use_limit = body["max_count"] if codes is None else len(codes)
     with connect(runtime, key) as connection:
         insert_promo(connection, promo_id, values, runtime.today(), use_limit=use_limit, codes=codes)
@@ -61,7 +62,7 @@ def list_promos(
     country: list[str] | None = None,
     sort_by: str | None = None,
 ) -> Page:
-    """List the promos of the company with the first codes of each."""
+    """List the promos of the company, each with its first codes."""
     with runtime.database.autocommit() as connection:
         promos, total = list_company_promos(
             connection,
@@ -72,32 +73,35 @@ def list_promos(
             limit=page_limit(limit),
             offset=offset,
         )
-        return page(_shapes(runtime, connection, company, promos, MAX_LISTED_CODES), total)
+        return page(_serialize_promos(runtime, connection, company, promos, MAX_LISTED_CODES), total)
 
 
 def get_promo(runtime: Runtime, company: Company, *, id: UUID) -> Body:
     """Return a promo of the company."""
-    return _shown(runtime, company, id)
+    return _read_promo(runtime, company, id)
 
 
 def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body) -> Body:
-    """Change the given members. The target is replaced as a whole."""
-    changes, use_limit = _changes(body), body.get("max_count")
-    if _reversed(changes.get("active_from"), changes.get("active_until")):
+    """Change members of a promo. The target is replaced as a whole."""
+    values, use_limit = _read_values(body), body.get("max_count")
+    if _is_reversed(values.get("active_from"), values.get("active_until")):
         raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
+    # Without a lock: the owner and the mode of a promo never change.
     with runtime.database.autocommit() as connection:
-        promo = _own_promo(runtime, connection, company, id)
+        promo = _find_own_promo(runtime, connection, company, id)
     if promo.mode == "UNIQUE" and use_limit not in (None, 1):
         raise InvalidInput.body("/max_count", "must be 1 for a UNIQUE promo")
+    if use_limit is not None:
+        values["max_count"] = use_limit
     with runtime.database.transaction() as connection:
-        _change(runtime, connection, company, id, changes if use_limit is None else {**changes, "max_count": use_limit})
-    return _shown(runtime, company, id)
+        _apply_changes(runtime, connection, company, id, values)
+    return _read_promo(runtime, company, id)
 
 
 def list_changes(runtime: Runtime, company: Company, *, id: UUID, limit: int, offset: int) -> Page:
     """List the audit log of a promo."""
     with runtime.database.autocommit() as connection:
-        _check_own(connection, company, id)
+        _check_owner_of(connection, company, id)
         entries, total = list_promo_changes(connection, id, limit=page_limit(limit), offset=offset)
     return page([serialize_change(entry) for entry in entries], total)
 
@@ -105,7 +109,7 @@ def list_changes(runtime: Runtime, company: Company, *, id: UUID, limit: int, of
 def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:
     """Return the number of activations of a promo, in total and by country."""
     with runtime.database.autocommit() as connection:
-        _check_own(connection, company, id)
+        _check_owner_of(connection, company, id)
         uses = list_country_uses(connection, id)
     return {
         "activations_count": sum(use.activations_count for use in uses),
@@ -113,35 +117,36 @@ def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:
     }
 
 
-def _change(runtime: Runtime, connection: Any, company: Company, promo_id: UUID, given: dict[str, Any]) -> None:
-    """Lock the promo, apply the members that differ, and add an entry to the audit log."""
+def _apply_changes(runtime: Runtime, connection: Any, company: Company, promo_id: UUID, values: dict[str, Any]) -> None:
+    """Lock the promo, store the new values, and add the members that changed to the audit log."""
     today = runtime.today()
-    before = find_promo(connection, promo_id, today, locked=True)
-    if before is None:
-        raise _missing()
-    changed = find_changed_members(before, replace(before, **given))
-    if not changed:
+    promo = find_promo(connection, promo_id, today, locked=True)
+    if promo is None:
+        raise _not_found()
+    changed_members = find_changed_members(promo, replace(promo, **values))
+    if not changed_members:
         return
-    index_changes = not _INDEXED_MEMBERS.isdisjoint(changed)
+    index_changes = not _INDEXED_MEMBERS.isdisjoint(changed_members)
     if index_changes:
-        delete_feed_entries(connection, promo_id)
-    if "max_count" in changed and not update_use_limit(connection, promo_id, given["max_count"]):
+        delete_feed_entries(connection, promo_id)  # before the change: it finds the entries by the old values
+    if "max_count" in changed_members and not update_use_limit(connection, promo_id, values["max_count"]):
         raise InvalidInput.body("/max_count", "must not be less than used_count")
-    columns = {name: value for name, value in given.items() if name != "max_count"}
+    columns = {name: value for name, value in values.items() if name != "max_count"}
+    # The body may have one end of the period only. So the statement compares the new period as a whole.
     if columns and not update_definition(connection, promo_id, columns):
         raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
     if index_changes:
         insert_feed_entries(connection, promo_id, today)
-    insert_change(connection, promo_id, company.id, changed)
+    insert_change(connection, promo_id, company.id, changed_members)
 
 
-def _shown(runtime: Runtime, company: Company, promo_id: UUID) -> Body:
+def _read_promo(runtime: Runtime, company: Company, promo_id: UUID) -> Body:
     with runtime.database.autocommit() as connection:
-        promo = _own_promo(runtime, connection, company, promo_id)
-        return _shapes(runtime, connection, company, [promo])[0]
+        promo = _find_own_promo(runtime, connection, company, promo_id)
+        return _serialize_promos(runtime, connection, company, [promo])[0]
 
 
-def _shapes(
+def _serialize_promos(
     runtime: Runtime, connection: Any, company: Company, promos: Sequence[Promo], codes_max: int | None = None
 ) -> list[Body]:
     unique = [promo.id for promo in promos if promo.mode == "UNIQUE"]
@@ -149,23 +154,19 @@ def _shapes(
     return [serialize_promo(promo, company.name, code_lists.get(promo.id)) for promo in promos]
 
 
-def _own_promo(runtime: Runtime, connection: Any, company: Company, promo_id: UUID) -> Promo:
+def _find_own_promo(runtime: Runtime, connection: Any, company: Company, promo_id: UUID) -> Promo:
     promo = find_promo(connection, promo_id, runtime.today())
     if promo is None:
-        raise _missing()
+        raise _not_found()
     _check_owner(promo.company_id, company)
     return promo
 
 
-def _check_own(connection: Any, company: Company, promo_id: UUID) -> None:
+def _check_owner_of(connection: Any, company: Company, promo_id: UUID) -> None:
     owner_id = find_promo_owner(connection, promo_id)
     if owner_id is None:
-        raise _missing()
+        raise _not_found()
     _check_owner(owner_id, company)
-
-
-def _missing() -> NotFound:
-    return NotFound("Promo not found.")
 
 
 def _check_owner(owner_id: UUID, company: Company) -> None:
@@ -173,28 +174,33 @@ def _check_owner(owner_id: UUID, company: Company) -> None:
         raise NotOwner("This promo belongs to another company.")
 
 
-def _definition(body: Body) -> dict[str, Any]:
-    """Return all columns of a new promo that a later change may set, None where nothing is given."""
+def _not_found() -> NotFound:
+    return NotFound("Promo not found.")
+
+
+def _read_definition(body: Body) -> dict[str, Any]:
+    """Return the changeable columns of a new promo; None for members that are left out."""
     names = ("description", "image_url", "target", "active_from", "active_until")
-    return _changes({name: body.get(name) for name in names})
+    return _read_values({name: body.get(name) for name in names})
 
 
-def _changes(body: Body) -> dict[str, Any]:
-    changes: dict[str, Any] = {name: body[name] for name in ("description", "image_url") if name in body}
+def _read_values(body: Body) -> dict[str, Any]:
+    """Return the columns for the members of the body."""
+    values: dict[str, Any] = {name: body[name] for name in ("description", "image_url") if name in body}
     for name in ("active_from", "active_until"):
         if name in body:
-            changes[name] = body[name] and date.fromisoformat(body[name])
+            values[name] = body[name] and date.fromisoformat(body[name])
     if "target" in body:
-        changes.update(_target(body["target"]))
-    return changes
+        values.update(_read_target(body["target"]))
+    return values
 
 
-def _target(target: Body) -> dict[str, Any]:
+def _read_target(target: Body) -> dict[str, Any]:
     columns = {name: target.get(name) for name in ("country", "age_from", "age_until", "categories")}
-    if _reversed(columns["age_from"], columns["age_until"]):
-        raise InvalidInput.body("/target/age_until", "must not be below age_from")
+    if _is_reversed(columns["age_from"], columns["age_until"]):
+        raise InvalidInput.body("/target/age_until", "must not be less than age_from")
     return columns
 
 
-def _reversed(first: Any, last: Any) -> bool:
+def _is_reversed(first: Any, last: Any) -> bool:
     return first is not None and last is not None and first > last

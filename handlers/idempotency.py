@@ -1,8 +1,8 @@
 """Idempotency-Key: a repeated request has no effect and gets the stored response.
 
-The response is stored in the transaction of its effect, so that neither exists without the other. The primary key of
-the table decides between two concurrent requests with one key: the second waits for the first, is rolled back and
-returns the stored response.
+The response is stored in the transaction of its effect, so neither exists without the other. If two concurrent requests
+have the same key, the primary key of the table blocks the second until the first commits. The second is then rolled
+back and returns the stored response.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from uuid import UUID
 
 from handlers import Body, Headers
 from persistence.idempotency import IdempotencyKey, find_response, insert_responses
-from promo_api.errors import ConcurrentRequest, KeyReused
+from promo_api.errors import ConcurrentRequest, IdempotencyKeyReused
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import IDEMPOTENCY_KEYS
 
@@ -24,7 +24,7 @@ Response = tuple[Body, int]
 
 
 class Account(Protocol):
-    """The company or user that sends a request."""
+    """The company or user that sent a request."""
 
     @property
     def id(self) -> UUID:
@@ -34,8 +34,8 @@ class Account(Protocol):
 def idempotent(handler: Callable[..., Response]) -> Callable[..., Response | tuple[Body, int, Headers]]:
     """Add the header Idempotency-Key to an operation.
 
-    The handler takes the argument `key`, which is None for a request without the header. It opens its connection with
-    `connect` and passes its response to `store_responses` before the connection is released.
+    The handler takes the argument `key`, None for a request without the header. It opens its connection with `connect`,
+    and passes its response to `store_responses` before it releases the connection.
     """
     operation = f"{handler.__module__.removeprefix('handlers.')}.{handler.__name__}"
 
@@ -57,7 +57,9 @@ def idempotent(handler: Callable[..., Response]) -> Callable[..., Response | tup
             except ConcurrentRequest:  # its response is stored now
                 return respond(runtime, account, idempotency_key=idempotency_key, **request)
         if stored.fingerprint != key.fingerprint:
-            raise KeyReused("This Idempotency-Key belongs to another request. Give each new request a key of its own.")
+            raise IdempotencyKeyReused(
+                "This Idempotency-Key was used for another request. Use a new key for each new request."
+            )
         return stored.body, stored.status, {"Idempotent-Replayed": "true"}
 
     return respond

@@ -1,4 +1,4 @@
-"""Converts rows to JSON objects of api.yml. None is left out: responses contain no null."""
+"""Conversion of rows to the JSON objects of api.yml, which contain no null: members that are None are left out."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def serialize_promo(promo: Promo, company_name: str, code_list: bytes | None) ->
         "country": promo.country,
         "categories": promo.categories,
     }
-    return _given(
+    return _without_none(
         {
             "promo_id": promo.id,
             "company_id": promo.company_id,
@@ -47,7 +47,7 @@ def serialize_promo(promo: Promo, company_name: str, code_list: bytes | None) ->
             "mode": promo.mode,
             "description": promo.description,
             "image_url": promo.image_url,
-            "target": _given(target),
+            "target": _without_none(target),
             "max_count": promo.max_count,
             "active_from": promo.active_from,
             "active_until": promo.active_until,
@@ -63,24 +63,27 @@ def serialize_promo(promo: Promo, company_name: str, code_list: bytes | None) ->
 
 def find_changed_members(before: Promo, after: Promo) -> Body:
     """Return the changeable members that differ, each with its old (`from`) and new (`to`) value."""
-    shapes = [serialize_promo(promo, "", None) for promo in (before, after)]
-    pairs = {name: [shape.get(name) for shape in shapes] for name in _CHANGEABLE}
-    return {name: _given({"from": old, "to": new}) for name, (old, new) in pairs.items() if old != new}
+    old, new = (serialize_promo(promo, "", None) for promo in (before, after))
+    return {
+        name: _without_none({"from": old.get(name), "to": new.get(name)})
+        for name in _CHANGEABLE
+        if old.get(name) != new.get(name)
+    }
 
 
 def serialize_change(change: PromoChange) -> Body:
     """Return a PromoChange, an entry of the audit log."""
-    return _given(vars(change))
+    return _without_none(vars(change))
 
 
-def serialize_promo_for_user(card: PromoForUser) -> Body:
+def serialize_promo_for_user(promo: PromoForUser) -> Body:
     """Return a PromoForUser."""
-    return _given(vars(card))
+    return _without_none(vars(promo))
 
 
 def serialize_user(user: User) -> Body:
     """Return a User."""
-    return _given(
+    return _without_none(
         {
             "name": user.name,
             "surname": user.surname,
@@ -93,15 +96,19 @@ def serialize_user(user: User) -> Body:
 
 def serialize_comment(comment: Comment) -> Body:
     """Return a Comment with its author."""
-    existing_author = {"name": comment.name, "surname": comment.surname, "avatar_url": comment.avatar_url}
-    author = _DELETED_AUTHOR if comment.name is None else existing_author
-    return {"id": comment.id, "text": comment.text, "date": comment.created_at, "author": _given(author)}
+    author = {"name": comment.name, "surname": comment.surname, "avatar_url": comment.avatar_url}
+    return {
+        "id": comment.id,
+        "text": comment.text,
+        "date": comment.created_at,
+        "author": _DELETED_AUTHOR if comment.name is None else _without_none(author),
+    }
 
 
 def serialize_event(event: OwnEvent) -> Body:
     """Return an ExportedEvent."""
-    return _given(vars(event))
+    return _without_none(vars(event))
 
 
-def _given(values: dict[str, Any]) -> Body:
+def _without_none(values: dict[str, Any]) -> Body:
     return {name: value for name, value in values.items() if value is not None}

@@ -10,7 +10,7 @@ from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
 from handlers.serializers import Page, page, page_limit, serialize_promo_for_user
 from persistence.accounts.users import User
-from persistence.activations import Claim, Offer, claim_values, find_offer
+from persistence.activations import Claim, claim_values, find_refusal_reasons
 from persistence.feeds.user_promos import list_history_promos
 from persistence.idempotency import IdempotencyKey
 from promo_api.errors import ActivationDenied, ConcurrentRequest, NotFound, Unauthenticated
@@ -19,17 +19,17 @@ from promo_api.telemetry import metrics
 
 _MESSAGES = {
     "inactive": "This promo is not active.",
-    "not_started": "This promo is not active yet.",
-    "expired": "This promo is not active any more.",
-    "exhausted": "This promo is not active any more: its last use has gone.",
-    "age": "This promo is for users of another age.",
-    "country": "This promo is for users of another country.",
-    "antifraud": "The anti-fraud check did not allow this activation.",
+    "not_started": "This promo has not started yet.",
+    "expired": "This promo has expired.",
+    "exhausted": "This promo has been used up.",
+    "age": "This promo is not available for your age.",
+    "country": "This promo is not available in your country.",
+    "antifraud": "The anti-fraud check denied this activation.",
 }
 
 
 class _KeyedClaim(NamedTuple):
-    """A claim, and the key under which its response is stored."""
+    """A claim, and the idempotency key of its request."""
 
     claim: Claim
     key: IdempotencyKey | None
@@ -39,17 +39,19 @@ class _KeyedClaim(NamedTuple):
 def activate_promo(runtime: Runtime, user: User, *, id: UUID, key: IdempotencyKey | None) -> Response:
     """Grant the user one use of the promo and return its value.
 
-    The claim alone decides whether the promo is active, targets the user and has uses left. If a cached verdict allows
-    the user, it is tried first: a single round trip to Redis and one statement grant most activations. The reasons are
-    only read if it fails.
+    The claim decides whether the promo is active, targets the user and has uses left. If a cached verdict allows the
+    user, the claim comes first: one round trip to Redis and one statement grant most activations. The reasons for a
+    refusal are read only if that fails.
     """
-    verdict = runtime.rate_limits.count_activation(user.id)
+    is_allowed = runtime.rate_limits.count_activation(user.id)
     today = runtime.today()
     claim = _KeyedClaim(Claim(uuid4(), user.id, user.country_key, user.age), key)
 
-    response = _claim_with_others(runtime, id, today, claim) if verdict else None
+    response = _claim_with_others(runtime, id, today, claim) if is_allowed else None
     if response is None:
-        _check_offer(runtime, id, user, today)
+        reasons = _list_refusal_reasons(runtime, id, user, today)
+        if reasons:
+            raise _denied(reasons[0])
         if not runtime.antifraud.check(user.id, user.email, id):
             raise _denied("antifraud")
         response = _claim_with_others(runtime, id, today, claim) or _claim_alone(runtime, id, today, claim)
@@ -59,7 +61,7 @@ def activate_promo(runtime: Runtime, user: User, *, id: UUID, key: IdempotencyKe
 
 def get_eligibility(runtime: Runtime, user: User, *, id: UUID) -> Body:
     """Return whether the user could activate the promo now, and all reasons why not."""
-    reasons = _reasons(_offer(runtime, id, user, runtime.today()))
+    reasons = _list_refusal_reasons(runtime, id, user, runtime.today())
     if runtime.antifraud.is_blocked(user.id):
         reasons.append("blocked")
     return {"eligible": not reasons, "reasons": reasons}
@@ -68,27 +70,18 @@ def get_eligibility(runtime: Runtime, user: User, *, id: UUID) -> Body:
 def list_history(runtime: Runtime, user: User, *, limit: int, offset: int) -> Page:
     """List the user's activations, latest first."""
     with runtime.database.autocommit() as connection:
-        cards, total = list_history_promos(connection, user.id, runtime.today(), limit=page_limit(limit), offset=offset)
-    return page([serialize_promo_for_user(card) for card in cards], total)
+        promos, total = list_history_promos(
+            connection, user.id, runtime.today(), limit=page_limit(limit), offset=offset
+        )
+    return page([serialize_promo_for_user(promo) for promo in promos], total)
 
 
-def _check_offer(runtime: Runtime, promo_id: UUID, user: User, today: date) -> None:
-    """Raise ActivationDenied with the first reason why the user may not activate the promo."""
-    reasons = _reasons(_offer(runtime, promo_id, user, today))
-    if reasons:
-        raise _denied(reasons[0])
-
-
-def _offer(runtime: Runtime, promo_id: UUID, user: User, today: date) -> Offer:
+def _list_refusal_reasons(runtime: Runtime, promo_id: UUID, user: User, today: date) -> list[str]:
     with runtime.database.autocommit() as connection:
-        offer = find_offer(connection, promo_id, user, today)
-    if offer is None:
-        raise NotFound("There is no promo of this id.")
-    return offer
-
-
-def _reasons(offer: Offer) -> list[str]:
-    return [reason for reason, applies in vars(offer).items() if applies]
+        reasons = find_refusal_reasons(connection, promo_id, user, today)
+    if reasons is None:
+        raise NotFound("Promo not found.")
+    return reasons
 
 
 def _denied(reason: str) -> ActivationDenied:
@@ -97,10 +90,10 @@ def _denied(reason: str) -> ActivationDenied:
 
 
 def _claim_with_others(runtime: Runtime, promo_id: UUID, today: date, claim: _KeyedClaim) -> Response | None:
-    """Claim a use in one statement with the concurrent requests for the promo; None: the statement granted nothing.
+    """Claim a use in one statement with concurrent requests for the promo; None: the statement granted nothing.
 
-    A statement grants all its claims or none, so one claim that can't be granted fails the others with it. Each of them
-    must then be tried alone.
+    A statement grants all its claims or none, so one refused claim fails the others with it. The caller then tries its
+    claim alone.
     """
     process = partial(_claim_batch, runtime, promo_id, today)
     return runtime.coalescer.submit((promo_id, today), claim, process)
@@ -109,9 +102,10 @@ def _claim_with_others(runtime: Runtime, promo_id: UUID, today: date, claim: _Ke
 def _claim_batch(
     runtime: Runtime, promo_id: UUID, today: date, claims: Sequence[_KeyedClaim]
 ) -> Sequence[Response | None]:
+    """Return the response to each claim. If the statement failed because of one of them, all are None."""
     try:
-        return _claim(runtime, promo_id, today, claims) or [None] * len(claims)
-    except (ConcurrentRequest, Unauthenticated):  # of one of the claims
+        return _claim_all_or_none(runtime, promo_id, today, claims) or [None] * len(claims)
+    except (ConcurrentRequest, Unauthenticated):
         return [None] * len(claims)
 
 
@@ -119,14 +113,14 @@ def _claim_alone(runtime: Runtime, promo_id: UUID, today: date, claim: _KeyedCla
     """Claim a use.
 
     Raises:
-        ActivationDenied: the last use was claimed after the offer was read.
+        ActivationDenied: another request claimed the last use after the reasons were read.
         ConcurrentRequest: a request with the same Idempotency-Key was first.
         Unauthenticated: the account was deleted after the token was checked.
     """
     try:
-        responses = _claim(runtime, promo_id, today, [claim])
+        responses = _claim_all_or_none(runtime, promo_id, today, [claim])
     except Unauthenticated:
-        # The deletion of the account deleted them, but this request has created them again.
+        # The deletion removed the verdict and the counter from Redis. This request stored them again.
         runtime.antifraud.delete_verdict(claim.claim.user_id)
         runtime.rate_limits.delete_activations(claim.claim.user_id)
         raise
@@ -135,8 +129,8 @@ def _claim_alone(runtime: Runtime, promo_id: UUID, today: date, claim: _KeyedCla
     return responses[0]
 
 
-def _claim(runtime: Runtime, promo_id: UUID, today: date, claims: Sequence[_KeyedClaim]) -> list[Response]:
-    """Claim a use for each, all or none, and store the responses with them. Empty: none."""
+def _claim_all_or_none(runtime: Runtime, promo_id: UUID, today: date, claims: Sequence[_KeyedClaim]) -> list[Response]:
+    """Claim a use for each claim, and store the responses in the same transaction. Empty: none was granted."""
     with connect(runtime, *(key for _, key in claims)) as connection:
         values = claim_values(connection, promo_id, [claim for claim, _ in claims], today)
         responses: list[Response] = [({"promo": value}, 200) for value in values]

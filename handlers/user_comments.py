@@ -38,43 +38,43 @@ def create_comment(runtime: Runtime, user: User, *, id: UUID, body: Body, key: I
 def list_comments(runtime: Runtime, _user: User, *, id: UUID, limit: int, offset: int) -> Page:
     """List the comments on a promo, newest first."""
     with runtime.database.autocommit() as connection:
-        found = list_promo_comments(connection, id, limit=page_limit(limit), offset=offset)
-    if found is None:
+        comments_and_total = list_promo_comments(connection, id, limit=page_limit(limit), offset=offset)
+    if comments_and_total is None:
         raise NotFound("Promo not found.")
-    comments, total = found
+    comments, total = comments_and_total
     return page([serialize_comment(comment) for comment in comments], total)
 
 
 def get_comment(runtime: Runtime, _user: User, *, id: UUID, comment_id: UUID) -> Body:
     """Return a comment."""
-    return serialize_comment(_found(runtime, id, comment_id))
+    return serialize_comment(_find_comment(runtime, id, comment_id))
 
 
 def update_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID, body: Body) -> Body:
     """Change the text of a comment. Its id and date stay the same."""
-    _check_author(_found(runtime, id, comment_id), user)
+    _check_author(_find_comment(runtime, id, comment_id), user)
     with runtime.database.autocommit() as connection:
         update_own_comment(connection, id, comment_id=comment_id, author_id=user.id, text=body["text"])
-    changed = _found(runtime, id, comment_id)
-    # If the account was deleted in the meantime, the comment has no author any more and was not changed.
-    _check_author(changed, user)
-    return serialize_comment(changed)
+    changed_comment = _find_comment(runtime, id, comment_id)
+    # Again, because the account may have been deleted: then the comment has another author and was not changed.
+    _check_author(changed_comment, user)
+    return serialize_comment(changed_comment)
 
 
 def delete_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID) -> Body:
     """Delete a comment."""
-    _check_author(_found(runtime, id, comment_id), user)
+    _check_author(_find_comment(runtime, id, comment_id), user)
     with runtime.database.autocommit() as connection:
         if not delete_own_comment(connection, id, comment_id=comment_id, author_id=user.id):
-            raise _missing()
+            raise _not_found()
     return {"status": "ok"}
 
 
-def _found(runtime: Runtime, promo_id: UUID, comment_id: UUID) -> Comment:
+def _find_comment(runtime: Runtime, promo_id: UUID, comment_id: UUID) -> Comment:
     with runtime.database.autocommit() as connection:
         comment = find_comment(connection, promo_id, comment_id)
     if comment is None:
-        raise _missing()
+        raise _not_found()
     return comment
 
 
@@ -83,5 +83,5 @@ def _check_author(comment: Comment, user: User) -> None:
         raise NotOwner("This comment belongs to another user.")
 
 
-def _missing() -> NotFound:
+def _not_found() -> NotFound:
     return NotFound("Comment not found.")

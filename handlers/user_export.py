@@ -5,7 +5,7 @@ from typing import Any
 from handlers import Body
 from handlers.serializers import serialize_event, serialize_user
 from persistence.accounts.exports import (
-    find_signed_up_at,
+    find_sign_up_time,
     list_likes,
     list_own_activations,
     list_own_comments,
@@ -20,7 +20,7 @@ from promo_api.specification import MAX_EXPORT_ENTRIES
 
 def get_export(runtime: Runtime, user: User, *, offset: int) -> Body:
     """Return the entries of each list from `offset` on, and `next_offset` if there are more."""
-    # Reads one more entry than it returns, to know whether there are more.
+    # One entry more than the page holds shows whether there is a next page.
     page = {"limit": MAX_EXPORT_ENTRIES + 1, "offset": offset}
     with runtime.database.autocommit() as connection:
         lists: dict[str, list[Any]] = {
@@ -30,10 +30,10 @@ def get_export(runtime: Runtime, user: User, *, offset: int) -> Body:
             "events": [serialize_event(event) for event in list_own_events(connection, user.id, **page)],
             "idempotency_keys": [vars(key) for key in list_own_keys(connection, user.id, **page)],
         }
-        # Checked last: if the account was closed in the meantime, the lists may be incomplete.
-        signed_up_at = find_signed_up_at(connection, user.id)
+        # Read last: a concurrent deletion of the account may have removed entries of the lists.
+        signed_up_at = find_sign_up_time(connection, user.id)
         if signed_up_at is None:
-            raise Unauthenticated.left()
+            raise Unauthenticated.account_deleted()
     has_more = any(len(entries) > MAX_EXPORT_ENTRIES for entries in lists.values())
     return {
         "account": {"id": user.id, "date": signed_up_at},

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from handlers import Body
-from handlers.accounts import Attempt, confirmed
+from handlers.accounts import PasswordAttempt, confirm_password
 from handlers.serializers import serialize_user
 from persistence.accounts.credentials import USER_ACCOUNTS, Credentials
 from persistence.accounts.deletion import claim_account_deletion, close_account, delete_account_batch
@@ -15,7 +15,7 @@ from promo_api.errors import ServiceUnavailable, Unauthenticated, WrongPassword
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import PASSWORD_CHANGES
 
-# How long a request deletes rows before it leaves the rest to the background job. It occupies a password thread.
+# Short, because the request occupies a thread of the pool for passwords.
 _DELETION_TIME_S = 0.3
 _RETRY_S = 0.05
 
@@ -26,7 +26,7 @@ def get_profile(_runtime: Runtime, user: User) -> Body:
 
 
 def update_profile(runtime: Runtime, user: User, *, body: Body) -> Body:
-    """Change the given members; null leaves a member unchanged. Tokens stay valid after a change of the password."""
+    """Change members of the profile; null leaves one unchanged. Tokens stay valid after a password change."""
     changes = {name: value for name, value in body.items() if value is not None}
     if "password" in changes:
         runtime.rate_limits.count_for(PASSWORD_CHANGES, user.id)
@@ -34,10 +34,10 @@ def update_profile(runtime: Runtime, user: User, *, body: Body) -> Body:
     if not changes:
         return serialize_user(user)
     with runtime.database.autocommit() as connection:
-        changed = update_user(connection, user.id, changes)
-    if changed is None:
-        raise Unauthenticated.left()
-    return serialize_user(changed)
+        changed_user = update_user(connection, user.id, changes)
+    if changed_user is None:
+        raise Unauthenticated.account_deleted()
+    return serialize_user(changed_user)
 
 
 def delete_profile(runtime: Runtime, user: User, *, body: Body, client_address: str) -> Body:
@@ -47,34 +47,34 @@ def delete_profile(runtime: Runtime, user: User, *, body: Body, client_address: 
     """
 
     def find(connection: Any) -> Credentials:
-        found = USER_ACCOUNTS.find_credentials(connection, user.email)
+        credentials = USER_ACCOUNTS.find_credentials(connection, user.email)
         # After the deletion, another account may use the e-mail address.
-        if found is None or found.account_id != user.id:
-            raise Unauthenticated.left()
-        return found
+        if credentials is None or credentials.account_id != user.id:
+            raise Unauthenticated.account_deleted()
+        return credentials
 
-    def close(found: Credentials) -> bool | None:
+    def close(credentials: Credentials) -> bool | None:
         with runtime.database.autocommit() as connection:
-            return close_account(connection, user.id, checked_hash=found.password_hash) or None
+            return close_account(connection, user.id, checked_hash=credentials.password_hash) or None
 
-    confirmed(
+    confirm_password(
         runtime,
-        Attempt("user", user.email, client_address),
+        PasswordAttempt("user", user.email, client_address),
         body["password"],
         find=find,
-        do=close,
-        refusal=WrongPassword("The password is wrong."),
+        on_success=close,
+        error=WrongPassword("The password is wrong."),
     )
     runtime.antifraud.delete_verdict(user.id)
     runtime.rate_limits.delete_activations(user.id)
-    # The account is closed already. If the database is unavailable, the background job deletes the rows later.
+    # The account is already closed. If the database is unavailable, the background job deletes the rows later.
     with suppress(ServiceUnavailable):
         _delete_rows(runtime, user.id)
     return {"status": "ok"}
 
 
 def _delete_rows(runtime: Runtime, user_id: UUID) -> None:
-    """Delete rows of a closed account until all are gone or the time is up."""
+    """Delete rows of a closed account until none is left or the time is up."""
     ends_at_s = monotonic() + _DELETION_TIME_S
     while monotonic() < ends_at_s:
         with runtime.database.transaction() as connection:
@@ -82,5 +82,5 @@ def _delete_rows(runtime: Runtime, user_id: UUID) -> None:
             if deletion is None:
                 return
             rows = delete_account_batch(connection, deletion)
-        if not rows:  # a concurrent request has locked the rest
+        if not rows:  # a concurrent request has locked the remaining rows
             sleep(_RETRY_S)

@@ -24,18 +24,18 @@ def list_feed(
     today = runtime.today()
     with runtime.database.autocommit() as connection:
         total = count_feed(connection, user, today, category=category, active=active)
-        # The feed reads entries until the page is full. With this limit it stops at the last entry.
+        # Not more than there are: the statement would otherwise scan the rest of the index for another row.
         rows_max = min(page_limit(limit), total - offset)
-        cards = list_feed_promos(
+        promos = list_feed_promos(
             connection, user, today, category=category, active=active, total=total, limit=rows_max, offset=offset
         )
-    return page([serialize_promo_for_user(card) for card in cards], total)
+    return page([serialize_promo_for_user(promo) for promo in promos], total)
 
 
 def get_promo(runtime: Runtime, user: User, *, id: UUID) -> Body:
     """Return a promo, regardless of its target."""
     with runtime.database.autocommit() as connection:
-        card = find_promo_for_user(connection, id, user.id, runtime.today())
-    if card is None:
+        promo = find_promo_for_user(connection, id, user.id, runtime.today())
+    if promo is None:
         raise NotFound("Promo not found.")
-    return serialize_promo_for_user(card)
+    return serialize_promo_for_user(promo)

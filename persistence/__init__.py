@@ -1,16 +1,19 @@
-"""Everything that is stored in PostgreSQL.
+"""Queries of PostgreSQL.
 
-database/     connections, how statements run, the state of a server
-schema/       the tables: what a row means, and who writes it
-conditions    when a promo is active, and which users it targets
-feeds/        feed pages, exact feed totals, and the derived tables that make both fast
-accounts/     sign-in, users, companies, account events, account deletion, exports
-promos/       promos of a company, their changes, their code lists
-activations, likes, comments, kept_answers    one module for each
-pages         pages by limit and offset
-consistency   derived data compared with its source
-migrations/   Alembic revisions
+| Module | What it does |
+|---|---|
+| database/ | connections, and how statements run |
+| schema/ | the tables |
+| conditions | when a promo is active, and which users it targets |
+| accounts/ | sign-in, companies, users, account deletion |
+| promos/ | promos of a company |
+| feeds/ | promos of a user: feed pages, exact totals |
+| activations, likes, comments | what a user does with a promo |
+| idempotency | stored responses by idempotency key |
+| pages | pages by limit and offset |
+| consistency | compares derived data with its source |
+| migrations/ | Alembic revisions |
 
-Rows leave as frozen dataclasses. One statement decides each race, and returns no row if it is lost. The caller opens
-and ends transactions.
+Queries return rows as frozen dataclasses. One statement decides each race, and returns no row to the loser. The caller
+opens and ends transactions.
 """

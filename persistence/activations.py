@@ -1,13 +1,12 @@
-"""Activations: a claim that is exact at any concurrency, and counts by country.
+"""Activations: claims of uses that are exact at any concurrency, and counts by country.
 
-Correctness: one UPDATE of the promo's row in promo_counters counts the uses. PostgreSQL checks its condition, that the
-claimed uses fit below use_limit, on the newest version of the row once it holds the lock. The same statement issues the
-codes, records the activations and counts them by country, so all of it succeeds or fails together. Codes are issued in
-order: the n-th use gets the n-th code, so no search is needed. The row lock is held until the commit and covers the
-codes and the rows in country_uses too, so these add no waits and no deadlocks. Rows in user_uses belong to one user.
+Correctness: one UPDATE of the promo's row in promo_counters counts the uses. PostgreSQL waits for the row lock, then
+checks on the newest version of the row that the uses fit below use_limit. The same statement issues the codes, records
+the activations and counts them by country. The n-th use gets the n-th code, so there is no search for a free code. The
+row lock covers the codes and the rows in country_uses too, so these add no waits and no deadlocks.
 
-Speed: the row is locked until the commit, which takes the same time for one use and for many. So concurrent claims for
-a promo in one process share a statement (promo_api.coalescing): the more of them wait, the more share a commit.
+Speed: a commit takes the same time for one use and for many. So concurrent claims for a promo in one process share a
+statement (promo_api.coalescing).
 """
 
 from collections.abc import Sequence
@@ -62,29 +61,8 @@ from persistence.schema.tables import (
 
 
 @dataclass(frozen=True)
-class Offer:
-    """The reasons that exclude a user from a promo now; all False: the user may activate it.
-
-    Attributes:
-        inactive: use_limit is 0.
-        not_started: before the period.
-        expired: after the period.
-        exhausted: no use is left.
-        age: the promo targets other ages.
-        country: the promo targets another country.
-    """
-
-    inactive: bool
-    not_started: bool
-    expired: bool
-    exhausted: bool
-    age: bool
-    country: bool
-
-
-@dataclass(frozen=True)
 class Claim:
-    """A use for a user of this age; `country_key` is recorded for the statistics."""
+    """The claim of a use for a user. `country_key` is recorded for the statistics."""
 
     activation_id: UUID
     user_id: UUID
@@ -94,24 +72,25 @@ class Claim:
 
 @dataclass(frozen=True)
 class CountryUse:
-    """The number of activations of a promo from a country (case-folded)."""
+    """The number of activations of a promo from a country, which is case-folded."""
 
     country: str
     activations_count: int
 
 
 _PROMO_ID = bindparam("promo", type_=Uuid)
-_NO_USE = promo_counters.c.use_limit == 0
-_OFFER_COLUMNS = {
-    "inactive": _NO_USE,
+_NO_USES = promo_counters.c.use_limit == 0
+# The reasons for a refusal, by their names in api.yml.
+_REASONS = {
+    "inactive": _NO_USES,
     "not_started": not_(has_begun()),
     "expired": not_(has_not_ended()),
-    "exhausted": not_(_NO_USE | has_uses_left()),
+    "exhausted": not_(_NO_USES | has_uses_left()),
     "age": not_(fits_age()),
     "country": not_(fits_country()),
 }
-_OFFER = Statement(
-    select(*(_OFFER_COLUMNS[name].label(name) for name in Offer.__dataclass_fields__))
+_FIND_REASONS = Statement(
+    select(*(condition.label(reason) for reason, condition in _REASONS.items()))
     .join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
     .where(promos.c.id == _PROMO_ID)
 )
@@ -158,7 +137,7 @@ def _issue_codes(counted: CTE, claim: CTE) -> CTE:
         .where(
             counted.c.is_unique,
             promo_codes.c.promo_id == counted.c.promo_id,
-            # A range: for a join by number, a generic plan would expect too many rows.
+            # The range makes the planner expect few rows. The join by number alone would not.
             promo_codes.c.position > counted.c.used_before,
             promo_codes.c.position <= counted.c.used_before + _SIZE,
             claim.c.number == promo_codes.c.position - counted.c.used_before,
@@ -172,8 +151,8 @@ def _issue_codes(counted: CTE, claim: CTE) -> CTE:
 def _count_exhausted(counted: CTE) -> CTE:
     """Stop counting the promo as active in feeds when the last use is taken.
 
-    The targeting may have changed while the statement waited for promo_counters. A locking read sees the newest version
-    of the promo; a plain read would see the snapshot of the statement.
+    The target may have changed while the statement waited for promo_counters. So the promo is read with a lock, which
+    returns the newest version of the row and not the snapshot of the statement.
     """
     took_last = select(counted.c.promo_id).where(counted.c.took_last).exists()
     target = select(*(promos.c[name] for name in TARGET_COLUMNS)).where(promos.c.id == _PROMO_ID, took_last)
@@ -186,8 +165,7 @@ def _count_exhausted(counted: CTE) -> CTE:
     )
 
 
-def _record(granted: FromClause) -> CTE:
-    """Insert the activations."""
+def _insert_activations(granted: FromClause) -> CTE:
     columns = ["promo_id", "user_id", "id", "country_key"]
     returned = (activations.c.promo_id, activations.c.country_key, activations.c.user_id)
     return (
@@ -198,8 +176,8 @@ def _record(granted: FromClause) -> CTE:
     )
 
 
-def _count_in(table: Table, recorded: CTE) -> CTE:
-    """Add the activations to a table of counts, in the order of its key, so that statements cannot deadlock."""
+def _add_to_counts(table: Table, recorded: CTE) -> CTE:
+    """Add the activations to a table of counts, in the order of its key, so that two statements cannot deadlock."""
     key = [recorded.c[column.name] for column in table.primary_key]
     counts = select(*key, func.count()).group_by(*key).order_by(*key)
     counted = insert(table).from_select([*(column.name for column in key), "activations_count"], counts)
@@ -210,13 +188,13 @@ def _count_in(table: Table, recorded: CTE) -> CTE:
 def _claim() -> Select[Any]:
     claim, counted = _select_claims(), _count_uses()
     issued = _issue_codes(counted, claim)
-    # A use without a code has no id, so the insert fails, and nothing is counted.
-    identity = case((counted.c.is_unique, issued.c.activation_id), else_=claim.c.id)
+    # NULL if the code is missing: then the insert fails, and the statement changes nothing.
+    activation_id = case((counted.c.is_unique, issued.c.activation_id), else_=claim.c.id)
     granted = (
         select(
             counted.c.promo_id,
             claim.c.user_id,
-            identity.label("id"),
+            activation_id.label("id"),
             claim.c.country_key,
             func.coalesce(issued.c.value, counted.c.promo_common).label("value"),
         )
@@ -224,9 +202,9 @@ def _claim() -> Select[Any]:
         .outerjoin(issued, issued.c.activation_id == claim.c.id)
         .cte("granted")
     )
-    recorded = _record(granted)
+    recorded = _insert_activations(granted)
     return select(granted.c.id, granted.c.value).add_cte(
-        _count_in(country_uses, recorded), _count_in(user_uses, recorded), _count_exhausted(counted)
+        _add_to_counts(country_uses, recorded), _add_to_counts(user_uses, recorded), _count_exhausted(counted)
     )
 
 
@@ -238,19 +216,18 @@ _COUNTRY_USES = Statement(
 )
 
 
-def find_offer(connection: Connection, promo_id: UUID, user: TargetUser, today: date) -> Offer | None:
-    """Return the reasons that exclude the user on the business day `today`; None if the promo does not exist."""
+def find_refusal_reasons(connection: Connection, promo_id: UUID, user: TargetUser, today: date) -> list[str] | None:
+    """Return all reasons why the user may not activate the promo today; None if the promo does not exist."""
     values = {"promo": promo_id, "user_country": user.country_key, "user_age": user.age, "today": today}
-    row = _OFFER.row(connection, values)
-    return None if row is None else Offer(*row)
+    row = _FIND_REASONS.row(connection, values)
+    return None if row is None else [reason for reason, applies in zip(_REASONS, row, strict=True) if applies]
 
 
 def claim_values(connection: Connection, promo_id: UUID, claims: Sequence[Claim], today: date) -> list[str]:
     """Grant all claims or none, in one statement: count the uses, issue the values, record the activations.
 
     Returns:
-        The values in the order of the claims. Empty without a change if too few uses are left, the promo does not
-        target one of the users, or it is not within its period; `find_offer` returns the reason.
+        The values in the order of the claims. Empty: nothing was changed. `find_refusal_reasons` returns the reason.
     """
     values = {
         "promo": promo_id,
@@ -266,5 +243,5 @@ def claim_values(connection: Connection, promo_id: UUID, claims: Sequence[Claim]
 
 
 def list_country_uses(connection: Connection, promo_id: UUID) -> list[CountryUse]:
-    """Return the number of activations by country, from a to z."""
+    """Return the number of activations by country, in alphabetical order."""
     return [CountryUse(*row) for row in _COUNTRY_USES.rows(connection, {"promo": promo_id})]

@@ -14,7 +14,7 @@ from persistence.schema.tables import comments, promo_counters, users
 
 @dataclass(frozen=True)
 class Comment:
-    """A comment with the current profile of its author; name None: a deleted user; avatar_url None: no avatar."""
+    """A comment and the current profile of its author. The name of a deleted user is None."""
 
     id: UUID
     text: str
@@ -40,7 +40,7 @@ _TOTAL = Statement(_COUNT)
 
 
 def _page(window: Window) -> Select[Any]:
-    """Return the statement for a page. The index comments_newest alone chooses the page."""
+    """Return the statement for a page, which the index comments_newest chooses."""
     key = comments.c.created_at, comments.c.id
     keys = select(*key).where(comments.c.promo_id == _PROMO_ID)
     keys = keys.order_by(*(key if window.backward else map(desc, key)))
@@ -52,7 +52,7 @@ def _page(window: Window) -> Select[Any]:
 
 
 _PAGES = Pages(_page, _COUNT.scalar_subquery())
-_ADDED = (
+_COUNTED = (
     update(promo_counters)
     .where(promo_counters.c.promo_id == _PROMO_ID)
     .values(comment_count=promo_counters.c.comment_count + 1)
@@ -63,13 +63,13 @@ _INSERT = Statement(
     insert(comments)
     .from_select(
         ["promo_id", "id", "author_id", "text"],
-        select(_ADDED.c.promo_id, _ID, _AUTHOR_ID, bindparam("new_text", type_=Text)),
+        select(_COUNTED.c.promo_id, _ID, _AUTHOR_ID, bindparam("new_text", type_=Text)),
     )
     .returning(comments.c.created_at)
 )
 _OWN = (comments.c.promo_id == _PROMO_ID, comments.c.id == _ID, comments.c.author_id == _AUTHOR_ID)
 _UPDATE = Statement(update(comments).where(*_OWN).values(text=bindparam("new_text")).returning(comments.c.id))
-# In lock order: promo_counters before comments.
+# Locked first, because promo_counters comes before comments in the lock order.
 _LOCKED = select(promo_counters.c.promo_id).where(promo_counters.c.promo_id == _PROMO_ID).with_for_update().cte("promo")
 _DELETED = (
     delete(comments)

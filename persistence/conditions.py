@@ -1,7 +1,7 @@
 """Conditions on promos: when a promo is active, and which users it targets.
 
-A condition reads columns of `promos` unless another table with the same columns is passed. Parameters must not have the
-name of a column: SQLAlchemy would take them for the values that an UPDATE sets.
+They read columns of `promos` unless another table with the same columns is passed. No parameter has the name of a
+column, because SQLAlchemy reserves those names for the values of an UPDATE.
 """
 
 from typing import Any, Protocol
@@ -12,15 +12,15 @@ from sqlalchemy import ColumnElement, Date, FromClause, SmallInteger, Text, and_
 from persistence.schema.feed_tables import ENDING, LIVE, SCHEDULED
 from persistence.schema.tables import promo_counters, promos
 
-# The business day: a parameter of every statement that asks whether a promo is active.
+# The business day.
 TODAY = bindparam("today", type_=Date)
 _COUNTRY, _AGE = bindparam("user_country", type_=Text), bindparam("user_age", type_=SmallInteger)
-# What decides in which feeds a promo is listed and counted.
+# These decide which feeds list and count a promo.
 TARGET_COLUMNS = ("country_key", "age_from", "age_until", "category_keys", "active_from", "active_until")
 
 
 class TargetUser(Protocol):
-    """What targeting needs to know about a user."""
+    """The user that a promo may target."""
 
     @property
     def id(self) -> UUID:
@@ -35,43 +35,44 @@ class TargetUser(Protocol):
         """The country, case-folded."""
 
 
-def has_begun(of: FromClause = promos) -> ColumnElement[bool]:
-    """Return the condition that TODAY is on or after the first day of the period."""
-    return or_(of.c.active_from.is_(None), of.c.active_from <= TODAY)
+def has_begun(table: FromClause = promos) -> ColumnElement[bool]:
+    """The first day of the period is TODAY or earlier."""
+    return or_(table.c.active_from.is_(None), table.c.active_from <= TODAY)
 
 
-def has_not_ended(of: FromClause = promos) -> ColumnElement[bool]:
-    """Return the condition that TODAY is on or before the last day of the period."""
-    return or_(of.c.active_until.is_(None), of.c.active_until >= TODAY)
+def has_not_ended(table: FromClause = promos) -> ColumnElement[bool]:
+    """The last day of the period is TODAY or later."""
+    return or_(table.c.active_until.is_(None), table.c.active_until >= TODAY)
 
 
-def in_period(of: FromClause = promos) -> ColumnElement[bool]:
-    """Return the condition that TODAY is within the period."""
-    return and_(has_begun(of), has_not_ended(of))
+def in_period(table: FromClause = promos) -> ColumnElement[bool]:
+    """TODAY is within the period."""
+    return and_(has_begun(table), has_not_ended(table))
 
 
 def has_uses_left() -> ColumnElement[bool]:
-    """Return the condition on promo_counters that a use is left."""
+    """A use is left, by promo_counters."""
     return promo_counters.c.used_count < promo_counters.c.use_limit
 
 
 def is_active() -> ColumnElement[bool]:
-    """Return the condition on promos and promo_counters that a promo is within its period and has a use left."""
+    """TODAY is within the period, and a use is left."""
     return and_(in_period(), has_uses_left())
 
 
-def period_standing(of: FromClause) -> ColumnElement[str]:
-    """Return the standing TODAY of a feed entry that has uses left (see feed_tables)."""
-    return case((of.c.active_from > TODAY, SCHEDULED), (of.c.active_until <= TODAY, ENDING), else_=LIVE)
+def period_status(table: FromClause) -> ColumnElement[str]:
+    """Return the status (see feed_tables) of a feed entry with uses left, TODAY."""
+    return case((table.c.active_from > TODAY, SCHEDULED), (table.c.active_until <= TODAY, ENDING), else_=LIVE)
 
 
-def fits_country(of: FromClause = promos, country: ColumnElement[Any] = _COUNTRY) -> ColumnElement[bool]:
-    """Return the condition that a promo targets a country or all countries; `country` may be `all_` of an array."""
-    return or_(of.c.country_key.is_(None), of.c.country_key == country)
+def fits_country(table: FromClause = promos, country: ColumnElement[Any] = _COUNTRY) -> ColumnElement[bool]:
+    """The promo targets the country, or all countries; `country` may be `all_` of an array."""
+    return or_(table.c.country_key.is_(None), table.c.country_key == country)
 
 
-def fits_age(of: FromClause = promos, age: ColumnElement[Any] = _AGE) -> ColumnElement[bool]:
-    """Return the condition that a promo targets an age; `age` may be `all_` of an array."""
+def fits_age(table: FromClause = promos, age: ColumnElement[Any] = _AGE) -> ColumnElement[bool]:
+    """The promo targets the age; `age` may be `all_` of an array."""
     return and_(
-        or_(of.c.age_from.is_(None), of.c.age_from <= age), or_(of.c.age_until.is_(None), of.c.age_until >= age)
+        or_(table.c.age_from.is_(None), table.c.age_from <= age),
+        or_(table.c.age_until.is_(None), table.c.age_until >= age),
     )

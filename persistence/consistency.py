@@ -1,7 +1,7 @@
-"""Compares derived data with its source, for `check`.
+"""Comparison of derived data with its source, for `check`.
 
-Each comparison is one statement, so it is right while others write. It reads whole tables: minutes for many millions of
-rows.
+Each comparison is one statement, so concurrent writes do not affect it. It reads whole tables, which takes minutes for
+many millions of rows.
 """
 
 from collections.abc import Mapping
@@ -65,10 +65,10 @@ def count_mismatched_country_uses(connection: Connection) -> int:
 
 
 def count_mismatched_user_uses(connection: Connection) -> int:
-    """Count users with a wrong number in user_uses, without deleted and closed accounts."""
-    persons = select(users.c.id).where(users.c.email_key.is_not(None))
-    stored = select(user_uses).where(user_uses.c.user_id.in_(persons))
-    counted = _count_rows(activations, activations.c.user_id).where(activations.c.user_id.in_(persons))
+    """Count users with a wrong number in user_uses. It skips deleted and closed accounts."""
+    existing = select(users.c.id).where(users.c.email_key.is_not(None))
+    stored = select(user_uses).where(user_uses.c.user_id.in_(existing))
+    counted = _count_rows(activations, activations.c.user_id).where(activations.c.user_id.in_(existing))
     return _count_mismatched(connection, stored, counted)
 
 
@@ -129,7 +129,7 @@ def count_mismatched_change_numbers(connection: Connection) -> int:
 
 
 def count_mismatched_changes(connection: Connection) -> int:
-    """Count promos with a member that differs from its newest logged change."""
+    """Count promos with a member that differs from its newest entry in the audit log."""
     member = func.jsonb_each(promo_changes.c.changes.cast(JSONB)).table_valued("key", "value", name="member")
     key = (promo_changes.c.promo_id, member.c.key)
     newest = (
@@ -149,7 +149,7 @@ def count_mismatched_changes(connection: Connection) -> int:
 
 
 def _members() -> ColumnElement[Any]:
-    """Return the changeable members of a promo as a JSON object in the form of the API."""
+    """Return the changeable members of a promo as a JSON object of the API."""
     columns = {name: promos.c[name] for name in ("description", "image_url", "active_from", "active_until")}
     target = _object({name: promos.c[name] for name in ("age_from", "age_until", "country", "categories")})
     return _object({**columns, "target": target, "max_count": promo_counters.c.use_limit})
@@ -161,10 +161,10 @@ def _object(members: Mapping[str, ColumnElement[Any]]) -> ColumnElement[Any]:
 
 
 def _count_mismatched(connection: Connection, stored: Select[Any], counted: Select[Any]) -> int:
-    """Count the ids with a difference between two selects of id, further key columns and a number; no row means 0."""
+    """Count the ids for which two selects differ. Their columns: an id, further keys, a number. No row means 0."""
     left, right = stored.subquery("stored"), counted.subquery("counted")
     *keys, (stored_number, counted_number) = zip(left.c, right.c, strict=True)
-    pairs = left.join(right, and_(*(one == other for one, other in keys)), full=True)
+    pairs = left.join(right, and_(*(stored_key == counted_key for stored_key, counted_key in keys)), full=True)
     id_ = func.coalesce(*keys[0])
     differ = func.coalesce(stored_number, 0) != func.coalesce(counted_number, 0)
     return _value(connection, select(func.count(id_.distinct())).select_from(pairs).where(differ))

@@ -19,7 +19,7 @@ def _lock_promo() -> CTE:
 
 
 def _count(promo: CTE, changed: CTE, difference: int) -> Select[Any]:
-    """Change like_count if a row has changed, and return the promo in any case."""
+    """Add to like_count if a like was inserted or deleted. Return the promo in any case."""
     counted = (
         update(promo_counters)
         .where(promo_counters.c.promo_id == changed.c.promo_id)

@@ -1,8 +1,8 @@
 """Pages by limit and offset that are cheap at any offset.
 
-PostgreSQL reads and skips each row before an offset. So a statement first chooses the page by the columns of one index,
-and joins other columns and tables afterwards. It counts from the nearer end of the list, so it skips at most half of
-it: in a list of 1,000, the page at offset 990 skips nothing from the end and reads 10 rows backward.
+PostgreSQL reads and skips each row before an offset. So a statement first selects the page from one index, and joins
+other columns and tables afterwards. It counts from the nearer end of the list: in a list of 1,000, the page at offset
+990 skips nothing and reads 10 rows backward.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ class Window:
         backward: count from the last row, and read in reverse order.
         limit: rows on the page.
         offset: rows between that end and the page.
-        depth: offset + limit.
+        depth: offset + limit, the rows to read.
     """
 
     backward: bool
@@ -47,8 +47,8 @@ class Pages:
 
     Args:
         statement: returns the statement for a window. Its rows are in the order of the list.
-        total: the length of the list, read in the snapshot of the page: concurrent inserts do not move a page that is
-            counted from the end.
+        total: the length of the list. A subquery of the page's statement, so that concurrent inserts do not move a
+            page that is counted from the end.
     """
 
     def __init__(self, statement: Callable[[Window], Select[Any]], total: ColumnElement[Any]) -> None:
@@ -58,7 +58,7 @@ class Pages:
     def rows(
         self, connection: Connection, values: Mapping[str, Any], *, total: int, limit: int, offset: int
     ) -> list[tuple[Any, ...]]:
-        """Return a page; `total` is the length of the list a moment ago, to choose the nearer end."""
+        """Return a page. `total`, read before, only chooses the nearer end."""
         if limit <= 0 or offset >= total:
             return []
         nearer = self._forward if offset < total - offset else self._backward

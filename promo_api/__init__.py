@@ -1,36 +1,26 @@
-"""The shell around the contract: api.yml at the top, plain handlers and a thin persistence layer below.
-
-A map, from the outside in:
+"""The Promo Code API: everything but the operations (`handlers/`) and the database (`persistence/`).
 
 | Module | What it does |
 |---|---|
-| __main__ | the commands: serve, dev, migrate, check, antifraud-stub |
-| settings, setting_values | every setting, read once, and how their values are written |
-| server/ | the processes: gunicorn and uvicorn, strict HTTP, limits of connections, the graceful stop |
-| logs, log_stream, request_log | what they write: lines, where these go, and the one of each request |
-| telemetry/ | request instrumentation |
-| app | api.yml + contract layer + handlers, bound to a runtime |
-| contract/ | all that knows Connexion, Starlette or Flask from inside |
-| runtime | what a handler gets: settings, database, antifraud, rate limits, passwords, tokens, clock and more |
-| tokens, passwords | each around one library |
-| antifraud | may this user activate? The rule, with one attempt at a time for each user |
-| verdicts, antifraud_client | its parts: what Redis keeps, one call over HTTP |
-| circuit_breaker | refuses calls to an unavailable service: anti-fraud, PostgreSQL |
-| admission | thread pools, whose turn a request takes, and what is refused on arrival |
-| limits | rate limits of accounts and client addresses |
-| rate_limit_counter, local_counters | their counters: in Redis, and in the memory of a worker |
-| redis_url, redis_client | where Redis is: one server, Sentinels or a Cluster |
-| background | threads that repeat a task and survive any error |
-| sweeper | background jobs that delete expired responses, merge changes of feeds and finish account deletions |
-| coalescing | concurrent requests for the same thing are processed together |
-| health | is what the service needs well? Asked often, and in nobody's way |
-| metrics, metrics_server | the metrics, and the port from which Prometheus reads them |
-| specification | the values of api.yml that the code needs |
-| errors | what can go wrong with a request, one class for each meaning |
-| check | looks at everything that the service needs |
-| dev/ | embedded PostgreSQL and Valkey and an anti-fraud stub, for `dev` and the tests |
-
-Beside this package: `handlers/` (one function per operationId) and `persistence/` (tables and statements).
+| __main__ | the commands: serve, migrate, check, dev, antifraud-stub |
+| config/ | settings |
+| server/ | the processes: gunicorn and uvicorn |
+| app | the application: api.yml, the contract layer, the handlers |
+| contract/ | makes api.yml the behaviour of the server |
+| admission | thread pools, and requests that are refused on arrival |
+| runtime | the services that handlers use |
+| errors | the errors of requests |
+| specification | values of api.yml that the code needs |
+| security/ | tokens, passwords, rate limits |
+| antifraud/ | the anti-fraud check of an activation |
+| circuit_breaker | refuses calls to an unavailable service |
+| coalescing | processes concurrent requests for the same promo together |
+| redis_client | a client for Redis |
+| background, sweeper | background jobs, and those that clean up the database |
+| health | health of the dependencies |
+| check | the command `check` |
+| telemetry/ | logs and metrics |
+| dev/ | embedded servers for the command `dev` and the tests |
 """
 
 from pathlib import Path

@@ -19,25 +19,25 @@ Environment = Mapping[str, str]
 
 
 def main() -> int:
-    """Run the command in the arguments. Return its exit status; 2: the settings cannot be used."""
+    """Run the command in the arguments. Return its exit status; 2: invalid settings."""
     parser = argparse.ArgumentParser(prog="python -m promo_api", description="The Promo Code API.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, (function, sentence) in _COMMANDS.items():
-        command = commands.add_parser(name, help=sentence, description=sentence)
+    for name, (function, description) in _COMMANDS.items():
+        command = commands.add_parser(name, help=description, description=description)
         command.set_defaults(run=function)
         if name == "antifraud-stub":
             command.add_argument("address", nargs="?", default="127.0.0.1:9090", help="host:port to listen on")
-    chosen = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        status: int = chosen.run(_environment(), chosen)
+        status: int = arguments.run(_environment(), arguments)
         return status  # noqa: TRY300
     except SettingsError as error:
-        print("The settings can't be used:", *error.problems, sep="\n- ", file=sys.stderr)
+        print("Invalid settings:", *error.problems, sep="\n- ", file=sys.stderr)
         return 2
 
 
 def _environment() -> Environment:
-    """Return the environment variables. Variables from `.env` apply if they are not set or empty."""
+    """Return the environment variables. Those in `.env` apply if they are missing or empty."""
     try:
         environment = {name: value or "" for name, value in dotenv_values(".env").items()}
     except OSError as error:
@@ -63,7 +63,7 @@ def _serve(environment: Environment, _arguments: argparse.Namespace) -> int:
 
 
 def _serve_with_metrics(settings: Settings, metrics_server: MetricsServer | None) -> int:
-    """Serve. The imports are here because prometheus_client decides at its import where to count."""
+    """Serve. The imports are here because prometheus_client decides when it is imported where to count."""
     from promo_api.app import create_app
     from promo_api.contract.application import BrokenContract
     from promo_api.runtime import Runtime
@@ -80,7 +80,6 @@ def _serve_with_metrics(settings: Settings, metrics_server: MetricsServer | None
 
 
 def _migrate(environment: Environment, _arguments: argparse.Namespace) -> int:
-
     from persistence.database.engine import Database
     from persistence.database.errors import MissingPrivilege
     from persistence.database.revisions import newest_revision
@@ -104,7 +103,7 @@ def _check(environment: Environment, _arguments: argparse.Namespace) -> int:
 
     status = 0
     for finding in check_all(environment):
-        print(f"{finding.level:4}  {finding.thing:13}  {finding.sentence}", flush=True)
+        print(f"{finding.level:4}  {finding.subject:13}  {finding.message}", flush=True)
         status = max(status, int(finding.level is Level.FAIL))
     return status
 
@@ -119,7 +118,7 @@ def _antifraud_stub(_environment: Environment, arguments: argparse.Namespace) ->
     from promo_api.dev.antifraud_stub import run_stub
 
     try:
-        address = Address.read(arguments.address)
+        address = Address.parse(arguments.address)
     except ValueError as error:
         print(f"The address {error}.", file=sys.stderr)
         return 2

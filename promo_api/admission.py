@@ -1,4 +1,4 @@
-"""Admission: the thread pools, the fair queue of each, and requests that are refused on arrival.
+"""Admission: the thread pool and the queue of a request, and requests that are refused on arrival.
 
 Requests queue by account, and one account uses at most half of the threads of a pool. Operations without a token queue
 by client address. Requests that need a password hash queue by client address, and within an address by account.
@@ -13,7 +13,7 @@ from promo_api.security.rate_limits import ACTIVATIONS, PASSWORD_CHANGES, RateLi
 
 _UPDATE_PROFILE = "user_profile.update_profile"
 _ACTIVATIONS, _PASSWORDS, _HEALTH = "antifraud", "passwords", "health"
-# The number of active threads.
+# One for each active thread of contract.thread_pool.
 _PREFETCHED = 3
 # PostgreSQL skips many rows for a page at a larger offset. An account reads one such page at a time.
 _DEEP_OFFSET = 1000
@@ -21,33 +21,29 @@ _DEEP_OFFSET = 1000
 
 def pool_limits(settings: Settings) -> dict[str, PoolLimits]:
     """Return the limits of each thread pool, by its name in api.yml."""
-    places, wait_s = settings.server_queue, settings.server_queue_timeout_s
-    of_account = max(1, places // 4)
+    queue, timeout_s = settings.server_queue, settings.server_queue_timeout_s
+    per_account = max(1, queue // 4)
     return {
-        DEFAULT: PoolLimits(settings.server_threads, places, of_account, wait_s, _PREFETCHED),
-        # An activation waits for other activations of its user, which may wait for the anti-fraud service.
+        DEFAULT: PoolLimits(settings.server_threads, queue, per_account, timeout_s, _PREFETCHED),
         _ACTIVATIONS: PoolLimits(
             settings.antifraud_threads,
-            places,
-            of_account,
-            max(wait_s, settings.antifraud_lease_timeout_s),
+            queue,
+            per_account,
+            # An activation waits for other activations of its user, which may wait for the anti-fraud service.
+            max(timeout_s, settings.antifraud_lease_timeout_s),
             _PREFETCHED,
         ),
         # One thread more than hashes: it reads and writes accounts while the others hash.
         _PASSWORDS: PoolLimits(
-            settings.argon2_concurrency + 1, settings.argon2_queue, max(1, settings.argon2_queue // 2), wait_s
+            settings.argon2_concurrency + 1, settings.argon2_queue, max(1, settings.argon2_queue // 2), timeout_s
         ),
-        # Its result is cached: one thread is enough.
-        _HEALTH: PoolLimits(1, places, of_account, wait_s),
+        # One thread, because the result is cached.
+        _HEALTH: PoolLimits(1, queue, per_account, timeout_s),
     }
 
 
 class Admission:
-    """Admits requests on the event loop, so nothing here may block.
-
-    Args:
-        rate_limits: count activations and password changes on arrival.
-    """
+    """Assigns requests to thread pools and queues. It runs on the event loop, so nothing here may block."""
 
     def __init__(self, settings: Settings, rate_limits: RateLimits) -> None:
         self._rate_limits = rate_limits
@@ -75,7 +71,7 @@ class Admission:
             # A request with an Idempotency-Key may be a replay, which does not count.
             if request.is_valid and "idempotency_key" not in request.arguments:
                 self._rate_limits.count_arrival(ACTIVATIONS, account_id)
-            # One at a time: a second activation would only wait for the anti-fraud verdict of the first.
+            # One at a time, because the next activation would only wait for the verdict of the first.
             return Source(account_id, None, 1)
         if request.arguments.get("offset", 0) > _DEEP_OFFSET:
             return Source(("deep", account_id), None, 1)

@@ -20,7 +20,7 @@ from promo_api.sweeper import (
     account_deletions_sweeper,
     expired_responses_sweeper,
     feed_changes_sweeper,
-    feed_standings_sweeper,
+    feed_status_sweeper,
 )
 from promo_api.telemetry import metrics
 from promo_api.telemetry.request_log import RequestLog
@@ -31,7 +31,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
     """Return the ASGI application.
 
     Raises:
-        contract.application.BrokenContract: api.yml can't be served.
+        contract.application.BrokenContract: api.yml and the handlers do not match.
     """
     request_log = RequestLog()
     application = build_application(
@@ -47,7 +47,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
         pools=pool_limits(runtime.settings),
         admit=Admission(runtime.settings, runtime.rate_limits),
         on_refusal=metrics.request_overloaded,
-        lifespan=partial(_serving, runtime, request_log),
+        lifespan=partial(_run_jobs, runtime, request_log),
         validate_responses=runtime.settings.validate_responses,
         origins=runtime.settings.origins,
     )
@@ -63,13 +63,13 @@ def _finish(request_log: RequestLog, request: RequestFinished) -> None:
 
 
 @contextmanager
-def _serving(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
+def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
     """Run the background jobs of a worker process, and close the runtime at the end."""
     sweepers = [
         expired_responses_sweeper(runtime.database, runtime.clock),
         feed_changes_sweeper(runtime.database),
         account_deletions_sweeper(runtime.database),
-        feed_standings_sweeper(runtime.database, runtime.today),
+        feed_status_sweeper(runtime.database, runtime.today),
     ]
     for sweeper in sweepers:
         sweeper.start()
@@ -84,7 +84,7 @@ def _serving(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
 
 
 def authenticate_company(runtime: Runtime, claims: Claims) -> Company:
-    """Return the company of a token; Unauthenticated if the token was revoked or the company does not exist."""
+    """Return the company of a token. Raise Unauthenticated if the token was revoked."""
     with runtime.database.autocommit() as connection:
         company = find_company(connection, claims.account_id)
     if company is None or company.token_version != claims.version:
@@ -93,7 +93,7 @@ def authenticate_company(runtime: Runtime, claims: Claims) -> Company:
 
 
 def authenticate_user(runtime: Runtime, claims: Claims) -> User:
-    """Return the user of a token; Unauthenticated if the token was revoked or the account was deleted."""
+    """Return the user of a token. Raise Unauthenticated if the token was revoked or the account was deleted."""
     with runtime.database.autocommit() as connection:
         user = find_user(connection, claims.account_id)
     if user is None or user.token_version != claims.version:

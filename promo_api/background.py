@@ -1,4 +1,4 @@
-"""Background jobs: threads that repeat a task while a process serves, and survive any error."""
+"""Background jobs: threads that repeat a task and survive any error."""
 
 import logging
 from collections.abc import Callable
@@ -20,10 +20,9 @@ class BackgroundJob:
     whichever is longer.
 
     Args:
-        name: its name in the log.
-        task: does a piece of work and returns whether more work is waiting. If so, the pause is as long as the task
-            took.
-        every_s: pause in seconds when no work is waiting.
+        name: for the log.
+        task: does a piece of work, and returns whether more is waiting. Then the pause is as long as the task took.
+        every_s: the pause when no work is waiting.
     """
 
     def __init__(self, name: str, task: Callable[[], bool], every_s: float) -> None:
@@ -35,7 +34,7 @@ class BackgroundJob:
         self._thread = Thread(target=self._repeat, name=f"job-{name}", daemon=True)
 
     def start(self) -> None:
-        """Start the thread. Call it after a fork, because threads are not copied to the child."""
+        """Start the thread. Call it after a fork, because a fork copies no threads."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -61,9 +60,9 @@ class BackgroundJob:
         return monotonic() - began_s if has_more else self._every_s
 
     def _log_failure(self, error: Exception) -> None:
-        is_foreseen = isinstance(error, ServiceUnavailable)
+        is_outage = isinstance(error, ServiceUnavailable)
         reason = error.reason if isinstance(error, ServiceUnavailable) else type(error).__qualname__
-        _log.warning("job_failed", extra={"job": self._name, "reason": reason}, exc_info=None if is_foreseen else error)
+        _log.warning("job_failed", extra={"job": self._name, "reason": reason}, exc_info=None if is_outage else error)
 
     def _backoff_s(self) -> float:
         doublings = min(self._failures, _DOUBLINGS_MAX)

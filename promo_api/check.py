@@ -1,4 +1,4 @@
-"""The command `check`: checks each thing that the service needs and reports one finding for each."""
+"""The command `check`: one finding for each thing that the service needs."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -45,41 +45,41 @@ class Level(StrEnum):
 class Finding:
     """The result of one check."""
 
-    thing: str
+    subject: str
     level: Level
-    sentence: str
+    message: str
 
 
 class _Problem(Exception):
-    """Raised by a check that fails; the message is the sentence of the finding."""
+    """A failed check."""
 
     level = Level.FAIL
 
 
 class _Warning(_Problem):
-    """Raised by a check of something that works but should be changed."""
+    """Something works, but should be changed."""
 
     level = Level.WARN
 
 
 def check_all(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Check settings, passwords, specification, PostgreSQL, schema, Redis, anti-fraud service, breakers and counts.
+    """Run all checks. If the settings are invalid, they are the only finding.
 
-    Counting reads whole tables, without a time limit. If the settings are invalid, they are the only finding.
+    The check of the counts reads whole tables, without a time limit.
     """
     try:
         settings = Settings.from_environment(environment)
     except SettingsError as error:
-        yield Finding("settings", level=Level.FAIL, sentence=" ".join(error.problems))
+        yield Finding("settings", Level.FAIL, " ".join(error.problems))
         return
-    yield Finding("settings", level=Level.OK, sentence="All are valid.")
+    yield Finding("settings", Level.OK, "All are valid.")
     runtime = Runtime.open(settings)
     try:
-        for thing, check in _CHECKS.items():
+        for subject, check in _CHECKS.items():
             try:
-                yield Finding(thing, Level.OK, check(runtime))
+                yield Finding(subject, Level.OK, check(runtime))
             except _Problem as error:
-                yield Finding(thing, error.level, str(error))
+                yield Finding(subject, error.level, str(error))
     finally:
         runtime.close()
 
@@ -102,15 +102,13 @@ def _specification(runtime: Runtime) -> str:
 
 
 def _postgresql(runtime: Runtime) -> str:
-    address, needed = _postgresql_address(runtime.settings), session_settings(runtime.settings)
+    address, expected = _postgresql_address(runtime.settings), session_settings(runtime.settings)
     try:
         with runtime.database.autocommit() as connection:
-            version, found = find_version(connection), find_settings(connection, needed)
-            wrong = [
-                f"{name} is {value} and not {needed[name]}" for name, value in found.items() if value != needed[name]
-            ]
+            version, actual = find_version(connection), find_settings(connection, expected)
     except ServiceUnavailable as error:
         raise _Problem(f"{address} is unavailable: {error.reason}") from error
+    wrong = [f"{name} is {value} and not {expected[name]}" for name, value in actual.items() if value != expected[name]]
     if wrong:
         raise _Problem(
             f"{address} is available, but its sessions do not have the configured settings: {', '.join(wrong)}."
@@ -122,14 +120,14 @@ def _schema(runtime: Runtime) -> str:
     needed = newest_revision()
     try:
         with runtime.database.autocommit() as connection:
-            found = find_revision(connection)
+            current = find_revision(connection)
     except ServiceUnavailable as error:
         raise _Problem("Unknown, because PostgreSQL is unavailable.") from error
-    if found != needed:
+    if current != needed:
         raise _Problem(
-            f"It is at {found or 'no revision'}, and this version needs {needed}. Run python -m promo_api migrate."
+            f"It is at {current or 'no revision'}, and this version needs {needed}. Run python -m promo_api migrate."
         )
-    return f"It is at {found}, as this version needs."
+    return f"It is at {current}, as this version needs."
 
 
 def _redis(runtime: Runtime) -> str:
@@ -152,11 +150,11 @@ def _antifraud(runtime: Runtime) -> str:
 
 def _breakers(runtime: Runtime) -> str:
     try:
-        found = runtime.antifraud.list_open_breakers()
+        open_breakers = runtime.antifraud.list_open_breakers()
     except redis.RedisError as error:
         raise _Problem("Unknown, because Redis is unavailable.") from error
-    if found:
-        processes = ", ".join(f"{process} until {until:%Y-%m-%d %H:%M:%S} UTC" for process, until in found)
+    if open_breakers:
+        processes = ", ".join(f"{process} until {until:%Y-%m-%d %H:%M:%S} UTC" for process, until in open_breakers)
         raise _Problem(
             f"The anti-fraud service failed repeatedly. The breaker is open and denies activations in {processes}."
         )
@@ -167,21 +165,21 @@ def _counts(runtime: Runtime) -> str:
     try:
         with runtime.database.translated(), unlimited_transaction(runtime.database.engine) as connection:
             prepare_long_read(connection)
-            found = {name: recount(connection) for name, recount in _RECOUNTS.items()}
+            mismatches = {name: count(connection) for name, count in _COUNTS.items()}
     except ServiceUnavailable as error:
         raise _Problem("Unknown, because PostgreSQL or its schema is unavailable.") from error
-    wrong = [f"{name} (for {number})" for name, number in found.items() if number]
+    wrong = [f"{name} (for {number})" for name, number in mismatches.items() if number]
     if wrong:
         raise _Problem(f"These stored counts differ from a recount: {', '.join(wrong)}.")
-    return f"These stored counts agree with a recount: {', '.join(found)}."
+    return f"These stored counts agree with a recount: {', '.join(mismatches)}."
 
 
 def _postgresql_address(settings: Settings) -> str:
     return f"{settings.postgres_host}:{settings.postgres_port}/{settings.postgres_database}"
 
 
-# Each stored count, and the function that returns for how many promos, companies or users it is wrong.
-_RECOUNTS: dict[str, Callable[[Connection], int]] = {
+# The stored counts. A function returns for how many promos, companies or users a count is wrong.
+_COUNTS: dict[str, Callable[[Connection], int]] = {
     "uses of promos": count_mismatched_uses,
     "likes of promos": count_mismatched_likes,
     "comments of promos": count_mismatched_comments,
@@ -196,7 +194,7 @@ _RECOUNTS: dict[str, Callable[[Connection], int]] = {
     "feed entries": count_mismatched_feed_entries,
     "feed counts": count_mismatched_feed_counts,
 }
-# Memory in KiB and iterations: https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html
+# Memory in KiB, and iterations: https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html
 _ARGON2_MINIMUM = ((47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5))
 _CHECKS: dict[str, Callable[[Runtime], str]] = {
     "passwords": _passwords,

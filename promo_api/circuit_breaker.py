@@ -27,8 +27,8 @@ class CircuitBreaker:
     Args:
         failures: consecutive failures that open the circuit.
         cooldown_s: how long an open circuit refuses calls. The next call is the probe.
-        on_change: called with the new state, without the lock held, by the thread that caused the change. Two
-            changes at the same time may be reported in either order.
+        on_change: called with the new state, by the thread that caused the change. Concurrent changes may be reported
+            in any order.
         clock: a monotonic clock, in seconds.
     """
 
@@ -45,7 +45,7 @@ class CircuitBreaker:
         self._clock = clock
         self._lock = Lock()
         self._state = State.CLOSED
-        # Counts state changes. The outcome of a call that began in an earlier state is outdated and ignored.
+        # The number of state changes. The result of a call that began before the last of them is ignored.
         self._generation = 0
         self._failures = 0
         self._open_until = 0.0
@@ -79,12 +79,12 @@ class CircuitBreaker:
                 self._on_change(state)
             result = call()
         finally:
-            # A probe that never ended would leave the circuit half-open, which refuses all calls.
+            # Always, because a probe that never ended would leave the circuit half-open.
             self._end(generation, succeeded=result is not None)
         return result
 
     def record_failure(self) -> None:
-        """Count the failure of a call that was not made by `run`. Only a closed circuit counts it."""
+        """Count the failure of a call outside `run`. Only a closed circuit counts it."""
         with self._lock:
             generation = self._generation if self._state is State.CLOSED else None
         if generation is not None:

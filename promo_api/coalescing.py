@@ -1,8 +1,8 @@
-"""Coalescing: requests for the same thing that arrive while one is being served are served together, as one batch.
+"""Coalescing: requests for the same thing that arrive while another is processed are processed together, as a batch.
 
-The first request starts at once, alone. Requests that arrive meanwhile form one batch. It starts as soon as the current
-one ends, on the thread of its first request. Nothing ever waits for more requests to arrive, so an uncontended request
-costs a few microseconds, and a request waits for at most two batches: the current one and its own.
+The first request starts at once, alone. Requests that arrive meanwhile form the next batch, which starts when the
+current batch ends, on the thread of its first request. So no request waits for others to arrive, and a request waits
+for at most two batches: the current batch and its own.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -21,7 +21,7 @@ class _Batch:
     Attributes:
         previous: the batch to wait for; None: start at once.
         is_open: whether items may still join.
-        done: set once `results`, in the order of the items, or `error` is set.
+        done: set after `results`, in the order of the items, or `error`.
     """
 
     def __init__(self, previous: "_Batch | None") -> None:
@@ -44,21 +44,19 @@ class Coalescer:
         """Process an item, together with the items that other threads submit under the same key.
 
         Args:
-            key: what may be processed together.
-            item: what to process.
-            process: returns one result per item, in their order. It must be equivalent for all items of a key.
-
-        Raises:
-            Exception: what `process` raised. It is raised for every item of the batch.
+            key: items with the same key may be processed together.
+            item: the item to process.
+            process: returns one result per item, in their order. It must be equivalent for all items of a key. Its
+                exception is raised for every item of the batch.
         """
         with self._lock:
             batch = self._newest.get(key)
-            leads = batch is None or not batch.is_open
-            if batch is None or leads:
+            is_first = batch is None or not batch.is_open
+            if batch is None or is_first:
                 batch = self._newest[key] = _Batch(batch)
             index = len(batch.items)
             batch.items.append(item)
-        if leads:
+        if is_first:
             self._run(key, batch, process)
         batch.done.wait()
         if batch.error is not None:

@@ -1,4 +1,4 @@
-"""What can go wrong with a request, one class for each meaning. No HTTP in here: statuses are the contract layer's."""
+"""The errors of requests. They know no HTTP: the contract layer gives each a status."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Violation:
-    """A rule that a request breaks.
+    """A part of a request that is not valid.
 
     Attributes:
-        location: the part of the request: `path`, `query`, `header` or `body`.
-        pointer: JSON pointer to it within that part (`/target/age_from`); empty: the whole of it.
-        message: what must hold there. It never repeats what was sent.
+        location: `path`, `query`, `header` or `body`.
+        pointer: JSON pointer within the location (`/target/age_from`); empty: all of it.
+        message: the rule, such as "must be at most 100". It never repeats input.
     """
 
     location: str
@@ -20,7 +20,7 @@ class Violation:
 
 
 class RequestError(Exception):
-    """A request that is refused; the message is for its sender."""
+    """A refused request. The message is for the client."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -28,7 +28,7 @@ class RequestError(Exception):
 
 
 class InvalidInput(RequestError):
-    """The request breaks a rule of its form, or a rule between its values and what is stored."""
+    """The request is not valid, alone or together with stored data."""
 
     def __init__(self, message: str, violations: Sequence[Violation] = ()) -> None:
         super().__init__(message)
@@ -37,31 +37,31 @@ class InvalidInput(RequestError):
     @classmethod
     def body(cls, pointer: str, message: str) -> "InvalidInput":
         """Return the error for one member of the body."""
-        return cls("The request body is not valid.", [Violation("body", pointer, message)])
+        return cls("The request body is not valid. See `details`.", [Violation("body", pointer, message)])
 
 
 class Unauthenticated(RequestError):
-    """The sender is not known: no token, or one that does not count, or a wrong password."""
+    """The token or the password is missing, wrong, expired or revoked."""
 
     @classmethod
-    def left(cls) -> "Unauthenticated":
-        """Return the error for whoever has left since their token was checked."""
-        return cls("This account does not exist any more.")
+    def account_deleted(cls) -> "Unauthenticated":
+        """Return the error for an account that was deleted after its token was checked."""
+        return cls("This account has been deleted.")
 
 
 class NotOwner(RequestError):
-    """The thing exists, and belongs to somebody else."""
+    """The resource belongs to another account."""
 
 
 class WrongPassword(RequestError):
-    """The sender is known by a token, and has not confirmed by the password what needs it."""
+    """An authenticated user confirmed an operation with a wrong password."""
 
 
 class ActivationDenied(RequestError):
-    """The promo may not be activated by this user now.
+    """The user may not activate the promo now.
 
     Attributes:
-        reason: a constant word: one of the reasons of `Eligibility` in api.yml, or `antifraud`.
+        reason: a reason of `Eligibility` in api.yml, or `antifraud`.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -70,35 +70,32 @@ class ActivationDenied(RequestError):
 
 
 class NotFound(RequestError):
-    """There is no such thing."""
+    """The resource does not exist."""
 
 
 class EmailTaken(RequestError):
-    """Another account of this kind has the address."""
+    """An account of the same kind has the e-mail address."""
 
 
-class KeyReused(RequestError):
-    """The Idempotency-Key of the request belongs to an earlier one that was another request."""
+class IdempotencyKeyReused(RequestError):
+    """The Idempotency-Key was used for another request."""
 
 
 class ConcurrentRequest(Exception):
-    """A concurrent request with the same Idempotency-Key was first, so the transaction was rolled back.
+    """A concurrent request with the same Idempotency-Key committed first, so the transaction was rolled back.
 
-    Clients never see it: the stored response of the other request is returned.
+    Clients never see it: they get the stored response of the other request.
     """
 
 
-# persistence.database.engine still uses the old name.
-
-
 class TooManyRequests(RequestError):
-    """The same was tried too often; it may be tried again later.
+    """The request exceeds a rate limit.
 
     Attributes:
-        limit: a constant name: one of those in promo_api.security.rate_limits.
-        times: how often it may be tried...
-        period_s: ...in so many seconds.
-        retry_after_s: after how many seconds it may be tried again.
+        limit: the name of the limit (see promo_api.security.rate_limits).
+        times: requests per window.
+        period_s: length of the window.
+        retry_after_s: seconds until the client may try again.
     """
 
     def __init__(self, message: str, *, limit: str, times: int, period_s: int, retry_after_s: int) -> None:
@@ -110,10 +107,10 @@ class TooManyRequests(RequestError):
 
 
 class Overloaded(RequestError):
-    """Too many requests wait, or the request has waited for too long. Nothing was done.
+    """Too many requests were waiting, or the request waited too long. It had no effect.
 
     Attributes:
-        retry_after_s: after how many seconds to try again.
+        retry_after_s: seconds until the client should try again.
     """
 
     retry_after_s = 1
@@ -123,8 +120,8 @@ class ServiceUnavailable(RequestError):
     """A dependency is unavailable. The same request may succeed later.
 
     Attributes:
-        reason: one line for the log, such as the error of the dependency.
-        retry_after_s: seconds until the next attempt.
+        reason: for the log, such as the error of the dependency.
+        retry_after_s: seconds until the client should try again.
     """
 
     def __init__(self, message: str, *, reason: str, retry_after_s: int = 1) -> None:

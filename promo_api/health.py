@@ -6,8 +6,7 @@
 | Redis | unavailable | degraded: verdicts are not cached, everything works |
 | anti-fraud | no connection, or the circuit breaker of this process is open | degraded: activations are denied |
 
-A report is cached for a second. Each dependency is checked by one thread at a time, on its own connection. A report
-takes at most HEALTH_TIMEOUT_S, even if a dependency does not respond.
+A report is cached for a second, and takes at most HEALTH_TIMEOUT_S. Each dependency is checked by one thread at a time.
 """
 
 import logging
@@ -29,12 +28,12 @@ _CACHE_S = 1.0
 
 
 @dataclass(frozen=True)
-class Finding:
+class DependencyHealth:
     """The health of one dependency.
 
     Attributes:
-        latency_ms: the duration of a successful check; None: it failed or timed out.
-        reason: a sentence that says what is wrong; "": nothing.
+        latency_ms: the duration of the check; None: it failed or timed out.
+        reason: what is wrong, as a sentence; "": nothing.
     """
 
     latency_ms: float | None
@@ -46,23 +45,23 @@ class Report:
     """The health of all dependencies.
 
     Attributes:
-        findings: by the name of the dependency.
+        dependencies: by name.
         needed_revision: the oldest schema revision that this version works with.
-        found_revision: the revision of the database; None: no schema, or unknown.
-        is_draining: the process is about to stop, so load balancers must send requests elsewhere.
+        current_revision: the revision of the database; None: no schema, or unknown.
+        is_draining: the process is about to stop.
     """
 
-    findings: Mapping[str, Finding]
+    dependencies: Mapping[str, DependencyHealth]
     needed_revision: str
-    found_revision: str | None
+    current_revision: str | None
     is_draining: bool = False
 
     @property
     def status(self) -> str:
         """`ok`, `degraded` (some operations fail) or `failing` (send requests elsewhere)."""
-        if self.findings["postgres"].reason or self.is_draining:
+        if self.dependencies["postgres"].reason or self.is_draining:
             return "failing"
-        return "degraded" if any(finding.reason for finding in self.findings.values()) else "ok"
+        return "degraded" if any(dependency.reason for dependency in self.dependencies.values()) else "ok"
 
 
 class Health:
@@ -75,12 +74,12 @@ class Health:
     def __init__(self, settings: Settings, antifraud: Antifraud) -> None:
         self.version = VERSION
         self._timeout_s = settings.health_timeout_s
-        # A separate connection, so that checks and requests do not wait for each other. It stays open: PostgreSQL may
-        # have no room for a new one while those of the requests work.
+        # A separate connection, so that checks and requests do not wait for each other. It stays open, because
+        # PostgreSQL may refuse a new one.
         self._database = Database(replace(settings, postgres_pool_size=1))
         self._antifraud = antifraud
-        self._needed = newest_revision()
-        self._found: str | None = None
+        self._needed_revision = newest_revision()
+        self._current_revision: str | None = None
         self._checks: dict[str, Callable[[], str]] = {
             "postgres": self._check_postgres,
             "redis": self._check_redis,
@@ -115,25 +114,24 @@ class Health:
             if name not in self._running or not self._running[name].is_alive():
                 self._running[name] = _Check(check)
                 self._running[name].start()
-        findings = {name: self._await(name, deadline_s) for name in self._checks}
-        for name, finding in findings.items():
-            if finding.reason != (previous.findings[name].reason if previous else ""):
-                _log.warning("health_changed", extra={"dependency": name, "reason": finding.reason})
-        return Report(findings, self._needed, self._found)
+        dependencies = {name: self._await(name, deadline_s) for name in self._checks}
+        for name, dependency in dependencies.items():
+            if dependency.reason != (previous.dependencies[name].reason if previous else ""):
+                _log.warning("health_changed", extra={"dependency": name, "reason": dependency.reason})
+        return Report(dependencies, self._needed_revision, self._current_revision)
 
-    def _await(self, name: str, deadline_s: float) -> Finding:
+    def _await(self, name: str, deadline_s: float) -> DependencyHealth:
         check = self._running[name]
         check.join(max(0.0, deadline_s - monotonic()))
-        return check.finding or Finding(None, "It did not respond in time.")
+        return check.result or DependencyHealth(None, "It did not respond in time.")
 
     def _check_postgres(self) -> str:
-        self._found = None
+        self._current_revision = None
         with self._database.autocommit() as connection:
-            self._found = found = find_revision(connection)
+            self._current_revision = current = find_revision(connection)
             is_writable = takes_writes(connection)
-        # Revisions are numbers. A newer revision is healthy: its version is being deployed, and the schema supports
-        # this version until the deployment ends.
-        if found is None or found < self._needed:
+        # A newer revision is healthy: during a deployment the schema supports the previous version too.
+        if current is None or current < self._needed_revision:
             return "Its schema is too old for this version. An operator must run the migrations."
         return "" if is_writable else "It is read-only."
 
@@ -143,22 +141,22 @@ class Health:
 
     def _check_antifraud(self) -> str:
         self._antifraud.ping_service()
-        return "It failed repeatedly, and the circuit breaker is open." if self._antifraud.is_given_up() else ""
+        return "It failed repeatedly, and the circuit breaker is open." if self._antifraud.is_unavailable() else ""
 
 
 class _Check(Thread):
-    """One check of a dependency; `finding` is None until it ends."""
+    """One check of a dependency; `result` is None until it ends."""
 
     def __init__(self, check: Callable[[], str]) -> None:
         super().__init__(name="health", daemon=True)
         self._check = check
-        self.finding: Finding | None = None
+        self.result: DependencyHealth | None = None
 
     def run(self) -> None:
         began_s = perf_counter()
         try:
             reason = self._check()
         except Exception:  # noqa: BLE001 any error means unavailable; requests log the details
-            self.finding = Finding(None, "It is unavailable.")
+            self.result = DependencyHealth(None, "It is unavailable.")
         else:
-            self.finding = Finding((perf_counter() - began_s) * 1000, reason)
+            self.result = DependencyHealth((perf_counter() - began_s) * 1000, reason)

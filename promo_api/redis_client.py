@@ -12,13 +12,13 @@ from redis.exceptions import RedisClusterException
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from promo_api.config.redis_url import Kind, RedisUrl
+from promo_api.config.redis_url import Mode, RedisUrl
 
 Client = redis.Redis | RedisCluster
 
 
 class Script:
-    """A Lua script and its SHA-1 digest. Redis caches a script under its digest when it first runs."""
+    """A Lua script. Redis caches it by its SHA-1 digest when it first runs."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -26,7 +26,7 @@ class Script:
 
 
 class RedisClient:
-    """Connects on first use, because a Cluster client connects as soon as it is created.
+    """Creates a client on first use, because a Cluster client connects when it is created.
 
     Args:
         url: the address of Redis.
@@ -38,16 +38,16 @@ class RedisClient:
         self._client: Client | None = None
 
     @contextmanager
-    def lent(self) -> Iterator[Any]:
+    def client(self) -> Iterator[Any]:
         """Provide the client for a block.
 
         Raises:
-            redis.RedisError: any failure of Redis, including the Cluster client's own kinds of errors.
+            redis.RedisError: any failure. The errors of the Cluster client are translated.
         """
         try:
-            # Two threads may each create a client at the same time; the last is kept.
+            # Two threads may create a client at the same time. The last client stays.
             if self._client is None:
-                self._client = _OPENERS[self._url.kind](self._url, self._options())
+                self._client = _OPENERS[self._url.mode](self._url, self._options())
             yield self._client
         except RedisClusterException as error:
             raise redis.RedisError(str(error)) from error
@@ -58,7 +58,7 @@ class RedisClient:
         Raises:
             redis.RedisError: Redis is unavailable, or the script failed.
         """
-        with self.lent() as client:
+        with self.client() as client:
             try:
                 return client.evalsha(script.digest, len(keys), *keys, *arguments)
             except redis.exceptions.NoScriptError:  # the first use since Redis started
@@ -81,15 +81,15 @@ class RedisClient:
         }
 
 
-def _open_one(url: RedisUrl, options: dict[str, Any]) -> Client:
+def _open_standalone(url: RedisUrl, options: dict[str, Any]) -> Client:
     [(host, port)] = url.hosts
-    return redis.Redis(host=host, port=port, db=int(url.part or 0), max_connections=None, **options)
+    return redis.Redis(host=host, port=port, db=int(url.path or 0), max_connections=None, **options)
 
 
-def _open_by_sentinels(url: RedisUrl, options: dict[str, Any]) -> Client:
+def _open_sentinel(url: RedisUrl, options: dict[str, Any]) -> Client:
     without_credentials = {name: value for name, value in options.items() if name not in ("username", "password")}
     sentinel = Sentinel(url.hosts, sentinel_kwargs=without_credentials, **options)  # type: ignore[no-untyped-call]
-    client: redis.Redis = sentinel.master_for(url.part, max_connections=None)  # type: ignore[no-untyped-call]
+    client: redis.Redis = sentinel.master_for(url.path, max_connections=None)  # type: ignore[no-untyped-call]
     return client
 
 
@@ -98,8 +98,8 @@ def _open_cluster(url: RedisUrl, options: dict[str, Any]) -> Client:
     return RedisCluster(startup_nodes=nodes, **options)
 
 
-_OPENERS: dict[Kind, Callable[[RedisUrl, dict[str, Any]], Client]] = {
-    Kind.ONE: _open_one,
-    Kind.SENTINEL: _open_by_sentinels,
-    Kind.CLUSTER: _open_cluster,
+_OPENERS: dict[Mode, Callable[[RedisUrl, dict[str, Any]], Client]] = {
+    Mode.STANDALONE: _open_standalone,
+    Mode.SENTINEL: _open_sentinel,
+    Mode.CLUSTER: _open_cluster,
 }

@@ -1,4 +1,4 @@
-"""What a handler gets beside its request: the opened things of one process."""
+"""The services that handlers use: one runtime per process."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ _BUSINESS_CALENDAR = timezone(timedelta(hours=3))
 
 
 def utc_now() -> datetime:
-    """Return the current instant."""
+    """Return the current time."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """The opened things of one process. Connections are made when they are needed, so it may be made before a fork."""
+    """The services of one process. They connect on first use, so a runtime may be created before a fork."""
 
     settings: Settings
     database: Database
@@ -39,7 +39,7 @@ class Runtime:
 
     @classmethod
     def open(cls, settings: Settings, clock: Callable[[], datetime] = utc_now) -> "Runtime":
-        """Make a runtime; the counterpart is `close`."""
+        """Create a runtime; the counterpart is `close`."""
         antifraud = Antifraud(settings)
         return cls(
             settings=settings,

@@ -1,4 +1,4 @@
-"""The values of api.yml that the code needs. They are read from the file, so that each value stands in one place."""
+"""The values of api.yml that the code needs, so that each value is written in one place."""
 
 from typing import Any
 
@@ -21,11 +21,11 @@ _schemas = _document["components"]["schemas"]
 
 VERSION: str = _document["info"]["version"]
 MAX_TOKEN_CHARS: int = _schemas["Token"]["maxLength"]
-# The entries of a page of any list.
+# Of any list.
 MAX_PAGE_ENTRIES: int = _success(_document, "/user/feed")["maxItems"]
-# The codes of a UNIQUE promo in the list of its company.
+# Per UNIQUE promo in the list of a company.
 MAX_LISTED_CODES: int = _schemas["PromoListedUnique"]["properties"]["promo_unique"]["maxItems"]
-# The entries of each list in a response of the export.
+# Per list in a response of the export.
 MAX_EXPORT_ENTRIES: int = _schemas["UserExport"]["properties"]["likes"]["maxItems"]
 
 del _document, _schemas

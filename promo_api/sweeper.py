@@ -5,11 +5,11 @@
 | expired_responses | deletes stored responses that have expired |
 | feed_changes | merges changes into the feed counts |
 | account_deletions | finishes account deletions |
-| feed_standings | updates the standing of feed entries for a new business day |
+| feed_status | updates the status of feed entries for a new business day |
 
 Correctness does not depend on when they run: an expired response is never returned, a change counts before and after
-it is merged, feeds check the period, and a closed account cannot be used. Each worker runs all of them. They skip rows
-that another worker has locked, and pause after each step for as long as the step took.
+it is merged, feeds check the period, and a closed account cannot be used. Each worker runs all of them; they skip
+locked rows.
 """
 
 from collections.abc import Callable
@@ -18,32 +18,33 @@ from datetime import date, datetime
 from persistence.accounts.deletion import claim_account_deletion, delete_account_batch
 from persistence.database.engine import Database
 from persistence.feeds.feed_counts import update_feed_counts
-from persistence.feeds.standings import update_standings
+from persistence.feeds.feed_status import update_feed_status
 from persistence.idempotency import delete_expired
 from promo_api.background import BackgroundJob
 from promo_api.telemetry import metrics
 
+# Rows per step, and the pause when no work is waiting.
 _RESPONSES, _RESPONSES_EVERY_S = 1000, 60.0
-# Each change affects up to a hundred counts, and unmerged changes make totals slower.
+# Often and few, because unmerged changes make totals slower, and each change affects up to a hundred counts.
 _CHANGES, _CHANGES_EVERY_S = 200, 1.0
 _DELETIONS_EVERY_S = 1.0
-_STANDINGS, _STANDINGS_EVERY_S = 500, 1.0
+_ENTRIES, _ENTRIES_EVERY_S = 500, 1.0
 
 
 class Sweeper(BackgroundJob):
     """A background job that counts its steps in metrics.
 
     Args:
-        name: its name in metrics and the log.
+        name: for metrics and the log.
         step: does one step and returns the number of changed rows.
-        full: the number of changed rows that means that more work is waiting.
-        every_s: pause in seconds when no work is waiting.
+        full_step: the number of changed rows from which on more work is waiting.
+        every_s: the pause when no work is waiting.
     """
 
-    def __init__(self, name: str, step: Callable[[], int], full: int, every_s: float) -> None:
+    def __init__(self, name: str, step: Callable[[], int], full_step: int, every_s: float) -> None:
         super().__init__(name, self._has_more, every_s)
         self._step = step
-        self._full = full
+        self._full_step = full_step
 
     def sweep(self) -> int:
         """Do one step and count it; return the number of changed rows."""
@@ -56,7 +57,7 @@ class Sweeper(BackgroundJob):
         return rows
 
     def _has_more(self) -> bool:
-        return self.sweep() >= self._full
+        return self.sweep() >= self._full_step
 
 
 def expired_responses_sweeper(
@@ -92,13 +93,11 @@ def account_deletions_sweeper(database: Database, every_s: float = _DELETIONS_EV
     return Sweeper("account_deletions", step, 1, every_s)
 
 
-def feed_standings_sweeper(
-    database: Database, today: Callable[[], date], every_s: float = _STANDINGS_EVERY_S
-) -> Sweeper:
-    """Return the sweeper that updates the standing of feed entries; `today` returns the business day."""
+def feed_status_sweeper(database: Database, today: Callable[[], date], every_s: float = _ENTRIES_EVERY_S) -> Sweeper:
+    """Return the sweeper that updates the status of feed entries; `today` returns the business day."""
 
     def step() -> int:
         with database.autocommit() as connection:
-            return update_standings(connection, today(), limit=_STANDINGS)
+            return update_feed_status(connection, today(), limit=_ENTRIES)
 
-    return Sweeper("feed_standings", step, _STANDINGS, every_s)
+    return Sweeper("feed_status", step, _ENTRIES, every_s)

@@ -197,7 +197,7 @@ def cached_verdict(runtime: Runtime, make_antifraud: Callable[..., Antifraud]) -
     def cache_verdict(user: Account) -> None:
         claims = runtime.tokens.read(user.token, "user")
         assert claims is not None
-        verdict = Verdict(ok=True, holds_until=datetime.now(UTC) + timedelta(hours=1))
+        verdict = Verdict(ok=True, valid_until=datetime.now(UTC) + timedelta(hours=1))
         verdicts.release(Lease(claims.account_id), verdict)
 
     return cache_verdict

@@ -1,8 +1,10 @@
 """Accounts of companies and users.
 
-credentials    sign-up, sign-in and tokens, the same for both kinds
-users, companies    the account of a request
-events         the audit log of accounts
-deletion       removal of a user in batches
-exports        everything that is stored about a user
+| Module | What it does |
+|---|---|
+| credentials | sign-up, sign-in and tokens, for both kinds of account |
+| companies, users | the account that sent a request |
+| events | the audit log of accounts |
+| deletion | deletes a user in batches |
+| exports | personal data of a user |
 """

@@ -1,4 +1,4 @@
-"""The company of a request."""
+"""The company that sent a request."""
 
 from dataclasses import dataclass
 from uuid import UUID

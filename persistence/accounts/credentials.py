@@ -1,11 +1,11 @@
-"""Sign-up, sign-in and tokens, the same for companies and users. Each statement also records its event."""
+"""Sign-up, sign-in and tokens, for companies and users. Each statement also records its event in the audit log."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Column, Connection, Table, bindparam, select, update
+from sqlalchemy import Connection, Table, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
@@ -31,28 +31,28 @@ class Accounts:
         self._find_credentials = Statement(
             select(columns.id, columns.password_hash).where(columns.email_key == bindparam("email_key"))
         )
-        self._insert = self._recorded(_insert(table), "signed_up")
-        # A changed token_version revokes all tokens.
-        renewed = update(table).values(token_version=columns.token_version + 1)
+        self._insert = self._record(_insert(table), "signed_up")
+        # A new token_version revokes all tokens.
+        revoke = update(table).values(token_version=columns.token_version + 1)
         is_account = columns.id == bindparam("account_id")
-        signed_out = renewed.where(is_account, columns.token_version == bindparam("version"))
-        signed_in = renewed.values(password_hash=bindparam("new_hash")).where(
+        sign_out = revoke.where(is_account, columns.token_version == bindparam("version"))
+        sign_in = revoke.values(password_hash=bindparam("new_hash")).where(
             is_account, columns.password_hash == bindparam("checked_hash")
         )
         returned = (columns.id, columns.token_version)
-        self._sign_out = self._recorded(signed_out.returning(*returned), "signed_out")
-        self._sign_in = self._recorded(signed_in.returning(*returned), "signed_in")
+        self._sign_out = self._record(sign_out.returning(*returned), "signed_out")
+        self._sign_in = self._record(sign_in.returning(*returned), "signed_in")
 
     def find_credentials(self, connection: Connection, email: str) -> Credentials | None:
-        """Return the credentials for an e-mail address, in any case; None if no account has it."""
+        """Return the credentials of the account with this e-mail address. Case is ignored."""
         row = self._find_credentials.row(connection, {"email_key": email.casefold()})
         return None if row is None else Credentials(*row)
 
     def insert_account(self, connection: Connection, account_id: UUID, values: Mapping[str, Any]) -> int | None:
-        """Insert an account; `values` has all columns of the sign-up and password_hash.
+        """Insert an account; `values` has password_hash and all columns of the sign-up.
 
         Returns:
-            The version of its first token; None if an account of this kind has the e-mail address, in any case.
+            The version of its first token. None: an account of this kind has the e-mail address; case is ignored.
         """
         row = {"id": account_id, **values, "email_key": values["email"].casefold()}
         version: int | None = self._insert.value(connection, row)
@@ -64,31 +64,27 @@ class Accounts:
         """Revoke all tokens of an account at a sign-in, and store `new_hash`, which may have another cost.
 
         Returns:
-            The version of the next token; None if the hash is not `checked_hash` any more.
+            The version of the next token. None: the stored hash is no longer `checked_hash`, so nothing was changed.
         """
         values = {"account_id": account_id, "checked_hash": checked_hash, "new_hash": new_hash}
         version: int | None = self._sign_in.value(connection, values)
         return version
 
     def delete_tokens(self, connection: Connection, account_id: UUID, version: int) -> None:
-        """Revoke all tokens of an account, unless they have another version: then they are revoked already."""
+        """Revoke the tokens of an account that have this version."""
         self._sign_out.row(connection, {"account_id": account_id, "version": version})
 
-    def _recorded(self, change: ReturningInsert[Any] | ReturningUpdate[Any], event: str) -> Statement:
+    def _record(self, change: ReturningInsert[Any] | ReturningUpdate[Any], event: str) -> Statement:
         """Return the statement that changes an account, records the event and returns the token version."""
         changed = change.cte("changed")
         return Statement(select(changed.c.token_version).add_cte(record_event(changed, self._table, event)))
 
 
 def _insert(table: Table) -> ReturningInsert[Any]:
-    values = {column.name: bindparam(column.name, type_=column.type) for column in table.c if _is_given(column)}
+    inserted = [column for column in table.c if column.server_default is None]
+    values = {column.name: bindparam(column.name, type_=column.type) for column in inserted}
     statement = insert(table).values(**values).on_conflict_do_nothing(index_elements=["email_key"])
     return statement.returning(table.c.id, table.c.token_version)
-
-
-def _is_given(column: Column[Any]) -> bool:
-    """Return False if PostgreSQL fills the column."""
-    return column.server_default is None
 
 
 COMPANY_ACCOUNTS = Accounts(companies)

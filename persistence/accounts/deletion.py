@@ -2,11 +2,10 @@
 
 The close removes all personal data. Batches move activations, likes and comments to a placeholder, a row of `users`
 without personal data, so counts, statistics and lists of comments stay the same. A batch locks only rows of the closed
-account, skips rows that are locked, and waits for no lock.
+account and skips locked rows.
 
-A request that passed authentication before the close may still write for the account. Such a row refers to the
-account's row in `users` by a foreign key. So the last batch locks that row and gives up if any row refers to it; the
-next batch moves the new rows.
+A request that was authenticated before the close may still insert rows for the account. So the last batch locks the
+account's row in `users`, to which those rows refer, and gives up if there are any; the next batch moves them.
 """
 
 from dataclasses import dataclass
@@ -36,16 +35,24 @@ from sqlalchemy import (
 from persistence.accounts.events import record_event
 from persistence.database.statements import Statement
 from persistence.schema.audit_tables import account_events
-from persistence.schema.tables import account_deletions, activations, comments, kept_answers, likes, user_uses, users
+from persistence.schema.tables import (
+    account_deletions,
+    activations,
+    comments,
+    likes,
+    stored_responses,
+    user_uses,
+    users,
+)
 
 
 @dataclass(frozen=True)
 class AccountDeletion:
-    """A deletion that is not finished.
+    """An unfinished deletion.
 
     Attributes:
         user_id: the closed account.
-        placeholder_id: the row of `users` that gets the rows of the account.
+        placeholder_id: the row of `users` that becomes the owner of the account's rows.
     """
 
     user_id: UUID
@@ -76,53 +83,53 @@ def _close() -> Select[Any]:
     )
 
 
-def _owned(owner: Column[UUID]) -> Select[Any]:
+def _select_owned(owner: Column[UUID]) -> Select[Any]:
     return select(_ROW_ID).select_from(owner.table).where(owner == _USER_ID)
 
 
-def _batch(rows: Select[Any]) -> ColumnElement[bool]:
-    """Return the condition for one batch of `rows`; it leaves out rows that another transaction has locked."""
+def _in_batch(rows: Select[Any]) -> ColumnElement[bool]:
+    """Return the condition for one batch of `rows`, without rows that another transaction has locked."""
     return any_(func.array(rows.limit(_BATCH_ROWS).with_for_update(skip_locked=True).scalar_subquery())) == _ROW_ID
 
 
 def _move(owner: Column[UUID], rows: Select[Any] | None = None) -> Statement:
-    batch = _batch(_owned(owner) if rows is None else rows)
+    batch = _in_batch(_select_owned(owner) if rows is None else rows)
     return Statement(update(owner.table).where(batch).values({owner: _PLACEHOLDER_ID}))
 
 
 def _delete(owner: Column[UUID]) -> Statement:
-    return Statement(delete(owner.table).where(_batch(_owned(owner))))
+    return Statement(delete(owner.table).where(_in_batch(_select_owned(owner))))
 
 
 _moved = likes.alias("moved")
-# A request that outlives the close can like a promo again after the first like has moved.
+# A request that was authenticated before the close can like a promo again after the first like has moved.
 _IS_DUPLICATE = (
     select(_moved.c.promo_id).where(_moved.c.promo_id == likes.c.promo_id, _moved.c.user_id == _PLACEHOLDER_ID).exists()
 )
 _OWNERS = (
-    user_uses.c.user_id, activations.c.user_id, likes.c.user_id, comments.c.author_id, kept_answers.c.account_id,
+    user_uses.c.user_id, activations.c.user_id, likes.c.user_id, comments.c.author_id, stored_responses.c.account_id,
 )  # fmt: skip
 _STEPS = (
     # First: a stored response may contain the name of the user.
-    _delete(kept_answers.c.account_id),
+    _delete(stored_responses.c.account_id),
     _delete(user_uses.c.user_id),
     _move(activations.c.user_id),
-    _move(likes.c.user_id, _owned(likes.c.user_id).where(not_(_IS_DUPLICATE))),
+    _move(likes.c.user_id, _select_owned(likes.c.user_id).where(not_(_IS_DUPLICATE))),
     _move(comments.c.author_id),
 )
 _CLOSE = Statement(_close())
 _DELETIONS = select(account_deletions.c.user_id, account_deletions.c.placeholder_id)
-# Random, so that a deletion that always fails does not stop all others.
+# Random, so that a deletion that always fails does not block the others.
 _CLAIM_ANY = Statement(_DELETIONS.order_by(func.random()).limit(1).with_for_update(skip_locked=True))
 _CLAIM = Statement(_DELETIONS.where(account_deletions.c.user_id == _USER_ID).with_for_update())
-_HAS_ROWS = Statement(select(or_(*(_owned(owner).exists() for owner in _OWNERS))))
+_HAS_ROWS = Statement(select(or_(*(_select_owned(owner).exists() for owner in _OWNERS))))
 _HAS_DUPLICATES = Statement(select(select(likes.c.promo_id).where(likes.c.user_id == _USER_ID, _IS_DUPLICATE).exists()))
 _INSERT_PLACEHOLDER = Statement(insert(users).values(id=_PLACEHOLDER_ID, created_at=null()))
 _REPLACE_PLACEHOLDER = Statement(
     update(account_deletions).where(account_deletions.c.user_id == _USER_ID).values(placeholder_id=_PLACEHOLDER_ID)
 )
-# The events of the account change in the last batch, all at once. If they are many, no request that passed
-# authentication before the close may be left: it would wait for that batch with the row of a promo locked.
+# The last batch changes all events of the account. If they are many, it runs a minute after the close: until then, a
+# request that was authenticated before may wait for it with the row of a promo locked.
 _MANY_EVENTS = select(account_events.c.id).where(account_events.c.user_id == _USER_ID).offset(_BATCH_ROWS).limit(1)
 _MAY_FINISH = Statement(
     select(
@@ -130,7 +137,7 @@ _MAY_FINISH = Statement(
     ).where(account_deletions.c.user_id == _USER_ID)
 )
 _LOCK_USER = Statement(select(users.c.id).where(users.c.id == _USER_ID).with_for_update(skip_locked=True))
-# Account events follow to the new id (ON UPDATE CASCADE). It is not the id of the placeholder, so that they cannot be
+# ON UPDATE CASCADE moves the account events to the new id. It is not the id of the placeholder, so that they cannot be
 # linked to activations, likes and comments.
 _FINISH = Statement(update(users).where(users.c.id == _USER_ID).values(id=bindparam("new_id", type_=Uuid)))
 _DELETE_DELETION = Statement(delete(account_deletions).where(account_deletions.c.user_id == _USER_ID))
@@ -140,26 +147,26 @@ def close_account(connection: Connection, user_id: UUID, *, checked_hash: str) -
     """Remove the personal data of a user, revoke all tokens and begin the deletion, in one statement.
 
     Returns:
-        False without a change if the password hash is not `checked_hash` any more, or the user does not exist.
+        False: nothing was changed, because the stored hash is not `checked_hash` or the user does not exist.
     """
     values = {"user": user_id, "placeholder": uuid4(), "checked_hash": checked_hash}
     return _CLOSE.row(connection, values) is not None
 
 
 def claim_account_deletion(connection: Connection, user_id: UUID | None = None) -> AccountDeletion | None:
-    """Lock an unfinished deletion for this transaction and return it; None if there is none.
+    """Lock an unfinished deletion for this transaction and return it.
 
-    With `user_id` it waits for the lock; without, it returns any deletion that is not locked.
+    With `user_id` it waits for the lock. Without, it returns any deletion that is not locked.
     """
     row = _CLAIM_ANY.row(connection, {}) if user_id is None else _CLAIM.row(connection, {"user": user_id})
     return None if row is None else AccountDeletion(*row)
 
 
 def delete_account_batch(connection: Connection, deletion: AccountDeletion) -> int:
-    """Move or delete a batch of rows, in the transaction that claimed the deletion; finish it if no rows are left.
+    """Move or delete a batch of rows, in the transaction that claimed the deletion. Finish it if no rows are left.
 
     Returns:
-        The number of changed rows; 0: requests may still use the remaining rows, so try again later.
+        The number of changed rows. 0: concurrent requests have locked the remaining rows, so try again later.
     """
     values = {"user": deletion.user_id, "placeholder": deletion.placeholder_id}
     for step in _STEPS:
@@ -181,12 +188,12 @@ def _replace_placeholder(connection: Connection, user_id: UUID) -> int:
 def _finish(connection: Connection, user_id: UUID) -> int:
     """Remove the id of the user unless rows refer to it; return how many users changed."""
     values = {"user": user_id, "new_id": uuid4()}
-    # Look before locking: a request that waits for the lock may itself hold the row of a promo.
+    # Checked before the lock too, because a request that waits for the lock may itself hold the row of a promo.
     if _HAS_ROWS.value(connection, values) or not _MAY_FINISH.value(connection, values):
         return 0
     if not _LOCK_USER.rows(connection, values):
         return 0
-    # A writer may have committed between the look and the lock; none can commit now.
+    # A request may have committed between the check and the lock. None can commit now.
     if _HAS_ROWS.value(connection, values):
         return 0
     _DELETE_DELETION.count(connection, values)

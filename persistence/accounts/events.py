@@ -1,4 +1,4 @@
-"""The audit log of accounts: the part of a statement that records an event, so that none happens unrecorded."""
+"""The audit log of accounts. An event is recorded by the statement that causes it."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from persistence.schema.tables import users
 
 
 def record_event(changed: FromClause, table: Table, event: str, *, members: ColumnElement[Any] | None = None) -> CTE:
-    """Return the part of a statement that records an event for each `id` in `changed`, accounts of `table`.
+    """Return the part of a statement that records an event for each `id` in `changed`, the changed rows of `table`.
 
-    `members` are the names of the changed members for 'profile_changed'; if there are none, no event is recorded.
+    `members` has the names of the changed members. If it is an empty array, no event is recorded.
     """
     owner = "user_id" if table is users else "company_id"
-    # Literals: parts of one statement cannot share a parameter with different values.
+    # A literal, because two parts of a statement cannot have different values for one parameter.
     columns = [changed.c.id, literal_column(f"'{event}'")]
     if members is None:
         return insert(account_events).from_select([owner, "event"], select(*columns)).cte(event)

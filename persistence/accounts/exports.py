@@ -1,7 +1,7 @@
-"""Personal data of a user that no other operation lists, in portions; never the password hash.
+"""Pages of the personal data of a user, for the export.
 
-An index alone chooses the keys of a portion (see persistence.pages). New rows come last, so they do not move a portion.
-Portions count from the start only, because most totals are not stored.
+One index selects each page, as in persistence.pages. New rows come last, so they do not move a page. Pages count from
+the start only, because most totals are not stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from sqlalchemy import ARRAY, Column, Connection, Select, Uuid, and_, bindparam,
 from persistence.database.statements import Statement, lateral_join
 from persistence.pages import LIMIT, OFFSET
 from persistence.schema.audit_tables import account_events
-from persistence.schema.tables import activations, comments, kept_answers, likes, promo_codes, promos, users
+from persistence.schema.tables import activations, comments, likes, promo_codes, promos, stored_responses, users
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class OwnActivation:
 
 @dataclass(frozen=True)
 class OwnKey:
-    """A stored response; `answer` is its body. It keeps the text of a comment that has changed since."""
+    """A stored response; `answer` is its body."""
 
     operation: str
     key: str
@@ -61,62 +61,59 @@ class OwnEvent:
 _USER_ID = bindparam("user", type_=Uuid)
 
 
-def _portion(owner: Column[Any], key: Sequence[Column[Any]], columns: Sequence[Column[Any]]) -> Statement:
-    """Return the statement for a portion of the rows of an owner, in the order of `key`.
-
-    An index on (owner, *key) must exist.
-    """
+def _page(owner: Column[Any], key: Sequence[Column[Any]], columns: Sequence[Column[Any]]) -> Statement:
+    """Return the statement for a page of the user's rows, ordered by `key`. It needs an index on (owner, *key)."""
     keys = select(*key).where(owner == _USER_ID).order_by(*key).limit(LIMIT).offset(OFFSET)
     page = keys.subquery("page")
-    found = and_(owner == _USER_ID, *(column == page.c[column.name] for column in key))
-    row = lateral_join(select(*columns).where(found), "own")
+    is_on_page = and_(owner == _USER_ID, *(column == page.c[column.name] for column in key))
+    row = lateral_join(select(*columns).where(is_on_page), "own")
     return Statement(select(row).select_from(page.join(row, true())).order_by(*page.c))
 
 
-_activation, _response, _event = activations.c, kept_answers.c, account_events.c
+_activation, _response, _event = activations.c, stored_responses.c, account_events.c
 _LIKES = Statement(
     select(likes.c.promo_id).where(likes.c.user_id == _USER_ID).order_by(likes.c.promo_id).limit(LIMIT).offset(OFFSET)
 )
-_COMMENTS = _portion(
+_COMMENTS = _page(
     comments.c.author_id,
     (comments.c.created_at, comments.c.id),
     (comments.c.id, comments.c.promo_id, comments.c.text, comments.c.created_at),
 )
-_ACTIVATIONS = _portion(
+_ACTIVATIONS = _page(
     _activation.user_id,
     (_activation.activated_at, _activation.id),
     (_activation.id, _activation.promo_id, _activation.country_key, _activation.activated_at),
 )
-_KEYS = _portion(
+_KEYS = _page(
     _response.account_id,
     (_response.operation, _response.key),
     (_response.operation, _response.key, _response.expires_at, _response.body),
 )
-_EVENTS = _portion(_event.user_id, (_event.id,), (_event.event, _event.members, _event.happened_at))
+_EVENTS = _page(_event.user_id, (_event.id,), (_event.event, _event.members, _event.happened_at))
 _COMMON_VALUES = Statement(
     select(promos.c.id, promos.c.promo_common).where(promos.c.id == func.any(bindparam("promos", type_=ARRAY(Uuid))))
 )
 
 
-def _select_issued() -> Select[Any]:
-    """Return the statement for the codes of activations. It reads all codes of their promos, each promo once.
+def _select_issued_codes() -> Select[Any]:
+    """Return the statement for the codes of activations. It reads all codes of their promos.
 
-    There is no index on activation_id, because each activation of a UNIQUE promo would have to update it.
+    An index on activation_id would be faster, but each activation of a UNIQUE promo would have to update it.
     """
     ids, promo_ids = (bindparam(name, type_=ARRAY(Uuid)) for name in ("activations", "promos"))
     promo = func.unnest(promo_ids).table_valued("id", name="promo").render_derived()
-    wanted = func.unnest(ids).table_valued("id", name="wanted").render_derived()
+    activation = func.unnest(ids).table_valued("id", name="activation").render_derived()
     codes = select(promo_codes.c.activation_id, promo_codes.c.value).where(promo_codes.c.promo_id == promo.c.id)
     code = lateral_join(codes, "code")
-    return select(code).join_from(promo, code, true()).join(wanted, wanted.c.id == code.c.activation_id)
+    return select(code).join_from(promo, code, true()).join(activation, activation.c.id == code.c.activation_id)
 
 
-_ISSUED = Statement(_select_issued())
+_ISSUED_CODES = Statement(_select_issued_codes())
 _SIGNED_UP_AT = Statement(select(users.c.created_at).where(users.c.id == _USER_ID))
 
 
-def find_signed_up_at(connection: Connection, user_id: UUID) -> datetime | None:
-    """Return the time of the sign-up, in UTC; None if the user does not exist."""
+def find_sign_up_time(connection: Connection, user_id: UUID) -> datetime | None:
+    """Return the time of the sign-up, in UTC; None if the account does not exist or is closed."""
     signed_up_at: datetime | None = _SIGNED_UP_AT.value(connection, {"user": user_id})
     return signed_up_at
 
@@ -153,7 +150,7 @@ def _values(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> Mapping[
     common: dict[UUID, str | None] = dict(_COMMON_VALUES.rows(connection, {"promos": list({row[1] for row in rows})}))
     of_unique = [row for row in rows if common[row[1]] is None]
     issued = {"activations": [row[0] for row in of_unique], "promos": list({row[1] for row in of_unique})}
-    codes: dict[UUID, str] = dict(_ISSUED.rows(connection, issued)) if of_unique else {}
+    codes: dict[UUID, str] = dict(_ISSUED_CODES.rows(connection, issued)) if of_unique else {}
     return {row[0]: common[row[1]] or codes[row[0]] for row in rows}
 
 

@@ -1,4 +1,4 @@
-"""The user of a request, and changes of the profile."""
+"""The user that sent a request, and changes of the profile."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from persistence.schema.tables import users
 
 @dataclass(frozen=True)
 class User:
-    """A user; `country_key` is the case-folded country; avatar_url None: no avatar."""
+    """A user; `country_key` is the case-folded country."""
 
     id: UUID
     name: str
@@ -41,12 +41,10 @@ def find_user(connection: Connection, user_id: UUID) -> User | None:
 
 
 def update_user(connection: Connection, user_id: UUID, changes: Mapping[str, Any]) -> User | None:
-    """Change columns of a user, and record the changed members in the same statement.
-
-    `changes` has one or more of name, surname, avatar_url, password_hash.
+    """Change name, surname, avatar_url or password_hash of a user, and record the changed members in the audit log.
 
     Returns:
-        The user after the change; None if the account does not exist or is closed.
+        The changed user; None if the account does not exist or is closed.
     """
     values = {f"new_{name}": value for name, value in changes.items()}
     row = _update(frozenset(changes)).row(connection, {"id": user_id, **values})
@@ -55,7 +53,7 @@ def update_user(connection: Connection, user_id: UUID, changes: Mapping[str, Any
 
 @cache
 def _update(columns: frozenset[str]) -> Statement:
-    # The lock makes concurrent changes wait. A closed account has no e-mail address.
+    # Locked, so that concurrent changes wait. A closed account has no e-mail address.
     before = (
         select(users)
         .where(users.c.id == bindparam("id"), users.c.email_key.is_not(None))

@@ -1,3 +1,11 @@
-"""The database as a server: `engine` opens connections and translates errors, `statements` runs SQL, `revisions` finds
-the schema version, `server` reads the state of a server and of a session.
+"""The database as a server.
+
+| Module | What it does |
+|---|---|
+| engine | the connection pool |
+| timeouts | connections that stop waiting for an unresponsive server |
+| statements | compiled statements: the one way to run SQL |
+| errors | errors of PostgreSQL, translated for requests |
+| revisions | the schema revision |
+| server | version and settings of a server |
 """

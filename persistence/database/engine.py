@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: the engine, its pool and its timeouts."""
+"""The connection pool, with its timeouts."""
 
 import select
 from collections.abc import Callable, Iterator
@@ -19,17 +19,17 @@ from promo_api.config.settings import Settings
 from promo_api.errors import ServiceUnavailable
 from promo_api.telemetry import metrics
 
-# The server enforces statement_timeout; the client waits this much longer for the error to arrive.
+# The server enforces statement_timeout. The client waits a little longer, for the error to arrive.
 _RESPONSE_MARGIN_S = 1.0
 _PROBE = Statement(text("SELECT 1"))
 
 
 class Database:
-    """The connection pool of one process. Opens no connection before the first use.
+    """The connection pool of one process. It opens no connection before the first use.
 
-    Every wait is limited: for a free connection by the pool timeout, for a new one by the connect timeout, for each
-    response by the statement timeout plus a second. The first timeout opens the circuit breaker. One request at a time
-    then probes PostgreSQL and all others fail at once, which keeps threads free for requests without a database.
+    Every wait is limited: for a free connection by the pool timeout, for a new one by the connect timeout, for a
+    response by the statement timeout plus a second. The first timeout opens the circuit breaker. Then one request at a
+    time probes PostgreSQL, and the others fail at once and leave their threads to requests without a database.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -39,21 +39,21 @@ class Database:
 
     def autocommit(self) -> AbstractContextManager[Connection]:
         """Borrow a connection in autocommit mode, which saves two round trips. Raises as `translated` does."""
-        return self._borrowed(self._autocommit.connect)
+        return self._borrow(self._autocommit.connect)
 
     def transaction(self) -> AbstractContextManager[Connection]:
         """Borrow a connection in a transaction; any exception rolls it back. Raises as `translated` does."""
-        return self._borrowed(self.engine.begin)
+        return self._borrow(self.engine.begin)
 
     @contextmanager
     def translated(self) -> Iterator[None]:
         """Translate database errors.
 
         Raises:
-            ServiceUnavailable: no connection in time, or PostgreSQL is unavailable.
-            ConcurrentRequest: a concurrent request with the same Idempotency-Key was committed first.
+            ServiceUnavailable: PostgreSQL is unavailable, or no connection was free in time.
+            ConcurrentRequest: a concurrent request with the same Idempotency-Key committed first.
             Unauthenticated: the user was deleted after the token was checked.
-            StatementRefused: a statement has a defect.
+            StatementRefused: the statement has a defect.
         """
         try:
             yield
@@ -67,7 +67,7 @@ class Database:
             if isinstance(cause, (ResponseTimeout, errors.ConnectionTimeout)):
                 self._breaker.record_failure()
             translation = translate(cause)
-            # The message of any other database error may quote a row, and causes are logged.
+            # Without the cause: causes are logged, and the message of a database error may quote a row.
             raise translation from (error if isinstance(translation, ServiceUnavailable) else None)
 
     def count_connections_in_use(self) -> int:
@@ -79,12 +79,12 @@ class Database:
         self.engine.dispose()
 
     @contextmanager
-    def _borrowed(self, borrow: Callable[[], AbstractContextManager[Connection]]) -> Iterator[Connection]:
+    def _borrow(self, connect: Callable[[], AbstractContextManager[Connection]]) -> Iterator[Connection]:
         with self.translated():
             if not self._breaker.is_closed and not self._breaker.run(self._probe):
                 raise unavailable("the circuit breaker is open while another request probes PostgreSQL")
             began_s = perf_counter()
-            with borrow() as connection, _invalidated_if_lost(connection):
+            with connect() as connection, _invalidate_if_lost(connection):
                 metrics.connection_acquired(began_s)
                 yield connection
 
@@ -95,10 +95,10 @@ class Database:
 
 
 @contextmanager
-def _invalidated_if_lost(connection: Connection) -> Iterator[None]:
-    """Make the pool replace a connection that was closed or now leads to a standby.
+def _invalidate_if_lost(connection: Connection) -> Iterator[None]:
+    """Make the pool replace a connection that was closed, or whose server has become a standby.
 
-    SQLAlchemy does not see the errors of compiled statements.
+    SQLAlchemy does not see errors of compiled statements, so it does not do this.
     """
     try:
         yield
@@ -128,7 +128,7 @@ def _create_engine(settings: Settings) -> Engine:
         pool_use_lifo=True,
         # Most operations are one statement. `transaction` overrides this.
         isolation_level="AUTOCOMMIT",
-        # Error messages are logged and must not contain codes or e-mail addresses.
+        # Errors are logged, and must not contain codes or e-mail addresses.
         hide_parameters=True,
         json_deserializer=orjson.loads,
         connect_args={
@@ -156,7 +156,7 @@ def _create_engine(settings: Settings) -> Engine:
 def session_settings(settings: Settings) -> dict[str, str]:
     """Return the settings that each session in PostgreSQL must have, by name; times in milliseconds.
 
-    Statements are written for generic plans: custom plans cost more time than most statements, and change with values.
+    Generic plans, because making a custom plan takes longer than running most statements.
     """
     limits = {
         "statement_timeout": settings.postgres_statement_timeout_s,
@@ -170,8 +170,8 @@ def session_settings(settings: Settings) -> dict[str, str]:
 def _session(settings: Settings) -> dict[str, str | None]:
     """Return the connection arguments that apply the session settings.
 
-    With a transaction pooler a session is shared, so the role has the settings, and a statement prepared in one
-    transaction does not exist in the next.
+    With a transaction pooler each transaction may run in another session. So the settings are those of the role, and
+    there are no prepared statements.
     """
     if settings.postgres_transaction_pooling:
         return {"prepare_threshold": None}
@@ -191,9 +191,9 @@ def _opener(response_timeout_s: float) -> Callable[..., DeadlineConnection]:
 
 
 def _discard_closed(dbapi_connection: psycopg.Connection[Any], _record: object, _proxy: object) -> None:
-    """Make the pool replace a connection that PostgreSQL closed while it was idle. Needs no round trip.
+    """Make the pool replace a connection that PostgreSQL closed while it was idle. It needs no round trip.
 
-    The server sends nothing to an idle connection. If its socket is readable, the stream ended or is about to.
+    The server sends nothing to an idle connection, so a readable socket means that the connection ends.
     """
     poll = select.poll()
     poll.register(dbapi_connection.fileno(), select.POLLIN)

@@ -7,15 +7,15 @@ import psycopg
 from psycopg import errors
 from sqlalchemy import exc
 
-from persistence.schema.tables import kept_answers, metadata, users
+from persistence.schema.tables import metadata, stored_responses, users
 from promo_api.errors import ConcurrentRequest, ServiceUnavailable, Unauthenticated
 
 
 class StatementRefused(Exception):
     """PostgreSQL refused a statement because of a defect in the service.
 
-    The message has the kind of error and the constraint, but not PostgreSQL's text: that may quote a row with the value
-    of its promo, and the message is logged.
+    The message is logged, so it has the class of the error and the constraint, but not PostgreSQL's text, which may
+    quote a row.
     """
 
 
@@ -26,12 +26,12 @@ class MissingPrivilege(StatementRefused):
 
 
 def find_cause(error: exc.DBAPIError | psycopg.Error) -> BaseException | None:
-    """Return the psycopg error. SQLAlchemy wraps it; compiled statements raise it as it is."""
+    """Return the psycopg error, which SQLAlchemy wraps when it opens, commits or rolls back."""
     return error.orig if isinstance(error, exc.DBAPIError) else error
 
 
 def translate(error: BaseException | None) -> Exception:
-    """Return the exception for a psycopg error, by the most specific class of it in the table below."""
+    """Return the exception for a psycopg error: `_MEANINGS` by its most specific class."""
     return next((_MEANINGS[kind] for kind in type(error).__mro__ if kind in _MEANINGS), _defect)(error)
 
 
@@ -52,9 +52,9 @@ def _outdated_schema(_error: object) -> ServiceUnavailable:
 def _violation(error: psycopg.Error) -> Exception:
     """Return the exception for a violated constraint; it is a defect unless a concurrent request can cause it."""
     constraint = error.diag.constraint_name
-    if constraint == kept_answers.primary_key.name:
+    if constraint == stored_responses.primary_key.name:
         return ConcurrentRequest()
-    return Unauthenticated.left() if constraint in _USER_REFERENCES else _defect(error)
+    return Unauthenticated.account_deleted() if constraint in _USER_REFERENCES else _defect(error)
 
 
 def _missing_privilege(error: object) -> MissingPrivilege:
@@ -66,7 +66,7 @@ def _defect(error: object) -> StatementRefused:
 
 
 def _describe(error: object) -> str:
-    """Return the class of an error and the constraint or table that it names, without any value."""
+    """Return the class of an error, and its constraint or table."""
     diagnostics = error.diag if isinstance(error, psycopg.Error) else None
     where = diagnostics and (diagnostics.constraint_name or diagnostics.table_name)
     return f"{type(error).__name__} ({where or 'no constraint or table named'})"

@@ -1,7 +1,4 @@
-"""Schema revisions: the revision that the service needs, and the revision of a database.
-
-Without Alembic, which takes 11 MB of memory in each worker. Only `migrate` needs it.
-"""
+"""Schema revisions, without Alembic, which would take 11 MB of memory in each worker."""
 
 from pathlib import Path
 
@@ -15,7 +12,7 @@ _REVISION = Statement(text("SELECT version_num FROM alembic_version"))
 
 
 def newest_revision() -> str:
-    """Return the newest revision: the highest number of a file."""
+    """Return the revision that the service needs: the highest number of a migration."""
     return max(file.name.partition("_")[0] for file in _VERSIONS.glob("[0-9]*_*.py"))
 
 

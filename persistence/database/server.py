@@ -1,4 +1,4 @@
-"""The state of the server and of a session, for `check` and `GET /health`."""
+"""Version and settings of a server, for `check` and `GET /health`."""
 
 from collections.abc import Iterable
 
@@ -32,6 +32,6 @@ def find_settings(connection: Connection, names: Iterable[str]) -> dict[str, str
 
 
 def prepare_long_read(connection: Connection) -> None:
-    """Make the transaction read-only and lift its time limit."""
+    """Make the transaction read-only, and remove its time limit."""
     for setting in _LONG_READ:
         setting.count(connection, {})

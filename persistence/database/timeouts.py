@@ -1,11 +1,10 @@
 """Connections that stop waiting for an unresponsive PostgreSQL.
 
-A server that is frozen, unreachable or blocked on its disk neither responds nor closes its connections. It does not
-enforce its own timeouts either, and TCP timeouts do not help while its kernel acknowledges packets. So the client
-limits each wait for a response.
+A server that is frozen, unreachable or blocked on its disk neither enforces its own timeouts nor closes connections.
+TCP timeouts do not help while its kernel acknowledges packets. So the client limits each wait for a response.
 
-Rejected: a thread that shuts down the sockets of overdue connections (it can hit the next borrower and must be started
-after each fork), and psycopg's `cancel_safe` (it needs a response of the same server).
+Rejected: a thread that shuts down overdue connections (it can hit the next borrower), and psycopg's `cancel_safe` (it
+needs a response of the same server).
 """
 
 from collections.abc import Iterator
@@ -25,11 +24,11 @@ class ResponseTimeout(psycopg.OperationalError):
 
 
 class DeadlineConnection(psycopg.Connection[Any]):
-    """A connection that closes itself when a response takes too long, because that response could still arrive.
+    """A connection that closes itself when a response takes too long. The late response could still arrive.
 
     Attributes:
-        response_timeout_s: limit of each wait, be it for a statement, a commit or a rollback. None: no limit.
-        statements: cursor that runs compiled statements. Shared: creating one takes half the time of using it.
+        response_timeout_s: limit of each wait. None: no limit.
+        statements: cursor for compiled statements. Shared, because creating one takes half the time of using it.
     """
 
     response_timeout_s: float | None = None
@@ -46,12 +45,12 @@ class DeadlineConnection(psycopg.Connection[Any]):
         try:
             return super().wait(gen, interval, timeout_s)
         except psycopg.InternalError as error:
-            # PgBouncer repeats the error of a server that shuts down. psycopg reports two results for one COMMIT.
+            # PgBouncer repeats the error of a server that shuts down. psycopg then finds two results for one COMMIT.
             if self.closed:
                 raise psycopg.OperationalError("the connection was closed") from error
             raise
         except psycopg.OperationalError as error:
-            # While a statement is active the error is the timeout. Errors of the server or of the network end it.
+            # Only after a timeout is the statement still active. Errors of the server and the network end it.
             if self.pgconn.transaction_status != TransactionStatus.ACTIVE:
                 raise
             self.close()

@@ -1,15 +1,15 @@
 """Exact totals of feeds, in a time that does not depend on the number of promos.
 
-Counts are prefix sums over ages. A promo for ages 18 to 30 adds +1 at age 18 and -1 at age 31. A user of age 25 sums
-all counts up to age 25: +1, so the promo is counted. At age 40 the sum is +1 - 1 = 0. A total reads at most 102 counts
-for the user's country and 102 for '' (all countries), for one category ('' if the feed has no filter).
+Counts are prefix sums over ages. A promo for ages 18 to 30 adds +1 at age 18 and -1 at age 31. The sum of all counts up
+to a user's age is 1 if the user is 25, and 0 at 40. A total reads at most 102 counts for the user's country and 102 for
+'' (all countries), for one category ('' without a filter).
 
-The total of active promos adds the same sums over days: +1 on active_from, -1 on the day after active_until, for promos
+The total of active promos uses the same sums over days: +1 on active_from, -1 on the day after active_until, for promos
 with a use left. Days are also summed by month and by year. On 17 March 2026 the total is the sum of the years before
 2026, the months January and February, and the days from 1 to 17 March. So nothing has to run at midnight.
 
-Writers do not block each other: a transaction that changes a promo inserts a row into feed_count_changes, and the
-sweeper merges these rows into feed_counts. A total reads both tables in one snapshot, so it is exact at any time.
+Writers do not block each other: a transaction inserts its change into feed_count_changes, and the sweeper merges the
+changes into feed_counts. A total reads both tables in one snapshot, so it is always exact.
 """
 
 from collections.abc import Iterator
@@ -48,13 +48,13 @@ from persistence.schema.tables import promo_counters, promos
 
 _KEY = ("category_key", "country_key", "span", "starts_on", "age")
 _PERIODS = ("year", "month", "day")
-# The span of promos of all periods. Its stored value and its date are those of the first version.
+# The span of all promos, active or not. The value in the database is that of the first version.
 _ALL, _ALL_DATE = "ever", date.min
 _CATEGORY = bindparam("category", type_=Text)
 
 
 def _ranges() -> FromClause:
-    """Return the ranges of counts that make a total: span, first day, day after the last, sign."""
+    """Return the ranges of counts that add up to a total: span, first day, day after the last, sign."""
     types: dict[str, type[TypeEngine[Any]]] = {"spans": Text, "firsts": Date, "ends": Date, "signs": Integer}
     values = (bindparam(name, type_=ARRAY(kind)) for name, kind in types.items())
     return func.unnest(*values).table_valued("span", "first", "end", "sign", name="range").render_derived()
@@ -63,7 +63,7 @@ def _ranges() -> FromClause:
 def _sum_counts() -> Select[Any]:
     ranges, columns = _ranges(), feed_counts.c
     countries = array([literal("", TEXT), bindparam("user_country", type_=Text)])
-    # LATERAL: one range scan of the primary key after the other. The generic plan of a join would read all counts.
+    # LATERAL makes one range scan of the primary key per range. The generic plan of a join would read all counts.
     part = select(func.sum(columns.promo_count).label("promo_count")).where(
         columns.category_key == _CATEGORY,
         columns.country_key == func.any(countries),
@@ -93,7 +93,7 @@ def _total() -> Select[Any]:
 
 
 def _counts_of(changes: FromClause) -> Select[Any]:
-    """Select the counts that rows with the columns of feed_count_changes add up to, without zeros."""
+    """Select the counts to which changes add up, without zeros. `changes` has the columns of feed_count_changes."""
     listed = (
         func.unnest(changes.c.category_keys.op("||")(array([literal("", TEXT)])))
         .table_valued("key", name="listed")
@@ -119,7 +119,7 @@ def _counts_of(changes: FromClause) -> Select[Any]:
 
 
 def _edges(name: str, first: ColumnElement[Any], end: ColumnElement[Any]) -> FromClause:
-    """Return where a promo begins to count (+1) and where it stops (-1; NULL if never)."""
+    """Return where a promo starts to count (+1), and where it stops (-1; NULL: never)."""
     signs = array([literal(sign, Integer) for sign in (1, -1)])
     return func.unnest(array([first, end]), signs).table_valued("at", "sign", name=name).render_derived()
 
@@ -136,7 +136,7 @@ def _merge() -> Select[Any]:
     deleted = (
         delete(changes).where(changes.c.id.in_(oldest.cte("oldest").select())).returning(*changes.c).cte("deleted")
     )
-    # In the order of the key, so that two processes lock counts in the same order.
+    # In the order of the key, so that two processes cannot deadlock.
     counts = _counts_of(deleted).order_by(*(text(name) for name in _KEY))
     merged = insert(feed_counts).from_select([*_KEY, "promo_count"], counts)
     merged = merged.on_conflict_do_update(
@@ -170,7 +170,7 @@ def count_feed(
 ) -> int:
     """Return the exact number of promos that target the user.
 
-    `category`, in any case, and `active` filter unless they are None; `today` is the business day.
+    The filters `category`, whose case is ignored, and `active` apply unless they are None.
     """
     signs = {"all": int(active is not True), "active": 0 if active is None else 1 if active else -1}
     ranges = list(_list_ranges(today, **signs))
@@ -197,13 +197,10 @@ def _list_ranges(today: date, **signs: int) -> Iterator[tuple[str, date, date, i
 
 
 def update_feed_counts(connection: Connection, *, limit: int) -> int:
-    """Merge up to `limit` changes into the counts, oldest first, and return how many. Totals stay the same.
-
-    It skips changes that another process is merging.
-    """
+    """Merge up to `limit` changes into the counts, oldest first, and return how many. It skips locked rows."""
     return int(_MERGE.value(connection, {"limit": limit}))
 
 
 def count_mismatched_feed_counts(connection: Connection) -> int:
-    """Count sums of counts and changes that differ from the promos, in one snapshot. It reads all promos."""
+    """Count the keys whose counts and changes do not add up to the promos. It reads all promos."""
     return int(_MISMATCHED.value(connection, {}))

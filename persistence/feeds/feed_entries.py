@@ -1,4 +1,4 @@
-"""Parts of statements that list a promo in its feeds and count it."""
+"""Parts of statements that insert a promo into its feeds and count it there."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from sqlalchemy import CTE, ColumnElement, FromClause, Integer, case, cast, func
 from sqlalchemy.dialects.postgresql import TEXT, array
 from sqlalchemy.sql.dml import ReturningInsert
 
-from persistence.conditions import TARGET_COLUMNS, period_standing
+from persistence.conditions import TARGET_COLUMNS, period_status
 from persistence.schema.feed_tables import EXHAUSTED, feed_count_changes, feed_entries
 
 ENTRY_KEY = ("category_key", "country_key", "created_at", "promo_id")
-# Copied from promos: feeds filter by them.
+# Copies of columns of promos, by which feeds filter.
 FILTER_COLUMNS = ("age_from", "age_until", "active_from", "active_until")
 
 
@@ -33,7 +33,7 @@ def is_entry(entries: FromClause) -> list[ColumnElement[bool]]:
 def tally_change(promo: FromClause, sign: int) -> ReturningInsert[Any]:
     """Return the statement that counts a promo in its feeds (`sign` 1), or stops counting it (-1).
 
-    `promo` has columns of promos, and `usable`: whether a use is left.
+    `promo` has the columns of promos and `usable`: whether a use is left.
     """
     counts = (literal(sign, Integer), sign * cast(promo.c.usable, Integer))
     change = select(*counts, *(promo.c[name] for name in TARGET_COLUMNS))
@@ -43,7 +43,7 @@ def tally_change(promo: FromClause, sign: int) -> ReturningInsert[Any]:
 
 def insert_entries(promo: FromClause) -> tuple[CTE, CTE]:
     """Return the parts of a statement that insert the entries of a promo and count it; `promo` as in tally_change."""
-    standing = case((promo.c.usable, period_standing(promo)), else_=EXHAUSTED).label("standing")
-    columns = [*ENTRY_KEY, *FILTER_COLUMNS, "standing"]
-    entries = insert(feed_entries).from_select(columns, select(select_entries(promo, standing)))
+    status = case((promo.c.usable, period_status(promo)), else_=EXHAUSTED).label("status")
+    columns = [*ENTRY_KEY, *FILTER_COLUMNS, "status"]
+    entries = insert(feed_entries).from_select(columns, select(select_entries(promo, status)))
     return entries.cte("entries"), tally_change(promo, 1).cte("count_change")

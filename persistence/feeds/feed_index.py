@@ -1,9 +1,9 @@
 """The feed index: inserts and deletes the entries of a promo, and changes the counts with them.
 
-persistence.promos inserts the entries of a new promo. To change the targeting, period or number of uses of a promo, in
-one transaction: lock the promo (promos.find_promo), delete its entries, change it, insert its entries. A claim of the
-last use does not call this module: it inserts its count change itself, and a trigger marks the entries as exhausted.
-Both first lock the row in promo_counters and read the promo afterwards, so neither overwrites the other.
+To change the target, period or use limit of a promo, in one transaction: lock the promo (promos.find_promo), delete its
+entries, change it, insert its entries. The insert of a new promo and the claim of the last use have their own parts in
+promos and activations; after the last use, a trigger marks the entries as exhausted. All of them lock the row in
+promo_counters before they read the promo, so none overwrites another.
 """
 
 from datetime import date
@@ -62,20 +62,20 @@ def _count_mismatched() -> Select[Any]:
     pairs = ((stored, expected), (expected, stored))
     differences = union_all(*(select(left.except_all(right).subquery()) for left, right in pairs))
     count = select(func.count()).select_from(differences.subquery()).scalar_subquery()
-    return select(count + _count_wrong_standings().scalar_subquery())
+    return select(count + _count_wrong_status().scalar_subquery())
 
 
-def _count_wrong_standings() -> Select[Any]:
-    """Return the statement that counts entries with a standing that is wrong on every day.
+def _count_wrong_status() -> Select[Any]:
+    """Return the statement that counts entries with a status that is wrong on every day.
 
-    It does not check the day of the last update: no feed depends on it.
+    An outdated status is not wrong: no feed depends on the day of the last update.
     """
     entries = feed_entries.c
     is_wrong = or_(
-        (entries.standing == EXHAUSTED) == has_uses_left(),
-        and_(entries.standing == SCHEDULED, entries.active_from.is_(None)),
-        and_(entries.standing == ENDING, entries.active_until.is_(None)),
-        entries.standing.not_in((LIVE, SCHEDULED, ENDING, EXHAUSTED)),
+        (entries.status == EXHAUSTED) == has_uses_left(),
+        and_(entries.status == SCHEDULED, entries.active_from.is_(None)),
+        and_(entries.status == ENDING, entries.active_until.is_(None)),
+        entries.status.not_in((LIVE, SCHEDULED, ENDING, EXHAUSTED)),
     )
     joined = select(func.count()).join_from(feed_entries, promo_counters, promo_counters.c.promo_id == entries.promo_id)
     return joined.where(is_wrong)
@@ -87,15 +87,15 @@ _DELETE, _MISMATCHED = Statement(_delete(_PROMO)), Statement(_count_mismatched()
 
 
 def insert_feed_entries(connection: Connection, promo_id: UUID, today: date) -> None:
-    """Insert a promo into all feeds that it targets, as the transaction sees it; `today` is the business day."""
+    """Insert the entries of a promo, as the transaction sees it."""
     _INSERT.row(connection, {"promo": promo_id, "today": today})
 
 
 def delete_feed_entries(connection: Connection, promo_id: UUID) -> None:
-    """Delete a promo, which must be locked, from all feeds."""
+    """Delete the entries of a promo, which must be locked and not changed yet."""
     _DELETE.row(connection, {"promo": promo_id})
 
 
 def count_mismatched_feed_entries(connection: Connection) -> int:
-    """Count entries that are missing, unexpected or wrong, in one snapshot. It reads all promos."""
+    """Count entries that are missing, unexpected or wrong. It reads all promos."""
     return int(_MISMATCHED.value(connection, {}))

@@ -1,4 +1,4 @@
-"""Promos as a user sees them, without values: one promo, a page of the feed, a page of the history."""
+"""Promos as a user sees them, without their values: a page of the feed, a page of the history, one promo."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ from persistence.schema.tables import activations, companies, likes, promo_count
 
 @dataclass(frozen=True)
 class PromoForUser:
-    """PromoForUser of api.yml; image_url None: no image."""
+    """A PromoForUser of api.yml."""
 
     promo_id: UUID
     company_id: UUID
@@ -59,7 +59,7 @@ class PromoForUser:
 
 _earlier = activations.alias("earlier")
 _USER_ID = bindparam("user", type_=Uuid)
-# The subqueries use promo_counters.promo_id and not promos.id: in a sharded database they run on one machine with it.
+# The subqueries refer to promo_counters, because a sharded database has it on the same machine.
 _COLUMNS: dict[str, ColumnElement[Any]] = {
     "promo_id": promos.c.id,
     "company_id": promos.c.company_id,
@@ -77,7 +77,7 @@ _COLUMNS: dict[str, ColumnElement[Any]] = {
 
 
 def _select_promos(**known: ColumnElement[Any]) -> Select[Any]:
-    """Select promos for a user; `known` columns replace the subqueries for them."""
+    """Select promos for a user. `known` has expressions that replace columns."""
     columns = {**_COLUMNS, **known}
     return (
         select(*(columns[name].label(name) for name in PromoForUser.__dataclass_fields__))
@@ -87,7 +87,7 @@ def _select_promos(**known: ColumnElement[Any]) -> Select[Any]:
 
 
 def _join_promo(row: FromClause, **known: ColumnElement[Any]) -> FromClause:
-    """Return a lateral join with the promo of each row; `row` has the column promo_id."""
+    """Return the lateral join of the promo of each row. `row` has the column promo_id."""
     return lateral_join(_select_promos(**known).where(promo_counters.c.promo_id == row.c.promo_id), "promo")
 
 
@@ -95,18 +95,18 @@ _FIND = Statement(_select_promos().where(promos.c.id == bindparam("promo")))
 
 
 def _history(window: Window) -> Select[Any]:
-    """Return the statement for a page of the history. The index activations_history alone chooses the page."""
+    """Return the statement for a page of the history, which the index activations_history chooses."""
     key = activations.c.activated_at, activations.c.id
     keys = select(*key).where(activations.c.user_id == _USER_ID)
     keys = keys.order_by(*(key if window.backward else map(desc, key)))
     page = keys.limit(window.limit).offset(window.offset).subquery("page")
-    # By all columns of the same index: there is no index on the id alone.
-    found = select(activations.c.promo_id).where(
+    # By all columns of that index, because there is no index on the id alone.
+    promo_ids = select(activations.c.promo_id).where(
         activations.c.user_id == _USER_ID,
         activations.c.activated_at == page.c.activated_at,
         activations.c.id == page.c.id,
     )
-    activation = lateral_join(found, "activation")
+    activation = lateral_join(promo_ids, "activation")
     promo = _join_promo(activation, is_activated_by_user=true())
     rows = select(promo).select_from(page.join(activation, true()).join(promo, true()))
     return rows.order_by(*map(desc, page.c))
@@ -118,95 +118,98 @@ _HISTORY = Pages(_history, _HISTORY_COUNT.scalar_subquery())
 
 
 def _likely(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Return the condition in a form that the planner expects to be true for nearly all rows: IS NOT NULL."""
+    """Return the condition as an IS NOT NULL, which the planner expects to be true for nearly all rows."""
     return func.nullif(condition, false()).is_not(None)
 
 
 _CATEGORY = bindparam("category", type_=Text)
 _COUNTRIES = (literal("", Text), bindparam("user_country", type_=Text))
-_ORDERED = (feed_entries.c.created_at, feed_entries.c.promo_id)
-_USABLE = select(has_uses_left()).where(promo_counters.c.promo_id == feed_entries.c.promo_id).scalar_subquery()
+_ORDER_COLUMNS = (feed_entries.c.created_at, feed_entries.c.promo_id)
+_HAS_USES = select(has_uses_left()).where(promo_counters.c.promo_id == feed_entries.c.promo_id).scalar_subquery()
+# The entries that a feed lists, by the filter `active`. An entry with a status other than NULL and EXHAUSTED has uses
+# left, and the feed of active promos reads no exhausted entries.
 _FITS = {
     None: fits_age(feed_entries),
-    True: and_(fits_age(feed_entries), in_period(feed_entries), or_(feed_entries.c.standing.is_not(None), _USABLE)),
-    False: and_(fits_age(feed_entries), not_(and_(in_period(feed_entries), _USABLE))),
+    True: and_(fits_age(feed_entries), in_period(feed_entries), or_(feed_entries.c.status.is_not(None), _HAS_USES)),
+    False: and_(fits_age(feed_entries), not_(and_(in_period(feed_entries), _HAS_USES))),
 }
 
 
-def _entries(window: Window, fits: ColumnElement[bool], *conditions: ColumnElement[bool]) -> Select[Any]:
+def _select_entries(window: Window, fits: ColumnElement[bool], *conditions: ColumnElement[bool]) -> Select[Any]:
     """Select the first entries that fit the user, up to the depth of the window.
 
-    The limit makes PostgreSQL read the index in order and stop. Two things keep it from reading and sorting all entries
-    of a country instead: `_likely`, so that it expects few entries to be filtered out, and a subquery for the uses,
-    which it cannot turn into a join.
+    The limit makes PostgreSQL read the index in order and stop. Two things keep it from sorting all entries of a
+    country instead: `_likely` makes it expect that few entries are filtered out, and it cannot turn the subquery for
+    the uses into a join.
     """
-    return _first(window, select(*_ORDERED).where(*conditions, _likely(fits)), feed_entries)
+    return _limit(window, select(*_ORDER_COLUMNS).where(*conditions, _likely(fits)), feed_entries)
 
 
-def _first(window: Window, entries: Select[Any], source: FromClause) -> Select[Any]:
+def _limit(window: Window, entries: Select[Any], source: FromClause) -> Select[Any]:
     return entries.order_by(*_feed_order(source, window)).limit(window.depth)
 
 
 def _feed_order(source: FromClause, window: Window) -> list[ColumnElement[Any]]:
-    key: list[ColumnElement[Any]] = [source.c[column.name] for column in _ORDERED]
+    key: list[ColumnElement[Any]] = [source.c[column.name] for column in _ORDER_COLUMNS]
     return key if window.backward else [desc(column) for column in key]
 
 
-def _edge(
-    standing: ColumnElement[str], edge: Callable[[ColumnElement[date]], ColumnElement[date]]
+def _edge_date(
+    status: ColumnElement[str], edge: Callable[[ColumnElement[date]], ColumnElement[date]]
 ) -> ScalarSelect[date]:
-    """Return the first or last date of the entries of a standing; NULL if there are none."""
-    return select(edge(DATE)).where(feed_entries.c.standing == standing).correlate(None).scalar_subquery()
+    """Return the first or last date of the entries with a status; NULL if there are none."""
+    return select(edge(DATE)).where(feed_entries.c.status == status).correlate(None).scalar_subquery()
 
 
-def _dated(window: Window) -> Select[Any]:
-    """Select the first active entries among those with the standing `scheduled` or `ending`.
+def _select_dated(window: Window) -> Select[Any]:
+    """Select the first active entries among those with the status `scheduled` or `ending`.
 
-    Usually it reads one date, TODAY. It reads more dates until the sweeper has updated the standings of a new day.
+    Usually it reads one date, TODAY. It reads more dates until the sweeper has updated the status for a new day.
     """
     zero = literal_column("0", Integer)
-    first = func.least(_edge(SCHEDULED, func.min) - TODAY, zero)
-    last = func.greatest(_edge(ENDING, func.max) - TODAY, zero)
-    # Through an array: the planner expects few elements of an array, but 1,000 rows of generate_series.
+    first = func.least(_edge_date(SCHEDULED, func.min) - TODAY, zero)
+    last = func.greatest(_edge_date(ENDING, func.max) - TODAY, zero)
+    # As an array, because the planner expects 1,000 rows of generate_series, but few elements of an array.
     distances = func.unnest(func.array(select(func.generate_series(first, last)).scalar_subquery()))
     dates = distances.table_valued("distance", name="dates").render_derived()
-    standings, countries = zip(*product((SCHEDULED, ENDING), _COUNTRIES), strict=True)
-    groups = func.unnest(array(standings), array(countries)).table_valued("standing", "country_key", name="groups")
+    statuses, countries = zip(*product((SCHEDULED, ENDING), _COUNTRIES), strict=True)
+    groups = func.unnest(array(statuses), array(countries)).table_valued("status", "country_key", name="groups")
     groups = groups.render_derived()
-    of_group = [feed_entries.c[name] == groups.c[name] for name in ("standing", "country_key")]
+    of_group = [feed_entries.c[name] == groups.c[name] for name in ("status", "country_key")]
     of_date = (IS_DATED, TODAY + dates.c.distance == DATE, HIDDEN_CATEGORY_KEY == _CATEGORY)
-    # Entries of these standings have a use left.
     fits = and_(fits_age(feed_entries), in_period(feed_entries))
-    first_of_date = _entries(window, fits, *of_group, *of_date).lateral("first_of_date")
+    first_of_date = _select_entries(window, fits, *of_group, *of_date).lateral("first_of_date")
     joined = dates.join(groups, true()).join(first_of_date, true())
-    return _first(window, select(*first_of_date.c).select_from(joined), first_of_date)
+    return _limit(window, select(*first_of_date.c).select_from(joined), first_of_date)
 
 
-def _parts(active: bool | None, window: Window) -> list[Select[Any]]:
-    """Return the parts of a feed: all countries, the user's country, and the dated entries if only active promos."""
+def _select_parts(active: bool | None, window: Window) -> list[Select[Any]]:
+    """Return the parts of a feed: for all countries, for the user's country, and the dated entries if `active`."""
     category = feed_entries.c.category_key == _CATEGORY
     if active:
         category = and_(IS_LIVE, HIDDEN_CATEGORY_KEY == _CATEGORY)
     of_countries = [feed_entries.c.country_key == country for country in _COUNTRIES]
-    parts = [_entries(window, _FITS[active], category, of_country) for of_country in of_countries]
-    return [*parts, _dated(window)] if active else parts
+    parts = [_select_entries(window, _FITS[active], category, of_country) for of_country in of_countries]
+    return [*parts, _select_dated(window)] if active else parts
 
 
-def _feed(active: bool | None, window: Window) -> Select[Any]:
-    """Return the statement for a page of a feed: the parts merged in order."""
-    both = union_all(*(select(part.subquery()) for part in _parts(active, window))).subquery("parts")
-    # The promos are joined after the limit: a join with all matches would read likes and activations as a whole.
-    merged = select(both).order_by(*_feed_order(both, window))
+def _select_feed(active: bool | None, window: Window) -> Select[Any]:
+    """Return the statement for a page of a feed: the parts, merged in order."""
+    parts = union_all(*(select(part.subquery()) for part in _select_parts(active, window))).subquery("parts")
+    # The promos are joined after the limit, because a join with all matches would read all likes and activations.
+    merged = select(parts).order_by(*_feed_order(parts, window))
     page = merged.limit(window.limit).offset(window.offset).subquery("page")
     promo = _join_promo(page)
     return select(promo).join_from(page, promo, true()).order_by(desc(page.c.created_at), desc(page.c.promo_id))
 
 
-_FEED = {active: Pages(partial(_feed, active), bindparam("total", type_=BigInteger)) for active in (None, True, False)}
+_FEED = {
+    active: Pages(partial(_select_feed, active), bindparam("total", type_=BigInteger)) for active in (None, True, False)
+}
 
 
 def find_promo_for_user(connection: Connection, promo_id: UUID, user_id: UUID, today: date) -> PromoForUser | None:
-    """Return the promo, whether it targets the user or not; None if it does not exist."""
+    """Return the promo, also if it does not target the user; None if it does not exist."""
     row = _FIND.row(connection, {"promo": promo_id, "user": user_id, "today": today})
     return None if row is None else PromoForUser(*row)
 
@@ -222,9 +225,9 @@ def list_feed_promos(
     limit: int,
     offset: int,
 ) -> list[PromoForUser]:
-    """Return a page of the promos that target the user, newest first; parameters as in `count_feed`.
+    """Return a page of the promos that target the user, newest first.
 
-    `total` is what `count_feed` has just returned. A page may be counted from the end: newer promos do not move it.
+    `total` is the result of `count_feed` for the same parameters.
     """
     values = {
         "category": "" if category is None else category.casefold(),

@@ -1,3 +1,8 @@
-"""Promos as their companies see and change them: `promos`, the audit log `changes`, and `code_lists`, a cache of the
-codes of UNIQUE promos.
+"""Promos as their companies see and change them.
+
+| Module | What it does |
+|---|---|
+| promos | promos, and the lists of a company |
+| changes | the audit log of promos |
+| code_lists | a cache of the codes of UNIQUE promos |
 """

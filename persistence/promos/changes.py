@@ -1,7 +1,7 @@
 """The audit log of promos. `promos.insert_promo` records the creation.
 
-A change is recorded in its transaction, under the lock of the row in promo_counters that `find_promo` takes. So the
-numbers have no gaps, and each change starts from the values of the previous change.
+A change is recorded in its transaction, which holds the lock of `find_promo`. So the numbers have no gaps, and each
+change starts from the values of the previous change.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from persistence.schema.audit_tables import promo_changes
 
 @dataclass(frozen=True)
 class PromoChange:
-    """An entry of the audit log of a promo; changed_at in UTC; `changes` None: the creation."""
+    """An entry of the audit log; changed_at in UTC; `changes` is None for the creation."""
 
     number: int
     company_id: UUID
@@ -71,7 +71,7 @@ _INSERT = Statement(
 
 
 def list_changes(connection: Connection, promo_id: UUID, *, limit: int, offset: int) -> tuple[list[PromoChange], int]:
-    """Return a page of the audit log of a promo, newest first, and the total. A page is a range of numbers."""
+    """Return a page of the audit log, newest first, and the total. A page is a range of numbers."""
     total: int = _TOTAL.value(connection, {"promo": promo_id}) or 0
     until = total - offset
     after = max(until - limit, 0)
@@ -82,6 +82,6 @@ def list_changes(connection: Connection, promo_id: UUID, *, limit: int, offset: 
 def insert_change(connection: Connection, promo_id: UUID, company_id: UUID, changes: Mapping[str, Any]) -> None:
     """Record a change of a promo, in the transaction that locked and changed it.
 
-    `changes` has members of the API's promo, each with "to", and with "from" if it had a value.
+    `changes` has the changed members, each with "to" and, if it had a value, "from".
     """
     _INSERT.count(connection, {"promo": promo_id, "company": company_id, "difference": as_json(changes)})

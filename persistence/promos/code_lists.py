@@ -1,7 +1,7 @@
 """The code lists of UNIQUE promos, cached in each process: whole lists, and their first codes.
 
 A list never changes and promos are never deleted, so a cached list never expires. A list may have a megabyte, so it
-stays JSON text: parsing and writing it would cost more than the rest of the request.
+stays JSON text: to parse and serialize it would cost more than the rest of the request.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from sqlalchemy import ARRAY, BigInteger, Connection, Select, Text, Uuid, bindpa
 from persistence.database.statements import Statement
 from persistence.schema.tables import promo_codes, promos
 
-# Memory of an entry without its JSON. Thousands of short lists would otherwise exceed the limit many times.
+# Memory of an entry besides its JSON. Without it, thousands of short lists would exceed the limit many times.
 _ENTRY_BYTES = 512
 
 _IDS = bindparam("ids", type_=ARRAY(Uuid))
@@ -23,7 +23,7 @@ _LISTS = Statement(select(promos.c.id, cast(promos.c.promo_unique, Text)).where(
 
 
 def _first_codes() -> Select[Any]:
-    """Return the statement for the first codes of promos. It reads promo_codes: lists may be 50 times as long."""
+    """Return the statement for the first codes of promos. It reads promo_codes, because lists may be very long."""
     first = (
         select(promo_codes.c.value)
         .where(promo_codes.c.promo_id == promos.c.id)
@@ -53,9 +53,9 @@ class CodeLists:
     def find_lists(
         self, connection: Connection, promo_ids: Sequence[UUID], *, first: int | None = None
     ) -> Mapping[UUID, bytes]:
-        """Return the first codes of UNIQUE promos, or all codes, as JSON arrays by promo id; unknown ids are left out.
+        """Return the first codes of UNIQUE promos, or all codes, as JSON arrays by promo id.
 
-        Not for a transaction that has inserted one of the promos: the list would stay cached after a rollback.
+        Not for a transaction that has inserted one of the promos: its list would stay cached after a rollback.
         """
         with self._lock:
             lists = {
@@ -63,18 +63,19 @@ class CodeLists:
             }
         missing = [promo_id for promo_id in promo_ids if promo_id not in lists]
         if missing:
-            statement, bound = (_LISTS, {}) if first is None else (_FIRST_CODES, {"first": first})
-            read = {row[0]: row[1].encode() for row in statement.rows(connection, {"ids": missing, **bound})}
-            self._store({(promo_id, first): values for promo_id, values in read.items()})
-            lists |= read
+            statement, limit = (_LISTS, {}) if first is None else (_FIRST_CODES, {"first": first})
+            rows = statement.rows(connection, {"ids": missing, **limit})
+            missing_lists = {promo_id: json.encode() for promo_id, json in rows}
+            self._store({(promo_id, first): json for promo_id, json in missing_lists.items()})
+            lists |= missing_lists
         return lists
 
     def _store(self, lists: Mapping[_Key, bytes]) -> None:
         with self._lock:
-            for key, values in lists.items():
-                if _entry_bytes(values) <= self._cache.maxsize:
-                    self._cache[key] = values
+            for key, json in lists.items():
+                if _entry_bytes(json) <= self._cache.maxsize:
+                    self._cache[key] = json
 
 
-def _entry_bytes(values: bytes) -> int:
-    return len(values) + _ENTRY_BYTES
+def _entry_bytes(json: bytes) -> int:
+    return len(json) + _ENTRY_BYTES

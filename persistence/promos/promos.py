@@ -1,4 +1,4 @@
-"""Promos as their companies see and change them."""
+"""Promos as their companies see and change them, and the lists of a company."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ from persistence.schema.tables import TARGET_KEY, company_promo_counts, promo_co
 
 @dataclass(frozen=True)
 class Promo:
-    """A promo without the list of a UNIQUE promo, which code_lists has. None: not given, or not of this mode."""
+    """A promo without the codes of a UNIQUE promo, which code_lists returns. None: not set, or not of this mode."""
 
     id: UUID
     company_id: UUID
@@ -63,7 +63,7 @@ class Promo:
 
 
 _DERIVED: dict[str, ColumnElement[Any]] = {
-    # A UNIQUE promo allows one use for each of its codes.
+    # The use_limit of a UNIQUE promo is the number of its codes.
     "codes_count": case((promos.c.mode == "UNIQUE", promo_counters.c.use_limit)),
     "max_count": case((promos.c.mode == "UNIQUE", 1), else_=promo_counters.c.use_limit),
     "used_count": promo_counters.c.used_count,
@@ -73,25 +73,24 @@ _DERIVED: dict[str, ColumnElement[Any]] = {
 _PROMOS = select(
     *(_DERIVED[name].label(name) if name in _DERIVED else promos.c[name] for name in Promo.__dataclass_fields__)
 ).join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
-_FOUND = _PROMOS.where(promos.c.id == bindparam("id"))
-# By `locked`; in lock order. PostgreSQL reads the rows again after it has locked them.
+_PROMO = _PROMOS.where(promos.c.id == bindparam("id"))
+# By `locked`; the tables in lock order.
 _FIND = {
-    False: Statement(_FOUND),
-    True: Statement(_FOUND.with_for_update(key_share=True, of=[promo_counters, promos])),
+    False: Statement(_PROMO),
+    True: Statement(_PROMO.with_for_update(key_share=True, of=[promo_counters, promos])),
 }
 _COMPANY_ID = bindparam("company", type_=Uuid)
-_OWN = select(promos.c.id, promos.c.created_at, promos.c.active_from, promos.c.active_until).where(
-    promos.c.company_id == _COMPANY_ID
-)
+_ORDER_COLUMNS = (promos.c.id, promos.c.created_at, promos.c.active_from, promos.c.active_until)
+_OF_COMPANY = select(*_ORDER_COLUMNS).where(promos.c.company_id == _COMPANY_ID)
 # The countries of a filter, and '' for promos for all countries.
 _COUNTRY_KEYS = bindparam("country_keys", type_=ARRAY(Text))
-_TOTAL = select(func.coalesce(func.sum(company_promo_counts.c.promos_count), 0)).where(
+_COUNT = select(func.coalesce(func.sum(company_promo_counts.c.promos_count), 0)).where(
     company_promo_counts.c.company_id == _COMPANY_ID
 )
 _OF_COUNTRIES = company_promo_counts.c.country_key == func.any(cast(_COUNTRY_KEYS, ARRAY(Text)))
 # By whether the list is filtered by country.
-_COUNTS = {False: _TOTAL, True: _TOTAL.where(_OF_COUNTRIES)}
-_TOTALS = {filtered: Statement(total) for filtered, total in _COUNTS.items()}
+_COUNTS = {False: _COUNT, True: _COUNT.where(_OF_COUNTRIES)}
+_TOTALS = {filtered: Statement(count) for filtered, count in _COUNTS.items()}
 _OWNER = Statement(select(promos.c.company_id).where(promos.c.id == bindparam("id")))
 
 
@@ -100,33 +99,33 @@ def _change_count(
 ) -> ReturningInsert[Any]:
     """Return the statement that changes the number of promos of a company for a country ('': all countries).
 
-    It changes a part that no other transaction has locked, or inserts a part.
+    The number is the sum of parts. The statement changes a part that is not locked, or else inserts a part.
     """
     parts = company_promo_counts.c
-    counted = (parts.company_id == company_id, parts.country_key == target_key)
-    free = select(parts.part).where(*counted).limit(1).with_for_update(skip_locked=True).cte("free")
+    is_part = (parts.company_id == company_id, parts.country_key == target_key)
+    unlocked = select(parts.part).where(*is_part).limit(1).with_for_update(skip_locked=True).cte("unlocked")
     changed = (
         update(company_promo_counts)
-        .where(*counted, parts.part == free.c.part)
+        .where(*is_part, parts.part == unlocked.c.part)
         .values(promos_count=parts.promos_count + difference)
         .returning(parts.part)
         .cte("changed")
     )
-    made = select(company_id, target_key, literal(difference, Integer)).where(~exists(select(changed.c.part)))
+    new_part = select(company_id, target_key, literal(difference, Integer)).where(~exists(select(changed.c.part)))
     names = ["company_id", "country_key", "promos_count"]
-    return insert(company_promo_counts).from_select(names, made).returning(parts.part)
+    return insert(company_promo_counts).from_select(names, new_part).returning(parts.part)
 
 
 def _insert() -> Select[Any]:
-    """Return the statement that inserts a promo and its rows in other tables, in one round trip."""
+    """Return the statement that inserts a promo and its rows in all other tables."""
     codes, use_limit = bindparam("codes", type_=ARRAY(Text)), bindparam("use_limit", type_=Integer)
     columns = {name: bindparam(name, type_=promos.c[name].type) for name in _INSERTED_COLUMNS}
     promo = insert(promos).values(**columns, promo_unique=func.to_json(codes)).returning(*promos.c).cte("promo")
     counters = insert(promo_counters).from_select(["promo_id", "use_limit"], select(promo.c.id, use_limit))
-    value = func.unnest(codes).table_valued("value", with_ordinality="position", name="code").render_derived()
-    values = insert(promo_codes).from_select(
+    code = func.unnest(codes).table_valued("value", with_ordinality="position", name="code").render_derived()
+    code_rows = insert(promo_codes).from_select(
         ["promo_id", "position", "value"],
-        select(promo.c.id, value.c.position, value.c.value).join_from(promo, value, true()),
+        select(promo.c.id, code.c.position, code.c.value).join_from(promo, code, true()),
     )
     listed = select(promo, (use_limit > 0).label("usable")).cte("listed")
     created = insert(promo_changes).from_select(
@@ -136,7 +135,7 @@ def _insert() -> Select[Any]:
     counted = _change_count(columns["company_id"], func.coalesce(columns["country_key"], ""), 1)
     return select(promo.c.id).add_cte(
         counters.cte("counters"),
-        values.cte("codes"),
+        code_rows.cte("codes"),
         counted.cte("counted"),
         created.cte("created"),
         *insert_entries(listed),
@@ -158,7 +157,7 @@ _UPDATE_LIMIT = Statement(
 
 
 def find_promo(connection: Connection, promo_id: UUID, today: date, *, locked: bool = False) -> Promo | None:
-    """Return the promo; None if it does not exist. `locked` locks it and its counters until the transaction ends."""
+    """Return the promo; None if it does not exist. `locked` locks it and its counters."""
     row = _FIND[locked].row(connection, {"id": promo_id, "today": today})
     return None if row is None else Promo(*row)
 
@@ -181,15 +180,14 @@ def list_promos(
 ) -> tuple[list[Promo], int]:
     """Return a page of a company's promos in `company_order`, and the total.
 
-    `countries`, in any case, selects promos for one of these or for all countries; None: all promos.
+    `countries` selects promos for one of them or for all countries; case is ignored. None: all promos.
     """
-    values: dict[str, Any] = {"company": company_id}
+    values: dict[str, Any] = {"company": company_id, "today": today}
+    filtered = countries is not None
     if countries is not None:
         values["country_keys"] = sorted({"", *(country.casefold() for country in countries)})
-    filtered = countries is not None
     total = int(_TOTALS[filtered].value(connection, values))
-    pages, values = _PAGES[sort_by, filtered], {**values, "today": today}
-    rows = pages.rows(connection, values, total=total, limit=limit, offset=offset)
+    rows = _PAGES[sort_by, filtered].rows(connection, values, total=total, limit=limit, offset=offset)
     return [Promo(*row) for row in rows], total
 
 
@@ -204,31 +202,31 @@ def insert_promo(
 ) -> None:
     """Insert a promo with its counters, codes, count, audit log entry and feed entries, in one statement.
 
-    `values` are columns of promos without the case-folded keys; `codes` are the codes of a UNIQUE promo, in order.
+    `values` has columns of promos without the case-folded keys; `codes` has the codes of a UNIQUE promo, in order.
     """
-    columns = {**dict.fromkeys(_INSERTED_COLUMNS), "id": promo_id, **values, **_keys(values)}
+    columns = {**dict.fromkeys(_INSERTED_COLUMNS), "id": promo_id, **values, **_fold_keys(values)}
     _INSERT.row(connection, {**columns, "today": today, "use_limit": use_limit, "codes": codes})
 
 
 def update_use_limit(connection: Connection, promo_id: UUID, use_limit: int) -> bool:
-    """Set the maximum number of activations; False without a change if there are more already."""
+    """Set the maximum number of uses. False: nothing was changed, because there are more uses already."""
     return _UPDATE_LIMIT.row(connection, {"promo": promo_id, "limit": use_limit}) is not None
 
 
 def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, Any]) -> bool:
-    """Change columns of a promo, and the counts of its company if the country changes; run it in a transaction.
+    """Change columns of a promo, and the counts of its company if the country changes. It needs a transaction.
 
-    `changes` must have country and categories together or not at all; their keys are added.
+    `changes` must have country and categories together or not at all.
 
     Returns:
-        False without a change if the period would end before it begins.
+        False: nothing was changed, because the period would end before it begins.
     """
-    columns = {**changes, **_keys(changes)}
+    columns = {**changes, **_fold_keys(changes)}
     values = {f"new_{name}": value for name, value in columns.items()}
-    changed = _update(frozenset(columns)).row(connection, {"id": promo_id, **values})
-    if changed is None:
+    row = _update(frozenset(columns)).row(connection, {"id": promo_id, **values})
+    if row is None:
         return False
-    company_id, old_key, new_key = changed
+    company_id, old_key, new_key = row
     if old_key != new_key:
         for key, difference in ((old_key, -1), (new_key, 1)):
             _CHANGE_COUNT[difference].row(connection, {"company": company_id, "target_key": key or ""})
@@ -240,7 +238,7 @@ def _update(columns: frozenset[str]) -> Statement:
     """Return the statement that sets columns of a promo and returns its company, and its country before and after."""
     new = {name: new_value(promos.c[name]) for name in columns}
     begins, ends = (new.get(name, promos.c[name]) for name in ("active_from", "active_until"))
-    # The old country. The lock makes concurrent changes wait.
+    # Locked, so that concurrent changes wait and the old country is current.
     before = (
         select(promos.c.id, promos.c.country_key)
         .where(promos.c.id == bindparam("id"))
@@ -257,9 +255,9 @@ def _update(columns: frozenset[str]) -> Statement:
 
 def _page(sort_by: str | None, filtered: bool, window: Window) -> Select[Any]:
     """Return the statement for a page of a company's list. It chooses the page before it joins other columns."""
-    own = (_first_of_countries(sort_by, window) if filtered else _OWN).subquery("own")
-    order = company_order(own.c, sort_by, backward=window.backward)
-    page = select(own).order_by(*order).limit(window.limit).offset(window.offset).subquery("page")
+    listed = (_first_of_countries(sort_by, window) if filtered else _OF_COMPANY).subquery("listed")
+    order = company_order(listed.c, sort_by, backward=window.backward)
+    page = select(listed).order_by(*order).limit(window.limit).offset(window.offset).subquery("page")
     promo = lateral_join(_PROMOS.where(promos.c.id == page.c.id), "promo")
     return select(promo).join_from(page, promo, true()).order_by(*company_order(page.c, sort_by))
 
@@ -267,14 +265,13 @@ def _page(sort_by: str | None, filtered: bool, window: Window) -> Select[Any]:
 def _first_of_countries(sort_by: str | None, window: Window) -> Select[Any]:
     """Select the first promos for each country, up to the depth of the window.
 
-    An index has the order of one country, none the order of several. A scan of all promos of the company would skip
-    many if few are for these countries.
+    Each country is a scan of an index that is in its order. A scan of all promos of the company would skip many.
     """
-    wanted = func.unnest(_COUNTRY_KEYS).table_valued("country_key", name="wanted").render_derived()
+    countries = func.unnest(_COUNTRY_KEYS).table_valued("country_key", name="countries").render_derived()
     order = company_order(promos.c, sort_by, backward=window.backward)
-    of_one = _OWN.where(wanted.c.country_key == TARGET_KEY)
-    first = of_one.order_by(*order).limit(window.depth).lateral("first")
-    return select(first).select_from(wanted.join(first, true()))
+    of_country = _OF_COMPANY.where(countries.c.country_key == TARGET_KEY)
+    first = of_country.order_by(*order).limit(window.depth).lateral("first")
+    return select(first).select_from(countries.join(first, true()))
 
 
 _PAGES = {
@@ -284,7 +281,8 @@ _PAGES = {
 }
 
 
-def _keys(values: Mapping[str, Any]) -> dict[str, Any]:
+def _fold_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the case-folded keys of the country and the categories, if `values` has these."""
     if "categories" not in values:
         return {}
     country, categories = values["country"], values["categories"] or ()

@@ -1,3 +1,9 @@
-"""The tables: `tables` holds accounts, promos and what users do; `audit_tables` the append-only log; `feed_tables` the
-derived data of feeds; `orders` the orders that indexes and statements share.
+"""The tables.
+
+| Module | What it does |
+|---|---|
+| tables | accounts, promos, and what users do with promos |
+| audit_tables | the append-only audit log |
+| feed_tables | derived data for feeds |
+| orders | sort orders that indexes and statements share |
 """

@@ -1,9 +1,7 @@
 """The audit log: who changed what, and when. Append-only; written in the transaction of the change.
 
-Triggers (migration 0007) refuse UPDATE, DELETE and TRUNCATE to every role, also to the owner of the tables, because
-many deployments have a single role. They permit ON UPDATE CASCADE, which runs inside a trigger. Revoked privileges
-would not do: a cascade runs with those of the owner. Inserts wait for no lock: the row in promo_counters, or the row of
-the account, is locked already.
+Triggers (migration 0007) refuse UPDATE, DELETE and TRUNCATE to every role, even to the owner of the tables. They permit
+ON UPDATE CASCADE. Revoked privileges would not work, because a cascade has the privileges of the owner.
 """
 
 from sqlalchemy import (
@@ -25,37 +23,35 @@ from sqlalchemy import (
 
 from persistence.schema.tables import metadata
 
-# A creation ('created') or a change ('changed') of a promo by its company. `changes` has the changed members of the
-# API's promo: {member: {"from": value, "to": value}}, without "from" if there was no value. Codes never change and are
-# not logged. `number` counts from 1 without gaps, so the newest number is the total, and a page is a range of numbers.
-# Promos older than this table have no 'created'.
+# A change of a promo by its company. Promos older than this table have no 'created'.
 promo_changes = Table(
     "promo_changes",
     metadata,
     Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
+    # From 1 without gaps, so the newest number is the total, and a page is a range of numbers.
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("company_id", Uuid, ForeignKey("companies.id"), nullable=False),
-    # Not now(): the transaction may have waited for another change of the promo.
+    # Not now(), because the transaction may have waited for another change of the promo.
     Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Column("event", Text, nullable=False),
+    # {member: {"from": value, "to": value}} by the names in the API; without "from" if there was no value.
     Column("changes", JSON),
     CheckConstraint("number > 0", name="number"),
     CheckConstraint("event IN ('created', 'changed')", name="known_event"),
     CheckConstraint("(event = 'changed') = (changes IS NOT NULL)", name="changes"),
 )
 
-# An event of an account. It holds ids and words, so no personal data outlives the account here. `members` has the names
-# of the profile's changed members. Failed sign-ins are not logged here, or anyone could fill the table; they are
-# limited, and logged elsewhere. A deleted user gets another id, and the rows follow: hence ON UPDATE CASCADE, and an
-# index for it.
+# An event of an account, without personal data. Failed sign-ins go to the log, or anyone could fill this table.
 account_events = Table(
     "account_events",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("company_id", Uuid, ForeignKey("companies.id", onupdate="CASCADE")),
+    # CASCADE: a deleted user gets another id, and the events keep their owner.
     Column("user_id", Uuid, ForeignKey("users.id", onupdate="CASCADE")),
     Column("happened_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Column("event", Text, nullable=False),
+    # The names of the changed members of the profile.
     Column("members", ARRAY(Text)),
     CheckConstraint("num_nonnulls(company_id, user_id) = 1", name="one_account"),
     CheckConstraint(

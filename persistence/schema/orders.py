@@ -1,4 +1,4 @@
-"""Orders of lists, shared by indexes and statements."""
+"""Sort orders that indexes and statements share."""
 
 from typing import Any
 
@@ -9,10 +9,9 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 def company_order(
     columns: ReadOnlyColumnCollection[str, Any], sort_by: str | None, *, backward: bool = False
 ) -> list[ColumnElement[Any]]:
-    """Return the order of a company's list by columns of promos; `sort_by` is active_from, active_until or None.
+    """Return the order of a company's list; `sort_by` is active_from, active_until or None.
 
-    A missing active_from sorts as minus infinity, a missing active_until as plus infinity. Equal rows sort newest
-    first. `backward` returns the reverse order, for a backward scan of the same index.
+    Open periods sort as infinite, equal rows newest first. `backward`: the reverse order, for a backward index scan.
     """
     if backward:
         begins, ends = columns.active_from.asc().nulls_first(), columns.active_until.asc().nulls_last()

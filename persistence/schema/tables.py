@@ -1,11 +1,10 @@
-"""Accounts, promos, and what users do with promos: the meaning of a row, and who writes it.
+"""Accounts, promos, and what users do with promos.
 
 Lock order: promo_counters, promos, promo_codes, activations, country_uses, user_uses, likes, comments, feed_entries,
 company_promo_counts. Sweepers skip locked rows.
 
-Large and busy tables have promo_id first in the primary key, so that they can be sharded by it. A column `..._key`
-holds the case-folded form of its neighbour. Python folds it, because a database in the C locale folds ASCII only.
-`check` compares all derived data with its source.
+Large tables have promo_id first in the primary key, so that they can be sharded by it. A column `..._key` has the
+case-folded value of another column. Python folds it, because a database in the C locale folds ASCII only.
 """
 
 from sqlalchemy import (
@@ -49,7 +48,6 @@ def _created_at() -> Column[object]:
     return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
-# A company account. Each sign-in increments token_version, which revokes all earlier tokens.
 companies = Table(
     "companies",
     metadata,
@@ -58,14 +56,14 @@ companies = Table(
     Column("email", Text, nullable=False),
     Column("email_key", Text, nullable=False, unique=True),
     Column("password_hash", Text, nullable=False),
+    # Tokens of other versions are revoked. A sign-in and a sign-out increment it.
     Column("token_version", Integer, nullable=False, server_default="1"),
     _created_at(),
 )
 
-# A user account; token_version as in companies. A deleted user leaves two rows without personal data, under random ids:
-# a placeholder that owns the activations, likes and comments, and the owner of the account events. A closed account has
-# no personal data either, and keeps its id until its deletion is finished (account_deletions).
-_OF_PERSON = "name, surname, email, email_key, age, country, country_key, password_hash, created_at"
+# A closed account has no personal data, and keeps its id until its rows have moved (account_deletions). A deleted user
+# leaves two rows with random ids: the owner of the activations, likes and comments, and the owner of the events.
+_PERSONAL = "name, surname, email, email_key, age, country, country_key, password_hash, created_at"
 users = Table(
     "users",
     metadata,
@@ -76,11 +74,10 @@ users = Table(
     Column("password_hash", Text),
     Column("token_version", Integer, nullable=False, server_default="1"),
     Column("created_at", DateTime(timezone=True), server_default=func.now()),
-    CheckConstraint(f"num_nulls({_OF_PERSON}) = 0 OR num_nonnulls({_OF_PERSON}, avatar_url) = 0", name="person"),
+    CheckConstraint(f"num_nulls({_PERSONAL}) = 0 OR num_nonnulls({_PERSONAL}, avatar_url) = 0", name="person"),
 )
 
-# A closed account with rows left to move. Inserted by the close, deleted by the last batch. A batch locks this row, so
-# one process at a time works on a deletion.
+# A closed account with rows left to move. A batch locks this row, so one process at a time works on a deletion.
 account_deletions = Table(
     "account_deletions",
     metadata,
@@ -89,8 +86,7 @@ account_deletions = Table(
     Column("closed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
-# The definition of a promo; its company changes it rarely. promo_common is the value of a COMMON promo, promo_unique
-# the list of a UNIQUE promo; neither ever changes. The list is JSON so that a response can include it unparsed.
+# The definition of a promo. Promos are never deleted.
 promos = Table(
     "promos",
     metadata,
@@ -107,8 +103,9 @@ promos = Table(
     Column("category_keys", ARRAY(Text), nullable=False),
     Column("active_from", Date),
     Column("active_until", Date),
-    Column("promo_common", Text),
+    Column("promo_common", Text),  # the value of a COMMON promo; never changes
     _created_at(),
+    # The codes of a UNIQUE promo, also in promo_codes; never changes. Responses include this JSON text unparsed.
     Column("promo_unique", JSON(none_as_null=True)),
     CheckConstraint("(mode = 'COMMON') = (promo_common IS NOT NULL)", name="mode"),
     CheckConstraint("(mode = 'UNIQUE') = (promo_unique IS NOT NULL)", name="unique_mode"),
@@ -116,8 +113,7 @@ promos = Table(
     CheckConstraint("age_from <= age_until", name="ages"),
     CheckConstraint("active_from <= active_until", name="period"),
 )
-# The target country; '' for all countries, so that an index finds these too. A literal and not a parameter: a generic
-# plan could not match a parameter with the expression of the index.
+# The target country; '': all countries. A literal, because a generic plan could not match a parameter with an index.
 TARGET_KEY = func.coalesce(promos.c.country_key, literal_column("''", Text))
 
 # For each order of a company's list: an index for all its promos, and an index by country.
@@ -126,14 +122,13 @@ for _sort_by in (None, "active_from", "active_until"):
     Index(f"promos_company_{_sort_by or 'newest'}", promos.c.company_id, *_order)
     Index(f"promos_country_{_sort_by or 'newest'}", promos.c.company_id, TARGET_KEY, *_order)
 
-# The counters of a promo: one row for each row of promos, changed by each activation, like and comment. use_limit is
-# the number of activations: max_count of a COMMON promo, the number of codes of a UNIQUE promo. It is here and not in
-# promos because this row alone decides an activation: a claim that waited for the lock reads the newest version of this
-# row, but an old snapshot of any other.
+# The counters of a promo: one row for each row of promos, changed by each activation, like and comment.
 promo_counters = Table(
     "promo_counters",
     metadata,
     Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
+    # The max_count of a COMMON promo, or the number of codes of a UNIQUE promo. In this table, because a claim that
+    # waited for the lock sees the newest version of this row, but an old snapshot of other rows.
     Column("use_limit", Integer, nullable=False),
     Column("used_count", Integer, nullable=False, server_default="0"),
     Column("like_count", Integer, nullable=False, server_default="0"),
@@ -144,32 +139,28 @@ promo_counters = Table(
     postgresql_with=_HALF_FREE,
 )
 
-# A code of a UNIQUE promo; position counts from 1 in the order of the list. Inserted with the promo. The activation
-# that issues the code sets activation_id. Codes are issued in order: position <= used_count means issued.
+# A code of a UNIQUE promo. Codes are issued in order: a code is issued if position <= used_count.
 promo_codes = Table(
     "promo_codes",
     metadata,
     Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
-    Column("position", Integer, primary_key=True),
+    Column("position", Integer, primary_key=True),  # from 1
     Column("value", Text, nullable=False),
-    Column("activation_id", Uuid),
+    Column("activation_id", Uuid),  # NULL: not issued
 )
 
-# An activation; country_key is the country of the user at that time. Never changed, except for the owner when the
-# user is deleted.
 activations = Table(
     "activations",
     metadata,
     Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
     Column("user_id", Uuid, ForeignKey("users.id"), primary_key=True),
     Column("id", Uuid, primary_key=True),
-    Column("country_key", Text, nullable=False),
+    Column("country_key", Text, nullable=False),  # the country of the user at that time
     Column("activated_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
 )
 Index("activations_history", activations.c.user_id, desc(activations.c.activated_at), desc(activations.c.id))
 
-# The number of activations of a promo from a country. Changed by the statement that records the activations, under the
-# lock of the promo's row in promo_counters.
+# The number of activations of a promo from a country. The statement that inserts the activations changes it.
 country_uses = Table(
     "country_uses",
     metadata,
@@ -180,8 +171,7 @@ country_uses = Table(
     postgresql_with=_HALF_FREE,
 )
 
-# The number of activations of a user; deleted users have no row. Changed by the statement that records the activations,
-# in the order of user ids, so that two statements cannot deadlock.
+# The number of activations of a user. The statement that inserts the activations changes it. Deleted users have no row.
 user_uses = Table(
     "user_uses",
     metadata,
@@ -191,7 +181,6 @@ user_uses = Table(
     postgresql_with=_HALF_FREE,
 )
 
-# A like.
 likes = Table(
     "likes",
     metadata,
@@ -200,7 +189,6 @@ likes = Table(
 )
 Index("likes_user", likes.c.user_id, likes.c.promo_id)
 
-# A comment.
 comments = Table(
     "comments",
     metadata,
@@ -213,9 +201,8 @@ comments = Table(
 Index("comments_author", comments.c.author_id, comments.c.created_at, comments.c.id)
 Index("comments_newest", comments.c.promo_id, desc(comments.c.created_at), desc(comments.c.id))
 
-# The number of promos of a company for a country ('': for all countries), split into parts: the number is their sum. A
-# transaction changes a part that no other transaction has locked, or inserts a part. So none waits for another, and
-# there are at most as many parts as concurrent transactions. A part may be negative, the sum is not.
+# The number of promos of a company for a country ('': for all countries), split into parts. A transaction changes a
+# part that is not locked, or inserts a part. So transactions do not wait for each other. A part may be negative.
 company_promo_counts = Table(
     "company_promo_counts",
     metadata,
@@ -226,9 +213,9 @@ company_promo_counts = Table(
     postgresql_with=_HALF_FREE,
 )
 
-# The stored response of a request with an Idempotency-Key. Inserted in the transaction of the effect, deleted after it
-# expires. The primary key decides between concurrent requests: the second waits for the first, and then fails.
-kept_answers = Table(
+# The response to a request with an Idempotency-Key. The primary key decides between concurrent requests: the second
+# waits for the first, and then fails.
+stored_responses = Table(
     "kept_answers",
     metadata,
     Column("account_id", Uuid, primary_key=True),
@@ -239,4 +226,4 @@ kept_answers = Table(
     Column("body", JSON, nullable=False),
     Column("expires_at", DateTime(timezone=True), nullable=False),
 )
-Index("kept_answers_expiry", kept_answers.c.expires_at)
+Index("kept_answers_expiry", stored_responses.c.expires_at)

@@ -4,5 +4,5 @@
 |---|---|
 | checks | decides by the cached verdict, or calls the service |
 | verdict_cache | verdicts and leases in Redis |
-| client | one HTTP call to the service |
+| client | the HTTP client of the service |
 """

@@ -1,8 +1,8 @@
 """The anti-fraud check: may this user activate a promo?
 
 The verdict comes from the cache in Redis, or else from the anti-fraud service, which is called at most twice. Without a
-verdict the activation is denied. The service is external and slow. So no database connection is held during a call,
-one attempt per user calls it at a time, and a circuit breaker stops calls after repeated failures.
+verdict the activation is denied. The service may be slow, so one attempt per user calls it at a time, and a circuit
+breaker stops calls after repeated failures.
 """
 
 import logging
@@ -33,10 +33,7 @@ class Antifraud:
         + 12 x REDIS_TIMEOUT_S                                           if Redis stops responding
 
     The last line is six commands to Redis, each tried twice: read the verdict, acquire, renew and release the lease,
-    and record two changes of the circuit breaker. See AntifraudClient for names that resolve to many addresses.
-
-    If a process dies with a lease, other attempts of its user wait until the lease expires, at most
-    ANTIFRAUD_CONNECT_TIMEOUT_S + ANTIFRAUD_READ_TIMEOUT_S + 1 s. ANTIFRAUD_LEASE_TIMEOUT_S should be longer.
+    and record two changes of the circuit breaker.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -48,7 +45,7 @@ class Antifraud:
         self._breaker = CircuitBreaker(settings.antifraud_breaker_failures, self._cooldown_s, self._on_breaker_change)
 
     def check(self, user_id: UUID, email: str, promo_id: UUID) -> bool:
-        """Return whether the user may activate the promo; False also if there is no verdict."""
+        """Return whether the user may activate the promo. Without a verdict the result is False."""
         if self._breaker.refuses():
             return self._verdicts.find(user_id) is True
         lease, deadline_s = Lease(user_id), time.monotonic() + self._lease_timeout_s
@@ -63,11 +60,11 @@ class Antifraud:
         return verdict is not None and verdict.ok
 
     def is_blocked(self, user_id: UUID) -> bool:
-        """Return whether the cached verdict denies the user. The service is not called."""
+        """Return whether the cached verdict denies the user."""
         return self._verdicts.find(user_id) is False
 
     def delete_verdict(self, user_id: UUID) -> None:
-        """Delete the cached verdict of a user. If Redis is unavailable, it stays until it expires."""
+        """Delete the cached verdict of a user."""
         self._verdicts.delete(user_id)
 
     def list_open_breakers(self) -> list[tuple[str, datetime]]:
@@ -86,8 +83,8 @@ class Antifraud:
         """Raise OSError, with a reason, if no connection to the service can be opened. No request is sent."""
         self._client.ping()
 
-    def is_given_up(self) -> bool:
-        """Return whether the circuit breaker of this process is open."""
+    def is_unavailable(self) -> bool:
+        """Return whether the circuit breaker of this process refuses calls."""
         return self._breaker.refuses()
 
     def close(self) -> None:
@@ -96,7 +93,7 @@ class Antifraud:
         self._verdicts.close()
 
     def _acquire(self, lease: Lease, deadline_s: float) -> Decision:
-        """Wait for a verdict or the lease. WAIT: neither came in time, or the circuit breaker opened."""
+        """Wait for a verdict or the lease. WAIT: timeout, or the circuit breaker opened."""
         pause_s = _SHORTEST_PAUSE_S
         while (decision := self._verdicts.acquire(lease)) is Decision.WAIT and not self._breaker.refuses():
             left_s = deadline_s - time.monotonic()
@@ -109,7 +106,7 @@ class Antifraud:
 
     def _call(self, lease: Lease, deadline_s: float, email: str, promo_id: UUID) -> Verdict | None:
         for call in range(1, _CALLS + 1):
-            # Renew the lease. If it expired, another attempt may hold it now, or may have cached a verdict.
+            # Renew the lease. If it has expired, another attempt may hold it, or may have cached a verdict.
             if call > 1 and (decision := self._acquire(lease, deadline_s)) is not Decision.ASK:
                 return None if decision is Decision.WAIT else Verdict(decision is Decision.ALLOW, None)
             start_s = time.perf_counter()
@@ -132,6 +129,6 @@ class Antifraud:
             return
         if state is State.OPEN:
             _log.warning("antifraud_breaker_opened", extra={"cooldown_s": self._cooldown_s})
-        # A half-open circuit refuses all activations but the probe.
+        # `check` reports a half-open circuit too, because it refuses all activations but the probe.
         seconds = self._cooldown_s if state is State.OPEN else self._attempt_s
         self._verdicts.record_open_breaker(datetime.now(UTC) + timedelta(seconds=seconds))

@@ -1,4 +1,4 @@
-"""The client of the anti-fraud service: one HTTP call, one verdict, in a limited time."""
+"""The HTTP client of the anti-fraud service."""
 
 import socket
 import ssl
@@ -26,10 +26,10 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class Verdict:
-    """A verdict of the service. `holds_until` (UTC): how long it may be cached. None: it is for this attempt only."""
+    """A verdict of the service. It may be cached until `valid_until` (UTC); None: it may not be cached."""
 
     ok: bool
-    holds_until: datetime | None
+    valid_until: datetime | None
 
 
 class NoVerdict(Exception):
@@ -37,7 +37,7 @@ class NoVerdict(Exception):
 
 
 class AntifraudClient:
-    """Calls the service. Threads share its connections.
+    """Calls the service. Thread-safe.
 
     A call takes at most ANTIFRAUD_CONNECT_TIMEOUT_S + ANTIFRAUD_READ_TIMEOUT_S, plus the name lookup. If the host has
     several addresses, the connect timeout applies to each.
@@ -89,10 +89,10 @@ class AntifraudClient:
 
 
 class _DeadlineSocket(socket.socket):
-    """A socket whose timeout limits all reads that follow together.
+    """A socket whose timeout limits all following reads together.
 
-    The timeout of other sockets limits each read, so a service that sends its response byte by byte never exceeds it.
-    urllib3 sets the timeout when it connects, and once before it reads a response.
+    An ordinary timeout limits each read, so a service that sends its response byte by byte never exceeds it. urllib3
+    sets the timeout when it connects, and before it reads a response.
     """
 
     _deadline_s: float | None = None
@@ -124,7 +124,7 @@ class _Connection(HTTPConnection):
 
 class _TlsConnection(HTTPSConnection):
     def connect(self) -> None:
-        # A new context for each connection: the CA file may have changed.
+        # A new context for each connection, because the CA file may have changed.
         self.ssl_context = create_urllib3_context()
         self.ssl_context.sslsocket_class = _DeadlineTlsSocket
         super().connect()

@@ -4,11 +4,10 @@
 |---|---|---|
 | antifraud:{user id}:verdict | `yes` or `no` | at `cache_until`, to the millisecond |
 | antifraud:{user id}:lease | the token of the attempt that may call the service | with the lease |
-| antifraud:open-breakers | a sorted set of processes (`host:pid`) by the time of their next call | never |
+| antifraud:open-breakers | a sorted set of processes (`host:pid`) by the end of their cool-down | never |
 
-The braces are part of the keys. They put all keys of a user into one hash slot of a Redis Cluster.
-
-If Redis is unavailable, a warning is logged, nothing is cached, and each attempt calls the service.
+The braces put all keys of a user into one hash slot of a Redis Cluster. If Redis is unavailable, a warning is logged,
+nothing is cached, and each attempt calls the service.
 """
 
 import logging
@@ -31,12 +30,12 @@ _log = logging.getLogger(__name__)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ALLOWED_BY_VALUE = {b"yes": True, b"no": False}
-# Covers the round trips to Redis and scheduling delays.
+# For the round trips to Redis and scheduling delays.
 _LEASE_MARGIN_S = 1.0
 _OPEN_BREAKERS = "antifraud:open-breakers"
 
-# KEYS: verdict, lease. ARGV: token, length of the lease in ms. An attempt may acquire a lease that it already holds: to
-# renew it, or because the first response was lost. pcall: a value that is no string counts as no verdict.
+# KEYS: verdict, lease. ARGV: token, length of the lease in ms. An attempt may acquire its own lease again: to renew it,
+# or because the first response was lost. pcall: a value of another type counts as no verdict.
 _ACQUIRE = Script("""
 local verdict = redis.pcall('GET', KEYS[1])
 if verdict == 'yes' or verdict == 'no' then return verdict end
@@ -61,7 +60,7 @@ if is_holder then redis.call('DEL', KEYS[2]) end
 
 
 class Decision(Enum):
-    """What an attempt does next: it uses the cached verdict, calls the service, or waits for another attempt."""
+    """The next step of an attempt: use the cached verdict, call the service, or wait for another attempt."""
 
     ALLOW = b"yes"
     DENY = b"no"
@@ -83,7 +82,7 @@ def verdict_key(user_id: UUID) -> str:
 
 
 def read_verdict(value: bytes | None) -> bool | None:
-    """Return whether a cached value allows the user, None if it is no verdict, and count the lookup."""
+    """Return whether a cached value allows the user (None: it is no verdict), and count the lookup."""
     verdict = None if value is None else _ALLOWED_BY_VALUE.get(value)
     metrics.verdict_cache_read(verdict)
     return verdict
@@ -92,8 +91,8 @@ def read_verdict(value: bytes | None) -> bool | None:
 class VerdictCache:
     """Caches verdicts, and leases the right to call the service to one attempt per user at a time.
 
-    A lease covers one call and a second, so an attempt renews it before each call. If a process dies with a lease,
-    other attempts wait until it expires.
+    A lease is as long as one call plus a second, so an attempt renews it before each call. If a process dies with a
+    lease, other attempts wait until it expires; ANTIFRAUD_LEASE_TIMEOUT_S should be longer.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -104,7 +103,7 @@ class VerdictCache:
     def find(self, user_id: UUID) -> bool | None:
         """Return whether the cached verdict allows the user; None: there is none, or Redis is unavailable."""
         try:
-            with self._redis.lent() as client:
+            with self._redis.client() as client:
                 value = client.get(verdict_key(user_id))
         except redis.RedisError as error:
             metrics.verdict_cache_unavailable()
@@ -113,7 +112,7 @@ class VerdictCache:
         return read_verdict(value)
 
     def acquire(self, lease: Lease) -> Decision:
-        """Return what the attempt does next. ASK grants or renews the lease. Without Redis it is always ASK."""
+        """Return the next step. ASK grants or renews the lease. Without Redis it is always ASK."""
         try:
             return Decision(self._redis.run(_ACQUIRE, _keys(lease.user_id), (lease.token, self._lease_ms)))
         except redis.RedisError as error:
@@ -121,11 +120,11 @@ class VerdictCache:
             return Decision.ASK
 
     def release(self, lease: Lease, verdict: Verdict | None) -> None:
-        """Release the lease, and cache the verdict if it has an expiry in the future."""
+        """Release the lease, and cache the verdict if it is valid for a time."""
         value, expires_ms = "", 0
-        if verdict is not None and verdict.holds_until is not None and verdict.holds_until > datetime.now(UTC):
+        if verdict is not None and verdict.valid_until is not None and verdict.valid_until > datetime.now(UTC):
             value = "yes" if verdict.ok else "no"
-            expires_ms = _milliseconds(verdict.holds_until)
+            expires_ms = _milliseconds(verdict.valid_until)
         try:
             self._redis.run(_RELEASE, _keys(lease.user_id), (lease.token, value, expires_ms))
         except redis.RedisError as error:
@@ -134,15 +133,15 @@ class VerdictCache:
     def delete(self, user_id: UUID) -> None:
         """Delete the verdict and the lease of a user."""
         try:
-            with self._redis.lent() as client:
+            with self._redis.client() as client:
                 client.delete(*_keys(user_id))
         except redis.RedisError as error:
             _warn(error)
 
     def record_open_breaker(self, until: datetime) -> None:
-        """Record that the circuit breaker of this process is open until then, and drop entries of dead processes."""
+        """Record that the circuit breaker of this process is open, and delete expired entries of dead processes."""
         try:
-            with self._redis.lent() as client, client.pipeline() as pipeline:
+            with self._redis.client() as client, client.pipeline() as pipeline:
                 pipeline.zremrangebyscore(_OPEN_BREAKERS, "-inf", _milliseconds(datetime.now(UTC)))
                 pipeline.zadd(_OPEN_BREAKERS, {_this_process(): _milliseconds(until)})
                 pipeline.execute()
@@ -152,7 +151,7 @@ class VerdictCache:
     def delete_open_breaker(self) -> None:
         """Record that the circuit breaker of this process is closed."""
         try:
-            with self._redis.lent() as client:
+            with self._redis.client() as client:
                 client.zrem(_OPEN_BREAKERS, _this_process())
         except redis.RedisError as error:
             _warn(error)
@@ -164,13 +163,13 @@ class VerdictCache:
             redis.RedisError: Redis is unavailable.
         """
         now_ms = _milliseconds(datetime.now(UTC))
-        with self._redis.lent() as client:
-            found = client.zrangebyscore(_OPEN_BREAKERS, now_ms, "+inf", withscores=True)
-        return [(member.decode(), _EPOCH + timedelta(milliseconds=until_ms)) for member, until_ms in found]
+        with self._redis.client() as client:
+            breakers = client.zrangebyscore(_OPEN_BREAKERS, now_ms, "+inf", withscores=True)
+        return [(process.decode(), _EPOCH + timedelta(milliseconds=until_ms)) for process, until_ms in breakers]
 
     def ping(self) -> None:
         """Raise redis.RedisError, with a reason, if Redis is unavailable."""
-        with self._redis.lent() as client:
+        with self._redis.client() as client:
             client.ping()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Settings: read from the environment once, validated, immutable.
+"""Settings: read from the environment once, and validated.
 
 | Module | What it does |
 |---|---|

@@ -1,6 +1,6 @@
 """The settings of the service: name, type, default, bounds, unit and meaning.
 
-Each field of `Settings` is read from the environment variable of the same name in capitals, once, at the start. All
+Each field of `Settings` is read once, at the start, from the environment variable with its name in capitals. All
 problems are reported together.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from promo_api.config.redis_url import RedisUrl
-from promo_api.config.values import KEY_MIN_CHARACTERS, PORT_MAX, Address, LogFormat, Rate, read_value
+from promo_api.config.values import KEY_MIN_CHARACTERS, PORT_MAX, Address, LogFormat, Rate, parse_value
 
 _ALL_INTERFACES = Address("0.0.0.0", 8080)  # noqa: S104 as a container does
 _SETTINGS_WITH_FILE = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "SECRET_KEY")
@@ -21,7 +21,7 @@ class SettingsError(Exception):
     """The settings are invalid.
 
     Attributes:
-        problems: one sentence for each, in the order of the settings.
+        problems: sentences, in the order of the settings.
     """
 
     def __init__(self, problems: list[str]) -> None:
@@ -44,11 +44,11 @@ def setting(
     Args:
         sentence: its meaning, shown in error messages and in docs/configuration.md.
         default: MISSING makes the setting required.
-        unit: of a number.
-        low: smallest value of a number, or smallest length of a text.
-        high: largest value or length.
-        secret: whether its value must not appear in messages.
-        formerly: its deprecated name, which is still read.
+        unit: the unit of a number.
+        low: the smallest number, or the smallest length of a text.
+        high: the largest number or length.
+        secret: whether the value must not appear in messages.
+        formerly: the deprecated name, which is still read.
     """
     metadata = {"sentence": sentence, "unit": unit, "low": low, "high": high, "formerly": formerly}
     return field(default=default, repr=not secret, metadata=metadata)
@@ -256,24 +256,23 @@ class Settings:
         """Read all settings.
 
         Args:
-            environment: values by variable name. An empty value means that the variable is not set. Other names are
-                ignored.
+            environment: values by variable name. An empty value counts as not set. Unknown names are ignored.
 
         Raises:
-            SettingsError: lists all problems; it never contains the value of a secret.
+            SettingsError: lists all problems, without values of secrets.
         """
         values: dict[str, Any] = {}
         problems: list[str] = []
         for declared in fields(cls):
             name = variable(declared)
             try:
-                if text := _text(declared, environment):
-                    values[declared.name] = _read(declared, text)
+                if text := _read_text(declared, environment):
+                    values[declared.name] = _parse(declared, text)
                 elif declared.default is MISSING:
                     problems.append(f"{name} is not set: {declared.metadata['sentence']}.")
             except ValueError as error:
-                shown = f" (it is {text!r})" if declared.repr else ""
-                problems.append(f"{name} {error}{shown}: {declared.metadata['sentence']}.")
+                value = f" (it is {text!r})" if declared.repr else ""
+                problems.append(f"{name} {error}{value}: {declared.metadata['sentence']}.")
         if problems:
             raise SettingsError(problems)
         settings = cls(**values)
@@ -285,12 +284,12 @@ class Settings:
     def redis(self) -> RedisUrl:
         """The address and credentials of Redis."""
         if self.redis_url:
-            return RedisUrl.read(self.redis_url)
+            return RedisUrl.parse(self.redis_url)
         return RedisUrl(hosts=((self.redis_host, self.redis_port),), password=self.redis_password or None)
 
     @property
     def antifraud_display_url(self) -> str:
-        """The URL of the anti-fraud service without user and password, for messages."""
+        """The URL of the anti-fraud service without credentials, for messages."""
         return re.sub("//[^/]*@", "//", self.antifraud_address)
 
     @property
@@ -315,19 +314,19 @@ def variable(declared: Field[Any]) -> str:
 
 
 def deprecated_names(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the deprecated names that the environment uses, each with the name to use instead."""
+    """Return the deprecated names that the environment uses, with the current name of each."""
     renamed = {declared.metadata["formerly"]: variable(declared) for declared in fields(Settings)}
     return {old: new for old, new in renamed.items() if old and environment.get(old)}
 
 
-def _text(declared: Field[Any], environment: Mapping[str, str]) -> str:
-    """Return the text of a setting from its variable, its file or its deprecated name; empty if it is not set."""
+def _read_text(declared: Field[Any], environment: Mapping[str, str]) -> str:
+    """Return the text of a setting from its variable, its file or its deprecated name; empty: it is not set."""
     name, formerly = variable(declared), declared.metadata["formerly"]
     return environment.get(name, "") or _read_file(name, environment) or environment.get(formerly, "")
 
 
 def _read_file(name: str, environment: Mapping[str, str]) -> str:
-    """Return the content of the file named by NAME_FILE; empty if there is none."""
+    """Return the content of the file in NAME_FILE; empty: there is none."""
     file = environment.get(f"{name}_FILE", "") if name in _SETTINGS_WITH_FILE else ""
     if not file:
         return ""
@@ -336,17 +335,17 @@ def _read_file(name: str, environment: Mapping[str, str]) -> str:
     except OSError as error:
         raise ValueError(f"can't be read from {file}, {(error.strerror or str(error)).lower()}") from error
     except UnicodeDecodeError:
-        # The message of this error would contain a part of the file.
+        # Without the cause, because its message contains a part of the file.
         raise ValueError(f"can't be read from {file}, which is not UTF-8") from None
 
 
-def _read(declared: Field[Any], text: str) -> Any:
-    value = read_value(declared.name, declared.type, text)
+def _parse(declared: Field[Any], text: str) -> Any:
+    value = parse_value(declared.name, declared.type, text)
     low, high = declared.metadata["low"], declared.metadata["high"]
-    measured = len(value) if isinstance(value, str) else value
-    noun = " characters long" if isinstance(value, str) else ""
-    if low is not None and measured < low:
-        raise ValueError(f"must be at least {low}{noun}")
-    if high is not None and measured > high:
-        raise ValueError(f"must be at most {high}{noun}")
+    size = len(value) if isinstance(value, str) else value
+    unit = " characters long" if isinstance(value, str) else ""
+    if low is not None and size < low:
+        raise ValueError(f"must be at least {low}{unit}")
+    if high is not None and size > high:
+        raise ValueError(f"must be at most {high}{unit}")
     return value

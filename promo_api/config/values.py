@@ -25,20 +25,20 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @classmethod
-    def read(cls, text: str) -> Self:
+    def parse(cls, text: str) -> Self:
         """Parse host:port, with an IPv6 address in brackets.
 
         Raises:
             ValueError: the text is invalid.
         """
-        found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", text)
-        if found is None or not 0 < int(found[3]) <= PORT_MAX:
+        match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", text)
+        if match is None or not 0 < int(match[3]) <= PORT_MAX:
             raise ValueError("must be host:port")
-        return cls(found[1] or found[2], int(found[3]))
+        return cls(match[1] or match[2], int(match[3]))
 
 
 class Rate(NamedTuple):
-    """A rate limit: `times` events in each period of `period_s` seconds; 0 times: no limit."""
+    """A rate limit: at most `times` events in a period; 0 times: no limit."""
 
     times: int
     period_s: int
@@ -47,16 +47,16 @@ class Rate(NamedTuple):
         return f"{self.times}/{self.period_s}" if self.times else "0"
 
     @classmethod
-    def read(cls, text: str) -> Self:
+    def parse(cls, text: str) -> Self:
         """Parse times/seconds, or 0.
 
         Raises:
             ValueError: the text is invalid.
         """
-        found = re.fullmatch(r"0|([1-9][0-9]{0,8})/([1-9][0-9]{0,5})", text)
-        if found is None:
+        match = re.fullmatch(r"0|([1-9][0-9]{0,8})/([1-9][0-9]{0,5})", text)
+        if match is None:
             raise ValueError("must be times/seconds, such as 20/900, or 0")
-        return cls(int(found[1] or 0), int(found[2] or 1))
+        return cls(int(match[1] or 0), int(match[2] or 1))
 
 
 class LogFormat(StrEnum):
@@ -66,20 +66,20 @@ class LogFormat(StrEnum):
     TEXT = "text"
 
 
-def read_value(name: str, kind: Any, text: str) -> Any:
+def parse_value(name: str, type_: Any, text: str) -> Any:
     """Parse the value of a setting.
 
     Args:
         name: the field of Settings.
-        kind: the type of the field.
+        type_: the type of the field.
         text: the value in the environment, not empty.
 
     Raises:
-        ValueError: the text is invalid. The message continues after the name of the setting and does not contain the
+        ValueError: the text is invalid. The message continues after the name of the setting, and does not repeat the
             text.
     """
-    reader = _READERS_BY_NAME.get(name) or _READERS[kind]
-    return reader(text)
+    parse = _PARSERS_BY_NAME.get(name) or _PARSERS[type_]
+    return parse(text)
 
 
 def _integer(text: str) -> int:
@@ -94,7 +94,7 @@ def _number(text: str) -> float:
     return float(text)
 
 
-def _switch(text: str) -> bool:
+def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError("must be true or false")
     return text.lower() == "true"
@@ -134,7 +134,7 @@ def _secret_key(text: str) -> str:
 
 
 def _redis_url(text: str) -> str:
-    RedisUrl.read(text)
+    RedisUrl.parse(text)
     return text
 
 
@@ -166,17 +166,17 @@ def _has_host(url: str) -> bool:
         return False
 
 
-_READERS: dict[Any, Callable[[str], Any]] = {
+_PARSERS: dict[Any, Callable[[str], Any]] = {
     str: str,
     int: _integer,
     float: _number,
-    bool: _switch,
-    Address: Address.read,
-    Address | None: Address.read,
+    bool: _boolean,
+    Address: Address.parse,
+    Address | None: Address.parse,
     LogFormat: _log_format,
-    Rate: Rate.read,
+    Rate: Rate.parse,
 }
-_READERS_BY_NAME: dict[str, Callable[[str], Any]] = {
+_PARSERS_BY_NAME: dict[str, Callable[[str], Any]] = {
     "postgres_port": _ports,
     "redis_url": _redis_url,
     "cors_origins": _cors_origins,

@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 from promo_api.errors import (
     ActivationDenied,
     EmailTaken,
+    IdempotencyKeyReused,
     InvalidInput,
-    KeyReused,
     NotFound,
     NotOwner,
     Overloaded,
@@ -38,7 +38,7 @@ _STATUSES: dict[type[RequestError], int] = {
     ActivationDenied: 403,
     NotFound: 404,
     EmailTaken: 409,
-    KeyReused: 422,
+    IdempotencyKeyReused: 422,
     TooManyRequests: 429,
     ServiceUnavailable: 503,
     Overloaded: 503,

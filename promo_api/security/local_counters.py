@@ -1,4 +1,4 @@
-"""Counters of rate limits in the memory of a worker: they refuse requests on arrival and save round trips to Redis."""
+"""Counters of rate limits in the memory of a worker."""
 
 import time
 from collections.abc import Callable, Hashable
@@ -7,13 +7,13 @@ from uuid import UUID
 
 from cachetools import LRUCache
 
-# A least recently used account above this number loses its count.
+# Above this number, the least recently used account loses its count.
 _ACCOUNTS_MAX = 10_000
 _STEPS = 100
 
 
 class ArrivalCounter:
-    """Counts in fixed windows, for one limit. It runs on the event loop only, so it needs no lock.
+    """Counts in fixed windows, for one limit, to refuse requests on arrival. Not thread-safe.
 
     Args:
         times: events per window.
@@ -27,7 +27,7 @@ class ArrivalCounter:
         self._windows: LRUCache[UUID, tuple[float, int]] = LRUCache(_ACCOUNTS_MAX)
 
     def count(self, account_id: UUID) -> float:
-        """Count a request. Return 0, or the seconds until the window ends if the request exceeds the limit."""
+        """Count a request. Return 0, or the seconds until the window ends if it exceeds the limit."""
         now_s = self._clock()
         start_s, count = self._windows.get(account_id, (now_s, 0))
         if now_s - start_s >= self._period_s:
@@ -39,23 +39,14 @@ class ArrivalCounter:
 
 
 class StepCounter:
-    """Collects counts until they reach 1 % of a limit, so that counting to a high limit takes few round trips.
-
-    It holds back less than 1 % of the limit. Limits below 200 are counted one by one. Threads may share it.
-    """
+    """Collects counts until they reach 1 % of a limit, to save round trips to Redis. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._pending: LRUCache[Hashable, int] = LRUCache(_ACCOUNTS_MAX)
 
     def add(self, key: Hashable, amount: int, times: int) -> int:
-        """Add to the pending count of a key. Return the count to flush now, 0 if it is not due.
-
-        Args:
-            key: the limit and the account.
-            amount: what to add.
-            times: events per window.
-        """
+        """Add to the pending count of a key, for a limit of `times` events. Return the count to flush now, or 0."""
         with self._lock:
             pending = self._pending.pop(key, 0) + amount
             if pending >= times // _STEPS:
@@ -64,6 +55,6 @@ class StepCounter:
             return 0
 
     def flush_next(self, key: Hashable, times: int) -> None:
-        """Make the next count of a key due, because the limit is exceeded and every further event must be checked."""
+        """Flush the next count of a key: the limit is exceeded, so Redis must check every further event."""
         with self._lock:
             self._pending[key] = times // _STEPS

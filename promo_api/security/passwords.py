@@ -1,7 +1,6 @@
 """Password hashes: argon2id, with limited concurrency.
 
-A hash takes about 20 ms of a core and 19 MiB, on purpose. Without a limit, hashes would starve all other requests of
-the process. Requests that need a hash wait in a separate thread pool (see admission).
+A hash takes about 20 ms of CPU time and 19 MiB, on purpose. Unlimited hashes would starve all other requests.
 """
 
 import secrets
@@ -20,7 +19,7 @@ _T = TypeVar("_T")
 
 
 class Passwords:
-    """Hashes and verifies passwords. Slow: never call it within a transaction."""
+    """Hashes and verifies passwords. Slow: never call it with a database connection."""
 
     def __init__(self, settings: Settings) -> None:
         self._hasher = PasswordHasher(
@@ -36,23 +35,19 @@ class Passwords:
         return self._compute(self._hasher.hash, password)
 
     def verify(self, password_hash: str | None, password: str) -> bool:
-        """Return whether the hash is that of the password.
-
-        Pass None if the account does not exist: the result is False, after the same time as for a wrong password.
-        """
+        """Return whether the password has this hash. For None (no account) the result is False, after the same time."""
         try:
             is_correct = self._compute(self._hasher.verify, password_hash or self._dummy_hash, password)
         except (VerificationError, InvalidHashError):
             return False
         return is_correct and password_hash is not None
 
-    def renewed(self, password_hash: str, password: str) -> str:
-        """Return the hash, or a new one if the configured cost has changed since it was made."""
+    def rehash_if_needed(self, password_hash: str, password: str) -> str:
+        """Return the hash, or a new hash if the configured cost has changed since."""
         return self.hash(password) if self._hasher.check_needs_rehash(password_hash) else password_hash
 
     def _compute(self, function: Callable[..., _T], *arguments: str) -> _T:
-        """Run a function of the hasher as soon as fewer than ARGON2_CONCURRENCY are running."""
-        waiting_since_s = perf_counter()
+        queued_s = perf_counter()
         metrics.hash_queued()
-        with self._concurrency, metrics.hash_running(waiting_since_s):
+        with self._concurrency, metrics.hash_running(queued_s):
             return function(*arguments)

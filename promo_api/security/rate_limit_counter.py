@@ -1,6 +1,6 @@
-"""Counters of rate limits in Redis, shared by all processes. A Lua script counts and compares in one round trip.
+"""Counters of rate limits in Redis, shared by all processes.
 
-A counter is one key, `rate-limit:{subject}:name`, which expires at the end of its window. The braces put all keys of a
+A counter is a key, `rate-limit:{subject}:name`, which expires at the end of its window. The braces put all keys of a
 subject into one hash slot of a Redis Cluster; for a user, also the key of the anti-fraud verdict.
 """
 
@@ -34,16 +34,16 @@ class Count(NamedTuple):
     """The result of a count.
 
     Attributes:
-        wait_ms: how long until the window ends, if the limit is exceeded; else 0.
-        value: the value of the key that was read as well; None: no such key, no string, or the limit is exceeded.
+        wait_ms: the time until the window ends if the limit is exceeded, or 0.
+        value: the value of the other key; None: no such key, no string, or the limit is exceeded.
     """
 
     wait_ms: int
     value: bytes | None
 
 
-# KEYS: counter, key to read or none. ARGV: amount, times, period in ms. The result is an integer, the time to wait, if
-# the limit is exceeded; else the value that was read. The first event starts the window, so every counter expires.
+# KEYS: counter, optional other key. ARGV: amount, times, period in ms. Returns an integer, the time until the window
+# ends, if the limit is exceeded, or else the value of the other key. The first event starts the window.
 _COUNT = Script("""
 local amount, times = tonumber(ARGV[1]), tonumber(ARGV[2])
 if times > 0 then
@@ -57,32 +57,29 @@ return type(value) == 'string' and value
 
 
 class RateLimitCounter:
-    """Counts events in fixed windows.
-
-    Every method raises redis.RedisError if Redis is unavailable.
-    """
+    """Counts events in fixed windows. Its methods raise redis.RedisError if Redis is unavailable."""
 
     def __init__(self, settings: Settings) -> None:
         self._redis = RedisClient(settings.redis, settings.redis_timeout_s)
 
     def count(self, counter: Counter, amount: int = 1, *, read: str | None = None) -> Count:
-        """Count events, and read another key of the same hash slot in the same round trip."""
+        """Count events. `read`: another key of the same hash slot, which is read in the same round trip."""
         keys = [counter.key] if read is None else [counter.key, read]
         arguments = amount, counter.limit.times, counter.limit.period_s * 1000
         result = self._redis.run(_COUNT, keys, arguments)
         return Count(result, None) if isinstance(result, int) else Count(0, result)
 
     def check(self, counter: Counter) -> Count:
-        """Return the result that counting one more event would have. Counts nothing."""
-        with self._redis.lent() as client:
+        """Return the result of one more event, without counting it."""
+        with self._redis.client() as client:
             count = int(client.get(counter.key) or 0)
             wait_ms = client.pttl(counter.key) if count >= counter.limit.times else 0
-        # A negative number means that the window ended between the two commands.
+        # Negative: the window ended between the two commands.
         return Count(max(wait_ms, 0), None)
 
     def delete(self, counter: Counter) -> None:
         """Delete a counter."""
-        with self._redis.lent() as client:
+        with self._redis.client() as client:
             client.delete(counter.key)
 
     def close(self) -> None:

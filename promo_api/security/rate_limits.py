@@ -1,27 +1,15 @@
-"""Rate limits: how often accounts and client addresses may do something. Redis counts for all processes.
+"""Rate limits of accounts and client addresses. Redis counts for all processes.
 
-| Limit | Counts | Setting |
-|---|---|---|
-| failed-sign-ins-per-account | failed sign-ins to an account, whether it exists or not | FAILED_SIGN_INS_PER_ACCOUNT |
-| failed-sign-ins-per-address | failed sign-ins from a client address | FAILED_SIGN_INS_PER_ADDRESS |
-| sign-ins-per-account | successful sign-ins to an account | SIGN_INS_PER_ACCOUNT |
-| sign-ups-per-address | sign-ups from a client address, successful or not | SIGN_UPS_PER_ADDRESS |
-| password-changes-per-user | changes of a user's password | PASSWORD_CHANGES_PER_USER |
-| activations-per-user | activations of a user, granted or not | ACTIVATIONS_PER_USER |
-| likes-per-user | likes and unlikes of a user | LIKES_PER_USER |
-| comments-per-user | comments that a user writes | COMMENTS_PER_USER |
-| promos-per-company | promos that a company creates | PROMOS_PER_COMPANY |
-| codes-per-company | codes of the UNIQUE promos that a company creates | CODES_PER_COMPANY |
-| idempotency-keys-per-account | requests with a new Idempotency-Key | IDEMPOTENCY_KEYS_PER_ACCOUNT |
+The name of a limit, such as `likes-per-user`, is also the name of its setting (LIKES_PER_USER) and of its policy in the
+header RateLimit-Policy.
 
-Windows are fixed: the first event starts one, and all counts of a window expire together. A client may therefore pass
-up to twice the limit within the length of one window, but never more on average.
-
-If Redis is unavailable, a warning is logged and nothing is limited, except the activations and password changes that a
-worker counts on arrival.
+Windows are fixed: the first event starts one, and its counts expire together. So a client may pass up to twice the
+limit within the length of one window.
 
 Sign-ins, sign-ups and activations are counted exactly. Each worker flushes the other counts to Redis in steps of 1 % of
 the limit, so it may exceed the limit by up to 1 %. A round trip for each like would make it 16 % slower.
+
+If Redis is unavailable, a warning is logged and nothing is limited, except what a worker counts on arrival.
 """
 
 import logging
@@ -52,7 +40,7 @@ IDEMPOTENCY_KEYS = "idempotency-keys-per-account"
 
 
 class RateLimits:
-    """Counts events and refuses those above a limit. Methods that return counters leave out limits that are off."""
+    """Counts events, and refuses those above a limit."""
 
     def __init__(self, settings: Settings) -> None:
         # Key rotation does not reset counters: only the signing key is used.
@@ -76,14 +64,14 @@ class RateLimits:
         self._arrivals = {name: ArrivalCounter(*rates[name]) for name in (PASSWORD_CHANGES, ACTIVATIONS)}
 
     def failed_sign_ins(self, kind: str, email: str, address: str) -> list[Counter]:
-        """Return the counters of failed sign-ins to an account of this kind and from a client address."""
+        """Return the counters of failed sign-ins to an account, which may not exist, and from a client address."""
         return [
             *_counters(self._failures_of_account, self.digest_account(kind, email)),
             *_counters(self._failures_of_address, self.digest_address(address)),
         ]
 
     def successful_sign_ins(self, kind: str, email: str) -> list[Counter]:
-        """Return the counter of successful sign-ins to an account of this kind."""
+        """Return the counter of successful sign-ins to an account."""
         return _counters(self._sign_ins, self.digest_account(kind, email))
 
     def sign_ups(self, address: str) -> list[Counter]:
@@ -99,7 +87,7 @@ class RateLimits:
         return self._digest(client_network(address))
 
     def check(self, counters: Sequence[Counter]) -> None:
-        """Raise TooManyRequests if one more event would exceed a limit. Counts nothing."""
+        """Raise TooManyRequests if one more event would exceed a limit."""
         self._apply(self._counter.check, counters)
 
     def count(self, counters: Sequence[Counter]) -> None:
@@ -107,7 +95,7 @@ class RateLimits:
         self._apply(self._counter.count, counters)
 
     def count_for(self, name: str, account_id: UUID, amount: int = 1) -> None:
-        """Count events of an account, in steps. Raise TooManyRequests if they exceed the limit of this name."""
+        """Count events of an account, in steps. Raise TooManyRequests if they exceed the limit."""
         limit = self._account_limits[name]
         counter = Counter(limit, self._digest(str(account_id)))
         due = self._steps.add(counter, amount, limit.times) if limit.times and amount else 0
@@ -140,18 +128,14 @@ class RateLimits:
         return read_verdict(count.value)
 
     def delete_activations(self, user_id: UUID) -> None:
-        """Delete the counter of a user's activations. It is the only counter that has the id in its key."""
+        """Delete the counter of a user's activations. Other counters have a digest and not the id in their keys."""
         try:
             self._counter.delete(self._activations(user_id))
         except redis.RedisError as error:
             _warn(error)
 
     def count_arrival(self, name: str, account_id: UUID) -> None:
-        """Count a request on arrival at this worker, without Redis, so that it is refused before it queues.
-
-        Raises:
-            TooManyRequests: it exceeds the limit of this name, counted by this worker alone.
-        """
+        """Count a request on arrival, in this worker alone. Raise TooManyRequests if it exceeds the limit."""
         limit = self._account_limits[name]
         wait_s = self._arrivals[name].count(account_id) if limit.times else 0
         if wait_s:
@@ -164,13 +148,14 @@ class RateLimits:
     def _activations(self, user_id: UUID) -> Counter:
         return Counter(self._account_limits[ACTIVATIONS], str(user_id))
 
-    def _apply(self, look: Callable[[Counter], Count], counters: Sequence[Counter]) -> None:
+    def _apply(self, command: Callable[[Counter], Count], counters: Sequence[Counter]) -> None:
+        """Run a command on each counter. Raise TooManyRequests if it exceeds a limit."""
         try:
-            waits_ms = {counter.limit: look(counter).wait_ms for counter in counters}
+            waits_ms = {counter.limit: command(counter).wait_ms for counter in counters}
         except redis.RedisError as error:
             _warn(error)
             return
-        # The next attempt passes once the last of the exceeded windows has ended.
+        # The client may try again when the last of the exceeded windows has ended.
         limit = max(waits_ms, key=waits_ms.__getitem__, default=None)
         if limit is not None and waits_ms[limit]:
             raise _too_many(limit, waits_ms[limit] / 1000)
@@ -180,6 +165,7 @@ class RateLimits:
 
 
 def _counters(limit: RateLimit, subject: str) -> list[Counter]:
+    """Return the counter of a subject; none if the limit is off."""
     return [Counter(limit, subject)] if limit.times else []
 
 
@@ -191,7 +177,7 @@ def _warn(error: redis.RedisError) -> None:
 def _too_many(limit: RateLimit, wait_s: float) -> TooManyRequests:
     metrics.rate_limited(limit.name)
     return TooManyRequests(
-        "This was tried too often. Try again later.",
+        "Too many attempts. Try again later.",
         limit=limit.name,
         times=limit.times,
         period_s=limit.period_s,

@@ -1,11 +1,10 @@
-"""Tokens: JWTs that say which account of which kind asks, and for which version of its tokens it was issued.
+"""Tokens: JWTs with the account, its kind and the version of its tokens.
 
-A token is checked in two steps. Here, on the event loop, its signature and claims, which takes no input or output.
-Then, in the handler's thread, its version against the account's, since a sign-in ends every earlier token.
+A token is verified in two steps: its signature and claims here, on the event loop, and its version against the account
+in the thread of the handler.
 
-RFC 8725 wants pinned what a token may be. Its header is the one that we write, and no other: so the algorithm is ours
-to choose, and no member of it (`kid`, `jku`, `crit`) leads anywhere. There is no `iss`, since who knows the key is the
-issuer, and no type of our own in `typ`, since the key signs nothing else; `aud` tells the two kinds of account apart.
+As RFC 8725 recommends, only the header that the service writes is accepted, so a client can choose neither the
+algorithm nor a key (`kid`, `jku`). `iss` and a special `typ` are not needed, because the key signs nothing else.
 """
 
 from collections.abc import Sequence
@@ -27,13 +26,13 @@ Kind = Literal["company", "user"]
 _ALGORITHM = "HS256"
 _HEADER = {"alg": _ALGORITHM, "typ": "JWT"}
 _DECODED_MAX = 4096
-# When a token was issued is for people to read: the clock of the machine that issued it may be ahead of ours.
+# `iat` is not verified, because the clock of the machine that issued the token may be ahead.
 _CHECKS: Options = {"require": ["sub", "aud", "ver", "iat", "exp"], "strict_aud": True, "verify_iat": False}
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What a token says: the account, its kind, and the version of its tokens."""
+    """The contents of a token."""
 
     account_id: UUID
     kind: Kind
@@ -41,22 +40,22 @@ class Claims:
 
 
 class Tokens:
-    """Issues tokens and reads them.
+    """Issues and verifies tokens.
 
     Args:
-        secret_keys: the first one signs, and tokens of all of them count: a key is replaced while old tokens live on.
-        lifetime_h: how long a token is good for.
+        secret_keys: the first key signs, all verify, so that keys can be rotated.
+        lifetime_h: the lifetime of a token.
     """
 
     def __init__(self, secret_keys: Sequence[str], lifetime_h: int) -> None:
         self._keys = secret_keys
         self._lifetime = timedelta(hours=lifetime_h)
-        # A token is sent with each request, and to decode it takes as long as all other checks of the request. What it
-        # says never changes, but for whether it has expired; what is no good token is an exception, and not kept.
-        self._decoded = lru_cache(_DECODED_MAX)(self._decode)
+        # Cached, because decoding takes as long as all other checks of a request. Invalid tokens raise, so they are
+        # not cached.
+        self._decode_cached = lru_cache(_DECODED_MAX)(self._decode)
 
     def issue(self, claims: Claims) -> str:
-        """Return a token, good from now on for the lifetime of tokens."""
+        """Return a token that is valid from now on."""
         now = datetime.now(UTC)
         payload = {
             "sub": str(claims.account_id),
@@ -68,29 +67,29 @@ class Tokens:
         return jwt.encode(payload, self._keys[0], _ALGORITHM)
 
     def read(self, token: str, kind: Kind) -> Claims | None:
-        """Return what the token says; None if it is not one of ours, not of this kind, or has expired."""
+        """Return the claims of a token; None if it is invalid, of the other kind, or expired."""
         if len(token) > MAX_TOKEN_CHARS:
             return None
         try:
-            claims, expires_at_s = self._decoded(token, kind)
+            claims, expires_at_s = self._decode_cached(token, kind)
         except (jwt.InvalidTokenError, ValueError):
             return None
         return claims if expires_at_s > time() else None
 
     def _decode(self, token: str, kind: Kind) -> tuple[Claims, int]:
-        """Return what a token says, and when it expires, in seconds since 1970."""
-        decoded = self._verified(token, kind)
-        # The last letter of a signature has bits that nobody reads, and padding is read too: one text for a token.
+        """Return the claims of a token, and its expiry in seconds since 1970, which the caller checks."""
+        decoded = self._verify(token, kind)
+        # base64 ignores bits of the last character, and PyJWT ignores padding. Accept one spelling of a token only.
         if decoded["header"] != _HEADER or not token.endswith("." + base64url_encode(decoded["signature"]).decode()):
-            raise ValueError("it is not as it was written")
+            raise ValueError("the header or the encoding is not canonical")
         payload = decoded["payload"]
         version, expires_at_s = payload["ver"], payload["exp"]
         if type(version) is not int or type(expires_at_s) is not int:
-            raise ValueError("the version or the end is no number")
+            raise ValueError("the version or the expiry is not an integer")
         return Claims(UUID(payload["sub"]), kind, version), expires_at_s
 
-    def _verified(self, token: str, kind: Kind) -> dict[str, Any]:
-        """Return the parts of a token that is signed. Which key it was is not said: nearly always the first one."""
+    def _verify(self, token: str, kind: Kind) -> dict[str, Any]:
+        """Return the parts of a token that one of the keys has signed."""
         *others, last = self._keys
         for key in others:
             try:

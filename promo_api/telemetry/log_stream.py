@@ -2,14 +2,13 @@
 
 Lines that cannot be written are dropped and counted. The first line after that is `log_lines_lost` with the count.
 
-| Destination | What happens if it takes no data |
+| Destination | If it takes no data |
 |---|---|
 | a pipe, a socket or a terminal | the process waits 50 ms once; then it drops lines until there is room again |
 | a file on a full disk, a pipe without a reader | the write fails at once, and the line is dropped |
-| a file on a disk that hangs | the writing thread blocks: the kernel offers no alternative |
+| a file on a disk that hangs | the writing thread blocks |
 
-Rejected: a writer thread. It would have to be started again after each fork, and a killed process would lose the lines
-in its queue.
+Rejected: a writer thread, because a killed process would lose the lines in its queue.
 """
 
 import fcntl
@@ -19,19 +18,15 @@ import select
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-# Holds the lines of about one second of a busy worker. The default of 64 KiB holds a twentieth of that.
+# The lines of about one second of a busy worker; the default is 64 KiB.
 _PIPE_BYTES = 1024 * 1024
 _WAIT_MS = 50
-# A pipe that has room for this many bytes takes them in one piece.
+# A write to a pipe of up to this size is atomic.
 _CHUNK_BYTES = select.PIPE_BUF
 
 
 class LogStream(logging.Handler):
-    """Writes whole lines to a descriptor, so that lines of several processes do not mix.
-
-    Args:
-        descriptor: the destination; other processes may write to it too.
-    """
+    """Writes whole lines to a descriptor, to which other processes may write too."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
@@ -47,10 +42,7 @@ class LogStream(logging.Handler):
 
     @contextmanager
     def buffered(self) -> Iterator[None]:
-        """Write the lines of a block at its end in as few writes as possible. Other threads wait.
-
-        A write costs more than formatting a line, because it releases the GIL.
-        """
+        """Write the lines of a block at its end, in as few writes as possible. Other threads wait."""
         with self.lock:  # type: ignore[union-attr]
             self._is_buffering = True
             try:
@@ -80,7 +72,7 @@ class LogStream(logging.Handler):
                 self._lost += len(chunk)
 
     def _write_chunk(self, lines: bytes) -> None:
-        """Write lines, after the count of lost ones if there are any.
+        """Write lines, after the count of lost lines if there are any.
 
         Raises:
             BlockingIOError: the descriptor takes no data.
@@ -100,7 +92,7 @@ class LogStream(logging.Handler):
 
 
 def _chunks(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """Yield the lines in order, in chunks that can be written in one piece; a longer line is a separate chunk."""
+    """Yield the lines in order, in chunks of at most _CHUNK_BYTES; a longer line is a separate chunk."""
     chunk: list[bytes] = []
     for line in lines:
         if chunk and sum(map(len, chunk)) + len(line) > _CHUNK_BYTES:

@@ -1,7 +1,6 @@
 """Structured log lines: a constant event name and fields. They never contain a body, token, e-mail address or code.
 
-Log an event as `_log.warning("service_unavailable", extra={"reason": ...})`. docs/operations.md lists all events; a
-test compares the list with the code. Messages of libraries appear only if they cannot contain request data.
+Log an event as `_log.warning("service_unavailable", extra={"reason": ...})`, and add it to docs/operations.md.
 """
 
 import logging
@@ -27,10 +26,10 @@ _log = logging.getLogger(__name__)
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 
 _OUR_PACKAGES = ("promo_api", "persistence", "handlers")
-# Loggers of libraries whose messages are shown, with the name of their events.
+# Loggers of libraries whose messages cannot contain request data, with the name of their events.
 _TRUSTED_LOGGERS = {"gunicorn.error": "gunicorn", "uvicorn.error": "uvicorn", "py.warnings": "python_warning"}
 _STANDARD_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime"}
-# A line has at most PIPE_BUF bytes, so that lines of several processes do not mix (see log_stream).
+# A line has at most PIPE_BUF bytes, so that lines of several processes do not mix.
 _MESSAGE_MAX, _TRACEBACK_MAX = 500, 3000
 _FRAMES = 16
 # Characters that need no quotes in a text line.
@@ -40,14 +39,14 @@ _UNQUOTED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234
 def set_up_logging(log_format: LogFormat) -> None:
     """Log to standard error from level INFO, including Python warnings and uncaught exceptions."""
     if sys.stderr is None:
-        # Standard error is closed. Open it, or the next connection would get its file descriptor number.
+        # Standard error is closed. Open it, or a connection would get its descriptor.
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 PTH123 it stays open
     handler = LogStream(sys.stderr.fileno())
     handler.setFormatter(JsonLines() if log_format is LogFormat.JSON else TextLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    # Not logged, and a fifth of the cost of a line.
+    # Unused, and a fifth of the cost of a line.
     logging.logThreads = logging.logMultiprocessing = False
     # Messages of Connexion repeat request data.
     for name in ("connexion", "alembic"):
@@ -124,10 +123,10 @@ def _quoted(value: object) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    """Return the traceback, the root cause last. If it is too long, its beginning is cut.
+    """Return the traceback, the root cause last; a long one without its beginning.
 
-    The message of an exception may contain request data (`KeyError: 'ann@example.com'`), so it is left out, except for
-    our own exceptions.
+    The message of an exception may contain request data (`KeyError: 'ann@example.com'`), so only our own exceptions
+    keep theirs.
     """
     text = "\n\nCaused by:\n".join(_with_frames(each) for each in _causes(error))
     return text if len(text) <= _TRACEBACK_MAX else f"...{text[-_TRACEBACK_MAX:]}"

@@ -1,8 +1,8 @@
 """All metrics of the service, and the functions that record them.
 
 docs/operations.md lists the metrics and alerts. A label has few values, all known beforehand: never an id, a path or
-anything else from a request. Metrics are global to a process, as prometheus_client requires. `serve` stores them in
-files (see metrics_server); otherwise they are in memory, where only tests read them.
+other request data. Metrics are global to a process, as prometheus_client requires. `serve` stores them in files (see
+metrics_server).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ REGISTRY = CollectorRegistry()
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _CLOSED_REASONS = ("no_request", "idle", "slow_request", "slow_response", "unread", "files", "address")
 _REASONS = ("inactive", "not_started", "expired", "exhausted", "age", "country", "antifraud")
-# A shorter wait is the overhead of the pool.
+# A shorter wait is overhead of the pool.
 _SHORTEST_WAIT_S = 0.001
 _GAUGES_EVERY_S = 1.0
 
@@ -90,7 +90,7 @@ _LAST_SUCCESS = _gauge(
 
 
 class _Level:
-    """A number that changes with each request. It is published once a second, because writing a gauge is slow."""
+    """A gauge that changes with each request. It is published once a second, because setting a gauge is slow."""
 
     def __init__(self) -> None:
         self.now = 0
@@ -100,7 +100,7 @@ _in_progress = _Level()
 # Cached, because `labels` takes longer than counting.
 _requests_of = cache(_REQUESTS.labels)
 _request_duration_of = cache(_REQUEST_DURATION.labels)
-# All series with known labels exist from the start, so that rates include the first event.
+# These series exist from the start, so that rates include the first event.
 _overloaded = {
     (pool, reason): _OVERLOADED.labels(pool, reason)
     for pool in ("default", "antifraud", "passwords", "health")
@@ -129,7 +129,7 @@ _rate_limited = {
         "idempotency-keys-per-account",
     )
 }
-_SWEEPERS = ("expired_responses", "feed_changes", "account_deletions", "feed_standings")
+_SWEEPERS = ("expired_responses", "feed_changes", "account_deletions", "feed_status")
 _sweeps = {(name, end): _SWEEPS.labels(name, end) for name in _SWEEPERS for end in ("done", "failed")}
 _swept_rows = {name: _SWEPT_ROWS.labels(name) for name in _SWEEPERS}
 _last_success = {name: _LAST_SUCCESS.labels(name) for name in _SWEEPERS}
@@ -140,9 +140,9 @@ def worker_serving(version: str, pool_size: int, count_connections_in_use: Calla
     """Publish the gauges of this worker during a block.
 
     Args:
-        version: of the service.
-        pool_size: size of the connection pool.
-        count_connections_in_use: returns the number of connections in use; called once a second.
+        version: the version of the service.
+        pool_size: the size of the connection pool.
+        count_connections_in_use: called once a second.
     """
     _BUILD.labels(version).set(1)
     _WORKERS.set(1)
@@ -171,9 +171,9 @@ def request_finished(operation_id: str, status: int, duration_s: float) -> None:
     """Record the end of a request, on the event loop.
 
     Args:
-        operation_id: "" for an unknown path.
-        status: 0 if the request ended without a response.
-        duration_s: in seconds.
+        operation_id: "": not an operation.
+        status: 0: no response was sent.
+        duration_s: the duration.
     """
     operation = operation_id or "none"
     _in_progress.now -= 1
@@ -222,7 +222,7 @@ def verdict_cache_read(verdict: bool | None) -> None:
 
 
 def verdict_cache_unavailable() -> None:
-    """Record a lookup in the verdict cache that failed because Redis was unavailable."""
+    """Record a lookup in the verdict cache while Redis was unavailable."""
     _lookups["unavailable"].inc()
 
 
@@ -233,7 +233,7 @@ def breaker_changed(state: str) -> None:
 
 
 def connection_acquired(requested_s: float) -> None:
-    """Record that a pooled connection was acquired; `requested_s`: the value of perf_counter at the request."""
+    """Record that a pooled connection was acquired; `requested_s`: perf_counter when the wait began."""
     waited_s = perf_counter() - requested_s
     if waited_s >= _SHORTEST_WAIT_S:
         _POOL_WAIT.observe(waited_s)
@@ -251,7 +251,7 @@ def hash_queued() -> None:
 
 @contextmanager
 def hash_running(queued_s: float) -> Iterator[None]:
-    """Record a password hash that runs during the block; `queued_s`: the value of perf_counter when it was queued."""
+    """Record a password hash that runs during the block; `queued_s`: perf_counter when the wait began."""
     started_s = perf_counter()
     _hashes["waiting"].dec()
     _hashes["running"].inc()
@@ -269,7 +269,7 @@ def rate_limited(limit: str) -> None:
 
 
 def rate_limits_unavailable() -> None:
-    """Count a rate limit check that failed because Redis was unavailable."""
+    """Count a rate limit check while Redis was unavailable."""
     _RATE_LIMITS_UNAVAILABLE.inc()
 
 

@@ -1,10 +1,10 @@
 """The metrics server: a port of the master process from which Prometheus reads the metrics of all workers.
 
-It is the multiprocess mode of prometheus_client. Each process counts in files of its own in a shared folder, and the
-master adds them up for each request, so it responds even if all workers are busy or dead.
+It uses the multiprocess mode of prometheus_client: each process counts in its files in a shared folder, and the master
+adds them up for each request. So it responds even if all workers are busy or dead.
 
-prometheus_client decides when it is imported whether it counts in files. So `run_metrics_server` comes before the first
-import of promo_api.telemetry.metrics, and this module imports prometheus_client inside functions.
+prometheus_client decides when it is imported whether it counts in files. So `run_metrics_server` must run before
+promo_api.telemetry.metrics is imported, and this module imports prometheus_client inside functions.
 """
 
 import logging
@@ -40,8 +40,6 @@ class CannotListenError(Exception):
 class MetricsServer(ThreadingMixIn, WSGIServer):
     """Serves the metrics with one thread per request, so that a slow client blocks no other.
 
-    A fork copies no lock that a worker needs: the threads read files, with a registry of their own.
-
     Args:
         address: where to listen.
         folder: where the processes count.
@@ -66,7 +64,7 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
         Thread(target=self.serve_forever, name="metrics", daemon=True).start()
 
     def before_fork(self) -> None:
-        """Create the folder again if it is gone: systemd empties /dev/shm when the user of the service logs out."""
+        """Create the folder again if it is missing: systemd empties /dev/shm when the user of the service logs out."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
 
     def after_fork(self) -> None:
@@ -77,7 +75,7 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
         """Delete the gauges of a worker that has ended. Its counters stay, so the totals never decrease."""
         from prometheus_client.multiprocess import mark_process_dead
 
-        with suppress(OSError):  # the folder is gone
+        with suppress(OSError):  # the folder is missing
             mark_process_dead(pid, str(self._folder))
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 not for the log
@@ -94,10 +92,10 @@ class _RequestHandler(WSGIRequestHandler):
 
 @contextmanager
 def run_metrics_server(address: Address | None) -> Iterator[MetricsServer | None]:
-    """Have this process and its forks count in a folder, and listen on an address; None: count in memory only.
+    """Make this process and its forks count in a folder, and listen on an address. None: count in memory only.
 
     Raises:
-        CannotListenError: the address is taken, or is not one of this machine.
+        CannotListenError: the address is in use, or does not belong to this machine.
     """
     if address is None:
         yield None
@@ -121,17 +119,17 @@ def _listen(address: Address, folder: Path) -> MetricsServer:
 
 @contextmanager
 def _unique_folder() -> Iterator[Path]:
-    """Create a folder and delete it at the end, along with folders that killed masters left.
+    """Create a folder, and delete it at the end. Also delete folders of killed masters.
 
     A master locks its folder. Its workers inherit the lock, so it holds until the last of them has ended.
     """
     parent = Path(MEMORY_FOLDER or gettempdir())
-    for left in parent.glob(f"{_PREFIX}*"):
-        with suppress(OSError), _locked(left):  # OSError: in use, of another user, or deleted just now
-            rmtree(left, ignore_errors=True)
+    for leftover in parent.glob(f"{_PREFIX}*"):
+        with suppress(OSError), _lock(leftover):  # OSError: in use, of another user, or already deleted
+            rmtree(leftover, ignore_errors=True)
     unlocked, master = Path(mkdtemp(dir=parent)), os.getpid()
-    with _locked(unlocked):
-        # Other masters look for the prefix, so rename the folder only now that it is locked.
+    with _lock(unlocked):
+        # Renamed when it is locked, because other masters look for the prefix.
         folder = unlocked.rename(parent / f"{_PREFIX}{unlocked.name}")
         try:
             yield folder
@@ -141,7 +139,7 @@ def _unique_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _lock(folder: Path) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         flock(descriptor, LOCK_EX | LOCK_NB)

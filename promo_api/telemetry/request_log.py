@@ -13,9 +13,9 @@ _BATCH_S = 0.01
 
 
 class RequestLog:
-    """Writes the lines of requests in batches of 10 ms, because a write costs more than its line.
+    """Writes the lines of requests in batches of 10 ms, because a write costs more than a line.
 
-    A killed process loses the request lines of its last 10 ms. All other events are written at once.
+    A killed process loses the lines of its last 10 ms. All other events are written at once.
     """
 
     def __init__(self) -> None:
@@ -28,11 +28,11 @@ class RequestLog:
         if self._is_ending:
             self._write()
         elif len(self._pending) == 1:
-            # In a new context: the id of this request must not appear in the lines of the others.
+            # In a new context, so that the lines of other requests do not get the id of this request.
             get_running_loop().call_later(_BATCH_S, self._write, context=Context())
 
     def end(self) -> None:
-        """Write all pending lines, and from now on each line at once, because the loop is going to end."""
+        """Write all pending lines, and from now on each line at once. Call it before the event loop ends."""
         self._is_ending = True
         self._write()
 

@@ -1,4 +1,4 @@
-"""Request instrumentation: each request gets an id, and is reported once when it has finished."""
+"""Request instrumentation: each request gets an id, and is reported when it has finished."""
 
 import re
 from collections.abc import Callable
@@ -77,13 +77,12 @@ class InstrumentationMiddleware:
                 self._report(scope, status, began_s)
 
     def record_refusal(self, scope: Any, status: int, began_s: float) -> str:
-        """Report a request that the server refuses without the application, and return the id for the response.
+        """Report a request that the server refuses without the application, and return its id for the response.
 
-        If the application still waits for the rest of the request, it does not report the request a second time. If the
-        request was reported before, the refusal is reported as a new request.
+        Each request is reported once. If it was reported before, the refusal is reported as a new request.
 
         Args:
-            scope: of the request; None if nothing is known of it.
+            scope: of the request; None: it could not be read.
             status: of the response.
             began_s: the start of the request, by time.perf_counter.
         """
@@ -101,7 +100,7 @@ class InstrumentationMiddleware:
         )
 
     def _identify(self, scope: Scope) -> str:
-        """Return the id of a request: the id that the client sent, if there is one valid id, or else a new id."""
+        """Return the id of a request: the valid id that the client sent, or a new id."""
         if _ID not in scope:
             values = [value for name, value in scope["headers"] if name == _HEADER]
             is_valid = len(values) == 1 and _VALID_ID.fullmatch(values[0])

@@ -21,7 +21,7 @@ STATUSES = {
     "ActivationDenied": 403,
     "NotFound": 404,
     "EmailTaken": 409,
-    "KeyReused": 422,
+    "IdempotencyKeyReused": 422,
     "TooManyRequests": 429,
     "Overloaded": 503,
     "ServiceUnavailable": 503,

@@ -12,7 +12,7 @@ import requests
 from sqlalchemy import select
 
 from persistence.database.engine import Database
-from persistence.schema.tables import activations, kept_answers, promo_codes
+from persistence.schema.tables import activations, promo_codes, stored_responses
 from promo_api.config.settings import Settings
 from promo_api.dev.processes import wait_until
 from tests.accounts import Account
@@ -85,7 +85,9 @@ class ActivationLoad:
             assert self._issued_codes(database) >= set(codes)
             with database.autocommit() as connection:
                 keys = Counter(
-                    connection.scalars(select(kept_answers.c.key).where(kept_answers.c.key.in_(self.successful_keys)))
+                    connection.scalars(
+                        select(stored_responses.c.key).where(stored_responses.c.key.in_(self.successful_keys))
+                    )
                 )
             assert keys == Counter(self.successful_keys)
         finally:

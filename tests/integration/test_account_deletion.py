@@ -49,7 +49,7 @@ def _traces_of(runtime: Runtime, cache: Any, value: str) -> list[str]:
 def _count_mismatches(runtime: Runtime) -> dict[str, int]:
     """Return the number of mismatches of each consistency check."""
     with runtime.database.autocommit() as connection:
-        return {name: count(connection) for name, count in check._RECOUNTS.items()}
+        return {name: count(connection) for name, count in check._COUNTS.items()}
 
 
 class Scene:

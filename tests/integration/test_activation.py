@@ -139,9 +139,9 @@ def test_refusal_messages(api: Api, company: Account) -> None:
     messages = [_activate(user, promo_id).json()["message"] for promo_id in (*promos, used_up)]
     assert messages == [
         "This promo is not active.",
-        "This promo is for users of another country.",
-        "This promo is for users of another age.",
-        "This promo is not active any more: its last use has gone.",
+        "This promo is not available in your country.",
+        "This promo is not available for your age.",
+        "This promo has been used up.",
     ]
 
 

@@ -18,7 +18,7 @@ from promo_api.config.settings import Settings
 
 OK = b"HTTP/1.1 200 OK\r\n"
 YES = b'{"ok": true}'
-ALLOWED = Verdict(ok=True, holds_until=None)
+ALLOWED = Verdict(ok=True, valid_until=None)
 MAX_BYTES = 64 * 1024
 MAX_BODY = YES.ljust(MAX_BYTES)
 CONNECT_S = 0.3

@@ -65,7 +65,7 @@ def blackhole() -> Iterator[str]:
 
 
 def _reasons(report: Report) -> list[str]:
-    return [report.findings[name].reason for name in ("postgres", "redis", "antifraud")]
+    return [report.dependencies[name].reason for name in ("postgres", "redis", "antifraud")]
 
 
 def test_healthy(api: Api) -> None:
@@ -100,7 +100,9 @@ def test_unavailable_dependencies(
     assert runtime
     report = make_health(**changes).report()
     assert (report.status, _reasons(report)) == (status, reasons)
-    assert [finding.latency_ms is None for finding in report.findings.values()] == [bool(reason) for reason in reasons]
+    assert [finding.latency_ms is None for finding in report.dependencies.values()] == [
+        bool(reason) for reason in reasons
+    ]
 
 
 def test_breaker(make_health: Callable[..., Health], runtime: Runtime) -> None:
@@ -110,7 +112,7 @@ def test_breaker(make_health: Callable[..., Health], runtime: Runtime) -> None:
     health._antifraud._breaker.run(lambda: None)
     report = health.report()
     assert report.status == "degraded"
-    assert report.findings["antifraud"].reason == "It failed repeatedly, and the circuit breaker is open."
+    assert report.dependencies["antifraud"].reason == "It failed repeatedly, and the circuit breaker is open."
 
 
 @pytest.mark.parametrize(("found_revision", "status"), [("0001", "failing"), ("9999", "ok")])
@@ -120,16 +122,20 @@ def test_schema(
     """An older schema is failing. A newer one is ok: it belongs to a version that is being deployed."""
     revision(found_revision)
     report = make_health().report()
-    assert (report.status, report.found_revision, report.needed_revision) == (status, found_revision, newest_revision())
-    assert ("migrations" in report.findings["postgres"].reason) == (status == "failing")
+    assert (report.status, report.current_revision, report.needed_revision) == (
+        status,
+        found_revision,
+        newest_revision(),
+    )
+    assert ("migrations" in report.dependencies["postgres"].reason) == (status == "failing")
 
 
 def test_no_schema(make_health: Callable[..., Health], settings: Settings) -> None:
     """A database without a schema is failing."""
     report = make_health(postgres_database="postgres").report()
     assert settings.postgres_database != "postgres"
-    assert (report.status, report.found_revision) == ("failing", None)
-    assert "migrations" in report.findings["postgres"].reason
+    assert (report.status, report.current_revision) == ("failing", None)
+    assert "migrations" in report.dependencies["postgres"].reason
 
 
 def test_read_only(make_health: Callable[..., Health], runtime: Runtime, settings: Settings) -> None:
@@ -214,13 +220,13 @@ def test_check_that_hangs(make_health: Callable[..., Health], monkeypatch: pytes
     health._checks |= {"redis": check}
     reports = []
     for _ in range(3):
-        reports.append(health.report().findings["redis"].reason)
+        reports.append(health.report().dependencies["redis"].reason)
         now[0] += 2
     assert (reports, checks) == ([_NOT_IN_TIME] * 3, ["check"])
     go.set()
     health._running["redis"].join(10)
     health._timeout_s = 10
-    assert health.report().findings["redis"].reason == ""
+    assert health.report().dependencies["redis"].reason == ""
     assert len(checks) == 2
 
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import select
 
-from persistence.schema.tables import kept_answers
+from persistence.schema.tables import stored_responses
 from promo_api.runtime import Runtime
 from tests.accounts import Account, Api, promo_body
 from tests.conftest import Clock
@@ -103,7 +103,7 @@ def test_same_key_for_another_request(scene: Scene) -> None:
         scene.create("key", max_count=1001),
     ):
         assert response.status_code == 422
-        assert "key of its own" in response.json()["message"]
+        assert "Use a new key" in response.json()["message"]
     assert _effects(scene) == effects
     assert scene.company.get(f"/business/promo/{other}").json()["used_count"] == 0
 
@@ -197,7 +197,7 @@ def test_response_and_effect_are_one_transaction(scene: Scene, runtime: Runtime)
     key = str(uuid4())
     assert scene.user.post(comment, json=_COMMENT, headers=_headers(key)).status_code == 404
     with runtime.database.autocommit() as connection:
-        stored = select(kept_answers.c.status).where(kept_answers.c.key == key)
+        stored = select(stored_responses.c.status).where(stored_responses.c.key == key)
         assert connection.scalars(stored).all() == []
         assert scene.activate(key).status_code == 200
         assert connection.scalars(stored).all() == [200]

@@ -14,7 +14,7 @@ from promo_api.dev.processes import wait_until
 from promo_api.errors import ServiceUnavailable
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import RateLimits
-from promo_api.sweeper import expired_responses_sweeper, feed_changes_sweeper, feed_standings_sweeper
+from promo_api.sweeper import expired_responses_sweeper, feed_changes_sweeper, feed_status_sweeper
 from tests.accounts import Account, Api
 from tests.antifraud_control import HOUR_MS, AntifraudControl, AntifraudUser
 from tests.metric_delta import MetricDelta
@@ -143,9 +143,9 @@ def test_sweeps(runtime: Runtime, settings: Settings) -> None:
     assert delta("promo_sweeps_total", sweeper="expired_responses", result="done") == 1
     rows = feed_changes_sweeper(runtime.database).sweep()
     assert delta("promo_swept_rows_total", sweeper="feed_changes") == rows
-    rows = feed_standings_sweeper(runtime.database, runtime.today).sweep()
-    assert delta("promo_sweeps_total", sweeper="feed_standings", result="done") == 1
-    assert delta("promo_swept_rows_total", sweeper="feed_standings") == rows
+    rows = feed_status_sweeper(runtime.database, runtime.today).sweep()
+    assert delta("promo_sweeps_total", sweeper="feed_status", result="done") == 1
+    assert delta("promo_swept_rows_total", sweeper="feed_status") == rows
     unreachable = Database(replace(settings, postgres_port=1))
     failing = feed_changes_sweeper(unreachable, every_s=60)
     failing.start()

@@ -13,12 +13,12 @@ from sqlalchemy import delete, func, insert, select
 from persistence.database.engine import Database
 from persistence.idempotency import delete_expired
 from persistence.schema.feed_tables import feed_count_changes, feed_entries
-from persistence.schema.tables import kept_answers
+from persistence.schema.tables import stored_responses
 from promo_api import sweeper as sweeper_module
 from promo_api.config.settings import Settings
 from promo_api.dev.processes import wait_until
 from promo_api.runtime import Runtime
-from promo_api.sweeper import expired_responses_sweeper, feed_changes_sweeper, feed_standings_sweeper
+from promo_api.sweeper import expired_responses_sweeper, feed_changes_sweeper, feed_status_sweeper
 from promo_api.telemetry import metrics
 from tests.accounts import Api
 
@@ -32,18 +32,18 @@ def account_id(runtime: Runtime) -> Iterator[UUID]:
     account_id = uuid4()
     yield account_id
     with runtime.database.autocommit() as connection:
-        connection.execute(delete(kept_answers).where(kept_answers.c.account_id == account_id))
+        connection.execute(delete(stored_responses).where(stored_responses.c.account_id == account_id))
 
 
 def _store(database: Database, account_id: UUID, count: int, expires_at: datetime) -> None:
     response = {"account_id": account_id, "operation": "x.do", "fingerprint": b"", "status": 200, "body": {}}
     rows = [{**response, "key": str(uuid4()), "expires_at": expires_at} for _ in range(count)]
     with database.autocommit() as connection:
-        connection.execute(insert(kept_answers), rows)
+        connection.execute(insert(stored_responses), rows)
 
 
 def _count(database: Database, account_id: UUID) -> int:
-    count = select(func.count()).select_from(kept_answers).where(kept_answers.c.account_id == account_id)
+    count = select(func.count()).select_from(stored_responses).where(stored_responses.c.account_id == account_id)
     with database.autocommit() as connection:
         return int(connection.execute(count).scalar_one())
 
@@ -68,7 +68,9 @@ def test_batch_size(runtime: Runtime, account_id: UUID) -> None:
 def test_locked_rows_are_skipped(runtime: Runtime, account_id: UUID) -> None:
     """Rows that another process is deleting are skipped."""
     _store(runtime.database, account_id, 3, _NOW)
-    locked = select(kept_answers.c.key).where(kept_answers.c.account_id == account_id).limit(1).with_for_update()
+    locked = (
+        select(stored_responses.c.key).where(stored_responses.c.account_id == account_id).limit(1).with_for_update()
+    )
     with runtime.database.transaction() as connection:
         assert len(connection.execute(locked).all()) == 1
         assert expired_responses_sweeper(runtime.database, lambda: _NOW).sweep() == 2
@@ -157,11 +159,11 @@ def test_feed_standings(api: Api, runtime: Runtime) -> None:
     company, last = api.sign_up_company(), date(2050, 1, 10)
 
     def is_ending(promo_id: str) -> bool:
-        standings = select(feed_entries.c.standing).where(feed_entries.c.promo_id == UUID(promo_id))
+        standings = select(feed_entries.c.status).where(feed_entries.c.promo_id == UUID(promo_id))
         with runtime.database.autocommit() as connection:
             return set(connection.scalars(standings)) == {"ending"}
 
-    sweeper = feed_standings_sweeper(runtime.database, lambda: last, every_s=0.01)
+    sweeper = feed_status_sweeper(runtime.database, lambda: last, every_s=0.01)
     sweeper.start()
     try:
         for _ in range(2):

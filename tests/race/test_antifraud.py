@@ -180,7 +180,7 @@ def _replace_client(antifraud: Antifraud, between: Callable[[], object], *result
     return client
 
 
-YES = Verdict(ok=True, holds_until=None)
+YES = Verdict(ok=True, valid_until=None)
 
 
 def test_second_call_renews_the_lease(make_antifraud: Make, cache: "redis.Redis") -> None:

@@ -13,7 +13,7 @@ from persistence.activations import Claim, claim_values
 from persistence.database.engine import Database
 from persistence.feeds.feed_counts import count_feed, count_mismatched_feed_counts, update_feed_counts
 from persistence.feeds.feed_index import count_mismatched_feed_entries
-from persistence.feeds.standings import update_standings
+from persistence.feeds.feed_status import update_feed_status
 from persistence.feeds.user_promos import list_feed_promos
 from persistence.schema.feed_tables import feed_entries
 from persistence.schema.tables import promo_counters, users
@@ -59,7 +59,7 @@ def _merge_counts(database: Database) -> None:
 
 def _update_standings(database: Database, distance: int = 0, limit: int = 5) -> int:
     with database.autocommit() as connection:
-        return update_standings(connection, TODAY + timedelta(distance), limit=limit)
+        return update_feed_status(connection, TODAY + timedelta(distance), limit=limit)
 
 
 def _change(company: Account, promo_id: str, number: int) -> None:
@@ -121,7 +121,7 @@ def test_waiting_changes_of_a_target(api: Api, runtime: Runtime, stage: Stage) -
 
 
 def _standings(database: Database, promo_id: str) -> set[str | None]:
-    standings = select(feed_entries.c.standing).where(feed_entries.c.promo_id == UUID(promo_id))
+    standings = select(feed_entries.c.status).where(feed_entries.c.promo_id == UUID(promo_id))
     with database.autocommit() as connection:
         return set(connection.scalars(standings))
 
@@ -202,7 +202,7 @@ def test_request_waits_for_an_update(api: Api, runtime: Runtime, stage: Stage, i
     change = partial(company.patch, f"/business/promo/{promo_id}", json={"active_until": "2037-03-17"})
     use = partial(user.post, f"/user/promo/{promo_id}/activate")
     with stage.queue() as queue, runtime.database.transaction() as connection:
-        update_standings(connection, TODAY + timedelta(3653), limit=1000)
+        update_feed_status(connection, TODAY + timedelta(3653), limit=1000)
         queue.add(change if is_change else use)
         connection.commit()
         assert [response.status_code for response in queue.results()] == [200]

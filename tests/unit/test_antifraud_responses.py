@@ -36,9 +36,9 @@ def test_verdict_for_one_attempt(ok: bool, more: dict[str, Any]) -> None:
 def test_cached_verdict(text: str, instant: datetime) -> None:
     """`cache_until` without an offset is in UTC; with an offset it is converted to UTC."""
     verdict = antifraud_client._verdict(orjson.dumps({"ok": True, "cache_until": text}))
-    assert verdict == Verdict(ok=True, holds_until=instant)
-    assert verdict.holds_until is not None
-    assert verdict.holds_until.utcoffset() == timedelta(0)
+    assert verdict == Verdict(ok=True, valid_until=instant)
+    assert verdict.valid_until is not None
+    assert verdict.valid_until.utcoffset() == timedelta(0)
 
 
 @all_cases(

@@ -41,7 +41,7 @@ def test_invalid_settings(tmp_path: Path, command: str) -> None:
     ended = _run(tmp_path, command, **INVALID)
     assert (ended.returncode, ended.stdout) == (2, "")
     first, *problems = ended.stderr.splitlines()
-    assert first == "The settings can't be used:"
+    assert first == "Invalid settings:"
     assert [problem.split()[1] for problem in problems] == [
         "POSTGRES_PORT",
         "ANTIFRAUD_ADDRESS",
@@ -125,7 +125,7 @@ def test_settings_file_with_another_encoding(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes("SECRET_KEY=Schlüssel".encode("latin-1"))
     ended = _run(tmp_path, "check")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == "The settings can't be used:\n- .env is not written in UTF-8.\n"
+    assert ended.stderr == "Invalid settings:\n- .env is not written in UTF-8.\n"
 
 
 def test_unreadable_settings_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,7 +137,7 @@ def test_unreadable_settings_file(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setattr("promo_api.__main__.dotenv_values", refuse)
     monkeypatch.setattr(sys, "argv", ["promo_api", "check"])
     assert main() == 2
-    assert capsys.readouterr().err == "The settings can't be used:\n- .env can't be read: Permission denied.\n"
+    assert capsys.readouterr().err == "Invalid settings:\n- .env can't be read: Permission denied.\n"
 
 
 def test_postgresql_without_tls(tmp_path: Path) -> None:

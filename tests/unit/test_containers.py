@@ -42,16 +42,16 @@ def _instructions(name: str) -> list[str]:
 def test_example_fits_the_containers() -> None:
     """The hosts in .env.example are services of the compose file, and published ports are those of the settings."""
     example = _example()
-    hosts = {example["POSTGRES_HOST"], example["REDIS_HOST"], Address.read(example["ANTIFRAUD_ADDRESS"]).host}
+    hosts = {example["POSTGRES_HOST"], example["REDIS_HOST"], Address.parse(example["ANTIFRAUD_ADDRESS"]).host}
     assert hosts == {"postgres", "redis", "antifraud"} <= _SERVICES.keys()
-    port, metrics_port = (Address.read(example[name]).port for name in ("SERVER_ADDRESS", "METRICS_ADDRESS"))
+    port, metrics_port = (Address.parse(example[name]).port for name in ("SERVER_ADDRESS", "METRICS_ADDRESS"))
     assert _SERVICES["web"]["ports"] == [
         f"${{PUBLISHED_PORT:-127.0.0.1:8000}}:{port}",
         f"127.0.0.1:${{PUBLISHED_METRICS_PORT:-9464}}:{metrics_port}",
     ]
     assert _instructions("EXPOSE") == [f"{port} {metrics_port}"]
-    stub = Address.read(_SERVICES["antifraud"]["command"][-1])
-    assert stub.port == Address.read(example["ANTIFRAUD_ADDRESS"]).port
+    stub = Address.parse(_SERVICES["antifraud"]["command"][-1])
+    assert stub.port == Address.parse(example["ANTIFRAUD_ADDRESS"]).port
 
 
 @pytest.mark.parametrize("name", _OURS)

@@ -37,7 +37,7 @@ from promo_api.telemetry.logs import set_up_logging
 from promo_api.telemetry.metrics_server import run_metrics_server
 from promo_api.config.values import Address, LogFormat
 set_up_logging(LogFormat.JSON)
-address = Address.read(sys.argv[1])
+address = Address.parse(sys.argv[1])
 with run_metrics_server(address) as server:
     import logging
     from prometheus_client import multiprocess

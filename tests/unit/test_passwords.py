@@ -86,7 +86,7 @@ def test_hash_of_the_current_cost_is_not_renewed() -> None:
     """A hash of the current cost is not renewed."""
     passwords = _passwords()
     stored = passwords.hash(PASSWORD)
-    assert passwords.renewed(stored, PASSWORD) == stored
+    assert passwords.rehash_if_needed(stored, PASSWORD) == stored
 
 
 @pytest.mark.parametrize("changed", ["argon2_memory_kib", "argon2_iterations", "argon2_parallelism"])
@@ -97,7 +97,7 @@ def test_hash_of_another_cost_is_renewed(changed: str) -> None:
         _passwords(**{"argon2_memory_kib": 32, changed: 64 if "kib" in changed else 2}),
     )
     for before, current in ((cheap, dear), (dear, cheap)):
-        renewed = current.renewed(before.hash(PASSWORD), PASSWORD)
+        renewed = current.rehash_if_needed(before.hash(PASSWORD), PASSWORD)
         assert extract_parameters(renewed) == extract_parameters(current.hash(PASSWORD))
         assert current.verify(renewed, PASSWORD) is True
 
@@ -139,7 +139,7 @@ WAYS: list[Callable[[Passwords], object]] = [
     lambda passwords: passwords.hash(PASSWORD),
     lambda passwords: passwords.verify("hash", PASSWORD),
     lambda passwords: passwords.verify(None, PASSWORD),
-    lambda passwords: passwords.renewed("hash", PASSWORD),
+    lambda passwords: passwords.rehash_if_needed("hash", PASSWORD),
 ]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from promo_api.config.redis_url import Kind, RedisUrl
+from promo_api.config.redis_url import Mode, RedisUrl
 from promo_api.config.settings import Settings, SettingsError
 from tests.cases import all_cases
 
@@ -14,20 +14,20 @@ _REQUIRED = {"ANTIFRAUD_ADDRESS": "antifraud:9090", "SECRET_KEY": "a key for tes
     [
         ("redis://r", RedisUrl(hosts=(("r", 6379),))),
         ("redis://r:1/", RedisUrl(hosts=(("r", 1),))),
-        ("redis://10.0.0.1:6380/3", RedisUrl(hosts=(("10.0.0.1", 6380),), part="3")),
+        ("redis://10.0.0.1:6380/3", RedisUrl(hosts=(("10.0.0.1", 6380),), path="3")),
         ("rediss://[::1]", RedisUrl(hosts=(("::1", 6379),), tls=True)),
         ("redis://:p%40ss@r", RedisUrl(hosts=(("r", 6379),), password="p@ss")),
         ("redis://u:p@r:1", RedisUrl(hosts=(("r", 1),), username="u", password="p")),
         (
             "redis+sentinel://:p@a,b:1/mymaster",
-            RedisUrl(hosts=(("a", 26379), ("b", 1)), kind=Kind.SENTINEL, password="p", part="mymaster"),
+            RedisUrl(hosts=(("a", 26379), ("b", 1)), mode=Mode.SENTINEL, password="p", path="mymaster"),
         ),
-        ("rediss+cluster://a,b:1", RedisUrl(hosts=(("a", 6379), ("b", 1)), kind=Kind.CLUSTER, tls=True)),
+        ("rediss+cluster://a,b:1", RedisUrl(hosts=(("a", 6379), ("b", 1)), mode=Mode.CLUSTER, tls=True)),
     ],
 )
 def test_urls(text: str, url: RedisUrl) -> None:
     """A URL is parsed; omitted parts have defaults."""
-    assert RedisUrl.read(text) == url
+    assert RedisUrl.parse(text) == url
 
 
 @all_cases(

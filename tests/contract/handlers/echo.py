@@ -62,7 +62,7 @@ ERRORS: dict[str, errors.RequestError] = {
     "ActivationDenied": errors.ActivationDenied("inactive", "Not now."),
     "NotFound": errors.NotFound("Not found."),
     "EmailTaken": errors.EmailTaken("It is in use."),
-    "KeyReused": errors.KeyReused("Another request has this key."),
+    "IdempotencyKeyReused": errors.IdempotencyKeyReused("Another request has this key."),
     "TooManyRequests": errors.TooManyRequests("Too many tries.", limit="tries", times=3, period_s=60, retry_after_s=5),
     "Overloaded": errors.Overloaded("Too much."),
     "ServiceUnavailable": errors.ServiceUnavailable("Later.", reason="timeout", retry_after_s=7),

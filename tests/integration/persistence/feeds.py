@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, insert, select
 
 from persistence.activations import Claim, claim_values
 from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries
-from persistence.feeds.standings import update_standings
+from persistence.feeds.feed_status import update_feed_status
 from persistence.promos.promos import insert_promo, update_promo, update_use_limit
 from persistence.schema.tables import companies, promo_counters, promos, users
 
@@ -87,7 +87,7 @@ def change_promo(connection: Connection, promo_id: UUID, random: Random) -> None
 
 def update_all_standings(connection: Connection, today: date) -> int:
     """Update the standing of all entries for a day, and return the number of updated entries."""
-    return update_standings(connection, today, limit=1_000_000)
+    return update_feed_status(connection, today, limit=1_000_000)
 
 
 def use_promo(connection: Connection, promo_id: UUID) -> None:

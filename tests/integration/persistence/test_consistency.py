@@ -152,6 +152,6 @@ def test_all_checks_are_run(connection: Connection) -> None:
     defined: set[Callable[[Connection], int]] = {
         getattr(consistency, name) for name in dir(consistency) if name.startswith("count_mismatched_")
     }
-    assert defined <= set(check._RECOUNTS.values())
-    assert {name: recount(connection) for name, recount in check._RECOUNTS.items() if recount(connection)} == {}
+    assert defined <= set(check._COUNTS.values())
+    assert {name: recount(connection) for name, recount in check._COUNTS.items() if recount(connection)} == {}
     assert defined == {recount for _, recount, _ in _MISMATCHES.values()}

@@ -21,7 +21,7 @@ from persistence.database.engine import Database
 from persistence.database.revisions import find_revision, newest_revision
 from persistence.feeds.feed_counts import count_mismatched_feed_counts
 from persistence.feeds.feed_index import count_mismatched_feed_entries
-from persistence.feeds.standings import update_standings
+from persistence.feeds.feed_status import update_feed_status
 from persistence.migrations import update_schema
 from persistence.promos.code_lists import CodeLists
 from persistence.promos.promos import list_promos
@@ -123,7 +123,7 @@ def test_counts_of_existing_rows(open_database: Open, empty: Settings) -> None:
         connection.exec_driver_sql(rows, execution_options={"no_parameters": True})
     update_schema(database.engine)
     with database.autocommit() as connection:
-        assert [recount(connection) for recount in check._RECOUNTS.values() if recount(connection)] == []
+        assert [recount(connection) for recount in check._COUNTS.values() if recount(connection)] == []
         assert list_country_uses(connection, UUID(int=1)) == [CountryUse("fr", 2), CountryUse("ru", 1)]
         listed = partial(list_promos, connection, UUID(int=1), date(2025, 1, 1), sort_by=None, limit=10, offset=0)
         promos, total = listed(countries=None)
@@ -162,10 +162,10 @@ def test_existing_promos_are_listed(open_database: Open, empty: Settings) -> Non
         assert (count_mismatched_feed_counts(connection), count_mismatched_feed_entries(connection)) == (0, 0)
         listed = "SELECT count(*) FROM feed_entries WHERE category_key = ''"
         assert connection.exec_driver_sql(listed).scalar_one() == 500
-        assert update_standings(connection, date(2026, 1, 20), limit=10_000) > 500
+        assert update_feed_status(connection, date(2026, 1, 20), limit=10_000) > 500
         assert connection.exec_driver_sql("SELECT count(DISTINCT standing) FROM feed_entries").scalar_one() == 3
         assert count_mismatched_feed_entries(connection) == 0
-        assert update_standings(connection, date(2026, 1, 20), limit=10_000) == 0
+        assert update_feed_status(connection, date(2026, 1, 20), limit=10_000) == 0
 
 
 _DELETED = """

@@ -20,12 +20,12 @@ from persistence.accounts.exports import (
     list_own_keys,
 )
 from persistence.accounts.users import User, find_user
-from persistence.activations import Claim, claim_values, find_offer, list_country_uses
+from persistence.activations import Claim, claim_values, find_refusal_reasons, list_country_uses
 from persistence.comments import list_comments
 from persistence.database.engine import Database
 from persistence.feeds.feed_counts import count_feed, count_mismatched_feed_counts, update_feed_counts
 from persistence.feeds.feed_index import count_mismatched_feed_entries
-from persistence.feeds.standings import update_standings
+from persistence.feeds.feed_status import update_feed_status
 from persistence.feeds.user_promos import find_promo_for_user, list_feed_promos, list_history_promos
 from persistence.likes import insert_like
 from persistence.migrations import update_schema
@@ -238,11 +238,11 @@ _STATEMENTS: dict[str, Callable[[Connection, User], Any]] = {
     "audit log": lambda connection, _user: list_changes(connection, _PROMO, limit=10, offset=90_000),
     "length of the audit log": lambda connection, _user: list_changes(connection, _PROMO, limit=0, offset=0),
     "change": lambda connection, _user: insert_change(connection, _PROMO, _COMPANY, {}),
-    "offer": lambda connection, user: find_offer(connection, _PROMO, user, _TODAY),
+    "offer": lambda connection, user: find_refusal_reasons(connection, _PROMO, user, _TODAY),
     "comments": lambda connection, _user: list_comments(connection, _PROMO, limit=10, offset=0),
     "statistics": lambda connection, _user: list_country_uses(connection, _PROMO),
     "like": lambda connection, user: insert_like(connection, _PROMO, user.id),
-    "standings": lambda connection, _user: update_standings(connection, _TODAY, limit=500),
+    "standings": lambda connection, _user: update_feed_status(connection, _TODAY, limit=500),
     "claims": lambda connection, user: claim_values(connection, _PROMO, [_claim(user), _claim(user)], _TODAY),
 }
 
@@ -277,7 +277,7 @@ def test_plans_of_frequent_statements(connection: Connection, user: User) -> Non
     listed = partial(list_promos, limit=10, offset=0)
     for _ in range(15):
         find_promo_for_user(connection, _PROMO, user.id, _TODAY)
-        find_offer(connection, _PROMO, user, _TODAY)
+        find_refusal_reasons(connection, _PROMO, user, _TODAY)
         claim_values(connection, _PROMO, [_claim(user)], _TODAY)
         list_history_promos(connection, _USER, _TODAY, limit=10, offset=0)
         list_country_uses(connection, _PROMO)
@@ -289,7 +289,7 @@ def test_plans_of_frequent_statements(connection: Connection, user: User) -> Non
             count_feed(connection, user, _TODAY, category=None, active=active)
         list_comments(connection, _PROMO, limit=10, offset=0)
         list_changes(connection, _PROMO, limit=10, offset=1000)
-        update_standings(connection, _TODAY, limit=10)
+        update_feed_status(connection, _TODAY, limit=10)
     assert sequential_scans() == before
     prepared = connection.exec_driver_sql("SELECT statement, custom_plans FROM pg_prepared_statements").all()
     assert len(prepared) > 10

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from persistence.activations import Claim, claim_values
 from persistence.database.engine import Database
 from persistence.feeds.feed_index import count_mismatched_feed_entries, delete_feed_entries, insert_feed_entries
-from persistence.feeds.standings import update_standings
+from persistence.feeds.feed_status import update_feed_status
 from persistence.feeds.user_promos import list_feed_promos
 from persistence.migrations import update_schema
 from persistence.promos.promos import insert_promo, update_use_limit
@@ -193,9 +193,9 @@ def test_new_day(database: Database) -> None:
         ends = [_create(connection, active_until=TODAY + day) for day in (_DAY, 2 * _DAY)]
         begins = [_create(connection, active_from=TODAY + day) for day in (_DAY, 2 * _DAY)]
         exhausted = _create(connection, 0, active_until=TODAY + _DAY)
-        assert update_standings(connection, TODAY, limit=100) == 0
-        assert update_standings(connection, TODAY + _DAY, limit=100) == 4
-        assert update_standings(connection, TODAY + _DAY, limit=100) == 0
+        assert update_feed_status(connection, TODAY, limit=100) == 0
+        assert update_feed_status(connection, TODAY + _DAY, limit=100) == 4
+        assert update_feed_status(connection, TODAY + _DAY, limit=100) == 0
         standings = [_standing(connection, promo_id) for promo_id in (*ends, *begins, exhausted)]
         assert standings == ["ending", "live", "live", "scheduled", "exhausted"]
 
@@ -209,12 +209,12 @@ def test_few_at_a_time(database: Database) -> None:
         connection.exec_driver_sql(
             "UPDATE feed_entries SET standing = NULL WHERE num_nulls(active_from, active_until) = 2"
         )
-        updated = [update_standings(connection, TODAY + _DAY, limit=4) for _ in range(2)]
+        updated = [update_feed_status(connection, TODAY + _DAY, limit=4) for _ in range(2)]
         with database.transaction() as holder:
             lock = "SELECT FROM promo_counters WHERE promo_id = %(promo)s FOR UPDATE"
             assert holder.exec_driver_sql(lock, {"promo": promo_id}).all()
-            updated += [update_standings(connection, TODAY + _DAY, limit=100) for _ in range(2)]
-        assert [*updated, update_standings(connection, TODAY + _DAY, limit=100)] == [4, 4, 8, 0, 2]
+            updated += [update_feed_status(connection, TODAY + _DAY, limit=100) for _ in range(2)]
+        assert [*updated, update_feed_status(connection, TODAY + _DAY, limit=100)] == [4, 4, 8, 0, 2]
 
 
 def test_unknown_standing(database: Database) -> None:
@@ -224,7 +224,7 @@ def test_unknown_standing(database: Database) -> None:
         connection.exec_driver_sql("UPDATE feed_entries SET standing = NULL")
         listed = list_feed_promos(connection, _VIEWER, TODAY, category=None, active=True, total=99, limit=9, offset=0)
         assert [promo.promo_id for promo in listed] == [ids[1]]
-        assert update_standings(connection, TODAY, limit=100) == 6
+        assert update_feed_status(connection, TODAY, limit=100) == 6
         assert [_standing(connection, promo_id) for promo_id in ids] == ["exhausted", "live", "scheduled"]
 
 
