@@ -109,12 +109,12 @@ def test_statement_timeout(open_database: Open, mode: str) -> None:
     """A statement that exceeds its timeout is cancelled. Its connection can be used again."""
     database = open_database(postgres_statement_timeout_s=0.1, postgres_pool_size=1)
 
-    def sleep() -> None:
+    def run_slow_statement() -> None:
         with getattr(database, mode)() as connection:
             connection.execute(text("SELECT pg_sleep(60)"))
 
     with pytest.raises(ServiceUnavailable):
-        sleep()
+        run_slow_statement()
     with getattr(database, mode)() as connection:
         assert connection.execute(text("SELECT 1")).scalar_one() == 1
 
