@@ -1,15 +1,15 @@
 """Exact totals of feeds, in a time that does not depend on the number of promos.
 
-Counts are prefix sums over ages. A promo for ages 18 to 30 adds +1 at age 18 and -1 at age 31. The sum of all counts up
-to a user's age is 1 if the user is 25, and 0 at 40. A total reads at most 102 counts for the user's country and 102 for
-'' (all countries), for one category ('' without a filter).
+Counts are prefix sums over ages. A promo for ages 18 to 30 adds +1 at age 18 and -1 at age 31, so the sum of all counts
+up to the user's age is 1 at 25 and 0 at 40. A total reads at most 102 counts for the user's country and 102 for ''
+(all countries).
 
 The total of active promos uses the same sums over days: +1 on active_from, -1 on the day after active_until, for promos
-with a use left. Days are also summed by month and by year. On 17 March 2026 the total is the sum of the years before
-2026, the months January and February, and the days from 1 to 17 March. So nothing has to run at midnight.
+with a use left. Days are also summed by month and by year: the total of 17 March 2026 is the sum of the years before
+2026, of January and February, and of the days from 1 to 17 March. So nothing has to run at midnight.
 
-Writers do not block each other: a transaction inserts its change into feed_count_changes, and the sweeper merges the
-changes into feed_counts. A total reads both tables in one snapshot, so it is always exact.
+Writers do not block each other: they insert into feed_count_changes, which the sweeper merges into feed_counts. A total
+reads both tables in one snapshot, so it is always exact.
 """
 
 from collections.abc import Iterator
@@ -93,7 +93,7 @@ def _total() -> Select[Any]:
 
 
 def _counts_of(changes: FromClause) -> Select[Any]:
-    """Select the counts to which changes add up, without zeros. `changes` has the columns of feed_count_changes."""
+    """Select the counts for changes, without zeros. `changes` has the columns of feed_count_changes."""
     listed = (
         func.unnest(changes.c.category_keys.op("||")(array([literal("", TEXT)])))
         .table_valued("key", name="listed")
