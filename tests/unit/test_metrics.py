@@ -71,7 +71,7 @@ def test_levels_survive_an_error(monkeypatch: pytest.MonkeyPatch, caplog: pytest
     with metrics.worker_serving("1.2.3", 24, count_connections_in_use):
         assert wait_until(lambda: _lent() == 3, 10)
     assert [vars(record)["job"] for record in caplog.records if record.getMessage() == "job_failed"] == ["gauges"]
-    metrics._LENT.set(0)
+    metrics._IN_USE.set(0)
 
 
 @pytest.mark.parametrize(("status", "counted_as"), [(404, "404"), (0, "cut")])

@@ -23,7 +23,7 @@ _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 # A process that counts and then ends by the signal in its argument.
 _COUNT = """
 import os, sys
-from promo_api import metrics
+from promo_api.telemetry import metrics
 metrics._BUILD.labels("1.2.3").set(1)
 metrics._WORKERS.set(1)
 metrics._REQUESTS_IN_PROGRESS.set(1)
@@ -41,7 +41,7 @@ address = Address.parse(sys.argv[1])
 with run_metrics_server(address) as server:
     import logging
     from prometheus_client import multiprocess
-    from promo_api import metrics
+    from promo_api.telemetry import metrics
     reads, forked, read = threading.Event(), threading.Event(), multiprocess.MultiProcessCollector._read_metrics
     def held(files):
         reads.set()
