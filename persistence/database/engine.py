@@ -130,26 +130,30 @@ def _create_engine(settings: Settings) -> Engine:
         # Errors are logged, and must not contain codes or e-mail addresses.
         hide_parameters=True,
         json_deserializer=orjson.loads,
-        connect_args={
-            "host": settings.postgres_host,
-            "port": settings.postgres_port,
-            # Skips standbys if there are several hosts. With one host the first write shows whether it is a standby.
-            "target_session_attrs": "read-write" if "," in settings.postgres_host else "any",
-            "connect_timeout": settings.postgres_connect_timeout_s,
-            "application_name": "promo-api",
-            # Detects a server that disappeared without closing its connections.
-            "keepalives_idle": 30,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 10_000,
-            # psycopg would return bytes from a database in the C locale, which has no encoding.
-            "client_encoding": "utf8",
-            **_session(settings),
-        },
+        connect_args=_connect_arguments(settings),
     )
     event.listen(engine, "do_connect", _opener(settings.postgres_statement_timeout_s + _RESPONSE_MARGIN_S))
     event.listen(engine, "checkout", _discard_closed)
     return engine
+
+
+def _connect_arguments(settings: Settings) -> dict[str, Any]:
+    return {
+        "host": settings.postgres_host,
+        "port": settings.postgres_port,
+        # Skips standbys if there are several hosts. With one host the first write shows whether it is a standby.
+        "target_session_attrs": "read-write" if "," in settings.postgres_host else "any",
+        "connect_timeout": settings.postgres_connect_timeout_s,
+        "application_name": "promo-api",
+        # Detects a server that disappeared without closing its connections.
+        "keepalives_idle": 30,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+        # psycopg would return bytes from a database in the C locale, which has no encoding.
+        "client_encoding": "utf8",
+        **_session_arguments(settings),
+    }
 
 
 def session_settings(settings: Settings) -> dict[str, str]:
@@ -166,7 +170,7 @@ def session_settings(settings: Settings) -> dict[str, str]:
     return milliseconds | {"TimeZone": "UTC", "plan_cache_mode": "force_generic_plan"}
 
 
-def _session(settings: Settings) -> dict[str, str | None]:
+def _session_arguments(settings: Settings) -> dict[str, str | None]:
     """Return the connection arguments that apply the session settings.
 
     A transaction pooler runs each transaction in any session. So the role has the settings, and nothing is prepared.

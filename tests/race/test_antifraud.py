@@ -73,7 +73,7 @@ def test_two_calls_of_one_attempt_are_one_lease(
     with ThreadPoolExecutor(ATTEMPTS) as threads:
         attempts = [threads.submit(attempt) for attempt in _attempts(member, processes)]
         assert wait_until(lambda: len(waiting) == ATTEMPTS - 1, 5)
-        antifraud._stub.let_go()
+        antifraud._state.release_delayed_calls()
         assert all(attempt.result(10) for attempt in attempts)
     assert (stand_in.calls(member), stand_in.at_once(member)) == (2, 1)
 
