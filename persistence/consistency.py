@@ -161,7 +161,7 @@ def _object(members: Mapping[str, ColumnElement[Any]]) -> ColumnElement[Any]:
 
 
 def _count_mismatched(connection: Connection, stored: Select[Any], counted: Select[Any]) -> int:
-    """Count the ids for which two selects differ. Their columns: an id, further keys, a number. No row means 0."""
+    """Count the ids with a difference between two selects of an id, further keys and a number. No row means 0."""
     left, right = stored.subquery("stored"), counted.subquery("counted")
     *keys, (stored_number, counted_number) = zip(left.c, right.c, strict=True)
     pairs = left.join(right, and_(*(stored_key == counted_key for stored_key, counted_key in keys)), full=True)

@@ -16,7 +16,7 @@
 | circuit_breaker | refuses calls to an unavailable service |
 | coalescing | processes concurrent requests for the same promo together |
 | redis_client | a client for Redis |
-| background, sweeper | background jobs, and those that clean up the database |
+| background, sweeper | background jobs, and the jobs that clean up the database |
 | health | health of the dependencies |
 | check | the command `check` |
 | telemetry/ | logs and metrics |

@@ -15,7 +15,7 @@ _UPDATE_PROFILE = "user_profile.update_profile"
 _ACTIVATIONS, _PASSWORDS, _HEALTH = "antifraud", "passwords", "health"
 # One for each active thread of contract.thread_pool.
 _PREFETCHED = 3
-# PostgreSQL skips many rows for a page at a larger offset. An account reads one such page at a time.
+# At a larger offset PostgreSQL skips many rows. An account reads one such page at a time.
 _DEEP_OFFSET = 1000
 
 

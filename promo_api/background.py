@@ -21,7 +21,7 @@ class BackgroundJob:
 
     Args:
         name: for the log.
-        task: does a piece of work, and returns whether more is waiting. Then the pause is as long as the task took.
+        task: does a piece of work, and returns whether more is waiting. If so, the pause has the duration of the task.
         every_s: the pause when no work is waiting.
     """
 

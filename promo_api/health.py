@@ -33,7 +33,7 @@ class DependencyHealth:
 
     Attributes:
         latency_ms: the duration of the check; None: it failed or timed out.
-        reason: what is wrong, as a sentence; "": nothing.
+        reason: a sentence about the problem; "": healthy.
     """
 
     latency_ms: float | None

@@ -1,11 +1,10 @@
 """Account deletion: one statement closes the account, then batches move its rows in short transactions.
 
 The close removes all personal data. Batches move activations, likes and comments to a placeholder, a row of `users`
-without personal data, so counts, statistics and lists of comments stay the same. A batch locks only rows of the closed
-account and skips locked rows.
+without personal data, so counts and lists stay the same. A batch skips locked rows.
 
 A request that was authenticated before the close may still insert rows for the account. So the last batch locks the
-account's row in `users`, to which those rows refer, and gives up if there are any; the next batch moves them.
+account's row in `users` and gives up if any row refers to it. The next batch moves such rows.
 """
 
 from dataclasses import dataclass
@@ -48,12 +47,7 @@ from persistence.schema.tables import (
 
 @dataclass(frozen=True)
 class AccountDeletion:
-    """An unfinished deletion.
-
-    Attributes:
-        user_id: the closed account.
-        placeholder_id: the row of `users` that becomes the owner of the account's rows.
-    """
+    """An unfinished deletion, and the placeholder that becomes the owner of the account's rows."""
 
     user_id: UUID
     placeholder_id: UUID
@@ -144,26 +138,22 @@ _DELETE_DELETION = Statement(delete(account_deletions).where(account_deletions.c
 
 
 def close_account(connection: Connection, user_id: UUID, *, checked_hash: str) -> bool:
-    """Remove the personal data of a user, revoke all tokens and begin the deletion, in one statement.
+    """Remove the personal data of a user, revoke all tokens and begin the deletion.
 
-    Returns:
-        False: nothing was changed, because the stored hash is not `checked_hash` or the user does not exist.
+    False: nothing was changed, because the stored hash is not `checked_hash` or the user does not exist.
     """
     values = {"user": user_id, "placeholder": uuid4(), "checked_hash": checked_hash}
     return _CLOSE.row(connection, values) is not None
 
 
 def claim_account_deletion(connection: Connection, user_id: UUID | None = None) -> AccountDeletion | None:
-    """Lock an unfinished deletion for this transaction and return it.
-
-    With `user_id` it waits for the lock. Without, it returns any deletion that is not locked.
-    """
+    """Lock an unfinished deletion and return it: that of the user, or else any that is not locked."""
     row = _CLAIM_ANY.row(connection, {}) if user_id is None else _CLAIM.row(connection, {"user": user_id})
     return None if row is None else AccountDeletion(*row)
 
 
 def delete_account_batch(connection: Connection, deletion: AccountDeletion) -> int:
-    """Move or delete a batch of rows, in the transaction that claimed the deletion. Finish it if no rows are left.
+    """Move or delete a batch of rows, or finish the deletion, in the transaction that claimed it.
 
     Returns:
         The number of changed rows. 0: concurrent requests have locked the remaining rows, so try again later.

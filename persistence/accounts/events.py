@@ -9,7 +9,7 @@ from persistence.schema.tables import users
 
 
 def record_event(changed: FromClause, table: Table, event: str, *, members: ColumnElement[Any] | None = None) -> CTE:
-    """Return the part of a statement that records an event for each `id` in `changed`, the changed rows of `table`.
+    """Return the part of a statement that records an event for each changed row of `table`.
 
     `members` has the names of the changed members. If it is an empty array, no event is recorded.
     """

@@ -77,5 +77,5 @@ def _update(columns: frozenset[str]) -> Statement:
 
 def _changed_members(before: FromClause) -> ColumnElement[Any]:
     """Return the names of the changed members of the profile."""
-    named = [case((users.c[name].is_distinct_from(before.c[name]), name)) for name in _CHANGEABLE]
-    return func.array_remove(array[Any](named, type_=Text()), None, type_=ARRAY(Text))
+    names = [case((users.c[name].is_distinct_from(before.c[name]), name)) for name in _CHANGEABLE]
+    return func.array_remove(array[Any](names, type_=Text()), None, type_=ARRAY(Text))

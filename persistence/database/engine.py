@@ -27,9 +27,8 @@ _PROBE = Statement(text("SELECT 1"))
 class Database:
     """The connection pool of one process. It opens no connection before the first use.
 
-    Every wait is limited: for a free connection by the pool timeout, for a new one by the connect timeout, for a
-    response by the statement timeout plus a second. The first timeout opens the circuit breaker. Then one request at a
-    time probes PostgreSQL, and the others fail at once and leave their threads to requests without a database.
+    Every wait has a timeout. The first timeout opens the circuit breaker. Then one request at a time probes PostgreSQL,
+    and the others fail at once and leave their threads to requests without a database.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -98,7 +97,7 @@ class Database:
 def _invalidate_if_lost(connection: Connection) -> Iterator[None]:
     """Make the pool replace a connection that was closed, or whose server has become a standby.
 
-    SQLAlchemy does not see errors of compiled statements, so it does not do this.
+    SQLAlchemy does not, because it does not see the errors of compiled statements.
     """
     try:
         yield
@@ -131,26 +130,30 @@ def _create_engine(settings: Settings) -> Engine:
         # Errors are logged, and must not contain codes or e-mail addresses.
         hide_parameters=True,
         json_deserializer=orjson.loads,
-        connect_args={
-            "host": settings.postgres_host,
-            "port": settings.postgres_port,
-            # Skips standbys if there are several hosts. With one host the first write shows whether it is a standby.
-            "target_session_attrs": "read-write" if "," in settings.postgres_host else "any",
-            "connect_timeout": settings.postgres_connect_timeout_s,
-            "application_name": "promo-api",
-            # Detects a server that disappeared without closing its connections.
-            "keepalives_idle": 30,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 10_000,
-            # psycopg would return bytes from a database in the C locale, which has no encoding.
-            "client_encoding": "utf8",
-            **_session(settings),
-        },
+        connect_args=_connect_arguments(settings),
     )
     event.listen(engine, "do_connect", _opener(settings.postgres_statement_timeout_s + _RESPONSE_MARGIN_S))
     event.listen(engine, "checkout", _discard_closed)
     return engine
+
+
+def _connect_arguments(settings: Settings) -> dict[str, Any]:
+    return {
+        "host": settings.postgres_host,
+        "port": settings.postgres_port,
+        # Skips standbys if there are several hosts. With one host the first write shows whether it is a standby.
+        "target_session_attrs": "read-write" if "," in settings.postgres_host else "any",
+        "connect_timeout": settings.postgres_connect_timeout_s,
+        "application_name": "promo-api",
+        # Detects a server that disappeared without closing its connections.
+        "keepalives_idle": 30,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+        # psycopg would return bytes from a database in the C locale, which has no encoding.
+        "client_encoding": "utf8",
+        **_session_arguments(settings),
+    }
 
 
 def session_settings(settings: Settings) -> dict[str, str]:
@@ -167,11 +170,10 @@ def session_settings(settings: Settings) -> dict[str, str]:
     return milliseconds | {"TimeZone": "UTC", "plan_cache_mode": "force_generic_plan"}
 
 
-def _session(settings: Settings) -> dict[str, str | None]:
+def _session_arguments(settings: Settings) -> dict[str, str | None]:
     """Return the connection arguments that apply the session settings.
 
-    With a transaction pooler each transaction may run in another session. So the settings are those of the role, and
-    there are no prepared statements.
+    A transaction pooler runs each transaction in any session. So the role has the settings, and nothing is prepared.
     """
     if settings.postgres_transaction_pooling:
         return {"prepare_threshold": None}
@@ -191,9 +193,9 @@ def _opener(response_timeout_s: float) -> Callable[..., DeadlineConnection]:
 
 
 def _discard_closed(dbapi_connection: psycopg.Connection[Any], _record: object, _proxy: object) -> None:
-    """Make the pool replace a connection that PostgreSQL closed while it was idle. It needs no round trip.
+    """Make the pool replace a connection that PostgreSQL closed while it was idle, without a round trip.
 
-    The server sends nothing to an idle connection, so a readable socket means that the connection ends.
+    The server sends nothing to an idle connection, so a readable socket means the end of the connection.
     """
     poll = select.poll()
     poll.register(dbapi_connection.fileno(), select.POLLIN)

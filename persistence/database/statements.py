@@ -32,8 +32,8 @@ _DIALECT = URL.create("postgresql+psycopg").get_dialect()(paramstyle="numeric_do
 def lateral_join(rows: Select[Any], name: str) -> FromClause:
     """Return a LATERAL subquery that reads `rows` by index for each row to its left.
 
-    OFFSET 0 keeps the planner from flattening it. A generic plan, which does not know how short a page is, would
-    otherwise join whole tables.
+    OFFSET 0 keeps the planner from flattening it: a generic plan does not know how short a page is, and would join
+    whole tables.
     """
     return rows.offset(literal_column("0")).lateral(name)
 
@@ -44,7 +44,7 @@ def new_value(column: Column[Any]) -> BindParameter[Any]:
 
 
 class Statement:
-    """A compiled statement. The values of its parameters are passed by name."""
+    """A compiled statement. Its methods run it with values for its parameters, by name."""
 
     def __init__(self, statement: ClauseElement) -> None:
         compiled = statement.compile(dialect=_DIALECT)
@@ -54,20 +54,20 @@ class Statement:
         self._constants = {name: value for name, value in compiled.params.items() if value is not None}
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[_Row]:
-        """Run the statement and return all rows."""
+        """Return all rows."""
         return self._run(connection, values).fetchall()
 
     def row(self, connection: Connection, values: Mapping[str, Any]) -> _Row | None:
-        """Run the statement and return its first row; None if there is none."""
+        """Return the first row; None if there is none."""
         return self._run(connection, values).fetchone()
 
     def value(self, connection: Connection, values: Mapping[str, Any]) -> Any:
-        """Run the statement and return the first column of its first row; None if there is no row."""
+        """Return the first column of the first row; None if there is no row."""
         row = self.row(connection, values)
         return row[0] if row else None
 
     def count(self, connection: Connection, values: Mapping[str, Any]) -> int:
-        """Run the statement and return how many rows it changed."""
+        """Return the number of changed rows."""
         return self._run(connection, values).rowcount
 
     def _run(self, connection: Connection, values: Mapping[str, Any]) -> psycopg.RawCursor[Any]:

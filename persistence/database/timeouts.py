@@ -1,10 +1,7 @@
 """Connections that stop waiting for an unresponsive PostgreSQL.
 
-A server that is frozen, unreachable or blocked on its disk neither enforces its own timeouts nor closes connections.
+A server that is frozen, unreachable or blocked on its disk neither enforces its timeouts nor closes connections, and
 TCP timeouts do not help while its kernel acknowledges packets. So the client limits each wait for a response.
-
-Rejected: a thread that shuts down overdue connections (it can hit the next borrower), and psycopg's `cancel_safe` (it
-needs a response of the same server).
 """
 
 from collections.abc import Iterator
@@ -24,22 +21,21 @@ class ResponseTimeout(psycopg.OperationalError):
 
 
 class DeadlineConnection(psycopg.Connection[Any]):
-    """A connection that closes itself when a response takes too long. The late response could still arrive.
+    """A connection that closes itself when a response takes too long, because the response could still arrive.
 
     Attributes:
-        response_timeout_s: limit of each wait. None: no limit.
-        statements: cursor for compiled statements. Shared, because creating one takes half the time of using it.
+        response_timeout_s: limit of each wait; None: no limit.
+        statements: cursor for compiled statements. Creating one takes half the time of using it.
     """
 
     response_timeout_s: float | None = None
     statements: psycopg.RawCursor[Any]
 
     def wait(self, gen: PQGen[_RV], interval: float = 0.1, timeout: float | None = None) -> _RV:
-        """Wait for a response. psycopg calls this for everything it sends on an open connection.
+        """Wait for a response. psycopg calls this for everything that it sends.
 
         Raises:
-            ResponseTimeout: no response in time; the connection is closed.
-            OperationalError: for example, the connection was lost.
+            ResponseTimeout: no response in time. The connection is closed.
         """
         timeout_s = self.response_timeout_s if timeout is None else timeout
         try:

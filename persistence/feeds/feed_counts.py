@@ -1,15 +1,15 @@
 """Exact totals of feeds, in a time that does not depend on the number of promos.
 
-Counts are prefix sums over ages. A promo for ages 18 to 30 adds +1 at age 18 and -1 at age 31. The sum of all counts up
-to a user's age is 1 if the user is 25, and 0 at 40. A total reads at most 102 counts for the user's country and 102 for
-'' (all countries), for one category ('' without a filter).
+Counts are prefix sums over ages. A promo for ages 18 to 30 adds +1 at age 18 and -1 at age 31, so the sum of all counts
+up to the user's age is 1 at 25 and 0 at 40. A total reads at most 102 counts for the user's country and 102 for ''
+(all countries).
 
 The total of active promos uses the same sums over days: +1 on active_from, -1 on the day after active_until, for promos
-with a use left. Days are also summed by month and by year. On 17 March 2026 the total is the sum of the years before
-2026, the months January and February, and the days from 1 to 17 March. So nothing has to run at midnight.
+with a use left. Days are also summed by month and by year: the total of 17 March 2026 is the sum of the years before
+2026, of January and February, and of the days from 1 to 17 March. So nothing has to run at midnight.
 
-Writers do not block each other: a transaction inserts its change into feed_count_changes, and the sweeper merges the
-changes into feed_counts. A total reads both tables in one snapshot, so it is always exact.
+Writers do not block each other: they insert into feed_count_changes, which the sweeper merges into feed_counts. A total
+reads both tables in one snapshot, so it is always exact.
 """
 
 from collections.abc import Iterator
@@ -51,10 +51,12 @@ _PERIODS = ("year", "month", "day")
 # The span of all promos, active or not. The value in the database is that of the first version.
 _ALL, _ALL_DATE = "ever", date.min
 _CATEGORY = bindparam("category", type_=Text)
+# By the filter `active`: how all promos and how active promos add to a total. Inactive promos are all minus active.
+_SIGNS = {None: (1, 0), True: (0, 1), False: (1, -1)}
 
 
 def _ranges() -> FromClause:
-    """Return the ranges of counts that add up to a total: span, first day, day after the last, sign."""
+    """Return the result of `_list_ranges` as rows."""
     types: dict[str, type[TypeEngine[Any]]] = {"spans": Text, "firsts": Date, "ends": Date, "signs": Integer}
     values = (bindparam(name, type_=ARRAY(kind)) for name, kind in types.items())
     return func.unnest(*values).table_valued("span", "first", "end", "sign", name="range").render_derived()
@@ -93,7 +95,7 @@ def _total() -> Select[Any]:
 
 
 def _counts_of(changes: FromClause) -> Select[Any]:
-    """Select the counts to which changes add up, without zeros. `changes` has the columns of feed_count_changes."""
+    """Select the counts for changes, without zeros. `changes` has the columns of feed_count_changes."""
     listed = (
         func.unnest(changes.c.category_keys.op("||")(array([literal("", TEXT)])))
         .table_valued("key", name="listed")
@@ -172,11 +174,15 @@ def count_feed(
 
     The filters `category`, whose case is ignored, and `active` apply unless they are None.
     """
-    signs = {"all": int(active is not True), "active": 0 if active is None else 1 if active else -1}
-    ranges = list(_list_ranges(today, **signs))
+    of_all, of_active = _SIGNS[active]
+    spans, firsts, ends, signs = map(list, zip(*_list_ranges(today, of_all, of_active), strict=True))
     values = {
-        **signs,
-        **dict(zip(("spans", "firsts", "ends", "signs"), map(list, zip(*ranges, strict=True)), strict=True)),
+        "all": of_all,
+        "active": of_active,
+        "spans": spans,
+        "firsts": firsts,
+        "ends": ends,
+        "signs": signs,
         "category": "" if category is None else category.casefold(),
         "user_country": user.country_key,
         "user_age": user.age,
@@ -185,15 +191,16 @@ def count_feed(
     return int(_TOTAL.value(connection, values))
 
 
-def _list_ranges(today: date, **signs: int) -> Iterator[tuple[str, date, date, int]]:
+def _list_ranges(today: date, of_all: int, of_active: int) -> Iterator[tuple[str, date, date, int]]:
+    """Yield the ranges of counts that add up to a total: span, first day, day after the last, sign."""
     day = timedelta(days=1)
     year, month = today.replace(month=1, day=1), today.replace(day=1)
-    if signs["all"]:
-        yield _ALL, _ALL_DATE, _ALL_DATE + day, signs["all"]
-    if signs["active"]:
-        yield "year", date.min, year, signs["active"]
-        yield "month", year, month, signs["active"]
-        yield "day", month, today + day, signs["active"]
+    if of_all:
+        yield _ALL, _ALL_DATE, _ALL_DATE + day, of_all
+    if of_active:
+        yield "year", date.min, year, of_active
+        yield "month", year, month, of_active
+        yield "day", month, today + day, of_active
 
 
 def update_feed_counts(connection: Connection, *, limit: int) -> int:

@@ -10,15 +10,12 @@ from persistence.conditions import TARGET_COLUMNS, period_status
 from persistence.schema.feed_tables import EXHAUSTED, feed_count_changes, feed_entries
 
 ENTRY_KEY = ("category_key", "country_key", "created_at", "promo_id")
-# Copies of columns of promos, by which feeds filter.
+# Columns of promos that feeds filter by.
 FILTER_COLUMNS = ("age_from", "age_until", "active_from", "active_until")
 
 
 def select_entries(promo: FromClause, *columns: ColumnElement[Any]) -> CTE:
-    """Select the entries of promos: one for unfiltered feeds, and one for each distinct category.
-
-    `columns` are added to the columns of the entries.
-    """
+    """Select the entries of promos, with additional columns: one for unfiltered feeds, and one for each category."""
     category_key = func.unnest(promo.c.category_keys.op("||")(array([literal("", TEXT)])))
     values = (category_key, func.coalesce(promo.c.country_key, ""), promo.c.created_at, promo.c.id)
     key = [value.label(name) for name, value in zip(ENTRY_KEY, values, strict=True)]
@@ -26,7 +23,7 @@ def select_entries(promo: FromClause, *columns: ColumnElement[Any]) -> CTE:
 
 
 def is_entry(entries: FromClause) -> list[ColumnElement[bool]]:
-    """Return the conditions that join feed_entries with `entries` by the primary key."""
+    """Return the conditions that join feed_entries with `entries` by primary key."""
     return [feed_entries.c[name] == entries.c[name] for name in ENTRY_KEY]
 
 

@@ -1,9 +1,8 @@
 """The feed index: inserts and deletes the entries of a promo, and changes the counts with them.
 
-To change the target, period or use limit of a promo, in one transaction: lock the promo (promos.find_promo), delete its
-entries, change it, insert its entries. The insert of a new promo and the claim of the last use have their own parts in
-promos and activations; after the last use, a trigger marks the entries as exhausted. All of them lock the row in
-promo_counters before they read the promo, so none overwrites another.
+To change the target, period or use limit of a promo, in one transaction: lock it (promos.find_promo), delete its
+entries, change it, insert its entries. When a claim takes the last use, it changes the counts, and a trigger marks the
+entries as exhausted. Both lock the row in promo_counters before they read the promo, so neither overwrites the other.
 """
 
 from datetime import date

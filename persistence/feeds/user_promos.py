@@ -138,9 +138,8 @@ _FITS = {
 def _select_entries(window: Window, fits: ColumnElement[bool], *conditions: ColumnElement[bool]) -> Select[Any]:
     """Select the first entries that fit the user, up to the depth of the window.
 
-    The limit makes PostgreSQL read the index in order and stop. Two things keep it from sorting all entries of a
-    country instead: `_likely` makes it expect that few entries are filtered out, and it cannot turn the subquery for
-    the uses into a join.
+    The limit makes PostgreSQL read the index in order and stop. It would sort all entries of a country if it expected
+    that many are filtered out (hence `_likely`), or if it could turn the subquery for the uses into a join.
     """
     return _limit(window, select(*_ORDER_COLUMNS).where(*conditions, _likely(fits)), feed_entries)
 

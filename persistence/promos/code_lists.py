@@ -1,7 +1,7 @@
 """The code lists of UNIQUE promos, cached in each process: whole lists, and their first codes.
 
-A list never changes and promos are never deleted, so a cached list never expires. A list may have a megabyte, so it
-stays JSON text: to parse and serialize it would cost more than the rest of the request.
+A list never changes, so a cached list never expires. It may have a megabyte, so it stays JSON text: to parse and
+serialize it would cost more than the rest of the request.
 """
 
 from collections.abc import Mapping, Sequence

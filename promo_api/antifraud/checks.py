@@ -68,19 +68,15 @@ class Antifraud:
         self._verdicts.delete(user_id)
 
     def list_open_breakers(self) -> list[tuple[str, datetime]]:
-        """Return the processes, as host:pid, whose circuit breaker is open, and until when (UTC).
-
-        Raises:
-            redis.RedisError: Redis is unavailable.
-        """
+        """Return the processes (host:pid) whose circuit breaker is open, and until when. Raises redis.RedisError."""
         return self._verdicts.list_open_breakers()
 
     def ping_cache(self) -> None:
-        """Raise redis.RedisError, with a reason, if Redis is unavailable."""
+        """Raise redis.RedisError if Redis is unavailable."""
         self._verdicts.ping()
 
     def ping_service(self) -> None:
-        """Raise OSError, with a reason, if no connection to the service can be opened. No request is sent."""
+        """Raise OSError if no connection to the service can be opened. No request is sent."""
         self._client.ping()
 
     def is_unavailable(self) -> bool:

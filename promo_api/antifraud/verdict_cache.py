@@ -91,7 +91,7 @@ def read_verdict(value: bytes | None) -> bool | None:
 class VerdictCache:
     """Caches verdicts, and leases the right to call the service to one attempt per user at a time.
 
-    A lease is as long as one call plus a second, so an attempt renews it before each call. If a process dies with a
+    A lease lasts for one call and a second more, so an attempt renews it before each call. If a process dies with a
     lease, other attempts wait until it expires; ANTIFRAUD_LEASE_TIMEOUT_S should be longer.
     """
 
@@ -157,7 +157,7 @@ class VerdictCache:
             _warn(error)
 
     def list_open_breakers(self) -> list[tuple[str, datetime]]:
-        """Return the processes, as host:pid, whose circuit breaker is open, and until when (UTC).
+        """Return the processes (host:pid) whose circuit breaker is open, and until when (UTC).
 
         Raises:
             redis.RedisError: Redis is unavailable.
@@ -168,7 +168,7 @@ class VerdictCache:
         return [(process.decode(), _EPOCH + timedelta(milliseconds=until_ms)) for process, until_ms in breakers]
 
     def ping(self) -> None:
-        """Raise redis.RedisError, with a reason, if Redis is unavailable."""
+        """Raise redis.RedisError if Redis is unavailable."""
         with self._redis.client() as client:
             client.ping()
 

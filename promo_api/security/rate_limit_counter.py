@@ -63,7 +63,7 @@ class RateLimitCounter:
         self._redis = RedisClient(settings.redis, settings.redis_timeout_s)
 
     def count(self, counter: Counter, amount: int = 1, *, read: str | None = None) -> Count:
-        """Count events. `read`: another key of the same hash slot, which is read in the same round trip."""
+        """Count events, and read another key of the same hash slot in the same round trip."""
         keys = [counter.key] if read is None else [counter.key, read]
         arguments = amount, counter.limit.times, counter.limit.period_s * 1000
         result = self._redis.run(_COUNT, keys, arguments)

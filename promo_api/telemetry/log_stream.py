@@ -26,7 +26,7 @@ _CHUNK_BYTES = select.PIPE_BUF
 
 
 class LogStream(logging.Handler):
-    """Writes whole lines to a descriptor, to which other processes may write too."""
+    """Writes whole lines to a descriptor, so that lines of several processes do not mix."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()

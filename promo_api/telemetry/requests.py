@@ -24,10 +24,10 @@ class RequestFinished:
     """A finished request.
 
     Attributes:
-        request_id: also in the response and in the log lines of the request.
-        method: "" if it could not be read.
-        operation_id: of api.yml; "" if the request was not for an operation.
-        status: of the response; 0 if the request ended without a response.
+        request_id: in the response and in the log lines of the request.
+        method: "": it could not be read.
+        operation_id: "": not an operation of api.yml.
+        status: 0: no response was sent.
         duration_s: from the first header of the request to the last byte of the response.
     """
 

@@ -24,7 +24,7 @@ def _created_at() -> sa.Column[object]:
 
 
 def upgrade() -> None:
-    """Make all tables."""
+    """Create all tables."""
     op.create_table(
         "companies", *_account_columns(), sa.UniqueConstraint("email_key", name=op.f("companies_email_key_uq"))
     )

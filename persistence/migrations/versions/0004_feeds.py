@@ -1,4 +1,4 @@
-"""What feeds are read from: entries in their order, and tallies of how many there are."""
+"""Derived tables for feeds: entries in feed order, and counts."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -43,9 +43,9 @@ _TALLIES = """
 
 
 def upgrade() -> None:
-    """Make the tables and fill them from the promos. What feeds were read by before is no more needed.
+    """Create the tables, fill them, and drop the indexes that feeds used before.
 
-    Promos and uses wait until it has been done, so that nothing is made meanwhile that is not listed.
+    The lock blocks changes of promos and activations, which would otherwise be missing.
     """
     op.execute("LOCK TABLE promos, promo_counters IN SHARE MODE")
     _create_entries()
@@ -107,7 +107,7 @@ def _create_tallies() -> None:
 
 
 def downgrade() -> None:
-    """Drop the tables: all that they say is said by promos."""
+    """Drop the tables."""
     op.create_index("promos_newest", "promos", [sa.text("created_at DESC"), sa.text("id DESC")])
     op.create_index("promos_category", "promos", ["category_keys"], postgresql_using="gin")
     for table in ("feed_tally_changes", "feed_tallies", "feed_entries"):

@@ -1,6 +1,6 @@
-"""Codes are issued in their order, so nobody looks for a free one any more.
+"""Codes are issued in order, without a search for a free code.
 
-A process of an earlier version, which goes on, issues the same ones: it looks for the first that is free.
+Processes of an earlier version keep working: they search, and issue the same codes.
 """
 
 import sqlalchemy as sa
@@ -11,12 +11,12 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Drop the index of free codes, which each use of a UNIQUE promo had to change."""
+    """Drop the index of free codes, which each activation of a UNIQUE promo had to update."""
     op.drop_index("promo_codes_free", "promo_codes")
 
 
 def downgrade() -> None:
-    """Make the index of free codes."""
+    """Create the index of free codes."""
     op.create_index(
         "promo_codes_free",
         "promo_codes",

@@ -1,6 +1,6 @@
-"""The number of activations of each user is kept, so that a history takes no longer as it grows.
+"""The stored number of activations of a user, for the total of the history.
 
-It is for a service that stands still: a process of an earlier version, which goes on, would count nothing by user.
+Stop the service first: processes of an earlier version do not count by user.
 """
 
 import sqlalchemy as sa
@@ -16,8 +16,8 @@ _USER_USES = """
 
 
 def upgrade() -> None:
-    """Make the table, and fill it from the rows that it tells of."""
-    # What is written meanwhile would be in no number.
+    """Create the table, and fill it."""
+    # Rows that are inserted meanwhile would not be counted.
     op.execute("LOCK TABLE activations IN ACCESS EXCLUSIVE MODE")
     op.create_table(
         "user_uses",
@@ -30,5 +30,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take the table away: it can be made again from the rows."""
+    """Drop the table."""
     op.drop_table("user_uses")

@@ -1,7 +1,7 @@
-"""Feed entries have a standing, so a feed of active promos does not read the others.
+"""The status (`standing`) of feed entries, so that a feed of active promos skips the others.
 
-The column and the indexes may exist already: on a large table they are best built by hand, see docs/deployment.md. The
-service computes the standing of existing entries in small portions.
+The column and the indexes may exist already: on a large table, create them beforehand (see docs/deployment.md). The
+sweeper computes the status of existing entries.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Answers that are given again when their request comes again."""
+"""Stored responses by idempotency key."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Create the table."""
     op.create_table(
         "kept_answers",
         sa.Column("account_id", sa.Uuid, primary_key=True),
@@ -23,5 +23,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the table: a request that comes again after that is carried out again."""
+    """Drop the table. Repeated requests then have their effect again."""
     op.drop_table("kept_answers")

@@ -1,6 +1,6 @@
-"""Users can leave, and get all that is kept about them: what they did is found by the user.
+"""Account deletion and exports: users without personal data, and indexes by user.
 
-The indexes may have been built by hand before, with CREATE INDEX CONCURRENTLY: then nobody waits while they are made.
+The indexes may exist already: on large tables, create them beforehand with CREATE INDEX CONCURRENTLY.
 """
 
 from typing import Any
@@ -17,8 +17,8 @@ _TYPES: dict[str, sa.types.TypeEngine[Any]] = {
     "created_at": sa.DateTime(timezone=True),
 }
 _OF_PERSON = "name, surname, email, email_key, age, country, country_key, password_hash, created_at"
-# Nobody can sign in by it: no password has such a hash.
-_NOBODY = """
+# No password has this hash.
+_DUMMY_USERS = """
     UPDATE users SET name = 'Deleted', surname = 'user', email = id || '@deleted.invalid',
         email_key = id || '@deleted.invalid', age = 0, country = 'aq', country_key = 'aq', password_hash = '',
         created_at = now()
@@ -27,7 +27,7 @@ _NOBODY = """
 
 
 def upgrade() -> None:
-    """Make the indexes, and let users be of whom nothing is known."""
+    """Create the indexes, and permit users without personal data."""
     op.create_index("likes_user", "likes", ["user_id", "promo_id"], if_not_exists=True)
     op.create_index("comments_author", "comments", ["author_id", "created_at", "id"], if_not_exists=True)
     for name, type_ in _TYPES.items():
@@ -37,9 +37,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the indexes, and make up a person for each user who has left."""
+    """Drop the indexes, and give deleted users dummy data."""
     op.drop_constraint(op.f("users_person_ck"), "users")
-    op.execute(_NOBODY)
+    op.execute(_DUMMY_USERS)
     for name, type_ in _TYPES.items():
         op.alter_column("users", name, existing_type=type_, nullable=False)
     op.drop_index("comments_author", "comments")

@@ -1,6 +1,6 @@
-"""Numbers and lists that are kept, so that reading them takes no longer as they grow.
+"""Stored counts and code lists, so that reading them takes the same time as they grow.
 
-It is for a service that stands still: a process of an earlier version, which goes on, would count nothing by country.
+Stop the service first: processes of an earlier version do not count by country.
 """
 
 import sqlalchemy as sa
@@ -32,20 +32,20 @@ _CODES = """
 
 
 def upgrade() -> None:
-    """Make the tables, the column and the indexes, and fill them from the rows that they tell of."""
-    # What is written meanwhile would be in no number. As strong as the strongest lock that comes, which would be waited
-    # for in vain if others had begun to wait for the weaker one.
+    """Create the tables, the column and the indexes, and fill them."""
+    # Rows that are inserted meanwhile would not be counted. It is the strongest lock that the migration needs, because
+    # a later upgrade of a weaker lock could deadlock.
     op.execute("LOCK TABLE promos, activations IN ACCESS EXCLUSIVE MODE")
-    _keep_country_uses()
-    _keep_company_counts()
-    _keep_codes()
+    _create_country_uses()
+    _create_company_counts()
+    _add_code_lists()
     for name, order in _ORDERS.items():
         if name != "newest":
             op.create_index(f"promos_company_{name}", "promos", ["company_id", *order])
         op.create_index(f"promos_country_{name}", "promos", ["company_id", _TARGET_KEY, *order])
 
 
-def _keep_country_uses() -> None:
+def _create_country_uses() -> None:
     op.create_table(
         "country_uses",
         sa.Column("promo_id", sa.Uuid, sa.ForeignKey("promos.id"), primary_key=True),
@@ -58,7 +58,7 @@ def _keep_country_uses() -> None:
     op.drop_index("activations_country", "activations")
 
 
-def _keep_company_counts() -> None:
+def _create_company_counts() -> None:
     op.create_table(
         "company_promo_counts",
         sa.Column("company_id", sa.Uuid, sa.ForeignKey("companies.id"), primary_key=True),
@@ -70,7 +70,7 @@ def _keep_company_counts() -> None:
     op.execute(_COMPANY_COUNTS)
 
 
-def _keep_codes() -> None:
+def _add_code_lists() -> None:
     op.add_column("promos", sa.Column("promo_unique", sa.JSON))
     op.execute(_CODES)
     op.create_check_constraint(
@@ -79,7 +79,7 @@ def _keep_codes() -> None:
 
 
 def downgrade() -> None:
-    """Take away all of it: it can be made again from the rows."""
+    """Drop the tables, the column and the indexes."""
     for name in _ORDERS:
         if name != "newest":
             op.drop_index(f"promos_company_{name}", "promos")

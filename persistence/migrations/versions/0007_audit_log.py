@@ -1,6 +1,6 @@
-"""The trail: what companies do to promos, and what happens to accounts. It begins with this revision.
+"""The audit log of promos and accounts. Earlier events are not in it.
 
-A process of an earlier version, which goes on, does nothing wrong, but what it does is in no trail.
+Processes of an earlier version keep working, but do not write to the audit log.
 """
 
 import sqlalchemy as sa
@@ -17,8 +17,7 @@ _REFUSE = """
             USING ERRCODE = 'insufficient_privilege', TABLE = TG_TABLE_NAME;
     END $$
 """
-# A foreign key that follows a changed id does so inside of a trigger: pg_trigger_depth() is 1 there, and 0 for whatever
-# else comes from outside.
+# ON UPDATE CASCADE runs inside a trigger, where pg_trigger_depth() is 1. For statements of clients it is 0.
 _APPEND_ONLY = """
     CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
     FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION refuse_trail_change()
@@ -26,7 +25,7 @@ _APPEND_ONLY = """
 
 
 def upgrade() -> None:
-    """Make the tables, to which rows can only be added."""
+    """Create the append-only tables."""
     _create_promo_changes()
     _create_account_events()
     op.execute(_REFUSE)
@@ -77,7 +76,7 @@ def _create_account_events() -> None:
 
 
 def downgrade() -> None:
-    """Drop the tables, and all that the trail has told."""
+    """Drop the tables, with the whole audit log."""
     for table in _TABLES:
         op.drop_table(table)
     op.execute("DROP FUNCTION refuse_trail_change")
