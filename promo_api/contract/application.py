@@ -1,4 +1,4 @@
-"""Builds the ASGI application on a Connexion FlaskApp."""
+"""The ASGI application, on a Connexion FlaskApp."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, asynccontextmanager
@@ -26,7 +26,7 @@ from promo_api.contract.validation import ValidationMiddleware
 
 
 class BrokenContract(Exception):
-    """The specification can't be served: it is not valid OpenAPI, or it names something that does not exist."""
+    """The specification is not valid OpenAPI, or it names something that does not exist."""
 
 
 def build_application(  # noqa: PLR0913 each part of an application
@@ -42,23 +42,13 @@ def build_application(  # noqa: PLR0913 each part of an application
     validate_responses: bool = False,
     origins: Sequence[str] = (),
 ) -> ASGIApp:
-    """Build an ASGI application that serves a specification.
+    """Build an ASGI application that serves an OpenAPI 3.0 file.
 
-    Args:
-        specification: an OpenAPI 3.0 file.
-        package: the package of the modules that the operationIds name.
-        runtime: the first argument of every handler.
-        schemes: how to check tokens, by security scheme.
-        pools: the limits of each thread pool. `x-thread-pool` of an operation names its pool, `default` if it is left
-            out. `event-loop` is not a pool: the handler never blocks and runs on the event loop.
-        admit: decides the thread pool and the source of a request, or refuses it.
-        lifespan: makes a context that is entered before the first request and left after the last.
-        on_refusal: called with the name of a pool and the reason, `full` or `timeout`.
-        validate_responses: whether a response that does not match the specification becomes a 500.
-        origins: the origins whose pages may call the application; `*` is any.
+    `package` contains the modules of the operationIds, and `runtime` is the first argument of every handler. Operations
+    without `x-thread-pool` use the pool `default`. `on_refusal` gets a pool and the reason, `full` or `timeout`.
 
     Raises:
-        BrokenContract: with one line that says what is wrong with the specification.
+        BrokenContract: the specification can't be served.
     """
     closing = ExitStack()
     app = FlaskApp(
@@ -78,7 +68,7 @@ def build_application(  # noqa: PLR0913 each part of an application
 
 
 def _middlewares(schemes: Mapping[str, BearerScheme], *, validate_responses: bool) -> list[Callable[..., ASGIApp]]:
-    """Return the middlewares from the outermost to the innermost."""
+    """Return the middlewares, the outermost first."""
     return [
         *([ResponseValidationMiddleware] if validate_responses else []),
         partial(ServerErrorMiddleware, handler=internal_error),
@@ -99,9 +89,9 @@ def _one_line(error: Exception) -> str:
 def _connect(
     app: FlaskApp, limits: Mapping[str, PoolLimits], admit: Admit, on_refusal: Callable[[str, str], None]
 ) -> ThreadPools:
-    """Put our views and thread pools in place of Connexion's.
+    """Replace Connexion's views and threads by ours.
 
-    The middlewares are built now and not at the first request, so that an error in the specification stops the start.
+    Build the middlewares now, so that an error in the specification stops the start.
     """
     middleware = app.middleware
     middleware.app, middleware.middleware_stack = middleware._build_middleware_stack()  # noqa: SLF001 there is no public way

@@ -1,7 +1,6 @@
-"""The body of a request, which is read once, up to the limit that its schema implies, and parsed once.
+"""The body of a request, limited by its schema.
 
-The bodies of all requests share 64 MB of each worker process, and one sender gets a quarter of it. A request whose
-body does not fit is refused with 503.
+All bodies in a worker share 64 MB; one sender gets a quarter of it, then 503.
 """
 
 from collections.abc import Hashable, Mapping
@@ -19,7 +18,7 @@ from promo_api.errors import InvalidInput, Overloaded, Violation
 
 # The limit if the schema implies none.
 _MAX_BODY_BYTES = 2 * 1024 * 1024
-# Room for white space and for unknown members, so that a body that is a little too large gets a useful message.
+# A body that is a little too large gets a useful message.
 _EXTRA_BYTES = 4 * 1024
 _EXTRA_STRUCTURAL_CHARS = 1000
 _MEMORY_BYTES = 64 * 1024 * 1024
@@ -30,14 +29,14 @@ _CHARSETS = ("utf-8", "utf8", "us-ascii", '"utf-8"', '"utf8"', '"us-ascii"')
 
 
 class BodyMemory:
-    """Counts the bytes of the bodies that a worker process holds. For use on the event loop only."""
+    """The bytes of all bodies in a worker. Not thread-safe."""
 
     def __init__(self) -> None:
         self._total = 0
         self._by_sender: dict[Hashable, int] = {}
 
     def allocate(self, sender: Hashable, size: int) -> None:
-        """Count bytes for a sender; Overloaded if the sender, or all senders together, would have too many."""
+        """Count bytes; Overloaded if they do not fit."""
         of_sender = self._by_sender.get(sender, 0) + size
         if of_sender > _SENDER_BYTES or self._total + size > _MEMORY_BYTES:
             raise Overloaded("Too many large requests are in progress. Try again in a moment.")
@@ -45,7 +44,7 @@ class BodyMemory:
         self._total += size
 
     def free(self, sender: Hashable, size: int) -> None:
-        """Stop counting bytes of a sender."""
+        """Undo `allocate`."""
         self._total -= size
         left = self._by_sender.get(sender, 0) - size
         if left:
@@ -55,7 +54,7 @@ class BodyMemory:
 
 
 class MemoryShare:
-    """The bytes that one request holds until the end of a `with` block."""
+    """The bytes of one request, in a `with` block."""
 
     def __init__(self, memory: BodyMemory, sender: Hashable) -> None:
         self._memory = memory
@@ -70,14 +69,14 @@ class MemoryShare:
             self._memory.free(self._sender, self._size)
 
     def grow(self, size: int) -> None:
-        """Add bytes; Overloaded if there is no memory left for them."""
+        """Add bytes; Overloaded if they do not fit."""
         if size:
             self._memory.allocate(self._sender, size)
             self._size += size
 
 
 class JsonBody:
-    """The request body of an operation."""
+    """The body of an operation."""
 
     def __init__(self, declared: Mapping[str, Any]) -> None:
         self._required: bool = declared.get("required", False)
@@ -89,12 +88,12 @@ class JsonBody:
     async def read(
         self, scope: Scope, receive: Receive, arguments: dict[str, Any], share: MemoryShare
     ) -> list[Violation]:
-        """Put a valid body into the arguments, and return the violations of an invalid one.
+        """Put a valid body into the arguments; return the violations of an invalid one.
 
         Raises:
-            HTTPException: 413, the body is too large; 415, it is not JSON in UTF-8.
-            InvalidInput: the body cannot be parsed.
-            Overloaded: there is no memory left for the body.
+            HTTPException: 413 or 415.
+            InvalidInput: malformed JSON.
+            Overloaded: no memory is left.
         """
         headers = Headers(scope=scope)
         content = await self._content(headers, receive, share)
@@ -111,7 +110,7 @@ class JsonBody:
 
     async def _content(self, headers: Headers, receive: Receive, share: MemoryShare) -> bytes:
         declared = headers.get("content-length", "")
-        # Python refuses to parse thousands of digits; the first twenty are enough.
+        # Python refuses to parse thousands of digits.
         if declared.isdecimal() and int(declared[:20]) > self._max_bytes:
             raise self._too_large()
         content = bytearray()
@@ -133,7 +132,7 @@ class JsonBody:
 
 
 def _check_type(headers: Headers) -> None:
-    """Refuse a body of another media type. A body without a Content-Type is accepted as JSON."""
+    """Check the media type, if there is one."""
     media_types = headers.getlist("content-type")
     if not media_types:
         return
@@ -145,8 +144,7 @@ def _check_type(headers: Headers) -> None:
 def _is_json(media_type: str) -> bool:
     """Return whether a Content-Type is JSON in UTF-8.
 
-    The parser of the standard library is not used: it needs a second for 60,000 semicolons, and some charsets in the
-    form of RFC 2231 make it fail.
+    The standard library needs a second for 60,000 semicolons and fails on some charsets of RFC 2231.
     """
     essence, *parameters = (part.strip().lower() for part in media_type.split(";"))
     charsets = [parameter.partition("=")[2].strip() for parameter in parameters if parameter.startswith("charset")]

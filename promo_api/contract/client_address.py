@@ -1,4 +1,4 @@
-"""The address of a client: the peer of its connection, or the address that a trusted proxy has put into a header."""
+"""The client address, from the connection or a trusted proxy."""
 
 from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address
@@ -9,14 +9,14 @@ _IPV6_PREFIX = 64
 
 
 def client_address(scope: Scope) -> str:
-    """Return the address of the client of a request; "" if it is unknown."""
+    """Return the address; "" if it is unknown."""
     client = scope.get("client")
     return client[0] if client else ""
 
 
 @lru_cache(1024)
 def client_network(address: str) -> str:
-    """Return the /64 network of an IPv6 address, because a customer gets a whole /64, and any other text unchanged."""
+    """Return the /64 of an IPv6 address, because a customer gets a whole /64; else the text."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -27,14 +27,9 @@ def client_network(address: str) -> str:
 
 
 class ClientAddressMiddleware:
-    """Takes the client address from a header that a trusted proxy sets or appends to.
+    """Takes the last address of a proxy's header, because the client may have sent the others.
 
-    Only the last address of the last such header is used, because the client may have sent the others. If that is
-    not an IP address, the address of the proxy stays.
-
-    Args:
-        app: the next application.
-        header: the name of the header. A client that reaches the server without the proxy can forge it.
+    A client that bypasses the proxy can forge it.
     """
 
     def __init__(self, app: ASGIApp, header: str) -> None:
@@ -42,7 +37,7 @@ class ClientAddressMiddleware:
         self._header = header.lower().encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Set the client of the scope of a request."""
+        """Replace `client` of the scope."""
         if scope["type"] == "http":
             values = [value for name, value in scope["headers"] if name == self._header]
             address = values[-1].rpartition(b",")[2].strip().decode("latin-1") if values else ""

@@ -1,7 +1,6 @@
-"""Compression of large responses, for operations with `x-compress: true` in api.yml.
+"""Compression of large responses.
 
-The compressed size of a response with a secret and text of an attacker reveals the secret (BREACH). So operations that
-return codes or tokens must not opt in.
+Operations with codes or tokens must not have `x-compress`: the size would reveal them (BREACH).
 """
 
 import re
@@ -10,17 +9,16 @@ from collections.abc import Iterable, Mapping
 
 _CODINGS = {"x-gzip": "gzip"}
 _WEIGHT = re.compile(r"[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
-# A smaller response gains less than its compression costs.
 _MIN_BYTES = 4096
 _FASTEST = 1
-# For zlib: the largest window, with the header and trailer of gzip.
+# zlib: the largest window, in gzip format.
 _GZIP_WINDOW_BITS = 31
 
 
 def compress(
     body: bytes, headers: Mapping[str, str], request_headers: Iterable[tuple[bytes, bytes]]
 ) -> tuple[bytes, Mapping[str, str]]:
-    """Return the body and headers of a response, compressed if it is large and the client accepts gzip."""
+    """Compress a large body if the client accepts gzip; return body and headers."""
     varied = {**headers, "Vary": "Accept-Encoding"}
     if len(body) < _MIN_BYTES or not _accepts_gzip(request_headers):
         return body, varied
@@ -28,17 +26,17 @@ def compress(
 
 
 def decompress(body: bytes) -> bytes:
-    """Return a compressed body in its original form."""
+    """Undo the compression."""
     return zlib.decompress(body, _GZIP_WINDOW_BITS)
 
 
 def _accepts_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Return whether the client accepts gzip and does not prefer plain responses (RFC 9110, 12.5.3)."""
+    """Return whether gzip is accepted, and not less than plain (RFC 9110, 12.5.3)."""
     weights: dict[str, float] = {}
     for part in ",".join(value.decode("latin-1") for name, value in headers if name == b"accept-encoding").split(","):
         coding, separator, weight = (text.strip() for text in part.partition(";"))
         matched = _WEIGHT.fullmatch(weight)
-        # A malformed weight refuses the coding, because a plain response is always acceptable.
+        # A malformed weight refuses the coding.
         weights[_CODINGS.get(coding.lower(), coding.lower())] = (
             float(matched[1]) if matched else 0.0 if separator else 1.0
         )

@@ -1,7 +1,6 @@
-"""Cross-origin requests (CORS), which are off unless origins are configured.
+"""Cross-origin requests (CORS), off by default.
 
-Browsers do not send the token by themselves, so `*` does not let a page act for its user, and credentials are never
-allowed.
+Browsers do not add the token by themselves, so `*` does not let a page act for its user.
 """
 
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ _PREFLIGHT_MAX_AGE_S = 3600
 
 
 def allow_origins(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
-    """Let pages of these origins call the application; `*` is any. A preflight request needs no token."""
+    """Let pages of these origins call the application; `*` is any."""
     if not origins:
         return app
     return _CrossOrigin(
@@ -44,7 +43,7 @@ class _CrossOrigin(CORSMiddleware):
     """Starlette's CORS middleware, with the common error body."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """Return the response to a preflight request."""
+        """Respond to a preflight request."""
         response = super().preflight_response(request_headers)
         allowed = response.status_code == 200  # noqa: PLR2004 set by Starlette
         body = {"status": "error", "message": "This request is not allowed from this origin."}

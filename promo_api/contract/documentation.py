@@ -1,10 +1,7 @@
 """The documentation page at /api/ui, and the specification at /api/openapi.json.
 
-Connexion renders the specification for each request with every reference resolved, which blocks the event loop for a
-second. Here the file is rendered once, as it was written.
-
-The files of Swagger UI come from Connexion. The page around them is ours (folder `page`), because Connexion's has an
-inline script, which a strict content security policy does not allow.
+Connexion would resolve and render the specification for each request, which blocks the event loop for a second. Its
+page has an inline script, which our content security policy forbids.
 """
 
 from html import escape
@@ -21,14 +18,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _FOLDER = Path(__file__).parent / "page"
-# From Connexion: the redirect to the page, and the files of Swagger UI.
+# From Connexion: a redirect, and the files of Swagger UI.
 _CONNEXION_PATHS = [
     "/ui", "/ui/swagger-ui.css", "/ui/swagger-ui-bundle.js", "/ui/favicon-16x16.png", "/ui/favicon-32x32.png",
 ]  # fmt: skip
-# A browser asks for the page again after each deployment.
 _CACHE_CONTROL = "no-cache"
 _HEADERS = {
-    # The page loads nothing from, and sends nothing to, another host.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cache-Control": _CACHE_CONTROL,
@@ -36,7 +31,7 @@ _HEADERS = {
 
 
 class DocumentationMiddleware(SwaggerUIMiddleware):
-    """Serves the documentation, and hides every other request from Connexion's router, which redirects slashes."""
+    """Serves the documentation. Other requests bypass Connexion's router, which redirects slashes."""
 
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(app)
@@ -57,7 +52,7 @@ class DocumentationMiddleware(SwaggerUIMiddleware):
         self._connexion_paths = {specification.base_path + path for path in _CONNEXION_PATHS}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond to a request for the documentation; pass every other request on."""
+        """Serve the documentation, or pass the request on."""
         path = scope.get("path", "")
         ours = self._ours.get(path)
         if scope["type"] != "http" or (ours is None and path not in self._connexion_paths):

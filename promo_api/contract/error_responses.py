@@ -53,7 +53,7 @@ def add_error_handlers(app: FlaskApp) -> None:
 
 
 async def request_error(_request: ConnexionRequest, error: RequestError) -> ConnexionResponse:
-    """Return the response to a request that a handler or the contract layer refuses."""
+    """Return the response to a refused request."""
     if isinstance(error, ServiceUnavailable):
         _log.warning("service_unavailable", extra={"reason": error.reason, "retry_after_s": error.retry_after_s})
     violations = error.violations if isinstance(error, InvalidInput) else ()
@@ -61,12 +61,12 @@ async def request_error(_request: ConnexionRequest, error: RequestError) -> Conn
 
 
 async def http_error(_request: ConnexionRequest, error: HTTPException) -> ConnexionResponse:
-    """Return the response to a request that breaks a rule of HTTP."""
+    """Return the response to an HTTP error."""
     return _response(error.status_code, error.detail, error.headers)
 
 
 async def internal_error(_request: ConnexionRequest, error: Exception) -> ConnexionResponse:
-    """Return the response to an unexpected exception. The traceback is logged, and the client gets nothing of it."""
+    """Log an unexpected exception; its details are not for the client."""
     _log.error("internal_error", exc_info=error)
     return ConnexionResponse(500, mimetype="application/json", body=INTERNAL_ERROR)
 

@@ -1,10 +1,7 @@
-"""A bounded queue with round-robin scheduling, so that one source cannot delay the others.
+"""A bounded queue with round-robin scheduling.
 
-A source has a group (an account, or a client address) and a member (an account behind that address). Groups take turns,
-and so do the members of a group. When the queue is full, a new item of a shorter group or member replaces the newest
-item of the longest.
-
-The queue is not thread-safe.
+Groups take turns, and so do their members. In a full queue, a new item of a shorter group or member replaces the newest
+of the longest. Not thread-safe.
 """
 
 from collections import deque
@@ -16,12 +13,9 @@ T = TypeVar("T")
 
 
 class Source(NamedTuple):
-    """The source of a request.
+    """The source of a request: an account or address, and an account behind that address.
 
-    Attributes:
-        group: groups take turns.
-        member: the members of a group take turns.
-        at_once: the number of requests of the group that may run at the same time; constant for a group.
+    At most `at_once` requests of a group run at the same time. It is constant for a group.
     """
 
     group: Hashable
@@ -31,7 +25,7 @@ class Source(NamedTuple):
 
 @dataclass
 class _Group(Generic[T]):
-    """The waiting items of one group; a member without waiting items is left out."""
+    """The waiting items of a group."""
 
     key: Hashable
     at_once: int
@@ -40,25 +34,18 @@ class _Group(Generic[T]):
 
 
 class FairQueue(Generic[T]):
-    """The queue.
-
-    Args:
-        places: the number of items that may wait.
-        member_places: the number of items of one member that may wait.
-    """
+    """The queue; one member gets at most `member_places` of the places."""
 
     def __init__(self, places: int, member_places: int) -> None:
         self._places = places
         self._member_places = member_places
-        # Groups with waiting items, and the number of running items by group.
         self._groups: dict[Hashable, _Group[T]] = {}
         self._running: dict[Hashable, int] = {}
-        # Groups whose next item may start, in the order of their turns.
+        # Groups that may start an item, in the order of their turns.
         self._turns: dict[Hashable, _Group[T]] = {}
         self._waiting = 0
 
     def __len__(self) -> int:
-        """Return the number of waiting items."""
         return self._waiting
 
     @property
@@ -67,7 +54,7 @@ class FairQueue(Generic[T]):
         return bool(self._turns)
 
     def start(self, source: Source) -> bool:
-        """Start an item without queueing; the counterpart is `finish`. False: the item must wait."""
+        """Start an item; False: it must wait."""
         running = self._running.get(source.group, 0)
         if self._waiting or running >= source.at_once:
             return False
@@ -75,11 +62,7 @@ class FairQueue(Generic[T]):
         return True
 
     def push(self, item: T, source: Source) -> T | None:
-        """Add an item.
-
-        Returns:
-            The item that was dropped: the new item, or the item that it replaced. None: no item was dropped.
-        """
+        """Add an item; return the dropped item, which may be the new one, or None."""
         group = self._groups.get(source.group) or _Group(source.group, source.at_once)
         if len(group.members.get(source.member, ())) >= self._member_places:
             return item
@@ -95,7 +78,7 @@ class FairQueue(Generic[T]):
         return removed
 
     def pop(self) -> T | None:
-        """Start the next item; the counterpart is `finish`. None: no item may start now."""
+        """Start the next item; None: no item may start."""
         if not self._turns:
             return None
         group = self._turns.pop(next(iter(self._turns)))
@@ -111,7 +94,7 @@ class FairQueue(Generic[T]):
         return item
 
     def finish(self, source: Source) -> None:
-        """End an item that was started by `start` or `pop`."""
+        """End an item that `start` or `pop` has started."""
         running = self._running[source.group] - 1
         if running:
             self._running[source.group] = running
@@ -128,10 +111,7 @@ class FairQueue(Generic[T]):
         self._removed_from(group, source.member)
 
     def _make_room_for(self, group: _Group[T], member: Hashable) -> T | None:
-        """Remove the newest item of the longest member of the longest group, and return it.
-
-        None: the new item's group and member are not shorter.
-        """
+        """Remove and return the newest item of the longest member; None: the new item's is not shorter."""
         longest = max(self._groups.values(), key=lambda each: each.waiting)
         longest_member = max(longest.members, key=lambda name: len(longest.members[name]))
         items = longest.members[longest_member]
@@ -153,7 +133,7 @@ class FairQueue(Generic[T]):
         self._update(group)
 
     def _update(self, group: _Group[T]) -> None:
-        """Give the group a turn if it may start an item, and delete it when no item waits."""
+        """Give the group a turn if it may start an item."""
         if not group.waiting or self._running.get(group.key, 0) >= group.at_once:
             self._turns.pop(group.key, None)
         else:

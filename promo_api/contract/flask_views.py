@@ -1,8 +1,4 @@
-"""The Flask views, one for each operation, and how a request gets to its view.
-
-The request was routed and validated before. So a view only runs the handler and makes the response, and the WSGI
-environment holds little more than the ASGI scope.
-"""
+"""The Flask views, one for each operation. They get routed and validated requests."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -18,23 +14,20 @@ from promo_api.contract.pooled_request import Response
 
 
 class KnownView:
-    """Takes the place of Werkzeug's URL adapter for a view that is known already."""
+    """Replaces Werkzeug's URL adapter when the view is known."""
 
     def __init__(self, rule: object) -> None:
         self._rule = rule
 
     def match(self, *, return_rule: bool) -> tuple[object, dict[str, Any]]:  # noqa: ARG002 Flask passes it
-        """Return the rule. The path parameters are among the arguments of the call."""
+        """Return the rule, without path parameters."""
         return self._rule, {}
 
 
 def view_finder(views: Mapping[str, KnownView]) -> Callable[[flask.Request | None], KnownView | None]:
-    """Return a replacement for Flask's `create_url_adapter`.
+    """Return a replacement for Flask's `create_url_adapter`, with views by operationId.
 
-    Flask would route by path a second time, which takes nearly half of the time that a request spends in Flask.
-
-    Args:
-        views: by operationId.
+    Routing a second time would take nearly half of the time in Flask.
     """
 
     def find(request: flask.Request | None) -> KnownView | None:
@@ -44,10 +37,7 @@ def view_finder(views: Mapping[str, KnownView]) -> Callable[[flask.Request | Non
 
 
 def make_view(handler: BoundHandler) -> Callable[..., flask.Response]:
-    """Return the Flask view of an operation.
-
-    Connexion's own view would parse the path, the query and the body a second time, by other rules.
-    """
+    """Return a view; Connexion's would parse the request a second time, by other rules."""
 
     def view() -> flask.Response:
         scope = flask.request.environ["asgi.scope"]
@@ -62,7 +52,7 @@ def make_view(handler: BoundHandler) -> Callable[..., flask.Response]:
 
 
 def run_wsgi(wsgi_app: Callable[..., Iterable[bytes]], scope: Scope) -> Response:
-    """Run a WSGI application for a request whose body was read before, and return the whole response."""
+    """Run a WSGI application without a request body."""
     started: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _error: object = None) -> None:
@@ -80,7 +70,7 @@ def run_wsgi(wsgi_app: Callable[..., Iterable[bytes]], scope: Scope) -> Response
 
 
 def _environ(scope: Scope) -> dict[str, Any]:
-    """Return the part of a WSGI environment without which Flask does not run a view."""
+    """Return the least that Flask needs."""
     return {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",

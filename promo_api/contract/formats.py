@@ -1,4 +1,4 @@
-"""Strict checks of string formats. Draft 4 does not have all of them, and common checkers accept too much."""
+"""Strict checks of string formats; common checkers accept too much."""
 
 import re
 from collections.abc import Callable

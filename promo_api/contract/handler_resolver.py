@@ -1,8 +1,7 @@
-"""From an operationId to its handler: `operationId: user_likes.like_promo` is `like_promo` in `user_likes.py`.
+"""From an operationId to its handler: `user_likes.like_promo` is `like_promo` in `user_likes.py`.
 
-A handler takes the runtime; then the account, if its operation needs a token; then the parameters and the body of the
-request, by name. A handler with an argument `client_address` gets the address of the client too. A handler returns the
-body of a 200, or `(body, status)`, or `(body, status, headers)`.
+A handler takes the runtime, the account if its operation needs a token, parameters, body and `client_address` by name.
+It returns the body of a 200, `(body, status)` or `(body, status, headers)`.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,14 +22,7 @@ from promo_api.contract.validation import call_of
 
 @dataclass(frozen=True)
 class BoundHandler:
-    """A handler with its runtime.
-
-    Attributes:
-        scheme: checks the account; None if the operation needs no token.
-        takes_client_address: whether the handler has an argument `client_address`.
-        thread_pool: `x-thread-pool` of the operation.
-        compress: `x-compress` of the operation.
-    """
+    """A handler with its runtime; `scheme` is None if the operation needs no token."""
 
     function: Callable[..., Any]
     runtime: object
@@ -40,7 +32,7 @@ class BoundHandler:
     compress: bool
 
     def __call__(self, scope: Scope) -> Any:
-        """Run the handler. The account is checked first, because a revoked token outranks an invalid request."""
+        """Run the handler. A revoked token outranks an invalid request."""
         call = call_of(scope)
         account = () if self.scheme is None else (self.scheme.authenticate(claims_of(scope)),)
         if call.refusal is not None:
@@ -51,7 +43,7 @@ class BoundHandler:
 
 
 class HandlerResolver(Resolver):
-    """Finds the function of an operation in a package, and binds it to the runtime."""
+    """Finds handlers in a package."""
 
     def __init__(self, package: str, runtime: object, schemes: Mapping[str, BearerScheme]) -> None:
         super().__init__()
@@ -60,7 +52,7 @@ class HandlerResolver(Resolver):
         self._schemes = schemes
 
     def resolve(self, operation: AbstractOperation) -> Resolution:
-        """Return the bound handler; ResolverError if there is no such function."""
+        """Return the handler; ResolverError if it does not exist."""
         function = self.resolve_function_from_operation_id(f"{self._package}.{operation.operation_id}")
         names = [name for requirement in operation.security or () for name in requirement]
         declared = operation._operation  # noqa: SLF001 Connexion has no public access to extensions

@@ -1,8 +1,6 @@
-"""Limits of the size of a request, which follow from its schema.
+"""Limits of the size of a request, from its schema.
 
-The validator converts a whole value and makes an error for each wrong part of it. That takes nine seconds for a list of
-900,000 numbers in place of a few words, and the event loop waits. So a body may have no more bytes and structural
-characters than its schema allows, and the validator gets a value that was cut down to what it needs.
+The validator makes an error for each wrong part: 900,000 numbers block the event loop for nine seconds.
 """
 
 from collections.abc import Mapping
@@ -10,18 +8,18 @@ from itertools import islice
 from math import inf
 from typing import Any
 
-# Pruning keeps this many unknown members and excess characters, so that a wrong value stays wrong.
+# Pruning leaves some excess, so that a wrong value stays wrong.
 _MAX_UNKNOWN = 20
 _MAX_EXCESS_CHARS = 1000
 _FORMAT_CHARS = {"uuid": 36, "date": 10}
-# A character as two escapes of six bytes; a line break with indentation; a number, true, false or null.
+# A character as two escapes; a line break with indentation; a number.
 _CHAR_BYTES, _SPACE_BYTES, _NUMBER_BYTES = 12, 40, 70
 # These keywords need the whole value.
 _WHOLE = {"allOf", "anyOf", "oneOf", "not", "enum", "minProperties", "maxProperties"}
 
 
 def prune(value: Any, schema: Mapping[str, Any]) -> Any:
-    """Cut a value down to what its Draft 4 schema needs. A valid value stays valid, and an invalid one invalid."""
+    """Cut a value down to what its schema needs, without changing whether it is valid."""
     if isinstance(value, str):
         return value[: schema["maxLength"] + _MAX_EXCESS_CHARS] if "maxLength" in schema else value
     if not isinstance(value, dict | list):
@@ -54,7 +52,7 @@ def _prune_list(value: list[Any], schema: Mapping[str, Any]) -> list[Any]:
 
 
 def max_bytes(schema: Mapping[str, Any]) -> float:
-    """Return the largest size of the JSON of a valid value, in any notation, with moderate white space."""
+    """Return the size of the largest valid JSON, with moderate white space."""
     if "oneOf" in schema:
         return max(map(max_bytes, schema["oneOf"]))
     if "enum" in schema:
@@ -77,7 +75,7 @@ def _text_bytes(chars: float) -> float:
 
 
 def max_structural_chars(schema: Mapping[str, Any]) -> float:
-    """Return the largest number of `[`, `{` and `:` in the JSON of a valid value, including those in its strings."""
+    """Return the largest number of `[`, `{` and `:` in valid JSON, including its strings."""
     if "oneOf" in schema:
         return max(map(max_structural_chars, schema["oneOf"]))
     if "enum" in schema:

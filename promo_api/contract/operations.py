@@ -1,4 +1,4 @@
-"""The operations of a specification whose references are resolved."""
+"""The operations of a specification."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -10,17 +10,7 @@ _OPERATION_ID = "contract.operation_id"
 
 
 class Operation(NamedTuple):
-    """An operation of a specification.
-
-    Attributes:
-        id: the operationId.
-        method: in upper case.
-        path: with parameters in braces, without the base path.
-        parameters: of the operation and of its path.
-        request_body: None if the operation takes no body.
-        scheme: the security scheme; None if the operation needs no token.
-        responses: by status.
-    """
+    """An operation. `path` lacks the base path; `scheme` is None if no token is needed."""
 
     id: str
     method: str
@@ -32,11 +22,7 @@ class Operation(NamedTuple):
 
 
 def operations_of(specification: Mapping[str, Any]) -> Iterator[Operation]:
-    """Yield the operations of a specification in the order of the file.
-
-    Raises:
-        ValueError: an operation has alternative or combined security schemes, which are not supported.
-    """
+    """Yield the operations; ValueError if one has more than one security scheme."""
     for path, item in specification["paths"].items():
         for method in [name for name in item if name in METHODS]:
             declared = item[method]
@@ -61,17 +47,17 @@ def _scheme(requirements: list[Mapping[str, Any]], operation_id: str) -> str | N
 
 
 def set_operation_id(scope: Scope, operation_id: str) -> None:
-    """Store the operationId of a request in its scope."""
+    """Store the operationId."""
     scope.setdefault("extensions", {})[_OPERATION_ID] = operation_id
 
 
 def find_operation_id(scope: Scope) -> str:
-    """Return the operationId of a request; "" if the request was not routed to an operation."""
+    """Return the operationId; "" if the request was not routed."""
     operation_id: str = scope.get("extensions", {}).get(_OPERATION_ID, "")
     return operation_id
 
 
 def operation_id_of(scope: Scope) -> str:
-    """Return the operationId of a request that was routed."""
+    """Return the operationId of a routed request."""
     operation_id: str = scope["extensions"][_OPERATION_ID]
     return operation_id

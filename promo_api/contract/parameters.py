@@ -1,7 +1,6 @@
-"""The parameters of a request, which are parsed once and strictly.
+"""The parameters of a request, parsed once and strictly.
 
-The parsers of Python and of the frameworks accept more than api.yml describes: `int` accepts `1_0` and `+5`, invalid
-UTF-8 in a query is replaced, and the last of two values wins.
+Common parsers accept more than api.yml: `1_0`, `+5`, invalid UTF-8, a second value.
 """
 
 import re
@@ -25,11 +24,7 @@ class ParseError(ValueError):
 
 
 class Parameter:
-    """A parameter of an operation.
-
-    Raises:
-        ValueError: parameters of this type are not supported.
-    """
+    """A parameter of an operation; ValueError if its type is not supported."""
 
     def __init__(self, declared: Mapping[str, Any]) -> None:
         schema = declared["schema"]
@@ -47,12 +42,7 @@ class Parameter:
         self._validator = compile_schema(schema)
 
     def read(self, texts: list[str], arguments: dict[str, Any]) -> list[Violation]:
-        """Put the value, or the default if there is one, into the arguments; return the violations of an invalid value.
-
-        Args:
-            texts: each value that was sent for the parameter.
-            arguments: of the handler.
-        """
+        """Put the value or default into the arguments; return the violations of an invalid value."""
         if not texts:
             if self._default is not None:
                 arguments[self._argument] = self._default
@@ -86,7 +76,7 @@ class Header:
         self._name = parameter.name.lower().encode("ascii")
 
     def read(self, headers: Iterable[tuple[bytes, bytes]], arguments: dict[str, Any]) -> list[Violation]:
-        """Put the value into the arguments, and return the violations of an invalid value."""
+        """Put a valid value into the arguments; return violations."""
         texts = [value.decode("latin-1") for name, value in headers if name == self._name]
         return self._parameter.read(texts, arguments)
 
@@ -99,7 +89,7 @@ class Query:
         self._names = {parameter.name for parameter in parameters}
 
     def read(self, query: bytes, arguments: dict[str, Any]) -> list[Violation]:
-        """Put the values into the arguments, and return the violations of invalid and unknown parameters."""
+        """Put valid values into the arguments; return violations, also of unknown parameters."""
         try:
             sent = _split(query)
         except ParseError as error:

@@ -1,4 +1,4 @@
-"""A request in a thread pool, and the sending of its response."""
+"""A request in a thread pool, and its response."""
 
 import asyncio
 import contextvars
@@ -20,9 +20,9 @@ class PooledRequest:
     """A request in a pool.
 
     Attributes:
-        outcome: a response or an exception; None: the client disconnected before the request started.
-        began_s: when a thread started it, by time.monotonic; None: no thread has.
-        holds_share: whether the share of its group is held until the response was sent.
+        outcome: None if the client disconnected before the start.
+        began_s: by time.monotonic; None if not started.
+        holds_share: it holds its group's share until the response was sent.
     """
 
     __slots__ = ("_claimed", "began_s", "context", "expires_s", "holds_share", "outcome", "scope", "source")
@@ -38,38 +38,38 @@ class PooledRequest:
         self._claimed = Lock()
 
     def claim(self) -> bool:
-        """Return True to the first caller: the thread that starts the request, or the event loop that refuses it."""
+        """Return True once: to the thread that starts it or to the tick that refuses it."""
         return self._claimed.acquire(blocking=False)
 
     def settle(self, outcome: Response | Exception | None) -> None:
-        """Set the outcome, unless the coroutine that waits for it was cancelled."""
+        """Set the outcome, unless its coroutine was cancelled."""
         if not self.outcome.done():
             self.outcome.set_result(outcome)
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether no client waits for the response any more."""
+        """Whether the client has disconnected."""
         connection = self.scope["extensions"].get(CONNECTION)
         return self.outcome.cancelled() or (connection is not None and connection.is_closing())
 
 
 def is_large(response: Response) -> bool:
-    """Return whether the response may stay unread for long after it was sent."""
+    """Return whether a slow client may leave it unread."""
     return len(response[2]) > _SMALL_RESPONSE_BYTES
 
 
 async def send_response(response: Response, send: Send) -> None:
-    """Send a response. Return when the client has read nearly all of it, if it is large."""
+    """Send a response; wait for the client to read a large one."""
     status, headers, body = response
     await send({"type": "http.response.start", "status": status, "headers": headers})
     if is_large(response):
         await send({"type": "http.response.body", "body": body, "more_body": True})
-        # The server accepts this message after the client has read nearly the whole body.
+        # The server accepts the next message only after that.
         body = b""
     await send({"type": "http.response.body", "body": body})
 
 
 async def wait_for_disconnect(receive: Receive) -> None:
-    """Wait until the client has disconnected."""
+    """Wait for the disconnect."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,7 +1,6 @@
 """The validation of responses against api.yml, for tests.
 
-A response that does not match becomes a 500, and the log has its violations. It doubles the cost of
-validation, so it is off in production.
+An invalid response is logged and becomes a 500. This doubles the cost of validation.
 """
 
 import logging
@@ -28,8 +27,6 @@ _MAX_LOGGED = 10
 
 
 class _Header:
-    """A header of a response."""
-
     def __init__(self, name: str, declared: Mapping[str, Any]) -> None:
         self.name = name
         self._required: bool = declared.get("required", False)
@@ -37,7 +34,7 @@ class _Header:
         self._validator = compile_schema(declared["schema"])
 
     def violations(self, text: str | None) -> list[Violation]:
-        """Return the violations of a header; None: the response does not have it."""
+        """Return violations; None: the header is missing."""
         if text is None:
             return [Violation("header", f"/{self.name}", "is required")] if self._required else []
         value = int(text) if self._is_integer and text.isdecimal() else text
@@ -45,14 +42,13 @@ class _Header:
 
 
 class _Response:
-    """The responses of one operation that have one status."""
+    """The responses of an operation with one status."""
 
     def __init__(self, declared: Mapping[str, Any]) -> None:
         self._body = compile_schema(declared["content"][_MEDIA_TYPE]["schema"])
         self._headers = [_Header(name, header) for name, header in declared.get("headers", {}).items()]
 
     def violations(self, headers: Headers, content: bytes) -> list[Violation]:
-        """Return the violations of a response."""
         if headers.get("content-type") != _MEDIA_TYPE:
             return [Violation("header", "/content-type", f"must be {_MEDIA_TYPE}")]
         if headers.get("content-encoding") == "gzip":
@@ -64,21 +60,21 @@ class _Response:
 
 
 class ResponseValidationMiddleware(SpecMiddleware):
-    """Validates responses. It is the outermost middleware, because error responses are validated too."""
+    """The outermost middleware, because it validates error responses too."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._responses: dict[str, dict[int, _Response]] = {}
 
     def add_api(self, specification: Specification, **_options: Any) -> None:
-        """Compile the schemas of the responses."""
+        """Compile the schemas."""
         for operation in operations_of(specification):
             self._responses[operation.id] = {
                 int(status): _Response(declared) for status, declared in operation.responses.items()
             }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hold a response back until it is complete and valid. Requests without an operation are not validated."""
+        """Validate the response, if the request has an operation."""
         messages: list[Message] = []
 
         async def send_valid(message: Message) -> None:
@@ -109,7 +105,7 @@ class ResponseValidationMiddleware(SpecMiddleware):
     def _violations(self, operation_id: str, status: int, messages: list[Message]) -> list[Violation]:
         response = self._responses[operation_id].get(status)
         if response is None:
-            # No operation documents 500. The error that caused it was logged.
+            # No operation documents 500.
             return [] if status == _INTERNAL_ERROR else [Violation("status", "", "is not documented")]
         content = b"".join(message.get("body", b"") for message in messages[1:])
         return response.violations(Headers(raw=messages[0]["headers"]), content)

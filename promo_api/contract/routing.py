@@ -1,7 +1,6 @@
-"""From path and method to an operation, exactly as the specification lists them.
+"""From path and method to an operation, exactly as specified.
 
-Connexion would route with Starlette's router. That one redirects around slashes, runs GET for HEAD, and lists in
-`Allow` only the methods of the first route that matches the path. Then Flask would route a second time.
+Starlette's router redirects around slashes, runs GET for HEAD, and returns an incomplete `Allow`.
 """
 
 from dataclasses import dataclass, field
@@ -19,18 +18,13 @@ from promo_api.errors import NotFound
 
 @dataclass
 class _Path:
-    """A path of the specification.
-
-    Attributes:
-        segments: the parts between slashes; a parameter is in braces.
-        operations: operationIds by method.
-    """
+    """A path of the specification; its operationIds by method."""
 
     segments: list[str]
     operations: dict[str, str] = field(default_factory=dict)
 
     def match(self, segments: list[str]) -> dict[str, str] | None:
-        """Return the values of the parameters; None if the segments do not match this path."""
+        """Return the path parameters; None: no match."""
         values: dict[str, str] = {}
         for declared, actual in zip(self.segments, segments, strict=True):
             if declared.startswith("{") and actual and "/" not in actual:
@@ -41,7 +35,7 @@ class _Path:
 
 
 class RoutingMiddleware(SpecMiddleware):
-    """Puts the operationId and the path parameters of a request into its scope."""
+    """Puts operationId and path parameters into the scope."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -50,11 +44,7 @@ class RoutingMiddleware(SpecMiddleware):
         self._paths: dict[int, list[_Path]] = {}
 
     def add_api(self, specification: Specification, **_options: Any) -> None:
-        """Read the paths of the specification.
-
-        Raises:
-            ValueError: two operations have the same operationId.
-        """
+        """Read the paths; ValueError if an operationId is not unique."""
         self._base_path = specification.base_path
         paths: dict[str, _Path] = {}
         known: set[str] = set()
@@ -69,12 +59,7 @@ class RoutingMiddleware(SpecMiddleware):
             self._paths.setdefault(len(path.segments), []).append(path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Route a request.
-
-        Raises:
-            NotFound: there is no such path.
-            HTTPException: 405, the path does not have the method.
-        """
+        """Route a request; raises NotFound, or HTTPException with 405."""
         if scope["type"] == "http":
             path, scope["path_params"] = self._find(scope["raw_path"].decode("latin-1"))
             operation_id = path.operations.get(scope["method"])
@@ -85,7 +70,7 @@ class RoutingMiddleware(SpecMiddleware):
         await self._app(scope, receive, send)
 
     def _find(self, requested: str) -> tuple[_Path, dict[str, str]]:
-        # The raw path, because %2F is part of a segment, for this service and for a proxy in front of it.
+        # The raw path: %2F is part of a segment, as for a proxy.
         if requested.startswith(f"{self._base_path}/"):
             segments = [unquote(segment) for segment in requested[len(self._base_path) :].split("/")]
             for path in self._paths.get(len(segments), ()):

@@ -1,7 +1,7 @@
-"""Compiled schemas, and messages about the violations of a value.
+"""Compiled schemas, and messages about violations.
 
-A message says what is allowed. It never repeats the value, which may be a password. A schema can replace the message
-about its `pattern` or `format` by `x-violation`.
+A message never repeats the value, which may be a password. `x-violation` of a schema replaces the message about its
+`pattern` or `format`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from promo_api.contract.input_limits import prune
 from promo_api.errors import Violation
 
 MAX_VIOLATIONS = 20
-# `components`: Connexion adds all of them to some schemas.
+# Connexion adds `components` to some schemas.
 _NOT_DRAFT4 = ("nullable", "example", "components")
 _MAX_NAME_CHARS = 60
 _MESSAGES = {
@@ -38,11 +38,11 @@ class Validator(Protocol):
     """Validates values against a schema."""
 
     def violations(self, value: Any, location: str, pointer: str = "") -> list[Violation]:
-        """Return at most 20 violations of a value at a JSON pointer in a part of a request."""
+        """Return at most 20 violations."""
 
 
 def compile_schema(schema: Mapping[str, Any]) -> Validator:
-    """Compile a schema whose references are resolved; ValueError if it is not a schema."""
+    """Compile a schema without references; ValueError if it is invalid."""
     discriminator = schema.get("discriminator", {}).get("propertyName")
     if discriminator and "oneOf" in schema:
         return _DiscriminatedSchema(discriminator, schema["oneOf"])
@@ -50,8 +50,6 @@ def compile_schema(schema: Mapping[str, Any]) -> Validator:
 
 
 class _Schema:
-    """One schema."""
-
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._schema = _to_draft4(schema)
         self._validator = jsonschema_rs.Draft4Validator(self._schema, formats=FORMATS, validate_formats=True)
@@ -87,7 +85,7 @@ class _Schema:
 
 
 class _DiscriminatedSchema:
-    """Alternative schemas. The value of one member selects the schema, so that only its violations are returned."""
+    """Alternative schemas; one member selects the schema, so that only its violations are returned."""
 
     def __init__(self, member: str, schemas: list[Mapping[str, Any]]) -> None:
         self._member = member
@@ -102,7 +100,7 @@ class _DiscriminatedSchema:
 
 
 def _members(kind: Any) -> list[str | None]:
-    """Return the members that an error of an object is about; None stands for the object itself."""
+    """Return the members that an error is about; None: the object itself."""
     if kind.name == "required":
         return [kind.property]
     if kind.name == "additionalProperties":
@@ -115,7 +113,7 @@ def _escape(step: str | int) -> str:
 
 
 def _to_draft4(schema: Any) -> Any:
-    """Translate a schema of OpenAPI 3.0, where `nullable` is the difference that matters, to Draft 4."""
+    """Translate OpenAPI 3.0 to Draft 4: `nullable` matters."""
     if not isinstance(schema, Mapping):
         return schema
     translated = {

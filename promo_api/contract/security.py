@@ -1,10 +1,4 @@
-"""Bearer tokens, which are checked on the event loop before anything else in a request.
-
-Only the signature and the claims are checked here. Revocation is checked in the handler's thread, because that needs
-the database (see handler_resolver).
-
-Connexion's SecurityMiddleware needs a Python path in the specification (`x-bearerInfoFunc`), which clients would see.
-"""
+"""Bearer tokens: signature and claims. Revocation needs the database, so the handler's thread checks it."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -19,11 +13,11 @@ from promo_api.errors import Unauthenticated
 
 
 class BearerScheme(NamedTuple):
-    """How the application checks the tokens of a security scheme.
+    """How the application checks tokens.
 
     Attributes:
-        read_token: returns the claims of a token, or None if the token is not valid. Must not block.
-        authenticate: returns the account for the claims. May block. Raises Unauthenticated if the token was revoked.
+        read_token: returns the claims; None if the token is not valid. Must not block.
+        authenticate: returns the account; raises Unauthenticated if the token was revoked. May block.
     """
 
     read_token: Callable[[str], Any]
@@ -31,7 +25,7 @@ class BearerScheme(NamedTuple):
 
 
 class SecurityMiddleware(SpecMiddleware):
-    """Refuses requests without a valid token, and stores the claims of a valid token in the scope."""
+    """Checks tokens, and stores the claims."""
 
     def __init__(self, app: ASGIApp, *, schemes: Mapping[str, BearerScheme]) -> None:
         self._app = app
@@ -39,11 +33,7 @@ class SecurityMiddleware(SpecMiddleware):
         self._readers: dict[str, Callable[[str], Any] | None] = {}
 
     def add_api(self, specification: Specification, **_options: Any) -> None:
-        """Find the function that reads the tokens of each operation.
-
-        Raises:
-            ValueError: the specification or the application does not have the security scheme of an operation.
-        """
+        """Find the scheme of each operation; ValueError if it does not exist."""
         for operation in operations_of(specification):
             if operation.scheme is None:
                 self._readers[operation.id] = None
@@ -54,7 +44,7 @@ class SecurityMiddleware(SpecMiddleware):
             self._readers[operation.id] = self._schemes[operation.scheme].read_token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check the token of a request, if its operation needs one."""
+        """Check the token, if needed."""
         if scope["type"] == "http":
             read_token = self._readers[operation_id_of(scope)]
             if read_token is not None:
@@ -64,7 +54,7 @@ class SecurityMiddleware(SpecMiddleware):
 
 def _claims(headers: Iterable[tuple[bytes, bytes]], read_token: Callable[[str], Any]) -> Any:
     values = [value.decode("latin-1") for name, value in headers if name == b"authorization"]
-    # Two headers are refused: a proxy may have checked one of them, and this service the other.
+    # Refuse two headers: a proxy may have checked the other one.
     scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")
     claims = read_token(token.strip()) if scheme.lower() == "bearer" else None
     if claims is None:

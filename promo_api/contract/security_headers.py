@@ -1,8 +1,4 @@
-"""Headers that restrict what browsers do with a response: no caching, no framing, no scripts.
-
-Responses without an application, such as those to malformed HTTP, have them too. A header that the application has set
-is not replaced. Strict-Transport-Security is the task of the proxy that ends TLS.
-"""
+"""Headers for browsers. Strict-Transport-Security is the task of the proxy that ends TLS."""
 
 from collections.abc import Iterable
 
@@ -11,7 +7,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _Header = tuple[bytes, bytes]
 
 SECURITY_HEADERS: tuple[_Header, ...] = (
-    # Responses contain tokens and personal data, or a state that changes at any time.
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
@@ -23,13 +18,13 @@ _NAMES = frozenset(name for name, _ in SECURITY_HEADERS)
 
 
 class SecurityHeadersMiddleware:
-    """Adds the headers to each response."""
+    """Adds missing headers to each response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Add the headers to the response of a request."""
+        """Add the headers."""
 
         async def send_complete(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -1,11 +1,6 @@
-"""A thread pool for handlers.
+"""A thread pool for handlers, with a `FairQueue`.
 
-Connexion would use a2wsgi, which has ten threads and hands a request and its response over in several pieces. Here the
-request was read before, so each request takes one hop to a thread and one hop back.
-
-A request that must wait is in a `FairQueue`. It is refused with 503 if the queue is full or if it has waited too long.
-It does not start if its client has disconnected. A request with a large response holds its group's share of the pool
-until the client has read the response.
+A full queue or a timeout is a 503. A large response holds its group's share until the client has read it.
 """
 
 import asyncio
@@ -22,10 +17,9 @@ from promo_api.contract.fair_queue import FairQueue, Source
 from promo_api.contract.pooled_request import PooledRequest, Response, is_large, send_response, wait_for_disconnect
 from promo_api.errors import Overloaded
 
-# Python runs one thread at a time: with eight threads, wake-ups make a short request up to twice as expensive. Three
-# keep Python busy while PostgreSQL works for some of them.
+# Python runs one thread at a time: eight make a short request twice as expensive, three suffice while PostgreSQL works.
 _ACTIVE_THREADS = 3
-# A thread that needs longer for a request counts as blocked, for example by a lock or by a password hash.
+# After this time a thread counts as blocked, by a lock or a password hash.
 _BLOCKED_AFTER_S = 0.05
 _TICK_S = 0.05
 
@@ -35,12 +29,11 @@ class PoolLimits:
     """The limits of a pool.
 
     Attributes:
-        threads: requests that run at the same time.
-        places: requests that wait.
-        member_places: requests of one member of a group that wait.
-        wait_s: the longest time that a request waits.
-        prefetched: requests handed over before a thread is free, so that threads do not wait for the event loop. They
-            no longer take turns, so pools for slow operations have none.
+        threads: running requests.
+        places: waiting requests.
+        member_places: of one member.
+        wait_s: the longest wait.
+        prefetched: handed over before a thread is free. These do not take turns, so slow pools have none.
     """
 
     threads: int
@@ -51,15 +44,10 @@ class PoolLimits:
 
 
 class ThreadPool:
-    """Runs requests in threads.
+    """Runs requests in a few active threads.
 
-    A few threads are active. While requests wait, each blocked thread gets a substitute, up to the limit of threads.
-
-    Args:
-        name: of the pool, for `on_refusal`.
-        run: returns the response to a request, in a thread.
-        limits: of threads and of the queue.
-        on_refusal: called with the name of the pool and the reason, `full` or `timeout`.
+    While requests wait, each blocked thread gets a substitute, up to the limit. `on_refusal` gets the name and the
+    reason, `full` or `timeout`.
     """
 
     def __init__(
@@ -74,25 +62,21 @@ class ThreadPool:
         self._limits = limits
         self._on_refusal = on_refusal
         self._queue: FairQueue[PooledRequest] = FairQueue(limits.places, limits.member_places)
-        # The same requests as in the queue, in the order of arrival.
+        # In the order of arrival.
         self._waiting: dict[PooledRequest, None] = {}
         self._handed_over: SimpleQueue[PooledRequest | None] = SimpleQueue()
-        # Requests that were handed over and are not finished.
+        # Handed over and not finished.
         self._unfinished: set[PooledRequest] = set()
         self._threads: list[Thread] = []
-        # The number of threads that are not about to end.
+        # Threads that are not about to end.
         self._size = 0
         self._ticks = False
-        # While no thread is blocked: the number of threads, and of requests that are handed over at once.
+        # The limits of threads and of unfinished requests while no thread is blocked.
         self._active = min(limits.threads, _ACTIVE_THREADS)
         self._free = self._active + limits.prefetched
 
     async def respond(self, scope: Scope, receive: Receive, send: Send, source: Source) -> None:
-        """Respond to a request; exceptions of the handler are raised here.
-
-        Raises:
-            Overloaded: the queue is full, or the request has waited too long.
-        """
+        """Respond to a request; raises Overloaded, and exceptions of the handler."""
         request = PooledRequest(scope, source, self._limits.wait_s)
         if len(self._unfinished) < self._free and self._queue.start(source):
             self._start(request)
@@ -132,7 +116,7 @@ class ThreadPool:
         self._handed_over.put(request)
 
     def _hand_over(self) -> None:
-        """Hand over as many requests as the threads can take, and start the threads that are missing."""
+        """Hand over requests, and start missing threads."""
         if not self._waiting and len(self._unfinished) <= self._size:
             return
         threads = min(self._limits.threads, self._count_blocked() + _ACTIVE_THREADS)
@@ -151,13 +135,12 @@ class ThreadPool:
         self._tick_later()
 
     def _tick_later(self) -> None:
-        """Schedule a tick, if a request waits."""
         if not self._ticks and (self._waiting or len(self._unfinished) > self._size):
             self._ticks = True
             asyncio.get_running_loop().call_later(_TICK_S, self._tick)
 
     def _tick(self) -> None:
-        """Refuse requests that have waited too long, and count blocked threads again."""
+        """Refuse expired requests, and count blocked threads again."""
         self._ticks = False
         now_s = monotonic()
         while self._waiting and (request := next(iter(self._waiting))).expires_s <= now_s:
@@ -181,7 +164,7 @@ class ThreadPool:
         return sum(request.began_s is not None and request.began_s < blocked_since_s for request in self._unfinished)
 
     def _start_thread(self) -> None:
-        # Threads start with the first request, because they do not survive a fork.
+        # Not before the first request: threads do not survive a fork.
         self._size += 1
         thread = Thread(target=self._work, name="handler", daemon=True)
         thread.start()
@@ -212,7 +195,7 @@ class ThreadPool:
             self._release(request)
 
     def _release(self, request: PooledRequest) -> None:
-        """Give the request's share of the pool back to its group."""
+        """Give the share back to the group."""
         self._queue.finish(request.source)
         self._hand_over()
 

@@ -1,7 +1,4 @@
-"""The thread pools by name, and which of them runs a request.
-
-Operations that may block, such as activations, have a separate pool, so that they do not delay other operations.
-"""
+"""The thread pools. Operations that may block have their own, so that they do not delay others."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -17,21 +14,12 @@ from promo_api.contract.thread_pool import PoolLimits, ThreadPool
 from promo_api.contract.validation import call_of
 
 DEFAULT = "default"
-# Not a pool: handlers that never block run on the event loop.
+# For handlers that never block.
 EVENT_LOOP = "event-loop"
 
 
 class RequestInfo(NamedTuple):
-    """What is known of a request before it gets a thread.
-
-    Attributes:
-        pool: `x-thread-pool` of the operation.
-        operation_id: of api.yml.
-        claims: of the token; None if the operation needs no token.
-        client_address: "" if it is unknown.
-        arguments: the valid parameters and the valid body, by name.
-        is_valid: whether the whole request is valid.
-    """
+    """A request before it gets a thread. `claims` is None if no token is needed."""
 
     pool: str
     operation_id: str
@@ -41,23 +29,14 @@ class RequestInfo(NamedTuple):
     is_valid: bool
 
 
-# Returns the name of a thread pool and the source of a request. Runs on the event loop. Raises a RequestError to refuse
-# the request.
+# Returns the pool and source of a request, or raises a RequestError. Runs on the event loop.
 Admit = Callable[[RequestInfo], tuple[str, Source]]
 
 
 class ThreadPools:
-    """An ASGI application that runs each request in a thread pool.
+    """Runs each request in a pool.
 
-    Args:
-        run: returns the response to a request.
-        limits: of each pool, by name.
-        operations: the pool of each operation, by operationId.
-        admit: decides the pool and the source of a request.
-        on_refusal: called with the name of a pool and the reason, `full` or `timeout`.
-
-    Raises:
-        ValueError: an operation names a pool that does not exist.
+    `operations` has pools by operationId; ValueError if one does not exist.
     """
 
     def __init__(
@@ -78,7 +57,7 @@ class ThreadPools:
             raise ValueError(f"there is no thread pool {', '.join(sorted(unknown))}")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond to a request; exceptions of the handler are raised here."""
+        """Respond to a request."""
         operation_id, call = operation_id_of(scope), call_of(scope)
         name = self._operations[operation_id]
         if name == EVENT_LOOP:

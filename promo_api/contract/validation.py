@@ -1,7 +1,6 @@
-"""The validation of requests against api.yml, on the event loop, before a request takes a thread.
+"""The validation of requests, on the event loop.
 
-If an operation needs a token, an invalid request is not refused here. The refusal is stored in the `Call`, and the
-handler's thread raises it after it has checked that the token was not revoked: 401 outranks 400.
+If an operation needs a token, its thread checks for revocation before it raises the refusal: 401 outranks 400.
 """
 
 import re
@@ -30,8 +29,8 @@ class Call:
     """A validated request.
 
     Attributes:
-        arguments: the valid parameters and the valid body, by name, converted.
-        refusal: the error of an invalid request; None if the request is valid.
+        arguments: valid values by name, converted.
+        refusal: None if the request is valid.
     """
 
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -39,24 +38,20 @@ class Call:
 
 
 def call_of(scope: Scope) -> Call:
-    """Return the call that validation has stored in the scope of a request."""
+    """Return the call of a request."""
     call: Call = scope["extensions"][_CALL]
     return call
 
 
 class ValidationMiddleware(SpecMiddleware):
-    """Validates each request, and stores its `Call` in the scope."""
+    """Validates requests, and stores the `Call` in the scope."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._validators: dict[str, _RequestValidator] = {}
 
     def add_api(self, specification: Specification, **_options: Any) -> None:
-        """Compile the schemas of each operation.
-
-        Raises:
-            ValueError: the parameters or the body of an operation are not supported.
-        """
+        """Compile the schemas; ValueError if one is not supported."""
         for operation in operations_of(specification):
             self._validators[operation.id] = _RequestValidator(operation)
 
@@ -91,12 +86,7 @@ class _RequestValidator:
         self._needs_token = operation.scheme is not None
 
     async def validate(self, scope: Scope, receive: Receive, share: MemoryShare) -> Call:
-        """Return the validated request.
-
-        Raises:
-            InvalidInput, HTTPException: the request is not valid, and its operation needs no token.
-            Overloaded: the memory for request bodies is used up.
-        """
+        """Return the validated request; raises InvalidInput, HTTPException and Overloaded."""
         call = Call()
         try:
             await self._read(scope, receive, share, call.arguments)
