@@ -1,4 +1,4 @@
-"""The acceptor: a worker accepts a few connections at a time, so that all workers get their share."""
+"""Accepts a few connections at a time, so that all workers get their share."""
 
 import asyncio
 import errno
@@ -12,26 +12,20 @@ from promo_api.server.connection_limits import ConnectionLimit
 
 _log = logging.getLogger(__name__)
 
-# 4000 connections a second: more than a worker can serve. In the pause other workers wake up and accept.
+# At most 4000 a second. In the pause other workers accept.
 _ACCEPTED_AT_ONCE = 4
 _PAUSE_S = 0.001
-# After a failure, if no connection could be closed to make room.
+# If no connection could be closed to make room.
 _FAILURE_PAUSE_S = 0.1
-# A failure is logged once, until there has been no failure for this long.
+# Log once, until no failure for this long.
 _LOG_INTERVAL_S = 10.0
 _NO_FILE_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
 class FairAcceptor:
-    """Accepts connections from a listening socket that other processes listen on too.
+    """Accepts from a non-blocking listening socket that other processes share.
 
-    The event loop would accept all connections in the backlog at once. A load balancer opens its connections together,
-    so one worker could get all of them, and the other workers would be idle.
-
-    Args:
-        listener: a non-blocking socket; the caller closes it.
-        make_protocol: returns the protocol of a new connection.
-        limit: of the worker. When it is reached, or no file descriptor is left, idle connections are closed.
+    The event loop would accept all connections of a load balancer in one worker.
     """
 
     def __init__(
@@ -47,10 +41,7 @@ class FairAcceptor:
         self._resume()
 
     def close(self) -> None:
-        """Accept the connections in the backlog, and then no more.
-
-        Close the listening socket right after this: a connection that is opened in between is reset.
-        """
+        """Accept the backlog, then no more. Close the socket right after: later connections are reset."""
         self._is_closed = True
         self._loop.remove_reader(self._listener)
         with suppress(OSError):
@@ -58,7 +49,7 @@ class FairAcceptor:
                 self._start(self._listener.accept()[0])
 
     async def wait_closed(self) -> None:
-        """Wait until the protocols of all accepted connections have started."""
+        """Wait until accepted connections have started."""
         await asyncio.gather(*self._pending, return_exceptions=True)
 
     def _resume(self) -> None:
@@ -73,7 +64,7 @@ class FairAcceptor:
                     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))  # noqa: TRY301 handled like an error of accept()
                 self._start(self._listener.accept()[0])
         except (BlockingIOError, ConnectionAbortedError):
-            pass  # the backlog is empty, or another worker was faster
+            pass  # no backlog, or another worker was faster
         except OSError as error:
             closed = self._limit.make_room() if error.errno in _NO_FILE_DESCRIPTORS else 0
             self._log_failure(error.strerror, closed)

@@ -1,4 +1,4 @@
-"""Limits for the connections of a worker and of a client address."""
+"""Limits for connections."""
 
 from collections import deque
 from collections.abc import Collection, Iterable
@@ -9,30 +9,25 @@ from operator import itemgetter
 from promo_api.contract.client_address import client_network
 from promo_api.server.slow_clients import TimeLimitProtocol
 
-# How many connections are closed if no file descriptor is left: one of 16, but at least 16.
+# To make room: one of 16, at least 16.
 _CLOSED_SHARE = 16
 _MIN_CLOSED = 16
 _Idle = tuple[TimeLimitProtocol, float]
 
 
 class ConnectionLimit:
-    """Limits the connections of a worker.
-
-    Args:
-        connections: the open connections; the caller keeps the collection up to date.
-        max_connections: how many the worker may have.
-    """
+    """Limits the connections of a worker. The caller updates the collection."""
 
     def __init__(self, connections: Collection[TimeLimitProtocol], max_connections: int) -> None:
         self._connections = connections
         self._max_connections = max_connections
 
     def is_reached(self, pending: int) -> bool:
-        """Return whether the open and the pending connections have reached the limit."""
+        """Return whether the limit is reached."""
         return len(self._connections) + pending >= self._max_connections
 
     def make_room(self) -> int:
-        """Close the connections that have been idle for longest, and return their number."""
+        """Close the longest idle connections; return their number."""
         number = max(_MIN_CLOSED, len(self._connections) // _CLOSED_SHARE)
         idle = _longest_idle(self._connections, number)
         for connection, _ in idle:
@@ -42,25 +37,21 @@ class ConnectionLimit:
 
 @dataclass
 class _Client:
-    """The connections of a client address, and candidates for closing with the time since when each is idle."""
+    """The connections of an address; `idle` holds candidates for closing, and the start of their idle time."""
 
     connections: set[TimeLimitProtocol] = field(default_factory=set)
     idle: deque[_Idle] = field(default_factory=deque)
 
 
 class AddressLimit:
-    """Limits the connections of each client address. An IPv6 address counts as its /64 network.
-
-    Args:
-        max_connections: per address.
-    """
+    """Limits the connections of each client address or IPv6 /64 network."""
 
     def __init__(self, max_connections: int) -> None:
         self._max_connections = max_connections
         self._clients: dict[str, _Client] = {}
 
     def add(self, connection: TimeLimitProtocol) -> None:
-        """Add a connection. Beyond the limit, close the connection that was idle for longest, or else the new one."""
+        """Beyond the limit, close the longest idle connection, or else the new one."""
         if not connection.client:  # of a Unix socket
             return
         client = self._clients.setdefault(client_network(connection.client[0]), _Client())
@@ -71,7 +62,7 @@ class AddressLimit:
             closed.close_for("address")
 
     def remove(self, connection: TimeLimitProtocol) -> None:
-        """Remove a connection that has ended."""
+        """Remove a closed connection."""
         network = client_network(connection.client[0]) if connection.client else ""
         client = self._clients.get(network)
         if client is not None:
@@ -81,7 +72,7 @@ class AddressLimit:
 
 
 def _pop_longest_idle(client: _Client) -> TimeLimitProtocol | None:
-    # Search for several at once: with a limit of 1000, a search costs more than to accept a connection.
+    # Several at once, because a search is slow.
     for _ in range(2):
         while client.idle:
             connection, since_s = client.idle.popleft()

@@ -1,24 +1,24 @@
-"""The limit of open files, which limits connections."""
+"""The limit of open files."""
 
 import resource
 import sys
 
 from promo_api.config.settings import Settings
 
-# Log, metrics, event loop, listening sockets and threads of a worker, with a margin.
+# Log, metrics, sockets and threads, with a margin.
 _FILES_PER_WORKER = 64
-# To Redis for rate limits, to Redis for the verdict cache, and to the anti-fraud service.
+# Two to Redis, one to the anti-fraud service.
 _CONNECTIONS_PER_THREAD = 3
 
 
 def raise_file_limit() -> None:
-    """Raise the limit of open files to the hard limit. Workers inherit it."""
+    """Raise the limit, which workers inherit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def max_connections(settings: Settings) -> int:
-    """Return how many client connections a worker may have. Other files are for PostgreSQL, Redis and more."""
+    """Return how many client connections a worker may have."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return sys.maxsize

@@ -1,14 +1,8 @@
 """The graceful stop: a worker that gets SIGTERM loses no request.
 
-1. Drain: for SERVER_DRAIN_S the worker serves as before, but `GET /api/health` returns 503, so that load balancers send
-   new requests elsewhere.
-2. Close: the worker accepts the connections in the backlog and closes the listening socket.
-3. Finish: the next response on each open connection has `Connection: close`. A connection without a request for 2 s is
-   closed. Requests that take longer than SERVER_STOP_TIMEOUT_S are cut and logged. Then the worker ends the threads of
-   the handlers and closes its connections to PostgreSQL and Redis.
-
-uvicorn closes idle connections at once. A load balancer that has just sent a request on one cannot know whether it was
-processed.
+1. Drain: for SERVER_DRAIN_S, serve as before, but `GET /api/health` returns 503.
+2. Accept the backlog, and close the listening socket.
+3. Close each connection after its next response or 2 idle seconds; cut the rest after SERVER_STOP_TIMEOUT_S.
 """
 
 import asyncio
@@ -32,19 +26,14 @@ from promo_api.telemetry import metrics
 
 _log = logging.getLogger(__name__)
 
-# A load balancer uses a busy connection again within this time.
 _IDLE_S = 2
 _TICKS_PER_SECOND = 10  # of uvicorn
-# Unread responses of one worker. The largest response, thousands of codes, has some megabytes.
+# The largest response has some megabytes.
 _MAX_UNREAD_BYTES = 64 * 1024 * 1024
 
 
 class HttpProtocol(TimeLimitProtocol):
-    """A connection of a client that ends without losing a request.
-
-    Args:
-        address_limit: limits the connections of one client address; None: there is no limit.
-    """
+    """A connection that ends without losing a request. `address_limit` None: no limit."""
 
     _is_stopping = False
 
@@ -53,7 +42,7 @@ class HttpProtocol(TimeLimitProtocol):
         self._address_limit = address_limit
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Count the connection for its client address."""
+        """Count the connection for its address."""
         super().connection_made(transport)
         if self._address_limit is not None:
             self._address_limit.add(self)
@@ -65,27 +54,27 @@ class HttpProtocol(TimeLimitProtocol):
         super().connection_lost(exc)
 
     def on_headers_complete(self) -> None:
-        """Make the response the last on its connection during a stop."""
+        """Make the response the last during a stop."""
         super().on_headers_complete()
         if self._is_stopping:
             self.cycle.keep_alive = False
 
     def feed(self, piece: bytes) -> None:
-        """Parse a piece; during a stop, limit the time until the next piece."""
+        """Limit the idle time during a stop."""
         super().feed(piece)
         if self._is_stopping:
             self._limit_idle_time()
 
     def shutdown(self) -> None:
-        """Close the connection after the next response, or when it has been idle for some time."""
+        """Close after the next response or 2 idle seconds: a request may be on its way."""
         self._is_stopping = True
-        self.timeout_keep_alive = _IDLE_S  # for a response whose headers are sent already
+        self.timeout_keep_alive = _IDLE_S  # if headers are sent already
         if self.cycle is not None and not self.cycle.response_started:
             self.cycle.keep_alive = False
         self._limit_idle_time()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close an idle connection, unless there is input: a delayed event loop runs timers before it reads."""
+        """Close, unless there is input: a delayed event loop runs timers before it reads."""
         if self.transport.is_closing() or self.has_unparsed_input:
             return
         if not _is_readable(self.transport.get_extra_info("socket").fileno()):
@@ -93,7 +82,6 @@ class HttpProtocol(TimeLimitProtocol):
             self.transport.close()
 
     def _limit_idle_time(self) -> None:
-        """Start or restart the timer if the server waits for the client to send."""
         is_responding = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
         if is_responding or self.pipeline or self.has_unparsed_input or self.transport.is_closing():
             return
@@ -102,13 +90,7 @@ class HttpProtocol(TimeLimitProtocol):
 
 
 class GracefulServer(Server):
-    """A uvicorn server that stops gracefully, and checks its connections while it runs.
-
-    Args:
-        config: of uvicorn.
-        settings: of the service.
-        on_drain: called when the server starts to drain.
-    """
+    """A uvicorn server that stops gracefully and checks its connections."""
 
     def __init__(self, config: Config, *, settings: Settings, on_drain: Callable[[], None]) -> None:
         super().__init__(config)
@@ -119,7 +101,7 @@ class GracefulServer(Server):
         self._client_timeout_s = settings.server_client_timeout_s
         self._connections = cast("set[HttpProtocol]", self.server_state.connections)
         self._connection_limit = ConnectionLimit(self._connections, max_connections(settings))
-        # Behind a proxy all connections have the proxy's address.
+        # Behind a proxy, all clients have its address.
         is_limited = settings.server_connections_per_address and not settings.client_address_header
         self._address_limit = AddressLimit(settings.server_connections_per_address) if is_limited else None
         self._unread_limit = UnreadLimit(_MAX_UNREAD_BYTES)
@@ -128,7 +110,7 @@ class GracefulServer(Server):
         self._accepted = 0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application, and accept connections."""
+        """Start to accept connections."""
         await super().startup([])
         self.servers = [
             FairAcceptor(listener, self._make_protocol, self._connection_limit)  # type: ignore[misc]
@@ -136,7 +118,7 @@ class GracefulServer(Server):
         ]
 
     async def on_tick(self, counter: int) -> bool:
-        """Check connections, ten times a second. Return whether to close the listening socket and finish."""
+        """Check connections, ten times a second."""
         connections = list(self._connections)
         _run_check(self._unread_limit.enforce, connections)
         if counter % _TICKS_PER_SECOND == 0:
@@ -147,7 +129,7 @@ class GracefulServer(Server):
         return await super().on_tick(counter) and self._has_drained()
 
     def _has_drained(self) -> bool:
-        """Start to drain on the first call. Return whether the drain period is over."""
+        """Start to drain on the first call."""
         now_s = perf_counter()
         if self._drain_ends_s is None:
             self._drain_ends_s = now_s + self._drain_s
@@ -167,7 +149,7 @@ class GracefulServer(Server):
         )
 
     async def _wait_tasks_to_complete(self) -> None:
-        # uvicorn has called shutdown() before the last accepted connections were ready.
+        # uvicorn calls shutdown() before the last connections are ready.
         for connection in list(self.server_state.connections):
             connection.shutdown()
         try:
@@ -176,11 +158,11 @@ class GracefulServer(Server):
         except TimeoutError:
             state = self.server_state
             _log.error("stop_timed_out", extra={"requests": len(state.tasks), "connections": len(state.connections)})
-            self.force_exit = True  # do not wait for the threads of the handlers
+            self.force_exit = True  # do not wait for handlers
 
 
 def _run_check(check: Callable[..., None], *arguments: object) -> None:
-    """Run a check and log an exception, which would otherwise end the worker and cut all its requests."""
+    """Log an exception, which would otherwise end the worker."""
     try:
         check(*arguments)
     except Exception:  # noqa: BLE001 no error may end the worker

@@ -1,14 +1,14 @@
-"""How gunicorn runs the service: its options, its workers, and what each signal does.
+"""How gunicorn runs the service.
 
 | Signal | To the master | To one worker |
 |---|---|---|
-| SIGTERM | all workers stop; exit status 0 | this worker stops, then the master starts another |
+| SIGTERM | all workers stop; exit status 0 | it stops, and the master starts another |
 | SIGTERM again | no change | no change |
 | SIGINT, SIGQUIT | all workers end at once, even during a stop; exit status 0 | SIGQUIT: it ends at once |
 | SIGHUP | new workers start, then the old workers stop | it ends at once |
 
-A worker treats SIGINT (Ctrl-C in a terminal reaches all processes) as SIGTERM, and a second SIGINT as SIGQUIT. An
-immediate end cuts all requests; none is half done, because a handler writes in one transaction. See graceful_stop.py.
+A worker treats SIGINT (Ctrl-C reaches all processes) as SIGTERM, and a second as SIGQUIT. A request that is cut leaves
+nothing half done: a handler writes in one transaction.
 """
 
 import asyncio
@@ -33,21 +33,14 @@ from promo_api.telemetry.metrics_server import MEMORY_FOLDER, MetricsServer
 
 _log = logging.getLogger(__name__)
 
-# A worker cuts its requests itself. If it fails to, the master kills it after this much more time.
+# If a worker fails to cut its requests, the master kills it.
 _KILL_AFTER_S = 5
 _KEEP_ALIVE_S = 75
 _WORKER_TIMEOUT_MIN_S = 30
 
 
 class GunicornApp(BaseApplication):
-    """A gunicorn application that is built before the workers are forked.
-
-    Args:
-        app: the ASGI application.
-        settings: of the service; workers read them here too.
-        metrics_server: serves the metrics of all workers; None: there is none.
-        on_drain: called in a worker when it starts to drain.
-    """
+    """Builds the application before the fork."""
 
     def __init__(
         self, app: ASGIApp, settings: Settings, metrics_server: MetricsServer | None, on_drain: Callable[[], None]
@@ -59,7 +52,7 @@ class GunicornApp(BaseApplication):
         super().__init__()
 
     def load_config(self) -> None:
-        """Take gunicorn's options from the settings only, not from a file or GUNICORN_CMD_ARGS."""
+        """Ignore gunicorn's file and GUNICORN_CMD_ARGS."""
         for name, value in gunicorn_options(self.settings).items():
             self.cfg.set(name, value)
         metrics_server = self._metrics_server
@@ -73,7 +66,7 @@ class GunicornApp(BaseApplication):
         return self._app
 
     def run(self) -> None:
-        """Serve until a signal ends the process."""
+        """Serve until a signal."""
         share_one_arena()
         raise_file_limit()
         if self._metrics_server is not None:
@@ -82,17 +75,17 @@ class GunicornApp(BaseApplication):
 
 
 class JsonLogger(Logger):
-    """Sends the log lines of gunicorn and uvicorn through the handlers of the service."""
+    """Logs through the handlers of the service."""
 
     def setup(self, cfg: Config) -> None:
-        """Replace gunicorn's handlers. Write no access log: it would repeat the paths of requests."""
+        """Write no access log: it would contain paths."""
         super().setup(cfg)
-        # A copy: on a reload gunicorn appends a handler before it calls this method.
+        # A copy: on a reload gunicorn appends a handler first.
         self.error_log.handlers = [*logging.getLogger().handlers]
 
 
 class Worker(UvicornWorker):
-    """A worker process: uvicorn on uvloop and httptools. A failed start of the application is an error."""
+    """A worker process: uvicorn on uvloop."""
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
@@ -100,21 +93,20 @@ class Worker(UvicornWorker):
         "ws": "none",
         "lifespan": "on",
         "server_header": False,
-        # The contract layer reads CLIENT_ADDRESS_HEADER instead.
+        # CLIENT_ADDRESS_HEADER replaces this.
         "proxy_headers": False,
     }
 
     def init_process(self) -> None:
-        """Serve until a signal ends the process."""
+        """Serve until a signal."""
         tune_collector()
         super().init_process()
 
     async def _serve(self) -> None:
-        """Run GracefulServer, and end at once on SIGQUIT."""
         self.config.app = self.wsgi
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, _end_at_once)
         server = GracefulServer(self.config, settings=self.app.settings, on_drain=self.app.on_drain)
-        # The event loop does not accept gunicorn's wrappers of the sockets.
+        # The event loop rejects gunicorn's wrappers.
         await server.serve([listener.sock for listener in self.sockets])
         if not server.started:
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
@@ -128,21 +120,20 @@ def _end_at_once() -> None:
 
 
 def gunicorn_options(settings: Settings) -> dict[str, Any]:
-    """Return the options of gunicorn that differ from its defaults."""
+    """Return the options that differ from gunicorn's defaults."""
     graceful_timeout = settings.server_drain_s + settings.server_stop_timeout_s + _KILL_AFTER_S
     return {
         "bind": str(settings.server_address),
         "workers": settings.server_workers,
         "worker_class": Worker,
-        # The workers share the memory of the application.
         "preload_app": True,
         "logger_class": JsonLogger,
-        # Longer than a load balancer keeps an idle connection that it may use again.
+        # Longer than that of load balancers.
         "keepalive": _KEEP_ALIVE_S,
         "graceful_timeout": graceful_timeout,
-        # The master kills a worker without a heartbeat for this long. A worker that stops sends none.
+        # A worker that stops sends no heartbeat.
         "timeout": max(_WORKER_TIMEOUT_MIN_S, 2 * graceful_timeout),
-        # The heartbeat is a file. In memory, a disk that is slow or full does not end workers.
+        # A slow or full disk must not stop heartbeats.
         "worker_tmp_dir": MEMORY_FOLDER,
         "control_socket_disable": True,
     }

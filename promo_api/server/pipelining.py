@@ -1,9 +1,6 @@
-"""HTTP pipelining in bounded memory.
+"""HTTP pipelining in bounded memory: a connection has at most 32 unanswered requests.
 
-uvicorn parses all input at once: 256 kB of small requests become 9,700 requests in memory, and they start even if the
-client reads no response. Here a connection has at most 32 unanswered requests; the rest of its input stays unparsed,
-and the transport stops reading. Only a few queued requests start in each iteration of the event loop, so clients that
-do not pipeline are not delayed.
+uvicorn parses all input at once: 256 kB become 9,700 requests.
 """
 
 import asyncio
@@ -21,18 +18,18 @@ _STARTED_PER_ITERATION = 4
 _PIECE_BYTES = 16 * 1024
 _HEAD_END = b"\r\n\r\n"
 _SMALLEST_REQUEST_BYTES = len(b"GET / HTTP/1.0\r\n\r\n")
-# One request may be running, and the beginning of another may have been parsed already.
+# Besides one that runs, and one that is parsed in part.
 _SMALL_PIECE_BYTES = (MAX_PIPELINED - 2) * _SMALLEST_REQUEST_BYTES
 
 
 class RequestScheduler:
-    """Starts the queued requests of all connections of a worker round-robin, a few per iteration of the event loop."""
+    """Starts queued requests round-robin, so that clients that do not pipeline are not delayed."""
 
     def __init__(self) -> None:
         self._waiting: deque[PipeliningProtocol] = deque()
 
     def add(self, connection: "PipeliningProtocol") -> None:
-        """Add a connection whose next request is queued."""
+        """Add a connection with a queued request."""
         if not self._waiting:
             connection.loop.call_soon(self._start)
         self._waiting.append(connection)
@@ -46,32 +43,28 @@ class RequestScheduler:
 
 
 class _InputFlowControl(FlowControl):
-    """Flow control that lets the protocol decide how reading continues."""
+    """Lets the protocol decide how reading continues."""
 
     def __init__(self, transport: asyncio.Transport, on_resume: Callable[[], None]) -> None:
         super().__init__(transport)
         self.on_resume = on_resume
 
     def resume_reading(self) -> None:
-        """Continue reading, if it is paused."""
+        """Continue, if paused."""
         if self.read_paused:
             self.read_paused = False
             self.on_resume()
 
 
 class PipeliningProtocol(HttpToolsProtocol):
-    """A connection that parses a pipelined request only if few others are unanswered.
-
-    Args:
-        scheduler: that of the worker; None: a new one for this connection.
-    """
+    """Stores input beyond the limit unparsed, and pauses reading. `scheduler` None: its own."""
 
     _unparsed = b""
-    # After a rejection or an upgrade the rest of the input is dropped.
+    # After a rejection or an upgrade.
     _ignores_input = False
-    # The next request waits until the client has read responses.
+    # Until the client reads responses.
     _is_blocked = False
-    # A response has just been completed, so the next request comes from the queue.
+    # The next request comes from the queue.
     _is_between = False
 
     def __init__(self, *arguments: Any, scheduler: RequestScheduler | None = None, **options: Any) -> None:
@@ -85,7 +78,7 @@ class PipeliningProtocol(HttpToolsProtocol):
         self._unanswered: deque[RequestResponseCycle] = deque()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Disconnect every request, and break all reference cycles so that memory is freed at once."""
+        """Break reference cycles, so that memory is freed at once."""
         self.cancel_keep_alive_timer()
         self.disconnect_requests()
         super().connection_lost(exc)
@@ -93,7 +86,7 @@ class PipeliningProtocol(HttpToolsProtocol):
         self._unparsed = b""
 
     def data_received(self, data: bytes) -> None:
-        """Parse input as far as the pipeline allows, and store the rest."""
+        """Parse as far as the pipeline allows; store the rest."""
         if len(data) <= _SMALL_PIECE_BYTES and not self._unparsed and not self._must_wait():
             self.feed(data)  # the usual case
         else:
@@ -101,11 +94,11 @@ class PipeliningProtocol(HttpToolsProtocol):
             self._parse()
 
     def feed(self, piece: bytes) -> None:
-        """Parse a piece of the input."""
+        """Parse a piece."""
         super().data_received(piece)
 
     def on_message_begin(self) -> None:
-        """Add the connection to the scope of a request."""
+        """Add the connection to the scope."""
         super().on_message_begin()
         self.scope["extensions"] = {CONNECTION: self.transport}  # type: ignore[dict-item]
 
@@ -115,7 +108,7 @@ class PipeliningProtocol(HttpToolsProtocol):
         self._unanswered.append(self.cycle)
 
     def on_response_complete(self) -> None:
-        """Schedule the next request, or continue with the stored input."""
+        """Schedule the next request, or parse stored input."""
         self._is_between = True
         super().on_response_complete()
         self._is_between = False
@@ -124,24 +117,24 @@ class PipeliningProtocol(HttpToolsProtocol):
             self.loop.call_soon(self._parse)
 
     def start_queued(self) -> None:
-        """Start the next queued request, and continue with the stored input once none is queued."""
-        if self.pipeline and not self.transport.is_closing():  # a queued request may have been refused
+        """Start the next queued request, or parse stored input."""
+        if self.pipeline and not self.transport.is_closing():  # it may have been refused
             self._start_asgi_task(*self.pipeline.pop())
         self._parse()
 
     def resume_writing(self) -> None:
-        """Start the request that waited until the client read responses."""
+        """Start the blocked request."""
         super().resume_writing()
         if self._is_blocked and not self.transport.is_closing():
             self._is_blocked = False
             self._scheduler.add(self)
 
     def cancel_keep_alive_timer(self) -> None:
-        """Cancel the timer that closes an idle connection, if it is set."""
+        """Cancel the timer, if it is set."""
         self._unset_keepalive_if_required()
 
     def disconnect_requests(self) -> None:
-        """Disconnect all unanswered requests. uvicorn disconnects only the newest; others would write to the socket."""
+        """Disconnect all requests; uvicorn disconnects only the newest."""
         for cycle in self._unanswered:
             cycle.disconnected = True
             cycle.on_response = _ignore
@@ -149,7 +142,7 @@ class PipeliningProtocol(HttpToolsProtocol):
 
     @property
     def has_unparsed_input(self) -> bool:
-        """Whether input has been read but not parsed."""
+        """Whether input is stored."""
         return bool(self._unparsed)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -185,9 +178,9 @@ class PipeliningProtocol(HttpToolsProtocol):
 
 
 def _piece_end(data: bytes, start: int) -> int:
-    """Return where the next piece ends: it holds fewer heads than MAX_PIPELINED."""
+    """Return the end of a piece with fewer heads than MAX_PIPELINED."""
     end = start + _PIECE_BYTES
-    # Another head may have begun in the previous piece.
+    # A head may have begun in the previous piece.
     if data.count(_HEAD_END, start, end) + 1 < MAX_PIPELINED:
         return end
     return start + _SMALL_PIECE_BYTES

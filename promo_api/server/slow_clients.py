@@ -1,7 +1,6 @@
-"""Time limits for clients that are slow to send a request or to read a response.
+"""Time limits for clients that are slow to send or to read.
 
-uvicorn waits without limit for the rest of a request, and for a client to read its response. Timers for these limits
-would be set and cancelled with every request, so a worker checks all connections once a second instead.
+A timer for every request would be slow, so a worker checks all connections once a second.
 """
 
 import asyncio
@@ -17,9 +16,9 @@ from promo_api.server.strict_http import StrictProtocol
 _log = logging.getLogger(__name__)
 
 FIRST_BYTE_S = 10
-# A client must read this much of a response in the time allowed for a request.
+# In the time allowed for a request.
 _MIN_READ_BYTES = 64 * 1024
-# Checks without progress, at ten checks a second, after which a client counts as stalled.
+# One second without progress.
 _STALLED_CHECKS = 10
 _HARD_LIMIT_FACTOR = 4
 
@@ -27,15 +26,11 @@ CountClosed = Callable[[str], None]
 
 
 class TimeLimitProtocol(StrictProtocol):
-    """A connection that is closed if its client is too slow.
+    """A connection that closes if its client is slow."""
 
-    Args:
-        count_closed: called with the reason when the server closes a connection that no request asked to close.
-    """
-
-    # Since when the server has waited for the rest of a request; None: no request has begun.
+    # None: no request has begun.
     _incomplete_since_s: float | None = None
-    # Unread bytes of responses, and since when the client has read too little of them.
+    # What the client has not read, and since when it reads too little.
     _unread_bytes = 0
     _unread_since_s = 0.0
     _is_aborted = False
@@ -56,25 +51,20 @@ class TimeLimitProtocol(StrictProtocol):
         self._incomplete_since_s = self._began_s
 
     def on_message_complete(self) -> None:
-        """Record that the request is complete."""
+        """Record its end."""
         super().on_message_complete()
         self._incomplete_since_s = None
 
     def feed(self, piece: bytes) -> None:
-        """Parse a piece of input. Empty lines, which the parser does not report, count as the start of a request."""
+        """Count empty lines, which the parser does not report, as the start of a request."""
         super().feed(piece)
         if self._incomplete_since_s is None and (self.cycle is None or self.cycle.response_complete):
             self._incomplete_since_s = perf_counter()
 
     def cut_if_slow(self, now_s: float, timeout_s: float) -> None:
-        """Close the connection if the client is too slow to send a request or to read a response.
-
-        Args:
-            now_s: by time.perf_counter.
-            timeout_s: time for a request to arrive, and for the client to read 64 KiB of a response.
-        """
+        """Close if a request, or reading 64 KiB, takes longer than `timeout_s`."""
         if self._incomplete_since_s is not None:
-            if not self.transport.is_reading():  # the server itself pauses the client
+            if not self.transport.is_reading():  # the server pauses the client
                 self._incomplete_since_s = now_s
             elif now_s - self._incomplete_since_s > timeout_s and not self.transport.is_closing():
                 self._cut_request()
@@ -86,31 +76,31 @@ class TimeLimitProtocol(StrictProtocol):
             self.close_for("slow_response")
 
     def close_for(self, reason: str) -> None:
-        """Close the connection at once, without sending the rest of a response, and count the reason."""
+        """Close at once, and count the reason."""
         self._count_closed(reason)
         self._is_aborted = True
         self.transport.abort()
 
     @property
     def unread_bytes(self) -> int:
-        """How many bytes of its responses the client has not read; 0 once the connection is aborted."""
+        """Unread bytes of responses; 0 once aborted."""
         return 0 if self._is_aborted else self.transport.get_write_buffer_size()
 
     @property
     def idle_since_s(self) -> float | None:
-        """Since when the server has waited for the client to send; None: it does not, or a response is unread."""
+        """Since when the server waits for the client to send; None: it does not."""
         if self.transport.is_closing() or self.unread_bytes or not self.transport.is_reading():
             return None
         if self._incomplete_since_s is not None:
             return self._incomplete_since_s
-        timer = self.timeout_keep_alive_task  # which is set only between requests
+        timer = self.timeout_keep_alive_task  # set only between requests
         if timer is None:
             return None
         timeout_s = min(FIRST_BYTE_S, self.timeout_keep_alive) if self.cycle is None else self.timeout_keep_alive
         return timer.when() - timeout_s
 
     def _cut_request(self) -> None:
-        """Reject the request if it has no response yet. If an earlier request is running, wait for its response."""
+        """Reject the request, unless an earlier one is running."""
         cycle = self.cycle
         is_responding = cycle is not None and not cycle.response_complete
         is_body_without_response = is_responding and not self._in_head and not cycle.response_started
@@ -123,22 +113,15 @@ class TimeLimitProtocol(StrictProtocol):
 
 
 class UnreadLimit:
-    """Limits the memory of unread responses of a worker. It can be exceeded before any client counts as slow.
-
-    Above the limit it closes connections of stalled clients, above four times the limit any connection. Connections
-    with the most unread bytes are closed first.
-
-    Args:
-        max_bytes: the limit.
-    """
+    """Limits the memory of unread responses: closes stalled clients; above four times the limit, any."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        # Unread bytes at the last check, and checks since they last decreased, while the total is above the limit.
+        # Unread bytes, and checks without progress.
         self._seen: dict[TimeLimitProtocol, tuple[int, int]] = {}
 
     def enforce(self, connections: Collection[TimeLimitProtocol]) -> None:
-        """Close connections if the total is above the limit. Call this ten times a second."""
+        """Close connections above the limit. Call this ten times a second."""
         total_bytes = sum(connection.unread_bytes for connection in connections)
         if total_bytes <= self._max_bytes:
             self._seen.clear()
@@ -154,7 +137,7 @@ class UnreadLimit:
         return unread_bytes, 0 if unread_bytes < before_bytes else checks + 1
 
     def _close(self, connections: list[TimeLimitProtocol], total_bytes: int, max_bytes: int) -> int:
-        """Close connections until the total is within a limit. Return the total."""
+        """Return the new total."""
         for connection in sorted(connections, key=attrgetter("unread_bytes"), reverse=True):
             if total_bytes <= max_bytes:
                 break

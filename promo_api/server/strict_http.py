@@ -1,13 +1,7 @@
-"""Strict HTTP: reject malformed requests and oversized heads with the common error body.
+"""Strict HTTP: reject what RFC 9112 says to reject, because a proxy may read it differently.
 
-uvicorn responds to malformed HTTP in plain text, and does not limit heads. It accepts requests that RFC 9112 says to
-reject because a proxy may read them differently: no Host header or two, an unknown transfer coding, a target with a
-fragment, another version. It adds trailers to the headers, so a token could arrive after authentication.
-
-The service supports no protocol upgrade. The parser takes the bytes after such a request for the other protocol, so a
-request with an upgrade and a body is rejected, and without a body its response closes the connection.
-
-A rejection is sent after the responses to all earlier requests, because a client matches responses by their order.
+uvicorn accepts such requests, does not limit heads, and adds trailers to the headers: a token could arrive after
+authentication.
 """
 
 import re
@@ -20,7 +14,7 @@ from promo_api.contract.security_headers import SECURITY_HEADERS
 from promo_api.server.pipelining import PipeliningProtocol
 from promo_api.telemetry.requests import InstrumentationMiddleware
 
-# All bytes of a request except its body: the head, chunk headers and trailers.
+# The head, chunk headers and trailers.
 _MAX_OVERHEAD_BYTES = 64 * 1024
 _MAX_HEADERS = 100
 _TARGET = re.compile(rb"(https?://[^/?#]+)?/[^#]*", re.IGNORECASE | re.DOTALL)
@@ -28,17 +22,17 @@ _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 
 
 class StrictProtocol(PipeliningProtocol):
-    """A connection that rejects requests that RFC 9112 says to reject, and requests with too much overhead."""
+    """A connection that rejects malformed HTTP and oversized heads."""
 
     _in_head = False
     _in_body = False
     _overhead_bytes = 0
     _began_s = 0.0
-    # The response that rejects a request and closes the connection; sent after all earlier responses.
+    # Sent after all earlier responses.
     _rejection: bytes | None = None
 
     def on_message_begin(self) -> None:
-        """Start to count the overhead of a request."""
+        """Start to count the overhead."""
         super().on_message_begin()
         self._in_head, self._overhead_bytes, self._began_s = True, 0, perf_counter()
 
@@ -51,7 +45,7 @@ class StrictProtocol(PipeliningProtocol):
         """Start to process a request.
 
         Raises:
-            ValueError: the head is to be rejected; the parser then calls send_400_response.
+            ValueError: rejected; the parser then calls send_400_response.
         """
         self._in_head = False
         if self._is_too_long() or not self._is_strict():
@@ -63,8 +57,8 @@ class StrictProtocol(PipeliningProtocol):
             self._ignores_input = True
 
     def on_body(self, body: bytes) -> None:
-        """Add a part of the body. It does not count as overhead: the contract layer limits bodies."""
-        # Twice: a large body may need many chunks, so each byte of it allows one more byte of chunk headers.
+        """Add a part of the body, which is not overhead."""
+        # Twice: each byte may need one of chunk headers.
         self._overhead_bytes -= 2 * len(body)
         super().on_body(body)
 
@@ -74,30 +68,30 @@ class StrictProtocol(PipeliningProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Start the next request; after the last response, send the rejection if there is one."""
+        """After the last response, send the rejection."""
         super().on_response_complete()
         if not self._unanswered:
             self._send_rejection()
 
     def feed(self, piece: bytes) -> None:
-        """Parse a piece of input, and reject a request with too much overhead."""
+        """Parse a piece, and reject too much overhead."""
         self._overhead_bytes += len(piece)
         super().feed(piece)
         if self._is_too_long() and not self._ignores_input and not self.transport.is_closing():
             self._reject_length()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 the parser's message repeats input
-        """Reject what the parser cannot read, and close the connection."""
+        """Reject what the parser cannot read."""
         if self._is_too_long():
             self._reject_length()
         else:
             self.reject(HTTPStatus.BAD_REQUEST, "This is not a valid HTTP request.")
 
     def reject(self, status: HTTPStatus, message: str) -> None:
-        """Reject the current request, and close the connection after all earlier responses."""
+        """Reject the request after all earlier responses: clients match them by order."""
         self._rejection = self._rejection_bytes(status, message)
         self._ignores_input = True
-        if self._in_body and self.pipeline:  # the request is queued, and must not start
+        if self._in_body and self.pipeline:  # queued: it must not start
             self.pipeline.popleft()
             self._unanswered.pop()
             if not self._unanswered:
@@ -106,7 +100,7 @@ class StrictProtocol(PipeliningProtocol):
             self._send_rejection()
 
     def _is_too_long(self) -> bool:
-        # Checked before a request starts: a rejected request must have no effect.
+        # Before a request starts: a rejected one must have no effect.
         return self._overhead_bytes > _MAX_OVERHEAD_BYTES or len(self.headers or ()) > _MAX_HEADERS
 
     def _reject_length(self) -> None:
@@ -121,6 +115,7 @@ class StrictProtocol(PipeliningProtocol):
             and len(hosts) in ((0, 1) if version == "1.0" else (1,))
             and all(_HOST.fullmatch(host) for host in hosts)
             and (not codings or (version == "1.1" and codings == [b"chunked"]))
+            # The parser takes bytes after an upgrade for another protocol.
             and not (self.parser.should_upgrade() and (codings or self._values(b"content-length") not in ([], [b"0"])))
             and _TARGET.fullmatch(self.url) is not None
         )

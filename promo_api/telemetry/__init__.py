@@ -4,8 +4,8 @@
 |---|---|
 | logs | structured log lines |
 | log_stream | writes lines without blocking requests |
-| requests | instruments each request: id, duration, status |
+| requests | instruments requests: id, duration, status |
 | request_log | the log line of each request |
-| metrics | all metrics, and functions to record them |
-| metrics_server | serves the metrics of all workers to Prometheus |
+| metrics | all metrics and their functions |
+| metrics_server | serves the metrics of all workers |
 """

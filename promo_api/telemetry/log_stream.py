@@ -1,14 +1,12 @@
-"""A logging handler that writes lines to a file descriptor without blocking requests.
-
-Lines that cannot be written are dropped and counted. The first line after that is `log_lines_lost` with the count.
+"""Writes log lines without blocking requests. Lost lines are counted in `log_lines_lost`.
 
 | Destination | If it takes no data |
 |---|---|
-| a pipe, a socket or a terminal | the process waits 50 ms once; then it drops lines until there is room again |
-| a file on a full disk, a pipe without a reader | the write fails at once, and the line is dropped |
-| a file on a disk that hangs | the writing thread blocks |
+| pipe, socket, terminal | wait 50 ms once, then drop lines |
+| full disk, pipe without a reader | drop the line |
+| disk that hangs | the writing thread blocks |
 
-Rejected: a writer thread, because a killed process would lose the lines in its queue.
+Not a writer thread: a killed process would lose its queue.
 """
 
 import fcntl
@@ -18,15 +16,15 @@ import select
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-# The lines of about one second of a busy worker; the default is 64 KiB.
+# One second of a busy worker.
 _PIPE_BYTES = 1024 * 1024
 _WAIT_MS = 50
-# A write to a pipe of up to this size is atomic.
+# Writes up to this size are atomic.
 _CHUNK_BYTES = select.PIPE_BUF
 
 
 class LogStream(logging.Handler):
-    """Writes whole lines to a descriptor, so that lines of several processes do not mix."""
+    """Writes whole lines, so that lines of several processes do not mix."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
@@ -37,12 +35,12 @@ class LogStream(logging.Handler):
         self._line_is_cut = False
         self._is_buffering = False
         self._buffer: list[bytes] = []
-        with suppress(AttributeError, OSError):  # not Linux, not a pipe, or the user's limit for pipes is reached
+        with suppress(AttributeError, OSError):  # not Linux or not a pipe, or the user's limit is reached
             fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     @contextmanager
     def buffered(self) -> Iterator[None]:
-        """Write the lines of a block at its end, in as few writes as possible. Other threads wait."""
+        """Write the lines of a block together. Other threads wait."""
         with self.lock:  # type: ignore[union-attr]
             self._is_buffering = True
             try:
@@ -52,7 +50,7 @@ class LogStream(logging.Handler):
                 self._flush_buffer()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the line of a record, or count it as lost."""
+        """Write a line, or count it as lost."""
         try:
             self._buffer.append(self._line(record))
         except Exception:  # noqa: BLE001 no error of a log line may fail its request
@@ -72,11 +70,6 @@ class LogStream(logging.Handler):
                 self._lost += len(chunk)
 
     def _write_chunk(self, lines: bytes) -> None:
-        """Write lines, after the count of lost lines if there are any.
-
-        Raises:
-            BlockingIOError: the descriptor takes no data.
-        """
         if not self._writable.poll(0 if self._lost else _WAIT_MS):
             raise BlockingIOError
         if self._lost:
@@ -92,7 +85,6 @@ class LogStream(logging.Handler):
 
 
 def _chunks(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """Yield the lines in order, in chunks of at most _CHUNK_BYTES; a longer line is a separate chunk."""
     chunk: list[bytes] = []
     for line in lines:
         if chunk and sum(map(len, chunk)) + len(line) > _CHUNK_BYTES:

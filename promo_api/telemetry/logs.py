@@ -1,6 +1,6 @@
-"""Structured log lines: a constant event name and fields. They never contain a body, token, e-mail address or code.
+"""Structured log lines: a constant event and fields, never a body, token, e-mail address or code.
 
-Log an event as `_log.warning("service_unavailable", extra={"reason": ...})`, and add it to docs/operations.md.
+`_log.warning("service_unavailable", extra={"reason": ...})`; docs/operations.md lists the events.
 """
 
 import logging
@@ -22,33 +22,32 @@ from promo_api.telemetry.log_stream import LogStream
 
 _log = logging.getLogger(__name__)
 
-# The id of the current request, on the event loop and in the thread of the handler; "" outside of requests.
+# "" outside of requests.
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 
 _OUR_PACKAGES = ("promo_api", "persistence", "handlers")
-# Loggers of libraries whose messages cannot contain request data, with the name of their events.
+# Their messages cannot contain request data.
 _TRUSTED_LOGGERS = {"gunicorn.error": "gunicorn", "uvicorn.error": "uvicorn", "py.warnings": "python_warning"}
 _STANDARD_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime"}
-# A line has at most PIPE_BUF bytes, so that lines of several processes do not mix.
+# At most PIPE_BUF together, so that lines do not mix.
 _MESSAGE_MAX, _TRACEBACK_MAX = 500, 3000
 _FRAMES = 16
-# Characters that need no quotes in a text line.
 _UNQUOTED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/+")
 
 
 def set_up_logging(log_format: LogFormat) -> None:
-    """Log to standard error from level INFO, including Python warnings and uncaught exceptions."""
+    """Log to standard error, with Python warnings and uncaught exceptions."""
     if sys.stderr is None:
-        # Standard error is closed. Open it, or a connection would get its descriptor.
+        # Closed: open it, or a connection would get its descriptor.
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 PTH123 it stays open
     handler = LogStream(sys.stderr.fileno())
     handler.setFormatter(JsonLines() if log_format is LogFormat.JSON else TextLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    # Unused, and a fifth of the cost of a line.
+    # A fifth of the cost of a line.
     logging.logThreads = logging.logMultiprocessing = False
-    # Messages of Connexion repeat request data.
+    # Their messages repeat request data.
     for name in ("connexion", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
@@ -59,7 +58,7 @@ def set_up_logging(log_format: LogFormat) -> None:
 
 @contextmanager
 def buffered_lines() -> Iterator[None]:
-    """Write the lines of a block at its end, in one write."""
+    """Write the lines of a block together."""
     with ExitStack() as stack:
         for handler in logging.getLogger().handlers:
             if isinstance(handler, LogStream):
@@ -68,18 +67,18 @@ def buffered_lines() -> Iterator[None]:
 
 
 class JsonLines(logging.Formatter):
-    """Formats a record as a JSON object, for programs."""
+    """Formats a record as a JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line without its line break."""
+        """Return the line."""
         return orjson.dumps(_fields(record), default=str).decode()
 
 
 class TextLines(logging.Formatter):
-    """Formats a record for people: time, level, process, event and fields as name=value; then the traceback."""
+    """Formats a record for people."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line without its line break."""
+        """Return the line, then the traceback."""
         fields = _fields(record)
         traceback = fields.pop("traceback", "")
         first = f"{fields.pop('at')} {fields.pop('level').upper()} [{fields.pop('process')}] {fields.pop('event')}"
@@ -88,7 +87,6 @@ class TextLines(logging.Formatter):
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """Return the fields of a line by name."""
     fields: dict[str, Any] = {
         "at": f"{_second(int(record.created))}.{int(record.msecs):03d}Z",
         "level": record.levelname.lower(),
@@ -123,10 +121,9 @@ def _quoted(value: object) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    """Return the traceback, the root cause last; a long one without its beginning.
+    """Return the end of the traceback, the root cause last.
 
-    The message of an exception may contain request data (`KeyError: 'ann@example.com'`), so only our own exceptions
-    keep theirs.
+    Only our own exceptions show messages: others may contain request data (`KeyError: 'ann@example.com'`).
     """
     text = "\n\nCaused by:\n".join(_with_frames(each) for each in _causes(error))
     return text if len(text) <= _TRACEBACK_MAX else f"...{text[-_TRACEBACK_MAX:]}"
@@ -140,7 +137,6 @@ def _with_frames(error: BaseException) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and its causes; for a group, the causes of its first exception."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

@@ -1,8 +1,6 @@
-"""All metrics of the service, and the functions that record them.
+"""All metrics, and the functions that record them. docs/operations.md lists them.
 
-docs/operations.md lists the metrics and alerts. A label has few values, all known beforehand: never an id, a path or
-other request data. Metrics are global to a process, as prometheus_client requires. `serve` stores them in files (see
-metrics_server).
+A label has few values: never an id, a path or other request data.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +17,6 @@ REGISTRY = CollectorRegistry()
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _CLOSED_REASONS = ("no_request", "idle", "slow_request", "slow_response", "unread", "files", "address")
 _REASONS = ("inactive", "not_started", "expired", "exhausted", "age", "country", "antifraud")
-# A shorter wait is overhead of the pool.
 _SHORTEST_WAIT_S = 0.001
 _GAUGES_EVERY_S = 1.0
 
@@ -29,7 +26,7 @@ def _counter(name: str, sentence: str, *labels: str) -> Counter:
 
 
 def _gauge(name: str, sentence: str, *labels: str, mode: str = "livesum") -> Gauge:
-    """Return a gauge whose value is by default the sum over all running workers."""
+    """Return a gauge that is by default a sum over running workers."""
     return Gauge(name, sentence, labels, registry=REGISTRY, multiprocess_mode=mode)  # type: ignore[arg-type]
 
 
@@ -83,24 +80,24 @@ _RATE_LIMITS_UNAVAILABLE = _counter(
 
 _SWEEPS = _counter("promo_sweeps_total", "Steps of the sweepers by result", "sweeper", "result")
 _SWEPT_ROWS = _counter("promo_swept_rows_total", "Rows changed by the sweepers", "sweeper")
-# The label is not `job`, because Prometheus sets that label.
+# Prometheus sets the label `job`.
 _LAST_SUCCESS = _gauge(
     "promo_job_last_success_timestamp_seconds", "Unix time of the last success", "sweeper", mode="livemax"
 )
 
 
 class _Level:
-    """A gauge that changes with each request. It is published once a second, because setting a gauge is slow."""
+    """A gauge that is published once a second, because setting it is slow."""
 
     def __init__(self) -> None:
         self.now = 0
 
 
 _in_progress = _Level()
-# Cached, because `labels` takes longer than counting.
+# `labels` takes longer than counting.
 _requests_of = cache(_REQUESTS.labels)
 _request_duration_of = cache(_REQUEST_DURATION.labels)
-# These series exist from the start, so that rates include the first event.
+# Exist from the start, so that rates include the first event.
 _overloaded = {
     (pool, reason): _OVERLOADED.labels(pool, reason)
     for pool in ("default", "antifraud", "passwords", "health")
@@ -137,13 +134,7 @@ _last_success = {name: _LAST_SUCCESS.labels(name) for name in _SWEEPERS}
 
 @contextmanager
 def worker_serving(version: str, pool_size: int, count_connections_in_use: Callable[[], int]) -> Iterator[None]:
-    """Publish the gauges of this worker during a block.
-
-    Args:
-        version: the version of the service.
-        pool_size: the size of the connection pool.
-        count_connections_in_use: called once a second.
-    """
+    """Publish the gauges of this worker during a block."""
     _BUILD.labels(version).set(1)
     _WORKERS.set(1)
     _POOL_SIZE.set(pool_size)
@@ -163,18 +154,12 @@ def worker_serving(version: str, pool_size: int, count_connections_in_use: Calla
 
 
 def request_started() -> None:
-    """Record the start of a request, on the event loop."""
+    """Record a request, on the event loop."""
     _in_progress.now += 1
 
 
 def request_finished(operation_id: str, status: int, duration_s: float) -> None:
-    """Record the end of a request, on the event loop.
-
-    Args:
-        operation_id: "": not an operation.
-        status: 0: no response was sent.
-        duration_s: the duration.
-    """
+    """Record a request, on the event loop; operation "": none, status 0: no response."""
     operation = operation_id or "none"
     _in_progress.now -= 1
     _requests_of(operation, str(status) if status else "cut").inc()
@@ -182,12 +167,12 @@ def request_finished(operation_id: str, status: int, duration_s: float) -> None:
 
 
 def request_overloaded(pool: str, reason: str) -> None:
-    """Record a request that a thread pool refused; the reason is `full` or `timeout`."""
+    """Record a request refused by a thread pool: `full` or `timeout`."""
     _overloaded[pool, reason].inc()
 
 
 def connection_closed(reason: str) -> None:
-    """Record a connection that the server closed."""
+    """Record a connection closed by the server."""
     _connections_closed[reason].inc()
 
 
@@ -197,61 +182,61 @@ def activation_granted() -> None:
 
 
 def activation_refused(reason: str) -> None:
-    """Record a refused activation; the reason is that of ActivationDenied."""
+    """Record a refused activation."""
     _refused[reason].inc()
 
 
 def claims_coalesced(claims: int) -> None:
-    """Record the number of activations that one statement claims."""
+    """Record the activations that one statement claims."""
     _BATCH_CLAIMS.observe(claims)
 
 
 def antifraud_responded(*, allowed: bool, duration_s: float) -> None:
-    """Record a call to the anti-fraud service that returned a verdict."""
+    """Record a call that returned a verdict."""
     _calls["yes" if allowed else "no"].observe(duration_s)
 
 
 def antifraud_failed(duration_s: float) -> None:
-    """Record a call to the anti-fraud service without a verdict."""
+    """Record a call without a verdict."""
     _calls["no_response"].observe(duration_s)
 
 
 def verdict_cache_read(verdict: bool | None) -> None:
-    """Record a lookup in the verdict cache; None: no verdict was cached."""
+    """Record a lookup; None: no verdict was cached."""
     _lookups["none" if verdict is None else "yes" if verdict else "no"].inc()
 
 
 def verdict_cache_unavailable() -> None:
-    """Record a lookup in the verdict cache while Redis was unavailable."""
+    """Record a lookup while Redis was unavailable."""
     _lookups["unavailable"].inc()
 
 
 def breaker_changed(state: str) -> None:
-    """Publish the state of the circuit breaker of this worker: `closed`, `open` or `half_open`."""
+    """Publish this worker's circuit breaker: `closed`, `open` or `half_open`."""
     for name, gauge in _breakers.items():
         gauge.set(name == state)
 
 
 def connection_acquired(requested_s: float) -> None:
-    """Record that a pooled connection was acquired; `requested_s`: perf_counter when the wait began."""
+    """Record the wait for a pooled connection, since `requested_s` by perf_counter."""
     waited_s = perf_counter() - requested_s
     if waited_s >= _SHORTEST_WAIT_S:
         _POOL_WAIT.observe(waited_s)
 
 
 def pool_timed_out() -> None:
-    """Record a request that got no pooled connection in time."""
+    """Record a request that got no connection."""
     _POOL_TIMEOUTS.inc()
 
 
 def hash_queued() -> None:
-    """Record a password hash that starts to wait."""
+    """Record a password hash that waits."""
     _hashes["waiting"].inc()
 
 
 @contextmanager
 def hash_running(queued_s: float) -> Iterator[None]:
-    """Record a password hash that runs during the block; `queued_s`: perf_counter when the wait began."""
+    """Record a password hash that waited since `queued_s` by perf_counter."""
     started_s = perf_counter()
     _hashes["waiting"].dec()
     _hashes["running"].inc()
@@ -264,22 +249,22 @@ def hash_running(queued_s: float) -> Iterator[None]:
 
 
 def rate_limited(limit: str) -> None:
-    """Count a request that was refused by this rate limit."""
+    """Count a refusal by a rate limit."""
     _rate_limited[limit].inc()
 
 
 def rate_limits_unavailable() -> None:
-    """Count a rate limit check while Redis was unavailable."""
+    """Count a check while Redis was unavailable."""
     _RATE_LIMITS_UNAVAILABLE.inc()
 
 
 def sweep_succeeded(sweeper: str, rows: int) -> None:
-    """Count a successful step of a sweeper and the rows that it changed."""
+    """Count a successful step and its changed rows."""
     _sweeps[sweeper, "done"].inc()
     _swept_rows[sweeper].inc(rows)
     _last_success[sweeper].set_to_current_time()
 
 
 def sweep_failed(sweeper: str) -> None:
-    """Count a failed step of a sweeper."""
+    """Count a failed step."""
     _sweeps[sweeper, "failed"].inc()

@@ -1,10 +1,7 @@
-"""The metrics server: a port of the master process from which Prometheus reads the metrics of all workers.
+"""Serves the metrics of all workers to Prometheus, even if they are busy or dead.
 
-It uses the multiprocess mode of prometheus_client: each process counts in its files in a shared folder, and the master
-adds them up for each request. So it responds even if all workers are busy or dead.
-
-prometheus_client decides when it is imported whether it counts in files. So `run_metrics_server` must run before
-promo_api.telemetry.metrics is imported, and this module imports prometheus_client inside functions.
+prometheus_client decides on import whether it counts in files: import it, and telemetry.metrics, only after
+`run_metrics_server`.
 """
 
 import logging
@@ -27,23 +24,18 @@ from promo_api.config.values import Address
 _log = logging.getLogger(__name__)
 
 _MEMORY_FOLDER = "/dev/shm"  # noqa: S108 folders in it have unique names, and only their owner can read them
-# A folder in memory; None if the system has none.
+# None: no folder in memory.
 MEMORY_FOLDER = _MEMORY_FOLDER if os.access(_MEMORY_FOLDER, os.W_OK) else None
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _PREFIX = "promo-metrics-"
 
 
 class CannotListenError(Exception):
-    """The metrics server cannot listen on its address. The message is a sentence for the operator."""
+    """The message is for the operator."""
 
 
 class MetricsServer(ThreadingMixIn, WSGIServer):
-    """Serves the metrics with one thread per request, so that a slow client blocks no other.
-
-    Args:
-        address: where to listen.
-        folder: where the processes count.
-    """
+    """Uses a thread per request: a slow client blocks no other."""
 
     daemon_threads = True
 
@@ -64,22 +56,22 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
         Thread(target=self.serve_forever, name="metrics", daemon=True).start()
 
     def before_fork(self) -> None:
-        """Create the folder again if it is missing: systemd empties /dev/shm when the user of the service logs out."""
+        """Restore the folder: systemd empties /dev/shm when the user logs out."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
 
     def after_fork(self) -> None:
-        """Close the listening socket in a worker."""
+        """Close the socket in a worker."""
         self.socket.close()
 
     def forget_worker(self, pid: int) -> None:
-        """Delete the gauges of a worker that has ended. Its counters stay, so the totals never decrease."""
+        """Delete a worker's gauges. Its counters stay, so totals never decrease."""
         from prometheus_client.multiprocess import mark_process_dead
 
         with suppress(OSError):  # the folder is missing
             mark_process_dead(pid, str(self._folder))
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 not for the log
-        """Log one line in place of a traceback: the client has disconnected or was too slow."""
+        """Log one line: the client disconnected or was slow."""
         _log.warning("metrics_not_sent", extra={"reason": type(sys.exception()).__name__})
 
 
@@ -87,15 +79,15 @@ class _RequestHandler(WSGIRequestHandler):
     timeout = 5
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 the name in the base class
-        """Log nothing for a request."""
+        """Log nothing."""
 
 
 @contextmanager
 def run_metrics_server(address: Address | None) -> Iterator[MetricsServer | None]:
-    """Make this process and its forks count in a folder, and listen on an address. None: count in memory only.
+    """Make this process and its forks count in a folder; None: in memory.
 
     Raises:
-        CannotListenError: the address is in use, or does not belong to this machine.
+        CannotListenError: the address is in use, or not of this machine.
     """
     if address is None:
         yield None
@@ -119,17 +111,14 @@ def _listen(address: Address, folder: Path) -> MetricsServer:
 
 @contextmanager
 def _unique_folder() -> Iterator[Path]:
-    """Create a folder, and delete it at the end. Also delete folders of killed masters.
-
-    A master locks its folder. Its workers inherit the lock, so it holds until the last of them has ended.
-    """
+    """Delete folders of killed masters too. Workers inherit the lock, which holds until the last ends."""
     parent = Path(MEMORY_FOLDER or gettempdir())
     for leftover in parent.glob(f"{_PREFIX}*"):
-        with suppress(OSError), _lock(leftover):  # OSError: in use, of another user, or already deleted
+        with suppress(OSError), _lock(leftover):  # in use, of another user, or deleted
             rmtree(leftover, ignore_errors=True)
     unlocked, master = Path(mkdtemp(dir=parent)), os.getpid()
     with _lock(unlocked):
-        # Renamed when it is locked, because other masters look for the prefix.
+        # Once locked: other masters look for the prefix.
         folder = unlocked.rename(parent / f"{_PREFIX}{unlocked.name}")
         try:
             yield folder

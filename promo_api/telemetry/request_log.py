@@ -13,26 +13,23 @@ _BATCH_S = 0.01
 
 
 class RequestLog:
-    """Writes the lines of requests in batches of 10 ms, because a write costs more than a line.
-
-    A killed process loses the lines of its last 10 ms. All other events are written at once.
-    """
+    """Writes in batches, because a write costs more than a line. A killed process loses the last 10 ms."""
 
     def __init__(self) -> None:
         self._pending: list[RequestFinished] = []
         self._is_ending = False
 
     def add(self, request: RequestFinished) -> None:
-        """Schedule the line of a request. Call it on the event loop."""
+        """Schedule the line of a request, on the event loop."""
         self._pending.append(request)
         if self._is_ending:
             self._write()
         elif len(self._pending) == 1:
-            # In a new context, so that the lines of other requests do not get the id of this request.
+            # A new context, without the id of this request.
             get_running_loop().call_later(_BATCH_S, self._write, context=Context())
 
     def end(self) -> None:
-        """Write all pending lines, and from now on each line at once. Call it before the event loop ends."""
+        """Write all lines before the event loop ends."""
         self._is_ending = True
         self._write()
 
@@ -44,7 +41,7 @@ class RequestLog:
 
 
 def _log_request(request: RequestFinished) -> None:
-    """Log the operation of a request, never its path or other request data."""
+    """Log the operation, never the path or other request data."""
     _log.info(
         "request",
         extra={

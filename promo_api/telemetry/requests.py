@@ -1,4 +1,4 @@
-"""Request instrumentation: each request gets an id, and is reported when it has finished."""
+"""Request instrumentation."""
 
 import re
 from collections.abc import Callable
@@ -12,10 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from promo_api.contract.operations import find_operation_id
 from promo_api.telemetry.logs import REQUEST_ID
 
-# These characters need no escaping in a log line or a header, and cannot form an e-mail address.
+# Needs no escaping, and cannot be an e-mail address.
 _VALID_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,100}")
 _HEADER = b"x-request-id"
-# Keys in the scope of a request.
 _ID, _REPORTED = "promo_api.request_id", "promo_api.request_reported"
 
 
@@ -24,11 +23,11 @@ class RequestFinished:
     """A finished request.
 
     Attributes:
-        request_id: in the response and in the log lines of the request.
-        method: "": it could not be read.
-        operation_id: "": not an operation of api.yml.
-        status: 0: no response was sent.
-        duration_s: from the first header of the request to the last byte of the response.
+        request_id: in the response and in log lines.
+        method: "": unreadable.
+        operation_id: "": not in api.yml.
+        status: 0: no response.
+        duration_s: until the last byte of the response.
     """
 
     request_id: str
@@ -39,13 +38,7 @@ class RequestFinished:
 
 
 class InstrumentationMiddleware:
-    """Gives each request an id, and reports each finished request.
-
-    Args:
-        app: the next application.
-        on_finish: called with each finished request.
-        on_start: called when a request starts.
-    """
+    """Gives each request an id, and reports its end."""
 
     def __init__(
         self, app: ASGIApp, on_finish: Callable[[RequestFinished], None], on_start: Callable[[], None] = lambda: None
@@ -55,7 +48,7 @@ class InstrumentationMiddleware:
         self._on_start = on_start
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond to a request, with its id in the header X-Request-Id."""
+        """Respond with X-Request-Id."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -77,14 +70,9 @@ class InstrumentationMiddleware:
                 self._report(scope, status, began_s)
 
     def record_refusal(self, scope: Any, status: int, began_s: float) -> str:
-        """Report a request that the server refuses without the application, and return its id for the response.
+        """Report a request refused without the application, and return its id.
 
-        Each request is reported once. If it was reported before, the refusal is reported as a new request.
-
-        Args:
-            scope: of the request; None: it could not be read.
-            status: of the response.
-            began_s: the start of the request, by time.perf_counter.
+        If the request (None: unreadable) was reported before, the refusal counts as a new request.
         """
         if scope is None or _REPORTED in scope:
             scope, began_s = {"headers": []}, perf_counter()
@@ -100,7 +88,7 @@ class InstrumentationMiddleware:
         )
 
     def _identify(self, scope: Scope) -> str:
-        """Return the id of a request: the valid id that the client sent, or a new id."""
+        """Return the client's id if it is valid, or a new id."""
         if _ID not in scope:
             values = [value for name, value in scope["headers"] if name == _HEADER]
             is_valid = len(values) == 1 and _VALID_ID.fullmatch(values[0])
