@@ -1,8 +1,6 @@
 """The anti-fraud check: may this user activate a promo?
 
-The verdict comes from the cache in Redis, or else from the anti-fraud service, which is called at most twice. Without a
-verdict the activation is denied. The service may be slow, so one attempt per user calls it at a time, and a circuit
-breaker stops calls after repeated failures.
+Without a cached verdict the service is called, at most twice. Without any verdict the activation is denied.
 """
 
 import logging
@@ -23,17 +21,13 @@ _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S, _PAUSE_GROWTH = 0.005, 0.05, 1.5
 
 
 class Antifraud:
-    """Checks users against the cached verdicts and the anti-fraud service.
+    """Checks users; one attempt per user calls the service at a time.
 
-    Attempts of one user run one after the other, in all processes: the first attempt calls the service, the others
-    usually find its verdict in the cache. A check takes at most
+    A check takes at most
 
-        ANTIFRAUD_LEASE_TIMEOUT_S                                         to wait for the lease
-        + 2 x (ANTIFRAUD_CONNECT_TIMEOUT_S + ANTIFRAUD_READ_TIMEOUT_S)   for two calls
-        + 12 x REDIS_TIMEOUT_S                                           if Redis stops responding
-
-    The last line is six commands to Redis, each tried twice: read the verdict, acquire, renew and release the lease,
-    and record two changes of the circuit breaker.
+        ANTIFRAUD_LEASE_TIMEOUT_S
+        + 2 x (ANTIFRAUD_CONNECT_TIMEOUT_S + ANTIFRAUD_READ_TIMEOUT_S)   two calls
+        + 12 x REDIS_TIMEOUT_S                                           six commands, tried twice
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -45,7 +39,7 @@ class Antifraud:
         self._breaker = CircuitBreaker(settings.antifraud_breaker_failures, self._cooldown_s, self._on_breaker_change)
 
     def check(self, user_id: UUID, email: str, promo_id: UUID) -> bool:
-        """Return whether the user may activate the promo. Without a verdict the result is False."""
+        """Return whether the user may activate the promo; without a verdict, False."""
         if self._breaker.refuses():
             return self._verdicts.find(user_id) is True
         lease, deadline_s = Lease(user_id), time.monotonic() + self._lease_timeout_s
@@ -64,11 +58,11 @@ class Antifraud:
         return self._verdicts.find(user_id) is False
 
     def delete_verdict(self, user_id: UUID) -> None:
-        """Delete the cached verdict of a user."""
+        """Delete the cached verdict."""
         self._verdicts.delete(user_id)
 
     def list_open_breakers(self) -> list[tuple[str, datetime]]:
-        """Return the processes (host:pid) whose circuit breaker is open, and until when. Raises redis.RedisError."""
+        """See VerdictCache.list_open_breakers."""
         return self._verdicts.list_open_breakers()
 
     def ping_cache(self) -> None:
@@ -76,11 +70,11 @@ class Antifraud:
         self._verdicts.ping()
 
     def ping_service(self) -> None:
-        """Raise OSError if no connection to the service can be opened. No request is sent."""
+        """Raise OSError if the service accepts no connection."""
         self._client.ping()
 
     def is_unavailable(self) -> bool:
-        """Return whether the circuit breaker of this process refuses calls."""
+        """Return whether the circuit breaker refuses calls."""
         return self._breaker.refuses()
 
     def close(self) -> None:
@@ -89,7 +83,7 @@ class Antifraud:
         self._verdicts.close()
 
     def _acquire(self, lease: Lease, deadline_s: float) -> Decision:
-        """Wait for a verdict or the lease. WAIT: timeout, or the circuit breaker opened."""
+        """Wait for a verdict or the lease. WAIT: timeout or open circuit."""
         pause_s = _SHORTEST_PAUSE_S
         while (decision := self._verdicts.acquire(lease)) is Decision.WAIT and not self._breaker.refuses():
             left_s = deadline_s - time.monotonic()
@@ -102,7 +96,7 @@ class Antifraud:
 
     def _call(self, lease: Lease, deadline_s: float, email: str, promo_id: UUID) -> Verdict | None:
         for call in range(1, _CALLS + 1):
-            # Renew the lease. If it has expired, another attempt may hold it, or may have cached a verdict.
+            # Renew the lease: if it expired, another attempt may hold it or have cached a verdict.
             if call > 1 and (decision := self._acquire(lease, deadline_s)) is not Decision.ASK:
                 return None if decision is Decision.WAIT else Verdict(decision is Decision.ALLOW, None)
             start_s = time.perf_counter()
@@ -117,7 +111,6 @@ class Antifraud:
         return None
 
     def _on_breaker_change(self, state: State) -> None:
-        """Publish the state of the circuit breaker: in metrics, in the log, and in Redis for `check`."""
         metrics.breaker_changed(state.value)
         if state is State.CLOSED:
             _log.warning("antifraud_breaker_closed")
@@ -125,6 +118,6 @@ class Antifraud:
             return
         if state is State.OPEN:
             _log.warning("antifraud_breaker_opened", extra={"cooldown_s": self._cooldown_s})
-        # `check` reports a half-open circuit too, because it refuses all activations but the probe.
+        # Half-open too: it refuses all activations but the probe.
         seconds = self._cooldown_s if state is State.OPEN else self._attempt_s
         self._verdicts.record_open_breaker(datetime.now(UTC) + timedelta(seconds=seconds))

@@ -26,7 +26,7 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class Verdict:
-    """A verdict of the service. It may be cached until `valid_until` (UTC); None: it may not be cached."""
+    """A verdict, cacheable until `valid_until` (UTC); None: not at all."""
 
     ok: bool
     valid_until: datetime | None
@@ -39,14 +39,13 @@ class NoVerdict(Exception):
 class AntifraudClient:
     """Calls the service. Thread-safe.
 
-    A call takes at most ANTIFRAUD_CONNECT_TIMEOUT_S + ANTIFRAUD_READ_TIMEOUT_S, plus the name lookup. If the host has
-    several addresses, the connect timeout applies to each.
+    A call takes at most the connect timeout (per address of the host), the read timeout and the name lookup.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._url = url = f"{settings.antifraud_address}/api/validate"
         connect_s, read_s = settings.antifraud_connect_timeout_s, settings.antifraud_read_timeout_s
-        # The type stubs of requests only know numbers.
+        # The type stubs only know numbers.
         self._timeout: Any = Timeout(connect=connect_s, read=read_s, total=connect_s + read_s)
         self._http = _Adapter(url, settings.antifraud_threads)
         self._connect_timeout_s = connect_s
@@ -54,11 +53,7 @@ class AntifraudClient:
         self._request = requests.Request("POST", url, {"Content-Type": "application/json"}).prepare()
 
     def ask(self, email: str, promo_id: UUID) -> Verdict:
-        """Ask once whether a user may activate a promo.
-
-        Raises:
-            NoVerdict: the message is a constant reason for the log.
-        """
+        """Ask once. Raise NoVerdict with a constant reason for the log."""
         request = self._request.copy()
         request.prepare_body(orjson.dumps({"user_email": email, "promo_id": str(promo_id)}), None)
         try:
@@ -66,16 +61,12 @@ class AntifraudClient:
                 if response.status_code != requests.codes.ok:
                     raise NoVerdict(f"status {response.status_code}")
                 return _verdict(_body(response))
-        # OSError: the CA file cannot be read. ValueError: a chunk with a negative size.
+        # OSError: unreadable CA file. ValueError: negative chunk size.
         except (requests.RequestException, OSError, ValueError) as error:
             raise NoVerdict(type(error).__name__) from error
 
     def ping(self) -> None:
-        """Connect to the service without sending a request, with a TLS handshake for https.
-
-        Raises:
-            OSError: the service is unavailable, or its certificate is not trusted.
-        """
+        """Open a connection, with TLS for https, or raise OSError."""
         parts = urlsplit(self._url)
         address = parts.hostname, parts.port or _PORTS[parts.scheme]
         with socket.create_connection(address, self._connect_timeout_s) as connection:
@@ -91,8 +82,7 @@ class AntifraudClient:
 class _DeadlineSocket(socket.socket):
     """A socket whose timeout limits all following reads together.
 
-    An ordinary timeout limits each read, so a service that sends its response byte by byte never exceeds it. urllib3
-    sets the timeout when it connects, and before it reads a response.
+    An ordinary timeout never ends a response that is sent byte by byte.
     """
 
     _deadline_s: float | None = None
@@ -124,14 +114,14 @@ class _Connection(HTTPConnection):
 
 class _TlsConnection(HTTPSConnection):
     def connect(self) -> None:
-        # A new context for each connection, because the CA file may have changed.
+        # A new context, because the CA file may have changed.
         self.ssl_context = create_urllib3_context()
         self.ssl_context.sslsocket_class = _DeadlineTlsSocket
         super().connect()
 
 
 class _Adapter(HTTPAdapter):
-    """Sends requests over one pool. Without a session: no cookies, redirects, proxies or environment credentials."""
+    """One pool. No session: no cookies, redirects, proxies or environment credentials."""
 
     def __init__(self, url: str, connections: int) -> None:
         super().__init__()

@@ -1,13 +1,12 @@
-"""Anti-fraud data that all processes share in Redis: cached verdicts, leases and open circuit breakers.
+"""Anti-fraud data in Redis, shared by all processes.
 
 | Key | Value | Expires |
 |---|---|---|
 | antifraud:{user id}:verdict | `yes` or `no` | at `cache_until`, to the millisecond |
-| antifraud:{user id}:lease | the token of the attempt that may call the service | with the lease |
-| antifraud:open-breakers | a sorted set of processes (`host:pid`) by the end of their cool-down | never |
+| antifraud:{user id}:lease | token of the attempt that calls the service | with the lease |
+| antifraud:open-breakers | sorted set of `host:pid` by end of cool-down | never |
 
-The braces put all keys of a user into one hash slot of a Redis Cluster. If Redis is unavailable, a warning is logged,
-nothing is cached, and each attempt calls the service.
+The braces put a user's keys into one slot of a Redis Cluster. Without Redis, each attempt calls the service.
 """
 
 import logging
@@ -30,12 +29,11 @@ _log = logging.getLogger(__name__)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ALLOWED_BY_VALUE = {b"yes": True, b"no": False}
-# For the round trips to Redis and scheduling delays.
+# Round trips to Redis, scheduling.
 _LEASE_MARGIN_S = 1.0
 _OPEN_BREAKERS = "antifraud:open-breakers"
 
-# KEYS: verdict, lease. ARGV: token, length of the lease in ms. An attempt may acquire its own lease again: to renew it,
-# or because the first response was lost. pcall: a value of another type counts as no verdict.
+# KEYS: verdict, lease. ARGV: token, lease in ms. The holder may acquire again. pcall: another type is no verdict.
 _ACQUIRE = Script("""
 local verdict = redis.pcall('GET', KEYS[1])
 if verdict == 'yes' or verdict == 'no' then return verdict end
@@ -60,7 +58,7 @@ if is_holder then redis.call('DEL', KEYS[2]) end
 
 
 class Decision(Enum):
-    """The next step of an attempt: use the cached verdict, call the service, or wait for another attempt."""
+    """The next step of an attempt."""
 
     ALLOW = b"yes"
     DENY = b"no"
@@ -70,29 +68,28 @@ class Decision(Enum):
 
 @dataclass(frozen=True)
 class Lease:
-    """The exclusive right of one attempt to call the service about a user."""
+    """The right of one attempt to call the service about a user."""
 
     user_id: UUID
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
 def verdict_key(user_id: UUID) -> str:
-    """Return the key of the user's cached verdict in Redis."""
+    """Return the Redis key of a verdict."""
     return f"antifraud:{{{user_id}}}:verdict"
 
 
 def read_verdict(value: bytes | None) -> bool | None:
-    """Return whether a cached value allows the user (None: it is no verdict), and count the lookup."""
+    """Return the cached verdict (None: none or invalid), and count the lookup."""
     verdict = None if value is None else _ALLOWED_BY_VALUE.get(value)
     metrics.verdict_cache_read(verdict)
     return verdict
 
 
 class VerdictCache:
-    """Caches verdicts, and leases the right to call the service to one attempt per user at a time.
+    """Caches verdicts, and leases calls to one attempt per user.
 
-    A lease lasts for one call and a second more, so an attempt renews it before each call. If a process dies with a
-    lease, other attempts wait until it expires; ANTIFRAUD_LEASE_TIMEOUT_S should be longer.
+    A lease covers one call. If its holder dies, others wait until it expires.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -101,7 +98,7 @@ class VerdictCache:
         self._redis = RedisClient(settings.redis, settings.redis_timeout_s)
 
     def find(self, user_id: UUID) -> bool | None:
-        """Return whether the cached verdict allows the user; None: there is none, or Redis is unavailable."""
+        """Return the cached verdict; None: there is none, or no Redis."""
         try:
             with self._redis.client() as client:
                 value = client.get(verdict_key(user_id))
@@ -112,7 +109,7 @@ class VerdictCache:
         return read_verdict(value)
 
     def acquire(self, lease: Lease) -> Decision:
-        """Return the next step. ASK grants or renews the lease. Without Redis it is always ASK."""
+        """Return the next step. ASK grants or renews the lease; without Redis, always ASK."""
         try:
             return Decision(self._redis.run(_ACQUIRE, _keys(lease.user_id), (lease.token, self._lease_ms)))
         except redis.RedisError as error:
@@ -120,7 +117,7 @@ class VerdictCache:
             return Decision.ASK
 
     def release(self, lease: Lease, verdict: Verdict | None) -> None:
-        """Release the lease, and cache the verdict if it is valid for a time."""
+        """Release the lease, and cache the verdict until it expires."""
         value, expires_ms = "", 0
         if verdict is not None and verdict.valid_until is not None and verdict.valid_until > datetime.now(UTC):
             value = "yes" if verdict.ok else "no"
@@ -131,7 +128,7 @@ class VerdictCache:
             _warn(error)
 
     def delete(self, user_id: UUID) -> None:
-        """Delete the verdict and the lease of a user."""
+        """Delete a user's verdict and lease."""
         try:
             with self._redis.client() as client:
                 client.delete(*_keys(user_id))
@@ -139,7 +136,7 @@ class VerdictCache:
             _warn(error)
 
     def record_open_breaker(self, until: datetime) -> None:
-        """Record that the circuit breaker of this process is open, and delete expired entries of dead processes."""
+        """Record an open circuit; delete expired entries of dead processes."""
         try:
             with self._redis.client() as client, client.pipeline() as pipeline:
                 pipeline.zremrangebyscore(_OPEN_BREAKERS, "-inf", _milliseconds(datetime.now(UTC)))
@@ -149,7 +146,7 @@ class VerdictCache:
             _warn(error)
 
     def delete_open_breaker(self) -> None:
-        """Record that the circuit breaker of this process is closed."""
+        """Record a closed circuit."""
         try:
             with self._redis.client() as client:
                 client.zrem(_OPEN_BREAKERS, _this_process())
@@ -157,11 +154,7 @@ class VerdictCache:
             _warn(error)
 
     def list_open_breakers(self) -> list[tuple[str, datetime]]:
-        """Return the processes (host:pid) whose circuit breaker is open, and until when (UTC).
-
-        Raises:
-            redis.RedisError: Redis is unavailable.
-        """
+        """Return host:pid of open circuits, and until when (UTC). Raises redis.RedisError."""
         now_ms = _milliseconds(datetime.now(UTC))
         with self._redis.client() as client:
             breakers = client.zrangebyscore(_OPEN_BREAKERS, now_ms, "+inf", withscores=True)
@@ -186,7 +179,7 @@ def _keys(user_id: UUID) -> tuple[str, str]:
 
 
 def _this_process() -> str:
-    # Computed on each call, because a runtime may be created before a fork.
+    # Not stored, because a fork may follow.
     return f"{socket.gethostname()}:{os.getpid()}"
 
 

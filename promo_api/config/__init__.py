@@ -4,5 +4,5 @@
 |---|---|
 | settings | the settings, with defaults, bounds and meanings |
 | values | parsers for their values |
-| redis_url | the address of Redis: one server, Sentinels or a Cluster |
+| redis_url | the address of Redis |
 """

@@ -3,11 +3,10 @@
 | URL | Server |
 |---|---|
 | redis://HOST:PORT/DATABASE | one server |
-| redis+sentinel://HOST:PORT,HOST:PORT/SERVICE | the primary of a service, found through these Sentinels |
-| redis+cluster://HOST:PORT,HOST:PORT | a Cluster, found through these nodes |
+| redis+sentinel://HOST:PORT,HOST:PORT/SERVICE | the primary, found through these Sentinels |
+| redis+cluster://HOST:PORT,HOST:PORT | a Cluster |
 
-`rediss` means TLS. USER:PASSWORD@ or :PASSWORD@ may precede the hosts, percent-encoded; it is sent to the servers, not
-to Sentinels. Ports and the database are optional.
+`rediss` means TLS. USER:PASSWORD@ or :PASSWORD@, percent-encoded, is sent to the servers, not to Sentinels.
 """
 
 import re
@@ -34,12 +33,7 @@ class Mode(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class RedisUrl:
-    """A parsed URL; `str()` leaves out the credentials.
-
-    Attributes:
-        hosts: (host, port) pairs, at least one.
-        path: the database of a single server, or the service of Sentinels; otherwise empty.
-    """
+    """A parsed URL; `str()` omits credentials. `path`: the database, or Sentinel service."""
 
     hosts: tuple[tuple[str, int], ...]
     mode: Mode = Mode.STANDALONE
@@ -54,11 +48,7 @@ class RedisUrl:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse a URL.
-
-        Raises:
-            ValueError: the URL is invalid. The message does not contain it.
-        """
+        """Parse a URL, or raise ValueError, which does not repeat it."""
         match = _URL.fullmatch(text)
         if match is None:
             raise ValueError(_FORMS)
@@ -76,7 +66,6 @@ class RedisUrl:
         return url
 
     def _is_complete(self) -> bool:
-        """Return whether it has all parts that its mode needs, and no others."""
         if self.mode is Mode.STANDALONE:
             return len(self.hosts) == 1 and (not self.path or self.path.isdecimal())
         return bool(self.path) == (self.mode is Mode.SENTINEL)

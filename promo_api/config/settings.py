@@ -1,7 +1,6 @@
-"""The settings of the service: name, type, default, bounds, unit and meaning.
+"""The settings: name, type, default, bounds, unit and meaning.
 
-Each field of `Settings` is read once, at the start, from the environment variable with its name in capitals. All
-problems are reported together.
+Each field is read once, from the variable with its name in capitals. All problems are reported together.
 """
 
 import re
@@ -18,11 +17,7 @@ _SETTINGS_WITH_FILE = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "SECRET_KEY")
 
 
 class SettingsError(Exception):
-    """The settings are invalid.
-
-    Attributes:
-        problems: sentences, in the order of the settings.
-    """
+    """The settings are invalid; `problems` are sentences."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -39,16 +34,10 @@ def setting(
     secret: bool = False,
     formerly: str = "",
 ) -> Any:
-    """Declare a setting.
+    """Declare a setting, required without a default.
 
-    Args:
-        sentence: its meaning, shown in error messages and in docs/configuration.md.
-        default: MISSING makes the setting required.
-        unit: the unit of a number.
-        low: the smallest number, or the smallest length of a text.
-        high: the largest number or length.
-        secret: whether the value must not appear in messages.
-        formerly: the deprecated name, which is still read.
+    `low` and `high` bound a number or the length of a text. `sentence` is for messages and docs/configuration.md;
+    `formerly` is a deprecated name.
     """
     metadata = {"sentence": sentence, "unit": unit, "low": low, "high": high, "formerly": formerly}
     return field(default=default, repr=not secret, metadata=metadata)
@@ -253,10 +242,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Read all settings.
-
-        Args:
-            environment: values by variable name. An empty value counts as not set. Unknown names are ignored.
+        """Read all settings. An empty value counts as not set.
 
         Raises:
             SettingsError: lists all problems, without values of secrets.
@@ -309,24 +295,22 @@ class Settings:
 
 
 def variable(declared: Field[Any]) -> str:
-    """Return the name of the environment variable of a field of `Settings`."""
+    """Return the variable of a field."""
     return declared.name.upper()
 
 
 def deprecated_names(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the deprecated names that the environment uses, with the current name of each."""
+    """Return the deprecated names in use, with their current names."""
     renamed = {declared.metadata["formerly"]: variable(declared) for declared in fields(Settings)}
     return {old: new for old, new in renamed.items() if old and environment.get(old)}
 
 
 def _read_text(declared: Field[Any], environment: Mapping[str, str]) -> str:
-    """Return the text of a setting from its variable, its file or its deprecated name; empty: it is not set."""
     name, formerly = variable(declared), declared.metadata["formerly"]
     return environment.get(name, "") or _read_file(name, environment) or environment.get(formerly, "")
 
 
 def _read_file(name: str, environment: Mapping[str, str]) -> str:
-    """Return the content of the file in NAME_FILE; empty: there is none."""
     file = environment.get(f"{name}_FILE", "") if name in _SETTINGS_WITH_FILE else ""
     if not file:
         return ""
@@ -335,7 +319,7 @@ def _read_file(name: str, environment: Mapping[str, str]) -> str:
     except OSError as error:
         raise ValueError(f"can't be read from {file}, {(error.strerror or str(error)).lower()}") from error
     except UnicodeDecodeError:
-        # Without the cause, because its message contains a part of the file.
+        # No cause: its message contains a part of the file.
         raise ValueError(f"can't be read from {file}, which is not UTF-8") from None
 
 

@@ -26,11 +26,7 @@ class Address(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse host:port, with an IPv6 address in brackets.
-
-        Raises:
-            ValueError: the text is invalid.
-        """
+        """Parse host:port, with an IPv6 address in brackets, or raise ValueError."""
         match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", text)
         if match is None or not 0 < int(match[3]) <= PORT_MAX:
             raise ValueError("must be host:port")
@@ -48,11 +44,7 @@ class Rate(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse times/seconds, or 0.
-
-        Raises:
-            ValueError: the text is invalid.
-        """
+        """Parse times/seconds or 0, or raise ValueError."""
         match = re.fullmatch(r"0|([1-9][0-9]{0,8})/([1-9][0-9]{0,5})", text)
         if match is None:
             raise ValueError("must be times/seconds, such as 20/900, or 0")
@@ -67,16 +59,10 @@ class LogFormat(StrEnum):
 
 
 def parse_value(name: str, type_: Any, text: str) -> Any:
-    """Parse the value of a setting.
-
-    Args:
-        name: the field of Settings.
-        type_: the type of the field.
-        text: the value in the environment, not empty.
+    """Parse the value of the field `name`.
 
     Raises:
-        ValueError: the text is invalid. The message continues after the name of the setting, and does not repeat the
-            text.
+        ValueError: the message follows the setting's name, and does not repeat the text.
     """
     parse = _PARSERS_BY_NAME.get(name) or _PARSERS[type_]
     return parse(text)

@@ -2,7 +2,7 @@
 
 | Module | What it does |
 |---|---|
-| run | the command `dev`: starts all servers, migrates, serves until Ctrl-C |
+| run | the command `dev` |
 | postgres, postgres_programs | EmbeddedPostgres, and how its programs are run |
 | valkey | EmbeddedValkey |
 | antifraud_stub, antifraud_behaviour | EmbeddedAntifraud, and the behaviour that clients configure |

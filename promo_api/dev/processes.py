@@ -1,7 +1,4 @@
-"""Processes that may outlive the process that started them.
-
-A process ID does not identify a process: the system reuses it after the process ends or the machine restarts.
-"""
+"""Processes that may outlive their parent. An ID does not identify one: it is reused."""
 
 import json
 import os
@@ -14,19 +11,19 @@ from pathlib import Path
 import psutil
 
 _POLL_S = 0.02
-# psutil derives the start time of a process from the system clock, which may have been adjusted since.
+# Start times depend on the system clock, which may be adjusted.
 _CLOCK_TOLERANCE_S = 10
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Return whether a process runs. A zombie does not; a container without an init process may keep it forever."""
+    """Return whether a process runs. A zombie does not; without init it may stay forever."""
     with suppress(psutil.Error):
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     return False
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    """Wait until `condition()` is true; return False on timeout."""
+    """Wait for `condition()`; return False on timeout."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
@@ -42,7 +39,7 @@ def wait_gone(processes: Iterable[psutil.Process], timeout_s: float) -> bool:
 
 
 def end_group(process: psutil.Process, timeout_s: float) -> None:
-    """Terminate the leader of a process group; after `timeout_s`, kill the whole group."""
+    """Terminate a group leader; after `timeout_s`, kill the group."""
     with suppress(psutil.Error):
         process.terminate()
     if not wait_gone([process], timeout_s):
@@ -58,7 +55,7 @@ def write_pid_file(file: Path, pid: int) -> None:
 
 
 def read_pid_file(file: Path) -> psutil.Process | None:
-    """Return the process that `write_pid_file` stored, or None if it has ended."""
+    """Return the process that was stored, or None if it has ended."""
     with suppress(OSError, ValueError, KeyError, TypeError, psutil.Error):
         stored = json.loads(file.read_text())
         process = psutil.Process(stored["pid"])

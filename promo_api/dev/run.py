@@ -24,7 +24,7 @@ from promo_api.dev.signals import StopSignals, stop_signals
 from promo_api.dev.valkey import EmbeddedValkey
 
 _PROGRAM = (sys.executable, "-m", "promo_api")
-# Defaults of this command. The required settings have placeholders until their servers have started.
+# The required settings have placeholders until their servers have started.
 _DEFAULTS = {
     "SERVER_ADDRESS": "127.0.0.1:8080",
     "ANTIFRAUD_ADDRESS": "127.0.0.1:1",
@@ -33,7 +33,6 @@ _DEFAULTS = {
 }
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 maps to the address that clients use
 _READY_S = 60
-# Added to SERVER_STOP_TIMEOUT_S, which is for the open requests.
 _STOP_S = 10
 _POLL_S = 0.1
 _ENDED_BY_SIGNAL = 128
@@ -44,16 +43,11 @@ class _StopRequestedError(Exception):
 
 
 def run_dev(environment: Mapping[str, str], folder: Path = Path(".promo"), program: Sequence[str] = _PROGRAM) -> int:
-    """Run the service with an embedded server for each server that the environment does not name.
-
-    Args:
-        environment: the settings; empty values count as missing.
-        folder: for the data of the embedded servers and the secret key.
-        program: the start of the command line; `migrate` or `serve` is appended.
+    """Run the service, with embedded servers where `environment` (empty means missing) names none.
 
     Returns:
         The exit status: 0 after a stop signal, 1 if a server, the folder or the port is not available, 2 for invalid
-        settings, or the status of `migrate` or `serve` if that command ended.
+        settings, or the status of `migrate` or `serve`.
     """
     configured = {name: value for name, value in environment.items() if value}
     try:
@@ -73,15 +67,7 @@ def run_dev(environment: Mapping[str, str], folder: Path = Path(".promo"), progr
 
 
 class _Dev:
-    """One run of the command.
-
-    Args:
-        environment: for the service; the addresses of embedded servers are added.
-        configured: the names in `environment` that the user has set.
-        settings: read from `environment`.
-        folder: see run_dev.
-        program: see run_dev.
-    """
+    """One run of the command. `configured`: the names that the user has set."""
 
     def __init__(
         self,
@@ -179,7 +165,7 @@ class _Dev:
 
     @contextmanager
     def _child(self, command: str) -> Iterator[subprocess.Popen[bytes]]:
-        # In a new session: Ctrl-C reaches only this process, which then stops the others in order.
+        # In a new session: on Ctrl-C, this process stops the others in order.
         child = subprocess.Popen(  # noqa: S603 the program is our own
             [*self._program, command], env=self._environment, start_new_session=True
         )
@@ -223,7 +209,7 @@ def _check_stop(signals: StopSignals, timeout_s: float) -> None:
 def _wait_for_exit(child: subprocess.Popen[bytes], signals: StopSignals) -> int:
     while child.poll() is None:
         _check_stop(signals, _POLL_S)
-    # The same status as a shell reports for a process that a signal ended.
+    # As a shell reports the end by a signal.
     return child.returncode if child.returncode >= 0 else _ENDED_BY_SIGNAL - child.returncode
 
 
@@ -232,6 +218,6 @@ def _url(address: str) -> str:
 
 
 def _print(text: str, file: TextIO | None = None) -> None:
-    # Ignore a closed terminal, because the shutdown must go on.
+    # A closed terminal must not stop the shutdown.
     with suppress(OSError):
         print(text, file=file or sys.stdout, flush=True)

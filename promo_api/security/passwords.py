@@ -1,7 +1,4 @@
-"""Password hashes: argon2id, with limited concurrency.
-
-A hash takes about 20 ms of CPU time and 19 MiB, on purpose. Unlimited hashes would starve all other requests.
-"""
+"""Argon2id hashes. Each takes about 20 ms of CPU and 19 MiB, so concurrency is limited."""
 
 import secrets
 from collections.abc import Callable
@@ -19,7 +16,7 @@ _T = TypeVar("_T")
 
 
 class Passwords:
-    """Hashes and verifies passwords. Slow: never call it with a database connection."""
+    """Slow: never call it while holding a database connection."""
 
     def __init__(self, settings: Settings) -> None:
         self._hasher = PasswordHasher(
@@ -31,11 +28,11 @@ class Passwords:
         self._dummy_hash = self._hasher.hash(secrets.token_urlsafe())
 
     def hash(self, password: str) -> str:
-        """Return a hash of the password with a new salt, in PHC format."""
+        """Return a salted hash in PHC format."""
         return self._compute(self._hasher.hash, password)
 
     def verify(self, password_hash: str | None, password: str) -> bool:
-        """Return whether the password has this hash. For None (no account) the result is False, after the same time."""
+        """Return whether the hash matches. None (no account) takes the same time, and is False."""
         try:
             is_correct = self._compute(self._hasher.verify, password_hash or self._dummy_hash, password)
         except (VerificationError, InvalidHashError):
@@ -43,7 +40,7 @@ class Passwords:
         return is_correct and password_hash is not None
 
     def rehash_if_needed(self, password_hash: str, password: str) -> str:
-        """Return the hash, or a new hash if the configured cost has changed since."""
+        """Return the hash, or a new one if the configured cost has changed."""
         return self.hash(password) if self._hasher.check_needs_rehash(password_hash) else password_hash
 
     def _compute(self, function: Callable[..., _T], *arguments: str) -> _T:

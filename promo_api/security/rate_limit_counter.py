@@ -1,7 +1,7 @@
-"""Counters of rate limits in Redis, shared by all processes.
+"""Counters in Redis, shared by all processes.
 
-A counter is a key, `rate-limit:{subject}:name`, which expires at the end of its window. The braces put all keys of a
-subject into one hash slot of a Redis Cluster; for a user, also the key of the anti-fraud verdict.
+The braces in `rate-limit:{subject}:name` put the keys of a user, with the anti-fraud verdict, into one slot of a Redis
+Cluster.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ class RateLimit(NamedTuple):
 
 
 class Counter(NamedTuple):
-    """A rate limit and its subject: a user id, or a digest of an account or a client address."""
+    """The subject is a user id, or a digest of an account or address."""
 
     limit: RateLimit
     subject: str
@@ -31,19 +31,14 @@ class Counter(NamedTuple):
 
 
 class Count(NamedTuple):
-    """The result of a count.
-
-    Attributes:
-        wait_ms: the time until the window ends if the limit is exceeded, or 0.
-        value: the value of the other key; None: no such key, no string, or the limit is exceeded.
-    """
+    """`wait_ms`: until the window ends; 0: within the limit. `value`: the other key's string."""
 
     wait_ms: int
     value: bytes | None
 
 
-# KEYS: counter, optional other key. ARGV: amount, times, period in ms. Returns an integer, the time until the window
-# ends, if the limit is exceeded, or else the value of the other key. The first event starts the window.
+# KEYS: counter, optional other key. ARGV: amount, times, period in ms. Returns ms to wait (an integer), or the
+# other key's value.
 _COUNT = Script("""
 local amount, times = tonumber(ARGV[1]), tonumber(ARGV[2])
 if times > 0 then
@@ -57,13 +52,13 @@ return type(value) == 'string' and value
 
 
 class RateLimitCounter:
-    """Counts events in fixed windows. Its methods raise redis.RedisError if Redis is unavailable."""
+    """Counts in fixed windows. All methods raise redis.RedisError."""
 
     def __init__(self, settings: Settings) -> None:
         self._redis = RedisClient(settings.redis, settings.redis_timeout_s)
 
     def count(self, counter: Counter, amount: int = 1, *, read: str | None = None) -> Count:
-        """Count events, and read another key of the same hash slot in the same round trip."""
+        """Count events and read a key of the same slot, in one round trip."""
         keys = [counter.key] if read is None else [counter.key, read]
         arguments = amount, counter.limit.times, counter.limit.period_s * 1000
         result = self._redis.run(_COUNT, keys, arguments)
@@ -74,7 +69,7 @@ class RateLimitCounter:
         with self._redis.client() as client:
             count = int(client.get(counter.key) or 0)
             wait_ms = client.pttl(counter.key) if count >= counter.limit.times else 0
-        # Negative: the window ended between the two commands.
+        # Negative: the window has just ended.
         return Count(max(wait_ms, 0), None)
 
     def delete(self, counter: Counter) -> None:

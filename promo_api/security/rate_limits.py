@@ -1,15 +1,7 @@
-"""Rate limits of accounts and client addresses. Redis counts for all processes.
+"""Rate limits, counted in Redis in fixed windows.
 
-The name of a limit, such as `likes-per-user`, is also the name of its setting (LIKES_PER_USER) and of its policy in the
-header RateLimit-Policy.
-
-Windows are fixed: the first event starts one, and its counts expire together. So a client may pass up to twice the
-limit within the length of one window.
-
-Sign-ins, sign-ups and activations are counted exactly. Each worker flushes the other counts to Redis in steps of 1 % of
-the limit, so it may exceed the limit by up to 1 %. A round trip for each like would make it 16 % slower.
-
-If Redis is unavailable, a warning is logged and nothing is limited, except what a worker counts on arrival.
+The setting of `likes-per-user` is LIKES_PER_USER. Sign-ins, sign-ups and activations are counted exactly, other events
+in steps of 1 % of the limit. Without Redis only arrivals are limited.
 """
 
 import logging
@@ -40,7 +32,7 @@ IDEMPOTENCY_KEYS = "idempotency-keys-per-account"
 
 
 class RateLimits:
-    """Counts events, and refuses those above a limit."""
+    """Counts events. The `check` and `count` methods raise TooManyRequests above a limit."""
 
     def __init__(self, settings: Settings) -> None:
         # Key rotation does not reset counters: only the signing key is used.
@@ -64,38 +56,38 @@ class RateLimits:
         self._arrivals = {name: ArrivalCounter(*rates[name]) for name in (PASSWORD_CHANGES, ACTIVATIONS)}
 
     def failed_sign_ins(self, kind: str, email: str, address: str) -> list[Counter]:
-        """Return the counters of failed sign-ins to an account, which may not exist, and from a client address."""
+        """Return the counters of an account, which may not exist, and of a client address."""
         return [
             *_counters(self._failures_of_account, self.digest_account(kind, email)),
             *_counters(self._failures_of_address, self.digest_address(address)),
         ]
 
     def successful_sign_ins(self, kind: str, email: str) -> list[Counter]:
-        """Return the counter of successful sign-ins to an account."""
+        """Return the counter of an account."""
         return _counters(self._sign_ins, self.digest_account(kind, email))
 
     def sign_ups(self, address: str) -> list[Counter]:
-        """Return the counter of sign-ups from a client address."""
+        """Return the counter of a client address."""
         return _counters(self._sign_ups, self.digest_address(address))
 
     def digest_account(self, kind: str, email: str) -> str:
-        """Return the digest that stands for an account in Redis and in the log."""
+        """Return the account's digest for Redis and the log."""
         return self._digest(f"{kind} {email.casefold()}")
 
     def digest_address(self, address: str) -> str:
-        """Return the digest that stands for a client address in Redis and in the log."""
+        """Return a client address's digest for Redis and the log."""
         return self._digest(client_network(address))
 
     def check(self, counters: Sequence[Counter]) -> None:
-        """Raise TooManyRequests if one more event would exceed a limit."""
+        """Check that one more event is allowed, without counting it."""
         self._apply(self._counter.check, counters)
 
     def count(self, counters: Sequence[Counter]) -> None:
-        """Count an event on each counter. Raise TooManyRequests if it exceeds a limit."""
+        """Count an event on each counter."""
         self._apply(self._counter.count, counters)
 
     def count_for(self, name: str, account_id: UUID, amount: int = 1) -> None:
-        """Count events of an account, in steps. Raise TooManyRequests if they exceed the limit."""
+        """Count events of an account, in steps."""
         limit = self._account_limits[name]
         counter = Counter(limit, self._digest(str(account_id)))
         due = self._steps.add(counter, amount, limit.times) if limit.times and amount else 0
@@ -108,14 +100,7 @@ class RateLimits:
             raise
 
     def count_activation(self, user_id: UUID) -> bool | None:
-        """Count an activation and return the user's cached anti-fraud verdict, both in one round trip to Redis.
-
-        Returns:
-            True: allowed, False: denied, None: no verdict is cached, or Redis is unavailable.
-
-        Raises:
-            TooManyRequests: the activation exceeds the limit.
-        """
+        """Count an activation; return the cached verdict, or None, in the same round trip."""
         counter = self._activations(user_id)
         try:
             count = self._counter.count(counter, read=verdict_key(user_id))
@@ -128,14 +113,14 @@ class RateLimits:
         return read_verdict(count.value)
 
     def delete_activations(self, user_id: UUID) -> None:
-        """Delete the counter of a user's activations. Other counters have a digest and not the id in their keys."""
+        """Delete the counter of a user's activations, the only one with the id in its key."""
         try:
             self._counter.delete(self._activations(user_id))
         except redis.RedisError as error:
             _warn(error)
 
     def count_arrival(self, name: str, account_id: UUID) -> None:
-        """Count a request on arrival, in this worker alone. Raise TooManyRequests if it exceeds the limit."""
+        """Count a request on arrival, in this worker alone."""
         limit = self._account_limits[name]
         wait_s = self._arrivals[name].count(account_id) if limit.times else 0
         if wait_s:
@@ -149,13 +134,12 @@ class RateLimits:
         return Counter(self._account_limits[ACTIVATIONS], str(user_id))
 
     def _apply(self, command: Callable[[Counter], Count], counters: Sequence[Counter]) -> None:
-        """Run a command on each counter. Raise TooManyRequests if it exceeds a limit."""
         try:
             waits_ms = {counter.limit: command(counter).wait_ms for counter in counters}
         except redis.RedisError as error:
             _warn(error)
             return
-        # The client may try again when the last of the exceeded windows has ended.
+        # The longest wait decides.
         limit = max(waits_ms, key=waits_ms.__getitem__, default=None)
         if limit is not None and waits_ms[limit]:
             raise _too_many(limit, waits_ms[limit] / 1000)
@@ -165,7 +149,6 @@ class RateLimits:
 
 
 def _counters(limit: RateLimit, subject: str) -> list[Counter]:
-    """Return the counter of a subject; none if the limit is off."""
     return [Counter(limit, subject)] if limit.times else []
 
 

@@ -1,10 +1,7 @@
-"""Tokens: JWTs with the account, its kind and the version of its tokens.
+"""JWTs with the account, its kind and the version of its tokens.
 
-A token is verified in two steps: its signature and claims here, on the event loop, and its version against the account
-in the thread of the handler.
-
-As RFC 8725 recommends, only the header that the service writes is accepted, so a client can choose neither the
-algorithm nor a key (`kid`, `jku`). `iss` and a special `typ` are not needed, because the key signs nothing else.
+The handler compares the version with the account. As RFC 8725 recommends, only the service's own header is accepted:
+a client chooses neither algorithm nor key (`kid`, `jku`). The key signs nothing else, so `iss` is not needed.
 """
 
 from collections.abc import Sequence
@@ -26,7 +23,7 @@ Kind = Literal["company", "user"]
 _ALGORITHM = "HS256"
 _HEADER = {"alg": _ALGORITHM, "typ": "JWT"}
 _DECODED_MAX = 4096
-# `iat` is not verified, because the clock of the machine that issued the token may be ahead.
+# Not `iat`: the clock of the issuing machine may be ahead.
 _CHECKS: Options = {"require": ["sub", "aud", "ver", "iat", "exp"], "strict_aud": True, "verify_iat": False}
 
 
@@ -40,21 +37,16 @@ class Claims:
 
 
 class Tokens:
-    """Issues and verifies tokens.
-
-    Args:
-        secret_keys: the first key signs, all verify, so that keys can be rotated.
-        lifetime_h: the lifetime of a token.
-    """
+    """Issues and verifies tokens. The first key signs, all verify."""
 
     def __init__(self, secret_keys: Sequence[str], lifetime_h: int) -> None:
         self._keys = secret_keys
         self._lifetime = timedelta(hours=lifetime_h)
-        # Decoding would take half the time of all checks. Invalid tokens raise, so they are not cached.
+        # Decoding takes half the time of all checks. Invalid tokens raise and are not cached.
         self._decode_cached = lru_cache(_DECODED_MAX)(self._decode)
 
     def issue(self, claims: Claims) -> str:
-        """Return a token that is valid from now on."""
+        """Return a token that is valid from now."""
         now = datetime.now(UTC)
         payload = {
             "sub": str(claims.account_id),
@@ -66,7 +58,7 @@ class Tokens:
         return jwt.encode(payload, self._keys[0], _ALGORITHM)
 
     def read(self, token: str, kind: Kind) -> Claims | None:
-        """Return the claims of a token; None if it is invalid, of the other kind, or expired."""
+        """Return the claims; None if the token is invalid, expired or of the other kind."""
         if len(token) > MAX_TOKEN_CHARS:
             return None
         try:
@@ -76,9 +68,9 @@ class Tokens:
         return claims if expires_at_s > time() else None
 
     def _decode(self, token: str, kind: Kind) -> tuple[Claims, int]:
-        """Return the claims of a token, and its expiry in seconds since 1970, which the caller checks."""
+        """Return the claims and the expiry (s since 1970), which the caller checks."""
         decoded = self._verify(token, kind)
-        # base64 ignores bits of the last character, and PyJWT ignores padding. Accept one spelling of a token only.
+        # base64 ignores bits of the last character, PyJWT ignores padding: accept only one spelling.
         if decoded["header"] != _HEADER or not token.endswith("." + base64url_encode(decoded["signature"]).decode()):
             raise ValueError("the header or the encoding is not canonical")
         payload = decoded["payload"]
@@ -88,7 +80,6 @@ class Tokens:
         return Claims(UUID(payload["sub"]), kind, version), expires_at_s
 
     def _verify(self, token: str, kind: Kind) -> dict[str, Any]:
-        """Return the decoded token if one of the keys has signed it."""
         *others, last = self._keys
         for key in others:
             try:
