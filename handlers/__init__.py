@@ -1,9 +1,8 @@
 """The operations of api.yml: one plain function per operationId.
 
-`operationId: user_likes.like_promo` is the function `like_promo` in `user_likes.py`. A handler is called with the
-runtime, the authenticated company or user (if the operation is secured), and the declared parameters and body as
-keyword arguments, validated and converted. It returns the response body, or (body, status), or (body, status, headers),
-or raises an error of promo_api.errors.
+`user_likes.like_promo` is the function `like_promo` in `user_likes.py`. It takes the runtime, the authenticated account
+if the operation is secured, and the validated parameters and body as keyword arguments. It returns the body, (body,
+status) or (body, status, headers), or raises an error of promo_api.errors.
 
 | Module | What it does |
 |---|---|
@@ -13,7 +12,7 @@ or raises an error of promo_api.errors.
 | user_profile, user_export | the account of a user |
 | user_promos | the feed |
 | user_activations, user_likes, user_comments | what a user does with a promo |
-| accounts | shared: sign-up and sign-in for both kinds of account |
+| accounts | shared: sign-up and sign-in of both kinds |
 | idempotency | shared: the Idempotency-Key header |
 | serializers | shared: rows to JSON |
 """

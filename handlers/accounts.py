@@ -1,8 +1,4 @@
-"""Sign-up, sign-in and sign-out of companies and users. No database connection is held while a password is hashed.
-
-A failed sign-in counts once the password has been verified. Until then, more concurrent guesses may run than the limit
-allows. So the limit is checked again after a correct password, and concurrent guessing reveals nothing.
-"""
+"""Sign-up, sign-in and sign-out. No database connection is held while a password is hashed."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -22,7 +18,7 @@ _Result = TypeVar("_Result")
 
 
 class PasswordAttempt(NamedTuple):
-    """An attempt to confirm the password of an account; `address` is that of the client."""
+    """An attempt to confirm a password, from a client address."""
 
     kind: Kind
     email: str
@@ -32,20 +28,7 @@ class PasswordAttempt(NamedTuple):
 def sign_up(
     runtime: Runtime, accounts: Accounts, kind: Kind, address: str, *, password: str, values: Mapping[str, Any]
 ) -> tuple[UUID, str]:
-    """Create an account and return its id and first token.
-
-    Args:
-        runtime: the services of the process.
-        accounts: the accounts of this kind.
-        kind: the audience of the token.
-        address: the client address.
-        password: plain text.
-        values: the other columns of the account, including `email`.
-
-    Raises:
-        EmailTaken: an account of this kind has the e-mail address; case is ignored.
-        TooManyRequests: too many sign-ups from this client address, successful or not.
-    """
+    """Create an account and return its id and first token; `values` are its other columns."""
     runtime.rate_limits.count(runtime.rate_limits.sign_ups(address))
     account_id = uuid4()
     password_hash = runtime.passwords.hash(password)
@@ -57,12 +40,9 @@ def sign_up(
 
 
 def sign_in(runtime: Runtime, accounts: Accounts, kind: Kind, address: str, body: Body) -> str:
-    """Verify the e-mail address and password, revoke all tokens of the account and return a new one.
+    """Revoke all tokens of the account and return a new one.
 
-    Raises:
-        Unauthenticated: one of them is wrong. Neither the message nor the time reveals which.
-        TooManyRequests: too many failed sign-ins to this account or from this client address, or too many successful
-            sign-ins to this account.
+    Neither the message of an error nor the time reveals whether the e-mail address or the password is wrong.
     """
     email, password = body["email"], body["password"]
     successes = runtime.rate_limits.successful_sign_ins(kind, email)
@@ -97,22 +77,13 @@ def confirm_password(
     on_success: Callable[[Credentials], _Result | None],
     error: RequestError,
 ) -> _Result:
-    """Verify a password, then return the result of `on_success`. A wrong password is counted and logged.
+    """Verify a password and return the result of `on_success`, or raise `error`.
 
-    Args:
-        runtime: the services of the process.
-        attempt: counted and logged if it fails.
-        password: plain text.
-        find: returns the credentials to verify; None if the account does not exist.
-        on_success: called with the verified credentials. It returns None if the hash has been replaced since.
-        error: raised if the password is wrong or the account does not exist.
-
-    Raises:
-        TooManyRequests: too many attempts have failed.
+    `on_success` returns None if the hash was replaced after `find` returned it.
     """
     failures = runtime.rate_limits.failed_sign_ins(*attempt)
     runtime.rate_limits.check(failures)
-    # A concurrent sign-in may replace the hash, for example to change its cost. So there is a second attempt.
+    # Twice, because a concurrent sign-in may replace the hash to change its cost.
     for _attempt in ("first", "second"):
         with runtime.database.autocommit() as connection:
             credentials = find(connection)
@@ -121,6 +92,7 @@ def confirm_password(
             _log_failure(runtime, attempt)
             runtime.rate_limits.count(failures)
             raise error
+        # Concurrent guesses may exceed the limit, but then a correct one reveals nothing.
         runtime.rate_limits.check(failures)
         result = on_success(credentials)
         if result is not None:
@@ -129,14 +101,14 @@ def confirm_password(
 
 
 def sign_out(runtime: Runtime, accounts: Accounts, account_id: UUID, token_version: int) -> Body:
-    """Revoke the tokens of the account that have this version. The token of a concurrent sign-in has a newer one."""
+    """Revoke the tokens of this version. The token of a concurrent sign-in has a newer one."""
     with runtime.database.autocommit() as connection:
         accounts.delete_tokens(connection, account_id, token_version)
     return {"status": "ok"}
 
 
 def _log_failure(runtime: Runtime, attempt: PasswordAttempt) -> None:
-    """Log a failed attempt, with digests in place of the account and the client address."""
+    """Log digests in place of the account and the client address."""
     account = runtime.rate_limits.digest_account(attempt.kind, attempt.email)
     address = runtime.rate_limits.digest_address(attempt.address)
     _log.warning("sign_in_failed", extra={"kind": attempt.kind, "account": account, "client_address": address})

@@ -1,4 +1,4 @@
-"""Promos of a company: create, list, change, history of changes, statistics."""
+"""Promos of a company."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -82,11 +82,11 @@ def get_promo(runtime: Runtime, company: Company, *, id: UUID) -> Body:
 
 
 def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body) -> Body:
-    """Change members of a promo. The target is replaced as a whole."""
+    """Change members of a promo; the target is replaced as a whole."""
     values, use_limit = _read_values(body), body.get("max_count")
     if _is_reversed(values.get("active_from"), values.get("active_until")):
         raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
-    # Without a lock: the owner and the mode of a promo never change.
+    # Without a lock, because the owner and the mode never change.
     with runtime.database.autocommit() as connection:
         promo = _find_own_promo(runtime, connection, company, id)
     if promo.mode == "UNIQUE" and use_limit not in (None, 1):
@@ -107,7 +107,7 @@ def list_changes(runtime: Runtime, company: Company, *, id: UUID, limit: int, of
 
 
 def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:
-    """Return the number of activations of a promo, in total and by country."""
+    """Return the activations of a promo, in total and by country."""
     with runtime.database.autocommit() as connection:
         _check_owner_of(connection, company, id)
         uses = list_country_uses(connection, id)
@@ -118,7 +118,7 @@ def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:
 
 
 def _apply_changes(runtime: Runtime, connection: Any, company: Company, promo_id: UUID, values: dict[str, Any]) -> None:
-    """Lock the promo, store the new values, and add the members that changed to the audit log."""
+    """Store the new values, and the changed members in the audit log."""
     today = runtime.today()
     promo = find_promo(connection, promo_id, today, locked=True)
     if promo is None:
@@ -132,7 +132,7 @@ def _apply_changes(runtime: Runtime, connection: Any, company: Company, promo_id
     if "max_count" in changed_members and not update_use_limit(connection, promo_id, values["max_count"]):
         raise InvalidInput.body("/max_count", "must not be less than used_count")
     columns = {name: value for name, value in values.items() if name != "max_count"}
-    # The body may have one end of the period only. So the statement compares the new period as a whole.
+    # The body may have only one end of the period, so the statement compares the new period.
     if columns and not update_definition(connection, promo_id, columns):
         raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
     if index_changes:

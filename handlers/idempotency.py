@@ -1,8 +1,7 @@
 """Idempotency-Key: a repeated request has no effect and gets the stored response.
 
-The response is stored in the transaction of its effect, so neither exists without the other. If two concurrent requests
-have the same key, the primary key of the table blocks the second until the first commits. The second is then rolled
-back and returns the stored response.
+The primary key of the table blocks a concurrent request with the same key until the first commits. The second is then
+rolled back.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ Response = tuple[Body, int]
 
 
 class Account(Protocol):
-    """The company or user that sent a request."""
+    """A company or user."""
 
     @property
     def id(self) -> UUID:
@@ -32,10 +31,9 @@ class Account(Protocol):
 
 
 def idempotent(handler: Callable[..., Response]) -> Callable[..., Response | tuple[Body, int, Headers]]:
-    """Add the header Idempotency-Key to an operation.
+    """Add the header Idempotency-Key to an operation; `key` is None without it.
 
-    The handler takes the argument `key`, None for a request without the header. It opens its connection with `connect`,
-    and passes its response to `store_responses` before it releases the connection.
+    The handler uses `connect`, and on its connection `store_responses`.
     """
     operation = f"{handler.__module__.removeprefix('handlers.')}.{handler.__name__}"
 
@@ -54,7 +52,7 @@ def idempotent(handler: Callable[..., Response]) -> Callable[..., Response | tup
             runtime.rate_limits.count_for(IDEMPOTENCY_KEYS, account.id)
             try:
                 return handler(runtime, account, key=key, **request)
-            except ConcurrentRequest:  # its response is stored now
+            except ConcurrentRequest:
                 return respond(runtime, account, idempotency_key=idempotency_key, **request)
         if stored.fingerprint != key.fingerprint:
             raise IdempotencyKeyReused(
@@ -78,5 +76,5 @@ def store_responses(connection: Any, responses: Sequence[tuple[IdempotencyKey | 
 
 
 def _fingerprint(request: dict[str, Any]) -> bytes:
-    """Return a digest that is equal for equal requests."""
+    """Return a digest of the request."""
     return sha256(dumps(request, sort_keys=True, default=str).encode()).digest()

@@ -1,4 +1,4 @@
-"""Conversion of rows to the JSON objects of api.yml, which contain no null: members that are None are left out."""
+"""Conversion of rows to the JSON objects of api.yml, without null."""
 
 from typing import Any
 
@@ -22,17 +22,17 @@ _DELETED_AUTHOR = {"name": "Deleted", "surname": "user"}
 
 
 def page_limit(limit: int) -> int:
-    """Return the number of entries of a page: the requested limit, or the largest page."""
+    """Return the limit, or the size of the largest page."""
     return min(limit, MAX_PAGE_ENTRIES)
 
 
 def page(entries: list[Body], total: int) -> Page:
-    """Return the response of a list operation: a page, and the number of entries on all pages in a header."""
+    """Return the response of a list operation."""
     return entries, 200, {"X-Total-Count": str(total)}
 
 
 def serialize_promo(promo: Promo, company_name: str, code_list: bytes | None) -> Body:
-    """Return a PromoReadOnly. `code_list` is the JSON array of codes of a UNIQUE promo."""
+    """Return a PromoReadOnly. `code_list` is a JSON array of codes."""
     target = {
         "age_from": promo.age_from,
         "age_until": promo.age_until,
@@ -62,7 +62,7 @@ def serialize_promo(promo: Promo, company_name: str, code_list: bytes | None) ->
 
 
 def find_changed_members(before: Promo, after: Promo) -> Body:
-    """Return the changeable members that differ, each with its old (`from`) and new (`to`) value."""
+    """Return the old (`from`) and new (`to`) value of each member that differs."""
     old, new = (serialize_promo(promo, "", None) for promo in (before, after))
     return {
         name: _without_none({"from": old.get(name), "to": new.get(name)})
@@ -72,7 +72,7 @@ def find_changed_members(before: Promo, after: Promo) -> Body:
 
 
 def serialize_change(change: PromoChange) -> Body:
-    """Return a PromoChange, an entry of the audit log."""
+    """Return a PromoChange."""
     return _without_none(vars(change))
 
 

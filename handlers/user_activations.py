@@ -1,4 +1,4 @@
-"""Activation of promos, the user's eligibility for one, and the history of activations."""
+"""Activation of promos, eligibility, and the history of activations."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -29,7 +29,7 @@ _MESSAGES = {
 
 
 class _KeyedClaim(NamedTuple):
-    """A claim, and the idempotency key of its request."""
+    """A claim and its idempotency key."""
 
     claim: Claim
     key: IdempotencyKey | None
@@ -39,9 +39,7 @@ class _KeyedClaim(NamedTuple):
 def activate_promo(runtime: Runtime, user: User, *, id: UUID, key: IdempotencyKey | None) -> Response:
     """Grant the user one use of the promo and return its value.
 
-    The claim decides whether the promo is active, targets the user and has uses left. If a cached verdict allows the
-    user, the claim comes first: one round trip to Redis and one statement grant most activations. The reasons for a
-    refusal are read only if that fails.
+    With a cached verdict, the claim comes first: one round trip to Redis and one statement grant most activations.
     """
     is_allowed = runtime.rate_limits.count_activation(user.id)
     today = runtime.today()
@@ -60,7 +58,7 @@ def activate_promo(runtime: Runtime, user: User, *, id: UUID, key: IdempotencyKe
 
 
 def get_eligibility(runtime: Runtime, user: User, *, id: UUID) -> Body:
-    """Return whether the user could activate the promo now, and all reasons why not."""
+    """Return whether the user could activate the promo, and all reasons why not."""
     reasons = _list_refusal_reasons(runtime, id, user, runtime.today())
     if runtime.antifraud.is_blocked(user.id):
         reasons.append("blocked")
@@ -90,11 +88,7 @@ def _denied(reason: str) -> ActivationDenied:
 
 
 def _claim_with_others(runtime: Runtime, promo_id: UUID, today: date, claim: _KeyedClaim) -> Response | None:
-    """Claim a use in one statement with concurrent requests for the promo; None: the statement granted nothing.
-
-    A statement grants all its claims or none, so one refused claim fails the others with it. The caller then tries its
-    claim alone.
-    """
+    """Claim a use in one statement with concurrent requests; None: one refused claim fails them all."""
     process = partial(_claim_batch, runtime, promo_id, today)
     return runtime.coalescer.submit((promo_id, today), claim, process)
 
@@ -102,7 +96,7 @@ def _claim_with_others(runtime: Runtime, promo_id: UUID, today: date, claim: _Ke
 def _claim_batch(
     runtime: Runtime, promo_id: UUID, today: date, claims: Sequence[_KeyedClaim]
 ) -> Sequence[Response | None]:
-    """Return the response to each claim. If the statement failed because of one of them, all are None."""
+    """Return the responses; all None: the statement granted nothing."""
     try:
         return _claim_all_or_none(runtime, promo_id, today, claims) or [None] * len(claims)
     except (ConcurrentRequest, Unauthenticated):
@@ -110,17 +104,11 @@ def _claim_batch(
 
 
 def _claim_alone(runtime: Runtime, promo_id: UUID, today: date, claim: _KeyedClaim) -> Response:
-    """Claim a use.
-
-    Raises:
-        ActivationDenied: another request claimed the last use after the reasons were read.
-        ConcurrentRequest: a request with the same Idempotency-Key was first.
-        Unauthenticated: the account was deleted after the token was checked.
-    """
+    """Claim a use. Raise ActivationDenied, ConcurrentRequest, or Unauthenticated if the account was deleted."""
     try:
         responses = _claim_all_or_none(runtime, promo_id, today, [claim])
     except Unauthenticated:
-        # The deletion removed the verdict and the counter from Redis. This request stored them again.
+        # The deletion removed these from Redis, but this request stored them again.
         runtime.antifraud.delete_verdict(claim.claim.user_id)
         runtime.rate_limits.delete_activations(claim.claim.user_id)
         raise
@@ -130,7 +118,7 @@ def _claim_alone(runtime: Runtime, promo_id: UUID, today: date, claim: _KeyedCla
 
 
 def _claim_all_or_none(runtime: Runtime, promo_id: UUID, today: date, claims: Sequence[_KeyedClaim]) -> list[Response]:
-    """Claim a use for each claim, and store the responses in the same transaction. Empty: none was granted."""
+    """Claim all uses and store the responses in one transaction. Empty: none was granted."""
     with connect(runtime, *(key for _, key in claims)) as connection:
         values = claim_values(connection, promo_id, [claim for claim, _ in claims], today)
         responses: list[Response] = [({"promo": value}, 200) for value in values]

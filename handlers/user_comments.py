@@ -51,12 +51,12 @@ def get_comment(runtime: Runtime, _user: User, *, id: UUID, comment_id: UUID) ->
 
 
 def update_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID, body: Body) -> Body:
-    """Change the text of a comment. Its id and date stay the same."""
+    """Change the text of a comment."""
     _check_author(_find_comment(runtime, id, comment_id), user)
     with runtime.database.autocommit() as connection:
         update_own_comment(connection, id, comment_id=comment_id, author_id=user.id, text=body["text"])
     changed_comment = _find_comment(runtime, id, comment_id)
-    # Again, because the account may have been deleted: then the comment has another author and was not changed.
+    # Again: if the account was deleted meanwhile, the comment was not changed.
     _check_author(changed_comment, user)
     return serialize_comment(changed_comment)
 

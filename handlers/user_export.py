@@ -20,7 +20,7 @@ from promo_api.specification import MAX_EXPORT_ENTRIES
 
 def get_export(runtime: Runtime, user: User, *, offset: int) -> Body:
     """Return the entries of each list from `offset` on, and `next_offset` if there are more."""
-    # One entry more than the page holds shows whether there is a next page.
+    # One more entry shows whether there is a next page.
     page = {"limit": MAX_EXPORT_ENTRIES + 1, "offset": offset}
     with runtime.database.autocommit() as connection:
         lists: dict[str, list[Any]] = {
@@ -30,7 +30,7 @@ def get_export(runtime: Runtime, user: User, *, offset: int) -> Body:
             "events": [serialize_event(event) for event in list_own_events(connection, user.id, **page)],
             "idempotency_keys": [vars(key) for key in list_own_keys(connection, user.id, **page)],
         }
-        # Read last: a concurrent deletion of the account may have removed entries of the lists.
+        # Last, because a concurrent deletion may have removed entries of the lists.
         signed_up_at = find_sign_up_time(connection, user.id)
         if signed_up_at is None:
             raise Unauthenticated.account_deleted()

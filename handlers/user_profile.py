@@ -15,7 +15,7 @@ from promo_api.errors import ServiceUnavailable, Unauthenticated, WrongPassword
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import PASSWORD_CHANGES
 
-# Short, because the request occupies a thread of the pool for passwords.
+# Short, because the request occupies a thread for passwords.
 _DELETION_TIME_S = 0.3
 _RETRY_S = 0.05
 
@@ -26,7 +26,7 @@ def get_profile(_runtime: Runtime, user: User) -> Body:
 
 
 def update_profile(runtime: Runtime, user: User, *, body: Body) -> Body:
-    """Change members of the profile; null leaves one unchanged. Tokens stay valid after a password change."""
+    """Change the profile; null leaves a member unchanged. Tokens stay valid after a password change."""
     changes = {name: value for name, value in body.items() if value is not None}
     if "password" in changes:
         runtime.rate_limits.count_for(PASSWORD_CHANGES, user.id)
@@ -41,14 +41,11 @@ def update_profile(runtime: Runtime, user: User, *, body: Body) -> Body:
 
 
 def delete_profile(runtime: Runtime, user: User, *, body: Body, client_address: str) -> Body:
-    """Close the account if the password is correct, then delete its rows for a short time.
-
-    A wrong password counts as a failed sign-in. A background job deletes the remaining rows of large accounts.
-    """
+    """Close the account, then delete its rows; a background job deletes the rest of a large account."""
 
     def find(connection: Any) -> Credentials:
         credentials = USER_ACCOUNTS.find_credentials(connection, user.email)
-        # After the deletion, another account may use the e-mail address.
+        # After a deletion, another account may have the e-mail address.
         if credentials is None or credentials.account_id != user.id:
             raise Unauthenticated.account_deleted()
         return credentials
@@ -67,14 +64,14 @@ def delete_profile(runtime: Runtime, user: User, *, body: Body, client_address: 
     )
     runtime.antifraud.delete_verdict(user.id)
     runtime.rate_limits.delete_activations(user.id)
-    # The account is already closed. If the database is unavailable, the background job deletes the rows later.
+    # The account is closed; the background job can delete the rows later.
     with suppress(ServiceUnavailable):
         _delete_rows(runtime, user.id)
     return {"status": "ok"}
 
 
 def _delete_rows(runtime: Runtime, user_id: UUID) -> None:
-    """Delete rows of a closed account until none is left or the time is up."""
+    """Delete rows until none is left or the time is up."""
     ends_at_s = monotonic() + _DELETION_TIME_S
     while monotonic() < ends_at_s:
         with runtime.database.transaction() as connection:

@@ -24,7 +24,7 @@ def list_feed(
     today = runtime.today()
     with runtime.database.autocommit() as connection:
         total = count_feed(connection, user, today, category=category, active=active)
-        # Not more than there are: the statement would otherwise scan the rest of the index for another row.
+        # A larger limit would scan the rest of the index for another row.
         rows_max = min(page_limit(limit), total - offset)
         promos = list_feed_promos(
             connection, user, today, category=category, active=active, total=total, limit=rows_max, offset=offset

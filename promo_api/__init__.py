@@ -6,21 +6,21 @@
 | config/ | settings |
 | server/ | the processes: gunicorn and uvicorn |
 | app | the application: api.yml, the contract layer, the handlers |
-| contract/ | makes api.yml the behaviour of the server |
-| admission | thread pools, and requests that are refused on arrival |
+| contract/ | makes the server follow api.yml |
+| admission | thread pools, and requests refused on arrival |
 | runtime | the services that handlers use |
 | errors | the errors of requests |
 | specification | values of api.yml that the code needs |
 | security/ | tokens, passwords, rate limits |
 | antifraud/ | the anti-fraud check of an activation |
 | circuit_breaker | refuses calls to an unavailable service |
-| coalescing | processes concurrent requests for the same promo together |
+| coalescing | processes concurrent requests for a promo together |
 | redis_client | a client for Redis |
-| background, sweeper | background jobs, and the jobs that clean up the database |
+| background, sweeper | background jobs, and those that clean the database |
 | health | health of the dependencies |
 | check | the command `check` |
 | telemetry/ | logs and metrics |
-| dev/ | embedded servers for the command `dev` and the tests |
+| dev/ | embedded servers for `dev` and the tests |
 """
 
 from pathlib import Path

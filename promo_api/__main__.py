@@ -1,4 +1,4 @@
-"""The commands: python -m promo_api serve | migrate | check | dev | antifraud-stub."""
+"""python -m promo_api serve | migrate | check | dev | antifraud-stub."""
 
 import argparse
 import logging

@@ -1,7 +1,7 @@
-"""Admission: the thread pool and the queue of a request, and requests that are refused on arrival.
+"""The thread pool and the queue of each request, and requests refused on arrival.
 
-Requests queue by account, and one account uses at most half of the threads of a pool. Operations without a token queue
-by client address. Requests that need a password hash queue by client address, and within an address by account.
+Requests queue by account, or by client address without a token. One account uses at most half of the threads of a pool.
+Requests that need a password hash queue by address, then by account.
 """
 
 from promo_api.config.settings import Settings
@@ -13,9 +13,8 @@ from promo_api.security.rate_limits import ACTIVATIONS, PASSWORD_CHANGES, RateLi
 
 _UPDATE_PROFILE = "user_profile.update_profile"
 _ACTIVATIONS, _PASSWORDS, _HEALTH = "antifraud", "passwords", "health"
-# One for each active thread of contract.thread_pool.
 _PREFETCHED = 3
-# At a larger offset PostgreSQL skips many rows. An account reads one such page at a time.
+# At a larger offset PostgreSQL skips many rows, so an account reads one such page at a time.
 _DEEP_OFFSET = 1000
 
 
@@ -29,11 +28,11 @@ def pool_limits(settings: Settings) -> dict[str, PoolLimits]:
             settings.antifraud_threads,
             queue,
             per_account,
-            # An activation waits for other activations of its user, which may wait for the anti-fraud service.
+            # It may wait for an earlier activation of its user.
             max(timeout_s, settings.antifraud_lease_timeout_s),
             _PREFETCHED,
         ),
-        # One thread more than hashes: it reads and writes accounts while the others hash.
+        # One more than hashes: it accesses the database while the others hash.
         _PASSWORDS: PoolLimits(
             settings.argon2_concurrency + 1, settings.argon2_queue, max(1, settings.argon2_queue // 2), timeout_s
         ),
@@ -43,7 +42,7 @@ def pool_limits(settings: Settings) -> dict[str, PoolLimits]:
 
 
 class Admission:
-    """Assigns requests to thread pools and queues. It runs on the event loop, so nothing here may block."""
+    """Assigns requests to thread pools and queues. It runs on the event loop, so it must not block."""
 
     def __init__(self, settings: Settings, rate_limits: RateLimits) -> None:
         self._rate_limits = rate_limits
@@ -51,12 +50,7 @@ class Admission:
         self._hashing_threads = settings.argon2_concurrency + 1
 
     def __call__(self, request: RequestInfo) -> tuple[str, Source]:
-        """Return the thread pool of a request, and its source.
-
-        Raises:
-            TooManyRequests: the user has sent too many activations or password changes.
-        """
-        # Only some changes of a profile need a password hash.
+        """Return the thread pool and the source of a request. Raise TooManyRequests over a limit."""
         if request.operation_id == _UPDATE_PROFILE and request.arguments.get("body", {}).get("password"):
             request = request._replace(pool=_PASSWORDS)
         return request.pool, self._source(request)
@@ -68,10 +62,10 @@ class Admission:
             return Source(client_network(request.client_address), None, self._half[request.pool])
         account_id = request.claims.account_id
         if request.pool == _ACTIVATIONS:
-            # A request with an Idempotency-Key may be a replay, which does not count.
+            # With an Idempotency-Key it may be a replay, which does not count.
             if request.is_valid and "idempotency_key" not in request.arguments:
                 self._rate_limits.count_arrival(ACTIVATIONS, account_id)
-            # One at a time, because the next activation would only wait for the verdict of the first.
+            # One at a time, because the next would only wait for the verdict of the first.
             return Source(account_id, None, 1)
         if request.arguments.get("offset", 0) > _DEEP_OFFSET:
             return Source(("deep", account_id), None, 1)

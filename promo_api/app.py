@@ -1,4 +1,4 @@
-"""The application: api.yml, the contract layer, and the handlers bound to a runtime."""
+"""The ASGI application: api.yml, the contract layer and the handlers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +64,7 @@ def _finish(request_log: RequestLog, request: RequestFinished) -> None:
 
 @contextmanager
 def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
-    """Run the background jobs of a worker process, and close the runtime at the end."""
+    """Run the background jobs, and close the runtime at the end."""
     sweepers = [
         expired_responses_sweeper(runtime.database, runtime.clock),
         feed_changes_sweeper(runtime.database),
@@ -93,7 +93,7 @@ def authenticate_company(runtime: Runtime, claims: Claims) -> Company:
 
 
 def authenticate_user(runtime: Runtime, claims: Claims) -> User:
-    """Return the user of a token. Raise Unauthenticated if the token was revoked or the account was deleted."""
+    """Return the user of a token. Raise Unauthenticated if the token was revoked."""
     with runtime.database.autocommit() as connection:
         user = find_user(connection, claims.account_id)
     if user is None or user.token_version != claims.version:

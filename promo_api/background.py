@@ -14,15 +14,10 @@ _DOUBLINGS_MAX = 16
 
 
 class BackgroundJob:
-    """A thread that repeats a task until it is stopped.
+    """A thread that repeats a task, with a pause of `every_s` seconds, until it is stopped.
 
-    An error is logged as `job_failed`. The pause then doubles with each failure in a row, up to a minute or `every_s`,
-    whichever is longer.
-
-    Args:
-        name: for the log.
-        task: does a piece of work, and returns whether more is waiting. If so, the pause has the duration of the task.
-        every_s: the pause when no work is waiting.
+    If `task` returns that more work is waiting, the pause is only as long as the task took. Each consecutive failure
+    doubles the pause.
     """
 
     def __init__(self, name: str, task: Callable[[], bool], every_s: float) -> None:
@@ -34,11 +29,11 @@ class BackgroundJob:
         self._thread = Thread(target=self._repeat, name=f"job-{name}", daemon=True)
 
     def start(self) -> None:
-        """Start the thread. Call it after a fork, because a fork copies no threads."""
+        """Start the thread; call it after a fork, which copies no threads."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Wait until the current task ends, and end the thread."""
+        """Wait until the thread ends."""
         self._stopped.set()
         self._thread.join()
 
@@ -48,7 +43,7 @@ class BackgroundJob:
             pause_s = self._run()
 
     def _run(self) -> float:
-        """Run the task once; return the pause before the next run, in seconds."""
+        """Run the task once and return the next pause."""
         began_s = monotonic()
         try:
             has_more = self._task()

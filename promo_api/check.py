@@ -63,10 +63,7 @@ class _Warning(_Problem):
 
 
 def check_all(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Run all checks. If the settings are invalid, they are the only finding.
-
-    The check of the counts reads whole tables, without a time limit.
-    """
+    """Run all checks. The check of the counts reads whole tables, without a time limit."""
     try:
         settings = Settings.from_environment(environment)
     except SettingsError as error:

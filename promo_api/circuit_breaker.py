@@ -1,4 +1,4 @@
-"""A circuit breaker: after consecutive failures it refuses calls, then lets one probe through to test for recovery."""
+"""A circuit breaker: consecutive failures stop calls for a time, then one probe tests for recovery."""
 
 import time
 from collections.abc import Callable
@@ -12,9 +12,9 @@ _T = TypeVar("_T")
 class State(Enum):
     """The state of a circuit breaker."""
 
-    CLOSED = "closed"  # calls go through
-    OPEN = "open"  # calls are refused until the cool-down ends
-    HALF_OPEN = "half_open"  # one probe runs and decides; other calls are refused
+    CLOSED = "closed"
+    OPEN = "open"  # until the cool-down ends
+    HALF_OPEN = "half_open"  # one probe runs; other calls are refused
 
 
 def _ignore(_state: State) -> None:
@@ -22,14 +22,9 @@ def _ignore(_state: State) -> None:
 
 
 class CircuitBreaker:
-    """Counts the failures of one process and refuses calls while the circuit is open. Thread-safe.
+    """Refuses calls for `cooldown_s` seconds after `failures` consecutive failures. Thread-safe.
 
-    Args:
-        failures: consecutive failures that open the circuit.
-        cooldown_s: how long an open circuit refuses calls. The next call is the probe.
-        on_change: called with the new state, by the thread that caused the change. Concurrent changes may be reported
-            in any order.
-        clock: a monotonic clock, in seconds.
+    The thread that changes the state calls `on_change`, so concurrent changes may be reported in any order.
     """
 
     def __init__(
@@ -45,14 +40,14 @@ class CircuitBreaker:
         self._clock = clock
         self._lock = Lock()
         self._state = State.CLOSED
-        # The number of state changes. The result of a call that began before the last of them is ignored.
+        # The number of state changes. The result of a call that began before the last one is ignored.
         self._generation = 0
         self._failures = 0
         self._open_until = 0.0
 
     @property
     def is_closed(self) -> bool:
-        """Whether calls go through. Takes no lock."""
+        """Whether calls go through; takes no lock."""
         return self._state is State.CLOSED
 
     def refuses(self) -> bool:
@@ -61,13 +56,9 @@ class CircuitBreaker:
             return self._refuses()
 
     def run(self, call: Callable[[], _T | None]) -> _T | None:
-        """Make a call, unless it is refused.
+        """Make a call and return its result; None: it failed or was refused.
 
-        Args:
-            call: returns None if it failed. An exception is a failure too and is passed on.
-
-        Returns:
-            The result of the call. None: it failed or was refused.
+        An exception is a failure too, and is raised again.
         """
         admitted = self._admit()
         if admitted is None:
@@ -79,12 +70,12 @@ class CircuitBreaker:
                 self._on_change(state)
             result = call()
         finally:
-            # Always, because a probe that never ended would leave the circuit half-open.
+            # A probe that never ended would leave the circuit half-open.
             self._end(generation, succeeded=result is not None)
         return result
 
     def record_failure(self) -> None:
-        """Count the failure of a call outside `run`. Only a closed circuit counts it."""
+        """Count a failure outside `run`, if the circuit is closed."""
         with self._lock:
             generation = self._generation if self._state is State.CLOSED else None
         if generation is not None:
@@ -102,7 +93,7 @@ class CircuitBreaker:
         with self._lock:
             if generation != self._generation:
                 return
-            # A failed probe adds to the failures that opened the circuit, and so opens it again.
+            # The count is still at the limit, so a failed probe opens the circuit again.
             self._failures = 0 if succeeded else self._failures + 1
             state = State.OPEN if self._failures >= self._limit else State.CLOSED
             if state is self._state:

@@ -1,8 +1,6 @@
-"""Coalescing: requests for the same thing that arrive while another is processed are processed together, as a batch.
+"""Coalescing: requests that arrive while another one runs form the next batch.
 
-The first request starts at once, alone. Requests that arrive meanwhile form the next batch, which starts when the
-current batch ends, on the thread of its first request. So no request waits for others to arrive, and a request waits
-for at most two batches: the current batch and its own.
+The batch runs on the thread of its first request. A request waits for at most two batches: the current one and its own.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -16,18 +14,12 @@ _Result = TypeVar("_Result")
 
 
 class _Batch:
-    """Items that are processed together.
-
-    Attributes:
-        previous: the batch to wait for; None: start at once.
-        is_open: whether items may still join.
-        done: set after `results`, in the order of the items, or `error`.
-    """
+    """Items that are processed together after the previous batch."""
 
     def __init__(self, previous: "_Batch | None") -> None:
         self.previous = previous
         self.is_open = True
-        self.done = Event()
+        self.done = Event()  # set after `results` or `error`
         self.items: list[Any] = []
         self.results: Sequence[Any] = ()
         self.error: Exception | None = None
@@ -41,13 +33,9 @@ class Coalescer:
         self._newest: dict[Hashable, _Batch] = {}
 
     def submit(self, key: Hashable, item: _Item, process: Callable[[Sequence[_Item]], Sequence[_Result]]) -> _Result:
-        """Process an item, together with the items that other threads submit under the same key.
+        """Process an item together with other items of the same key, and return its result.
 
-        Args:
-            key: items with the same key may be processed together.
-            item: the item to process.
-            process: returns one result per item, in their order. It must be equivalent for all items of a key. Its
-                exception is raised for every item of the batch.
+        `process` must be equivalent for all items of a key. Its exception is raised for every item of the batch.
         """
         with self._lock:
             batch = self._newest.get(key)
@@ -73,7 +61,7 @@ class Coalescer:
         metrics.claims_coalesced(len(batch.items))
         try:
             batch.results = process(batch.items)
-        except Exception as error:  # noqa: BLE001 submit raises it in the thread of each item
+        except Exception as error:  # noqa: BLE001 submit raises it for each item
             batch.error = error
         finally:
             with self._lock:

@@ -1,4 +1,4 @@
-"""The errors of requests. They know no HTTP: the contract layer gives each a status."""
+"""The errors of requests. The contract layer gives each a status."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,16 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Violation:
-    """A part of a request that is not valid.
+    """An invalid part of a request. The message never repeats input."""
 
-    Attributes:
-        location: `path`, `query`, `header` or `body`.
-        pointer: JSON pointer within the location (`/target/age_from`); empty: all of it.
-        message: the rule, such as "must be at most 100". It never repeats input.
-    """
-
-    location: str
-    pointer: str
+    location: str  # path, query, header or body
+    pointer: str  # a JSON pointer
     message: str
 
 
@@ -28,7 +22,7 @@ class RequestError(Exception):
 
 
 class InvalidInput(RequestError):
-    """The request is not valid, alone or together with stored data."""
+    """The request is not valid."""
 
     def __init__(self, message: str, violations: Sequence[Violation] = ()) -> None:
         super().__init__(message)
@@ -36,16 +30,16 @@ class InvalidInput(RequestError):
 
     @classmethod
     def body(cls, pointer: str, message: str) -> "InvalidInput":
-        """Return the error for one member of the body."""
+        """Return the error for a member of the body."""
         return cls("The request body is not valid. See `details`.", [Violation("body", pointer, message)])
 
 
 class Unauthenticated(RequestError):
-    """The token or the password is missing, wrong, expired or revoked."""
+    """The token or the password is not valid."""
 
     @classmethod
     def account_deleted(cls) -> "Unauthenticated":
-        """Return the error for an account that was deleted after its token was checked."""
+        """The account was deleted after authentication."""
         return cls("This account has been deleted.")
 
 
@@ -54,15 +48,11 @@ class NotOwner(RequestError):
 
 
 class WrongPassword(RequestError):
-    """An authenticated user confirmed an operation with a wrong password."""
+    """The password that confirms an operation is wrong."""
 
 
 class ActivationDenied(RequestError):
-    """The user may not activate the promo now.
-
-    Attributes:
-        reason: a reason of `Eligibility` in api.yml, or `antifraud`.
-    """
+    """The user may not activate the promo; `reason` as in api.yml."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -82,21 +72,11 @@ class IdempotencyKeyReused(RequestError):
 
 
 class ConcurrentRequest(Exception):
-    """A concurrent request with the same Idempotency-Key committed first, so the transaction was rolled back.
-
-    Clients never see it: they get the stored response of the other request.
-    """
+    """A request with the same Idempotency-Key committed first. Clients get its stored response."""
 
 
 class TooManyRequests(RequestError):
-    """The request exceeds a rate limit.
-
-    Attributes:
-        limit: the name of the limit (see promo_api.security.rate_limits).
-        times: requests per window.
-        period_s: length of the window.
-        retry_after_s: seconds until the client may try again.
-    """
+    """The request exceeds a limit of `times` requests per `period_s`."""
 
     def __init__(self, message: str, *, limit: str, times: int, period_s: int, retry_after_s: int) -> None:
         super().__init__(message)
@@ -107,22 +87,13 @@ class TooManyRequests(RequestError):
 
 
 class Overloaded(RequestError):
-    """Too many requests were waiting, or the request waited too long. It had no effect.
-
-    Attributes:
-        retry_after_s: seconds until the client should try again.
-    """
+    """The queue is full, or the request waited too long. It had no effect."""
 
     retry_after_s = 1
 
 
 class ServiceUnavailable(RequestError):
-    """A dependency is unavailable. The same request may succeed later.
-
-    Attributes:
-        reason: for the log, such as the error of the dependency.
-        retry_after_s: seconds until the client should try again.
-    """
+    """A dependency is unavailable; `reason` is for the log."""
 
     def __init__(self, message: str, *, reason: str, retry_after_s: int = 1) -> None:
         super().__init__(message)

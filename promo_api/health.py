@@ -2,11 +2,11 @@
 
 | Dependency | Down if | Status |
 |---|---|---|
-| PostgreSQL | unavailable, read-only, or its schema is too old | failing: almost nothing works |
-| Redis | unavailable | degraded: verdicts are not cached, everything works |
+| PostgreSQL | unavailable, read-only, or its schema is too old | failing |
+| Redis | unavailable | degraded: verdicts are not cached |
 | anti-fraud | no connection, or the circuit breaker of this process is open | degraded: activations are denied |
 
-A report is cached for a second, and takes at most HEALTH_TIMEOUT_S. Each dependency is checked by one thread at a time.
+A report takes at most HEALTH_TIMEOUT_S.
 """
 
 import logging
@@ -29,53 +29,36 @@ _CACHE_S = 1.0
 
 @dataclass(frozen=True)
 class DependencyHealth:
-    """The health of one dependency.
+    """The health of one dependency."""
 
-    Attributes:
-        latency_ms: the duration of the check; None: it failed or timed out.
-        reason: a sentence about the problem; "": healthy.
-    """
-
-    latency_ms: float | None
-    reason: str
+    latency_ms: float | None  # None: the check failed or timed out
+    reason: str  # empty: healthy
 
 
 @dataclass(frozen=True)
 class Report:
-    """The health of all dependencies.
-
-    Attributes:
-        dependencies: by name.
-        needed_revision: the oldest schema revision that this version works with.
-        current_revision: the revision of the database; None: no schema, or unknown.
-        is_draining: the process is about to stop.
-    """
+    """The health of all dependencies."""
 
     dependencies: Mapping[str, DependencyHealth]
     needed_revision: str
-    current_revision: str | None
+    current_revision: str | None  # None: no schema, or unknown
     is_draining: bool = False
 
     @property
     def status(self) -> str:
-        """`ok`, `degraded` (some operations fail) or `failing` (send requests elsewhere)."""
+        """`ok`, `degraded` or `failing`."""
         if self.dependencies["postgres"].reason or self.is_draining:
             return "failing"
         return "degraded" if any(dependency.reason for dependency in self.dependencies.values()) else "ok"
 
 
 class Health:
-    """Checks the dependencies of this process. Thread-safe.
-
-    Attributes:
-        version: of api.yml.
-    """
+    """Checks the dependencies of this process. Thread-safe."""
 
     def __init__(self, settings: Settings, antifraud: Antifraud) -> None:
         self.version = VERSION
         self._timeout_s = settings.health_timeout_s
-        # A separate connection, so that checks and requests do not wait for each other. It stays open, because
-        # PostgreSQL may refuse a new one.
+        # A separate connection, so that checks do not wait for requests. It stays open: a new one may be refused.
         self._database = Database(replace(settings, postgres_pool_size=1))
         self._antifraud = antifraud
         self._needed_revision = newest_revision()
@@ -92,7 +75,7 @@ class Health:
         self._is_draining = False
 
     def report(self) -> Report:
-        """Return the cached report or, if it is older than a second, a new one."""
+        """Return a report that is at most a second old."""
         with self._lock:
             if self._report is None or monotonic() >= self._expires_at:
                 self._report = self._create_report(self._report)
@@ -100,7 +83,7 @@ class Health:
             return replace(self._report, is_draining=True) if self._is_draining else self._report
 
     def start_draining(self) -> None:
-        """Report from now on that the process is about to stop."""
+        """Report that the process is about to stop."""
         self._is_draining = True
 
     def close(self) -> None:
@@ -110,7 +93,7 @@ class Health:
     def _create_report(self, previous: Report | None) -> Report:
         deadline_s = monotonic() + self._timeout_s
         for name, check in self._checks.items():
-            # A check that timed out may still run. Wait for it again instead of starting another.
+            # A check that timed out may still run.
             if name not in self._running or not self._running[name].is_alive():
                 self._running[name] = _Check(check)
                 self._running[name].start()
@@ -130,7 +113,7 @@ class Health:
         with self._database.autocommit() as connection:
             self._current_revision = current = find_revision(connection)
             is_writable = takes_writes(connection)
-        # A newer revision is healthy: during a deployment the schema supports the previous version too.
+        # A newer revision is healthy, because the schema supports the previous version too.
         if current is None or current < self._needed_revision:
             return "Its schema is too old for this version. An operator must run the migrations."
         return "" if is_writable else "It is read-only."
@@ -145,7 +128,7 @@ class Health:
 
 
 class _Check(Thread):
-    """One check of a dependency; `result` is None until it ends."""
+    """One check; `result` is None until it ends."""
 
     def __init__(self, check: Callable[[], str]) -> None:
         super().__init__(name="health", daemon=True)
@@ -156,7 +139,7 @@ class _Check(Thread):
         began_s = perf_counter()
         try:
             reason = self._check()
-        except Exception:  # noqa: BLE001 any error means unavailable; requests log the details
+        except Exception:  # noqa: BLE001 any error means unavailable
             self.result = DependencyHealth(None, "It is unavailable.")
         else:
             self.result = DependencyHealth((perf_counter() - began_s) * 1000, reason)

@@ -18,7 +18,7 @@ Client = redis.Redis | RedisCluster
 
 
 class Script:
-    """A Lua script. Redis caches it by its SHA-1 digest when it first runs."""
+    """A Lua script, which Redis caches by its SHA-1 digest."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -26,12 +26,7 @@ class Script:
 
 
 class RedisClient:
-    """Creates a client on first use, because a Cluster client connects when it is created.
-
-    Args:
-        url: the address of Redis.
-        timeout_s: time limit for connecting and for each response.
-    """
+    """Creates a client on first use, because a Cluster client connects when it is created."""
 
     def __init__(self, url: RedisUrl, timeout_s: float) -> None:
         self._url, self._timeout_s = url, timeout_s
@@ -39,13 +34,9 @@ class RedisClient:
 
     @contextmanager
     def client(self) -> Iterator[Any]:
-        """Provide the client for a block.
-
-        Raises:
-            redis.RedisError: any failure. The errors of the Cluster client are translated.
-        """
+        """Provide the client. Every failure is a redis.RedisError."""
         try:
-            # Two threads may create a client at the same time. The last client stays.
+            # Two threads may each create a client; the last one stays.
             if self._client is None:
                 self._client = _OPENERS[self._url.mode](self._url, self._options())
             yield self._client
@@ -53,15 +44,11 @@ class RedisClient:
             raise redis.RedisError(str(error)) from error
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
-        """Run a script and return its result. In a Redis Cluster its keys must share a hash slot.
-
-        Raises:
-            redis.RedisError: Redis is unavailable, or the script failed.
-        """
+        """Run a script; in a Cluster its keys must share a hash slot. Raise redis.RedisError."""
         with self.client() as client:
             try:
                 return client.evalsha(script.digest, len(keys), *keys, *arguments)
-            except redis.exceptions.NoScriptError:  # the first use since Redis started
+            except redis.exceptions.NoScriptError:
                 return client.eval(script.text, len(keys), *keys, *arguments)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The services that handlers use: one runtime per process."""
+"""The services that handlers use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class Runtime:
-    """The services of one process. They connect on first use, so a runtime may be created before a fork."""
+    """The services of one process. They connect on first use, so a fork may follow."""
 
     settings: Settings
     database: Database
@@ -39,7 +39,7 @@ class Runtime:
 
     @classmethod
     def open(cls, settings: Settings, clock: Callable[[], datetime] = utc_now) -> "Runtime":
-        """Create a runtime; the counterpart is `close`."""
+        """Create a runtime."""
         antifraud = Antifraud(settings)
         return cls(
             settings=settings,

@@ -1,15 +1,6 @@
 """Sweepers: background jobs that clean up the database in small steps.
 
-| Sweeper | What it does |
-|---|---|
-| expired_responses | deletes stored responses that have expired |
-| feed_changes | merges changes into the feed counts |
-| account_deletions | finishes account deletions |
-| feed_status | updates the status of feed entries for a new business day |
-
-Correctness does not depend on when they run: an expired response is never returned, a change counts before and after
-it is merged, feeds check the period, and a closed account cannot be used. Each worker runs all of them; they skip
-locked rows.
+Correctness does not depend on when they run. Each worker runs all of them; they skip locked rows.
 """
 
 from collections.abc import Callable
@@ -25,21 +16,14 @@ from promo_api.telemetry import metrics
 
 # Rows per step, and the pause when no work is waiting.
 _RESPONSES, _RESPONSES_EVERY_S = 1000, 60.0
-# Often and few, because unmerged changes make totals slower, and each change affects up to a hundred counts.
+# Often, because unmerged changes slow totals; few, because each affects up to a hundred counts.
 _CHANGES, _CHANGES_EVERY_S = 200, 1.0
 _DELETIONS_EVERY_S = 1.0
 _ENTRIES, _ENTRIES_EVERY_S = 500, 1.0
 
 
 class Sweeper(BackgroundJob):
-    """A background job that counts its steps in metrics.
-
-    Args:
-        name: for metrics and the log.
-        step: does one step and returns the number of changed rows.
-        full_step: the number of changed rows from which on more work is waiting.
-        every_s: the pause when no work is waiting.
-    """
+    """A background job that counts its steps in metrics. After `full_step` rows, more work is waiting."""
 
     def __init__(self, name: str, step: Callable[[], int], full_step: int, every_s: float) -> None:
         super().__init__(name, self._has_more, every_s)
@@ -47,7 +31,7 @@ class Sweeper(BackgroundJob):
         self._full_step = full_step
 
     def sweep(self) -> int:
-        """Do one step and count it; return the number of changed rows."""
+        """Do one step and return the number of changed rows."""
         try:
             rows = self._step()
         except Exception:
@@ -94,7 +78,7 @@ def account_deletions_sweeper(database: Database, every_s: float = _DELETIONS_EV
 
 
 def feed_status_sweeper(database: Database, today: Callable[[], date], every_s: float = _ENTRIES_EVERY_S) -> Sweeper:
-    """Return the sweeper that updates the status of feed entries; `today` returns the business day."""
+    """Return the sweeper that updates feed entries for a new business day."""
 
     def step() -> int:
         with database.autocommit() as connection:
