@@ -2,18 +2,17 @@
 
 | Module | What it does |
 |---|---|
-| database/ | connections, and how statements run |
+| database/ | connections and statements |
 | schema/ | the tables |
-| conditions | when a promo is active, and which users it targets |
+| conditions | when a promo is active, whom it targets |
 | accounts/ | sign-in, companies, users, account deletion |
-| promos/ | promos of a company |
-| feeds/ | promos of a user: feed pages, exact totals |
-| activations, likes, comments | what a user does with a promo |
-| idempotency | stored responses by idempotency key |
+| promos/ | company promos |
+| feeds/ | feed pages, exact totals |
+| activations, likes, comments | user actions |
+| idempotency | stored responses |
 | pages | pages by limit and offset |
-| consistency | compares derived data with its source |
+| consistency | checks of derived data |
 | migrations/ | Alembic revisions |
 
-Queries return rows as frozen dataclasses. One statement decides each race, and returns no row to the loser. The caller
-opens and ends transactions.
+One statement decides each race, and returns no row to the loser. The caller opens and ends transactions.
 """

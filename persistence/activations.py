@@ -1,12 +1,7 @@
-"""Activations: claims of uses that are exact at any concurrency, and counts by country.
+"""Activations: claims of uses that are exact at any concurrency.
 
-Correctness: one UPDATE of the promo's row in promo_counters counts the uses. PostgreSQL waits for the row lock, then
-checks on the newest version of the row that the uses fit below use_limit. The same statement issues the codes, records
-the activations and counts them by country. The n-th use gets the n-th code, so there is no search for a free code. The
-row lock covers the codes and the rows in country_uses too, so these add no waits and no deadlocks.
-
-Speed: a commit takes the same time for one use and for many. So concurrent claims for a promo in one process share a
-statement (promo_api.coalescing).
+One UPDATE of promo_counters waits for the row lock, then checks use_limit on the newest version of the row. Codes and
+country_uses change under this lock in the same statement. The n-th use gets the n-th code.
 """
 
 from collections.abc import Sequence
@@ -62,7 +57,7 @@ from persistence.schema.tables import (
 
 @dataclass(frozen=True)
 class Claim:
-    """The claim of a use for a user. `country_key` is recorded for the statistics."""
+    """The claim of a use for a user."""
 
     activation_id: UUID
     user_id: UUID
@@ -72,7 +67,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class CountryUse:
-    """The number of activations of a promo from a country, which is case-folded."""
+    """Activations of a promo from a country, which is case-folded."""
 
     country: str
     activations_count: int
@@ -80,7 +75,6 @@ class CountryUse:
 
 _PROMO_ID = bindparam("promo", type_=Uuid)
 _NO_USES = promo_counters.c.use_limit == 0
-# The reasons for a refusal, by their names in api.yml.
 _REASONS = {
     "inactive": _NO_USES,
     "not_started": not_(has_begun()),
@@ -99,7 +93,7 @@ _AGES, _COUNTRIES = bindparam("ages", type_=ARRAY(SmallInteger)), bindparam("cou
 
 
 def _select_claims() -> CTE:
-    """Return the claims as rows, numbered from 1."""
+    """Return the claims, numbered from 1."""
     ids, users = (bindparam(name, type_=ARRAY(Uuid)) for name in ("activations", "users"))
     names = (activations.c.id, activations.c.user_id, activations.c.country_key)
     rows = func.unnest(ids, users, _COUNTRIES).table_valued(*names, with_ordinality="number", name="rows")
@@ -107,7 +101,7 @@ def _select_claims() -> CTE:
 
 
 def _count_uses() -> CTE:
-    """Count all uses if enough are left and the promo is active for all claims; otherwise none."""
+    """Count all uses or none."""
     return (
         update(promo_counters)
         .where(
@@ -131,13 +125,12 @@ def _count_uses() -> CTE:
 
 
 def _issue_codes(counted: CTE, claim: CTE) -> CTE:
-    """Issue the next codes of a UNIQUE promo, one for each claim."""
     return (
         update(promo_codes)
         .where(
             counted.c.is_unique,
             promo_codes.c.promo_id == counted.c.promo_id,
-            # The range makes the planner expect few rows. The join by number alone would not.
+            # The range makes the planner expect few rows.
             promo_codes.c.position > counted.c.used_before,
             promo_codes.c.position <= counted.c.used_before + _SIZE,
             claim.c.number == promo_codes.c.position - counted.c.used_before,
@@ -151,8 +144,7 @@ def _issue_codes(counted: CTE, claim: CTE) -> CTE:
 def _count_exhausted(counted: CTE) -> CTE:
     """Stop counting the promo as active in feeds when the last use is taken.
 
-    The target may have changed while the statement waited for promo_counters. So the promo is read with a lock, which
-    returns the newest version of the row and not the snapshot of the statement.
+    The lock reads the newest target, which may have changed while the statement waited for promo_counters.
     """
     took_last = select(counted.c.promo_id).where(counted.c.took_last).exists()
     target = select(*(promos.c[name] for name in TARGET_COLUMNS)).where(promos.c.id == _PROMO_ID, took_last)
@@ -177,7 +169,7 @@ def _insert_activations(granted: FromClause) -> CTE:
 
 
 def _add_to_counts(table: Table, recorded: CTE) -> CTE:
-    """Add the activations to a table of counts, in the order of its key, so that two statements cannot deadlock."""
+    """Add the activations to a table in the order of its key, so that two statements cannot deadlock."""
     key = [recorded.c[column.name] for column in table.primary_key]
     counts = select(*key, func.count()).group_by(*key).order_by(*key)
     counted = insert(table).from_select([*(column.name for column in key), "activations_count"], counts)
@@ -188,7 +180,7 @@ def _add_to_counts(table: Table, recorded: CTE) -> CTE:
 def _claim() -> Select[Any]:
     claim, counted = _select_claims(), _count_uses()
     issued = _issue_codes(counted, claim)
-    # NULL if the code is missing: then the insert fails, and the statement changes nothing.
+    # NULL if the code is missing, so that the insert fails.
     activation_id = case((counted.c.is_unique, issued.c.activation_id), else_=claim.c.id)
     granted = (
         select(
@@ -217,18 +209,14 @@ _COUNTRY_USES = Statement(
 
 
 def find_refusal_reasons(connection: Connection, promo_id: UUID, user: TargetUser, today: date) -> list[str] | None:
-    """Return all reasons why the user may not activate the promo today; None if the promo does not exist."""
+    """Return all reasons against an activation today; None: no such promo."""
     values = {"promo": promo_id, "user_country": user.country_key, "user_age": user.age, "today": today}
     row = _FIND_REASONS.row(connection, values)
     return None if row is None else [reason for reason, applies in zip(_REASONS, row, strict=True) if applies]
 
 
 def claim_values(connection: Connection, promo_id: UUID, claims: Sequence[Claim], today: date) -> list[str]:
-    """Grant all claims or none, in one statement: count the uses, issue the values, record the activations.
-
-    Returns:
-        The values in the order of the claims. Empty: nothing was changed. `find_refusal_reasons` returns the reason.
-    """
+    """Grant all claims or none. Return their values in order; empty: nothing was changed."""
     values = {
         "promo": promo_id,
         "activations": [claim.activation_id for claim in claims],
@@ -243,5 +231,5 @@ def claim_values(connection: Connection, promo_id: UUID, claims: Sequence[Claim]
 
 
 def list_country_uses(connection: Connection, promo_id: UUID) -> list[CountryUse]:
-    """Return the number of activations by country, in alphabetical order."""
+    """Return the activations by country, in alphabetical order."""
     return [CountryUse(*row) for row in _COUNTRY_USES.rows(connection, {"promo": promo_id})]

@@ -14,7 +14,7 @@ from persistence.schema.tables import comments, promo_counters, users
 
 @dataclass(frozen=True)
 class Comment:
-    """A comment and the current profile of its author. The name of a deleted user is None."""
+    """A comment and its author's current profile. The name of a deleted user is None."""
 
     id: UUID
     text: str
@@ -40,7 +40,7 @@ _TOTAL = Statement(_COUNT)
 
 
 def _page(window: Window) -> Select[Any]:
-    """Return the statement for a page, which the index comments_newest chooses."""
+    """Return the statement for a page, from the index comments_newest."""
     key = comments.c.created_at, comments.c.id
     keys = select(*key).where(comments.c.promo_id == _PROMO_ID)
     keys = keys.order_by(*(key if window.backward else map(desc, key)))
@@ -86,7 +86,7 @@ _DELETE = Statement(
 
 
 def find_comment(connection: Connection, promo_id: UUID, comment_id: UUID) -> Comment | None:
-    """Return the comment; None if the promo has no such comment."""
+    """Return the comment; None: no such comment of the promo."""
     row = _FIND.row(connection, {"promo": promo_id, "comment": comment_id})
     return None if row is None else Comment(*row)
 
@@ -94,7 +94,7 @@ def find_comment(connection: Connection, promo_id: UUID, comment_id: UUID) -> Co
 def list_comments(
     connection: Connection, promo_id: UUID, *, limit: int, offset: int
 ) -> tuple[list[Comment], int] | None:
-    """Return a page of comments, latest first, and the total; None if the promo does not exist."""
+    """Return a page of comments, latest first, and the total; None: no such promo."""
     total = _TOTAL.value(connection, {"promo": promo_id})
     if total is None:
         return None
@@ -105,19 +105,19 @@ def list_comments(
 def insert_comment(
     connection: Connection, promo_id: UUID, *, comment_id: UUID, author_id: UUID, text: str
 ) -> datetime | None:
-    """Insert a comment and return its created_at; None if the promo does not exist."""
+    """Insert a comment and return its created_at; None: no such promo."""
     values = {"promo": promo_id, "comment": comment_id, "author": author_id, "new_text": text}
     created_at: datetime | None = _INSERT.value(connection, values)
     return created_at
 
 
 def update_comment(connection: Connection, promo_id: UUID, *, comment_id: UUID, author_id: UUID, text: str) -> bool:
-    """Change the text of a comment; False if the promo has no such comment of this author."""
+    """Change the text; False: no such comment of this author."""
     values = {"promo": promo_id, "comment": comment_id, "author": author_id, "new_text": text}
     return _UPDATE.row(connection, values) is not None
 
 
 def delete_comment(connection: Connection, promo_id: UUID, *, comment_id: UUID, author_id: UUID) -> bool:
-    """Delete a comment; False if the promo has no such comment of this author."""
+    """Delete a comment; False: no such comment of this author."""
     values = {"promo": promo_id, "comment": comment_id, "author": author_id}
     return _DELETE.row(connection, values) is not None

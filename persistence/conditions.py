@@ -1,7 +1,6 @@
-"""Conditions on promos: when a promo is active, and which users it targets.
+"""When a promo is active, and which users it targets.
 
-They read columns of `promos` unless another table with the same columns is passed. No parameter has the name of a
-column, because SQLAlchemy reserves those names for the values of an UPDATE.
+No parameter has the name of a column: SQLAlchemy reserves those for UPDATE.
 """
 
 from typing import Any, Protocol
@@ -12,19 +11,17 @@ from sqlalchemy import ColumnElement, Date, FromClause, SmallInteger, Text, and_
 from persistence.schema.feed_tables import ENDING, LIVE, SCHEDULED
 from persistence.schema.tables import promo_counters, promos
 
-# The business day.
 TODAY = bindparam("today", type_=Date)
 _COUNTRY, _AGE = bindparam("user_country", type_=Text), bindparam("user_age", type_=SmallInteger)
-# These decide which feeds list and count a promo.
 TARGET_COLUMNS = ("country_key", "age_from", "age_until", "category_keys", "active_from", "active_until")
 
 
 class TargetUser(Protocol):
-    """The user that a promo may target."""
+    """A user that a promo may target."""
 
     @property
     def id(self) -> UUID:
-        """The id of the user."""
+        """The id."""
 
     @property
     def age(self) -> int:
@@ -36,42 +33,42 @@ class TargetUser(Protocol):
 
 
 def has_begun(table: FromClause = promos) -> ColumnElement[bool]:
-    """The first day of the period is TODAY or earlier."""
+    """It begins TODAY or earlier."""
     return or_(table.c.active_from.is_(None), table.c.active_from <= TODAY)
 
 
 def has_not_ended(table: FromClause = promos) -> ColumnElement[bool]:
-    """The last day of the period is TODAY or later."""
+    """It ends TODAY or later."""
     return or_(table.c.active_until.is_(None), table.c.active_until >= TODAY)
 
 
 def in_period(table: FromClause = promos) -> ColumnElement[bool]:
-    """TODAY is within the period."""
+    """It runs TODAY."""
     return and_(has_begun(table), has_not_ended(table))
 
 
 def has_uses_left() -> ColumnElement[bool]:
-    """A use is left, by promo_counters."""
+    """A use is left."""
     return promo_counters.c.used_count < promo_counters.c.use_limit
 
 
 def is_active() -> ColumnElement[bool]:
-    """TODAY is within the period, and a use is left."""
+    """It runs TODAY, and a use is left."""
     return and_(in_period(), has_uses_left())
 
 
 def period_status(table: FromClause) -> ColumnElement[str]:
-    """Return the status (see feed_tables) of a feed entry with uses left, TODAY."""
+    """The status TODAY of a feed entry with uses left."""
     return case((table.c.active_from > TODAY, SCHEDULED), (table.c.active_until <= TODAY, ENDING), else_=LIVE)
 
 
 def fits_country(table: FromClause = promos, country: ColumnElement[Any] = _COUNTRY) -> ColumnElement[bool]:
-    """The promo targets the country, or all countries; `country` may be `all_` of an array."""
+    """It targets the country or all."""
     return or_(table.c.country_key.is_(None), table.c.country_key == country)
 
 
 def fits_age(table: FromClause = promos, age: ColumnElement[Any] = _AGE) -> ColumnElement[bool]:
-    """The promo targets the age; `age` may be `all_` of an array."""
+    """It targets the age."""
     return and_(
         or_(table.c.age_from.is_(None), table.c.age_from <= age),
         or_(table.c.age_until.is_(None), table.c.age_until >= age),

@@ -1,7 +1,6 @@
-"""Comparison of derived data with its source, for `check`.
+"""Checks of derived data against its source.
 
-Each comparison is one statement, so concurrent writes do not affect it. It reads whole tables, which takes minutes for
-many millions of rows.
+Each is one statement, so concurrent writes do not affect it. It reads whole tables.
 """
 
 from collections.abc import Mapping
@@ -65,7 +64,7 @@ def count_mismatched_country_uses(connection: Connection) -> int:
 
 
 def count_mismatched_user_uses(connection: Connection) -> int:
-    """Count users with a wrong number in user_uses. It skips deleted and closed accounts."""
+    """Count users with a wrong number in user_uses, except deleted and closed accounts."""
     existing = select(users.c.id).where(users.c.email_key.is_not(None))
     stored = select(user_uses).where(user_uses.c.user_id.in_(existing))
     counted = _count_rows(activations, activations.c.user_id).where(activations.c.user_id.in_(existing))
@@ -80,7 +79,7 @@ def count_mismatched_company_promos(connection: Connection) -> int:
 
 
 def count_mismatched_issued_codes(connection: Connection) -> int:
-    """Count UNIQUE promos with an issued code without an activation, or an activation without a code."""
+    """Count UNIQUE promos with an issued code without an activation, or vice versa."""
     issued = select(promo_codes.c.promo_id, promo_codes.c.activation_id, literal(1))
     recorded = select(activations.c.promo_id, activations.c.id, literal(1))
     return _count_mismatched(
@@ -149,7 +148,6 @@ def count_mismatched_changes(connection: Connection) -> int:
 
 
 def _members() -> ColumnElement[Any]:
-    """Return the changeable members of a promo as a JSON object of the API."""
     columns = {name: promos.c[name] for name in ("description", "image_url", "active_from", "active_until")}
     target = _object({name: promos.c[name] for name in ("age_from", "age_until", "country", "categories")})
     return _object({**columns, "target": target, "max_count": promo_counters.c.use_limit})
@@ -161,7 +159,7 @@ def _object(members: Mapping[str, ColumnElement[Any]]) -> ColumnElement[Any]:
 
 
 def _count_mismatched(connection: Connection, stored: Select[Any], counted: Select[Any]) -> int:
-    """Count the ids with a difference between two selects of an id, further keys and a number. No row means 0."""
+    """Count ids with a difference between two selects of id, further keys, number. No row means 0."""
     left, right = stored.subquery("stored"), counted.subquery("counted")
     *keys, (stored_number, counted_number) = zip(left.c, right.c, strict=True)
     pairs = left.join(right, and_(*(stored_key == counted_key for stored_key, counted_key in keys)), full=True)

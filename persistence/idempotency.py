@@ -14,15 +14,7 @@ from persistence.schema.tables import stored_responses
 
 @dataclass(frozen=True)
 class IdempotencyKey:
-    """The key of a request.
-
-    Attributes:
-        account_id: the company or user that sent it.
-        operation: the operationId.
-        key: the value of the header.
-        fingerprint: a digest of the request, so that another request cannot reuse the key.
-        expires_at: when the stored response may be deleted.
-    """
+    """The key of a request, whose fingerprint keeps other requests from reusing it."""
 
     account_id: UUID
     operation: str
@@ -33,7 +25,7 @@ class IdempotencyKey:
 
 @dataclass(frozen=True)
 class StoredResponse:
-    """The response to the earlier request that had this fingerprint."""
+    """The response to the request with this fingerprint."""
 
     fingerprint: bytes
     status: int
@@ -47,7 +39,7 @@ _KEY = and_(
     _COLUMNS.key == bindparam("header", type_=Text),
 )
 _NOW = bindparam("now", type_=DateTime(timezone=True))
-# Also deletes an expired response, so that its key is free before the sweeper runs.
+# Also frees an expired key before the sweeper does.
 _FIND = Statement(
     select(_COLUMNS.fingerprint, _COLUMNS.status, _COLUMNS.body)
     .where(_KEY, _COLUMNS.expires_at > _NOW)
@@ -76,22 +68,18 @@ _DELETE_EXPIRED = Statement(select(func.count()).select_from(_DELETED))
 
 
 def find_response(connection: Connection, key: IdempotencyKey, now: datetime) -> StoredResponse | None:
-    """Return the response that is stored under the key and has not expired at `now`."""
+    """Return the response, or None if there is none or it has expired."""
     values = {"account": key.account_id, "operation_id": key.operation, "header": key.key, "now": now}
     row = _FIND.row(connection, values)
     return None if row is None else StoredResponse(*row)
 
 
 def insert_responses(connection: Connection, responses: Sequence[tuple[IdempotencyKey, int, Any]]) -> None:
-    """Store responses: key, status and body of each.
-
-    Raises:
-        promo_api.errors.ConcurrentRequest: a concurrent request has used one of the keys.
-    """
+    """Store responses by key, status and body; a used key raises ConcurrentRequest."""
     rows = [{**vars(key), "status": status, "body": as_json(body)} for key, status, body in responses]
     _INSERT.count(connection, {f"{name}s": [row[name] for row in rows] for name in _NAMES})
 
 
 def delete_expired(connection: Connection, now: datetime, *, limit: int) -> int:
-    """Delete up to `limit` expired responses, oldest first, and return how many. It skips locked rows."""
+    """Delete the oldest expired responses, except locked ones, and return how many."""
     return int(_DELETE_EXPIRED.value(connection, {"now": now, "limit": limit}))

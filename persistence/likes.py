@@ -19,7 +19,7 @@ def _lock_promo() -> CTE:
 
 
 def _count(promo: CTE, changed: CTE, difference: int) -> Select[Any]:
-    """Add to like_count if a like was inserted or deleted. Return the promo in any case."""
+    """Add to like_count if a like was changed. Return the promo in any case."""
     counted = (
         update(promo_counters)
         .where(promo_counters.c.promo_id == changed.c.promo_id)
@@ -45,10 +45,10 @@ _LIKE, _UNLIKE = Statement(_like()), Statement(_unlike())
 
 
 def insert_like(connection: Connection, promo_id: UUID, user_id: UUID) -> bool:
-    """Insert a like unless it exists; False if the promo does not exist."""
+    """Insert a like unless it exists; False: no such promo."""
     return _LIKE.row(connection, {"promo": promo_id, "user": user_id}) is not None
 
 
 def delete_like(connection: Connection, promo_id: UUID, user_id: UUID) -> bool:
-    """Delete a like if it exists; False if the promo does not exist."""
+    """Delete a like if it exists; False: no such promo."""
     return _UNLIKE.row(connection, {"promo": promo_id, "user": user_id}) is not None

@@ -1,8 +1,7 @@
-"""Pages by limit and offset that are cheap at any offset.
+"""Pages by limit and offset.
 
-PostgreSQL reads and skips each row before an offset. So a statement first selects the page from one index, and joins
-other columns and tables afterwards. It counts from the nearer end of the list: in a list of 1,000, the page at offset
-990 skips nothing and reads 10 rows backward.
+PostgreSQL reads each row before an offset, so a page is counted from the nearer end: in a list of 1,000, offset 990
+reads 10 rows backward. A statement selects the page from one index before it joins other tables.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,14 +17,7 @@ LIMIT, OFFSET = (bindparam(name, type_=BigInteger) for name in ("limit", "offset
 
 @dataclass(frozen=True)
 class Window:
-    """The position of a page, counted from one end of a list.
-
-    Attributes:
-        backward: count from the last row, and read in reverse order.
-        limit: rows on the page.
-        offset: rows between that end and the page.
-        depth: offset + limit, the rows to read.
-    """
+    """The position of a page, counted from one end of a list; `depth` rows are read."""
 
     backward: bool
     limit: ColumnElement[Any]
@@ -45,10 +37,7 @@ def _backward(total: ColumnElement[Any]) -> Window:
 class Pages:
     """The statements for the pages of one list.
 
-    Args:
-        statement: returns the statement for a window. Its rows are in the order of the list.
-        total: the length of the list. A subquery of the page's statement, so that concurrent inserts do not move a
-            page that is counted from the end.
+    `total` is a subquery, so that concurrent inserts do not move a page that is counted from the end.
     """
 
     def __init__(self, statement: Callable[[Window], Select[Any]], total: ColumnElement[Any]) -> None:
@@ -58,7 +47,7 @@ class Pages:
     def rows(
         self, connection: Connection, values: Mapping[str, Any], *, total: int, limit: int, offset: int
     ) -> list[tuple[Any, ...]]:
-        """Return a page. `total`, read before, only chooses the nearer end."""
+        """Return a page; `total` only chooses the nearer end."""
         if limit <= 0 or offset >= total:
             return []
         nearer = self._forward if offset < total - offset else self._backward

@@ -3,9 +3,9 @@
 | Module | What it does |
 |---|---|
 | engine | the connection pool |
-| timeouts | connections that stop waiting for an unresponsive server |
+| timeouts | client-side response timeouts |
 | statements | compiled statements: the one way to run SQL |
-| errors | errors of PostgreSQL, translated for requests |
+| errors | translation of PostgreSQL's errors |
 | revisions | the schema revision |
 | server | version and settings of a server |
 """

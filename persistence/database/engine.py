@@ -1,4 +1,4 @@
-"""The connection pool, with its timeouts."""
+"""The connection pool."""
 
 import select
 from collections.abc import Callable, Iterator
@@ -19,16 +19,16 @@ from promo_api.config.settings import Settings
 from promo_api.errors import ServiceUnavailable
 from promo_api.telemetry import metrics
 
-# The server enforces statement_timeout. The client waits a little longer, for the error to arrive.
+# The client waits longer than statement_timeout, for the error to arrive.
 _RESPONSE_MARGIN_S = 1.0
 _PROBE = Statement(text("SELECT 1"))
 
 
 class Database:
-    """The connection pool of one process. It opens no connection before the first use.
+    """The connection pool of one process.
 
-    Every wait has a timeout. The first timeout opens the circuit breaker. Then one request at a time probes PostgreSQL,
-    and the others fail at once and leave their threads to requests without a database.
+    The first timeout opens the circuit breaker. Then one request at a time probes PostgreSQL, and the others fail at
+    once.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -37,11 +37,11 @@ class Database:
         self.engine = self._autocommit.execution_options(isolation_level="READ COMMITTED")
 
     def autocommit(self) -> AbstractContextManager[Connection]:
-        """Borrow a connection in autocommit mode, which saves two round trips. Raises as `translated` does."""
+        """Borrow a connection in autocommit mode, which saves two round trips; errors are translated."""
         return self._borrow(self._autocommit.connect)
 
     def transaction(self) -> AbstractContextManager[Connection]:
-        """Borrow a connection in a transaction; any exception rolls it back. Raises as `translated` does."""
+        """Borrow a connection in a transaction; any exception rolls it back."""
         return self._borrow(self.engine.begin)
 
     @contextmanager
@@ -50,8 +50,8 @@ class Database:
 
         Raises:
             ServiceUnavailable: PostgreSQL is unavailable, or no connection was free in time.
-            ConcurrentRequest: a concurrent request with the same Idempotency-Key committed first.
-            Unauthenticated: the user was deleted after the token was checked.
+            ConcurrentRequest: another request with the Idempotency-Key committed first.
+            Unauthenticated: the user was deleted meanwhile.
             StatementRefused: the statement has a defect.
         """
         try:
@@ -66,11 +66,11 @@ class Database:
             if isinstance(cause, (ResponseTimeout, errors.ConnectionTimeout)):
                 self._breaker.record_failure()
             translation = translate(cause)
-            # Without the cause: causes are logged, and the message of a database error may quote a row.
+            # Causes are logged, and may quote a row.
             raise translation from (error if isinstance(translation, ServiceUnavailable) else None)
 
     def count_connections_in_use(self) -> int:
-        """Return the number of borrowed connections."""
+        """Count the borrowed connections."""
         return cast("QueuePool", self.engine.pool).checkedout()
 
     def close(self) -> None:
@@ -95,10 +95,7 @@ class Database:
 
 @contextmanager
 def _invalidate_if_lost(connection: Connection) -> Iterator[None]:
-    """Make the pool replace a connection that was closed, or whose server has become a standby.
-
-    SQLAlchemy does not, because it does not see the errors of compiled statements.
-    """
+    """Replace a closed connection, or one to a standby: SQLAlchemy does not see errors of compiled statements."""
     try:
         yield
     except (psycopg.Error, exc.DBAPIError) as error:
@@ -125,9 +122,8 @@ def _create_engine(settings: Settings) -> Engine:
         max_overflow=0,
         pool_timeout=settings.postgres_pool_timeout_s,
         pool_use_lifo=True,
-        # Most operations are one statement. `transaction` overrides this.
         isolation_level="AUTOCOMMIT",
-        # Errors are logged, and must not contain codes or e-mail addresses.
+        # Logs must not contain codes or e-mail addresses.
         hide_parameters=True,
         json_deserializer=orjson.loads,
         connect_args=_connect_arguments(settings),
@@ -141,25 +137,24 @@ def _connect_arguments(settings: Settings) -> dict[str, Any]:
     return {
         "host": settings.postgres_host,
         "port": settings.postgres_port,
-        # Skips standbys if there are several hosts. With one host the first write shows whether it is a standby.
+        # Skip standbys.
         "target_session_attrs": "read-write" if "," in settings.postgres_host else "any",
         "connect_timeout": settings.postgres_connect_timeout_s,
         "application_name": "promo-api",
-        # Detects a server that disappeared without closing its connections.
         "keepalives_idle": 30,
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 10_000,
-        # psycopg would return bytes from a database in the C locale, which has no encoding.
+        # psycopg would return bytes in the C locale.
         "client_encoding": "utf8",
         **_session_arguments(settings),
     }
 
 
 def session_settings(settings: Settings) -> dict[str, str]:
-    """Return the settings that each session in PostgreSQL must have, by name; times in milliseconds.
+    """Return the settings of each session by name; times in milliseconds.
 
-    Generic plans, because making a custom plan takes longer than running most statements.
+    Generic plans, because a custom plan takes longer than most statements.
     """
     limits = {
         "statement_timeout": settings.postgres_statement_timeout_s,
@@ -171,10 +166,7 @@ def session_settings(settings: Settings) -> dict[str, str]:
 
 
 def _session_arguments(settings: Settings) -> dict[str, str | None]:
-    """Return the connection arguments that apply the session settings.
-
-    A transaction pooler runs each transaction in any session. So the role has the settings, and nothing is prepared.
-    """
+    """Return the session settings as arguments; behind a transaction pooler the role has them instead."""
     if settings.postgres_transaction_pooling:
         return {"prepare_threshold": None}
     return {"options": " ".join(f"-c {name}={value}" for name, value in session_settings(settings).items())}
@@ -193,10 +185,7 @@ def _opener(response_timeout_s: float) -> Callable[..., DeadlineConnection]:
 
 
 def _discard_closed(dbapi_connection: psycopg.Connection[Any], _record: object, _proxy: object) -> None:
-    """Make the pool replace a connection that PostgreSQL closed while it was idle, without a round trip.
-
-    The server sends nothing to an idle connection, so a readable socket means the end of the connection.
-    """
+    """Replace a connection that was closed while idle: only then is its socket readable."""
     poll = select.poll()
     poll.register(dbapi_connection.fileno(), select.POLLIN)
     if poll.poll(0):

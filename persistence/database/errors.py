@@ -1,4 +1,4 @@
-"""Errors of PostgreSQL and what they mean for a request."""
+"""Translation of PostgreSQL's errors."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,31 +12,27 @@ from promo_api.errors import ConcurrentRequest, ServiceUnavailable, Unauthentica
 
 
 class StatementRefused(Exception):
-    """PostgreSQL refused a statement because of a defect in the service.
-
-    The message is logged, so it has the class of the error and the constraint, but not PostgreSQL's text, which may
-    quote a row.
-    """
+    """PostgreSQL refused a defective statement. PostgreSQL's text is not in the message, because it may quote a row."""
 
 
 class MissingPrivilege(StatementRefused):
-    """PostgreSQL refused a statement because the role lacks a privilege."""
+    """The role lacks a privilege."""
 
     reason = "the role lacks a privilege; POSTGRES_USERNAME must be the owner of the tables"
 
 
 def find_cause(error: exc.DBAPIError | psycopg.Error) -> BaseException | None:
-    """Return the psycopg error, which SQLAlchemy wraps when it opens, commits or rolls back."""
+    """Return the psycopg error in an error of SQLAlchemy."""
     return error.orig if isinstance(error, exc.DBAPIError) else error
 
 
 def translate(error: BaseException | None) -> Exception:
-    """Return the exception for a psycopg error: `_MEANINGS` by its most specific class."""
+    """Return the exception for the most specific class of a psycopg error."""
     return next((_MEANINGS[kind] for kind in type(error).__mro__ if kind in _MEANINGS), _defect)(error)
 
 
 def unavailable(error: object) -> ServiceUnavailable:
-    """Return the exception for an unavailable database; the reason is the first line of the error."""
+    """Return the exception for an unavailable database."""
     reason = str(error).partition("\n")[0]
     return ServiceUnavailable("The database is unavailable. Try again in a moment.", reason=reason)
 
@@ -50,7 +46,7 @@ def _outdated_schema(_error: object) -> ServiceUnavailable:
 
 
 def _violation(error: psycopg.Error) -> Exception:
-    """Return the exception for a violated constraint; it is a defect unless a concurrent request can cause it."""
+    """A violation is a defect unless a concurrent request can cause it."""
     constraint = error.diag.constraint_name
     if constraint == stored_responses.primary_key.name:
         return ConcurrentRequest()
@@ -66,7 +62,6 @@ def _defect(error: object) -> StatementRefused:
 
 
 def _describe(error: object) -> str:
-    """Return the class of an error, and its constraint or table."""
     diagnostics = error.diag if isinstance(error, psycopg.Error) else None
     where = diagnostics and (diagnostics.constraint_name or diagnostics.table_name)
     return f"{type(error).__name__} ({where or 'no constraint or table named'})"

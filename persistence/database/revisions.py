@@ -1,4 +1,4 @@
-"""Schema revisions, without Alembic, which would take 11 MB of memory in each worker."""
+"""Schema revisions, without Alembic, which takes 11 MB of memory."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ _REVISION = Statement(text("SELECT version_num FROM alembic_version"))
 
 
 def newest_revision() -> str:
-    """Return the revision that the service needs: the highest number of a migration."""
+    """Return the highest number of a migration."""
     return max(file.name.partition("_")[0] for file in _VERSIONS.glob("[0-9]*_*.py"))
 
 
 def find_revision(connection: Connection) -> str | None:
-    """Return the revision of a database; None if it has no migration yet."""
+    """Return the database's revision; None: no migration yet."""
     revision: str | None = None if _TABLE.value(connection, {}) is None else _REVISION.value(connection, {})
     return revision

@@ -1,4 +1,4 @@
-"""Version and settings of a server, for `check` and `GET /health`."""
+"""Version and settings of a server."""
 
 from collections.abc import Iterable
 
@@ -22,16 +22,16 @@ def find_version(connection: Connection) -> str:
 
 
 def takes_writes(connection: Connection) -> bool:
-    """Return False on a standby, or if the database is set to read-only."""
+    """Return False on a standby or a read-only database."""
     return bool(_READ_ONLY.value(connection, {}) == "off")
 
 
 def find_settings(connection: Connection, names: Iterable[str]) -> dict[str, str]:
-    """Return settings of this session by name; times are in milliseconds."""
+    """Return session settings; times in milliseconds."""
     return dict(_SETTINGS.rows(connection, {"names": list(names)}))
 
 
 def prepare_long_read(connection: Connection) -> None:
-    """Make the transaction read-only, and remove its time limit."""
+    """Make the transaction read-only, without time limit."""
     for setting in _LONG_READ:
         setting.count(connection, {})

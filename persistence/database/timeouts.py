@@ -1,7 +1,6 @@
-"""Connections that stop waiting for an unresponsive PostgreSQL.
+"""Client-side response timeouts.
 
-A server that is frozen, unreachable or blocked on its disk neither enforces its timeouts nor closes connections, and
-TCP timeouts do not help while its kernel acknowledges packets. So the client limits each wait for a response.
+A frozen server does not enforce its own timeouts, and TCP timeouts do not help while its kernel acknowledges packets.
 """
 
 from collections.abc import Iterator
@@ -17,36 +16,27 @@ _RV = TypeVar("_RV")
 
 
 class ResponseTimeout(psycopg.OperationalError):
-    """PostgreSQL did not respond to a statement in time. Whether the statement took effect is unknown."""
+    """No response in time. Whether the statement took effect is unknown."""
 
 
 class DeadlineConnection(psycopg.Connection[Any]):
-    """A connection that closes itself when a response takes too long, because the response could still arrive.
-
-    Attributes:
-        response_timeout_s: limit of each wait; None: no limit.
-        statements: cursor for compiled statements. Creating one takes half the time of using it.
-    """
+    """A connection that closes after a timeout (None: no limit), because the response could still arrive."""
 
     response_timeout_s: float | None = None
     statements: psycopg.RawCursor[Any]
 
     def wait(self, gen: PQGen[_RV], interval: float = 0.1, timeout: float | None = None) -> _RV:
-        """Wait for a response. psycopg calls this for everything that it sends.
-
-        Raises:
-            ResponseTimeout: no response in time. The connection is closed.
-        """
+        """Wait for a response; raise ResponseTimeout if there is none."""
         timeout_s = self.response_timeout_s if timeout is None else timeout
         try:
             return super().wait(gen, interval, timeout_s)
         except psycopg.InternalError as error:
-            # PgBouncer repeats the error of a server that shuts down. psycopg then finds two results for one COMMIT.
+            # PgBouncer repeats the error of a server that shuts down: two results for one COMMIT.
             if self.closed:
                 raise psycopg.OperationalError("the connection was closed") from error
             raise
         except psycopg.OperationalError as error:
-            # Only after a timeout is the statement still active. Errors of the server and the network end it.
+            # Only after a timeout is the statement still active.
             if self.pgconn.transaction_status != TransactionStatus.ACTIVE:
                 raise
             self.close()
@@ -55,7 +45,7 @@ class DeadlineConnection(psycopg.Connection[Any]):
 
 @contextmanager
 def unlimited_transaction(engine: Engine) -> Iterator[Connection]:
-    """Open a transaction without a response timeout, on a connection that does not return to the pool."""
+    """Open a transaction without a response timeout, outside the pool."""
     with engine.connect() as connection:
         cast("DeadlineConnection", connection.connection.driver_connection).response_timeout_s = None
         connection.detach()

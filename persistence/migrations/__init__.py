@@ -13,7 +13,7 @@ _LOCK = 5_174_811_922
 
 
 def update_schema(engine: Engine) -> None:
-    """Apply all missing migrations in one transaction, without time limits. Concurrent calls wait."""
+    """Apply missing migrations in one transaction without time limits. Concurrent calls wait."""
     with unlimited_transaction(engine) as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SET LOCAL lock_timeout = 0"))

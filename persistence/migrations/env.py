@@ -1,11 +1,11 @@
-"""Alembic runs this file: it applies migrations on the connection of `update_schema`."""
+"""Alembic runs this file."""
 
 from alembic import context
 
 from persistence.schema.audit_tables import account_events
 from persistence.schema.feed_tables import feed_entries
 
-# Import all modules of tables, so that the metadata is complete.
+# Imports all tables.
 [metadata] = {table.metadata for table in (feed_entries, account_events)}
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()

@@ -2,8 +2,8 @@
 
 | Module | What it does |
 |---|---|
-| tables | accounts, promos, and what users do with promos |
+| tables | accounts, promos, activations, likes, comments |
 | audit_tables | the append-only audit log |
 | feed_tables | derived data for feeds |
-| orders | sort orders that indexes and statements share |
+| orders | sort orders of indexes and statements |
 """

@@ -1,7 +1,7 @@
-"""The audit log: who changed what, and when. Append-only; written in the transaction of the change.
+"""The append-only audit log.
 
-Triggers (migration 0007) refuse UPDATE, DELETE and TRUNCATE to every role, even to the owner of the tables. They permit
-ON UPDATE CASCADE. Revoked privileges would not work, because a cascade has the privileges of the owner.
+Triggers (migration 0007) refuse every change except ON UPDATE CASCADE, even to the owner. Revoked privileges
+would stop the cascade too.
 """
 
 from sqlalchemy import (
@@ -23,35 +23,34 @@ from sqlalchemy import (
 
 from persistence.schema.tables import metadata
 
-# A change of a promo by its company. Promos older than this table have no 'created'.
+# Older promos have no 'created'.
 promo_changes = Table(
     "promo_changes",
     metadata,
     Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
-    # From 1 without gaps, so the newest number is the total, and a page is a range of numbers.
+    # From 1 without gaps, so the newest number is the total.
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("company_id", Uuid, ForeignKey("companies.id"), nullable=False),
     # Not now(), because the transaction may have waited for another change of the promo.
     Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Column("event", Text, nullable=False),
-    # {member: {"from": value, "to": value}} by the names in the API; without "from" if there was no value.
+    # {member: {"from": value, "to": value}}; no "from" if there was no value.
     Column("changes", JSON),
     CheckConstraint("number > 0", name="number"),
     CheckConstraint("event IN ('created', 'changed')", name="known_event"),
     CheckConstraint("(event = 'changed') = (changes IS NOT NULL)", name="changes"),
 )
 
-# An event of an account, without personal data. Failed sign-ins go to the log, or anyone could fill this table.
+# Without personal data. Failed sign-ins are only logged, or anyone could fill this table.
 account_events = Table(
     "account_events",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("company_id", Uuid, ForeignKey("companies.id", onupdate="CASCADE")),
-    # CASCADE: a deleted user gets another id, and the events keep their owner.
+    # CASCADE: a deleted user gets another id.
     Column("user_id", Uuid, ForeignKey("users.id", onupdate="CASCADE")),
     Column("happened_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Column("event", Text, nullable=False),
-    # The names of the changed members of the profile.
     Column("members", ARRAY(Text)),
     CheckConstraint("num_nonnulls(company_id, user_id) = 1", name="one_account"),
     CheckConstraint(

@@ -1,4 +1,4 @@
-"""Derived tables of feeds: entries in feed order, and counts for exact totals."""
+"""Derived tables of feeds: entries and counts."""
 
 from sqlalchemy import (
     ARRAY,
@@ -22,9 +22,8 @@ from sqlalchemy.sql.elements import Grouping
 
 from persistence.schema.tables import metadata
 
-# The position of a promo in feeds: one row for unfiltered feeds, and one row for each category. The primary key is the
-# order of a feed, and its INCLUDE columns decide whether a promo fits a user, so a page is one index-only scan. No
-# foreign key, because promos are never deleted.
+# One row of a promo for unfiltered feeds, and one for each category. The primary key is the feed order, and INCLUDE has
+# the conditions, so a page is one index-only scan.
 feed_entries = Table(
     "feed_entries",
     metadata,
@@ -40,35 +39,32 @@ feed_entries = Table(
     ),
     Column("standing", Text, key="status"),
 )
-# The status decides whether a feed of active promos reads an entry. `exhausted` (no use left) is always exact, because
-# a trigger of promo_counters (migration 0010) sets it when the last use is taken. The other values are those of the day
-# of the last update, so readers check the period again: `scheduled` has not begun, `ending` is on its last day or over,
-# `live` is neither. NULL: written by an older version, so readers check the uses too.
-# Literals, because the planner must see the values to use the partial indexes.
+# exhausted: no use left; exact, because a trigger (migration 0010) sets it with the last use. The others may be
+# outdated, so readers check the period again: scheduled has not begun, ending is on its last day or over, live is
+# neither. NULL: written by an older version, so readers check the uses too.
+# Literals, because the planner must see them to use the partial indexes.
 LIVE, SCHEDULED, ENDING, EXHAUSTED = (
     literal_column(f"'{status}'", Text) for status in ("live", "scheduled", "ending", "exhausted")
 )
 IS_LIVE = or_(feed_entries.c.status.is_(None), feed_entries.c.status == LIVE)
 IS_DATED = feed_entries.c.status.in_((SCHEDULED, ENDING))
-# Scheduled entries are read by their first day, ending entries by their last.
 DATE = case((feed_entries.c.status == SCHEDULED, feed_entries.c.active_from), else_=feed_entries.c.active_until)
-# Feeds of active promos compare this expression with the category. It hides the primary key, which has all exhausted
-# entries too, from the planner.
+# Hides the primary key, which has exhausted entries too, from the planner of feeds of active promos.
 HIDDEN_CATEGORY_KEY = feed_entries.c.category_key.op("||")(literal_column("''", Text))
 _FEED_ORDER = (HIDDEN_CATEGORY_KEY, *(feed_entries.c[name] for name in ("country_key", "created_at", "promo_id")))
 Index(
     "feed_entries_live",
     *_FEED_ORDER,
-    # An index-only scan also needs category_key, the column in the expression.
+    # An index-only scan needs category_key itself.
     postgresql_include=["category_key", "status", "age_from", "age_until", "active_from", "active_until"],
     postgresql_where=IS_LIVE,
 )
 Index("feed_entries_dated", feed_entries.c.status, Grouping(DATE), *_FEED_ORDER, postgresql_where=IS_DATED)
-# For the sweeper: live entries by their last day, and entries without a status.
+# For the sweeper.
 Index("feed_entries_live_until", feed_entries.c.active_until, postgresql_where=feed_entries.c.status == LIVE)
 Index("feed_entries_unknown", feed_entries.c.created_at, postgresql_where=feed_entries.c.status.is_(None))
 
-# Counts of promos as prefix sums (see feeds.feed_counts).
+# Prefix sums (see feeds.feed_counts).
 feed_counts = Table(
     "feed_tallies",
     metadata,
@@ -81,8 +77,8 @@ feed_counts = Table(
     postgresql_with={"fillfactor": "80"},
 )
 
-# Changes that are not merged into feed_counts yet: promo_count more promos of this target and period, usable_count more
-# of them with a use left. Inserted by the transaction that adds or changes a promo, or takes its last use.
+# Changes not merged into feed_counts yet: promo_count more promos of this target and period, usable_count more with a
+# use left.
 feed_count_changes = Table(
     "feed_tally_changes",
     metadata,

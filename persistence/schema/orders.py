@@ -1,4 +1,4 @@
-"""Sort orders that indexes and statements share."""
+"""Sort orders of indexes and statements."""
 
 from typing import Any
 
@@ -9,10 +9,7 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 def company_order(
     columns: ReadOnlyColumnCollection[str, Any], sort_by: str | None, *, backward: bool = False
 ) -> list[ColumnElement[Any]]:
-    """Return the order of a company's list; `sort_by` is active_from, active_until or None.
-
-    Open periods sort as infinite, equal rows newest first. `backward`: the reverse order, for a backward index scan.
-    """
+    """Return the order of a company's list: open periods sort as infinite, equal rows newest first."""
     if backward:
         begins, ends = columns.active_from.asc().nulls_first(), columns.active_until.asc().nulls_last()
     else:

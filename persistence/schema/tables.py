@@ -1,10 +1,10 @@
-"""Accounts, promos, and what users do with promos.
+"""Accounts, promos, activations, likes and comments.
 
 Lock order: promo_counters, promos, promo_codes, activations, country_uses, user_uses, likes, comments, feed_entries,
 company_promo_counts. Sweepers skip locked rows.
 
-Large tables have promo_id first in the primary key, so that they can be sharded by it. A column `..._key` has the
-case-folded value of another column. Python folds it, because a database in the C locale folds ASCII only.
+Primary keys of large tables begin with promo_id, for sharding. Columns `..._key` are case-folded in Python, because the
+C locale folds ASCII only.
 """
 
 from sqlalchemy import (
@@ -56,13 +56,13 @@ companies = Table(
     Column("email", Text, nullable=False),
     Column("email_key", Text, nullable=False, unique=True),
     Column("password_hash", Text, nullable=False),
-    # Tokens of other versions are revoked. A sign-in and a sign-out increment it.
+    # Tokens of other versions are revoked.
     Column("token_version", Integer, nullable=False, server_default="1"),
     _created_at(),
 )
 
-# A closed account has no personal data, and keeps its id until its rows have moved (account_deletions). A deleted user
-# leaves two rows with random ids: the owner of the activations, likes and comments, and the owner of the events.
+# A deleted user leaves two rows with random ids and no personal data: the owner of the activations, likes and comments,
+# and the owner of the events.
 _PERSONAL = "name, surname, email, email_key, age, country, country_key, password_hash, created_at"
 users = Table(
     "users",
@@ -77,7 +77,7 @@ users = Table(
     CheckConstraint(f"num_nulls({_PERSONAL}) = 0 OR num_nonnulls({_PERSONAL}, avatar_url) = 0", name="person"),
 )
 
-# A closed account with rows left to move. A batch locks this row, so one process at a time works on a deletion.
+# Closed accounts with rows left to move. A batch locks the row, so one process at a time works on a deletion.
 account_deletions = Table(
     "account_deletions",
     metadata,
@@ -86,7 +86,7 @@ account_deletions = Table(
     Column("closed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
-# The definition of a promo. Promos are never deleted.
+# Promos are never deleted.
 promos = Table(
     "promos",
     metadata,
@@ -103,9 +103,9 @@ promos = Table(
     Column("category_keys", ARRAY(Text), nullable=False),
     Column("active_from", Date),
     Column("active_until", Date),
-    Column("promo_common", Text),  # the value of a COMMON promo; never changes
+    Column("promo_common", Text),  # never changes
     _created_at(),
-    # The codes of a UNIQUE promo, also in promo_codes; never changes. Responses include this JSON text unparsed.
+    # The codes, also in promo_codes; never changes. Responses include this JSON text unparsed.
     Column("promo_unique", JSON(none_as_null=True)),
     CheckConstraint("(mode = 'COMMON') = (promo_common IS NOT NULL)", name="mode"),
     CheckConstraint("(mode = 'UNIQUE') = (promo_unique IS NOT NULL)", name="unique_mode"),
@@ -113,22 +113,20 @@ promos = Table(
     CheckConstraint("age_from <= age_until", name="ages"),
     CheckConstraint("active_from <= active_until", name="period"),
 )
-# The target country; '': all countries. A literal, because a generic plan could not match a parameter with an index.
+# '': all countries. A literal, because a generic plan could not match a parameter with an index.
 TARGET_KEY = func.coalesce(promos.c.country_key, literal_column("''", Text))
 
-# For each order of a company's list: an index for all its promos, and an index by country.
 for _sort_by in (None, "active_from", "active_until"):
     _order = company_order(promos.c, _sort_by)
     Index(f"promos_company_{_sort_by or 'newest'}", promos.c.company_id, *_order)
     Index(f"promos_country_{_sort_by or 'newest'}", promos.c.company_id, TARGET_KEY, *_order)
 
-# The counters of a promo: one row for each row of promos, changed by each activation, like and comment.
 promo_counters = Table(
     "promo_counters",
     metadata,
     Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
-    # The max_count of a COMMON promo, or the number of codes of a UNIQUE promo. In this table, because a claim that
-    # waited for the lock sees the newest version of this row, but an old snapshot of other rows.
+    # max_count, or the number of codes. In this table, because a claim that waited for the lock sees the newest version
+    # of this row, but an old snapshot of other rows.
     Column("use_limit", Integer, nullable=False),
     Column("used_count", Integer, nullable=False, server_default="0"),
     Column("like_count", Integer, nullable=False, server_default="0"),
@@ -139,7 +137,7 @@ promo_counters = Table(
     postgresql_with=_HALF_FREE,
 )
 
-# A code of a UNIQUE promo. Codes are issued in order: a code is issued if position <= used_count.
+# A code is issued if position <= used_count.
 promo_codes = Table(
     "promo_codes",
     metadata,
@@ -155,12 +153,11 @@ activations = Table(
     Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
     Column("user_id", Uuid, ForeignKey("users.id"), primary_key=True),
     Column("id", Uuid, primary_key=True),
-    Column("country_key", Text, nullable=False),  # the country of the user at that time
+    Column("country_key", Text, nullable=False),  # of the user at that time
     Column("activated_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
 )
 Index("activations_history", activations.c.user_id, desc(activations.c.activated_at), desc(activations.c.id))
 
-# The number of activations of a promo from a country. The statement that inserts the activations changes it.
 country_uses = Table(
     "country_uses",
     metadata,
@@ -171,7 +168,7 @@ country_uses = Table(
     postgresql_with=_HALF_FREE,
 )
 
-# The number of activations of a user. The statement that inserts the activations changes it. Deleted users have no row.
+# Deleted users have no row.
 user_uses = Table(
     "user_uses",
     metadata,
@@ -201,8 +198,8 @@ comments = Table(
 Index("comments_author", comments.c.author_id, comments.c.created_at, comments.c.id)
 Index("comments_newest", comments.c.promo_id, desc(comments.c.created_at), desc(comments.c.id))
 
-# The number of promos of a company for a country ('': for all countries), split into parts. A transaction changes a
-# part that is not locked, or inserts a part. So transactions do not wait for each other. A part may be negative.
+# Promos of a company by country ('': all countries), as a sum of parts, which may be negative. A transaction changes an
+# unlocked part or inserts one, so transactions do not wait for each other.
 company_promo_counts = Table(
     "company_promo_counts",
     metadata,
@@ -213,8 +210,7 @@ company_promo_counts = Table(
     postgresql_with=_HALF_FREE,
 )
 
-# The response to a request with an Idempotency-Key. The primary key decides between concurrent requests: the second
-# waits for the first, and then fails.
+# The primary key decides between concurrent requests with one Idempotency-Key: the second waits, and then fails.
 stored_responses = Table(
     "kept_answers",
     metadata,
