@@ -1,10 +1,10 @@
-"""Accounts of companies and users.
+"""Accounts.
 
 | Module | What it does |
 |---|---|
-| credentials | sign-up, sign-in and tokens, for both kinds of account |
+| credentials | sign-up, sign-in and tokens |
 | companies, users | the account that sent a request |
 | events | the audit log of accounts |
-| deletion | deletes a user in batches |
+| deletion | deletion of a user in batches |
 | exports | personal data of a user |
 """

@@ -1,4 +1,4 @@
-"""Sign-up, sign-in and tokens, for companies and users. Each statement also records its event in the audit log."""
+"""Sign-up, sign-in and tokens. Each change is recorded in the audit log."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,16 +44,12 @@ class Accounts:
         self._sign_in = self._record(sign_in.returning(*returned), "signed_in")
 
     def find_credentials(self, connection: Connection, email: str) -> Credentials | None:
-        """Return the credentials of the account with this e-mail address. Case is ignored."""
+        """Return the credentials of an account; case is ignored."""
         row = self._find_credentials.row(connection, {"email_key": email.casefold()})
         return None if row is None else Credentials(*row)
 
     def insert_account(self, connection: Connection, account_id: UUID, values: Mapping[str, Any]) -> int | None:
-        """Insert an account; `values` has password_hash and all columns of the sign-up.
-
-        Returns:
-            The version of its first token. None: an account of this kind has the e-mail address; case is ignored.
-        """
+        """Insert an account and return its token version; None if the e-mail address is taken."""
         row = {"id": account_id, **values, "email_key": values["email"].casefold()}
         version: int | None = self._insert.value(connection, row)
         return version
@@ -61,21 +57,16 @@ class Accounts:
     def update_token_version(
         self, connection: Connection, account_id: UUID, *, checked_hash: str, new_hash: str
     ) -> int | None:
-        """Revoke all tokens of an account at a sign-in, and store `new_hash`, which may have another cost.
-
-        Returns:
-            The version of the next token. None: the stored hash is no longer `checked_hash`, so nothing was changed.
-        """
+        """Revoke all tokens and return the version of the next; None if `checked_hash` is outdated."""
         values = {"account_id": account_id, "checked_hash": checked_hash, "new_hash": new_hash}
         version: int | None = self._sign_in.value(connection, values)
         return version
 
     def delete_tokens(self, connection: Connection, account_id: UUID, version: int) -> None:
-        """Revoke the tokens of an account that have this version."""
+        """Revoke the tokens of a version."""
         self._sign_out.row(connection, {"account_id": account_id, "version": version})
 
     def _record(self, change: ReturningInsert[Any] | ReturningUpdate[Any], event: str) -> Statement:
-        """Return the statement that changes an account, records the event and returns the token version."""
         changed = change.cte("changed")
         return Statement(select(changed.c.token_version).add_cte(record_event(changed, self._table, event)))
 

@@ -1,10 +1,6 @@
-"""Account deletion: one statement closes the account, then batches move its rows in short transactions.
+"""Account deletion: one statement removes all personal data, then batches move rows to a placeholder user.
 
-The close removes all personal data. Batches move activations, likes and comments to a placeholder, a row of `users`
-without personal data, so counts and lists stay the same. A batch skips locked rows.
-
-A request that was authenticated before the close may still insert rows for the account. So the last batch locks the
-account's row in `users` and gives up if any row refers to it. The next batch moves such rows.
+So counts and lists stay the same. A request authenticated before the close may still insert rows.
 """
 
 from dataclasses import dataclass
@@ -47,7 +43,7 @@ from persistence.schema.tables import (
 
 @dataclass(frozen=True)
 class AccountDeletion:
-    """An unfinished deletion, and the placeholder that becomes the owner of the account's rows."""
+    """An unfinished deletion; the placeholder becomes the owner of the rows."""
 
     user_id: UUID
     placeholder_id: UUID
@@ -56,7 +52,7 @@ class AccountDeletion:
 _PERSONAL_COLUMNS = [column.name for column in users.c if column.name not in ("id", "token_version")]
 _USER_ID, _PLACEHOLDER_ID = (bindparam(name, type_=Uuid) for name in ("user", "placeholder"))
 _ROW_ID: ColumnElement[Any] = literal_column("ctid")
-# A request that changes a row of the closed account waits for the batch, so a batch must take milliseconds.
+# Requests may wait for a batch, so it must take milliseconds.
 _BATCH_ROWS = 800
 
 
@@ -82,7 +78,6 @@ def _select_owned(owner: Column[UUID]) -> Select[Any]:
 
 
 def _in_batch(rows: Select[Any]) -> ColumnElement[bool]:
-    """Return the condition for one batch of `rows`, without rows that another transaction has locked."""
     return any_(func.array(rows.limit(_BATCH_ROWS).with_for_update(skip_locked=True).scalar_subquery())) == _ROW_ID
 
 
@@ -96,7 +91,7 @@ def _delete(owner: Column[UUID]) -> Statement:
 
 
 _moved = likes.alias("moved")
-# A request that was authenticated before the close can like a promo again after the first like has moved.
+# A request authenticated before the close can like a promo again after the first like has moved.
 _IS_DUPLICATE = (
     select(_moved.c.promo_id).where(_moved.c.promo_id == likes.c.promo_id, _moved.c.user_id == _PLACEHOLDER_ID).exists()
 )
@@ -104,7 +99,7 @@ _OWNERS = (
     user_uses.c.user_id, activations.c.user_id, likes.c.user_id, comments.c.author_id, stored_responses.c.account_id,
 )  # fmt: skip
 _STEPS = (
-    # First: a stored response may contain the name of the user.
+    # First: a stored response may contain personal data.
     _delete(stored_responses.c.account_id),
     _delete(user_uses.c.user_id),
     _move(activations.c.user_id),
@@ -113,7 +108,7 @@ _STEPS = (
 )
 _CLOSE = Statement(_close())
 _DELETIONS = select(account_deletions.c.user_id, account_deletions.c.placeholder_id)
-# Random, so that a deletion that always fails does not block the others.
+# Random, so that a failing deletion does not block others.
 _CLAIM_ANY = Statement(_DELETIONS.order_by(func.random()).limit(1).with_for_update(skip_locked=True))
 _CLAIM = Statement(_DELETIONS.where(account_deletions.c.user_id == _USER_ID).with_for_update())
 _HAS_ROWS = Statement(select(or_(*(_select_owned(owner).exists() for owner in _OWNERS))))
@@ -122,8 +117,7 @@ _INSERT_PLACEHOLDER = Statement(insert(users).values(id=_PLACEHOLDER_ID, created
 _REPLACE_PLACEHOLDER = Statement(
     update(account_deletions).where(account_deletions.c.user_id == _USER_ID).values(placeholder_id=_PLACEHOLDER_ID)
 )
-# The last batch changes all events of the account. If they are many, it runs a minute after the close: until then, a
-# request that was authenticated before may wait for it with the row of a promo locked.
+# Many events make the last batch slow. It waits a minute, so that no older request waits for it with a promo locked.
 _MANY_EVENTS = select(account_events.c.id).where(account_events.c.user_id == _USER_ID).offset(_BATCH_ROWS).limit(1)
 _MAY_FINISH = Statement(
     select(
@@ -131,32 +125,27 @@ _MAY_FINISH = Statement(
     ).where(account_deletions.c.user_id == _USER_ID)
 )
 _LOCK_USER = Statement(select(users.c.id).where(users.c.id == _USER_ID).with_for_update(skip_locked=True))
-# ON UPDATE CASCADE moves the account events to the new id. It is not the id of the placeholder, so that they cannot be
-# linked to activations, likes and comments.
+# ON UPDATE CASCADE moves the events. The new id is not the placeholder's, so that events cannot be linked to its rows.
 _FINISH = Statement(update(users).where(users.c.id == _USER_ID).values(id=bindparam("new_id", type_=Uuid)))
 _DELETE_DELETION = Statement(delete(account_deletions).where(account_deletions.c.user_id == _USER_ID))
 
 
 def close_account(connection: Connection, user_id: UUID, *, checked_hash: str) -> bool:
-    """Remove the personal data of a user, revoke all tokens and begin the deletion.
-
-    False: nothing was changed, because the stored hash is not `checked_hash` or the user does not exist.
-    """
+    """Remove the personal data, revoke all tokens and begin the deletion; False if the hash is not `checked_hash`."""
     values = {"user": user_id, "placeholder": uuid4(), "checked_hash": checked_hash}
     return _CLOSE.row(connection, values) is not None
 
 
 def claim_account_deletion(connection: Connection, user_id: UUID | None = None) -> AccountDeletion | None:
-    """Lock an unfinished deletion and return it: that of the user, or else any that is not locked."""
+    """Lock and return the deletion of the user, or else any that is not locked."""
     row = _CLAIM_ANY.row(connection, {}) if user_id is None else _CLAIM.row(connection, {"user": user_id})
     return None if row is None else AccountDeletion(*row)
 
 
 def delete_account_batch(connection: Connection, deletion: AccountDeletion) -> int:
-    """Move or delete a batch of rows, or finish the deletion, in the transaction that claimed it.
+    """Move or delete a batch of rows in the transaction of the claim, and return how many.
 
-    Returns:
-        The number of changed rows. 0: concurrent requests have locked the remaining rows, so try again later.
+    0: the remaining rows are locked, so try again later.
     """
     values = {"user": deletion.user_id, "placeholder": deletion.placeholder_id}
     for step in _STEPS:
@@ -169,21 +158,20 @@ def delete_account_batch(connection: Connection, deletion: AccountDeletion) -> i
 
 
 def _replace_placeholder(connection: Connection, user_id: UUID) -> int:
-    """Use a new placeholder for the remaining rows."""
     values = {"user": user_id, "placeholder": uuid4()}
     _INSERT_PLACEHOLDER.count(connection, values)
     return _REPLACE_PLACEHOLDER.count(connection, values)
 
 
 def _finish(connection: Connection, user_id: UUID) -> int:
-    """Remove the id of the user unless rows refer to it; return how many users changed."""
+    """Remove the user id unless rows refer to it."""
     values = {"user": user_id, "new_id": uuid4()}
-    # Checked before the lock too, because a request that waits for the lock may itself hold the row of a promo.
+    # Before the lock too: a request that waits for the lock may hold a promo.
     if _HAS_ROWS.value(connection, values) or not _MAY_FINISH.value(connection, values):
         return 0
     if not _LOCK_USER.rows(connection, values):
         return 0
-    # A request may have committed between the check and the lock. None can commit now.
+    # A request may have committed before the lock. None can now.
     if _HAS_ROWS.value(connection, values):
         return 0
     _DELETE_DELETION.count(connection, values)

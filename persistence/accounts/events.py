@@ -1,4 +1,4 @@
-"""The audit log of accounts. An event is recorded by the statement that causes it."""
+"""The audit log of accounts."""
 
 from typing import Any
 
@@ -9,12 +9,9 @@ from persistence.schema.tables import users
 
 
 def record_event(changed: FromClause, table: Table, event: str, *, members: ColumnElement[Any] | None = None) -> CTE:
-    """Return the part of a statement that records an event for each changed row of `table`.
-
-    `members` has the names of the changed members. If it is an empty array, no event is recorded.
-    """
+    """Record an event for each changed row, unless `members` is an empty array."""
     owner = "user_id" if table is users else "company_id"
-    # A literal, because two parts of a statement cannot have different values for one parameter.
+    # A literal: two events in one statement need different values.
     columns = [changed.c.id, literal_column(f"'{event}'")]
     if members is None:
         return insert(account_events).from_select([owner, "event"], select(*columns)).cte(event)

@@ -1,7 +1,6 @@
 """Pages of the personal data of a user, for the export.
 
-One index selects each page, as in persistence.pages. New rows come last, so they do not move a page. Pages count from
-the start only, because most totals are not stored.
+Pages count from the start only, because most totals are not stored. Times are in UTC.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from persistence.schema.tables import activations, comments, likes, promo_codes,
 
 @dataclass(frozen=True)
 class OwnComment:
-    """A comment of the user; `date` in UTC."""
+    """A comment of the user."""
 
     id: UUID
     promo_id: UUID
@@ -30,7 +29,7 @@ class OwnComment:
 
 @dataclass(frozen=True)
 class OwnActivation:
-    """An activation; `promo` is the issued value, `country` is case-folded, `date` in UTC."""
+    """An activation; `promo` is the issued value, `country` is case-folded."""
 
     id: UUID
     promo_id: UUID
@@ -51,7 +50,7 @@ class OwnKey:
 
 @dataclass(frozen=True)
 class OwnEvent:
-    """An event of the account; `members` has the changed members if the event is `profile_changed`, else None."""
+    """An event; `members` is None unless it is `profile_changed`."""
 
     event: str
     members: list[str] | None
@@ -62,7 +61,7 @@ _USER_ID = bindparam("user", type_=Uuid)
 
 
 def _page(owner: Column[Any], key: Sequence[Column[Any]], columns: Sequence[Column[Any]]) -> Statement:
-    """Return the statement for a page of the user's rows, ordered by `key`. It needs an index on (owner, *key)."""
+    """Return a statement that needs an index on (owner, *key)."""
     keys = select(*key).where(owner == _USER_ID).order_by(*key).limit(LIMIT).offset(OFFSET)
     page = keys.subquery("page")
     is_on_page = and_(owner == _USER_ID, *(column == page.c[column.name] for column in key))
@@ -96,10 +95,7 @@ _COMMON_VALUES = Statement(
 
 
 def _select_issued_codes() -> Select[Any]:
-    """Return the statement for the codes of activations. It reads all codes of their promos.
-
-    An index on activation_id would be faster, but each activation of a UNIQUE promo would have to update it.
-    """
+    """Read all codes of the promos: each activation would have to update an index on activation_id."""
     ids, promo_ids = (bindparam(name, type_=ARRAY(Uuid)) for name in ("activations", "promos"))
     promo = func.unnest(promo_ids).table_valued("id", name="promo").render_derived()
     activation = func.unnest(ids).table_valued("id", name="activation").render_derived()
@@ -113,7 +109,7 @@ _SIGNED_UP_AT = Statement(select(users.c.created_at).where(users.c.id == _USER_I
 
 
 def find_sign_up_time(connection: Connection, user_id: UUID) -> datetime | None:
-    """Return the time of the sign-up, in UTC; None if the account does not exist or is closed."""
+    """Return the time of the sign-up; None if the account is missing or closed."""
     signed_up_at: datetime | None = _SIGNED_UP_AT.value(connection, {"user": user_id})
     return signed_up_at
 
@@ -124,29 +120,28 @@ def list_likes(connection: Connection, user_id: UUID, *, limit: int, offset: int
 
 
 def list_own_comments(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnComment]:
-    """Return the comments of the user, oldest first."""
+    """Return the comments, oldest first."""
     return [OwnComment(*row) for row in _rows(connection, _COMMENTS, user_id, limit, offset)]
 
 
 def list_own_keys(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnKey]:
-    """Return the stored responses of the user, by operation and key."""
+    """Return the stored responses, by operation and key."""
     return [OwnKey(*row) for row in _rows(connection, _KEYS, user_id, limit, offset)]
 
 
 def list_own_events(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnEvent]:
-    """Return the events of the account, oldest first."""
+    """Return the events, oldest first."""
     return [OwnEvent(*row) for row in _rows(connection, _EVENTS, user_id, limit, offset)]
 
 
 def list_own_activations(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnActivation]:
-    """Return the activations of the user, oldest first."""
+    """Return the activations, oldest first."""
     rows = _rows(connection, _ACTIVATIONS, user_id, limit, offset)
     values = _values(connection, rows) if rows else {}
     return [OwnActivation(id_, promo_id, values[id_], *columns) for id_, promo_id, *columns in rows]
 
 
 def _values(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> Mapping[UUID, str]:
-    """Return the issued values by activation id."""
     common: dict[UUID, str | None] = dict(_COMMON_VALUES.rows(connection, {"promos": list({row[1] for row in rows})}))
     of_unique = [row for row in rows if common[row[1]] is None]
     issued = {"activations": [row[0] for row in of_unique], "promos": list({row[1] for row in of_unique})}

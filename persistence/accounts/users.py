@@ -35,17 +35,13 @@ _FIND = Statement(select(*_COLUMNS).where(users.c.id == bindparam("id"), users.c
 
 
 def find_user(connection: Connection, user_id: UUID) -> User | None:
-    """Return the user; None if the account does not exist or is closed."""
+    """Return the user; None if missing or closed."""
     row = _FIND.row(connection, {"id": user_id})
     return None if row is None else User(*row)
 
 
 def update_user(connection: Connection, user_id: UUID, changes: Mapping[str, Any]) -> User | None:
-    """Change name, surname, avatar_url or password_hash of a user, and record the changed members in the audit log.
-
-    Returns:
-        The changed user; None if the account does not exist or is closed.
-    """
+    """Change the profile or password_hash, record it and return the user; None as in find_user."""
     values = {f"new_{name}": value for name, value in changes.items()}
     row = _update(frozenset(changes)).row(connection, {"id": user_id, **values})
     return None if row is None else User(*row)
@@ -76,6 +72,5 @@ def _update(columns: frozenset[str]) -> Statement:
 
 
 def _changed_members(before: FromClause) -> ColumnElement[Any]:
-    """Return the names of the changed members of the profile."""
     names = [case((users.c[name].is_distinct_from(before.c[name]), name)) for name in _CHANGEABLE]
     return func.array_remove(array[Any](names, type_=Text()), None, type_=ARRAY(Text))

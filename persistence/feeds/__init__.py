@@ -2,9 +2,9 @@
 
 | Module | What it does |
 |---|---|
-| user_promos | promos as a user sees them: a feed page, the history, one promo |
-| feed_index | inserts and deletes the feed entries of a promo |
-| feed_entries | the parts of statements that do this |
+| user_promos | promos as a user sees them |
+| feed_index | inserts and deletes feed entries |
+| feed_entries | parts of these statements |
 | feed_counts | exact totals of feeds |
-| feed_status | updates the status of feed entries as days pass |
+| feed_status | updates the status as days pass |
 """

@@ -1,15 +1,13 @@
-"""Exact totals of feeds, in a time that does not depend on the number of promos.
+"""Exact totals of feeds in constant time.
 
-Counts are prefix sums over ages. A promo for ages 18 to 30 adds +1 at age 18 and -1 at age 31, so the sum of all counts
-up to the user's age is 1 at 25 and 0 at 40. A total reads at most 102 counts for the user's country and 102 for ''
-(all countries).
+Counts are prefix sums over ages: a promo for ages 18 to 30 adds +1 at age 18 and -1 at age 31, so the sum up to the
+user's age is 1 at 25 and 0 at 40.
 
-The total of active promos uses the same sums over days: +1 on active_from, -1 on the day after active_until, for promos
-with a use left. Days are also summed by month and by year: the total of 17 March 2026 is the sum of the years before
-2026, of January and February, and of the days from 1 to 17 March. So nothing has to run at midnight.
+Active promos have the same sums over days, by year, month and day: the total of 17 March 2026 is the sum of the years
+before 2026, of January and February, and of 1 to 17 March. So nothing has to run at midnight.
 
-Writers do not block each other: they insert into feed_count_changes, which the sweeper merges into feed_counts. A total
-reads both tables in one snapshot, so it is always exact.
+Writers insert into feed_count_changes, so none blocks another. The sweeper merges it into feed_counts; a total reads
+both in one snapshot.
 """
 
 from collections.abc import Iterator
@@ -48,15 +46,14 @@ from persistence.schema.tables import promo_counters, promos
 
 _KEY = ("category_key", "country_key", "span", "starts_on", "age")
 _PERIODS = ("year", "month", "day")
-# The span of all promos, active or not. The value in the database is that of the first version.
+# The span of all promos, active or not.
 _ALL, _ALL_DATE = "ever", date.min
 _CATEGORY = bindparam("category", type_=Text)
-# By the filter `active`: how all promos and how active promos add to a total. Inactive promos are all minus active.
+# Weights of all and of active promos, by the filter `active`.
 _SIGNS = {None: (1, 0), True: (0, 1), False: (1, -1)}
 
 
 def _ranges() -> FromClause:
-    """Return the result of `_list_ranges` as rows."""
     types: dict[str, type[TypeEngine[Any]]] = {"spans": Text, "firsts": Date, "ends": Date, "signs": Integer}
     values = (bindparam(name, type_=ARRAY(kind)) for name, kind in types.items())
     return func.unnest(*values).table_valued("span", "first", "end", "sign", name="range").render_derived()
@@ -65,7 +62,7 @@ def _ranges() -> FromClause:
 def _sum_counts() -> Select[Any]:
     ranges, columns = _ranges(), feed_counts.c
     countries = array([literal("", TEXT), bindparam("user_country", type_=Text)])
-    # LATERAL makes one range scan of the primary key per range. The generic plan of a join would read all counts.
+    # LATERAL: one index scan per range. The generic plan of a join reads all counts.
     part = select(func.sum(columns.promo_count).label("promo_count")).where(
         columns.category_key == _CATEGORY,
         columns.country_key == func.any(countries),
@@ -95,7 +92,7 @@ def _total() -> Select[Any]:
 
 
 def _counts_of(changes: FromClause) -> Select[Any]:
-    """Select the counts for changes, without zeros. `changes` has the columns of feed_count_changes."""
+    """Select the counts of rows like those of feed_count_changes."""
     listed = (
         func.unnest(changes.c.category_keys.op("||")(array([literal("", TEXT)])))
         .table_valued("key", name="listed")
@@ -121,7 +118,7 @@ def _counts_of(changes: FromClause) -> Select[Any]:
 
 
 def _edges(name: str, first: ColumnElement[Any], end: ColumnElement[Any]) -> FromClause:
-    """Return where a promo starts to count (+1), and where it stops (-1; NULL: never)."""
+    """Return where a promo starts to count (+1) and stops (-1; NULL: never)."""
     signs = array([literal(sign, Integer) for sign in (1, -1)])
     return func.unnest(array([first, end]), signs).table_valued("at", "sign", name=name).render_derived()
 
@@ -138,7 +135,7 @@ def _merge() -> Select[Any]:
     deleted = (
         delete(changes).where(changes.c.id.in_(oldest.cte("oldest").select())).returning(*changes.c).cte("deleted")
     )
-    # In the order of the key, so that two processes cannot deadlock.
+    # Ordered, so that two processes cannot deadlock.
     counts = _counts_of(deleted).order_by(*(text(name) for name in _KEY))
     merged = insert(feed_counts).from_select([*_KEY, "promo_count"], counts)
     merged = merged.on_conflict_do_update(
@@ -170,10 +167,7 @@ _TOTAL, _MERGE, _MISMATCHED = Statement(_total()), Statement(_merge()), Statemen
 def count_feed(
     connection: Connection, user: TargetUser, today: date, *, category: str | None, active: bool | None
 ) -> int:
-    """Return the exact number of promos that target the user.
-
-    The filters `category`, whose case is ignored, and `active` apply unless they are None.
-    """
+    """Return the number of promos that target the user. Filters apply unless they are None."""
     of_all, of_active = _SIGNS[active]
     spans, firsts, ends, signs = map(list, zip(*_list_ranges(today, of_all, of_active), strict=True))
     values = {
@@ -192,7 +186,7 @@ def count_feed(
 
 
 def _list_ranges(today: date, of_all: int, of_active: int) -> Iterator[tuple[str, date, date, int]]:
-    """Yield the ranges of counts that add up to a total: span, first day, day after the last, sign."""
+    """Yield the ranges of a total: span, first day, day after the last, sign."""
     day = timedelta(days=1)
     year, month = today.replace(month=1, day=1), today.replace(day=1)
     if of_all:
@@ -204,10 +198,10 @@ def _list_ranges(today: date, of_all: int, of_active: int) -> Iterator[tuple[str
 
 
 def update_feed_counts(connection: Connection, *, limit: int) -> int:
-    """Merge up to `limit` changes into the counts, oldest first, and return how many. It skips locked rows."""
+    """Merge up to `limit` unlocked changes into the counts and return how many."""
     return int(_MERGE.value(connection, {"limit": limit}))
 
 
 def count_mismatched_feed_counts(connection: Connection) -> int:
-    """Count the keys whose counts and changes do not add up to the promos. It reads all promos."""
+    """Count the keys whose counts are wrong. It reads all promos."""
     return int(_MISMATCHED.value(connection, {}))

@@ -1,4 +1,4 @@
-"""Parts of statements that insert a promo into its feeds and count it there."""
+"""Parts of statements that change feed entries."""
 
 from typing import Any
 
@@ -10,12 +10,11 @@ from persistence.conditions import TARGET_COLUMNS, period_status
 from persistence.schema.feed_tables import EXHAUSTED, feed_count_changes, feed_entries
 
 ENTRY_KEY = ("category_key", "country_key", "created_at", "promo_id")
-# Columns of promos that feeds filter by.
 FILTER_COLUMNS = ("age_from", "age_until", "active_from", "active_until")
 
 
 def select_entries(promo: FromClause, *columns: ColumnElement[Any]) -> CTE:
-    """Select the entries of promos, with additional columns: one for unfiltered feeds, and one for each category."""
+    """Select an entry for unfiltered feeds and one for each category."""
     category_key = func.unnest(promo.c.category_keys.op("||")(array([literal("", TEXT)])))
     values = (category_key, func.coalesce(promo.c.country_key, ""), promo.c.created_at, promo.c.id)
     key = [value.label(name) for name, value in zip(ENTRY_KEY, values, strict=True)]
@@ -23,15 +22,12 @@ def select_entries(promo: FromClause, *columns: ColumnElement[Any]) -> CTE:
 
 
 def is_entry(entries: FromClause) -> list[ColumnElement[bool]]:
-    """Return the conditions that join feed_entries with `entries` by primary key."""
+    """Join feed_entries by primary key."""
     return [feed_entries.c[name] == entries.c[name] for name in ENTRY_KEY]
 
 
 def tally_change(promo: FromClause, sign: int) -> ReturningInsert[Any]:
-    """Return the statement that counts a promo in its feeds (`sign` 1), or stops counting it (-1).
-
-    `promo` has the columns of promos and `usable`: whether a use is left.
-    """
+    """Count a promo (`sign` 1) or stop counting it (-1); `usable`: a use is left."""
     counts = (literal(sign, Integer), sign * cast(promo.c.usable, Integer))
     change = select(*counts, *(promo.c[name] for name in TARGET_COLUMNS))
     inserted = insert(feed_count_changes).from_select(["promo_count", "usable_count", *TARGET_COLUMNS], change)
@@ -39,7 +35,7 @@ def tally_change(promo: FromClause, sign: int) -> ReturningInsert[Any]:
 
 
 def insert_entries(promo: FromClause) -> tuple[CTE, CTE]:
-    """Return the parts of a statement that insert the entries of a promo and count it; `promo` as in tally_change."""
+    """Insert the entries of a promo and count it."""
     status = case((promo.c.usable, period_status(promo)), else_=EXHAUSTED).label("status")
     columns = [*ENTRY_KEY, *FILTER_COLUMNS, "status"]
     entries = insert(feed_entries).from_select(columns, select(select_entries(promo, status)))

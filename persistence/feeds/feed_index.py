@@ -1,8 +1,8 @@
-"""The feed index: inserts and deletes the entries of a promo, and changes the counts with them.
+"""Inserts and deletes the feed entries of a promo.
 
-To change the target, period or use limit of a promo, in one transaction: lock it (promos.find_promo), delete its
-entries, change it, insert its entries. When a claim takes the last use, it changes the counts, and a trigger marks the
-entries as exhausted. Both lock the row in promo_counters before they read the promo, so neither overwrites the other.
+To change a promo in one transaction: lock it (promos.find_promo), delete its entries, change it, insert its entries. A
+claim of the last use, whose trigger marks entries as exhausted, also locks promo_counters first: neither overwrites
+the other.
 """
 
 from datetime import date
@@ -55,7 +55,6 @@ def _delete(promo: FromClause) -> ReturningInsert[Any]:
 
 
 def _count_mismatched() -> Select[Any]:
-    """Return the statement that counts missing, unexpected and wrong entries."""
     stored = select(*(feed_entries.c[name] for name in (*ENTRY_KEY, *FILTER_COLUMNS)))
     expected = select(select_entries(promos))
     pairs = ((stored, expected), (expected, stored))
@@ -65,10 +64,7 @@ def _count_mismatched() -> Select[Any]:
 
 
 def _count_wrong_status() -> Select[Any]:
-    """Return the statement that counts entries with a status that is wrong on every day.
-
-    An outdated status is not wrong: no feed depends on the day of the last update.
-    """
+    """Count entries whose status is wrong on every day. Feeds are exact with an outdated status."""
     entries = feed_entries.c
     is_wrong = or_(
         (entries.status == EXHAUSTED) == has_uses_left(),
@@ -86,7 +82,7 @@ _DELETE, _MISMATCHED = Statement(_delete(_PROMO)), Statement(_count_mismatched()
 
 
 def insert_feed_entries(connection: Connection, promo_id: UUID, today: date) -> None:
-    """Insert the entries of a promo, as the transaction sees it."""
+    """Insert the entries of a promo."""
     _INSERT.row(connection, {"promo": promo_id, "today": today})
 
 

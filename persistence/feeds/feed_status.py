@@ -1,7 +1,6 @@
 """The update of the status of feed entries as days pass.
 
-Feeds are exact without it. It limits how many entries a feed of active promos has to skip. It skips locked rows, so it
-waits for no request and cannot deadlock.
+Feeds are exact without it, but have to skip more entries. It skips locked rows, so it cannot deadlock.
 """
 
 from datetime import date
@@ -34,13 +33,13 @@ from persistence.schema.tables import promo_counters
 _ENTRIES = feed_entries.c
 _ROW_ID: ColumnElement[Any] = literal_column("feed_entries.ctid")
 _LABELED_ROW_ID = _ROW_ID.label("row_id")
-# BETWEEN two parameters, because the planner then expects few rows.
+# For BETWEEN two parameters the planner expects few rows.
 _PAST = literal(date.min, Date)
 _LIMIT = bindparam("limit", type_=BigInteger)
 
 
 def _lock(rows: Select[Any], order: ColumnElement[Any], name: str, *others: CTE) -> CTE:
-    """Lock rows until they and the rows of `others` reach the limit."""
+    """Lock rows until they and `others` reach the limit."""
     limit = sum((-select(func.count()).select_from(cte).scalar_subquery() for cte in others), start=_LIMIT)
     return rows.order_by(order).limit(limit).with_for_update(skip_locked=True, key_share=True).cte(name)
 
@@ -50,7 +49,7 @@ def _update() -> Select[Any]:
     begun = _lock(select(_LABELED_ROW_ID).where(*is_begun), DATE, "begun")
     is_ending = (_ENTRIES.status == LIVE, _ENTRIES.active_until.between(_PAST, TODAY))
     ending = _lock(select(_LABELED_ROW_ID).where(*is_ending), _ENTRIES.active_until, "ending", begun)
-    # The lock covers promo_counters too, so no claim or change can outdate the uses.
+    # This also locks promo_counters, so no claim can outdate the uses.
     uses = select(_LABELED_ROW_ID, _ENTRIES.promo_id, has_uses_left().label("usable")).join_from(
         feed_entries, promo_counters, promo_counters.c.promo_id == _ENTRIES.promo_id
     )
@@ -73,5 +72,5 @@ _UPDATE = Statement(_update())
 
 
 def update_feed_status(connection: Connection, today: date, *, limit: int) -> int:
-    """Update the status of up to `limit` entries for the business day, and return how many."""
+    """Update up to `limit` entries for the business day and return how many."""
     return int(_UPDATE.value(connection, {"today": today, "limit": limit}))

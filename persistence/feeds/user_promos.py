@@ -1,4 +1,4 @@
-"""Promos as a user sees them, without their values: a page of the feed, a page of the history, one promo."""
+"""Promos as a user sees them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ class PromoForUser:
 
 _earlier = activations.alias("earlier")
 _USER_ID = bindparam("user", type_=Uuid)
-# The subqueries refer to promo_counters, because a sharded database has it on the same machine.
+# The subqueries refer to promo_counters, which a sharded database has on the same machine.
 _COLUMNS: dict[str, ColumnElement[Any]] = {
     "promo_id": promos.c.id,
     "company_id": promos.c.company_id,
@@ -77,7 +77,7 @@ _COLUMNS: dict[str, ColumnElement[Any]] = {
 
 
 def _select_promos(**known: ColumnElement[Any]) -> Select[Any]:
-    """Select promos for a user. `known` has expressions that replace columns."""
+    """Select promos for a user; `known` replaces columns."""
     columns = {**_COLUMNS, **known}
     return (
         select(*(columns[name].label(name) for name in PromoForUser.__dataclass_fields__))
@@ -87,7 +87,6 @@ def _select_promos(**known: ColumnElement[Any]) -> Select[Any]:
 
 
 def _join_promo(row: FromClause, **known: ColumnElement[Any]) -> FromClause:
-    """Return the lateral join of the promo of each row. `row` has the column promo_id."""
     return lateral_join(_select_promos(**known).where(promo_counters.c.promo_id == row.c.promo_id), "promo")
 
 
@@ -95,12 +94,11 @@ _FIND = Statement(_select_promos().where(promos.c.id == bindparam("promo")))
 
 
 def _history(window: Window) -> Select[Any]:
-    """Return the statement for a page of the history, which the index activations_history chooses."""
     key = activations.c.activated_at, activations.c.id
     keys = select(*key).where(activations.c.user_id == _USER_ID)
     keys = keys.order_by(*(key if window.backward else map(desc, key)))
     page = keys.limit(window.limit).offset(window.offset).subquery("page")
-    # By all columns of that index, because there is no index on the id alone.
+    # By all columns of activations_history: the id alone has no index.
     promo_ids = select(activations.c.promo_id).where(
         activations.c.user_id == _USER_ID,
         activations.c.activated_at == page.c.activated_at,
@@ -118,7 +116,7 @@ _HISTORY = Pages(_history, _HISTORY_COUNT.scalar_subquery())
 
 
 def _likely(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Return the condition as an IS NOT NULL, which the planner expects to be true for nearly all rows."""
+    """Make the planner expect that nearly all rows match, as for any IS NOT NULL."""
     return func.nullif(condition, false()).is_not(None)
 
 
@@ -126,8 +124,7 @@ _CATEGORY = bindparam("category", type_=Text)
 _COUNTRIES = (literal("", Text), bindparam("user_country", type_=Text))
 _ORDER_COLUMNS = (feed_entries.c.created_at, feed_entries.c.promo_id)
 _HAS_USES = select(has_uses_left()).where(promo_counters.c.promo_id == feed_entries.c.promo_id).scalar_subquery()
-# The entries that a feed lists, by the filter `active`. An entry with a status other than NULL and EXHAUSTED has uses
-# left, and the feed of active promos reads no exhausted entries.
+# By the filter `active`. The feed of active promos reads no exhausted entries: a status means that uses are left.
 _FITS = {
     None: fits_age(feed_entries),
     True: and_(fits_age(feed_entries), in_period(feed_entries), or_(feed_entries.c.status.is_not(None), _HAS_USES)),
@@ -136,10 +133,10 @@ _FITS = {
 
 
 def _select_entries(window: Window, fits: ColumnElement[bool], *conditions: ColumnElement[bool]) -> Select[Any]:
-    """Select the first entries that fit the user, up to the depth of the window.
+    """Select the first entries that fit the user.
 
-    The limit makes PostgreSQL read the index in order and stop. It would sort all entries of a country if it expected
-    that many are filtered out (hence `_likely`), or if it could turn the subquery for the uses into a join.
+    PostgreSQL reads the index in order up to the limit. If it expected many to be filtered out, it would sort all
+    entries of a country, hence `_likely`.
     """
     return _limit(window, select(*_ORDER_COLUMNS).where(*conditions, _likely(fits)), feed_entries)
 
@@ -156,19 +153,19 @@ def _feed_order(source: FromClause, window: Window) -> list[ColumnElement[Any]]:
 def _edge_date(
     status: ColumnElement[str], edge: Callable[[ColumnElement[date]], ColumnElement[date]]
 ) -> ScalarSelect[date]:
-    """Return the first or last date of the entries with a status; NULL if there are none."""
+    """Return the first or last date; NULL if there are no entries."""
     return select(edge(DATE)).where(feed_entries.c.status == status).correlate(None).scalar_subquery()
 
 
 def _select_dated(window: Window) -> Select[Any]:
-    """Select the first active entries among those with the status `scheduled` or `ending`.
+    """Select the first active entries with the status `scheduled` or `ending`.
 
-    Usually it reads one date, TODAY. It reads more dates until the sweeper has updated the status for a new day.
+    It reads one date, TODAY, or more until the sweeper has updated the status for a new day.
     """
     zero = literal_column("0", Integer)
     first = func.least(_edge_date(SCHEDULED, func.min) - TODAY, zero)
     last = func.greatest(_edge_date(ENDING, func.max) - TODAY, zero)
-    # As an array, because the planner expects 1,000 rows of generate_series, but few elements of an array.
+    # An array, because the planner expects 1,000 rows of generate_series.
     distances = func.unnest(func.array(select(func.generate_series(first, last)).scalar_subquery()))
     dates = distances.table_valued("distance", name="dates").render_derived()
     statuses, countries = zip(*product((SCHEDULED, ENDING), _COUNTRIES), strict=True)
@@ -183,7 +180,7 @@ def _select_dated(window: Window) -> Select[Any]:
 
 
 def _select_parts(active: bool | None, window: Window) -> list[Select[Any]]:
-    """Return the parts of a feed: for all countries, for the user's country, and the dated entries if `active`."""
+    """Return the parts of a feed: all countries, the user's country, dated entries."""
     category = feed_entries.c.category_key == _CATEGORY
     if active:
         category = and_(IS_LIVE, HIDDEN_CATEGORY_KEY == _CATEGORY)
@@ -193,9 +190,8 @@ def _select_parts(active: bool | None, window: Window) -> list[Select[Any]]:
 
 
 def _select_feed(active: bool | None, window: Window) -> Select[Any]:
-    """Return the statement for a page of a feed: the parts, merged in order."""
     parts = union_all(*(select(part.subquery()) for part in _select_parts(active, window))).subquery("parts")
-    # The promos are joined after the limit, because a join with all matches would read all likes and activations.
+    # Joined after the limit: a join with all matches would read all likes and activations.
     merged = select(parts).order_by(*_feed_order(parts, window))
     page = merged.limit(window.limit).offset(window.offset).subquery("page")
     promo = _join_promo(page)

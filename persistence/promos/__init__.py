@@ -2,7 +2,7 @@
 
 | Module | What it does |
 |---|---|
-| promos | promos, and the lists of a company |
+| promos | promos and the lists of a company |
 | changes | the audit log of promos |
 | code_lists | a cache of the codes of UNIQUE promos |
 """

@@ -1,7 +1,6 @@
 """The audit log of promos. `promos.insert_promo` records the creation.
 
-A change is recorded in its transaction, which holds the lock of `find_promo`. So the numbers have no gaps, and each
-change starts from the values of the previous change.
+A change is recorded under the lock of `find_promo`, so the numbers have no gaps.
 """
 
 from collections.abc import Mapping
@@ -29,7 +28,7 @@ from persistence.schema.audit_tables import promo_changes
 
 @dataclass(frozen=True)
 class PromoChange:
-    """An entry of the audit log; changed_at in UTC; `changes` is None for the creation."""
+    """An entry; `changes` is None for the creation; `changed_at` in UTC."""
 
     number: int
     company_id: UUID
@@ -71,7 +70,7 @@ _INSERT = Statement(
 
 
 def list_changes(connection: Connection, promo_id: UUID, *, limit: int, offset: int) -> tuple[list[PromoChange], int]:
-    """Return a page of the audit log, newest first, and the total. A page is a range of numbers."""
+    """Return a page of the audit log, newest first, and the total."""
     total: int = _TOTAL.value(connection, {"promo": promo_id}) or 0
     until = total - offset
     after = max(until - limit, 0)
@@ -80,8 +79,5 @@ def list_changes(connection: Connection, promo_id: UUID, *, limit: int, offset: 
 
 
 def insert_change(connection: Connection, promo_id: UUID, company_id: UUID, changes: Mapping[str, Any]) -> None:
-    """Record a change of a promo, in the transaction that locked and changed it.
-
-    `changes` has the changed members, each with "to" and, if it had a value, "from".
-    """
+    """Record changed members, each with "to" and, if it had a value, "from"."""
     _INSERT.count(connection, {"promo": promo_id, "company": company_id, "difference": as_json(changes)})

@@ -1,7 +1,6 @@
-"""The code lists of UNIQUE promos, cached in each process: whole lists, and their first codes.
+"""A cache of the codes of UNIQUE promos, which never change.
 
-A list never changes, so a cached list never expires. It may have a megabyte, so it stays JSON text: to parse and
-serialize it would cost more than the rest of the request.
+Lists stay JSON text: to parse and serialize a megabyte would cost more than the rest of the request.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from sqlalchemy import ARRAY, BigInteger, Connection, Select, Text, Uuid, bindpa
 from persistence.database.statements import Statement
 from persistence.schema.tables import promo_codes, promos
 
-# Memory of an entry besides its JSON. Without it, thousands of short lists would exceed the limit many times.
+# Overhead of an entry, which dominates for short lists.
 _ENTRY_BYTES = 512
 
 _IDS = bindparam("ids", type_=ARRAY(Uuid))
@@ -23,7 +22,6 @@ _LISTS = Statement(select(promos.c.id, cast(promos.c.promo_unique, Text)).where(
 
 
 def _first_codes() -> Select[Any]:
-    """Return the statement for the first codes of promos. It reads promo_codes, because lists may be very long."""
     first = (
         select(promo_codes.c.value)
         .where(promo_codes.c.promo_id == promos.c.id)
@@ -35,16 +33,12 @@ def _first_codes() -> Select[Any]:
 
 
 _FIRST_CODES = Statement(_first_codes())
-# The promo, and how many of its codes are in the list; None: all.
+# The promo and the number of codes; None: all.
 _Key = tuple[UUID, int | None]
 
 
 class CodeLists:
-    """The cache of one process.
-
-    Args:
-        max_bytes: the memory limit; a list above it is not cached.
-    """
+    """The cache of one process. A list larger than `max_bytes` is not cached."""
 
     def __init__(self, max_bytes: int) -> None:
         self._cache: LRUCache[_Key, bytes] = LRUCache(max_bytes, getsizeof=_entry_bytes)
@@ -53,9 +47,9 @@ class CodeLists:
     def find_lists(
         self, connection: Connection, promo_ids: Sequence[UUID], *, first: int | None = None
     ) -> Mapping[UUID, bytes]:
-        """Return the first codes of UNIQUE promos, or all codes, as JSON arrays by promo id.
+        """Return the first codes, or all, as JSON arrays.
 
-        Not for a transaction that has inserted one of the promos: its list would stay cached after a rollback.
+        Not for promos inserted in this transaction: after a rollback they would stay cached.
         """
         with self._lock:
             lists = {

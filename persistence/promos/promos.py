@@ -41,7 +41,7 @@ from persistence.schema.tables import TARGET_KEY, company_promo_counts, promo_co
 
 @dataclass(frozen=True)
 class Promo:
-    """A promo without the codes of a UNIQUE promo, which code_lists returns. None: not set, or not of this mode."""
+    """A promo without its codes, which code_lists returns. None: not set, or not of this mode."""
 
     id: UUID
     company_id: UUID
@@ -88,7 +88,6 @@ _COUNT = select(func.coalesce(func.sum(company_promo_counts.c.promos_count), 0))
     company_promo_counts.c.company_id == _COMPANY_ID
 )
 _OF_COUNTRIES = company_promo_counts.c.country_key == func.any(cast(_COUNTRY_KEYS, ARRAY(Text)))
-# By whether the list is filtered by country.
 _COUNTS = {False: _COUNT, True: _COUNT.where(_OF_COUNTRIES)}
 _TOTALS = {filtered: Statement(count) for filtered, count in _COUNTS.items()}
 _OWNER = Statement(select(promos.c.company_id).where(promos.c.id == bindparam("id")))
@@ -97,9 +96,9 @@ _OWNER = Statement(select(promos.c.company_id).where(promos.c.id == bindparam("i
 def _change_count(
     company_id: ColumnElement[Any], target_key: ColumnElement[Any], difference: int
 ) -> ReturningInsert[Any]:
-    """Return the statement that changes the number of promos of a company for a country ('': all countries).
+    """Change the number of promos of a company for a country ('': all countries).
 
-    The number is the sum of parts. The statement changes a part that is not locked, or else inserts a part.
+    The number is the sum of parts. A writer changes an unlocked part or inserts one, so none waits.
     """
     parts = company_promo_counts.c
     is_part = (parts.company_id == company_id, parts.country_key == target_key)
@@ -117,7 +116,6 @@ def _change_count(
 
 
 def _insert() -> Select[Any]:
-    """Return the statement that inserts a promo and its rows in all other tables."""
     codes, use_limit = bindparam("codes", type_=ARRAY(Text)), bindparam("use_limit", type_=Integer)
     columns = {name: bindparam(name, type_=promos.c[name].type) for name in _INSERTED_COLUMNS}
     promo = insert(promos).values(**columns, promo_unique=func.to_json(codes)).returning(*promos.c).cte("promo")
@@ -180,7 +178,7 @@ def list_promos(
 ) -> tuple[list[Promo], int]:
     """Return a page of a company's promos in `company_order`, and the total.
 
-    `countries` selects promos for one of them or for all countries; case is ignored. None: all promos.
+    `countries` also selects promos for all countries; case is ignored. None: all promos.
     """
     values: dict[str, Any] = {"company": company_id, "today": today}
     filtered = countries is not None
@@ -200,26 +198,23 @@ def insert_promo(
     use_limit: int,
     codes: Sequence[str] | None,
 ) -> None:
-    """Insert a promo with its counters, codes, count, audit log entry and feed entries, in one statement.
+    """Insert a promo and its rows in all other tables, in one statement.
 
-    `values` has columns of promos without the case-folded keys; `codes` has the codes of a UNIQUE promo, in order.
+    `values` has columns of promos without the case-folded keys; `codes` is None for other modes than UNIQUE.
     """
     columns = {**dict.fromkeys(_INSERTED_COLUMNS), "id": promo_id, **values, **_fold_keys(values)}
     _INSERT.row(connection, {**columns, "today": today, "use_limit": use_limit, "codes": codes})
 
 
 def update_use_limit(connection: Connection, promo_id: UUID, use_limit: int) -> bool:
-    """Set the maximum number of uses. False: nothing was changed, because there are more uses already."""
+    """Set the maximum number of uses; False if there are more uses already."""
     return _UPDATE_LIMIT.row(connection, {"promo": promo_id, "limit": use_limit}) is not None
 
 
 def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, Any]) -> bool:
-    """Change columns of a promo, and the counts of its company if the country changes. It needs a transaction.
+    """Change a promo and the counts of its company, in a transaction; False if the period would end before it begins.
 
     `changes` must have country and categories together or not at all.
-
-    Returns:
-        False: nothing was changed, because the period would end before it begins.
     """
     columns = {**changes, **_fold_keys(changes)}
     values = {f"new_{name}": value for name, value in columns.items()}
@@ -235,7 +230,6 @@ def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, A
 
 @cache
 def _update(columns: frozenset[str]) -> Statement:
-    """Return the statement that sets columns of a promo and returns its company, and its country before and after."""
     new = {name: new_value(promos.c[name]) for name in columns}
     begins, ends = (new.get(name, promos.c[name]) for name in ("active_from", "active_until"))
     # Locked, so that concurrent changes wait and the old country is current.
@@ -254,7 +248,6 @@ def _update(columns: frozenset[str]) -> Statement:
 
 
 def _page(sort_by: str | None, filtered: bool, window: Window) -> Select[Any]:
-    """Return the statement for a page of a company's list. It chooses the page before it joins other columns."""
     listed = (_first_of_countries(sort_by, window) if filtered else _OF_COMPANY).subquery("listed")
     order = company_order(listed.c, sort_by, backward=window.backward)
     page = select(listed).order_by(*order).limit(window.limit).offset(window.offset).subquery("page")
@@ -263,10 +256,7 @@ def _page(sort_by: str | None, filtered: bool, window: Window) -> Select[Any]:
 
 
 def _first_of_countries(sort_by: str | None, window: Window) -> Select[Any]:
-    """Select the first promos for each country, up to the depth of the window.
-
-    Each country is a scan of an index that is in its order. A scan of all promos of the company would skip many.
-    """
+    """Scan an index in order for each country; a scan of all promos of the company would skip many."""
     countries = func.unnest(_COUNTRY_KEYS).table_valued("country_key", name="countries").render_derived()
     order = company_order(promos.c, sort_by, backward=window.backward)
     of_country = _OF_COMPANY.where(countries.c.country_key == TARGET_KEY)
@@ -282,7 +272,6 @@ _PAGES = {
 
 
 def _fold_keys(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the case-folded keys of the country and the categories, if `values` has these."""
     if "categories" not in values:
         return {}
     country, categories = values["country"], values["categories"] or ()
