@@ -1,7 +1,12 @@
 """The contract layer makes api.yml the behaviour of the server.
 
-Connexion loads api.yml and finds the handlers. Flask runs the views. This package does the rest, because Connexion's
-parts accept undescribed requests, answer 500 to malformed ones, or are slow (docs/contract-layer.md).
+Connexion loads api.yml, checks that it is OpenAPI, resolves its references, finds the handler of each operationId, and
+serves the files of Swagger UI. Flask runs the view of an operation: it opens the request context, calls the handler and
+builds the response. It neither routes nor parses nor handles errors. It stays so that an operator can add Flask
+extensions.
+
+This package does everything else, because Connexion's own parts accept requests that api.yml does not describe, answer
+500 to malformed ones, repeat input in messages, or are slow. Tests named `test_stock_*` show it.
 
 | Module | Purpose |
 |---|---|
