@@ -88,15 +88,15 @@ class RateLimits:
 
     def count_for(self, name: str, account_id: UUID, amount: int = 1) -> None:
         """Count events of an account, in steps."""
-        limit = self._account_limits[name]
-        counter = Counter(limit, self._digest(str(account_id)))
-        due = self._steps.add(counter, amount, limit.times) if limit.times and amount else 0
+        limit, key = self._account_limits[name], (name, account_id)
+        due = self._steps.add(key, amount, limit.times) if limit.times and amount else 0
         if not due:
             return
+        counter = Counter(limit, self._digest(str(account_id)))
         try:
             self._apply(lambda counter: self._counter.count(counter, due), [counter])
         except TooManyRequests:
-            self._steps.flush_next(counter, limit.times)
+            self._steps.flush_next(key, limit.times)
             raise
 
     def count_activation(self, user_id: UUID) -> bool | None:
