@@ -14,6 +14,7 @@ from connexion.resolver import Resolution, Resolver
 from starlette.types import Scope
 
 from promo_api.contract.client_address import client_address
+from promo_api.contract.operations import find_scheme
 from promo_api.contract.security import BearerScheme
 from promo_api.contract.sender import claims_of
 from promo_api.contract.thread_pools import DEFAULT
@@ -54,12 +55,12 @@ class HandlerResolver(Resolver):
     def resolve(self, operation: AbstractOperation) -> Resolution:
         """Return the handler; ResolverError if it does not exist."""
         function = self.resolve_function_from_operation_id(f"{self._package}.{operation.operation_id}")
-        names = [name for requirement in operation.security or () for name in requirement]
+        scheme = find_scheme(operation.security or (), operation.operation_id)
         declared = operation._operation  # noqa: SLF001 Connexion has no public access to extensions
         handler = BoundHandler(
             function=function,
             runtime=self._runtime,
-            scheme=self._schemes[names[0]] if names else None,
+            scheme=None if scheme is None else self._schemes[scheme],
             takes_client_address="client_address" in signature(function).parameters,
             thread_pool=declared.get("x-thread-pool", DEFAULT),
             compress=declared.get("x-compress", False),

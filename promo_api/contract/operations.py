@@ -1,6 +1,6 @@
 """The operations of a specification."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from connexion.http_facts import METHODS
@@ -32,12 +32,15 @@ def operations_of(specification: Mapping[str, Any]) -> Iterator[Operation]:
                 path=path,
                 parameters=[*item.get("parameters", ()), *declared.get("parameters", ())],
                 request_body=declared.get("requestBody"),
-                scheme=_scheme(declared.get("security", specification.get("security", ())), declared["operationId"]),
+                scheme=find_scheme(
+                    declared.get("security", specification.get("security", ())), declared["operationId"]
+                ),
                 responses=declared["responses"],
             )
 
 
-def _scheme(requirements: list[Mapping[str, Any]], operation_id: str) -> str | None:
+def find_scheme(requirements: Sequence[Mapping[str, Any]], operation_id: str) -> str | None:
+    """Return the security scheme of an operation; None: no token is needed."""
     names = [name for requirement in requirements for name in requirement]
     if not requirements:
         return None

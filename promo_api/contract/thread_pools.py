@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 from promo_api.contract.client_address import client_address
 from promo_api.contract.fair_queue import Source
 from promo_api.contract.operations import operation_id_of
-from promo_api.contract.pooled_request import Response
+from promo_api.contract.pooled_request import Response, send_response
 from promo_api.contract.sender import claims_of
 from promo_api.contract.thread_pool import PoolLimits, ThreadPool
 from promo_api.contract.validation import call_of
@@ -61,9 +61,7 @@ class ThreadPools:
         operation_id, call = operation_id_of(scope), call_of(scope)
         name = self._operations[operation_id]
         if name == EVENT_LOOP:
-            status, headers, body = self._run(scope)
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+            await send_response(self._run(scope), send)
             return
         is_valid = call.refusal is None
         info = RequestInfo(name, operation_id, claims_of(scope), client_address(scope), call.arguments, is_valid)
