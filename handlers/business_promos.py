@@ -78,7 +78,9 @@ def list_promos(
 
 def get_promo(runtime: Runtime, company: Company, *, id: UUID) -> Body:
     """Return a promo of the company."""
-    return _read_promo(runtime, company, id)
+    with runtime.database.autocommit() as connection:
+        promo = _find_own_promo(runtime, connection, company, id)
+        return _serialize_promos(runtime, connection, company, [promo])[0]
 
 
 def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body) -> Body:
@@ -95,7 +97,7 @@ def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body) ->
         values["max_count"] = use_limit
     with runtime.database.transaction() as connection:
         _apply_changes(runtime, connection, company, id, values)
-    return _read_promo(runtime, company, id)
+    return get_promo(runtime, company, id=id)
 
 
 def list_changes(runtime: Runtime, company: Company, *, id: UUID, limit: int, offset: int) -> Page:
@@ -138,12 +140,6 @@ def _apply_changes(runtime: Runtime, connection: Any, company: Company, promo_id
     if index_changes:
         insert_feed_entries(connection, promo_id, today)
     insert_change(connection, promo_id, company.id, changed_members)
-
-
-def _read_promo(runtime: Runtime, company: Company, promo_id: UUID) -> Body:
-    with runtime.database.autocommit() as connection:
-        promo = _find_own_promo(runtime, connection, company, promo_id)
-        return _serialize_promos(runtime, connection, company, [promo])[0]
 
 
 def _serialize_promos(
