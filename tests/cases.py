@@ -8,15 +8,13 @@ from typing import Any
 import pytest
 
 
-def all_cases(names: str | tuple[str, ...], cases: Iterable[Any], ids: object = None) -> Callable[..., Any]:
+def all_cases(names: str | tuple[str, ...], cases: Iterable[Any]) -> Callable[..., Any]:
     """Run a test for every case, as `pytest.mark.parametrize` does, but as one test that reports all failures.
 
     Args:
         names: of the test's arguments, as for `parametrize`.
         cases: a value for each case, or a tuple of values if there are several names.
-        ids: ignored. Both decorators accept the same arguments.
     """
-    del ids
     arguments = [name.strip() for name in names.split(",")] if isinstance(names, str) else [*names]
     rows = [_values(case, len(arguments)) for case in cases]
     assert rows, "there are no cases"

@@ -168,7 +168,6 @@ def test_optional_body(app: ASGIApp, headers: list[Header]) -> None:
         b"// no comment\n" + BODY,
         b"1" * 4000,
     ],
-    ids=lambda body: ascii(body[:12]),
 )
 def test_malformed_json(app: ASGIApp, body: bytes) -> None:
     """Malformed JSON and invalid UTF-8 are 400 with the position of the error."""

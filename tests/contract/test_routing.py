@@ -86,7 +86,6 @@ def test_extra_slashes(service: ASGIApp, template: str, way: str) -> None:
         "/api/user/{id}",
         "*",
     ],
-    ids=lambda target: target[:30],
 )
 @all_cases("method", ["GET", "POST", "OPTIONS"])
 def test_unknown_paths(service: ASGIApp, method: str, target: str) -> None:

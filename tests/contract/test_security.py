@@ -64,7 +64,6 @@ def test_open_operation_has_no_account(app: ASGIApp) -> None:
         [("authorization", f"Basic x, Bearer {GOOD_TOKEN}")],
         [("x-authorization", f"Bearer {GOOD_TOKEN}")],
     ],
-    ids=str,
 )
 @all_cases("target", ["/api/secured", "/api/secured?n=x", "/api/secured?%FF"])
 @all_cases("sent", [([JSON], b"{}"), ([JSON], b"no JSON"), ([("content-type", "text/plain")], b"x"), ([], None)])

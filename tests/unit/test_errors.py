@@ -22,7 +22,7 @@ _MAKE: dict[type[RequestError], Callable[[str], RequestError]] = {
 }
 
 
-@all_cases("kind", RequestError.__subclasses__(), ids=lambda kind: kind.__name__)
+@all_cases("kind", RequestError.__subclasses__())
 def test_message_is_the_text(kind: type[RequestError]) -> None:
     """The text of an error, which log lines contain, is its message."""
     error = _MAKE.get(kind, kind)("Not now.")

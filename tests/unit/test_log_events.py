@@ -59,7 +59,7 @@ def _listed() -> list[Row]:
 CALLS = list(_calls())
 
 
-@all_cases("call", [call for _, call in CALLS], ids=[f"{module}:{call.lineno}" for module, call in CALLS])
+@all_cases("call", [call for _, call in CALLS])
 def test_events_are_constant(call: ast.Call) -> None:
     """An event is a constant name, and its fields do not have the names of the common fields."""
     assert len(call.args) == 1

@@ -49,7 +49,7 @@ def _named(cell: str) -> Iterator[tuple[str, str]]:
         yield match[1], match[2]
 
 
-@all_cases("row", ROWS, ids=lambda row: row[0])
+@all_cases("row", ROWS)
 def test_each_guarantee_has_tests(row: list[str]) -> None:
     """Each row has a guarantee and names existing tests, each once."""
     _, guarantee, cell = row

@@ -44,7 +44,7 @@ def test_required_settings() -> None:
     assert second.startswith("SECRET_KEY is not set: key that signs tokens; of several")
 
 
-@all_cases("declared", fields(Settings), ids=_name)
+@all_cases("declared", fields(Settings))
 def test_settings_are_described(declared: Field[Any]) -> None:
     """A setting has a description, and a number has both bounds and its unit in its name."""
     assert declared.metadata["sentence"]
@@ -56,7 +56,7 @@ def test_settings_are_described(declared: Field[Any]) -> None:
 
 
 @all_cases("bound", ["low", "high"])
-@all_cases("declared", NUMBERS, ids=_name)
+@all_cases("declared", NUMBERS)
 def test_bounds_of_numbers(declared: Field[Any], bound: str) -> None:
     """A number at its bound is accepted; beyond it the problem names the bound, the value and the meaning."""
     limit = declared.metadata[bound]
@@ -69,7 +69,7 @@ def test_bounds_of_numbers(declared: Field[Any], bound: str) -> None:
     )
 
 
-@all_cases("declared", NUMBERS, ids=_name)
+@all_cases("declared", NUMBERS)
 @all_cases(
     "text", ["x", " 5", "5 ", "+5", "5_0", "0x5", "1e1", "\u0665", "5\n", "nan", "inf", "--5", "9" * 19, "5,0", "."]
 )
@@ -79,7 +79,7 @@ def test_invalid_numbers(declared: Field[Any], text: str) -> None:
     assert f" must be {noun} (it is " in problem_of(**{variable(declared): text})
 
 
-@all_cases("declared", NUMBERS, ids=_name)
+@all_cases("declared", NUMBERS)
 def test_fractions(declared: Field[Any]) -> None:
     """Seconds may have fractions, counts may not."""
     if declared.type is int:
@@ -102,7 +102,7 @@ def test_length_is_counted_in_characters() -> None:
     assert read(SECRET_KEY="я" * 32).secret_key == "я" * 32
 
 
-@all_cases("declared", fields(Settings), ids=_name)
+@all_cases("declared", fields(Settings))
 def test_empty_values_count_as_unset(declared: Field[Any]) -> None:
     """An empty value counts as unset."""
     if declared.default is MISSING:

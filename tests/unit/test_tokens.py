@@ -222,7 +222,6 @@ def test_expired(ago: timedelta) -> None:
         {"exp": True},
         {"nbf": 7_258_118_400},
     ],
-    ids=str,
 )
 def test_claims_of_other_types(changes: dict[str, Any]) -> None:
     """A token with a claim of another type is invalid: a version is an integer, an audience is one kind."""
