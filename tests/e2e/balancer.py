@@ -7,7 +7,7 @@ because an activation counts.
 
 import select
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
@@ -93,7 +93,29 @@ def _is_closed(connection: HTTPConnection) -> bool:
     return bool(poll.poll(0))
 
 
-class HealthChecks:
+class _Threads:
+    """Threads that run during the block, until `_end` is set."""
+
+    def __init__(self, threads: Iterable[Thread]) -> None:
+        self._end = Event()
+        self._threads = list(threads)
+
+    def __enter__(self) -> Self:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the threads, each after its current step."""
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+
+class HealthChecks(_Threads):
     """Checks `GET /api/health` of each instance every 50 ms, in threads that end with a block.
 
     Attributes:
@@ -101,25 +123,15 @@ class HealthChecks:
     """
 
     def __init__(self, ports: Sequence[int]) -> None:
+        super().__init__(Thread(target=self._repeat, args=(port,)) for port in ports)
         self.healthy: set[int] = set()
-        self._end = Event()
         self._first = Barrier(len(ports) + 1)
-        self._threads = [Thread(target=self._repeat, args=(port,)) for port in ports]
 
     def __enter__(self) -> Self:
         """Start the checks, and wait for the first result of each."""
-        for thread in self._threads:
-            thread.start()
+        super().__enter__()
         self._first.wait(_TIMEOUT_S)
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End the checks."""
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
 
     def _repeat(self, port: int) -> None:
         self._check(port)
@@ -135,7 +147,7 @@ class HealthChecks:
         (self.healthy.add if status == HTTPStatus.OK else self.healthy.discard)(port)
 
 
-class BalancedLoad:
+class BalancedLoad(_Threads):
     """Clients that repeat a request during the block.
 
     Args:
@@ -161,28 +173,13 @@ class BalancedLoad:
         short_lived: int,
         checks: HealthChecks | None = None,
     ) -> None:
-        self.responses: Counter[tuple[int, int]] = Counter()
-        self.failures: list[str] = []
-        self._path, self._headers = path, headers
-        self._end = Event()
         balancers = [
             Balancer(ports, keep_alive=number < persistent, checks=checks) for number in range(persistent + short_lived)
         ]
-        self._threads = [Thread(target=self._send_requests, args=(balancer,)) for balancer in balancers]
-
-    def __enter__(self) -> Self:
-        """Start the clients."""
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop the clients after their current requests."""
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__(Thread(target=self._send_requests, args=(balancer,)) for balancer in balancers)
+        self.responses: Counter[tuple[int, int]] = Counter()
+        self.failures: list[str] = []
+        self._path, self._headers = path, headers
 
     def wait_for(self, port: int, responses: int) -> None:
         """Wait until an instance has sent `responses` more responses."""

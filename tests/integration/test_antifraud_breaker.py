@@ -3,8 +3,9 @@
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -40,6 +41,22 @@ def _open(antifraud: Antifraud, antifraud_control: AntifraudControl) -> Antifrau
 
 def _cool_down(antifraud: Antifraud) -> None:
     assert wait_until(lambda: not antifraud._breaker.refuses(), 5)
+
+
+@contextmanager
+def _probing(antifraud: Antifraud, antifraud_control: AntifraudControl) -> Iterator[None]:
+    """Wait for the cool-down, and start a probe that takes until the end of the block and succeeds."""
+    probe = AntifraudUser()
+    _cool_down(antifraud)
+    antifraud_control.set_behaviour(probe, delay_ms=600_000)
+    with ThreadPoolExecutor(1) as threads:
+        attempt = threads.submit(probe.is_allowed_by, antifraud)
+        assert wait_until(lambda: antifraud_control.count_calls(probe) == 1, 5)
+        try:
+            yield
+        finally:
+            antifraud_control.reset()
+        assert attempt.result(5)
 
 
 @pytest.fixture
@@ -127,19 +144,13 @@ def test_one_probe_at_a_time(
         make_antifraud(antifraud_breaker_failures=1, antifraud_breaker_cooldown_s=0.05), antifraud_control
     )
     caplog.set_level(logging.INFO)
-    probe, others = AntifraudUser(), [AntifraudUser() for _ in range(4)]
-    _cool_down(antifraud)
-    antifraud_control.set_behaviour(probe, delay_ms=600_000)
-    with ThreadPoolExecutor(5) as threads:
-        held = threads.submit(probe.is_allowed_by, antifraud)
-        assert wait_until(lambda: antifraud_control.count_calls(probe) == 1, 5)
+    others = [AntifraudUser() for _ in range(4)]
+    with _probing(antifraud, antifraud_control), ThreadPoolExecutor(4) as threads:
         assert not any(threads.map(lambda member: member.is_allowed_by(antifraud), others))
         assert antifraud_control.count_calls(*others) == 0
         [(process, until)] = antifraud.list_open_breakers()
         assert process == HERE
         assert until > datetime.now(UTC) + timedelta(seconds=1)
-        antifraud_control.reset()
-        assert held.result(5)
     assert all(member.is_allowed_by(antifraud) for member in others)
     assert _events(caplog) == ["antifraud_breaker_opened", "antifraud_breaker_closed"]
     assert antifraud.list_open_breakers() == []
@@ -152,18 +163,12 @@ def test_late_attempts_leave_no_lease(
     antifraud = _open(
         make_antifraud(antifraud_breaker_failures=1, antifraud_breaker_cooldown_s=0.05), antifraud_control
     )
-    member, probe = AntifraudUser(), AntifraudUser()
-    _cool_down(antifraud)
-    antifraud_control.set_behaviour(probe, delay_ms=600_000)
-    with ThreadPoolExecutor(1) as threads:
-        held = threads.submit(probe.is_allowed_by, antifraud)
-        assert wait_until(lambda: antifraud_control.count_calls(probe) == 1, 5)
+    member = AntifraudUser()
+    with _probing(antifraud, antifraud_control):
         # As if the attempt had checked the breaker just before the probe began.
         antifraud._breaker.refuses = lambda: False  # type: ignore[method-assign]
         assert not member.is_allowed_by(antifraud)
         assert not cache.exists(member.lease_key)
-        antifraud_control.reset()
-        assert held.result(5)
     assert antifraud_control.count_calls(member) == 0
 
 
