@@ -40,7 +40,7 @@ class CircuitBreaker:
         self._clock = clock
         self._lock = Lock()
         self._state = State.CLOSED
-        # The number of state changes. The result of a call that began before the last one is ignored.
+        # The number of state changes. The result of a call that began before the latest change is ignored.
         self._generation = 0
         self._failures = 0
         self._open_until = 0.0

@@ -36,7 +36,7 @@ class RedisClient:
     def client(self) -> Iterator[Any]:
         """Provide the client. Every failure is a redis.RedisError."""
         try:
-            # Two threads may each create a client; the last one stays.
+            # Two threads may each create a client; the second replaces the first.
             if self._client is None:
                 self._client = _OPENERS[self._url.mode](self._url, self._options())
             yield self._client

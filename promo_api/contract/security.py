@@ -54,7 +54,7 @@ class SecurityMiddleware(SpecMiddleware):
 
 def _claims(headers: Iterable[tuple[bytes, bytes]], read_token: Callable[[str], Any]) -> Any:
     values = [value.decode("latin-1") for name, value in headers if name == b"authorization"]
-    # Refuse two headers: a proxy may have checked the other one.
+    # Refuse two headers: a proxy may have checked the other token.
     scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")
     claims = read_token(token.strip()) if scheme.lower() == "bearer" else None
     if claims is None:

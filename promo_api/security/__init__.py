@@ -4,7 +4,7 @@
 |---|---|
 | tokens | issues and verifies JWTs |
 | passwords | argon2 hashes, with limited concurrency |
-| rate_limits | the limits, and which request counts for which |
+| rate_limits | the limits, and their counters for each kind of request |
 | rate_limit_counter | counters in Redis: one Lua script |
 | local_counters | counters in the memory of a worker |
 """

@@ -79,7 +79,7 @@ class RateLimits:
         return self._digest(client_network(address))
 
     def check(self, counters: Sequence[Counter]) -> None:
-        """Check that one more event is allowed, without counting it."""
+        """Check whether another event is allowed, without counting it."""
         self._apply(self._counter.check, counters)
 
     def count(self, counters: Sequence[Counter]) -> None:

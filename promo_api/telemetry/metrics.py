@@ -187,7 +187,7 @@ def activation_refused(reason: str) -> None:
 
 
 def claims_coalesced(claims: int) -> None:
-    """Record the activations that one statement claims."""
+    """Record the number of activations in a statement."""
     _BATCH_CLAIMS.observe(claims)
 
 

@@ -1,4 +1,4 @@
-"""Requests to an ASGI application, including those that an HTTP client would not send."""
+"""Requests to an ASGI application, including requests that an HTTP client would not send."""
 
 import asyncio
 import json

@@ -44,7 +44,7 @@ def _object(**properties: Any) -> dict[str, Any]:
     ],
 )
 def test_messages(schema: dict[str, Any], value: Any, message: str) -> None:
-    """Each keyword has a message that says what is allowed, and does not repeat the value."""
+    """Each keyword has a message with the rule, which does not repeat the value."""
     assert _violations(schema, value) == [("", message)]
 
 

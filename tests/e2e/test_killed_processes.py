@@ -96,7 +96,7 @@ def _is_waiting_for_lock(env: Environment) -> Callable[[], bool]:
 
 
 def test_kill_during_antifraud_call(env: Environment, attempt: Attempt) -> None:
-    """Nothing was stored, and the repeated request is executed although the lease of the first one still exists."""
+    """Nothing was stored, and the repeated request is executed although the lease of the first still exists."""
     email = attempt.user.body["email"]
     env.configure_antifraud(user_email=email, delay_ms=60_000)
     attempt.send_and_kill(lambda: env.antifraud_calls(email) == 1)

@@ -74,7 +74,7 @@ class Proxy:
         checked = subprocess.run(check, capture_output=True, text=True, timeout=_START_S, check=False)
         assert checked.returncode == 0, checked.stderr
         assert "warn" not in checked.stderr.lower(), checked.stderr
-        # nginx overwrites its environment, by which the watchdog would find it, so it gets a signal from the kernel.
+        # nginx overwrites its environment, so the watchdog cannot find it. The kernel sends it a signal instead.
         command = ["setpriv", "--pdeathsig", "TERM", *command]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True) as process:
             try:

@@ -1,4 +1,4 @@
-"""Metrics that one process records: outcomes of activations, responses, waits for connections and sweeps."""
+"""Metrics of one process: outcomes of activations, responses, waits for connections and sweeps."""
 
 from contextlib import closing
 from dataclasses import replace

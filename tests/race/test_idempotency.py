@@ -40,7 +40,7 @@ def test_concurrent_requests_with_one_key(request: pytest.FixtureRequest, runtim
 
 
 def test_second_request_waits_for_the_first(uncoalesced_api: Api, runtime: Runtime, stage: Stage) -> None:
-    """Requests that begin while the first one waits for the promo's row get its response, and have no effect."""
+    """Requests that begin while the first waits for the promo's row get its response, and have no effect."""
     company, user = uncoalesced_api.sign_up_company(), uncoalesced_api.sign_up_user()
     promo_id = company.create_promo(promo_unique=["code-1", "code-2", "code-3"])
     with stage.lock_row(promo_counters, promo_id=UUID(promo_id)) as (_, queue):

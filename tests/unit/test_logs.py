@@ -109,7 +109,7 @@ def test_traceback(lines: logging.Formatter) -> None:
 
 
 def test_traceback_of_our_errors() -> None:
-    """The message of our own exception repeats no input, so it is logged."""
+    """The message of an exception of this project repeats no input, so it is logged."""
     error = NotFound("There is no such promo.")
     fields = _json(_record(exc_info=(NotFound, error, None)))
     assert fields["traceback"].endswith("promo_api.errors.NotFound: There is no such promo.")
