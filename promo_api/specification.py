@@ -24,5 +24,7 @@ MAX_TOKEN_CHARS: int = _schemas["Token"]["maxLength"]
 MAX_PAGE_ENTRIES: int = _success(_document, "/user/feed")["maxItems"]
 MAX_LISTED_CODES: int = _schemas["PromoListedUnique"]["properties"]["promo_unique"]["maxItems"]
 MAX_EXPORT_ENTRIES: int = _schemas["UserExport"]["properties"]["likes"]["maxItems"]
+# `blocked` stands for a cached verdict; all others are refusals of an activation too.
+ELIGIBILITY_REASONS: tuple[str, ...] = tuple(_schemas["Eligibility"]["properties"]["reasons"]["items"]["enum"])
 
 del _document, _schemas

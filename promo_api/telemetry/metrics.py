@@ -11,12 +11,13 @@ from time import perf_counter
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from promo_api.background import BackgroundJob
+from promo_api.specification import ELIGIBILITY_REASONS
 
 REGISTRY = CollectorRegistry()
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _CLOSED_REASONS = ("no_request", "idle", "slow_request", "slow_response", "unread", "files", "address")
-_REASONS = ("inactive", "not_started", "expired", "exhausted", "age", "country", "antifraud")
+_REASONS = (*(reason for reason in ELIGIBILITY_REASONS if reason != "blocked"), "antifraud")
 _SHORTEST_WAIT_S = 0.001
 _GAUGES_EVERY_S = 1.0
 
