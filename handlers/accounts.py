@@ -63,7 +63,7 @@ def sign_in(runtime: Runtime, accounts: Accounts, kind: Kind, address: str, body
         password,
         find=partial(accounts.find_credentials, email=email),
         on_success=revoke_tokens,
-        error=Unauthenticated("The e-mail address or the password is wrong."),
+        error=Unauthenticated("The e-mail address or the password is wrong.", code="wrong_credentials"),
     )
     return runtime.tokens.issue(claims)
 

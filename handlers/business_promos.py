@@ -31,6 +31,8 @@ from promo_api.specification import MAX_LISTED_CODES
 # The feed index has copies of these members.
 _INDEXED_MEMBERS = {"target", "active_from", "active_until", "max_count"}
 _PERIOD_REVERSED = "must not be before active_from"
+# The code of a change that contradicts the stored promo.
+_CONFLICT = "promo_conflict"
 
 
 @idempotent
@@ -92,7 +94,7 @@ def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body) ->
     with runtime.database.autocommit() as connection:
         promo = _find_own_promo(runtime, connection, company, id)
     if promo.mode == "UNIQUE" and use_limit not in (None, 1):
-        raise InvalidInput.body("/max_count", "must be 1 for a UNIQUE promo")
+        raise InvalidInput.body("/max_count", "must be 1 for a UNIQUE promo", code=_CONFLICT)
     if use_limit is not None:
         values["max_count"] = use_limit
     with runtime.database.transaction() as connection:
@@ -124,7 +126,7 @@ def _apply_changes(runtime: Runtime, connection: Any, company: Company, promo_id
     today = runtime.today()
     promo = find_promo(connection, promo_id, today, locked=True)
     if promo is None:
-        raise _not_found()
+        raise NotFound.promo()
     changed_members = find_changed_members(promo, replace(promo, **values))
     if not changed_members:
         return
@@ -132,11 +134,11 @@ def _apply_changes(runtime: Runtime, connection: Any, company: Company, promo_id
     if index_changes:
         delete_feed_entries(connection, promo_id)  # before the change: it finds the entries by the old values
     if "max_count" in changed_members and not update_use_limit(connection, promo_id, values["max_count"]):
-        raise InvalidInput.body("/max_count", "must not be less than used_count")
+        raise InvalidInput.body("/max_count", "must not be less than used_count", code=_CONFLICT)
     columns = {name: value for name, value in values.items() if name != "max_count"}
     # The body may have only one end of the period, so the statement compares the new period.
     if columns and not update_definition(connection, promo_id, columns):
-        raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
+        raise InvalidInput.body("/active_until", _PERIOD_REVERSED, code=_CONFLICT)
     if index_changes:
         insert_feed_entries(connection, promo_id, today)
     insert_change(connection, promo_id, company.id, changed_members)
@@ -153,7 +155,7 @@ def _serialize_promos(
 def _find_own_promo(runtime: Runtime, connection: Any, company: Company, promo_id: UUID) -> Promo:
     promo = find_promo(connection, promo_id, runtime.today())
     if promo is None:
-        raise _not_found()
+        raise NotFound.promo()
     _check_owner(promo.company_id, company)
     return promo
 
@@ -161,17 +163,13 @@ def _find_own_promo(runtime: Runtime, connection: Any, company: Company, promo_i
 def _check_owner_of(connection: Any, company: Company, promo_id: UUID) -> None:
     owner_id = find_promo_owner(connection, promo_id)
     if owner_id is None:
-        raise _not_found()
+        raise NotFound.promo()
     _check_owner(owner_id, company)
 
 
 def _check_owner(owner_id: UUID, company: Company) -> None:
     if owner_id != company.id:
         raise NotOwner("This promo belongs to another company.")
-
-
-def _not_found() -> NotFound:
-    return NotFound("Promo not found.")
 
 
 def _read_definition(body: Body) -> dict[str, Any]:

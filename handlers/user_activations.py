@@ -17,14 +17,16 @@ from promo_api.errors import ActivationDenied, ConcurrentRequest, NotFound, Unau
 from promo_api.runtime import Runtime
 from promo_api.telemetry import metrics
 
-_MESSAGES = {
-    "inactive": "This promo is not active.",
-    "not_started": "This promo has not started yet.",
-    "expired": "This promo has expired.",
-    "exhausted": "This promo has been used up.",
-    "age": "This promo is not available for your age.",
-    "country": "This promo is not available in your country.",
-    "antifraud": "The anti-fraud check denied this activation.",
+# The code and the message of each reason.
+_REFUSALS = {
+    "inactive": ("promo_inactive", "This promo is not active."),
+    "not_started": ("promo_not_started", "This promo has not started yet."),
+    "expired": ("promo_expired", "This promo has expired."),
+    "exhausted": ("promo_exhausted", "This promo has been used up."),
+    "age": ("user_age", "This promo is not available for your age."),
+    "country": ("user_country", "This promo is not available in your country."),
+    "blocked": ("antifraud_denied", "The anti-fraud check denied this activation."),
+    "antifraud_unavailable": ("antifraud_unavailable", "The anti-fraud service did not respond. Try again later."),
 }
 
 
@@ -48,11 +50,19 @@ def activate_promo(runtime: Runtime, user: User, *, id: UUID, key: IdempotencyKe
     response = _claim_with_others(runtime, id, today, claim) if is_allowed else None
     if response is None:
         reasons = _list_refusal_reasons(runtime, id, user, today)
+        if is_allowed is False:
+            reasons.append("blocked")
         if reasons:
-            raise _denied(reasons[0])
-        if not runtime.antifraud.check(user.id, user.email, id):
-            raise _denied("antifraud")
+            raise _denied(reasons)
+        is_allowed = runtime.antifraud.check(user.id, user.email, id)
+        if is_allowed is None:
+            raise _denied(["antifraud_unavailable"], runtime.antifraud.retry_after_s())
+        if not is_allowed:
+            raise _denied(["blocked"])
         response = _claim_with_others(runtime, id, today, claim) or _claim_alone(runtime, id, today, claim)
+    if response is None:
+        # Another request took the last use or changed the promo.
+        raise _denied(_list_refusal_reasons(runtime, id, user, today) or ["exhausted"])
     metrics.activation_granted()
     return response
 
@@ -78,13 +88,15 @@ def _list_refusal_reasons(runtime: Runtime, promo_id: UUID, user: User, today: d
     with runtime.database.autocommit() as connection:
         reasons = find_refusal_reasons(connection, promo_id, user, today)
     if reasons is None:
-        raise NotFound("Promo not found.")
+        raise NotFound.promo()
     return reasons
 
 
-def _denied(reason: str) -> ActivationDenied:
-    metrics.activation_refused(reason)
-    return ActivationDenied(reason, _MESSAGES[reason])
+def _denied(reasons: Sequence[str], retry_after_s: int | None = None) -> ActivationDenied:
+    """Return the error, with the code and the message of the first reason."""
+    metrics.activation_refused(reasons[0])
+    code, message = _REFUSALS[reasons[0]]
+    return ActivationDenied(message, code=code, reasons=reasons, retry_after_s=retry_after_s)
 
 
 def _claim_with_others(runtime: Runtime, promo_id: UUID, today: date, claim: _KeyedClaim) -> Response | None:
@@ -103,8 +115,8 @@ def _claim_batch(
         return [None] * len(claims)
 
 
-def _claim_alone(runtime: Runtime, promo_id: UUID, today: date, claim: _KeyedClaim) -> Response:
-    """Claim a use. Raise ActivationDenied, ConcurrentRequest, or Unauthenticated if the account was deleted."""
+def _claim_alone(runtime: Runtime, promo_id: UUID, today: date, claim: _KeyedClaim) -> Response | None:
+    """Claim a use; None: it was refused. Raise ConcurrentRequest, or Unauthenticated if the account was deleted."""
     try:
         responses = _claim_all_or_none(runtime, promo_id, today, [claim])
     except Unauthenticated:
@@ -112,9 +124,7 @@ def _claim_alone(runtime: Runtime, promo_id: UUID, today: date, claim: _KeyedCla
         runtime.antifraud.delete_verdict(claim.claim.user_id)
         runtime.rate_limits.delete_activations(claim.claim.user_id)
         raise
-    if not responses:
-        raise _denied("exhausted")
-    return responses[0]
+    return responses[0] if responses else None
 
 
 def _claim_all_or_none(runtime: Runtime, promo_id: UUID, today: date, claims: Sequence[_KeyedClaim]) -> list[Response]:

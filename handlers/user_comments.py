@@ -28,7 +28,7 @@ def create_comment(runtime: Runtime, user: User, *, id: UUID, body: Body, key: I
     with connect(runtime, key) as connection:
         created_at = insert_comment(connection, id, comment_id=comment_id, author_id=user.id, text=body["text"])
         if created_at is None:
-            raise NotFound("Promo not found.")
+            raise NotFound.promo()
         comment = Comment(comment_id, body["text"], created_at, user.id, user.name, user.surname, user.avatar_url)
         response = serialize_comment(comment), 201
         store_responses(connection, [(key, response)])
@@ -40,7 +40,7 @@ def list_comments(runtime: Runtime, _user: User, *, id: UUID, limit: int, offset
     with runtime.database.autocommit() as connection:
         comments_and_total = list_promo_comments(connection, id, limit=page_limit(limit), offset=offset)
     if comments_and_total is None:
-        raise NotFound("Promo not found.")
+        raise NotFound.promo()
     comments, total = comments_and_total
     return page([serialize_comment(comment) for comment in comments], total)
 
@@ -66,7 +66,7 @@ def delete_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID) 
     _check_author(_find_comment(runtime, id, comment_id), user)
     with runtime.database.autocommit() as connection:
         if not delete_own_comment(connection, id, comment_id=comment_id, author_id=user.id):
-            raise _not_found()
+            raise NotFound.comment()
     return {"status": "ok"}
 
 
@@ -74,14 +74,10 @@ def _find_comment(runtime: Runtime, promo_id: UUID, comment_id: UUID) -> Comment
     with runtime.database.autocommit() as connection:
         comment = find_comment(connection, promo_id, comment_id)
     if comment is None:
-        raise _not_found()
+        raise NotFound.comment()
     return comment
 
 
 def _check_author(comment: Comment, user: User) -> None:
     if comment.author_id != user.id:
         raise NotOwner("This comment belongs to another user.")
-
-
-def _not_found() -> NotFound:
-    return NotFound("Comment not found.")

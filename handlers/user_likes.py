@@ -26,5 +26,5 @@ def unlike_promo(runtime: Runtime, user: User, *, id: UUID) -> Body:
 
 def _response(found: bool) -> Body:
     if not found:
-        raise NotFound("Promo not found.")
+        raise NotFound.promo()
     return {"status": "ok"}

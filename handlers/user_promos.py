@@ -37,5 +37,5 @@ def get_promo(runtime: Runtime, user: User, *, id: UUID) -> Body:
     with runtime.database.autocommit() as connection:
         promo = find_promo_for_user(connection, id, user.id, runtime.today())
     if promo is None:
-        raise NotFound("Promo not found.")
+        raise NotFound.promo()
     return serialize_promo_for_user(promo)

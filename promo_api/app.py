@@ -84,22 +84,26 @@ def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
 
 
 def authenticate_company(runtime: Runtime, claims: Claims) -> Company:
-    """Return the company of a token. Raise Unauthenticated if the token was revoked."""
+    """Return the company of a token. Raise Unauthenticated if it was deleted or the token was revoked."""
     with runtime.database.autocommit() as connection:
         company = find_company(connection, claims.account_id)
-    if company is None or company.token_version != claims.version:
+    if company is None:
+        raise Unauthenticated.account_deleted()
+    if company.token_version != claims.version:
         raise _revoked()
     return company
 
 
 def authenticate_user(runtime: Runtime, claims: Claims) -> User:
-    """Return the user of a token. Raise Unauthenticated if the token was revoked."""
+    """Return the user of a token. Raise Unauthenticated if it was deleted or the token was revoked."""
     with runtime.database.autocommit() as connection:
         user = find_user(connection, claims.account_id)
-    if user is None or user.token_version != claims.version:
+    if user is None:
+        raise Unauthenticated.account_deleted()
+    if user.token_version != claims.version:
         raise _revoked()
     return user
 
 
 def _revoked() -> Unauthenticated:
-    return Unauthenticated("This token has been revoked. Sign in again.")
+    return Unauthenticated("This token has been revoked. Sign in again.", code="token_revoked")

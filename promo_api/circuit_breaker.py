@@ -55,6 +55,11 @@ class CircuitBreaker:
         with self._lock:
             return self._refuses()
 
+    def wait_s(self) -> float:
+        """Return the seconds until an open circuit lets a probe through; 0 if it is not open."""
+        with self._lock:
+            return max(0.0, self._open_until - self._clock()) if self._state is State.OPEN else 0.0
+
     def run(self, call: Callable[[], _T | None]) -> _T | None:
         """Make a call and return its result; None: it failed or was refused.
 

@@ -14,24 +14,30 @@ class Violation:
 
 
 class RequestError(Exception):
-    """A refused request. The message is for the client."""
+    """A refused request. The message is for people, the code is for programs; api.yml lists the codes."""
 
-    def __init__(self, message: str) -> None:
+    code: str
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)
         self.message = message
+        if code is not None:
+            self.code = code
 
 
 class InvalidInput(RequestError):
     """The request is not valid."""
 
-    def __init__(self, message: str, violations: Sequence[Violation] = ()) -> None:
-        super().__init__(message)
+    code = "invalid_request"
+
+    def __init__(self, message: str, violations: Sequence[Violation] = (), *, code: str | None = None) -> None:
+        super().__init__(message, code=code)
         self.violations = tuple(violations)
 
     @classmethod
-    def body(cls, pointer: str, message: str) -> "InvalidInput":
+    def body(cls, pointer: str, message: str, *, code: str | None = None) -> "InvalidInput":
         """Return the error for a member of the body."""
-        return cls("The request body is not valid. See `details`.", [Violation("body", pointer, message)])
+        return cls("The request body is not valid. See `details`.", [Violation("body", pointer, message)], code=code)
 
 
 class Unauthenticated(RequestError):
@@ -39,36 +45,62 @@ class Unauthenticated(RequestError):
 
     @classmethod
     def account_deleted(cls) -> "Unauthenticated":
-        """The account was deleted after authentication."""
-        return cls("This account has been deleted.")
+        """The account of the token was deleted."""
+        return cls("This account has been deleted.", code="account_deleted")
 
 
 class NotOwner(RequestError):
     """The resource belongs to another account."""
 
+    code = "not_owner"
+
 
 class WrongPassword(RequestError):
     """The password that confirms an operation is wrong."""
 
+    code = "wrong_password"
+
 
 class ActivationDenied(RequestError):
-    """The user may not activate the promo; `reason` as in api.yml."""
+    """The user may not activate the promo.
 
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+    Attributes:
+        reasons: all reasons, as in api.yml.
+        retry_after_s: None if another try does not help.
+    """
+
+    def __init__(self, message: str, *, code: str, reasons: Sequence[str], retry_after_s: int | None = None) -> None:
+        super().__init__(message, code=code)
+        self.reasons = tuple(reasons)
+        self.retry_after_s = retry_after_s
 
 
 class NotFound(RequestError):
-    """The resource does not exist."""
+    """The path or the resource does not exist."""
+
+    code = "not_found"
+
+    @classmethod
+    def promo(cls) -> "NotFound":
+        """Return the error for a promo."""
+        return cls("Promo not found.", code="promo_not_found")
+
+    @classmethod
+    def comment(cls) -> "NotFound":
+        """Return the error for a comment."""
+        return cls("Comment not found.", code="comment_not_found")
 
 
 class EmailTaken(RequestError):
     """An account of the same kind has the e-mail address."""
 
+    code = "email_taken"
+
 
 class IdempotencyKeyReused(RequestError):
     """The Idempotency-Key was used for another request."""
+
+    code = "idempotency_key_reused"
 
 
 class ConcurrentRequest(Exception):
@@ -77,6 +109,8 @@ class ConcurrentRequest(Exception):
 
 class TooManyRequests(RequestError):
     """The request exceeds a limit of `times` requests per `period_s`."""
+
+    code = "rate_limited"
 
     def __init__(self, message: str, *, limit: str, times: int, period_s: int, retry_after_s: int) -> None:
         super().__init__(message)
@@ -89,11 +123,14 @@ class TooManyRequests(RequestError):
 class Overloaded(RequestError):
     """The queue is full, or the request waited too long. It had no effect."""
 
+    code = "overloaded"
     retry_after_s = 1
 
 
 class ServiceUnavailable(RequestError):
     """A dependency is unavailable; `reason` is for the log."""
+
+    code = "service_unavailable"
 
     def __init__(self, message: str, *, reason: str, retry_after_s: int = 1) -> None:
         super().__init__(message)

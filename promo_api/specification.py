@@ -24,7 +24,6 @@ MAX_TOKEN_CHARS: int = _schemas["Token"]["maxLength"]
 MAX_PAGE_ENTRIES: int = _success(_document, "/user/feed")["maxItems"]
 MAX_LISTED_CODES: int = _schemas["PromoListedUnique"]["properties"]["promo_unique"]["maxItems"]
 MAX_EXPORT_ENTRIES: int = _schemas["UserExport"]["properties"]["likes"]["maxItems"]
-# `blocked` stands for a cached verdict; all others are refusals of an activation too.
-ELIGIBILITY_REASONS: tuple[str, ...] = tuple(_schemas["Eligibility"]["properties"]["reasons"]["items"]["enum"])
+REFUSAL_REASONS: tuple[str, ...] = tuple(_schemas["RefusalReason"]["x-extensible-enum"])
 
 del _document, _schemas

@@ -6,6 +6,7 @@ Without a cached verdict the service is called, at most twice. Without any verdi
 import logging
 import time
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from uuid import UUID
 
 from promo_api.antifraud.client import AntifraudClient, NoVerdict, Verdict
@@ -38,20 +39,24 @@ class Antifraud:
         self._attempt_s = _CALLS * (settings.antifraud_connect_timeout_s + settings.antifraud_read_timeout_s)
         self._breaker = CircuitBreaker(settings.antifraud_breaker_failures, self._cooldown_s, self._on_breaker_change)
 
-    def check(self, user_id: UUID, email: str, promo_id: UUID) -> bool:
-        """Return whether the user may activate the promo; without a verdict, False."""
+    def check(self, user_id: UUID, email: str, promo_id: UUID) -> bool | None:
+        """Return whether the user may activate the promo; None: there is no verdict."""
         if self._breaker.refuses():
-            return self._verdicts.find(user_id) is True
+            return self._verdicts.find(user_id)
         lease, deadline_s = Lease(user_id), time.monotonic() + self._lease_timeout_s
         decision = self._acquire(lease, deadline_s)
         if decision is not Decision.ASK:
-            return decision is Decision.ALLOW
+            return None if decision is Decision.WAIT else decision is Decision.ALLOW
         verdict = None
         try:
             verdict = self._breaker.run(lambda: self._call(lease, deadline_s, email, promo_id))
         finally:
             self._verdicts.release(lease, verdict)
-        return verdict is not None and verdict.ok
+        return None if verdict is None else verdict.ok
+
+    def retry_after_s(self) -> int:
+        """Return the seconds after which an activation without a verdict may be tried again."""
+        return max(1, ceil(self._breaker.wait_s()))
 
     def is_blocked(self, user_id: UUID) -> bool:
         """Return whether the cached verdict denies the user."""

@@ -5,11 +5,12 @@ Browsers do not add the token by themselves, so `*` does not let a page act for 
 
 from collections.abc import Sequence
 
-import orjson
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
+
+from promo_api.contract.error_responses import error_body
 
 _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _REQUEST_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id")
@@ -46,8 +47,8 @@ class _CrossOrigin(CORSMiddleware):
         """Respond to a preflight request."""
         response = super().preflight_response(request_headers)
         allowed = response.status_code == 200  # noqa: PLR2004 set by Starlette
-        body = {"status": "error", "message": "This request is not allowed from this origin."}
         headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
         if allowed:
             return Response(status_code=204, headers=headers)
-        return Response(orjson.dumps(body), 400, headers, "application/json")
+        body = error_body("origin_not_allowed", "This request is not allowed from this origin.")
+        return Response(body, 400, headers, "application/json")

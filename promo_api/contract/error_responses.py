@@ -1,4 +1,4 @@
-"""The common error body: `{"status": "error", "message": ..., "details": [...]}`."""
+"""The common error body: `{"status": "error", "code": ..., "message": ..., "details": [...]}`."""
 
 import logging
 from collections.abc import Mapping
@@ -27,8 +27,14 @@ from promo_api.errors import (
 
 _log = logging.getLogger(__name__)
 
+
+def error_body(code: str, message: str, **more: Any) -> bytes:
+    """Return the body of an error."""
+    return orjson.dumps({"status": "error", "code": code, "message": message, **more})
+
+
 # The body of a 500.
-INTERNAL_ERROR = orjson.dumps({"status": "error", "message": "Internal server error. The error was logged."})
+INTERNAL_ERROR = error_body("internal_error", "Internal server error. The error was logged.")
 
 _STATUSES: dict[type[RequestError], int] = {
     InvalidInput: 400,
@@ -43,6 +49,7 @@ _STATUSES: dict[type[RequestError], int] = {
     ServiceUnavailable: 503,
     Overloaded: 503,
 }
+_HTTP_CODES = {405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
 
 
 def add_error_handlers(app: FlaskApp) -> None:
@@ -56,19 +63,32 @@ async def request_error(_request: ConnexionRequest, error: RequestError) -> Conn
     """Return the response to a refused request."""
     if isinstance(error, ServiceUnavailable):
         _log.warning("service_unavailable", extra={"reason": error.reason, "retry_after_s": error.retry_after_s})
-    violations = error.violations if isinstance(error, InvalidInput) else ()
-    return _response(_STATUSES[type(error)], error.message, _headers(error), violations)
+    return _response(_STATUSES[type(error)], error_body(error.code, error.message, **_members(error)), _headers(error))
 
 
 async def http_error(_request: ConnexionRequest, error: HTTPException) -> ConnexionResponse:
     """Return the response to an HTTP error."""
-    return _response(error.status_code, error.detail, error.headers)
+    code = _HTTP_CODES.get(error.status_code, InvalidInput.code)
+    return _response(error.status_code, error_body(code, error.detail), error.headers)
 
 
 async def internal_error(_request: ConnexionRequest, error: Exception) -> ConnexionResponse:
     """Log an unexpected exception; its details are not for the client."""
     _log.error("internal_error", exc_info=error)
-    return ConnexionResponse(500, mimetype="application/json", body=INTERNAL_ERROR)
+    return _response(500, INTERNAL_ERROR)
+
+
+def _members(error: RequestError) -> dict[str, Any]:
+    """Return the further members of the body."""
+    if isinstance(error, ActivationDenied):
+        return {"reasons": error.reasons}
+    if isinstance(error, InvalidInput) and error.violations:
+        return {"details": [_detail(violation) for violation in error.violations]}
+    return {}
+
+
+def _detail(violation: Violation) -> dict[str, str]:
+    return {"in": violation.location, "pointer": violation.pointer, "message": violation.message}
 
 
 def _headers(error: RequestError) -> dict[str, str]:
@@ -81,18 +101,10 @@ def _headers(error: RequestError) -> dict[str, str]:
             "RateLimit": f'"{error.limit}";r=0;t={error.retry_after_s}',
             "Retry-After": str(error.retry_after_s),
         }
-    if isinstance(error, Overloaded | ServiceUnavailable):
+    if isinstance(error, ActivationDenied | Overloaded | ServiceUnavailable) and error.retry_after_s is not None:
         return {"Retry-After": str(error.retry_after_s)}
     return {}
 
 
-def _response(
-    status: int, message: str, headers: Mapping[str, str] | None = None, violations: tuple[Violation, ...] = ()
-) -> ConnexionResponse:
-    body: dict[str, Any] = {"status": "error", "message": message}
-    if violations:
-        body["details"] = [
-            {"in": violation.location, "pointer": violation.pointer, "message": violation.message}
-            for violation in violations
-        ]
-    return ConnexionResponse(status, mimetype="application/json", body=orjson.dumps(body), headers=dict(headers or {}))
+def _response(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> ConnexionResponse:
+    return ConnexionResponse(status, mimetype="application/json", body=body, headers=dict(headers or {}))

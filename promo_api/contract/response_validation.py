@@ -45,7 +45,11 @@ class _Response:
     """The responses of an operation with one status."""
 
     def __init__(self, declared: Mapping[str, Any]) -> None:
-        self._body = compile_schema(declared["content"][_MEDIA_TYPE]["schema"])
+        content = declared["content"][_MEDIA_TYPE]
+        self._body = compile_schema(content["schema"])
+        # The examples of an error response are its codes.
+        examples = [example["value"] for example in content.get("examples", {}).values()]
+        self._codes = {value["code"] for value in examples if "code" in value}
         self._headers = [_Header(name, header) for name, header in declared.get("headers", {}).items()]
 
     def violations(self, headers: Headers, content: bytes) -> list[Violation]:
@@ -53,7 +57,10 @@ class _Response:
             return [Violation("header", "/content-type", f"must be {_MEDIA_TYPE}")]
         if headers.get("content-encoding") == "gzip":
             content = decompress(content)
-        violations = self._body.violations(orjson.loads(content), "body")
+        body = orjson.loads(content)
+        violations = self._body.violations(body, "body")
+        if self._codes and not violations and body["code"] not in self._codes:
+            violations.append(Violation("body", "/code", "is not in the examples"))
         for header in self._headers:
             violations += header.violations(headers.get(header.name))
         return violations

@@ -16,7 +16,7 @@ class BearerScheme(NamedTuple):
     """How the application checks tokens.
 
     Attributes:
-        read_token: returns the claims; None if the token is not valid. Must not block.
+        read_token: returns the claims; raises Unauthenticated if the token is not valid. Must not block.
         authenticate: returns the account; raises Unauthenticated if the token was revoked. May block.
     """
 
@@ -56,7 +56,7 @@ def _claims(headers: Iterable[tuple[bytes, bytes]], read_token: Callable[[str], 
     values = [value.decode("latin-1") for name, value in headers if name == b"authorization"]
     # Refuse two headers: a proxy may have checked the other token.
     scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")
-    claims = read_token(token.strip()) if scheme.lower() == "bearer" else None
-    if claims is None:
-        raise Unauthenticated("A valid token is needed. Sign in, and send it as `Authorization: Bearer <token>`.")
-    return claims
+    if scheme.lower() != "bearer":
+        message = "A token is needed. Sign in, and send it once, as `Authorization: Bearer <token>`."
+        raise Unauthenticated(message, code="token_missing")
+    return read_token(token.strip())

@@ -16,6 +16,7 @@ import jwt
 from jwt.types import Options
 from jwt.utils import base64url_encode
 
+from promo_api.errors import Unauthenticated
 from promo_api.specification import MAX_TOKEN_CHARS
 
 Kind = Literal["company", "user"]
@@ -57,15 +58,21 @@ class Tokens:
         }
         return jwt.encode(payload, self._keys[0], _ALGORITHM)
 
-    def read(self, token: str, kind: Kind) -> Claims | None:
-        """Return the claims; None if the token is invalid, expired or of the other kind."""
+    def read(self, token: str, kind: Kind) -> Claims:
+        """Return the claims. Raise Unauthenticated if the token is invalid, expired or of the other kind."""
         if len(token) > MAX_TOKEN_CHARS:
-            return None
+            raise _invalid()
         try:
             claims, expires_at_s = self._decode_cached(token, kind)
+        except jwt.ExpiredSignatureError:
+            raise _expired() from None
+        except jwt.InvalidAudienceError:
+            raise _wrong_kind(kind) from None
         except (jwt.InvalidTokenError, ValueError):
-            return None
-        return claims if expires_at_s > time() else None
+            raise _invalid() from None
+        if expires_at_s <= time():
+            raise _expired()
+        return claims
 
     def _decode(self, token: str, kind: Kind) -> tuple[Claims, int]:
         """Return the claims and the expiry (s since 1970), which the caller checks."""
@@ -87,3 +94,15 @@ class Tokens:
             except jwt.InvalidSignatureError:
                 continue
         return jwt.decode_complete(token, last, algorithms=[_ALGORITHM], audience=kind, options=_CHECKS)
+
+
+def _invalid() -> Unauthenticated:
+    return Unauthenticated("This token is not valid. Sign in again.", code="token_invalid")
+
+
+def _expired() -> Unauthenticated:
+    return Unauthenticated("This token has expired. Sign in again.", code="token_expired")
+
+
+def _wrong_kind(kind: Kind) -> Unauthenticated:
+    return Unauthenticated(f"This operation needs the token of a {kind}.", code="token_wrong_kind")

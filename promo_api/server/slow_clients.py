@@ -106,7 +106,8 @@ class TimeLimitProtocol(StrictProtocol):
         is_body_without_response = is_responding and not self._in_head and not cycle.response_started
         if is_body_without_response or (self._in_head and not is_responding):
             self._count_closed("slow_request")
-            self.reject(HTTPStatus.REQUEST_TIMEOUT, "The rest of this request did not arrive in time.")
+            message = "The rest of this request did not arrive in time."
+            self.reject(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", message)
         elif not is_responding:
             self._count_closed("slow_request")
             self.transport.close()

@@ -8,8 +8,7 @@ import re
 from http import HTTPStatus
 from time import perf_counter
 
-import orjson
-
+from promo_api.contract.error_responses import error_body
 from promo_api.contract.security_headers import SECURITY_HEADERS
 from promo_api.server.pipelining import PipeliningProtocol
 from promo_api.telemetry.requests import InstrumentationMiddleware
@@ -85,11 +84,11 @@ class StrictProtocol(PipeliningProtocol):
         if self._is_too_long():
             self._reject_length()
         else:
-            self.reject(HTTPStatus.BAD_REQUEST, "This is not a valid HTTP request.")
+            self.reject(HTTPStatus.BAD_REQUEST, "malformed_http", "This is not a valid HTTP request.")
 
-    def reject(self, status: HTTPStatus, message: str) -> None:
+    def reject(self, status: HTTPStatus, code: str, message: str) -> None:
         """Reject the request after all earlier responses: clients match them by order."""
-        self._rejection = self._rejection_bytes(status, message)
+        self._rejection = self._rejection_bytes(status, error_body(code, message))
         self._ignores_input = True
         if self._in_body and self.pipeline:  # queued: it must not start
             self.pipeline.popleft()
@@ -105,7 +104,7 @@ class StrictProtocol(PipeliningProtocol):
 
     def _reject_length(self) -> None:
         message = "The headers or chunk headers of this request are too long."
-        self.reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
+        self.reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", message)
 
     def _is_strict(self) -> bool:
         version = self.parser.get_http_version()
@@ -123,8 +122,7 @@ class StrictProtocol(PipeliningProtocol):
     def _values(self, header: bytes) -> list[bytes]:
         return [value.strip().lower() for name, value in self.headers if name == header]
 
-    def _rejection_bytes(self, status: HTTPStatus, message: str) -> bytes:
-        body = orjson.dumps({"status": "error", "message": message})
+    def _rejection_bytes(self, status: HTTPStatus, body: bytes) -> bytes:
         lines = [
             b"HTTP/1.1 %d %s" % (status, status.phrase.encode()),
             b"content-type: application/json",

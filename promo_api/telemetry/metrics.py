@@ -11,13 +11,12 @@ from time import perf_counter
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from promo_api.background import BackgroundJob
-from promo_api.specification import ELIGIBILITY_REASONS
+from promo_api.specification import REFUSAL_REASONS
 
 REGISTRY = CollectorRegistry()
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _CLOSED_REASONS = ("no_request", "idle", "slow_request", "slow_response", "unread", "files", "address")
-_REASONS = (*(reason for reason in ELIGIBILITY_REASONS if reason != "blocked"), "antifraud")
 _SHORTEST_WAIT_S = 0.001
 _GAUGES_EVERY_S = 1.0
 
@@ -106,7 +105,7 @@ _overloaded = {
 }
 _connections_closed = {reason: _CONNECTIONS_CLOSED.labels(reason) for reason in _CLOSED_REASONS}
 _granted = _ACTIVATIONS.labels("granted", "none")
-_refused = {reason: _ACTIVATIONS.labels("refused", reason) for reason in _REASONS}
+_refused = {reason: _ACTIVATIONS.labels("refused", reason) for reason in REFUSAL_REASONS}
 _calls = {result: _CALL_DURATION.labels(result) for result in ("yes", "no", "no_response")}
 _lookups = {result: _LOOKUPS.labels(result) for result in ("yes", "no", "none", "unavailable")}
 _breakers = {state: _BREAKERS.labels(state) for state in ("open", "half_open")}
