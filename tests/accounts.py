@@ -57,8 +57,9 @@ def check_response(response: Any) -> None:
     assert response.headers["content-type"] == "application/json"
     body = response.json()
     if response.status_code >= _FIRST_ERROR and "dependencies" not in body:
-        assert body.keys() <= {"status", "message", "details"}
+        assert body.keys() <= {"status", "code", "message", "details", "reasons"}
         assert body["status"] == "error"
+        assert body["code"]
         assert body["message"]
 
 

@@ -156,4 +156,4 @@ def _parse(content: bytes) -> Any:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:
         violation = Violation("body", "", f"is not valid JSON (line {error.lineno}, column {error.colno})")
-        raise InvalidInput("The request body is not valid JSON.", [violation]) from None
+        raise InvalidInput("The request body is not valid JSON.", [violation], code="invalid_json") from None

@@ -50,15 +50,17 @@ def contract(paths: Mapping[str, Mapping[str, Operation]], **components: Any) ->
     }
 
 
-def read_token(token: str) -> str | None:
-    """Return the claims of a token; None if it is not valid."""
-    return token if token.startswith(GOOD_TOKEN) else None
+def read_token(token: str) -> str:
+    """Return the claims of a token."""
+    if not token.startswith(GOOD_TOKEN):
+        raise Unauthenticated("This token is not valid.", code="token_invalid")
+    return token
 
 
 def authenticate(claims: str) -> str:
     """Return the account of a token that was not revoked."""
     if claims == REVOKED_TOKEN:
-        raise Unauthenticated("This token has been revoked.")
+        raise Unauthenticated("This token has been revoked.", code="token_revoked")
     return f"account of {claims}"
 
 

@@ -53,11 +53,10 @@ def test_refusals(app: ASGIApp, name: str, status: int) -> None:
     response = call(app, "GET", f"/api/refuse?error={name}")
     assert (response.status, response.raised) == (status, None)
     assert response.header("content-type") == "application/json"
-    assert response.json() | {"details": ...} == {
-        "status": "error",
-        "message": echo.ERRORS[name].message,
-        "details": ...,
-    }
+    error = echo.ERRORS[name]
+    expected = {"status": "error", "code": error.code, "message": error.message}
+    assert {member: response.json()[member] for member in expected} == expected
+    assert response.json().keys() - expected.keys() <= {"details", "reasons"}
 
 
 def test_details_of_a_refusal(app: ASGIApp) -> None:
@@ -65,6 +64,12 @@ def test_details_of_a_refusal(app: ASGIApp) -> None:
     details = call(app, "GET", "/api/refuse?error=InvalidInput").details()
     assert details == [{"in": "body", "pointer": "/age", "message": "must be an age"}]
     assert "details" not in call(app, "GET", "/api/refuse?error=NotFound").json()
+
+
+def test_reasons_of_a_refused_activation(app: ASGIApp) -> None:
+    """A refused activation has all reasons; no other error has `reasons`."""
+    assert call(app, "GET", "/api/refuse?error=ActivationDenied").json()["reasons"] == ["expired", "age"]
+    assert "reasons" not in call(app, "GET", "/api/refuse?error=NotFound").json()
 
 
 def test_headers_of_refusals(app: ASGIApp) -> None:
@@ -92,7 +97,11 @@ def test_rate_limit_headers(app: ASGIApp) -> None:
 
 def _assert_internal_error(response: Response, caplog: pytest.LogCaptureFixture) -> None:
     assert response.status == 500
-    assert response.json() == {"status": "error", "message": "Internal server error. The error was logged."}
+    assert response.json() == {
+        "status": "error",
+        "code": "internal_error",
+        "message": "Internal server error. The error was logged.",
+    }
     assert response.header("content-type") == "application/json"
     (record,) = [record for record in caplog.records if record.getMessage() == "internal_error"]
     assert record.levelno == logging.ERROR

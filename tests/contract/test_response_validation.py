@@ -37,6 +37,30 @@ def test_optional_header(tmp_path: Path) -> None:
     assert (response.status, response.header("x-other")) == (200, None)
 
 
+def test_undeclared_code(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The examples of an error response are its codes; another code is a violation."""
+    body = {"type": "object", "properties": {"code": {"type": "string"}}}
+
+    def served(*codes: str) -> Response:
+        content = {"schema": body, "examples": {code: {"value": {"code": code}} for code in codes}}
+        response = {"description": "Refused.", "content": {"application/json": content}}
+        paths = {
+            "/refuse": {
+                "get": operation(
+                    "echo.refuse",
+                    parameters=[query("error", {"type": "string"}, required=True)],
+                    responses={"403": response},
+                )
+            }
+        }
+        app = serve(tmp_path / "api.yml", contract(paths), validate_responses=True)
+        return call(app, "GET", "/api/refuse?error=NotOwner")
+
+    assert served("promo_expired", "not_owner").status == 403
+    assert served("promo_expired").status == 500
+    assert "/code is not in the examples" in str(vars(caplog.records[-1])["violations"])
+
+
 @pytest.mark.parametrize(
     ("responses", "message"),
     [

@@ -27,7 +27,7 @@ def _assert_error(response: Response, status: int) -> None:
     body = response.json()
     assert body["status"] == "error"
     assert body["message"]
-    assert body.keys() <= {"status", "message", "details"}
+    assert body.keys() <= {"status", "code", "message", "details"}
 
 
 @all_cases(("template", "method"), [*product(PATHS, METHODS)])

@@ -74,7 +74,7 @@ def test_401_outranks_400(
     response = call(app, "POST", target, headers=[*headers, *sent[0]], body=sent[1])
     assert (response.status, response.raised) == (401, None)
     assert response.header("www-authenticate") == "Bearer"
-    assert response.json().keys() == {"status", "message"}
+    assert response.json().keys() == {"status", "code", "message"}
     assert GOOD_TOKEN not in response.content.decode()
 
 

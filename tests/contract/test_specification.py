@@ -129,14 +129,14 @@ def test_requests_are_closed(operation: Operation) -> None:
 
 
 def test_errors_have_one_body() -> None:
-    """Every error of every operation has the schema Error, except the 503 of GET /health."""
+    """Every error of every operation has the schema ErrorBody, except the 503 of GET /health."""
     schemas = {
         yaml.safe_dump(response["content"]["application/json"]["schema"])
         for operation, declared in _operations().items()
         for status, response in declared["responses"].items()
         if status >= "400" and (operation, status) != ("GET /health", "503")
     }
-    assert schemas == {yaml.safe_dump(_components()["schemas"]["Error"])}
+    assert schemas == {yaml.safe_dump(_components()["schemas"]["ErrorBody"])}
 
 
 def test_countries_are_iso_3166() -> None:

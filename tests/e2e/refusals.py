@@ -48,6 +48,6 @@ def assert_refused(server: Server, message: bytes, *statuses: int) -> RawRespons
     error = json.loads(body)
     assert error["status"] == "error"
     assert error["message"]
-    assert error.keys() <= {"status", "message", "details"}
+    assert error.keys() <= {"status", "code", "message", "details", "reasons"}
     assert all(each.keys() == {"in", "pointer", "message"} for each in error.get("details", []))
     return response

@@ -47,7 +47,11 @@ def test_incomplete_request(server: Server, length: int) -> None:
     headers = fields(head)
     assert head.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert (headers["connection"], headers["x-content-type-options"]) == ("close", "nosniff")
-    assert json.loads(body) == {"status": "error", "message": "The rest of this request did not arrive in time."}
+    assert json.loads(body) == {
+        "status": "error",
+        "code": "request_timeout",
+        "message": "The rest of this request did not arrive in time.",
+    }
     assert wait_until(lambda: _logged(server, headers["x-request-id"]) == [408], _TIMEOUT_S)
 
 

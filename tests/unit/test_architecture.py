@@ -83,7 +83,7 @@ LIBRARIES = {
     "jwt": "promo_api.security.tokens",
     "orjson": (
         "handlers.serializers persistence.database promo_api.antifraud.client promo_api.contract "
-        "promo_api.server.strict_http promo_api.telemetry.logs"
+        "promo_api.telemetry.logs"
     ),
     "prometheus_client": "promo_api.telemetry.metrics promo_api.telemetry.metrics_server",
     "psutil": "promo_api.dev",

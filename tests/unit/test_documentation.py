@@ -8,7 +8,7 @@ import yaml
 
 from promo_api.__main__ import _COMMANDS
 from promo_api.config.settings import Settings, SettingsError, variable
-from tests import settings_table
+from tests import error_page, settings_table
 from tests.pages import PAGES, ROOT, anchors, code, page, tables
 
 _API = (ROOT / "api.yml").read_text(encoding="utf-8")
@@ -23,6 +23,11 @@ _README_WORDS_MAX = 1000
 def test_settings_are_listed() -> None:
     """docs/configuration.md has a row for each setting: `python -m tests.settings_table` updates it."""
     assert settings_table.listed() == settings_table.rows()
+
+
+def test_error_codes_are_listed() -> None:
+    """docs/errors.md is made from api.yml: `python -m tests.error_page` updates it."""
+    assert page(error_page.PAGE) == error_page.rendered()
 
 
 def test_endpoints_are_listed() -> None:

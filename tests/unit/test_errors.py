@@ -16,7 +16,7 @@ from promo_api.errors import (
 from tests.cases import all_cases
 
 _MAKE: dict[type[RequestError], Callable[[str], RequestError]] = {
-    ActivationDenied: lambda message: ActivationDenied("inactive", message),
+    ActivationDenied: lambda message: ActivationDenied(message, code="promo_expired", reasons=["expired"]),
     TooManyRequests: lambda message: TooManyRequests(message, limit="tries", times=3, period_s=60, retry_after_s=5),
     ServiceUnavailable: lambda message: ServiceUnavailable(message, reason="it sleeps"),
 }
@@ -45,8 +45,9 @@ def test_violation_of_one_member() -> None:
 
 
 def test_error_attributes() -> None:
-    """A denied activation has a reason; an unavailable service has a time to wait."""
-    assert ActivationDenied("inactive", "Not now.").reason == "inactive"
+    """A denied activation has reasons; an unavailable service has a time to wait."""
+    denied = ActivationDenied("Not now.", code="promo_expired", reasons=["expired", "age"])
+    assert (denied.code, denied.reasons, denied.retry_after_s) == ("promo_expired", ("expired", "age"), None)
     down = ServiceUnavailable("Later.", reason="it sleeps")
     assert (down.reason, down.retry_after_s) == ("it sleeps", 1)
     assert ServiceUnavailable("Later.", reason="it sleeps", retry_after_s=30).retry_after_s == 30

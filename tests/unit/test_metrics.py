@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from handlers.user_activations import _MESSAGES
+from handlers.user_activations import _REFUSALS
 from promo_api.antifraud.checks import Antifraud
 from promo_api.circuit_breaker import State
 from promo_api.coalescing import Coalescer
@@ -23,7 +23,7 @@ _CHEAP: Any = {"argon2_memory_kib": 8, "argon2_iterations": 1, "argon2_paralleli
 
 def test_refusal_reasons() -> None:
     """The metric has a label for each reason of a refusal; a missing label would fail the request."""
-    assert {*metrics._refused} == {*_MESSAGES}
+    assert {*metrics._refused} == {*_REFUSALS}
 
 
 def test_requests() -> None:

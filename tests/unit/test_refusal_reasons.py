@@ -2,14 +2,15 @@
 
 from handlers import user_activations
 from persistence import activations
-from promo_api.specification import ELIGIBILITY_REASONS
+from promo_api.specification import REFUSAL_REASONS
 
 
 def test_conditions() -> None:
-    """Each reason has a condition, in the order of api.yml; `blocked` is a cached verdict."""
-    assert [*activations._REASONS, "blocked"] == [*ELIGIBILITY_REASONS]
+    """Each reason has a condition, in the order of api.yml; the last two come from the anti-fraud check."""
+    assert [*activations._REASONS, "blocked", "antifraud_unavailable"] == [*REFUSAL_REASONS]
 
 
 def test_messages() -> None:
-    """Each refusal has a message."""
-    assert user_activations._MESSAGES.keys() == {*activations._REASONS, "antifraud"}
+    """Each reason has a code of its own and a message."""
+    assert user_activations._REFUSALS.keys() == {*REFUSAL_REASONS}
+    assert len(set(user_activations._REFUSALS.values())) == len(REFUSAL_REASONS)

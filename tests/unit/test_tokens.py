@@ -10,6 +10,7 @@ import jwt
 import pytest
 from jwt.utils import base64url_encode
 
+from promo_api.errors import Unauthenticated
 from promo_api.security.tokens import Claims, Kind, Tokens
 from tests.cases import all_cases
 
@@ -17,6 +18,15 @@ KEY = "a key for tests " * 3
 ACCOUNT = UUID("0b6f2d9e-3c1a-4f57-8e0d-2a9b7c4d1e63")
 KINDS: list[Kind] = ["company", "user"]
 TOKENS = Tokens([KEY], 12)
+INVALID = "token_invalid"
+
+
+def _read(tokens: Tokens, token: str, kind: Kind) -> Claims | str:
+    """Return the claims of a token, or the code of the error."""
+    try:
+        return tokens.read(token, kind)
+    except Unauthenticated as error:
+        return error.code
 
 
 def _payload(**changes: Any) -> dict[str, Any]:
@@ -35,13 +45,13 @@ def _signed(key: str = KEY, algorithm: str = "HS256", **changes: Any) -> str:
 def test_round_trip(kind: Kind, version: int) -> None:
     """Reading a token returns its claims."""
     claims = Claims(uuid4(), kind, version)
-    assert TOKENS.read(TOKENS.issue(claims), kind) == claims
+    assert _read(TOKENS, TOKENS.issue(claims), kind) == claims
 
 
 def test_tokens_of_another_process() -> None:
     """Processes with the same key read each other's tokens."""
     token = Tokens([KEY], 1).issue(Claims(ACCOUNT, "user", 3))
-    assert Tokens([KEY], 24).read(token, "user") == Claims(ACCOUNT, "user", 3)
+    assert _read(Tokens([KEY], 24), token, "user") == Claims(ACCOUNT, "user", 3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -69,35 +79,35 @@ def test_token_has_only_necessary_claims() -> None:
 
 def test_valid_token() -> None:
     """The token that the next tests change is valid."""
-    assert TOKENS.read(_signed(), "user") == Claims(ACCOUNT, "user", 3)
+    assert _read(TOKENS, _signed(), "user") == Claims(ACCOUNT, "user", 3)
 
 
 @pytest.mark.parametrize(("issued", "wanted"), [("company", "user"), ("user", "company")])
 def test_wrong_kind(issued: Kind, wanted: Kind) -> None:
     """A company's token is not valid for a user, and the reverse."""
-    assert TOKENS.read(TOKENS.issue(Claims(ACCOUNT, issued, 1)), wanted) is None
+    assert _read(TOKENS, TOKENS.issue(Claims(ACCOUNT, issued, 1)), wanted) == "token_wrong_kind"
 
 
 def test_other_key() -> None:
     """A token that was signed with another key is invalid."""
-    assert TOKENS.read(_signed(key=KEY[::-1]), "user") is None
+    assert _read(TOKENS, _signed(key=KEY[::-1]), "user") == INVALID
 
 
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
 def test_other_algorithm(algorithm: str) -> None:
     """Only HS256 is accepted, not the algorithm that the token names."""
-    assert TOKENS.read(_signed(algorithm=algorithm, key=KEY * 2), "user") is None
-    assert Tokens([KEY * 2], 1).read(_signed(algorithm=algorithm, key=KEY * 2), "user") is None
+    assert _read(TOKENS, _signed(algorithm=algorithm, key=KEY * 2), "user") == INVALID
+    assert _read(Tokens([KEY * 2], 1), _signed(algorithm=algorithm, key=KEY * 2), "user") == INVALID
 
 
 @pytest.mark.parametrize("name", ["none", "None", "NONE", "nOnE"])
 def test_algorithm_none(name: str) -> None:
     """A token with the algorithm `none` is invalid in any spelling, with or without a signature."""
-    assert TOKENS.read(jwt.encode(_payload(), None, "none"), "user") is None
+    assert _read(TOKENS, jwt.encode(_payload(), None, "none"), "user") == INVALID
     payload, signature = _signed().split(".")[1:]
     head = base64url_encode(json.dumps({"alg": name, "typ": "JWT"}).encode()).decode()
     for end in ("", signature):
-        assert TOKENS.read(f"{head}.{payload}.{end}", "user") is None
+        assert _read(TOKENS, f"{head}.{payload}.{end}", "user") == INVALID
 
 
 @pytest.mark.parametrize(
@@ -117,16 +127,16 @@ def test_algorithm_none(name: str) -> None:
 )
 def test_other_header(changes: dict[str, Any]) -> None:
     """A token with any other header, such as another type or a key, is invalid."""
-    assert TOKENS.read(jwt.encode(_payload(), KEY, headers=changes), "user") is None
+    assert _read(TOKENS, jwt.encode(_payload(), KEY, headers=changes), "user") == INVALID
 
 
 def test_token_has_only_one_text() -> None:
     """No other text is read as the same token: not with another last letter, nor with a suffix."""
     token = _signed()
     letters = string.ascii_letters + string.digits + "-_"
-    read = [last for last in letters if TOKENS.read(token[:-1] + last, "user") is not None]
+    read = [last for last in letters if _read(TOKENS, token[:-1] + last, "user") != INVALID]
     assert read == [token[-1]]
-    assert all(TOKENS.read(token + more, "user") is None for more in ("=", "==", "A", ".", " ", "\n"))
+    assert all(_read(TOKENS, token + more, "user") == INVALID for more in ("=", "==", "A", ".", " ", "\n"))
 
 
 def test_longest_token() -> None:
@@ -134,7 +144,8 @@ def test_longest_token() -> None:
     tokens = [_signed(pad="x" * length) for length in range(100)]
     assert {299, 300} & {len(token) for token in tokens}
     assert len(tokens[-1]) > 300
-    assert [token for token in tokens if TOKENS.read(token, "user")] == [token for token in tokens if len(token) <= 300]
+    valid = [token for token in tokens if _read(TOKENS, token, "user") != INVALID]
+    assert valid == [token for token in tokens if len(token) <= 300]
 
 
 def test_key_rotation() -> None:
@@ -143,10 +154,10 @@ def test_key_rotation() -> None:
     claims = Claims(ACCOUNT, "user", 3)
     before, between, after = Tokens([old], 12), Tokens([new, old], 12), Tokens([new], 12)
     first, second = before.issue(claims), between.issue(claims)
-    assert [tokens.read(first, "user") for tokens in (before, between, after)] == [claims, claims, None]
-    assert [tokens.read(second, "user") for tokens in (before, between, after)] == [None, claims, claims]
-    assert between.read(_signed(), "user") is None
-    assert between.read(_signed(key=old, aud="company"), "user") is None
+    assert [_read(tokens, first, "user") for tokens in (before, between, after)] == [claims, claims, INVALID]
+    assert [_read(tokens, second, "user") for tokens in (before, between, after)] == [INVALID, claims, claims]
+    assert _read(between, _signed(), "user") == INVALID
+    assert _read(between, _signed(key=old, aud="company"), "user") == "token_wrong_kind"
 
 
 def test_token_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +166,7 @@ def test_token_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
     decode = jwt.decode_complete
     monkeypatch.setattr(jwt, "decode_complete", lambda *args, **options: (tried.append(1), decode(*args, **options))[1])
     token = tokens.issue(Claims(ACCOUNT, "user", 3))
-    assert tokens.read(token, "user") == tokens.read(token, "user") == Claims(ACCOUNT, "user", 3)
+    assert _read(tokens, token, "user") == _read(tokens, token, "user") == Claims(ACCOUNT, "user", 3)
     assert len(tried) == 1
 
 
@@ -163,35 +174,36 @@ def test_changed_token() -> None:
     """A token that was changed after signing is invalid."""
     head, _, signature = _signed().split(".")
     _, other, _ = _signed(ver=4).split(".")
-    assert TOKENS.read(f"{head}.{other}.{signature}", "user") is None
-    assert TOKENS.read(f"{head}.{other}.", "user") is None
+    assert _read(TOKENS, f"{head}.{other}.{signature}", "user") == INVALID
+    assert _read(TOKENS, f"{head}.{other}.", "user") == INVALID
 
 
 @pytest.mark.parametrize("claim", ["sub", "aud", "ver", "iat", "exp"])
 def test_missing_claim(claim: str) -> None:
     """A token without one of the claims is invalid."""
-    assert TOKENS.read(jwt.encode(_payload(**{claim: None}), KEY), "user") is None
+    assert _read(TOKENS, jwt.encode(_payload(**{claim: None}), KEY), "user") == INVALID
 
 
 def test_cached_token_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cached token is invalid from its expiry on, and for other kinds and keys."""
     tokens, expires_at = Tokens([KEY], 12), datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
     token = _signed(exp=expires_at)
-    assert tokens.read(token, "user") is not None
+    claims = Claims(ACCOUNT, "user", 3)
+    assert _read(tokens, token, "user") == claims
     for seconds, is_valid in ((-0.001, True), (0, False), (60, False)):
         now = (expires_at + timedelta(seconds=seconds)).timestamp
         monkeypatch.setattr("promo_api.security.tokens.time", now)
-        assert (tokens.read(token, "user") is not None) == is_valid
+        assert _read(tokens, token, "user") == (claims if is_valid else "token_expired")
     monkeypatch.undo()
-    assert tokens.read(token, "user") is not None
-    assert tokens.read(token, "company") is None
-    assert Tokens(["another key " * 3], 12).read(token, "user") is None
+    assert _read(tokens, token, "user") == claims
+    assert _read(tokens, token, "company") == "token_wrong_kind"
+    assert _read(Tokens(["another key " * 3], 12), token, "user") == INVALID
 
 
 @pytest.mark.parametrize("ago", [timedelta(seconds=1), timedelta(days=400)])
 def test_expired(ago: timedelta) -> None:
     """An expired token is invalid."""
-    assert TOKENS.read(_signed(exp=datetime.now(UTC) - ago), "user") is None
+    assert _read(TOKENS, _signed(exp=datetime.now(UTC) - ago), "user") == "token_expired"
 
 
 @all_cases(
@@ -229,7 +241,7 @@ def test_claims_of_other_types(changes: dict[str, Any]) -> None:
         token = jwt.api_jws.encode(jwt.PyJWT()._encode_payload(_payload() | changes | {"iat": 1, "exp": 2**40}), KEY)
     else:
         token = _signed(**changes)
-    assert TOKENS.read(token, "user") is None
+    assert _read(TOKENS, token, "user") in (INVALID, "token_wrong_kind", "token_expired")
 
 
 @all_cases(
@@ -238,13 +250,13 @@ def test_claims_of_other_types(changes: dict[str, Any]) -> None:
 )
 def test_other_texts(token: str) -> None:
     """Other texts are invalid tokens, and raise nothing."""
-    assert TOKENS.read(token, "user") is None
+    assert _read(TOKENS, token, "user") == INVALID
 
 
 def test_kind() -> None:
     """A token is valid for its own kind of account only."""
     user, company = Claims(ACCOUNT, "user", 1), Claims(ACCOUNT, "company", 1)
-    assert TOKENS.read(TOKENS.issue(user), "user") == user
-    assert TOKENS.read(TOKENS.issue(company), "company") == company
-    assert TOKENS.read(TOKENS.issue(company), "user") is None
-    assert TOKENS.read(TOKENS.issue(user), "company") is None
+    assert _read(TOKENS, TOKENS.issue(user), "user") == user
+    assert _read(TOKENS, TOKENS.issue(company), "company") == company
+    assert _read(TOKENS, TOKENS.issue(company), "user") == "token_wrong_kind"
+    assert _read(TOKENS, TOKENS.issue(user), "company") == "token_wrong_kind"

@@ -56,10 +56,10 @@ def refuse(_runtime: object, *, error: str) -> None:
 
 ERRORS: dict[str, errors.RequestError] = {
     "InvalidInput": errors.InvalidInput.body("/age", "must be an age"),
-    "Unauthenticated": errors.Unauthenticated("A token is needed."),
+    "Unauthenticated": errors.Unauthenticated("A token is needed.", code="token_missing"),
     "NotOwner": errors.NotOwner("It belongs to another account."),
     "WrongPassword": errors.WrongPassword("This is not the password."),
-    "ActivationDenied": errors.ActivationDenied("inactive", "Not now."),
+    "ActivationDenied": errors.ActivationDenied("Not now.", code="promo_expired", reasons=["expired", "age"]),
     "NotFound": errors.NotFound("Not found."),
     "EmailTaken": errors.EmailTaken("It is in use."),
     "IdempotencyKeyReused": errors.IdempotencyKeyReused("Another request has this key."),
