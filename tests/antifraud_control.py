@@ -30,7 +30,7 @@ class AntifraudUser:
 
     def is_allowed_by(self, antifraud: Antifraud) -> bool:
         """Check an activation of a new promo; return whether it is allowed."""
-        return antifraud.check(self.user_id, self.email, uuid4())
+        return antifraud.check(self.user_id, self.email, uuid4()) is True
 
 
 class HasEmail(Protocol):

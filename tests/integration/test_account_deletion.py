@@ -25,7 +25,6 @@ NAME, SURNAME, TEXT = "Leocadia", "Wegganger", "A comment of a deleted user."
 
 def _id(runtime: Runtime, user: Account) -> UUID:
     claims = runtime.tokens.read(user.token, "user")
-    assert claims is not None
     return claims.account_id
 
 

@@ -133,7 +133,6 @@ def test_role_with_select_and_insert_only(api: Api, runtime: Runtime, connection
     ):
         connection.exec_driver_sql(statement)
     claims = runtime.tokens.read(user.token, "user")
-    assert claims is not None
     connection.execute(account_events.insert(), {"user_id": claims.account_id, "event": "signed_out"})
     moved = users.update().where(users.c.id == claims.account_id).values(id=uuid4())
     assert connection.execute(moved).rowcount == 1

@@ -129,20 +129,25 @@ def test_changed_period(api: Api, company: Account) -> None:
     assert statuses == [200, 403]
 
 
-def test_refusal_messages(api: Api, company: Account) -> None:
-    """A refusal states the first of the reasons that the eligibility operation returns."""
+def test_refusal_codes(api: Api, company: Account) -> None:
+    """A refusal has the reasons that eligibility lists; code and message stand for the first one."""
     user = api.sign_up_user(country="ru", age=30)
     foreign, old = {"country": "fr"}, {"age_until": 29}
     used_up = company.create_promo(max_count=1)
     assert _activate(user, used_up).status_code == 200
-    promos = [company.create_promo(**changes) for changes in ({"max_count": 0}, {"target": foreign}, {"target": old})]
-    messages = [_activate(user, promo_id).json()["message"] for promo_id in (*promos, used_up)]
-    assert messages == [
-        "This promo is not active.",
-        "This promo is not available in your country.",
-        "This promo is not available for your age.",
-        "This promo has been used up.",
+    cases: list[tuple[str, dict[str, Any]]] = [
+        ("promo_inactive", {"max_count": 0, "target": foreign}),
+        ("promo_not_started", {"active_from": "2999-01-01", "target": old}),
+        ("promo_expired", {"active_until": "2001-01-01"}),
+        ("user_age", {"target": foreign | old}),
+        ("user_country", {"target": foreign}),
     ]
+    promos = [(code, company.create_promo(**changes)) for code, changes in cases]
+    for code, promo_id in (*promos, ("promo_exhausted", used_up)):
+        response = _activate(user, promo_id)
+        assert (response.status_code, response.json()["code"]) == (403, code)
+        assert response.json()["reasons"] == user.get(f"/user/promo/{promo_id}/eligibility").json()["reasons"]
+        assert "retry-after" not in response.headers
 
 
 def test_unknown_promo(api: Api) -> None:

@@ -20,7 +20,7 @@ from promo_api.dev.processes import wait_until
 from promo_api.runtime import Runtime
 from promo_api.telemetry.logs import JsonLines
 from tests.accounts import Account, Api
-from tests.antifraud_control import AntifraudControl
+from tests.antifraud_control import HOUR_MS, AntifraudControl
 
 # Behaviours of the stub that give no valid response.
 INVALID_RESPONSES: list[dict[str, Any]] = [
@@ -72,6 +72,45 @@ def test_negative_verdict_takes_one_call(api: Api, antifraud_control: AntifraudC
     assert (_activate(user, promo_id), antifraud_control.count_calls(user)) == (403, 1)
     assert _used(company, promo_id) == 0
     assert api.sign_up_user().post(f"/user/promo/{promo_id}/activate").json() == {"promo": "only"}
+
+
+def test_denied_and_unavailable(
+    api: Api, antifraud_control: AntifraudControl, another_process: Callable[..., Api]
+) -> None:
+    """A denial and a missing verdict have different codes and reasons; only the missing verdict has Retry-After."""
+    user, promo_id = api.sign_up_user(), api.sign_up_company().create_promo()
+    path = f"/user/promo/{promo_id}/activate"
+
+    def refusal(server: Api) -> tuple[int, str, list[str], str | None]:
+        response = server.call("POST", path, token=user.token)
+        body = response.json()
+        return response.status_code, body["code"], body["reasons"], response.headers.get("retry-after")
+
+    antifraud_control.set_behaviour(user, ok=False)
+    assert refusal(api) == (403, "antifraud_denied", ["blocked"], None)
+    antifraud_control.set_behaviour(user, status=503)
+    process = another_process(antifraud_breaker_failures=1, antifraud_breaker_cooldown_s=3600)
+    assert refusal(process) == (403, "antifraud_unavailable", ["antifraud_unavailable"], "3600")
+    antifraud_control.set_behaviour(user, ok=True)
+    status, code, reasons, retry_after = refusal(process)
+    assert (status, code, reasons) == (403, "antifraud_unavailable", ["antifraud_unavailable"])
+    assert 3500 < int(retry_after or "") <= 3600
+    assert refusal(another_process(antifraud_address="127.0.0.1:1")) == (
+        *(403, "antifraud_unavailable", ["antifraud_unavailable"]),
+        "1",
+    )
+
+
+def test_cached_denial_is_the_last_reason(api: Api, antifraud_control: AntifraudControl) -> None:
+    """With a cached denial the reasons are again those of eligibility, `blocked` last."""
+    user, company = api.sign_up_user(country="ru"), api.sign_up_company()
+    antifraud_control.set_behaviour(user, ok=False, cache_ms=HOUR_MS)
+    assert _activate(user, company.create_promo()) == 403
+    promo_id = company.create_promo(target={"country": "fr"})
+    response = user.post(f"/user/promo/{promo_id}/activate")
+    assert (response.json()["code"], response.json()["reasons"]) == ("user_country", ["country", "blocked"])
+    assert response.json()["reasons"] == user.get(f"/user/promo/{promo_id}/eligibility").json()["reasons"]
+    assert antifraud_control.count_calls(user) == 1
 
 
 def test_each_attempt_calls(api: Api, antifraud_control: AntifraudControl) -> None:

@@ -44,7 +44,6 @@ def _activate(user: Account, promo_id: str, api: Api | None = None) -> int:
 def _key(runtime: Runtime, cache: "redis.Redis", user: Account) -> Any:
     """Return the key of the cached verdict about the user."""
     claims = runtime.tokens.read(user.token, "user")
-    assert claims is not None
     [key] = cache.keys(f"antifraud:*{claims.account_id}*")
     return key
 

@@ -42,7 +42,6 @@ def test_new_user(api: Api, runtime: Runtime) -> None:
     """The export of a new user has the account, the profile, the sign-up and empty lists."""
     user = api.sign_up_user(avatar_url="https://example.com/a.png")
     claims = runtime.tokens.read(user.token, "user")
-    assert claims is not None
     export = _export(user)
     assert export["account"]["id"] == str(claims.account_id)
     assert export["account"]["date"] <= runtime.clock().isoformat()
@@ -118,7 +117,6 @@ def test_contains_no_data_of_others(api: Api, company: Account, runtime: Runtime
 
 def _find_user(runtime: Runtime, account: Account) -> User:
     claims = runtime.tokens.read(account.token, "user")
-    assert claims is not None
     with runtime.database.autocommit() as connection:
         user = find_user(connection, claims.account_id)
     assert user is not None

@@ -39,9 +39,12 @@ def _sign_in(api: Api, account: Account, kind: Kind) -> Any:
 
 
 def _claims(runtime: Runtime, account: Account, kind: Kind) -> Claims:
-    claims = runtime.tokens.read(account.token, kind)
-    assert claims is not None
-    return claims
+    return runtime.tokens.read(account.token, kind)
+
+
+def _assert_refused(response: Any, code: str) -> None:
+    refusal = (response.status_code, response.headers["www-authenticate"], response.json()["code"])
+    assert refusal == (401, "Bearer", code)
 
 
 def _payload(settings: Settings, user: Account) -> dict[str, Any]:
@@ -54,16 +57,14 @@ def test_no_token(api: Api, method: str, template: str, kind: Kind) -> None:
     """Without a token each operation responds 401, before it validates path or body."""
     del kind
     for path in (_path(template), template.replace("{id}", "no-id").replace("{comment_id}", "no-id") + "?no=1"):
-        response = api.call(method, path)
-        assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
+        _assert_refused(api.call(method, path), "token_missing")
 
 
 @all_cases(("method", "template", "kind"), SECURED)
 def test_token_of_the_other_kind(api: Api, method: str, template: str, kind: Kind) -> None:
     """A company's token opens no operation of users, and vice versa."""
     other = _sign_up(api, "user" if kind == "company" else "company")
-    response = api.call(method, _path(template), token=other.token)
-    assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
+    _assert_refused(api.call(method, _path(template), token=other.token), "token_wrong_kind")
 
 
 @all_cases(("method", "template", "kind"), SECURED)
@@ -79,8 +80,7 @@ def test_revoked_token(api: Api, method: str, template: str, kind: Kind) -> None
         invalid = ({"json": {"no": 1}}, {"content": b"{", "headers": {"Content-Type": "text/plain"}})
         requests += [(_path(template), request) for request in invalid]
     for path, request in requests:
-        response = api.call(method, path, token=account.token, **request)
-        assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
+        _assert_refused(api.call(method, path, token=account.token, **request), "token_revoked")
 
 
 @pytest.mark.parametrize("path", ["/business/promo", PROFILE])
@@ -101,15 +101,14 @@ def test_token_of_a_deleted_account(api: Api, runtime: Runtime, method: str, tem
     with runtime.database.engine.begin() as connection:
         deleted = connection.execute(DELETED[kind], {"email": account.body["email"]})
         assert deleted.rowcount == 1
-    assert api.call(method, _path(template), token=account.token).status_code == 401
+    _assert_refused(api.call(method, _path(template), token=account.token), "account_deleted")
 
 
 @all_cases(("method", "template", "kind"), SECURED)
 def test_expired_token(api: Api, runtime: Runtime, settings: Settings, method: str, template: str, kind: Kind) -> None:
     """An expired token is refused."""
     expired = Tokens(settings.secret_keys, lifetime_h=0).issue(_claims(runtime, _sign_up(api, kind), kind))
-    response = api.call(method, _path(template), token=expired)
-    assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
+    _assert_refused(api.call(method, _path(template), token=expired), "token_expired")
 
 
 def test_token_lifetime(api: Api, settings: Settings) -> None:

@@ -23,7 +23,6 @@ Job = Callable[[], Any]
 
 def _id(runtime: Runtime, user: Account) -> UUID:
     claims = runtime.tokens.read(user.token, "user")
-    assert claims is not None
     return claims.account_id
 
 

@@ -28,7 +28,6 @@ def _sign_in(account: Account, kind: str = "user") -> Callable[[], Any]:
 
 def _id(runtime: Runtime, user: Account) -> UUID:
     claims = runtime.tokens.read(user.token, "user")
-    assert claims is not None
     return claims.account_id
 
 

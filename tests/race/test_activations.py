@@ -36,7 +36,6 @@ def _statuses(responses: list[Any]) -> list[int]:
 
 def _user_of(runtime: Runtime, user: Account) -> User:
     claims = runtime.tokens.read(user.token, "user")
-    assert claims is not None
     with runtime.database.autocommit() as connection:
         stored = find_user(connection, claims.account_id)
     assert stored is not None

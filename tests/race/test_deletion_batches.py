@@ -44,7 +44,6 @@ class _ClosedAccount:
         self._database = runtime.database
         user = api.sign_up_user()
         claims = runtime.tokens.read(user.token, "user")
-        assert claims is not None
         self.id = claims.account_id
         assert user.post(f"/user/promo/{self.promo_id}/activate").is_success
         assert user.post(f"/user/promo/{self.promo_id}/like").is_success
