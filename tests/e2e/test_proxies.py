@@ -180,7 +180,7 @@ def test_limit_of_an_address(proxy: Proxy) -> None:
     refused = responses[-1]
     assert refused.status_code == 429
     assert refused.headers["Content-Type"] == "application/json"
-    assert refused.json()["status"] == "error"
+    assert (refused.json()["status"], refused.json()["code"]) == ("error", "rate_limited")
     assert refused.json()["message"].startswith("Too many requests from this address.")
     assert int(refused.headers["Retry-After"]) >= 1
     assert refused.headers["Strict-Transport-Security"] == _HSTS
