@@ -1,6 +1,7 @@
 """The validation of responses against api.yml, for tests.
 
-An invalid response is logged and becomes a 500. This doubles the cost of validation.
+It is stricter than api.yml: clients must expect new members and new values, but the server must not send any that are
+not described. An invalid response is logged and becomes a 500. This doubles the cost of validation.
 """
 
 import logging
@@ -41,12 +42,26 @@ class _Header:
         return self._validator.violations(value, "header", f"/{self.name}")
 
 
+def closed(schema: Any) -> Any:
+    """Return a copy of a schema that refuses members and values that are not described."""
+    if isinstance(schema, list):
+        return [closed(part) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    copy = {keyword: closed(value) for keyword, value in schema.items()}
+    if copy.get("type") == "object" and copy.get("additionalProperties", True) is True:
+        copy["additionalProperties"] = False
+    if "x-extensible-enum" in copy:
+        copy["enum"] = copy["x-extensible-enum"]
+    return copy
+
+
 class _Response:
     """The responses of an operation with one status."""
 
     def __init__(self, declared: Mapping[str, Any]) -> None:
         content = declared["content"][_MEDIA_TYPE]
-        self._body = compile_schema(content["schema"])
+        self._body = compile_schema(closed(content["schema"]))
         # The examples of an error response are its codes.
         examples = [example["value"] for example in content.get("examples", {}).values()]
         self._codes = {value["code"] for value in examples if "code" in value}

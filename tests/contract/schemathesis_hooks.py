@@ -63,7 +63,7 @@ class _Account:
         case.headers["Authorization"] = f"Bearer {self.sign_up(case.operation.base_url) if revokes else data}"
 
 
-@schemathesis.auth(refresh_interval=_RUN_S, retry_on=[]).apply_to(tag="B2B")
+@schemathesis.auth(refresh_interval=_RUN_S, retry_on=[]).apply_to(path_regex="^/business/")
 class Company(_Account):
     """A company."""
 
@@ -71,7 +71,7 @@ class Company(_Account):
     body = {"name": "Fuzzing Company"}  # noqa: RUF012 never changed
 
 
-@schemathesis.auth(refresh_interval=_RUN_S, retry_on=[]).apply_to(tag="B2C")
+@schemathesis.auth(refresh_interval=_RUN_S, retry_on=[]).apply_to(path_regex="^/user/")
 class User(_Account):
     """A user."""
 

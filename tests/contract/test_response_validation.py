@@ -39,7 +39,7 @@ def test_optional_header(tmp_path: Path) -> None:
 
 def test_undeclared_code(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The examples of an error response are its codes; another code is a violation."""
-    body = {"type": "object", "properties": {"code": {"type": "string"}}}
+    body = {"type": "object", "additionalProperties": {}, "properties": {"code": {"type": "string"}}}
 
     def served(*codes: str) -> Response:
         content = {"schema": body, "examples": {code: {"value": {"code": code}} for code in codes}}

@@ -94,7 +94,7 @@ def test_token_survives_reload(page: Page, server: Server) -> None:
 
 def test_url_opens_an_operation(page: Page) -> None:
     """A URL with an operation opens it, also without the trailing slash."""
-    page.open("/api/ui#/B2C/user_promos.list_feed")
+    page.open("/api/ui#/Feed/user_promos.list_feed")
     assert page.open_operations() == ["user_promos.list_feed"]
 
 
