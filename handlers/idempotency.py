@@ -6,7 +6,7 @@ rolled back.
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import wraps
 from hashlib import sha256
 from json import dumps
@@ -14,8 +14,8 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from handlers import Body, Headers
-from persistence.idempotency import IdempotencyKey, find_response, insert_responses
-from promo_api.errors import ConcurrentRequest, IdempotencyKeyReused
+from persistence.idempotency import IdempotencyKey, StoredResponse, find_response, insert_responses
+from promo_api.errors import ActivationDenied, ConcurrentRequest, IdempotencyKeyReused
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import IDEMPOTENCY_KEYS
 
@@ -46,14 +46,18 @@ def idempotent(handler: Callable[..., Response]) -> Callable[..., Response | tup
         now = runtime.clock()
         expires_at = now + timedelta(hours=runtime.settings.idempotency_lifetime_h)
         key = IdempotencyKey(account.id, operation, idempotency_key, _fingerprint(request), expires_at)
-        with runtime.database.autocommit() as connection:
-            stored = find_response(connection, key, now)
+        stored = _find_response(runtime, key, now)
         if stored is None:
             runtime.rate_limits.count_for(IDEMPOTENCY_KEYS, account.id)
             try:
                 return handler(runtime, account, key=key, **request)
             except ConcurrentRequest:
                 return respond(runtime, account, idempotency_key=idempotency_key, **request)
+            except ActivationDenied:
+                # A concurrent request with this key may have taken the last use.
+                stored = _find_response(runtime, key, now)
+                if stored is None:
+                    raise
         if stored.fingerprint != key.fingerprint:
             raise IdempotencyKeyReused(
                 "This Idempotency-Key was used for another request. Use a new key for each new request."
@@ -73,6 +77,11 @@ def store_responses(connection: Any, responses: Sequence[tuple[IdempotencyKey | 
     rows = [(key, status, body) for key, (body, status) in responses if key is not None]
     if rows:
         insert_responses(connection, rows)
+
+
+def _find_response(runtime: Runtime, key: IdempotencyKey, now: datetime) -> StoredResponse | None:
+    with runtime.database.autocommit() as connection:
+        return find_response(connection, key, now)
 
 
 def _fingerprint(request: dict[str, Any]) -> bytes:

@@ -51,6 +51,19 @@ def test_second_request_waits_for_the_first(uncoalesced_api: Api, runtime: Runti
     assert recounted(runtime.database, promo_id).uses == 1
 
 
+def test_second_request_for_the_last_use(uncoalesced_api: Api, stage: Stage) -> None:
+    """If the first request takes the last use, concurrent requests with its key get its response, and others a 403."""
+    company, user = uncoalesced_api.sign_up_company(), uncoalesced_api.sign_up_user()
+    promo_id = company.create_promo(promo_unique=["only"])
+    keys = ["one-key", "one-key", "another-key", "one-key"]
+    with stage.lock_row(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
+        queue.add(*(_activation(user, promo_id, key) for key in keys))
+    responses = queue.results()
+    assert [response.status_code for response in responses] == [200, 200, 403, 200]
+    assert {response.json()["promo"] for response in responses if response.status_code == 200} == {"only"}
+    assert _replays(responses) == 2
+
+
 def test_one_key_for_two_promos(uncoalesced_api: Api, runtime: Runtime, stage: Stage) -> None:
     """Of two concurrent requests with one key for two promos, one is executed, and the other gets 422."""
     company, user = uncoalesced_api.sign_up_company(), uncoalesced_api.sign_up_user()
