@@ -26,6 +26,8 @@ def get_health(runtime: Runtime) -> Body | tuple[Body, int, Headers]:
         "schema": schema,
         "dependencies": {name: _serialize(dependency) for name, dependency in report.dependencies.items()},
     }
+    if report.warnings:
+        body["warnings"] = list(report.warnings)
     if report.is_draining:
         body["draining"] = True
     return (body, 503, {"Retry-After": str(_RETRY_AFTER_S)}) if report.status == "failing" else body

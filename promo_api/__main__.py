@@ -13,7 +13,8 @@ from promo_api.config.values import Address
 from promo_api.errors import ServiceUnavailable
 from promo_api.telemetry.metrics_server import CannotListenError, MetricsServer, run_metrics_server
 
-_log = logging.getLogger(__name__)
+# Not __name__, which is "__main__": lines of other packages are logged as `library`.
+_log = logging.getLogger("promo_api")
 
 Environment = Mapping[str, str]
 
@@ -54,6 +55,8 @@ def _serve(environment: Environment, _arguments: argparse.Namespace) -> int:
     set_up_logging(settings.log_format)
     for old, new in deprecated_names(environment).items():
         _log.warning("setting_renamed", extra={"setting": old, "new_name": new})
+    if settings.antifraud_address is None:
+        _log.warning("antifraud_disabled")
     try:
         with run_metrics_server(settings.metrics_address) as metrics_server:
             return _serve_with_metrics(settings, metrics_server)

@@ -26,6 +26,7 @@ from persistence.database.server import find_settings, find_version, prepare_lon
 from persistence.database.timeouts import unlimited_transaction
 from persistence.feeds.feed_counts import count_mismatched_feed_counts
 from persistence.feeds.feed_index import count_mismatched_feed_entries
+from promo_api.antifraud.checks import DISABLED, Antifraud
 from promo_api.app import create_app
 from promo_api.config.settings import Settings, SettingsError
 from promo_api.contract.application import BrokenContract
@@ -137,6 +138,8 @@ def _redis(runtime: Runtime) -> str:
 
 
 def _antifraud(runtime: Runtime) -> str:
+    if not isinstance(runtime.antifraud, Antifraud):
+        raise _Warning(DISABLED)
     address = runtime.settings.antifraud_display_url
     try:
         runtime.antifraud.ping_service()
@@ -146,6 +149,8 @@ def _antifraud(runtime: Runtime) -> str:
 
 
 def _breakers(runtime: Runtime) -> str:
+    if not isinstance(runtime.antifraud, Antifraud):
+        return "There is none, because there is no anti-fraud service."
     try:
         open_breakers = runtime.antifraud.list_open_breakers()
     except redis.RedisError as error:

@@ -6,19 +6,22 @@
 | Redis | unavailable | degraded: verdicts are not cached |
 | anti-fraud | no connection, or the circuit breaker of this process is open | degraded: activations are denied |
 
+With ANTIFRAUD_ADDRESS=none the anti-fraud service is never down, and the report has a warning.
+
 A report takes at most HEALTH_TIMEOUT_S.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import Lock, Thread
 from time import monotonic, perf_counter
 
 from persistence.database.engine import Database
 from persistence.database.revisions import find_revision, newest_revision
 from persistence.database.server import takes_writes
-from promo_api.antifraud.checks import Antifraud
+from promo_api.antifraud.checks import DISABLED, Antifraud, DisabledAntifraud
 from promo_api.config.settings import Settings
 from promo_api.specification import VERSION
 
@@ -31,7 +34,7 @@ _CACHE_S = 1.0
 class DependencyHealth:
     """The health of one dependency."""
 
-    latency_ms: float | None  # None: the check failed or timed out
+    latency_ms: float | None  # None: the check failed, timed out or is not needed
     reason: str  # empty: healthy
 
 
@@ -42,6 +45,7 @@ class Report:
     dependencies: Mapping[str, DependencyHealth]
     needed_revision: str
     current_revision: str | None  # None: no schema, or unknown
+    warnings: Sequence[str] = ()
     is_draining: bool = False
 
     @property
@@ -55,19 +59,22 @@ class Report:
 class Health:
     """Checks the dependencies of this process. Thread-safe."""
 
-    def __init__(self, settings: Settings, antifraud: Antifraud) -> None:
+    def __init__(self, settings: Settings, antifraud: Antifraud | DisabledAntifraud) -> None:
         self.version = VERSION
         self._timeout_s = settings.health_timeout_s
         # A separate connection, so that checks do not wait for requests. It stays open: a new one may be refused.
         self._database = Database(replace(settings, postgres_pool_size=1))
-        self._antifraud = antifraud
         self._needed_revision = newest_revision()
         self._current_revision: str | None = None
         self._checks: dict[str, Callable[[], str]] = {
             "postgres": self._check_postgres,
-            "redis": self._check_redis,
-            "antifraud": self._check_antifraud,
+            "redis": partial(_check_redis, antifraud),
         }
+        self._warnings: list[str] = []
+        if isinstance(antifraud, Antifraud):
+            self._checks["antifraud"] = partial(_check_antifraud, antifraud)
+        else:
+            self._warnings.append(DISABLED)
         self._running: dict[str, _Check] = {}
         self._lock = Lock()
         self._report: Report | None = None
@@ -101,7 +108,8 @@ class Health:
         for name, dependency in dependencies.items():
             if dependency.reason != (previous.dependencies[name].reason if previous else ""):
                 _log.warning("health_changed", extra={"dependency": name, "reason": dependency.reason})
-        return Report(dependencies, self._needed_revision, self._current_revision)
+        dependencies.setdefault("antifraud", DependencyHealth(None, ""))
+        return Report(dependencies, self._needed_revision, self._current_revision, self._warnings)
 
     def _await(self, name: str, deadline_s: float) -> DependencyHealth:
         check = self._running[name]
@@ -118,13 +126,15 @@ class Health:
             return "Its schema is too old for this version. An operator must run the migrations."
         return "" if is_writable else "It is read-only."
 
-    def _check_redis(self) -> str:
-        self._antifraud.ping_cache()
-        return ""
 
-    def _check_antifraud(self) -> str:
-        self._antifraud.ping_service()
-        return "It failed repeatedly, and the circuit breaker is open." if self._antifraud.is_unavailable() else ""
+def _check_redis(antifraud: Antifraud | DisabledAntifraud) -> str:
+    antifraud.ping_cache()
+    return ""
+
+
+def _check_antifraud(antifraud: Antifraud) -> str:
+    antifraud.ping_service()
+    return "It failed repeatedly, and the circuit breaker is open." if antifraud.is_unavailable() else ""
 
 
 class _Check(Thread):

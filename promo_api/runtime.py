@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 from persistence.database.engine import Database
 from persistence.promos.code_lists import CodeLists
-from promo_api.antifraud.checks import Antifraud
+from promo_api.antifraud.checks import Antifraud, DisabledAntifraud, open_antifraud
 from promo_api.coalescing import Coalescer
 from promo_api.config.settings import Settings
 from promo_api.health import Health
@@ -29,7 +29,7 @@ class Runtime:
     settings: Settings
     database: Database
     code_lists: CodeLists
-    antifraud: Antifraud
+    antifraud: Antifraud | DisabledAntifraud
     health: Health
     rate_limits: RateLimits
     passwords: Passwords
@@ -40,7 +40,7 @@ class Runtime:
     @classmethod
     def open(cls, settings: Settings, clock: Callable[[], datetime] = utc_now) -> "Runtime":
         """Create a runtime."""
-        antifraud = Antifraud(settings)
+        antifraud = open_antifraud(settings)
         return cls(
             settings=settings,
             database=Database(settings),

@@ -2,7 +2,7 @@
 
 | Module | What it does |
 |---|---|
-| checks | decides by cached verdict, or calls the service |
+| checks | decides by cached verdict, or calls the service; or allows everything |
 | verdict_cache | verdicts and leases in Redis |
 | client | the HTTP client of the service |
 """

@@ -1,6 +1,7 @@
 """The anti-fraud check: may this user activate a promo?
 
-Without a cached verdict the service is called, at most twice. Without any verdict the activation is denied.
+Without a cached verdict the service is called, at most twice. Without any verdict the activation is denied. With
+ANTIFRAUD_ADDRESS=none every activation is allowed.
 """
 
 import logging
@@ -16,6 +17,8 @@ from promo_api.config.settings import Settings
 from promo_api.telemetry import metrics
 
 _log = logging.getLogger(__name__)
+
+DISABLED = "ANTIFRAUD_ADDRESS is none: activations are allowed without an anti-fraud check."
 
 _CALLS = 2
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S, _PAUSE_GROWTH = 0.005, 0.05, 1.5
@@ -126,3 +129,35 @@ class Antifraud:
         # Half-open too: it refuses all activations but the probe.
         seconds = self._cooldown_s if state is State.OPEN else self._attempt_s
         self._verdicts.record_open_breaker(datetime.now(UTC) + timedelta(seconds=seconds))
+
+
+class DisabledAntifraud:
+    """Allows every activation. Verdicts that were cached before do not count, but are deleted with their user."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._verdicts = VerdictCache(settings)
+
+    def check(self, _user_id: UUID, _email: str, _promo_id: UUID) -> bool:
+        """Return True."""
+        return True
+
+    def is_blocked(self, _user_id: UUID) -> bool:
+        """Return False."""
+        return False
+
+    def delete_verdict(self, user_id: UUID) -> None:
+        """Delete the cached verdict."""
+        self._verdicts.delete(user_id)
+
+    def ping_cache(self) -> None:
+        """Raise redis.RedisError if Redis is unavailable."""
+        self._verdicts.ping()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._verdicts.close()
+
+
+def open_antifraud(settings: Settings) -> Antifraud | DisabledAntifraud:
+    """Return the check for ANTIFRAUD_ADDRESS."""
+    return DisabledAntifraud(settings) if settings.antifraud_address is None else Antifraud(settings)

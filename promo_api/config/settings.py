@@ -85,8 +85,9 @@ class Settings:
     redis_timeout_s: float = setting(
         "time limit for connecting to Redis, and for each response", 0.5, unit="s", low=0.01, high=10
     )
-    antifraud_address: str = setting(  # a URL may hold a password
-        "the anti-fraud service: host:port, or a URL with http:// or https://", secret=True
+    antifraud_address: str | None = setting(  # a URL may hold a password
+        "the anti-fraud service: host:port, or a URL with http:// or https://; none: activations are not checked",
+        secret=True,
     )
     antifraud_ca_file: str = setting(
         "PEM file of the CA certificates trusted for an https ANTIFRAUD_ADDRESS; empty: the public CAs", ""
@@ -276,7 +277,7 @@ class Settings:
     @property
     def antifraud_display_url(self) -> str:
         """The URL of the anti-fraud service without credentials, for messages."""
-        return re.sub("//[^/]*@", "//", self.antifraud_address)
+        return "none" if self.antifraud_address is None else re.sub("//[^/]*@", "//", self.antifraud_address)
 
     @property
     def origins(self) -> tuple[str, ...]:

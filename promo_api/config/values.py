@@ -124,10 +124,12 @@ def _redis_url(text: str) -> str:
     return text
 
 
-def _antifraud_url(text: str) -> str:
+def _antifraud_url(text: str) -> str | None:
+    if text.lower() == "none":
+        return None
     url = text if "://" in text else f"http://{text}"
     if not re.fullmatch(r"https?://[!-~]+", url) or not _has_host(url):
-        raise ValueError("must be host:port or an http or https URL")
+        raise ValueError("must be host:port, an http or https URL, or none")
     return url.rstrip("/")
 
 

@@ -214,7 +214,7 @@ def _wait_for_exit(child: subprocess.Popen[bytes], signals: StopSignals) -> int:
 
 
 def _url(address: str) -> str:
-    return address if "://" in address else f"http://{address}"
+    return address if "://" in address or address.lower() == "none" else f"http://{address}"
 
 
 def _print(text: str, file: TextIO | None = None) -> None:

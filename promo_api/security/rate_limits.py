@@ -37,6 +37,7 @@ class RateLimits:
     def __init__(self, settings: Settings) -> None:
         # Key rotation does not reset counters: only the signing key is used.
         self._key = sha256(settings.secret_keys[0].encode()).digest()
+        self._reads_verdicts = settings.antifraud_address is not None
         self._counter = RateLimitCounter(settings)
         self._failures_of_account = RateLimit("failed-sign-ins-per-account", *settings.failed_sign_ins_per_account)
         self._failures_of_address = RateLimit("failed-sign-ins-per-address", *settings.failed_sign_ins_per_address)
@@ -100,17 +101,22 @@ class RateLimits:
             raise
 
     def count_activation(self, user_id: UUID) -> bool | None:
-        """Count an activation; return the cached verdict, or None, in the same round trip."""
+        """Count an activation; return the cached verdict, or None, in the same round trip.
+
+        Without an anti-fraud service the result is True.
+        """
         counter = self._activations(user_id)
         try:
-            count = self._counter.count(counter, read=verdict_key(user_id))
+            count = self._counter.count(counter, read=verdict_key(user_id) if self._reads_verdicts else None)
         except redis.RedisError as error:
             _warn(error)
+            if not self._reads_verdicts:
+                return True
             metrics.verdict_cache_unavailable()
             return None
         if count.wait_ms:
             raise _too_many(counter.limit, count.wait_ms / 1000)
-        return read_verdict(count.value)
+        return read_verdict(count.value) if self._reads_verdicts else True
 
     def delete_activations(self, user_id: UUID) -> None:
         """Delete the counter of a user's activations, the only one with the id in its key."""

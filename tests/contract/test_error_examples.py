@@ -47,10 +47,12 @@ MESSAGES = re.compile("|".join(map(_pattern, sorted(TEMPLATES))))
 EXAMPLES = sorted(
     {value for name, value in _members(_DOCUMENT) if name in ("message", "reason") and isinstance(value, str)}
 )
+EXAMPLES += [each for name, value in _members(_DOCUMENT) if name == "warnings" for each in value if value == [each]]
 EXAMPLES += [
     _DOCUMENT["components"]["schemas"][schema]["properties"][name]["example"]
     for schema, name in (("ErrorBody", "message"), ("Violation", "message"), ("DependencyHealth", "reason"))
 ]
+EXAMPLES.append(_DOCUMENT["components"]["schemas"]["Health"]["properties"]["warnings"]["items"]["example"])
 
 
 def test_every_error_has_an_example() -> None:

@@ -71,6 +71,16 @@ def test_antifraud_unavailable(env: Environment, tmp_path: Path) -> None:
     assert _run_check(env.variables, tmp_path)[:2] == (1, _ALL_OK | {"anti-fraud": False})
 
 
+def test_no_antifraud_service(env: Environment, tmp_path: Path) -> None:
+    """With ANTIFRAUD_ADDRESS=none there is a warning, and no failure, also with an open circuit breaker in Redis."""
+    with redis.Redis(env.valkey.host, env.valkey.port) as cache:
+        cache.zadd("antifraud:open-breakers", {"host:1": 10**15})
+        status, results, output = _run_check(env.variables | {"ANTIFRAUD_ADDRESS": "none"}, tmp_path)
+        cache.delete("antifraud:open-breakers")
+    assert (status, results) == (0, _ALL_OK | {"anti-fraud": False})
+    assert "WARN  anti-fraud     ANTIFRAUD_ADDRESS is none: activations are allowed without an anti-fraud " in output
+
+
 def test_open_breaker(env: Environment, tmp_path: Path) -> None:
     """A worker with an open circuit breaker is listed until its cool-down ends, even if the service is back."""
     fast = {"ANTIFRAUD_BREAKER_FAILURES": "1", "ANTIFRAUD_BREAKER_COOLDOWN_S": "600", "SERVER_WORKERS": "1"}

@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from threading import Event, Semaphore
 from time import monotonic
@@ -15,9 +15,9 @@ from sqlalchemy import text
 
 from persistence.database.revisions import newest_revision
 from promo_api import SPECIFICATION, health as module
-from promo_api.antifraud.checks import Antifraud
+from promo_api.antifraud.checks import DISABLED, Antifraud, open_antifraud
 from promo_api.config.settings import Settings
-from promo_api.health import Health, Report
+from promo_api.health import DependencyHealth, Health, Report
 from promo_api.runtime import Runtime
 from tests.accounts import Api
 
@@ -33,7 +33,7 @@ def make_health(settings: Settings) -> Iterator[Callable[..., Health]]:
 
         def make_health(**changes: Any) -> Health:
             changed = replace(settings, **changes)
-            antifraud = Antifraud(changed)
+            antifraud = open_antifraud(changed)
             health = Health(changed, antifraud)
             stack.callback(antifraud.close)
             stack.callback(health.close)
@@ -105,14 +105,24 @@ def test_unavailable_dependencies(
     ]
 
 
-def test_breaker(make_health: Callable[..., Health], runtime: Runtime) -> None:
+def test_breaker(settings: Settings, make_antifraud: Callable[..., Antifraud], runtime: Runtime) -> None:
     """While the circuit breaker of the process is open, the anti-fraud service is reported as down."""
     assert runtime
-    health = make_health(antifraud_breaker_failures=1, antifraud_breaker_cooldown_s=60)
-    health._antifraud._breaker.run(lambda: None)
-    report = health.report()
+    antifraud = make_antifraud(antifraud_breaker_failures=1, antifraud_breaker_cooldown_s=60)
+    antifraud._breaker.run(lambda: None)
+    with closing(Health(settings, antifraud)) as health:
+        report = health.report()
     assert report.status == "degraded"
     assert report.dependencies["antifraud"].reason == "It failed repeatedly, and the circuit breaker is open."
+
+
+def test_no_antifraud_service(make_health: Callable[..., Health], runtime: Runtime) -> None:
+    """Without an anti-fraud service the status is ok, and there is a warning."""
+    assert runtime
+    report = make_health(antifraud_address=None).report()
+    assert (report.status, report.dependencies["antifraud"]) == ("ok", DependencyHealth(None, ""))
+    assert report.warnings == [DISABLED]
+    assert make_health().report().warnings == []
 
 
 @pytest.mark.parametrize(("found_revision", "status"), [("0001", "failing"), ("9999", "ok")])

@@ -61,8 +61,8 @@ ALLOWED = {
     ),
     "promo_api.server": "promo_api.config promo_api.contract promo_api.telemetry",
     "promo_api.check": (
-        "persistence.consistency persistence.database persistence.feeds promo_api.app promo_api.config "
-        "promo_api.contract promo_api.errors promo_api.runtime"
+        "persistence.consistency persistence.database persistence.feeds promo_api.antifraud promo_api.app "
+        "promo_api.config promo_api.contract promo_api.errors promo_api.runtime"
     ),
     "promo_api.dev": "promo_api.config",
     "promo_api.__main__": (

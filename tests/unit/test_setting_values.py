@@ -167,6 +167,13 @@ def test_antifraud_addresses(text: str, url: str) -> None:
     assert read(ANTIFRAUD_ADDRESS=text).antifraud_address == url
 
 
+@pytest.mark.parametrize("text", ["none", "None", "NONE"])
+def test_no_antifraud_service(text: str) -> None:
+    """`none`, in any case of letters, is no host: there is no anti-fraud service."""
+    settings = read(ANTIFRAUD_ADDRESS=text)
+    assert (settings.antifraud_address, settings.antifraud_display_url) == (None, "none")
+
+
 @all_cases(
     "text",
     [
@@ -192,7 +199,7 @@ def test_antifraud_addresses(text: str, url: str) -> None:
 def test_invalid_antifraud_addresses(text: str) -> None:
     """Any other value is a problem."""
     problem = problem_of(ANTIFRAUD_ADDRESS=text)
-    assert problem.startswith("ANTIFRAUD_ADDRESS must be host:port or an http or https URL: ")
+    assert problem.startswith("ANTIFRAUD_ADDRESS must be host:port, an http or https URL, or none: ")
 
 
 @pytest.mark.parametrize(

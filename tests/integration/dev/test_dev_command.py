@@ -167,6 +167,13 @@ def test_external_servers_are_used(start_dev: StartDev, folder: Path) -> None:
     assert not (folder / ".promo" / "secret_key").exists()
 
 
+def test_no_antifraud_service(start_dev: StartDev) -> None:
+    """With ANTIFRAUD_ADDRESS=none no stub is started."""
+    printed = start_dev(ANTIFRAUD_ADDRESS="none").read_until_ready()
+    assert "Anti-fraud stub: not started, ANTIFRAUD_ADDRESS is set." in printed
+    assert "  Anti-fraud service   none\n" in printed
+
+
 def test_unusable_folder(start_dev: StartDev, folder: Path) -> None:
     """A file in place of the folder gives a single line of error."""
     (folder / ".promo").write_text("")
