@@ -3,6 +3,7 @@
 from handlers import Body, accounts
 from persistence.accounts.credentials import USER_ACCOUNTS
 from persistence.accounts.users import User
+from promo_api.folding import fold
 from promo_api.runtime import Runtime
 
 
@@ -16,7 +17,7 @@ def sign_up(runtime: Runtime, *, body: Body, client_address: str) -> Body:
         "avatar_url": body.get("avatar_url"),
         "age": body["other"]["age"],
         "country": country,
-        "country_key": country.casefold(),
+        "country_key": fold(country),
     }
     password = body["password"]
     _, token = accounts.sign_up(runtime, USER_ACCOUNTS, "user", client_address, password=password, values=values)

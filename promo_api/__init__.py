@@ -10,6 +10,7 @@
 | admission | thread pools, and requests refused on arrival |
 | runtime | the services that handlers use |
 | errors | the errors of requests |
+| folding | keys for the comparison of texts |
 | specification | values of api.yml that the code needs |
 | security/ | tokens, passwords, rate limits |
 | antifraud/ | the anti-fraud check of an activation |

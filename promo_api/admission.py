@@ -9,6 +9,7 @@ from promo_api.contract.client_address import client_network
 from promo_api.contract.fair_queue import Source
 from promo_api.contract.thread_pool import PoolLimits
 from promo_api.contract.thread_pools import DEFAULT, RequestInfo
+from promo_api.folding import fold
 from promo_api.security.rate_limits import ACTIVATIONS, PASSWORD_CHANGES, RateLimits
 
 _UPDATE_PROFILE = "user_profile.update_profile"
@@ -78,4 +79,4 @@ class Admission:
                 self._rate_limits.count_arrival(PASSWORD_CHANGES, request.claims.account_id)
             return Source(network, request.claims.account_id, self._hashing_threads)
         email = request.arguments.get("body", {}).get("email", "")
-        return Source(network, email.casefold(), self._hashing_threads)
+        return Source(network, fold(email), self._hashing_threads)

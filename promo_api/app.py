@@ -18,6 +18,7 @@ from promo_api.runtime import Runtime
 from promo_api.security.tokens import Claims
 from promo_api.sweeper import (
     account_deletions_sweeper,
+    category_keys_sweeper,
     expired_responses_sweeper,
     feed_changes_sweeper,
     feed_status_sweeper,
@@ -70,6 +71,7 @@ def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
         feed_changes_sweeper(runtime.database),
         account_deletions_sweeper(runtime.database),
         feed_status_sweeper(runtime.database, runtime.today),
+        category_keys_sweeper(runtime.database, runtime.today),
     ]
     for sweeper in sweepers:
         sweeper.start()

@@ -1,17 +1,22 @@
 """Sweepers: background jobs that clean up the database in small steps.
 
-Correctness does not depend on when they run. Each worker runs all of them; they skip locked rows.
+Correctness does not depend on when they run. Each worker runs all of them; they skip locked rows, except for
+category_keys, which waits for them.
 """
 
 from collections.abc import Callable
 from datetime import date, datetime
+from uuid import UUID
 
 from persistence.accounts.deletion import claim_account_deletion, delete_account_batch
 from persistence.database.engine import Database
 from persistence.feeds.feed_counts import update_feed_counts
+from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries, list_outdated_promos
 from persistence.feeds.feed_status import update_feed_status
 from persistence.idempotency import delete_expired
+from persistence.promos.promos import find_category_keys, find_promo, update_promo
 from promo_api.background import BackgroundJob
+from promo_api.folding import fold
 from promo_api.telemetry import metrics
 
 # Rows per step, and the pause when no work is waiting.
@@ -20,6 +25,8 @@ _RESPONSES, _RESPONSES_EVERY_S = 1000, 60.0
 _CHANGES, _CHANGES_EVERY_S = 200, 1.0
 _DELETIONS_EVERY_S = 1.0
 _ENTRIES, _ENTRIES_EVERY_S = 500, 1.0
+_PROMOS, _PROMOS_EVERY_S = 100, 60.0
+_FIRST_ID = UUID(int=0)
 
 
 class Sweeper(BackgroundJob):
@@ -85,3 +92,29 @@ def feed_status_sweeper(database: Database, today: Callable[[], date], every_s: 
             return update_feed_status(connection, today(), limit=_ENTRIES)
 
     return Sweeper("feed_status", step, _ENTRIES, every_s)
+
+
+def category_keys_sweeper(database: Database, today: Callable[[], date], every_s: float = _PROMOS_EVERY_S) -> Sweeper:
+    """Return the sweeper that computes category keys of earlier versions again, also those that are still written."""
+    after = _FIRST_ID
+
+    def step() -> int:
+        nonlocal after
+        with database.autocommit() as connection:
+            promo_ids = list_outdated_promos(connection, after=after, limit=_PROMOS)
+        after = promo_ids[-1] if len(promo_ids) == _PROMOS else _FIRST_ID
+        return sum(_update_category_keys(database, promo_id, today()) for promo_id in promo_ids)
+
+    return Sweeper("category_keys", step, _PROMOS, every_s)
+
+
+def _update_category_keys(database: Database, promo_id: UUID, today: date) -> int:
+    """Compute the category keys of a promo, and return 1 if they have changed."""
+    with database.transaction() as connection:
+        promo = find_promo(connection, promo_id, today, locked=True)
+        if promo is None or find_category_keys(connection, promo_id) == [*map(fold, promo.categories or ())]:
+            return 0
+        delete_feed_entries(connection, promo_id)
+        update_promo(connection, promo_id, {"country": promo.country, "categories": promo.categories})
+        insert_feed_entries(connection, promo_id, today)
+    return 1

@@ -12,6 +12,7 @@ from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 from persistence.accounts.events import record_event
 from persistence.database.statements import Statement
 from persistence.schema.tables import companies, users
+from promo_api.folding import fold
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,12 @@ class Accounts:
 
     def find_credentials(self, connection: Connection, email: str) -> Credentials | None:
         """Return the credentials of an account; case is ignored."""
-        row = self._find_credentials.row(connection, {"email_key": email.casefold()})
+        row = self._find_credentials.row(connection, {"email_key": fold(email)})
         return None if row is None else Credentials(*row)
 
     def insert_account(self, connection: Connection, account_id: UUID, values: Mapping[str, Any]) -> int | None:
         """Insert an account and return its token version; None if the e-mail address is taken."""
-        row = {"id": account_id, **values, "email_key": values["email"].casefold()}
+        row = {"id": account_id, **values, "email_key": fold(values["email"])}
         version: int | None = self._insert.value(connection, row)
         return version
 

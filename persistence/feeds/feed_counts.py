@@ -43,6 +43,7 @@ from persistence.conditions import TARGET_COLUMNS, TargetUser, fits_age, fits_co
 from persistence.database.statements import Statement
 from persistence.schema.feed_tables import feed_count_changes, feed_counts
 from persistence.schema.tables import promo_counters, promos
+from promo_api.folding import fold
 
 _KEY = ("category_key", "country_key", "span", "starts_on", "age")
 _PERIODS = ("year", "month", "day")
@@ -177,7 +178,7 @@ def count_feed(
         "firsts": firsts,
         "ends": ends,
         "signs": signs,
-        "category": "" if category is None else category.casefold(),
+        "category": "" if category is None else fold(category),
         "user_country": user.country_key,
         "user_age": user.age,
         "today": today,

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     CTE,
+    BigInteger,
     Connection,
     FromClause,
     Select,
@@ -34,7 +35,7 @@ from persistence.feeds.feed_entries import (
     select_entries,
     tally_change,
 )
-from persistence.schema.feed_tables import ENDING, EXHAUSTED, LIVE, SCHEDULED, feed_entries
+from persistence.schema.feed_tables import ENDING, EXHAUSTED, HAS_OUTDATED_KEY, LIVE, SCHEDULED, feed_entries
 from persistence.schema.tables import promo_counters, promos
 
 _PROMO_ID = bindparam("promo", type_=promos.c.id.type)
@@ -79,6 +80,13 @@ def _count_wrong_status() -> Select[Any]:
 _PROMO = _select_promo()
 _INSERT = Statement(select(_PROMO.c.id).add_cte(*insert_entries(_PROMO)))
 _DELETE, _MISMATCHED = Statement(_delete(_PROMO)), Statement(_count_mismatched())
+_OUTDATED = Statement(
+    select(feed_entries.c.promo_id)
+    .distinct()
+    .where(HAS_OUTDATED_KEY, feed_entries.c.promo_id > bindparam("after", type_=promos.c.id.type))
+    .order_by(feed_entries.c.promo_id)
+    .limit(bindparam("limit", type_=BigInteger))
+)
 
 
 def insert_feed_entries(connection: Connection, promo_id: UUID, today: date) -> None:
@@ -89,6 +97,11 @@ def insert_feed_entries(connection: Connection, promo_id: UUID, today: date) -> 
 def delete_feed_entries(connection: Connection, promo_id: UUID) -> None:
     """Delete the entries of a promo, which must be locked and not changed yet."""
     _DELETE.row(connection, {"promo": promo_id})
+
+
+def list_outdated_promos(connection: Connection, *, after: UUID, limit: int) -> list[UUID]:
+    """Return promos with category keys of an earlier version, in the order of their ids."""
+    return [row[0] for row in _OUTDATED.rows(connection, {"after": after, "limit": limit})]
 
 
 def count_mismatched_feed_entries(connection: Connection) -> int:

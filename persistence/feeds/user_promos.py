@@ -39,6 +39,7 @@ from persistence.database.statements import Statement, lateral_join
 from persistence.pages import Pages, Window
 from persistence.schema.feed_tables import DATE, ENDING, HIDDEN_CATEGORY_KEY, IS_DATED, IS_LIVE, SCHEDULED, feed_entries
 from persistence.schema.tables import activations, companies, likes, promo_counters, promos, user_uses
+from promo_api.folding import fold
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,7 @@ def list_feed_promos(
     `total` is the result of `count_feed` for the same parameters.
     """
     values = {
-        "category": "" if category is None else category.casefold(),
+        "category": "" if category is None else fold(category),
         "user_country": user.country_key,
         "user_age": user.age,
         "user": user.id,

@@ -37,6 +37,7 @@ from persistence.pages import Pages, Window
 from persistence.schema.audit_tables import promo_changes
 from persistence.schema.orders import company_order
 from persistence.schema.tables import TARGET_KEY, company_promo_counts, promo_codes, promo_counters, promos
+from promo_api.folding import fold
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ _OF_COUNTRIES = company_promo_counts.c.country_key == func.any(cast(_COUNTRY_KEY
 _COUNTS = {False: _COUNT, True: _COUNT.where(_OF_COUNTRIES)}
 _TOTALS = {filtered: Statement(count) for filtered, count in _COUNTS.items()}
 _OWNER = Statement(select(promos.c.company_id).where(promos.c.id == bindparam("id")))
+_CATEGORY_KEYS = Statement(select(promos.c.category_keys).where(promos.c.id == bindparam("id")))
 
 
 def _change_count(
@@ -166,6 +168,12 @@ def find_promo_owner(connection: Connection, promo_id: UUID) -> UUID | None:
     return owner_id
 
 
+def find_category_keys(connection: Connection, promo_id: UUID) -> list[str] | None:
+    """Return the keys of the promo's categories; None if the promo does not exist."""
+    keys: list[str] | None = _CATEGORY_KEYS.value(connection, {"id": promo_id})
+    return keys
+
+
 def list_promos(
     connection: Connection,
     company_id: UUID,
@@ -183,7 +191,7 @@ def list_promos(
     values: dict[str, Any] = {"company": company_id, "today": today}
     filtered = countries is not None
     if countries is not None:
-        values["country_keys"] = sorted({"", *(country.casefold() for country in countries)})
+        values["country_keys"] = sorted({"", *map(fold, countries)})
     total = int(_TOTALS[filtered].value(connection, values))
     rows = _PAGES[sort_by, filtered].rows(connection, values, total=total, limit=limit, offset=offset)
     return [Promo(*row) for row in rows], total
@@ -275,5 +283,4 @@ def _fold_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     if "categories" not in values:
         return {}
     country, categories = values["country"], values["categories"] or ()
-    category_keys = [category.casefold() for category in categories]
-    return {"country_key": country and country.casefold(), "category_keys": category_keys}
+    return {"country_key": country and fold(country), "category_keys": [*map(fold, categories)]}

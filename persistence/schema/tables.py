@@ -1,10 +1,10 @@
 """Accounts, promos, activations, likes and comments.
 
 Lock order: promo_counters, promos, promo_codes, activations, country_uses, user_uses, likes, comments, feed_entries,
-company_promo_counts. Sweepers skip locked rows.
+company_promo_counts. Sweepers skip locked rows, or lock in this order.
 
-Primary keys of large tables begin with promo_id, for sharding. Columns `..._key` are case-folded in Python, because the
-C locale folds ASCII only.
+Primary keys of large tables begin with promo_id, for sharding. Columns `..._key` are folded in Python
+(promo_api.folding), because the C locale folds ASCII only.
 """
 
 from sqlalchemy import (

@@ -8,9 +8,9 @@ from itertools import islice
 from math import inf
 from typing import Any
 
-# Pruning leaves some excess, so that a wrong value stays wrong.
+# Pruning leaves some excess, so that a wrong value stays wrong. Little, because errors of 5,000 long codes take time.
 _MAX_UNKNOWN = 20
-_MAX_EXCESS_CHARS = 1000
+_MAX_EXCESS_CHARS = 20
 _FORMAT_CHARS = {"uuid": 36, "date": 10}
 # A character as two escapes; a line break with indentation; a number.
 _CHAR_BYTES, _SPACE_BYTES, _NUMBER_BYTES = 12, 40, 70

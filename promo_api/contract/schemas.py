@@ -1,10 +1,11 @@
 """Compiled schemas, and messages about violations.
 
 A message never repeats the value, which may be a password. `x-violation` of a schema replaces the message about its
-`pattern` or `format`.
+`pattern` or `format`. It may be a list of patterns and their messages, because a pattern can have several reasons.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from itertools import islice
 from typing import Any, Protocol
 
@@ -59,7 +60,7 @@ class _Schema:
         try:
             if self._validator.is_valid(value):
                 return []
-            return list(islice(self._find(value, location, pointer), MAX_VIOLATIONS))
+            return list(islice(_without_repetitions(self._find(value, location, pointer)), MAX_VIOLATIONS))
         except ValueError:
             # The validator refuses deep nesting and huge numbers.
             return [Violation(location, pointer, "is nested too deeply or contains a number that is too large")]
@@ -77,7 +78,7 @@ class _Schema:
             for step in error.schema_path[:-1]:
                 schema = schema[step]
             if "x-violation" in schema:
-                return str(schema["x-violation"])
+                return _select_message(schema["x-violation"], keyword, error.instance)
         allowed = getattr(error.kind, "value", None)
         if isinstance(allowed, list):
             allowed = " or ".join(map(str, allowed))
@@ -97,6 +98,29 @@ class _DiscriminatedSchema:
         return self._selector.violations(value, location, pointer) or self._schemas[value[self._member]].violations(
             value, location, pointer
         )
+
+
+def _select_message(declared: str | list[Mapping[str, str]], keyword: str, text: str) -> str:
+    """Return the message of `x-violation` for a text: in a list, of the first pattern that it does not match."""
+    if isinstance(declared, str):
+        return declared
+    patterns = [entry for entry in declared if keyword == "pattern" and "pattern" in entry]
+    failed = [entry for entry in patterns if not _compile_pattern(entry["pattern"]).is_valid(text)]
+    return [*failed, *(entry for entry in declared if "pattern" not in entry)][0]["message"]
+
+
+@cache
+def _compile_pattern(pattern: str) -> jsonschema_rs.Draft4Validator:
+    return jsonschema_rs.Draft4Validator({"pattern": pattern})
+
+
+def _without_repetitions(violations: Iterable[Violation]) -> Iterator[Violation]:
+    """Drop the second of two equal violations, as of a `pattern` and a `format` with one message."""
+    seen: set[Violation] = set()
+    for violation in violations:
+        if violation not in seen:
+            yield violation
+        seen.add(violation)
 
 
 def _members(kind: Any) -> list[str | None]:

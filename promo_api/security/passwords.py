@@ -1,10 +1,14 @@
-"""Argon2id hashes. Each takes about 20 ms of CPU and 19 MiB, so concurrency is limited."""
+"""Argon2id hashes. Each takes about 20 ms of CPU and 19 MiB, so concurrency is limited.
+
+A password is hashed in Unicode normal form NFC: keyboards differ in how they compose letters.
+"""
 
 import secrets
 from collections.abc import Callable
 from threading import Semaphore
 from time import perf_counter
 from typing import TypeVar
+from unicodedata import normalize
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -13,6 +17,8 @@ from promo_api.config.settings import Settings
 from promo_api.telemetry import metrics
 
 _T = TypeVar("_T")
+# No password is as long in any normal form. Longer ones are cut, because the time to normalize them is not linear.
+_MAX_CHARS = 1000
 
 
 class Passwords:
@@ -29,12 +35,12 @@ class Passwords:
 
     def hash(self, password: str) -> str:
         """Return a salted hash in PHC format."""
-        return self._compute(self._hasher.hash, password)
+        return self._compute(self._hasher.hash, _normalized(password))
 
     def verify(self, password_hash: str | None, password: str) -> bool:
         """Return whether the hash matches. None (no account) takes the same time, and is False."""
         try:
-            is_correct = self._compute(self._hasher.verify, password_hash or self._dummy_hash, password)
+            is_correct = self._compute(self._hasher.verify, password_hash or self._dummy_hash, _normalized(password))
         except (VerificationError, InvalidHashError):
             return False
         return is_correct and password_hash is not None
@@ -48,3 +54,7 @@ class Passwords:
         metrics.hash_queued()
         with self._concurrency, metrics.hash_running(queued_s):
             return function(*arguments)
+
+
+def _normalized(password: str) -> str:
+    return normalize("NFC", password[:_MAX_CHARS])

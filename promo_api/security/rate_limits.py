@@ -16,6 +16,7 @@ from promo_api.antifraud.verdict_cache import read_verdict, verdict_key
 from promo_api.config.settings import Settings
 from promo_api.contract.client_address import client_network
 from promo_api.errors import TooManyRequests
+from promo_api.folding import fold
 from promo_api.security.local_counters import ArrivalCounter, StepCounter
 from promo_api.security.rate_limit_counter import Count, Counter, RateLimit, RateLimitCounter
 from promo_api.telemetry import metrics
@@ -73,7 +74,7 @@ class RateLimits:
 
     def digest_account(self, kind: str, email: str) -> str:
         """Return the account's digest for Redis and the log."""
-        return self._digest(f"{kind} {email.casefold()}")
+        return self._digest(f"{kind} {fold(email)}")
 
     def digest_address(self, address: str) -> str:
         """Return a client address's digest for Redis and the log."""

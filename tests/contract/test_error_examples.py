@@ -27,7 +27,9 @@ def _templates() -> Iterator[str]:
                 yield "".join(map(str, parts))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value
-    yield from (str(value) for name, value in _members(_DOCUMENT) if name == "x-violation")
+    for name, value in _members(_DOCUMENT):
+        if name == "x-violation":
+            yield from [value] if isinstance(value, str) else [entry["message"] for entry in value]
 
 
 def _members(node: Any) -> Iterator[tuple[str, Any]]:

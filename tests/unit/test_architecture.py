@@ -10,6 +10,7 @@ ALLOWED = {
     "promo_api.errors": "",
     "promo_api.config": "",
     "promo_api.circuit_breaker": "",
+    "promo_api.folding": "",
     "promo_api.specification": "promo_api",
     "promo_api.background": "promo_api.errors",
     "promo_api.redis_client": "promo_api.config",
@@ -18,8 +19,8 @@ ALLOWED = {
     "promo_api.coalescing": "promo_api.telemetry",
     "promo_api.antifraud": "promo_api.circuit_breaker promo_api.config promo_api.redis_client promo_api.telemetry",
     "promo_api.security": (
-        "promo_api.antifraud promo_api.config promo_api.contract promo_api.errors promo_api.redis_client "
-        "promo_api.specification promo_api.telemetry"
+        "promo_api.antifraud promo_api.config promo_api.contract promo_api.errors promo_api.folding "
+        "promo_api.redis_client promo_api.specification promo_api.telemetry"
     ),
     "persistence": "",
     "persistence.schema": "",
@@ -30,10 +31,13 @@ ALLOWED = {
     "persistence.pages": "persistence.database",
     "persistence.migrations": "persistence.database persistence.schema",
     "persistence.consistency": "persistence.database persistence.schema",
-    "persistence.accounts": "persistence.database persistence.pages persistence.schema",
-    "persistence.feeds": "persistence.conditions persistence.database persistence.pages persistence.schema",
+    "persistence.accounts": "persistence.database persistence.pages persistence.schema promo_api.folding",
+    "persistence.feeds": (
+        "persistence.conditions persistence.database persistence.pages persistence.schema promo_api.folding"
+    ),
     "persistence.promos": (
-        "persistence.conditions persistence.database persistence.feeds persistence.pages persistence.schema"
+        "persistence.conditions persistence.database persistence.feeds persistence.pages persistence.schema "
+        "promo_api.folding"
     ),
     "persistence.activations": "persistence.conditions persistence.database persistence.schema",
     "persistence.comments": "persistence.database persistence.pages persistence.schema",
@@ -46,13 +50,13 @@ ALLOWED = {
     ),
     "handlers": (
         "persistence.accounts persistence.activations persistence.comments persistence.feeds persistence.idempotency "
-        "persistence.likes persistence.promos promo_api.errors promo_api.health promo_api.runtime promo_api.security "
-        "promo_api.specification promo_api.telemetry"
+        "persistence.likes persistence.promos promo_api.errors promo_api.folding promo_api.health promo_api.runtime "
+        "promo_api.security promo_api.specification promo_api.telemetry"
     ),
-    "promo_api.admission": "promo_api.config promo_api.contract promo_api.security",
+    "promo_api.admission": "promo_api.config promo_api.contract promo_api.folding promo_api.security",
     "promo_api.sweeper": (
-        "persistence.accounts persistence.database persistence.feeds persistence.idempotency promo_api.background "
-        "promo_api.telemetry"
+        "persistence.accounts persistence.database persistence.feeds persistence.idempotency persistence.promos "
+        "promo_api.background promo_api.folding promo_api.telemetry"
     ),
     # `app` names the handlers as a string: Connexion imports them by operationId.
     "promo_api.app": (
@@ -161,7 +165,7 @@ def test_query_modules_do_not_import_each_other() -> None:
     """A query module imports neither another query module nor the engine that opens its connections."""
     shared = (
         "persistence.schema persistence.conditions persistence.pages persistence.database.statements "
-        "persistence.feeds.feed_entries persistence.accounts.events"
+        "persistence.feeds.feed_entries persistence.accounts.events promo_api.folding"
     )
     modules = [f"persistence.{name}" for name in QUERIES]
     offences = [
