@@ -13,6 +13,7 @@ from persistence.accounts.users import User
 from persistence.activations import Claim, claim_values, find_refusal_reasons
 from persistence.feeds.user_promos import list_history_promos
 from persistence.idempotency import IdempotencyKey
+from promo_api.antifraud.checks import AntifraudUnavailable
 from promo_api.errors import ActivationDenied, ConcurrentRequest, NotFound, Unauthenticated
 from promo_api.runtime import Runtime
 from promo_api.telemetry import metrics
@@ -54,9 +55,10 @@ def activate_promo(runtime: Runtime, user: User, *, id: UUID, key: IdempotencyKe
             reasons.append("blocked")
         if reasons:
             raise _denied(reasons)
-        is_allowed = runtime.antifraud.check(user.id, user.email, id)
-        if is_allowed is None:
-            raise _denied(["antifraud_unavailable"], runtime.antifraud.retry_after_s())
+        try:
+            is_allowed = runtime.antifraud.check(user.id, user.email, id)
+        except AntifraudUnavailable as error:
+            raise _denied(["antifraud_unavailable"], error.retry_after_s) from None
         if not is_allowed:
             raise _denied(["blocked"])
         response = _claim_with_others(runtime, id, today, claim) or _claim_alone(runtime, id, today, claim)
