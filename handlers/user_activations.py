@@ -13,8 +13,7 @@ from persistence.accounts.users import User
 from persistence.activations import Claim, claim_values, find_refusal_reasons
 from persistence.feeds.user_promos import list_history_promos
 from persistence.idempotency import IdempotencyKey
-from promo_api.antifraud.checks import AntifraudUnavailable
-from promo_api.errors import ActivationDenied, ConcurrentRequest, NotFound, Unauthenticated
+from promo_api.errors import ActivationDenied, AntifraudUnavailable, ConcurrentRequest, NotFound, Unauthenticated
 from promo_api.runtime import Runtime
 from promo_api.telemetry import metrics
 

@@ -6,7 +6,8 @@ from uuid import UUID, uuid4
 
 import httpx
 
-from promo_api.antifraud.checks import Antifraud, AntifraudUnavailable
+from promo_api.antifraud.checks import Antifraud
+from promo_api.errors import AntifraudUnavailable
 
 HOUR_MS = 3_600_000
 

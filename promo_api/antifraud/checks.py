@@ -14,6 +14,7 @@ from promo_api.antifraud.client import AntifraudClient, NoVerdict, Verdict
 from promo_api.antifraud.verdict_cache import Decision, Lease, VerdictCache
 from promo_api.circuit_breaker import CircuitBreaker, State
 from promo_api.config.settings import Settings
+from promo_api.errors import AntifraudUnavailable
 from promo_api.telemetry import metrics
 
 _log = logging.getLogger(__name__)
@@ -22,14 +23,6 @@ DISABLED = "ANTIFRAUD_ADDRESS is none: activations are allowed without an anti-f
 
 _CALLS = 2
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S, _PAUSE_GROWTH = 0.005, 0.05, 1.5
-
-
-class AntifraudUnavailable(Exception):
-    """There is no verdict; an activation may succeed after `retry_after_s`."""
-
-    def __init__(self, retry_after_s: int) -> None:
-        super().__init__(retry_after_s)
-        self.retry_after_s = retry_after_s
 
 
 class Antifraud:

@@ -17,7 +17,9 @@ ALLOWED = {
     "promo_api.contract": "promo_api.errors",
     "promo_api.telemetry": "promo_api.background promo_api.config promo_api.contract promo_api.specification",
     "promo_api.coalescing": "promo_api.telemetry",
-    "promo_api.antifraud": "promo_api.circuit_breaker promo_api.config promo_api.redis_client promo_api.telemetry",
+    "promo_api.antifraud": (
+        "promo_api.circuit_breaker promo_api.config promo_api.errors promo_api.redis_client promo_api.telemetry"
+    ),
     "promo_api.security": (
         "promo_api.antifraud promo_api.config promo_api.contract promo_api.errors promo_api.folding "
         "promo_api.redis_client promo_api.specification promo_api.telemetry"
