@@ -78,7 +78,7 @@ class _Schema:
             for step in error.schema_path[:-1]:
                 schema = schema[step]
             if "x-violation" in schema:
-                return _select_message(schema["x-violation"], keyword, error.instance)
+                return _select_message(schema["x-violation"], keyword, str(error.instance))
         allowed = getattr(error.kind, "value", None)
         if isinstance(allowed, list):
             allowed = " or ".join(map(str, allowed))
