@@ -24,7 +24,7 @@ BODIES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/user/auth/sign-up", user_body() | {"other": MARK, "no_such": MARK}),
     ("PATCH", "/user/profile", {"name": LONG, "password": MARK, "avatar_url": MARK}),
     ("PATCH", "/user/profile", {"email": MARK}),
-    ("DELETE", "/user/profile", {"password": MARK}),
+    ("DELETE", "/user/profile", {"password": [MARK]}),
     ("POST", "/business/promo", promo_body(mode=MARK)),
     ("POST", "/business/promo", promo_body(promo_common=LONG, description=LONG, image_url=MARK, max_count=MARK)),
     ("POST", "/business/promo", promo_body(promo_unique=[LONG, MARK, 5], active_from=MARK, active_until=MARK)),

@@ -24,14 +24,14 @@ from persistence.activations import Claim, claim_values, find_refusal_reasons, l
 from persistence.comments import list_comments
 from persistence.database.engine import Database
 from persistence.feeds.feed_counts import count_feed, count_mismatched_feed_counts, update_feed_counts
-from persistence.feeds.feed_index import count_mismatched_feed_entries
+from persistence.feeds.feed_index import count_mismatched_feed_entries, list_outdated_promos
 from persistence.feeds.feed_status import update_feed_status
 from persistence.feeds.user_promos import find_promo_for_user, list_feed_promos, list_history_promos
 from persistence.likes import insert_like
 from persistence.migrations import update_schema
 from persistence.promos.changes import insert_change, list_changes
 from persistence.promos.code_lists import CodeLists
-from persistence.promos.promos import find_promo, list_promos
+from persistence.promos.promos import find_category_keys, find_promo, list_promos
 from promo_api.config.settings import Settings
 from tests.integration.persistence.plans import nodes_of, plan_of, scans_of, tables_read
 from tests.pgbouncer import limited
@@ -242,6 +242,8 @@ _STATEMENTS: dict[str, Callable[[Connection, User], Any]] = {
     "comments": lambda connection, _user: list_comments(connection, _PROMO, limit=10, offset=0),
     "statistics": lambda connection, _user: list_country_uses(connection, _PROMO),
     "like": lambda connection, user: insert_like(connection, _PROMO, user.id),
+    "promos with outdated keys": lambda connection, _user: list_outdated_promos(connection, after=_USER, limit=100),
+    "category keys": lambda connection, _user: find_category_keys(connection, _PROMO),
     "standings": lambda connection, _user: update_feed_status(connection, _TODAY, limit=500),
     "claims": lambda connection, user: claim_values(connection, _PROMO, [_claim(user), _claim(user)], _TODAY),
 }
