@@ -27,7 +27,9 @@ def _templates() -> Iterator[str]:
                 yield "".join(map(str, parts))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value
-    yield from (str(value) for name, value in _members(_DOCUMENT) if name == "x-violation")
+    for name, value in _members(_DOCUMENT):
+        if name == "x-violation":
+            yield from [value] if isinstance(value, str) else [entry["message"] for entry in value]
 
 
 def _members(node: Any) -> Iterator[tuple[str, Any]]:
@@ -38,7 +40,9 @@ def _members(node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _pattern(template: str) -> str:
-    return r"\S+".join(map(re.escape, re.split(r"\{\w*\}", template)))
+    pattern = r"\S+".join(map(re.escape, re.split(r"\{\w*\}", template)))
+    # A reason at the end can be a sentence.
+    return re.sub(r":\\ \\S\+$", r":\\ .+", pattern)
 
 
 TEMPLATES = {each for each in _templates() if len(re.sub(r"\{\w*\}", "", each)) >= _MIN_FIXED_CHARS}
