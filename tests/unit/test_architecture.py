@@ -85,7 +85,7 @@ LIBRARIES = {
     "dotenv": "promo_api.__main__",
     "flask": "promo_api.contract.flask_views",
     "gunicorn": "promo_api.server.gunicorn_app",
-    "jsonschema_rs": "promo_api.contract.schemas",
+    "jsonschema_rs": "promo_api.contract.messages promo_api.contract.schemas",
     "jwt": "promo_api.security.tokens",
     "orjson": (
         "handlers.serializers persistence.database promo_api.antifraud.client promo_api.contract "
