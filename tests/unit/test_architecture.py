@@ -85,6 +85,7 @@ LIBRARIES = {
     "dotenv": "promo_api.__main__",
     "flask": "promo_api.contract.flask_views",
     "gunicorn": "promo_api.server.gunicorn_app",
+    "httptools": "promo_api.server.pipelining promo_api.server.strict_http",
     "jsonschema_rs": "promo_api.contract.messages promo_api.contract.schemas",
     "jwt": "promo_api.security.tokens",
     "orjson": (
