@@ -1,4 +1,4 @@
-"""Activation of promos, eligibility, and the history of activations."""
+"""Activation of promos, eligibility, and the lists of activations."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -8,7 +8,8 @@ from uuid import UUID, uuid4
 
 from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
-from handlers.serializers import Page, page, page_limit, serialize_promo_for_user
+from handlers.serializers import Page, page, page_limit, serialize_activation, serialize_promo_for_user
+from persistence.accounts.own_activations import list_activations as list_user_activations
 from persistence.accounts.users import User
 from persistence.activations import Claim, claim_values, find_refusal_reasons
 from persistence.feeds.user_promos import list_history_promos
@@ -76,8 +77,15 @@ def get_eligibility(runtime: Runtime, user: User, *, id: UUID) -> Body:
     return {"eligible": not reasons, "reasons": reasons}
 
 
+def list_activations(runtime: Runtime, user: User, *, limit: int, offset: int) -> Page:
+    """List the user's activations with their codes, latest first."""
+    with runtime.database.autocommit() as connection:
+        activations, total = list_user_activations(connection, user.id, limit=page_limit(limit), offset=offset)
+    return page([serialize_activation(activation) for activation in activations], total)
+
+
 def list_history(runtime: Runtime, user: User, *, limit: int, offset: int) -> Page:
-    """List the user's activations, latest first."""
+    """List the promos of the user's activations, latest first."""
     with runtime.database.autocommit() as connection:
         promos, total = list_history_promos(
             connection, user.id, runtime.today(), limit=page_limit(limit), offset=offset

@@ -15,6 +15,7 @@ from promo_client import AuthenticatedClient, Client
 from promo_client.api.activations import (
     user_activations_activate_promo,
     user_activations_get_eligibility,
+    user_activations_list_activations,
     user_activations_list_history,
 )
 from promo_client.api.comments import (
@@ -223,7 +224,7 @@ def _activated(user: AuthenticatedClient, promo: UUID, key: str) -> tuple[str, s
 
 
 def activate(user: AuthenticatedClient, unique: UUID) -> None:
-    """The user activates all codes. A repeated request returns the same code; another activation is refused."""
+    """The user activates all codes, and lists them. A repeated request returns the same code."""
     assert good(user_activations_get_eligibility.sync_detailed(unique, client=user)).eligible
     keys = [str(uuid4()), str(uuid4())]
     codes = [_activated(user, unique, key) for key in [*keys, *keys]]
@@ -235,6 +236,12 @@ def activate(user: AuthenticatedClient, unique: UUID) -> None:
     history = user_activations_list_history.sync_detailed(client=user)
     assert history.headers["X-Total-Count"] == "2"
     assert [(entry.promo_id, entry.is_activated_by_user) for entry in good(history)] == [(unique, True)] * 2
+    assert (good(history)[0].mode, good(history)[0].categories) == ("UNIQUE", ["coffee"])
+    assert (good(history)[0].active_from, good(history)[0].active_until) == (date(2025, 1, 10), UNSET)
+    listed = user_activations_list_activations.sync_detailed(client=user, limit=10)
+    assert listed.headers["X-Total-Count"] == "2"
+    assert [(entry.promo_id, entry.code) for entry in good(listed)] == [(unique, codes[1][0]), (unique, codes[0][0])]
+    assert good(listed)[0].activated_at >= good(listed)[1].activated_at
 
 
 def change_profile(user: AuthenticatedClient, unique: UUID) -> None:
