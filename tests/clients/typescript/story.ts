@@ -12,7 +12,7 @@ import createClient, { type Client } from "openapi-fetch";
 
 import type { components, paths } from "./contract.js";
 
-type ApiError = components["schemas"]["Error"];
+type ApiError = components["schemas"]["ErrorBody"];
 type ApiResponse<T> = { data?: T; error?: ApiError; response: Response };
 
 const baseUrl = process.argv[2] ?? "";
