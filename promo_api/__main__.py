@@ -28,6 +28,8 @@ def main() -> int:
         command.set_defaults(run=function)
         if name == "antifraud-stub":
             command.add_argument("address", nargs="?", default="127.0.0.1:9090", help="host:port to listen on")
+        if name == "check":
+            command.add_argument("subjects", nargs="*", metavar="SUBJECT", help="check only these, such as schema")
     arguments = parser.parse_args()
     try:
         status: int = arguments.run(_environment(), arguments)
@@ -101,11 +103,15 @@ def _migrate(environment: Environment, _arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check(environment: Environment, _arguments: argparse.Namespace) -> int:
-    from promo_api.check import Level, check_all
+def _check(environment: Environment, arguments: argparse.Namespace) -> int:
+    from promo_api.check import SUBJECTS, Level, check_all
 
+    unknown = [subject for subject in arguments.subjects if subject not in SUBJECTS]
+    if unknown:
+        print(f"Unknown: {', '.join(unknown)}. The subjects are {', '.join(SUBJECTS)}.", file=sys.stderr)
+        return 2
     status = 0
-    for finding in check_all(environment):
+    for finding in check_all(environment, arguments.subjects):
         print(f"{finding.level:4}  {finding.subject:13}  {finding.message}", flush=True)
         status = max(status, int(finding.level is Level.FAIL))
     return status

@@ -224,10 +224,3 @@ def test_roles_of_an_older_volume(postgres: EmbeddedPostgres, environment: dict[
     )
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         _administer(postgres, "DELETE FROM account_events", database="promo", role=service)
-
-
-def test_stop_timeout_of_systemd() -> None:
-    """TimeoutStopSec of the systemd unit exceeds the stop timeout of the service by ten seconds."""
-    timeout = re.search(r"^TimeoutStopSec=(\d+)$", block("ini promo.service"), re.MULTILINE)
-    assert timeout is not None
-    assert int(timeout[1]) == Settings(antifraud_address="", secret_key="").server_stop_timeout_s + 10

@@ -60,10 +60,14 @@ ALLOWED = {
         "persistence.accounts persistence.database persistence.feeds persistence.idempotency persistence.promos "
         "promo_api.background promo_api.folding promo_api.telemetry"
     ),
+    "promo_api.inventory": (
+        "persistence.database persistence.promos promo_api.background promo_api.config promo_api.redis_client "
+        "promo_api.telemetry"
+    ),
     # `app` names the handlers as a string: Connexion imports them by operationId.
     "promo_api.app": (
-        "persistence.accounts promo_api promo_api.admission promo_api.contract promo_api.errors promo_api.runtime "
-        "promo_api.security promo_api.sweeper promo_api.telemetry"
+        "persistence.accounts promo_api promo_api.admission promo_api.background promo_api.contract promo_api.errors "
+        "promo_api.inventory promo_api.runtime promo_api.security promo_api.sweeper promo_api.telemetry"
     ),
     "promo_api.server": "promo_api.config promo_api.contract promo_api.telemetry",
     "promo_api.check": (
@@ -96,7 +100,8 @@ LIBRARIES = {
     "psutil": "promo_api.dev",
     "psycopg": "persistence.database promo_api.dev.postgres",
     "redis": (
-        "promo_api.antifraud.verdict_cache promo_api.check promo_api.redis_client promo_api.security.rate_limits"
+        "promo_api.antifraud.verdict_cache promo_api.check promo_api.inventory promo_api.redis_client "
+        "promo_api.security.rate_limits"
     ),
     "requests": "promo_api.antifraud.client",
     "sqlalchemy": "persistence promo_api.check",

@@ -11,7 +11,6 @@ import yaml
 import promo_api
 from promo_api.config.settings import Settings
 from promo_api.config.values import Address
-from tests.deployment_page import block
 from tests.pages import page
 
 _ROOT = Path(__file__).parents[2]
@@ -97,8 +96,9 @@ def test_limits(name: str) -> None:
 
 
 def test_open_files_of_the_unit() -> None:
-    """The systemd unit of docs/deployment.md allows as many open files as the containers."""
-    [limit] = re.findall(r"^LimitNOFILE=(\d+)$", block("ini promo.service"), re.MULTILINE)
+    """The systemd unit allows as many open files as the containers."""
+    unit = (_ROOT / "deploy" / "systemd" / "promo.service").read_text(encoding="utf-8")
+    [limit] = re.findall(r"^LimitNOFILE=(\d+)$", unit, re.MULTILINE)
     assert int(limit) == _SERVICES["web"]["ulimits"]["nofile"]["hard"]
 
 
