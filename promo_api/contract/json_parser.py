@@ -1,13 +1,14 @@
 """Strict JSON, with the position of an error.
 
-orjson silently keeps the last of two members with the same name. Parsed JSON is therefore written again: if no member
-was dropped, both have the same number of colons, in strings too. Only otherwise a slower parser looks for the member.
+orjson silently drops the first of two members with the same name. Parsed JSON is therefore written again: both have the
+same number of colons, in strings too, unless a member was dropped. Only then a slower parser finds out which.
 """
 
 import json
+import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -20,10 +21,10 @@ from promo_api.errors import InvalidInput, Violation
 _BYTE_ORDER_MARKS = (BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE)
 # orjson parses deeper values, but does not write them.
 _MAX_DEPTH = 254
-# A string may have its colons as `\u003a`, which are written as `:`.
-_COLON_ESCAPE = b"\\u003"
-# A search of a million items would block the event loop.
-_MAX_SEARCHED = 50_000
+# A string may have its colons escaped. A backslash before it would be an escape of its own.
+_ESCAPED_COLON = re.compile(rb"(?<!\\)(?:\\\\)*\\u003[Aa]")
+# To name the members of a larger body would block the event loop.
+_MAX_NAMED_BYTES = 256 * 1024
 
 
 def parse_json(content: bytes) -> Any:
@@ -33,12 +34,17 @@ def parse_json(content: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         raise _refusal(content, error) from None
     try:
-        colons = orjson.dumps(value).count(b":")
+        written = orjson.dumps(value)
     except TypeError:
         raise _too_deep() from None
-    if colons != content.count(b":") or _COLON_ESCAPE in content:
-        _check_duplicates(content)
+    if written.count(b":") != _count_colons(content):
+        raise _invalid_json(_repeated_members(content))
     return value
+
+
+def _count_colons(content: bytes) -> int:
+    escaped = _ESCAPED_COLON.findall(content) if b"\\u003" in content else ()
+    return content.count(b":") + len(escaped)
 
 
 def _refusal(content: bytes, error: orjson.JSONDecodeError) -> InvalidInput:
@@ -78,41 +84,30 @@ def _invalid_json(violations: list[Violation]) -> InvalidInput:
 class _Object(dict[str, Any]):
     """An object, and the names that it has more than once."""
 
-    repeated: tuple[str, ...] = ()
+    def __init__(self, members: list[tuple[str, Any]]) -> None:
+        super().__init__(members)
+        self.repeated: list[str] = []
+        if len(self) < len(members):
+            self.repeated = [name for name, times in Counter(name for name, _ in members).items() if times > 1]
 
 
-def _check_duplicates(content: bytes) -> None:
-    """Raise InvalidInput if an object has a member twice."""
-    found = False
-
-    def make(members: list[tuple[str, Any]]) -> _Object:
-        nonlocal found
-        value = _Object(members)
-        if len(value) < len(members):
-            found = True
-            value.repeated = tuple(name for name, times in Counter(name for name, _ in members).items() if times > 1)
-        return value
-
-    value = json.loads(content, object_pairs_hook=make)
-    if found:
-        unnamed = Violation("body", "", "has a member that is given more than once")
-        raise _invalid_json([*islice(_find_repeated(value), MAX_VIOLATIONS)] or [unnamed])
+def _repeated_members(content: bytes) -> list[Violation]:
+    """Return the violations of content with a member that is given twice."""
+    violations: list[Violation] = []
+    if len(content) <= _MAX_NAMED_BYTES:
+        violations += islice(_find_repeated(json.loads(content, object_pairs_hook=_Object)), MAX_VIOLATIONS)
+    return violations or [Violation("body", "", "has a member that is given more than once")]
 
 
 def _find_repeated(value: Any) -> Iterator[Violation]:
-    """Yield violations, the outermost first."""
-    containers, searched = [("", value)], 0
+    """Yield the members that may be named, the outermost first."""
+    containers = [("", value)]
     for pointer, container in containers:
-        searched += len(container)
-        if searched > _MAX_SEARCHED:
-            return
+        members: Iterable[tuple[Any, Any]] = enumerate(container)
         if isinstance(container, _Object):
-            yield from (
-                Violation("body", join(pointer, name), "must be given once")
-                for name in container.repeated
-                if is_harmless(name)
-            )
-        members = container.items() if isinstance(container, _Object) else enumerate(container)
+            names = filter(is_harmless, container.repeated)
+            yield from (Violation("body", join(pointer, name), "must be given once") for name in names)
+            members = container.items()
         containers += [
             (join(pointer, step), member)
             for step, member in members

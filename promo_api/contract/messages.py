@@ -1,4 +1,4 @@
-"""Messages about violations of a schema: what is wrong, then what is allowed.
+"""Messages about violations of a schema: the fault, then the rule.
 
 A message never repeats the value, which may be a password. `x-violation` of a schema replaces the message about its
 `pattern` or `format`. If it is a list, the first entry whose `pattern` does not match has the message; an entry without

@@ -1,7 +1,7 @@
 """JSON pointers (RFC 6901) to violations.
 
 A client may send a secret as a name. So a name that api.yml does not declare is shown only if it has the form of the
-declared ones: at most 40 letters, `_` and `-`. Tokens, codes, ids and strong passwords have other characters.
+declared ones: at most 40 letters, `_` and `-`. Tokens, ids, valid passwords and most codes have other characters.
 """
 
 import re

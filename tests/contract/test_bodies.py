@@ -185,7 +185,7 @@ def test_malformed_json(app: ASGIApp, body: bytes) -> None:
     "body", [b'{"a":1,"a":1}', b'{"a":1,"\\u0061":2}', b'{"a":"x","a":1}', b'{"a":1,"b":{"a":1,"a":2}}']
 )
 def test_repeated_member(app: ASGIApp, body: bytes) -> None:
-    """A member that is given twice is 400, even if the last one is valid."""
+    """A member that is given twice is 400, even if its last value is valid."""
     response = _post(app, body)
     assert (response.status, response.json()["code"]) == (400, "invalid_json")
     assert [each["message"] for each in response.details()] == ["must be given once"]

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from promo_api.contract.json_parser import _MAX_DEPTH, _MAX_SEARCHED, parse_json
+from promo_api.contract.json_parser import _MAX_DEPTH, _MAX_NAMED_BYTES, parse_json
 from promo_api.errors import InvalidInput
 from tests.cases import all_cases
 
@@ -47,7 +47,7 @@ def _refusal(content: bytes) -> tuple[str, list[tuple[str, str]]]:
     ],
 )
 def test_malformed_json(content: bytes, message: str) -> None:
-    """Malformed JSON is refused with what is wrong and where; columns count characters."""
+    """The error of malformed JSON has a reason and a position; columns count characters."""
     assert _refusal(content) == ("invalid_json", [("", message)])
 
 
@@ -85,6 +85,8 @@ def test_nesting(opening: bytes, closing: bytes, depth: int) -> None:
         (r'{"a":{"b":1,"b":2},"a":3}', [("/a", TWICE)]),
         (r'{"a":1,"a":2,"b":"\u003a"}', [("/a", TWICE)]),
         (r'{"a":":","a":"\u003A\u003a\u003a"}', [("/a", TWICE)]),
+        (r'{"a":1,"a":"\\\u003a","b":"\\u003a"}', [("/a", TWICE)]),
+        (r'{"a":1,"a":"\\\\u003a\\\\\u003a"}', [("/a", TWICE)]),
         (r'{"\u003a":1,":":2}', [("", UNNAMED)]),
         (r'{"a b":1,"a b":2}', [("", UNNAMED)]),
         (r'{"a b":1,"a b":2,"c":1,"c":2}', [("/c", TWICE)]),
@@ -159,15 +161,20 @@ def test_at_most_20_repeated_members() -> None:
     assert len(_refusal(f"{{{members}}}".encode())[1]) == 20
 
 
-def test_search_is_limited() -> None:
-    """The search for a repeated member ends in a large body, which is refused all the same."""
-    content = b'{"a":[' + b"1," * _MAX_SEARCHED + b'{"b":1,"b":2}],"c":[]}'
+def test_members_of_a_large_body_are_not_named() -> None:
+    """A large body with a repeated member is refused without a slower parser."""
+    content = b'{"a":1,"a":[' + b"1," * _MAX_NAMED_BYTES + b"1]}"
     assert _refusal(content) == ("invalid_json", [("", UNNAMED)])
 
 
 def test_usual_bodies_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A body without repeated members is not parsed by the slower parser, even if its texts have colons."""
     monkeypatch.setattr(json, "loads", None)
-    body: dict[str, Any] = {"promo_unique": [f"CODE:{n}" for n in range(5000)], "target": {"country": "ru"}, "t": "a:я"}
+    body: dict[str, Any] = {
+        "url": "https://\\u003a",
+        "promo_unique": [f"CODE:{n}" for n in range(5000)],
+        "target": {"country": "ru"},
+        "t": "a:я",
+    }
     assert parse_json(orjson.dumps(body)) == body
     assert parse_json(json.dumps(body, ensure_ascii=True, indent=2).encode()) == body

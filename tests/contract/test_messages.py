@@ -1,4 +1,4 @@
-"""Messages about the values of api.yml: what is wrong, then what is allowed."""
+"""Messages about the values of api.yml: the fault, then the rule."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -158,7 +158,7 @@ def test_emails(value: str, message: str) -> None:
 
 @all_cases("value", ["", "r", "rus", "aa", "uk", "ЁЁ", "Russia"])
 def test_countries(value: str) -> None:
-    """The message about a country has the standard, whatever its length."""
+    """The message about a country names the standard, for texts of any length."""
     assert _message("Country", value) == "must be an officially assigned country code of ISO 3166-1 alpha-2, such as ru"
 
 
