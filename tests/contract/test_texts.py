@@ -288,7 +288,11 @@ def _declared(schema: Any) -> list[str]:
 
 
 # By pattern: the schemas with a list of reasons.
-SELECTING = {schema["pattern"]: schema for _, schema in STRINGS if isinstance(schema.get("x-violation"), list)}
+SELECTING = {
+    schema["pattern"]: schema
+    for _, schema in STRINGS
+    if "pattern" in schema and isinstance(schema.get("x-violation"), list)
+}
 
 
 @all_cases("schema", SELECTING.values())
