@@ -17,7 +17,7 @@ RUN python3 -m compileall -q --invalidation-mode unchecked-hash .
 FROM python:3.13-slim
 LABEL org.opencontainers.image.title="promo-code-api" \
     org.opencontainers.image.description="A promo code platform that a company can run itself, spec-first: the contract is the program." \
-    org.opencontainers.image.version="0.1.0" \
+    org.opencontainers.image.version="0.2.0" \
     org.opencontainers.image.licenses="MIT"
 # Remove pip, and compile the standard library, because the file system is read-only at run time.
 # The folders in /var/lib are mount points for the secrets: a new volume inherits owner and mode. Redis runs as another user.

@@ -26,6 +26,6 @@
 
 from pathlib import Path
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 SPECIFICATION = Path(__file__).parent.parent / "api.yml"

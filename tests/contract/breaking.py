@@ -1,19 +1,30 @@
 """Compares two versions of an OpenAPI document, and finds the changes that break clients of the old one.
 
-A change breaks requests if the new version accepts less. It breaks responses if they may contain values that the old
-version excluded, or lack documented ones. A new member of a response is compatible: clients ignore unknown members.
+A change has one of three effects on clients:
+
+- WIRE: it breaks clients that are in use. The new version accepts less in requests, or its responses contain values
+  that the old version excluded, or lack documented ones. Generated clients refuse a new value of an `enum`, a new
+  alternative of a `oneOf`, and a new member of an object without `additionalProperties: true`.
+- SOURCE: it breaks programs when their client is generated again, because names or types in generated code change.
+  Classes have the names of tags, of schemas, and of titles; methods have those of operationIds. Some languages pass
+  parameters by position.
+- NONE: it breaks nothing.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from operator import gt, lt
 from typing import Any
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 # Keywords that are compared member by member, and keywords that do not affect clients.
-_PARTS = ("properties", "required", "items", "oneOf", "anyOf")
+_PARTS = ("properties", "required", "items", "oneOf", "anyOf", "additionalProperties")
 _IGNORED = ("title", "description", "example", "examples", "externalDocs", "deprecated", "xml", "discriminator")
+# Keywords that decide the types in generated code. Other keywords and formats do not.
+_TYPES = ("type", "format", "nullable", "uniqueItems", "required")
+_TYPE_FORMATS = ("int32", "int64", "float", "double", "date", "date-time", "uuid", "uri", "byte", "binary")
 # By bound: whether its first value is stricter than its second.
 _BOUNDS: dict[str, Callable[[Any, Any], bool]] = {
     "minimum": gt, "minLength": gt, "minItems": gt, "minProperties": gt,
@@ -23,9 +34,16 @@ _WIDER = [("integer", "number"), ("int32", "int64"), ("float", "double")]
 # Values that have the same effect as a missing keyword.
 _NO_EFFECT: dict[str, list[Any]] = {
     "format": ["password"], "uniqueItems": [False], "exclusiveMinimum": [False], "exclusiveMaximum": [False],
-    "additionalProperties": [True, {}],
 }  # fmt: skip
 _MAX_CHARS = 60
+
+
+class Effect(IntEnum):
+    """What a change does to clients; see the module."""
+
+    NONE = 0
+    SOURCE = 1
+    WIRE = 2
 
 
 @dataclass(frozen=True)
@@ -37,7 +55,7 @@ class Change:
     kind: str
     old: str
     new: str
-    breaks: bool
+    effect: Effect
 
 
 def compare(old: Any, new: Any) -> list[Change]:
@@ -46,13 +64,16 @@ def compare(old: Any, new: Any) -> list[Change]:
 
 
 def breaks(old: Any, new: Any) -> bool:
-    """Return whether any change between two OpenAPI documents breaks clients."""
+    """Return whether any change between two OpenAPI documents breaks clients that are in use."""
     changes = _Comparison(_resolved(old, old, {}), _resolved(new, new, {})).changes()
-    return any(change.breaks for change in changes)
+    return any(change.effect is Effect.WIRE for change in changes)
 
 
 def _resolved(node: Any, document: Any, resolved: dict[str, Any]) -> Any:
-    """Return a part of a document with all references replaced by their targets, each resolved once."""
+    """Return a part of a document with all references replaced by their targets, each resolved once.
+
+    A named schema gets its name as `title`, which names the class of a schema without a name.
+    """
     if isinstance(node, list):
         return [_resolved(part, document, resolved) for part in node]
     if not isinstance(node, dict):
@@ -64,7 +85,8 @@ def _resolved(node: Any, document: Any, resolved: dict[str, Any]) -> Any:
         target = document
         for name in reference.removeprefix("#/").split("/"):
             target = target[name.replace("~1", "/").replace("~0", "~")]
-        resolved[reference] = _resolved(target, document, resolved)
+        target = _resolved(target, document, resolved)
+        resolved[reference] = target | {"title": name} if reference.startswith("#/components/schemas/") else target
     return resolved[reference]
 
 
@@ -91,15 +113,17 @@ class _Comparison:
 
     def _names(self, old: Any, new: Any) -> Iterator[Change]:
         """Compare the names that generated clients use, and the security requirements."""
-        yield from self._exactly("", "operationId", old.get("operationId"), new.get("operationId"))
-        yield from self._exactly("", "first tag", *([*each.get("tags", []), None][0] for each in (old, new)))
+        yield from self._exactly("", "operationId", old.get("operationId"), new.get("operationId"), Effect.SOURCE)
+        tags = [[*each.get("tags", []), None][0] for each in (old, new)]
+        yield from self._exactly("", "first tag", *tags, Effect.SOURCE)
         olds, news = _security(old, self._old), _security(new, self._new)
         if olds != news:  # additional alternatives are compatible
-            breaks = not (olds < news or "open" in news)
-            yield self._change("", "security", " or ".join(sorted(olds)), " or ".join(sorted(news)), breaks=breaks)
+            effect = Effect.NONE if olds < news or "open" in news else Effect.WIRE
+            yield self._change("", "security", " or ".join(sorted(olds)), " or ".join(sorted(news)), effect)
 
     def _parameters(self, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Iterator[Change]:
-        yield from self._entries("", "parameter", olds, news, needed=_is_required)
+        yield from self._entries("", "parameter", olds, news, added=_effect_of_addition)
+        yield from self._order("", "parameters", olds, news)
         for location in _shared(olds, news):
             old, new = olds[location], news[location]
             for kind in ("style", "explode", "allowReserved", "content"):
@@ -108,14 +132,13 @@ class _Comparison:
 
     def _body(self, old: Any, new: Any) -> Iterator[Change]:
         olds, news = ({} if each is None else {"body": each} for each in (old, new))
-        yield from self._entries("", "request", olds, news, needed=_is_required)
+        yield from self._entries("", "request", olds, news, added=_effect_of_addition)
         if old is not None and new is not None:
             yield from self._entry("body", old, new)
             yield from self._content("body", old["content"], new["content"])
 
     def _responses(self, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Iterator[Change]:
-        # Clients expect that there may be further errors, but no success of another kind.
-        yield from self._entries("", "status", olds, news, needed=lambda status, _: not status.startswith(("4", "5")))
+        yield from self._entries("", "status", olds, news, added=_effect_of_status)
         for status in _shared(olds, news):
             old, new = (each[status].get("headers", {}) for each in (olds, news))
             yield from self._entries(status, "header", old, new)
@@ -134,9 +157,9 @@ class _Comparison:
 
     def _schema(self, location: str, old: Any, new: Any) -> Iterator[Change]:
         for kind in _both(old, new):
-            narrows, widens = _effect(kind, old.get(kind), new.get(kind))
-            if narrows or widens:
-                yield self._values(location, kind, old.get(kind), new.get(kind), narrows=narrows, widens=widens)
+            yield from self._keyword(location, kind, old, new)
+        yield from self._class(location, old, new)
+        yield from self._openness(location, old, new)
         yield from self._members(location, old, new)
         if "items" in old or "items" in new:
             yield from self._schema(f"{location}[]", old.get("items", {}), new.get("items", {}))
@@ -149,45 +172,99 @@ class _Comparison:
                 else:
                     yield self._values(location, kind, was, now, narrows=now is None, widens=was is None)
 
+    def _keyword(self, location: str, kind: str, old: Any, new: Any) -> Iterator[Change]:
+        was, now = old.get(kind), new.get(kind)
+        # A list of values that will grow is compatible as long as it has not grown.
+        narrows, widens = _effect(kind, was, new.get("x-extensible-enum") if kind == "enum" and now is None else now)
+        if narrows or widens or (kind == "enum" and (was is None) != (now is None)):
+            yield self._values(location, kind, was, now, narrows=narrows, widens=widens)
+
+    def _class(self, location: str, old: Any, new: Any) -> Iterator[Change]:
+        """Compare the names of the generated classes. Other schemas become types of the language."""
+        if any(keyword in each for keyword in ("properties", "oneOf", "anyOf", "enum") for each in (old, new)):
+            yield from self._exactly(location, "name", old.get("title"), new.get("title"), Effect.SOURCE)
+        yield from self._exactly(
+            location, "discriminator", old.get("discriminator"), new.get("discriminator"), Effect.SOURCE
+        )
+
+    def _openness(self, location: str, old: Any, new: Any) -> Iterator[Change]:
+        """Compare what objects accept besides their properties. By default, generated clients accept nothing more."""
+        was, now = (each.get("additionalProperties", self._request) for each in (old, new))
+        if isinstance(was, dict) and isinstance(now, dict):
+            yield from self._schema(f"{location}/*", was, now)
+        elif was != now:
+            effect = Effect.NONE if now is True else Effect.WIRE if self._request else Effect.SOURCE
+            yield self._change(location, "additionalProperties", was, now, effect)
+
     def _members(self, location: str, old: Any, new: Any) -> Iterator[Change]:
         olds, news = old.get("properties", {}), new.get("properties", {})
         needed = new.get("required", [])
+        if self._request:
+            yield from self._order(location, "members", olds, news)
         for name in _both(olds, news):
             at = f"{location}/{name}"
             if name in olds and name in news:
                 yield from self._required(at, name in old.get("required", []), name in needed)
                 yield from self._schema(at, olds[name], news[name])
             elif name in olds:
-                yield self._change(at, "member", "present", None, breaks=True)
+                yield self._change(at, "member", "present", None, Effect.WIRE)
             else:
                 is_new = "required" if name in needed else "optional"
-                yield self._change(at, "member", None, is_new, breaks=self._request and name in needed)
+                refused = name in needed if self._request else old.get("additionalProperties") is not True
+                yield self._change(at, "member", None, is_new, Effect.WIRE if refused else Effect.NONE)
+
+    def _order(self, location: str, kind: str, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Iterator[Change]:
+        old, new = ([name for name in each if name in olds and name in news] for each in (olds, news))
+        yield from self._exactly(location, f"order of {kind}", old, new, Effect.SOURCE)
 
     def _entries(
         self, location: str, kind: str, olds: Mapping[str, Any], news: Mapping[str, Any],
-        needed: Callable[[str, Any], bool] = lambda _name, _entry: False,
+        added: Callable[[str, Any], Effect] = lambda _name, _entry: Effect.NONE,
     ) -> Iterator[Change]:  # fmt: skip
-        """Yield removed and new entries. New ones break clients that must send them."""
+        """Yield removed and new entries, with the effect of a new one."""
         for name in _both(olds, news):
             at = f"{location} {name}".strip()
             if name not in news:
-                yield self._change(at, kind, "present", None, breaks=True)
+                yield self._change(at, kind, "present", None, Effect.WIRE)
             elif name not in olds:
-                yield self._change(at, kind, None, "present", breaks=needed(name, news[name]))
+                yield self._change(at, kind, None, "present", added(name, news[name]))
 
-    def _exactly(self, location: str, kind: str, old: Any, new: Any) -> Iterator[Change]:
+    def _exactly(self, location: str, kind: str, old: Any, new: Any, effect: Effect = Effect.WIRE) -> Iterator[Change]:
         if old != new:
-            yield self._change(location, kind, old, new, breaks=True)
+            yield self._change(location, kind, old, new, effect)
 
     def _required(self, location: str, was: bool, now: bool) -> Iterator[Change]:
         if was != now:
             yield self._values(location, "required", was, now, narrows=now, widens=was)
 
     def _values(self, location: str, kind: str, old: Any, new: Any, *, narrows: bool, widens: bool) -> Change:
-        return self._change(location, kind, old, new, breaks=narrows if self._request else widens)
+        if narrows if self._request else widens:
+            effect = Effect.WIRE
+        else:
+            effect = Effect.SOURCE if _changes_code(kind, old, new) else Effect.NONE
+        return self._change(location, kind, old, new, effect)
 
-    def _change(self, location: str, kind: str, old: Any, new: Any, *, breaks: bool) -> Change:
-        return Change(self._operation, location, kind, _shown(old), _shown(new), breaks)
+    def _change(self, location: str, kind: str, old: Any, new: Any, effect: Effect) -> Change:
+        return Change(self._operation, location, kind, _shown(old), _shown(new), effect)
+
+
+def _changes_code(kind: str, old: Any, new: Any) -> bool:
+    """Return whether a change of a keyword, or of a part, changes names or types in generated code."""
+    if kind == "format":
+        return old in _TYPE_FORMATS or new in _TYPE_FORMATS
+    if kind == "enum":  # a value that is removed is a constant that is missing
+        return not old or not new or not set(old) <= set(new)
+    return kind in _TYPES or (kind in ("oneOf", "anyOf") and new is None)
+
+
+def _effect_of_addition(_name: str, entry: Any) -> Effect:
+    """Return the effect of a new parameter or body: clients must send it, or methods have one more argument."""
+    return Effect.WIRE if _is_required(_name, entry) else Effect.SOURCE
+
+
+def _effect_of_status(status: str, _response: Any) -> Effect:
+    """Return the effect of a new status: clients expect that there may be further errors, but no further success."""
+    return Effect.NONE if status.startswith(("4", "5")) else Effect.WIRE
 
 
 def _effect(kind: str, old: Any, new: Any) -> tuple[bool, bool]:

@@ -73,7 +73,7 @@ def test_healthy(api: Api) -> None:
     response = api.call("GET", "/health")
     assert response.status_code == 200
     body = response.json()
-    assert (body["status"], body["version"]) == ("ok", "0.1.0")
+    assert (body["status"], body["version"]) == ("ok", "0.2.0")
     assert body["schema"] == {"needed": newest_revision(), "found": newest_revision()}
     assert {tuple(dependency) for dependency in body["dependencies"].values()} == {("state", "latency_ms")}
 
