@@ -11,6 +11,7 @@ from persistence.accounts.users import User, find_user
 from promo_api import SPECIFICATION, __version__
 from promo_api.admission import Admission, pool_limits
 from promo_api.background import BackgroundJob
+from promo_api.config.values import LogFormat
 from promo_api.contract.application import build_application
 from promo_api.contract.client_address import ClientAddressMiddleware
 from promo_api.contract.security import BearerScheme
@@ -36,7 +37,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
     Raises:
         contract.application.BrokenContract: api.yml and the handlers do not match.
     """
-    request_log = RequestLog()
+    request_log = RequestLog(with_paths=runtime.settings.log_format is LogFormat.DEV)
     application = build_application(
         SPECIFICATION,
         package="handlers",
