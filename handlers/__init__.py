@@ -13,6 +13,7 @@ status) or (body, status, headers), or raises an error of promo_api.errors.
 | user_promos | the feed |
 | user_activations, user_likes, user_comments | what a user does with a promo |
 | accounts | shared: sign-up and sign-in of both kinds |
+| promo_changes | shared: changes of a promo, with its feed entries and audit log |
 | idempotency | shared: the Idempotency-Key header |
 | serializers | shared: rows to JSON |
 """

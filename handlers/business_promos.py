@@ -1,39 +1,31 @@
 """Promos of a company."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 
 from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
-from handlers.serializers import Page, find_changed_members, page, page_limit, serialize_change, serialize_promo
-from persistence.accounts.companies import Company
+from handlers.promo_changes import CONFLICT, ENDS_TOO_EARLY, change_promo
+from handlers.serializers import Page, page, page_limit, serialize_change, serialize_promo
+from persistence.accounts.companies import Company, claim_company
 from persistence.activations import list_country_uses
-from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries
 from persistence.idempotency import IdempotencyKey
-from persistence.promos.changes import insert_change, list_changes as list_promo_changes
+from persistence.promos.changes import list_changes as list_promo_changes
 from persistence.promos.promos import (
     Promo,
     find_promo,
     find_promo_owner,
     insert_promo,
     list_promos as list_company_promos,
-    update_promo as update_definition,
-    update_use_limit,
 )
-from promo_api.errors import InvalidInput, NotFound, NotOwner
+from promo_api.errors import InvalidInput, NotFound, NotOwner, Unauthenticated
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import CODES, PROMOS
 from promo_api.specification import MAX_LISTED_CODES
 
-# The feed index has copies of these members.
-_INDEXED_MEMBERS = {"target", "active_from", "active_until", "max_count"}
-_ENDS_TOO_EARLY, _BEGINS_TOO_LATE = "must not be before active_from", "must not be after active_until"
 _LIMIT_OF_UNIQUE = "must be 1 for a UNIQUE promo; to stop the promo, set active_until to a day in the past"
-# The code of a change that contradicts the stored promo.
-_CONFLICT = "promo_conflict"
 
 
 @idempotent
@@ -41,7 +33,7 @@ def create_promo(runtime: Runtime, company: Company, *, body: Body, key: Idempot
     """Create a promo."""
     definition = _read_definition(body)
     if _is_reversed(definition["active_from"], definition["active_until"]):
-        raise InvalidInput.body("/active_until", _ENDS_TOO_EARLY)
+        raise InvalidInput.body("/active_until", ENDS_TOO_EARLY)
     codes = body.get("promo_unique")
     runtime.rate_limits.count_for(PROMOS, company.id)
     runtime.rate_limits.count_for(CODES, company.id, len(codes or ()))
@@ -50,7 +42,8 @@ def create_promo(runtime: Runtime, company: Company, *, body: Body, key: Idempot
     # A UNIQUE promo allows one use per code.
     use_limit = body["max_count"] if codes is None else len(codes)
     with connect(runtime, key) as connection:
-        insert_promo(connection, promo_id, values, runtime.today(), use_limit=use_limit, codes=codes)
+        if not insert_promo(connection, promo_id, values, runtime.today(), use_limit=use_limit, codes=codes):
+            raise Unauthenticated.account_deleted()
         response = {"id": promo_id}, 201
         store_responses(connection, [(key, response)])
     return response
@@ -90,16 +83,18 @@ def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body) ->
     """Change members of a promo; the target is replaced as a whole, and null removes a value."""
     values, use_limit = _read_values(body), body.get("max_count")
     if _is_reversed(values.get("active_from"), values.get("active_until")):
-        raise InvalidInput.body("/active_until", _ENDS_TOO_EARLY)
+        raise InvalidInput.body("/active_until", ENDS_TOO_EARLY)
     # Without a lock, because the owner and the mode never change.
     with runtime.database.autocommit() as connection:
         promo = _find_own_promo(runtime, connection, company, id)
     if promo.mode == "UNIQUE" and use_limit not in (None, 1):
-        raise InvalidInput.body("/max_count", _LIMIT_OF_UNIQUE, code=_CONFLICT)
+        raise InvalidInput.body("/max_count", _LIMIT_OF_UNIQUE, code=CONFLICT)
     if use_limit is not None:
         values["max_count"] = use_limit
     with runtime.database.transaction() as connection:
-        _apply_changes(runtime, connection, company, id, values)
+        if not claim_company(connection, company.id):
+            raise Unauthenticated.account_deleted()
+        change_promo(connection, id, values, runtime.today())
     return get_promo(runtime, company, id=id)
 
 
@@ -120,36 +115,6 @@ def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:
         "activations_count": sum(use.activations_count for use in uses),
         "countries": [vars(use) for use in uses],
     }
-
-
-def _apply_changes(runtime: Runtime, connection: Any, company: Company, promo_id: UUID, values: dict[str, Any]) -> None:
-    """Store the new values, and the changed members in the audit log."""
-    today = runtime.today()
-    promo = find_promo(connection, promo_id, today, locked=True)
-    if promo is None:
-        raise NotFound.promo()
-    changed_members = find_changed_members(promo, replace(promo, **values))
-    if not changed_members:
-        return
-    index_changes = not _INDEXED_MEMBERS.isdisjoint(changed_members)
-    if index_changes:
-        delete_feed_entries(connection, promo_id)  # before the change: it finds the entries by the old values
-    if "max_count" in changed_members and not update_use_limit(connection, promo_id, values["max_count"]):
-        raise InvalidInput.body("/max_count", "must not be less than used_count", code=_CONFLICT)
-    columns = {name: value for name, value in values.items() if name != "max_count"}
-    # The body may have only one end of the period, so the statement compares the new period.
-    if columns and not update_definition(connection, promo_id, columns):
-        raise _period_conflict(columns)
-    if index_changes:
-        insert_feed_entries(connection, promo_id, today)
-    insert_change(connection, promo_id, company.id, changed_members)
-
-
-def _period_conflict(columns: Mapping[str, Any]) -> InvalidInput:
-    """Return the error for the end of the period that the body has; the other is stored."""
-    if "active_until" in columns:
-        return InvalidInput.body("/active_until", _ENDS_TOO_EARLY, code=_CONFLICT)
-    return InvalidInput.body("/active_from", _BEGINS_TOO_LATE, code=_CONFLICT)
 
 
 def _serialize_promos(

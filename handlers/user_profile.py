@@ -10,7 +10,7 @@ from handlers.accounts import PasswordAttempt, confirm_password
 from handlers.serializers import serialize_user
 from persistence.accounts.credentials import USER_ACCOUNTS, Credentials
 from persistence.accounts.deletion import claim_account_deletion, close_account, delete_account_batch
-from persistence.accounts.users import User, update_user
+from persistence.accounts.users import User, find_user, update_user
 from promo_api.errors import ServiceUnavailable, Unauthenticated, WrongPassword
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import PASSWORD_CHANGES
@@ -34,9 +34,10 @@ def update_profile(runtime: Runtime, user: User, *, body: Body) -> Body:
     if not changes:
         return serialize_user(user)
     with runtime.database.autocommit() as connection:
-        changed_user = update_user(connection, user.id, changes)
-    if changed_user is None:
-        raise Unauthenticated.account_deleted()
+        changed_user = update_user(connection, user.id, changes, token_version=user.token_version)
+        if changed_user is None:
+            is_deleted = find_user(connection, user.id) is None
+            raise Unauthenticated.account_deleted() if is_deleted else Unauthenticated.token_revoked()
     return serialize_user(changed_user)
 
 

@@ -2,7 +2,7 @@
 
 | Module | What it does |
 |---|---|
-| __main__ | the commands: serve, migrate, check, dev, antifraud-stub |
+| __main__ | the commands: serve, migrate, check, reset-password, close-account, dev, antifraud-stub |
 | config/ | settings |
 | server/ | the processes: gunicorn and uvicorn |
 | app | the application: api.yml, the contract layer, the handlers |
@@ -20,6 +20,7 @@
 | background, sweeper, inventory | background jobs: cleaning of the database, and a count for metrics |
 | health | health of the dependencies |
 | check | the command `check` |
+| operator_commands | the commands `reset-password` and `close-account` |
 | telemetry/ | logs and metrics |
 | dev/ | embedded servers for `dev` and the tests |
 """

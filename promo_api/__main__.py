@@ -1,4 +1,4 @@
-"""promo-api (python -m promo_api) serve | migrate | check | dev | antifraud-stub."""
+"""promo-api (python -m promo_api) serve | migrate | check | reset-password | close-account | dev | antifraud-stub."""
 
 import argparse
 import logging
@@ -35,6 +35,11 @@ def main() -> int:
         command.set_defaults(run=function)
         if name == "antifraud-stub":
             command.add_argument("address", nargs="?", default="127.0.0.1:9090", help="host:port to listen on")
+        if name in ("reset-password", "close-account"):
+            command.add_argument("kind", metavar="KIND", choices=("company", "user"), help="company or user")
+            command.add_argument("email", metavar="EMAIL", help="the e-mail address of the account, in any case")
+        if name == "close-account":
+            command.add_argument("--yes", action="store_true", help="do not ask for confirmation")
         if name == "check":
             command.add_argument("subjects", nargs="*", metavar="SUBJECT", help="check only these, such as schema")
     arguments = parser.parse_args()
@@ -130,6 +135,19 @@ def _check(environment: Environment, arguments: argparse.Namespace) -> int:
     return status
 
 
+def _reset_password(environment: Environment, arguments: argparse.Namespace) -> int:
+    from promo_api.operator_commands import reset_password
+
+    return reset_password(Settings.from_environment(environment), arguments.kind, arguments.email)
+
+
+def _close_account(environment: Environment, arguments: argparse.Namespace) -> int:
+    from promo_api.operator_commands import close_account
+
+    settings = Settings.from_environment(environment)
+    return close_account(settings, arguments.kind, arguments.email, is_confirmed=arguments.yes)
+
+
 def _dev(environment: Environment, _arguments: argparse.Namespace) -> int:
     try:
         from promo_api.dev.run import run_dev
@@ -154,6 +172,8 @@ _COMMANDS: dict[str, tuple[Callable[[Environment, argparse.Namespace], int], str
     "serve": (_serve, "serve the API; run migrate first"),
     "migrate": (_migrate, "update the schema of the database"),
     "check": (_check, "check settings, PostgreSQL, Redis, the anti-fraud service and stored totals"),
+    "reset-password": (_reset_password, "replace the password of an account, print it and revoke all tokens"),
+    "close-account": (_close_account, "delete a user, or close a company and end its promos"),
     "dev": (_dev, "run the API with an embedded PostgreSQL and Valkey and an anti-fraud stub"),
     "antifraud-stub": (_antifraud_stub, "run a stub of the anti-fraud service"),
 }

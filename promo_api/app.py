@@ -97,7 +97,7 @@ def authenticate_company(runtime: Runtime, claims: Claims) -> Company:
     if company is None:
         raise Unauthenticated.account_deleted()
     if company.token_version != claims.version:
-        raise _revoked()
+        raise Unauthenticated.token_revoked()
     return company
 
 
@@ -108,9 +108,5 @@ def authenticate_user(runtime: Runtime, claims: Claims) -> User:
     if user is None:
         raise Unauthenticated.account_deleted()
     if user.token_version != claims.version:
-        raise _revoked()
+        raise Unauthenticated.token_revoked()
     return user
-
-
-def _revoked() -> Unauthenticated:
-    return Unauthenticated("This token has been revoked. Sign in again.", code="token_revoked")

@@ -48,6 +48,11 @@ class Unauthenticated(RequestError):
         """The account of the token was deleted."""
         return cls("This account has been deleted.", code="account_deleted")
 
+    @classmethod
+    def token_revoked(cls) -> "Unauthenticated":
+        """The account has revoked the token."""
+        return cls("This token has been revoked. Sign in again.", code="token_revoked")
+
 
 class NotOwner(RequestError):
     """The resource belongs to another account."""

@@ -3,7 +3,7 @@
 | Module | What it does |
 |---|---|
 | credentials | sign-up, sign-in and tokens |
-| companies, users | the account that sent a request |
+| companies, users | the account that sent a request; closed companies |
 | events | the audit log of accounts |
 | deletion | deletion of a user in batches |
 | own_activations | the activations of a user, with their codes |

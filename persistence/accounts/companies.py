@@ -1,12 +1,19 @@
-"""The company that sent a request."""
+"""The company that sent a request, and the closing of companies.
+
+Every change of a promo locks its company. So the statement that closes a company waits for such changes, and none
+follows it.
+"""
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Select, Uuid, bindparam, null, select, update
 
+from persistence.accounts.events import record_event
 from persistence.database.statements import Statement
 from persistence.schema.tables import companies
+from promo_api.folding import fold
 
 
 @dataclass(frozen=True)
@@ -18,11 +25,57 @@ class Company:
     token_version: int
 
 
-_COLUMNS = [companies.c[name] for name in Company.__dataclass_fields__]
-_FIND = Statement(select(*_COLUMNS).where(companies.c.id == bindparam("id")))
+_ID = bindparam("id", type_=Uuid)
+_IS_OPEN = companies.c.password_hash.is_not(None)
+_COMPANY = select(*(companies.c[name] for name in Company.__dataclass_fields__))
+_FIND = Statement(_COMPANY.where(companies.c.id == _ID, _IS_OPEN))
+_FIND_BY_EMAIL = Statement(_COMPANY.where(companies.c.email_key == bindparam("email_key")))
+_CLAIM = Statement(
+    select(companies.c.id).where(companies.c.id == _ID, _IS_OPEN).with_for_update(read=True, key_share=True)
+)
+
+
+def _close() -> Select[Any]:
+    # The lock of an UPDATE would not conflict with that of a claim.
+    locked = select(companies.c.id).where(companies.c.id == _ID, _IS_OPEN).with_for_update().cte("locked")
+    closed = (
+        update(companies)
+        .where(companies.c.id == locked.c.id)
+        .values(password_hash=null(), token_version=0)
+        .returning(companies.c.id)
+        .cte("account")
+    )
+    return select(closed.c.id).add_cte(record_event(closed, companies, "closed"))
+
+
+_CLOSE = Statement(_close())
+_DELETE_EMAIL = Statement(
+    update(companies).where(companies.c.id == _ID, ~_IS_OPEN).values(email=null(), email_key=null())
+)
 
 
 def find_company(connection: Connection, company_id: UUID) -> Company | None:
-    """Return the company; None if it does not exist."""
+    """Return the company; None if it does not exist or is closed."""
     row = _FIND.row(connection, {"id": company_id})
     return None if row is None else Company(*row)
+
+
+def find_company_by_email(connection: Connection, email: str) -> Company | None:
+    """Return the company, also if it is closed but still has its e-mail address; case is ignored."""
+    row = _FIND_BY_EMAIL.row(connection, {"email_key": fold(email)})
+    return None if row is None else Company(*row)
+
+
+def claim_company(connection: Connection, company_id: UUID) -> bool:
+    """Keep the company from being closed until the end of the transaction; False if it is closed."""
+    return _CLAIM.row(connection, {"id": company_id}) is not None
+
+
+def close_company(connection: Connection, company_id: UUID) -> bool:
+    """Remove the password and revoke all tokens; False if the company is closed already."""
+    return _CLOSE.row(connection, {"id": company_id}) is not None
+
+
+def delete_company_email(connection: Connection, company_id: UUID) -> None:
+    """Remove the e-mail address of a closed company."""
+    _DELETE_EMAIL.count(connection, {"id": company_id})

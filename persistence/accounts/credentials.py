@@ -1,4 +1,4 @@
-"""Sign-up, sign-in and tokens. Each change is recorded in the audit log."""
+"""Sign-up, sign-in, tokens and password resets. Each change is recorded in the audit log."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ class Accounts:
     def __init__(self, table: Table) -> None:
         self._table = table
         columns = table.c
-        self._find_credentials = Statement(
-            select(columns.id, columns.password_hash).where(columns.email_key == bindparam("email_key"))
-        )
+        # A closed company has no password.
+        has_email = (columns.email_key == bindparam("email_key"), columns.password_hash.is_not(None))
+        self._find_credentials = Statement(select(columns.id, columns.password_hash).where(*has_email))
         self._insert = self._record(_insert(table), "signed_up")
         # A new token_version revokes all tokens.
         revoke = update(table).values(token_version=columns.token_version + 1)
@@ -40,9 +40,11 @@ class Accounts:
         sign_in = revoke.values(password_hash=bindparam("new_hash")).where(
             is_account, columns.password_hash == bindparam("checked_hash")
         )
+        reset = revoke.values(password_hash=bindparam("new_hash")).where(*has_email)
         returned = (columns.id, columns.token_version)
         self._sign_out = self._record(sign_out.returning(*returned), "signed_out")
         self._sign_in = self._record(sign_in.returning(*returned), "signed_in")
+        self._reset = self._record(reset.returning(*returned), "password_reset")
 
     def find_credentials(self, connection: Connection, email: str) -> Credentials | None:
         """Return the credentials of an account; case is ignored."""
@@ -66,6 +68,10 @@ class Accounts:
     def delete_tokens(self, connection: Connection, account_id: UUID, version: int) -> None:
         """Revoke the tokens of a version."""
         self._sign_out.row(connection, {"account_id": account_id, "version": version})
+
+    def update_password(self, connection: Connection, email: str, *, new_hash: str) -> bool:
+        """Replace the password for an operator, and revoke all tokens; False: there is no such account."""
+        return self._reset.row(connection, {"email_key": fold(email), "new_hash": new_hash}) is not None
 
     def _record(self, change: ReturningInsert[Any] | ReturningUpdate[Any], event: str) -> Statement:
         changed = change.cte("changed")

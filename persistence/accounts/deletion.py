@@ -56,20 +56,20 @@ _ROW_ID: ColumnElement[Any] = literal_column("ctid")
 _BATCH_ROWS = 800
 
 
-def _close() -> Select[Any]:
+def _close(event: str, *conditions: ColumnElement[bool]) -> Select[Any]:
     closed = (
         update(users)
-        .where(users.c.id == _USER_ID, users.c.password_hash == bindparam("checked_hash"))
+        .where(users.c.id == _USER_ID, *conditions)
         .values(token_version=0, **dict.fromkeys(_PERSONAL_COLUMNS, null()))
         .returning(users.c.id)
-        .cte("closed")
+        .cte("account")
     )
     placeholder = insert(users).from_select(["id", "created_at"], select(_PLACEHOLDER_ID, null()).select_from(closed))
     deletion = insert(account_deletions).from_select(
         ["user_id", "placeholder_id"], select(closed.c.id, _PLACEHOLDER_ID)
     )
     return select(closed.c.id).add_cte(
-        placeholder.cte("placeholder"), deletion.cte("deletion"), record_event(closed, users, "deleted")
+        placeholder.cte("placeholder"), deletion.cte("deletion"), record_event(closed, users, event)
     )
 
 
@@ -106,7 +106,8 @@ _STEPS = (
     _move(likes.c.user_id, _select_owned(likes.c.user_id).where(not_(_IS_DUPLICATE))),
     _move(comments.c.author_id),
 )
-_CLOSE = Statement(_close())
+_CLOSE = Statement(_close("deleted", users.c.password_hash == bindparam("checked_hash")))
+_CLOSE_BY_OPERATOR = Statement(_close("closed", users.c.password_hash.is_not(None)))
 _DELETIONS = select(account_deletions.c.user_id, account_deletions.c.placeholder_id)
 # Random, so that a failing deletion does not block others.
 _CLAIM_ANY = Statement(_DELETIONS.order_by(func.random()).limit(1).with_for_update(skip_locked=True))
@@ -134,6 +135,11 @@ def close_account(connection: Connection, user_id: UUID, *, checked_hash: str) -
     """Remove the personal data, revoke all tokens and begin the deletion; False if the hash is not `checked_hash`."""
     values = {"user": user_id, "placeholder": uuid4(), "checked_hash": checked_hash}
     return _CLOSE.row(connection, values) is not None
+
+
+def close_account_by_operator(connection: Connection, user_id: UUID) -> bool:
+    """Do the same without the password; False if the account is closed already."""
+    return _CLOSE_BY_OPERATOR.row(connection, {"user": user_id, "placeholder": uuid4()}) is not None
 
 
 def claim_account_deletion(connection: Connection, user_id: UUID | None = None) -> AccountDeletion | None:

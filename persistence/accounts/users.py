@@ -40,19 +40,21 @@ def find_user(connection: Connection, user_id: UUID) -> User | None:
     return None if row is None else User(*row)
 
 
-def update_user(connection: Connection, user_id: UUID, changes: Mapping[str, Any]) -> User | None:
-    """Change the profile or password_hash, record it and return the user; None as in find_user."""
+def update_user(
+    connection: Connection, user_id: UUID, changes: Mapping[str, Any], *, token_version: int
+) -> User | None:
+    """Change the profile or password_hash, record it and return the user; None: tokens of the version are revoked."""
     values = {f"new_{name}": value for name, value in changes.items()}
-    row = _update(frozenset(changes)).row(connection, {"id": user_id, **values})
+    row = _update(frozenset(changes)).row(connection, {"id": user_id, "checked_version": token_version, **values})
     return None if row is None else User(*row)
 
 
 @cache
 def _update(columns: frozenset[str]) -> Statement:
-    # Locked, so that concurrent changes wait. A closed account has no e-mail address.
+    # Locked, so that concurrent changes wait. A closed account has another version.
     before = (
         select(users)
-        .where(users.c.id == bindparam("id"), users.c.email_key.is_not(None))
+        .where(users.c.id == bindparam("id"), users.c.token_version == bindparam("checked_version"))
         .with_for_update(key_share=True)
         .cte("before")
     )

@@ -36,7 +36,7 @@ from persistence.feeds.feed_entries import insert_entries
 from persistence.pages import Pages, Window
 from persistence.schema.audit_tables import promo_changes
 from persistence.schema.orders import company_order
-from persistence.schema.tables import TARGET_KEY, company_promo_counts, promo_codes, promo_counters, promos
+from persistence.schema.tables import TARGET_KEY, companies, company_promo_counts, promo_codes, promo_counters, promos
 from promo_api.folding import fold
 
 
@@ -96,14 +96,14 @@ _CATEGORY_KEYS = Statement(select(promos.c.category_keys).where(promos.c.id == b
 
 
 def _change_count(
-    company_id: ColumnElement[Any], target_key: ColumnElement[Any], difference: int
+    company_id: ColumnElement[Any], target_key: ColumnElement[Any], difference: int, *conditions: ColumnElement[bool]
 ) -> ReturningInsert[Any]:
     """Change the number of promos of a company for a country ('': all countries).
 
     The number is the sum of parts. A writer changes an unlocked part or inserts one, so none waits.
     """
     parts = company_promo_counts.c
-    is_part = (parts.company_id == company_id, parts.country_key == target_key)
+    is_part = (parts.company_id == company_id, parts.country_key == target_key, *conditions)
     unlocked = select(parts.part).where(*is_part).limit(1).with_for_update(skip_locked=True).cte("unlocked")
     changed = (
         update(company_promo_counts)
@@ -112,7 +112,8 @@ def _change_count(
         .returning(parts.part)
         .cte("changed")
     )
-    new_part = select(company_id, target_key, literal(difference, Integer)).where(~exists(select(changed.c.part)))
+    is_new = (~exists(select(changed.c.part)), *conditions)
+    new_part = select(company_id, target_key, literal(difference, Integer)).where(*is_new)
     names = ["company_id", "country_key", "promos_count"]
     return insert(company_promo_counts).from_select(names, new_part).returning(parts.part)
 
@@ -120,7 +121,12 @@ def _change_count(
 def _insert() -> Select[Any]:
     codes, use_limit = bindparam("codes", type_=ARRAY(Text)), bindparam("use_limit", type_=Integer)
     columns = {name: bindparam(name, type_=promos.c[name].type) for name in _INSERTED_COLUMNS}
-    promo = insert(promos).values(**columns, promo_unique=func.to_json(codes)).returning(*promos.c).cte("promo")
+    # The lock of the foreign key, so that the company is not closed before the promo is inserted.
+    is_open = companies.c.password_hash.is_not(None)
+    company = select(companies.c.id).where(companies.c.id == columns["company_id"], is_open)
+    locked = company.with_for_update(read=True, key_share=True).cte("company")
+    row = select(*columns.values(), func.to_json(codes)).select_from(locked)
+    promo = insert(promos).from_select([*columns, "promo_unique"], row).returning(*promos.c).cte("promo")
     counters = insert(promo_counters).from_select(["promo_id", "use_limit"], select(promo.c.id, use_limit))
     code = func.unnest(codes).table_valued("value", with_ordinality="position", name="code").render_derived()
     code_rows = insert(promo_codes).from_select(
@@ -132,7 +138,8 @@ def _insert() -> Select[Any]:
         ["promo_id", "number", "company_id", "event"],
         select(promo.c.id, literal_column("1"), promo.c.company_id, literal_column("'created'")),
     )
-    counted = _change_count(columns["company_id"], func.coalesce(columns["country_key"], ""), 1)
+    country_key, is_inserted = func.coalesce(columns["country_key"], ""), exists(select(promo.c.id))
+    counted = _change_count(columns["company_id"], country_key, 1, is_inserted)
     return select(promo.c.id).add_cte(
         counters.cte("counters"),
         code_rows.cte("codes"),
@@ -205,13 +212,14 @@ def insert_promo(
     *,
     use_limit: int,
     codes: Sequence[str] | None,
-) -> None:
-    """Insert a promo and its rows in all other tables, in one statement.
+) -> bool:
+    """Insert a promo and its rows in all other tables, in one statement; False if its company is closed.
 
     `values` has columns of promos without the case-folded keys; `codes` is None for other modes than UNIQUE.
     """
     columns = {**dict.fromkeys(_INSERTED_COLUMNS), "id": promo_id, **values, **_fold_keys(values)}
-    _INSERT.row(connection, {**columns, "today": today, "use_limit": use_limit, "codes": codes})
+    parameters = {**columns, "today": today, "use_limit": use_limit, "codes": codes}
+    return _INSERT.row(connection, parameters) is not None
 
 
 def update_use_limit(connection: Connection, promo_id: UUID, use_limit: int) -> bool:

@@ -41,7 +41,8 @@ promo_changes = Table(
     CheckConstraint("(event = 'changed') = (changes IS NOT NULL)", name="changes"),
 )
 
-# Without personal data. Failed sign-ins are only logged, or anyone could fill this table.
+# Operators cause `password_reset` and `closed`, and the account itself the other events. Without personal data. Failed
+# sign-ins are only logged, or anyone could fill this table.
 account_events = Table(
     "account_events",
     metadata,
@@ -54,7 +55,8 @@ account_events = Table(
     Column("members", ARRAY(Text)),
     CheckConstraint("num_nonnulls(company_id, user_id) = 1", name="one_account"),
     CheckConstraint(
-        "event IN ('signed_up', 'signed_in', 'signed_out', 'password_changed', 'profile_changed', 'deleted')",
+        "event IN ('signed_up', 'signed_in', 'signed_out', 'password_changed', 'profile_changed', 'deleted',"
+        " 'password_reset', 'closed')",
         name="known_event",
     ),
     CheckConstraint("(event = 'profile_changed') = (members IS NOT NULL)", name="members"),

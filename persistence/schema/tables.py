@@ -48,17 +48,21 @@ def _created_at() -> Column[object]:
     return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
+# A closed company has no password. It loses its e-mail address when all its promos have ended.
 companies = Table(
     "companies",
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("name", Text, nullable=False),
-    Column("email", Text, nullable=False),
-    Column("email_key", Text, nullable=False, unique=True),
-    Column("password_hash", Text, nullable=False),
+    Column("email", Text),
+    Column("email_key", Text, unique=True),
+    Column("password_hash", Text),
     # Tokens of other versions are revoked.
     Column("token_version", Integer, nullable=False, server_default="1"),
     _created_at(),
+    CheckConstraint(
+        "num_nulls(email, email_key) IN (0, 2) AND (email IS NOT NULL OR password_hash IS NULL)", name="closed"
+    ),
 )
 
 # A deleted user leaves two rows with random ids and no personal data: the owner of the activations, likes and comments,

@@ -21,6 +21,20 @@ _T = TypeVar("_T")
 _MAX_CHARS = 1000
 
 
+# For generated passwords: without characters that look alike, and without symbols that a shell changes.
+_ALPHABETS = ("abcdefghijkmnopqrstuvwxyz", "ABCDEFGHJKLMNPQRSTUVWXYZ", "23456789", "@%+=")
+_GENERATED_CHARS = 20
+
+
+def generate_password() -> str:
+    """Return a random password that api.yml allows, of more than 100 bits."""
+    characters = [secrets.choice(alphabet) for alphabet in _ALPHABETS]
+    while len(characters) < _GENERATED_CHARS:
+        characters.append(secrets.choice("".join(_ALPHABETS)))
+    secrets.SystemRandom().shuffle(characters)
+    return "".join(characters)
+
+
 class Passwords:
     """Slow: never call it while holding a database connection."""
 

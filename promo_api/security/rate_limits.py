@@ -126,6 +126,17 @@ class RateLimits:
         except redis.RedisError as error:
             _warn(error)
 
+    def delete_sign_ins(self, kind: str, email: str) -> bool:
+        """Delete the counters of an account's failed and successful sign-ins; False if Redis is unavailable."""
+        account = self.digest_account(kind, email)
+        try:
+            for limit in (self._failures_of_account, self._sign_ins):
+                self._counter.delete(Counter(limit, account))
+        except redis.RedisError as error:
+            _warn(error)
+            return False
+        return True
+
     def count_arrival(self, name: str, account_id: UUID) -> None:
         """Count a request on arrival, in this worker alone."""
         limit = self._account_limits[name]

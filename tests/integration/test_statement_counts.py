@@ -117,7 +117,7 @@ def test_comments(company: Account, user: Account, count: Count) -> None:
 
 
 def test_promos_of_a_company(company: Account, count: Count) -> None:
-    """A new promo takes two statements, a list three, and a change four to eleven, depending on what changes."""
+    """A new promo takes two statements, a list three, and a change five to twelve, depending on what changes."""
     assert count(lambda: company.post("/business/promo", json=promo_body())) == 2
     promo_id = company.create_promo()
     for _ in range(9):
@@ -129,11 +129,11 @@ def test_promos_of_a_company(company: Account, count: Count) -> None:
     patch = {"description": "A new description", "target": {"country": "ru"}, "max_count": 5}
     by_age = {"target": {"country": "ru", "age_from": 18}, "max_count": 6}
     for changes, number in (
-        (patch, 11),
-        (by_age, 9),
-        ({"description": "Another description"}, 6),
-        (by_age, 4),
-        ({}, 4),
+        (patch, 12),
+        (by_age, 10),
+        ({"description": "Another description"}, 7),
+        (by_age, 5),
+        ({}, 5),
     ):
         change = partial(company.patch, f"/business/promo/{promo_id}", json=changes)
         assert count(change) == number
@@ -157,7 +157,7 @@ def test_code_lists(company: Account, count: Count) -> None:
     assert [count(lambda: company.get("/business/promo?limit=100")) for _ in range(2)] == [4, 3]
     new_id = company.create_promo(promo_unique=["one", "two"])
     patches = [{"description": f"Another description, {number}"} for number in range(2)]
-    assert [count(partial(company.patch, f"/business/promo/{new_id}", json=change)) for change in patches] == [7, 6]
+    assert [count(partial(company.patch, f"/business/promo/{new_id}", json=change)) for change in patches] == [8, 7]
 
 
 def test_statistics(api: Api, company: Account, count: Count) -> None:

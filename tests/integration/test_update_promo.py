@@ -147,7 +147,7 @@ def test_removed_date_makes_a_promo_active(
 
 
 def test_one_date_is_removed_and_the_other_moved(company: Account) -> None:
-    """A removed date is no bound for the other one."""
+    """A date that is removed does not limit the new other date."""
     promo_id = company.create_promo(active_from="2025-01-10", active_until="2025-01-20")
     for patch in (
         {"active_from": None, "active_until": "2024-01-01"},

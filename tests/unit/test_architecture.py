@@ -74,10 +74,15 @@ ALLOWED = {
         "persistence.consistency persistence.database persistence.feeds promo_api.antifraud promo_api.app "
         "promo_api.config promo_api.contract promo_api.errors promo_api.runtime"
     ),
+    "promo_api.operator_commands": (
+        "handlers persistence.accounts persistence.database persistence.promos promo_api.config promo_api.errors "
+        "promo_api.runtime promo_api.security"
+    ),
     "promo_api.dev": "promo_api.config",
     "promo_api.__main__": (
         "persistence.database persistence.migrations promo_api.app promo_api.check promo_api.config "
-        "promo_api.contract promo_api.dev promo_api.errors promo_api.runtime promo_api.server promo_api.telemetry"
+        "promo_api.contract promo_api.dev promo_api.errors promo_api.operator_commands promo_api.runtime "
+        "promo_api.server promo_api.telemetry"
     ),
 }
 # Each library, and the packages or modules that may import it.

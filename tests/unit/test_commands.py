@@ -35,10 +35,10 @@ def _run(folder: Path, *arguments: str, **environment: str) -> subprocess.Comple
     return ended
 
 
-@pytest.mark.parametrize("command", ["serve", "migrate"])
+@pytest.mark.parametrize("command", ["serve", "migrate", "reset-password user a@b.example"])
 def test_invalid_settings(tmp_path: Path, command: str) -> None:
     """A command reports all invalid settings and exits with 2."""
-    ended = _run(tmp_path, command, **INVALID)
+    ended = _run(tmp_path, *command.split(), **INVALID)
     assert (ended.returncode, ended.stdout) == (2, "")
     first, *problems = ended.stderr.splitlines()
     assert first == "Invalid settings:"
@@ -90,6 +90,29 @@ def test_migrate_without_postgresql(tmp_path: Path) -> None:
     assert "sqlalche.me" not in line
 
 
+_OF_OPERATORS = [["reset-password", "user"], ["close-account", "--yes", "company"]]
+
+
+@pytest.mark.parametrize("command", _OF_OPERATORS, ids=" ".join)
+def test_operator_command_without_postgresql(tmp_path: Path, command: list[str]) -> None:
+    """A command of operators reports in one sentence that PostgreSQL is unavailable."""
+    ended = _run(tmp_path, *command, "ann@example.com", **UNREACHABLE)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("The command failed, and can be run again: ")
+    assert "onnection refused" in line
+    assert "ann@example.com" not in line
+
+
+@pytest.mark.parametrize("command", ["reset-password", "close-account"])
+@pytest.mark.parametrize("arguments", [[], ["user"], ["admin", "ann@example.com"], ["user", "a", "b"]], ids=" ".join)
+def test_operator_command_with_invalid_arguments(tmp_path: Path, command: str, arguments: list[str]) -> None:
+    """A missing argument, an unknown kind and a further argument print the usage and exit with 2."""
+    ended = _run(tmp_path, command, *arguments, **UNREACHABLE)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("usage: python -m promo_api ")
+
+
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["serve", "now"], ["--port", "80", "serve"]], ids=" ".join)
 def test_unknown_command(tmp_path: Path, arguments: list[str]) -> None:
     """An unknown command or argument prints the usage and exits with 2."""
@@ -98,11 +121,14 @@ def test_unknown_command(tmp_path: Path, arguments: list[str]) -> None:
     assert ended.stderr.startswith("usage: python -m promo_api")
 
 
+_COMMANDS = ("serve", "migrate", "check", "reset-password", "close-account", "dev", "antifraud-stub")
+
+
 def test_help_names_every_command(tmp_path: Path) -> None:
-    """The help names the five commands."""
+    """The help names all commands."""
     ended = _run(tmp_path, "--help")
     assert ended.returncode == 0
-    assert all(name in ended.stdout for name in ("serve", "migrate", "check", "dev", "antifraud-stub"))
+    assert all(name in ended.stdout for name in _COMMANDS)
 
 
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:x", "127.0.0.1:", ":"])

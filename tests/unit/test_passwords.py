@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from shlex import quote
 from threading import Event, Lock, Semaphore
 from typing import Any, cast
 
 import pytest
 from argon2 import PasswordHasher, Type, extract_parameters
+from connexion.spec import Specification
 
+from promo_api.app import SPECIFICATION
 from promo_api.config.settings import Settings
+from promo_api.contract.schemas import compile_schema
 from promo_api.dev.processes import wait_until
-from promo_api.security.passwords import Passwords
+from promo_api.security.passwords import Passwords, generate_password
 from tests.metric_delta import MetricDelta
 
 PASSWORD = "Passw0rd!"
@@ -28,6 +32,16 @@ def test_hash_and_verify() -> None:
     assert passwords.verify(stored, PASSWORD) is True
     for wrong in ("", PASSWORD.lower(), PASSWORD + " ", PASSWORD[:-1], stored):
         assert passwords.verify(stored, wrong) is False
+
+
+def test_generated_password() -> None:
+    """A generated password is as api.yml demands, always another one, and needs no quotes in a shell."""
+    schema = compile_schema(Specification.load(SPECIFICATION)["components"]["schemas"]["Password"])
+    generated = [generate_password() for _ in range(200)]
+    assert [violation for password in generated for violation in schema.violations(password, "body")] == []
+    assert len({*generated}) == 200
+    assert {len(password) for password in generated} == {20}
+    assert [quote(password) for password in generated] == generated
 
 
 def test_hash_has_a_salt() -> None:
