@@ -13,6 +13,7 @@ COPY promo_api promo_api
 COPY handlers handlers
 COPY persistence persistence
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash .
+COPY deploy/promo-api /opt/promo/bin/
 
 FROM python:3.13-slim
 LABEL org.opencontainers.image.title="promo-code-api" \
@@ -31,7 +32,7 @@ RUN find / -xdev \( -name pip -o -name 'pip3*' -o -name 'pip-*' -o -name ensurep
 COPY --from=build /opt/promo /opt/promo
 COPY --from=build /srv/promo /srv/promo
 WORKDIR /srv/promo
-ENV PATH=/opt/promo/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ENV PATH=/opt/promo/bin:$PATH PYTHONPATH=/srv/promo PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001:10001
 EXPOSE 8080 9464
 STOPSIGNAL SIGTERM

@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed-from-lock
+NEEDED := Install Python 3.11, 3.12, 3.13 or 3.14, or name it: make run PYTHON=python3.13
 # One more than two cores have, because tests also wait for servers.
 WORKERS ?= 3
 XDIST := -n $(WORKERS) --dist worksteal
@@ -47,11 +48,10 @@ help:
 install: $(STAMP)
 
 $(STAMP): requirements-dev.lock setup.cfg
-	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "This needs Python 3.11 or newer. Name one: make PYTHON=python3.12")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $@
+	@command -v $(PYTHON) >/dev/null || { echo "There is no command $(PYTHON). $(NEEDED)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 14) else \
+		"Python %d.%d is not supported. $(NEEDED)" % sys.version_info[:2])'
+	@$(PYTHON) -m promo_api.dev.install
 
 run: install
 	@$(BIN)/python -m promo_api dev

@@ -6,6 +6,7 @@ from orjson import Fragment
 
 from handlers import Body, Headers
 from persistence.accounts.exports import OwnEvent
+from persistence.accounts.own_activations import OwnActivation
 from persistence.accounts.users import User
 from persistence.comments import Comment
 from persistence.feeds.user_promos import PromoForUser
@@ -78,7 +79,23 @@ def serialize_change(change: PromoChange) -> Body:
 
 def serialize_promo_for_user(promo: PromoForUser) -> Body:
     """Return a PromoForUser."""
-    return _without_none(vars(promo))
+    return _without_none({**vars(promo), "categories": promo.categories or None})
+
+
+def serialize_activation(activation: OwnActivation) -> Body:
+    """Return an Activation."""
+    return {name: value for name, value in vars(activation).items() if name != "country"}
+
+
+def serialize_exported_activation(activation: OwnActivation) -> Body:
+    """Return an ExportedActivation."""
+    return {
+        "id": activation.id,
+        "promo_id": activation.promo_id,
+        "promo": activation.code,
+        "country": activation.country,
+        "date": activation.activated_at,
+    }
 
 
 def serialize_user(user: User) -> Body:

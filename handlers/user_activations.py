@@ -1,4 +1,4 @@
-"""Activation of promos, eligibility, and the history of activations."""
+"""Activation of promos, eligibility, and the lists of activations."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -8,12 +8,13 @@ from uuid import UUID, uuid4
 
 from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
-from handlers.serializers import Page, page, page_limit, serialize_promo_for_user
+from handlers.serializers import Page, page, page_limit, serialize_activation, serialize_promo_for_user
+from persistence.accounts.own_activations import list_activations as list_user_activations
 from persistence.accounts.users import User
 from persistence.activations import Claim, claim_values, find_refusal_reasons
 from persistence.feeds.user_promos import list_history_promos
 from persistence.idempotency import IdempotencyKey
-from promo_api.errors import ActivationDenied, ConcurrentRequest, NotFound, Unauthenticated
+from promo_api.errors import ActivationDenied, AntifraudUnavailable, ConcurrentRequest, NotFound, Unauthenticated
 from promo_api.runtime import Runtime
 from promo_api.telemetry import metrics
 
@@ -54,9 +55,10 @@ def activate_promo(runtime: Runtime, user: User, *, id: UUID, key: IdempotencyKe
             reasons.append("blocked")
         if reasons:
             raise _denied(reasons)
-        is_allowed = runtime.antifraud.check(user.id, user.email, id)
-        if is_allowed is None:
-            raise _denied(["antifraud_unavailable"], runtime.antifraud.retry_after_s())
+        try:
+            is_allowed = runtime.antifraud.check(user.id, user.email, id)
+        except AntifraudUnavailable as error:
+            raise _denied(["antifraud_unavailable"], error.retry_after_s) from None
         if not is_allowed:
             raise _denied(["blocked"])
         response = _claim_with_others(runtime, id, today, claim) or _claim_alone(runtime, id, today, claim)
@@ -75,8 +77,15 @@ def get_eligibility(runtime: Runtime, user: User, *, id: UUID) -> Body:
     return {"eligible": not reasons, "reasons": reasons}
 
 
+def list_activations(runtime: Runtime, user: User, *, limit: int, offset: int) -> Page:
+    """List the user's activations with their codes, latest first."""
+    with runtime.database.autocommit() as connection:
+        activations, total = list_user_activations(connection, user.id, limit=page_limit(limit), offset=offset)
+    return page([serialize_activation(activation) for activation in activations], total)
+
+
 def list_history(runtime: Runtime, user: User, *, limit: int, offset: int) -> Page:
-    """List the user's activations, latest first."""
+    """List the promos of the user's activations, latest first."""
     with runtime.database.autocommit() as connection:
         promos, total = list_history_promos(
             connection, user.id, runtime.today(), limit=page_limit(limit), offset=offset

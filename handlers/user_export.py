@@ -3,15 +3,15 @@
 from typing import Any
 
 from handlers import Body
-from handlers.serializers import serialize_event, serialize_user
+from handlers.serializers import serialize_event, serialize_exported_activation, serialize_user
 from persistence.accounts.exports import (
     find_sign_up_time,
     list_likes,
-    list_own_activations,
     list_own_comments,
     list_own_events,
     list_own_keys,
 )
+from persistence.accounts.own_activations import list_own_activations
 from persistence.accounts.users import User
 from promo_api.errors import Unauthenticated
 from promo_api.runtime import Runtime
@@ -26,7 +26,10 @@ def get_export(runtime: Runtime, user: User, *, offset: int) -> Body:
         lists: dict[str, list[Any]] = {
             "likes": list_likes(connection, user.id, **page),
             "comments": [vars(comment) for comment in list_own_comments(connection, user.id, **page)],
-            "activations": [vars(activation) for activation in list_own_activations(connection, user.id, **page)],
+            "activations": [
+                serialize_exported_activation(activation)
+                for activation in list_own_activations(connection, user.id, **page)
+            ],
             "events": [serialize_event(event) for event in list_own_events(connection, user.id, **page)],
             "idempotency_keys": [vars(key) for key in list_own_keys(connection, user.id, **page)],
         }

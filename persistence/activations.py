@@ -136,7 +136,7 @@ def _issue_codes(counted: CTE, claim: CTE) -> CTE:
             claim.c.number == promo_codes.c.position - counted.c.used_before,
         )
         .values(activation_id=claim.c.id)
-        .returning(promo_codes.c.activation_id, promo_codes.c.value)
+        .returning(promo_codes.c.activation_id, promo_codes.c.position, promo_codes.c.value)
         .cte("issued")
     )
 
@@ -158,7 +158,7 @@ def _count_exhausted(counted: CTE) -> CTE:
 
 
 def _insert_activations(granted: FromClause) -> CTE:
-    columns = ["promo_id", "user_id", "id", "country_key"]
+    columns = ["promo_id", "user_id", "id", "country_key", "code_position"]
     returned = (activations.c.promo_id, activations.c.country_key, activations.c.user_id)
     return (
         insert(activations)
@@ -188,6 +188,7 @@ def _claim() -> Select[Any]:
             claim.c.user_id,
             activation_id.label("id"),
             claim.c.country_key,
+            issued.c.position.label("code_position"),
             func.coalesce(issued.c.value, counted.c.promo_common).label("value"),
         )
         .join_from(counted, claim, true())

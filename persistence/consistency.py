@@ -89,6 +89,16 @@ def count_mismatched_issued_codes(connection: Connection) -> int:
     )
 
 
+def count_mismatched_code_positions(connection: Connection) -> int:
+    """Count promos with an activation whose code_position is that of another code."""
+    named = and_(
+        promo_codes.c.promo_id == activations.c.promo_id, promo_codes.c.position == activations.c.code_position
+    )
+    statement = select(func.count(activations.c.promo_id.distinct())).outerjoin_from(activations, promo_codes, named)
+    is_other = promo_codes.c.activation_id.is_distinct_from(activations.c.id)
+    return _value(connection, statement.where(activations.c.code_position.is_not(None), is_other))
+
+
 def count_mismatched_code_order(connection: Connection) -> int:
     """Count promos whose issued codes are not the first used_count codes of the list."""
     is_due = promo_codes.c.position <= promo_counters.c.used_count

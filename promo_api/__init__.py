@@ -17,7 +17,7 @@
 | circuit_breaker | refuses calls to an unavailable service |
 | coalescing | processes concurrent requests for a promo together |
 | redis_client | a client for Redis |
-| background, sweeper | background jobs, and the jobs that clean the database |
+| background, sweeper, inventory | background jobs: cleaning of the database, and a count for metrics |
 | health | health of the dependencies |
 | check | the command `check` |
 | telemetry/ | logs and metrics |

@@ -1,13 +1,15 @@
-"""python -m promo_api serve | migrate | check | dev | antifraud-stub."""
+"""promo-api (python -m promo_api) serve | migrate | check | dev | antifraud-stub."""
 
 import argparse
 import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from dotenv import dotenv_values
 
+from promo_api import __version__
 from promo_api.config.settings import Settings, SettingsError, deprecated_names
 from promo_api.config.values import Address
 from promo_api.errors import ServiceUnavailable
@@ -21,13 +23,20 @@ Environment = Mapping[str, str]
 
 def main() -> int:
     """Run the command in the arguments. Return its exit status; 2: invalid settings."""
-    parser = argparse.ArgumentParser(prog="python -m promo_api", description="The Promo Code API.")
+    parser = argparse.ArgumentParser(
+        prog=_program(),
+        description="The Promo Code API.",
+        epilog="Exit status: 0 success, 1 failure, 2 invalid arguments or settings.",
+    )
+    parser.add_argument("--version", action="version", version=f"promo-api {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (function, description) in _COMMANDS.items():
         command = commands.add_parser(name, help=description, description=description)
         command.set_defaults(run=function)
         if name == "antifraud-stub":
             command.add_argument("address", nargs="?", default="127.0.0.1:9090", help="host:port to listen on")
+        if name == "check":
+            command.add_argument("subjects", nargs="*", metavar="SUBJECT", help="check only these, such as schema")
     arguments = parser.parse_args()
     try:
         status: int = arguments.run(_environment(), arguments)
@@ -35,6 +44,12 @@ def main() -> int:
     except SettingsError as error:
         print("Invalid settings:", *error.problems, sep="\n- ", file=sys.stderr)
         return 2
+
+
+def _program() -> str:
+    """Return the command that the user has typed."""
+    name = Path(sys.argv[0]).name
+    return "python -m promo_api" if name == "__main__.py" else name
 
 
 def _environment() -> Environment:
@@ -101,19 +116,26 @@ def _migrate(environment: Environment, _arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check(environment: Environment, _arguments: argparse.Namespace) -> int:
-    from promo_api.check import Level, check_all
+def _check(environment: Environment, arguments: argparse.Namespace) -> int:
+    from promo_api.check import SUBJECTS, Level, check_all
 
+    unknown = [subject for subject in arguments.subjects if subject not in SUBJECTS]
+    if unknown:
+        print(f"Unknown: {', '.join(unknown)}. The subjects are {', '.join(SUBJECTS)}.", file=sys.stderr)
+        return 2
     status = 0
-    for finding in check_all(environment):
+    for finding in check_all(environment, arguments.subjects):
         print(f"{finding.level:4}  {finding.subject:13}  {finding.message}", flush=True)
         status = max(status, int(finding.level is Level.FAIL))
     return status
 
 
 def _dev(environment: Environment, _arguments: argparse.Namespace) -> int:
-    from promo_api.dev.run import run_dev
-
+    try:
+        from promo_api.dev.run import run_dev
+    except ModuleNotFoundError as error:
+        print(f"dev needs the package {error.name} of requirements-dev.lock: run make install.", file=sys.stderr)
+        return 1
     return run_dev(environment)
 
 

@@ -10,10 +10,13 @@ from persistence.accounts.companies import Company, find_company
 from persistence.accounts.users import User, find_user
 from promo_api import SPECIFICATION, __version__
 from promo_api.admission import Admission, pool_limits
+from promo_api.background import BackgroundJob
+from promo_api.config.values import LogFormat
 from promo_api.contract.application import build_application
 from promo_api.contract.client_address import ClientAddressMiddleware
 from promo_api.contract.security import BearerScheme
 from promo_api.errors import Unauthenticated
+from promo_api.inventory import InventoryJob
 from promo_api.runtime import Runtime
 from promo_api.security.tokens import Claims
 from promo_api.sweeper import (
@@ -34,7 +37,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
     Raises:
         contract.application.BrokenContract: api.yml and the handlers do not match.
     """
-    request_log = RequestLog()
+    request_log = RequestLog(with_paths=runtime.settings.log_format is LogFormat.DEV)
     application = build_application(
         SPECIFICATION,
         package="handlers",
@@ -66,21 +69,23 @@ def _finish(request_log: RequestLog, request: RequestFinished) -> None:
 @contextmanager
 def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
     """Run the background jobs, and close the runtime at the end."""
-    sweepers = [
+    jobs: list[BackgroundJob] = [
         expired_responses_sweeper(runtime.database, runtime.clock),
         feed_changes_sweeper(runtime.database),
         account_deletions_sweeper(runtime.database),
         feed_status_sweeper(runtime.database, runtime.today),
         category_keys_sweeper(runtime.database, runtime.today),
     ]
-    for sweeper in sweepers:
-        sweeper.start()
+    if runtime.settings.metrics_address is not None:
+        jobs.append(InventoryJob(runtime.settings, runtime.database, runtime.today))
+    for job in jobs:
+        job.start()
     try:
         with metrics.worker_serving(__version__, runtime.settings.pool_size, runtime.database.count_connections_in_use):
             yield
     finally:
-        for sweeper in sweepers:
-            sweeper.stop()
+        for job in jobs:
+            job.stop()
         runtime.close()
         request_log.end()
 

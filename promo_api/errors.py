@@ -107,6 +107,14 @@ class ConcurrentRequest(Exception):
     """A request with the same Idempotency-Key committed first. Clients get its stored response."""
 
 
+class AntifraudUnavailable(Exception):
+    """The anti-fraud service gave no verdict; an activation may succeed after `retry_after_s`."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
 class TooManyRequests(RequestError):
     """The request exceeds a limit of `times` requests per `period_s`."""
 

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import httpx
 
 from promo_api.antifraud.checks import Antifraud
+from promo_api.errors import AntifraudUnavailable
 
 HOUR_MS = 3_600_000
 
@@ -30,7 +31,10 @@ class AntifraudUser:
 
     def is_allowed_by(self, antifraud: Antifraud) -> bool:
         """Check an activation of a new promo; return whether it is allowed."""
-        return antifraud.check(self.user_id, self.email, uuid4()) is True
+        try:
+            return antifraud.check(self.user_id, self.email, uuid4())
+        except AntifraudUnavailable:
+            return False
 
 
 class HasEmail(Protocol):

@@ -34,7 +34,7 @@ def _row(declared: Field[Any], bounds: str) -> str:
     elif isinstance(declared.default, Rate):
         bounds = "times/seconds, or 0"
     elif isinstance(declared.default, LogFormat):
-        bounds = "json or text"
+        bounds = "json, text or dev"
     return f"| {variable(declared)} | {default} | {bounds} | {metadata['sentence']} |".replace("|  |", "| |")
 
 

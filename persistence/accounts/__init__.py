@@ -6,5 +6,6 @@
 | companies, users | the account that sent a request |
 | events | the audit log of accounts |
 | deletion | deletion of a user in batches |
+| own_activations | the activations of a user, with their codes |
 | exports | personal data of a user |
 """

@@ -1,20 +1,20 @@
-"""Pages of the personal data of a user, for the export.
+"""Pages of the personal data of a user, for the export; own_activations has those of the activations.
 
 Pages count from the start only, because most totals are not stored. Times are in UTC.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Column, Connection, Select, Uuid, and_, bindparam, func, select, true
+from sqlalchemy import Column, Connection, Uuid, and_, bindparam, select, true
 
 from persistence.database.statements import Statement, lateral_join
 from persistence.pages import LIMIT, OFFSET
 from persistence.schema.audit_tables import account_events
-from persistence.schema.tables import activations, comments, likes, promo_codes, promos, stored_responses, users
+from persistence.schema.tables import comments, likes, stored_responses, users
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,6 @@ class OwnComment:
     id: UUID
     promo_id: UUID
     text: str
-    date: datetime
-
-
-@dataclass(frozen=True)
-class OwnActivation:
-    """An activation; `promo` is the issued value, `country` is case-folded."""
-
-    id: UUID
-    promo_id: UUID
-    promo: str
-    country: str
     date: datetime
 
 
@@ -69,7 +58,7 @@ def _page(owner: Column[Any], key: Sequence[Column[Any]], columns: Sequence[Colu
     return Statement(select(row).select_from(page.join(row, true())).order_by(*page.c))
 
 
-_activation, _response, _event = activations.c, stored_responses.c, account_events.c
+_response, _event = stored_responses.c, account_events.c
 _LIKES = Statement(
     select(likes.c.promo_id).where(likes.c.user_id == _USER_ID).order_by(likes.c.promo_id).limit(LIMIT).offset(OFFSET)
 )
@@ -78,33 +67,12 @@ _COMMENTS = _page(
     (comments.c.created_at, comments.c.id),
     (comments.c.id, comments.c.promo_id, comments.c.text, comments.c.created_at),
 )
-_ACTIVATIONS = _page(
-    _activation.user_id,
-    (_activation.activated_at, _activation.id),
-    (_activation.id, _activation.promo_id, _activation.country_key, _activation.activated_at),
-)
 _KEYS = _page(
     _response.account_id,
     (_response.operation, _response.key),
     (_response.operation, _response.key, _response.expires_at, _response.body),
 )
 _EVENTS = _page(_event.user_id, (_event.id,), (_event.event, _event.members, _event.happened_at))
-_COMMON_VALUES = Statement(
-    select(promos.c.id, promos.c.promo_common).where(promos.c.id == func.any(bindparam("promos", type_=ARRAY(Uuid))))
-)
-
-
-def _select_issued_codes() -> Select[Any]:
-    """Read all codes of the promos: each activation would have to update an index on activation_id."""
-    ids, promo_ids = (bindparam(name, type_=ARRAY(Uuid)) for name in ("activations", "promos"))
-    promo = func.unnest(promo_ids).table_valued("id", name="promo").render_derived()
-    activation = func.unnest(ids).table_valued("id", name="activation").render_derived()
-    codes = select(promo_codes.c.activation_id, promo_codes.c.value).where(promo_codes.c.promo_id == promo.c.id)
-    code = lateral_join(codes, "code")
-    return select(code).join_from(promo, code, true()).join(activation, activation.c.id == code.c.activation_id)
-
-
-_ISSUED_CODES = Statement(_select_issued_codes())
 _SIGNED_UP_AT = Statement(select(users.c.created_at).where(users.c.id == _USER_ID))
 
 
@@ -132,21 +100,6 @@ def list_own_keys(connection: Connection, user_id: UUID, *, limit: int, offset: 
 def list_own_events(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnEvent]:
     """Return the events, oldest first."""
     return [OwnEvent(*row) for row in _rows(connection, _EVENTS, user_id, limit, offset)]
-
-
-def list_own_activations(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnActivation]:
-    """Return the activations, oldest first."""
-    rows = _rows(connection, _ACTIVATIONS, user_id, limit, offset)
-    values = _values(connection, rows) if rows else {}
-    return [OwnActivation(id_, promo_id, values[id_], *columns) for id_, promo_id, *columns in rows]
-
-
-def _values(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> Mapping[UUID, str]:
-    common: dict[UUID, str | None] = dict(_COMMON_VALUES.rows(connection, {"promos": list({row[1] for row in rows})}))
-    of_unique = [row for row in rows if common[row[1]] is None]
-    issued = {"activations": [row[0] for row in of_unique], "promos": list({row[1] for row in of_unique})}
-    codes: dict[UUID, str] = dict(_ISSUED_CODES.rows(connection, issued)) if of_unique else {}
-    return {row[0]: common[row[1]] or codes[row[0]] for row in rows}
 
 
 def _rows(

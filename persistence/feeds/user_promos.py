@@ -49,8 +49,12 @@ class PromoForUser:
     promo_id: UUID
     company_id: UUID
     company_name: str
+    mode: str
     description: str
     image_url: str | None
+    categories: list[str] | None
+    active_from: date | None
+    active_until: date | None
     active: bool
     is_activated_by_user: bool
     like_count: int
@@ -65,8 +69,10 @@ _COLUMNS: dict[str, ColumnElement[Any]] = {
     "promo_id": promos.c.id,
     "company_id": promos.c.company_id,
     "company_name": companies.c.name,
-    "description": promos.c.description,
-    "image_url": promos.c.image_url,
+    **{
+        name: promos.c[name]
+        for name in ("mode", "description", "image_url", "categories", "active_from", "active_until")
+    },
     "active": is_active(),
     "is_activated_by_user": exists().where(
         _earlier.c.promo_id == promo_counters.c.promo_id, _earlier.c.user_id == _USER_ID

@@ -5,4 +5,5 @@
 | promos | promos and the lists of a company |
 | changes | the audit log of promos |
 | code_lists | a cache of the codes of UNIQUE promos |
+| inventory | the numbers of active promos and of their codes |
 """

@@ -65,7 +65,9 @@ Index("feed_entries_dated", feed_entries.c.status, Grouping(DATE), *_FEED_ORDER,
 Index("feed_entries_live_until", feed_entries.c.active_until, postgresql_where=feed_entries.c.status == LIVE)
 Index("feed_entries_unknown", feed_entries.c.created_at, postgresql_where=feed_entries.c.status.is_(None))
 # A key of an earlier version, which was case-folded only. No key of this version is like that (migration 0011).
-HAS_OUTDATED_KEY = text("category_key IS NOT NFC NORMALIZED OR category_key ~ '\u0131|i\u0307'")
+HAS_OUTDATED_KEY = or_(
+    text("category_key IS NOT NFC NORMALIZED"), feed_entries.c.category_key.op("~")(literal_column("'\u0131|i\u0307'"))
+)
 Index("feed_entries_outdated_key", feed_entries.c.promo_id, postgresql_where=HAS_OUTDATED_KEY)
 
 # Prefix sums (see feeds.feed_counts).

@@ -155,6 +155,8 @@ activations = Table(
     Column("id", Uuid, primary_key=True),
     Column("country_key", Text, nullable=False),  # of the user at that time
     Column("activated_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    # In promo_codes. NULL: the promo is COMMON, or a version before 0012 has issued the code.
+    Column("code_position", Integer),
 )
 Index("activations_history", activations.c.user_id, desc(activations.c.activated_at), desc(activations.c.id))
 

@@ -14,6 +14,7 @@ from promo_api.antifraud.client import AntifraudClient, NoVerdict, Verdict
 from promo_api.antifraud.verdict_cache import Decision, Lease, VerdictCache
 from promo_api.circuit_breaker import CircuitBreaker, State
 from promo_api.config.settings import Settings
+from promo_api.errors import AntifraudUnavailable
 from promo_api.telemetry import metrics
 
 _log = logging.getLogger(__name__)
@@ -42,24 +43,12 @@ class Antifraud:
         self._attempt_s = _CALLS * (settings.antifraud_connect_timeout_s + settings.antifraud_read_timeout_s)
         self._breaker = CircuitBreaker(settings.antifraud_breaker_failures, self._cooldown_s, self._on_breaker_change)
 
-    def check(self, user_id: UUID, email: str, promo_id: UUID) -> bool | None:
-        """Return whether the user may activate the promo; None: there is no verdict."""
-        if self._breaker.refuses():
-            return self._verdicts.find(user_id)
-        lease, deadline_s = Lease(user_id), time.monotonic() + self._lease_timeout_s
-        decision = self._acquire(lease, deadline_s)
-        if decision is not Decision.ASK:
-            return None if decision is Decision.WAIT else decision is Decision.ALLOW
-        verdict = None
-        try:
-            verdict = self._breaker.run(lambda: self._call(lease, deadline_s, email, promo_id))
-        finally:
-            self._verdicts.release(lease, verdict)
-        return None if verdict is None else verdict.ok
-
-    def retry_after_s(self) -> int:
-        """Return the seconds after which an activation without a verdict may be tried again."""
-        return max(1, ceil(self._breaker.wait_s()))
+    def check(self, user_id: UUID, email: str, promo_id: UUID) -> bool:
+        """Return whether the user may activate the promo. Raise AntifraudUnavailable if there is no verdict."""
+        verdict = self._find_verdict(user_id, email, promo_id)
+        if verdict is None:
+            raise AntifraudUnavailable(max(1, ceil(self._breaker.wait_s())))
+        return verdict
 
     def is_blocked(self, user_id: UUID) -> bool:
         """Return whether the cached verdict denies the user."""
@@ -89,6 +78,20 @@ class Antifraud:
         """Close all connections."""
         self._client.close()
         self._verdicts.close()
+
+    def _find_verdict(self, user_id: UUID, email: str, promo_id: UUID) -> bool | None:
+        if self._breaker.refuses():
+            return self._verdicts.find(user_id)
+        lease, deadline_s = Lease(user_id), time.monotonic() + self._lease_timeout_s
+        decision = self._acquire(lease, deadline_s)
+        if decision is not Decision.ASK:
+            return None if decision is Decision.WAIT else decision is Decision.ALLOW
+        verdict = None
+        try:
+            verdict = self._breaker.run(lambda: self._call(lease, deadline_s, email, promo_id))
+        finally:
+            self._verdicts.release(lease, verdict)
+        return None if verdict is None else verdict.ok
 
     def _acquire(self, lease: Lease, deadline_s: float) -> Decision:
         """Wait for a verdict or the lease. WAIT: timeout or open circuit."""

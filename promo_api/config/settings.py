@@ -164,7 +164,7 @@ class Settings:
         "origins whose pages may call the API from a browser, separated by commas; *: any; empty: only its own", ""
     )
     log_format: LogFormat = setting(  # noqa: RUF009 it makes a field
-        "format of log lines: json or text", LogFormat.JSON
+        "format of log lines: json, text, or dev: for development, with the paths of requests", LogFormat.JSON
     )
     metrics_address: Address | None = setting(  # noqa: RUF009 it makes a field
         "host:port that serves the metrics for Prometheus, at /metrics; empty: metrics are not served", None

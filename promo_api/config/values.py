@@ -56,6 +56,7 @@ class LogFormat(StrEnum):
 
     JSON = "json"
     TEXT = "text"
+    DEV = "dev"
 
 
 def parse_value(name: str, type_: Any, text: str) -> Any:
@@ -88,7 +89,7 @@ def _boolean(text: str) -> bool:
 
 def _log_format(text: str) -> LogFormat:
     if text not in set(LogFormat):
-        raise ValueError("must be json or text")
+        raise ValueError("must be json, text or dev")
     return LogFormat(text)
 
 

@@ -15,7 +15,9 @@ This package does everything else, because Connexion's own parts accept requests
 | routing | path and method to operation; 404 and 405 |
 | security | bearer tokens; 401 |
 | validation, parameters, bodies | strict, single parsing; 400, 413, 415 |
-| schemas, formats | compiled JSON schemas and their messages |
+| json_parser | strict JSON: positions of errors, repeated members |
+| schemas, formats | compiled JSON schemas |
+| messages, pointers | messages and locations of violations, without input |
 | input_limits | bounds on request size, from the schema |
 | client_address, sender | who sent a request |
 | fair_queue, pooled_request, thread_pool, thread_pools | threads for handlers, with fair queues; 503 |

@@ -31,6 +31,11 @@ def prune(value: Any, schema: Mapping[str, Any]) -> Any:
     return _prune_object(value, schema) if isinstance(value, dict) else _prune_list(value, schema)
 
 
+def is_cut(text: str, max_length: int) -> bool:
+    """Return whether pruning has cut a text, so that its end is unknown."""
+    return len(text) >= max_length + _MAX_EXCESS_CHARS
+
+
 def _may_be(wanted: str, schema: Mapping[str, Any]) -> bool:
     types = schema.get("type", wanted)
     return wanted in ([types] if isinstance(types, str) else types)

@@ -10,17 +10,22 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
+from promo_api.contract.pointers import is_harmless, unknown
 from promo_api.contract.schemas import MAX_VIOLATIONS, compile_schema
 from promo_api.errors import Violation
 
-_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,30})")
+# Python refuses to parse more digits.
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,4000})")
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_MAX_NAME_CHARS = 60
 _BOOLEANS = {"true": True, "false": False}
 
 
 class ParseError(ValueError):
-    """A text that is not a value of its type."""
+    """A text that is not a value of its type, or not well encoded; `name` is that of the parameter, if it is known."""
+
+    def __init__(self, message: str, name: str = "") -> None:
+        super().__init__(message)
+        self.name = name
 
 
 class Parameter:
@@ -86,45 +91,45 @@ class Query:
 
     def __init__(self, parameters: list[Parameter]) -> None:
         self._parameters = parameters
-        self._names = {parameter.name for parameter in parameters}
+        self._names = [parameter.name for parameter in parameters]
 
     def read(self, query: bytes, arguments: dict[str, Any]) -> list[Violation]:
         """Put valid values into the arguments; return violations, also of unknown parameters."""
         try:
             sent = _split(query)
         except ParseError as error:
-            return [Violation("query", "", str(error))]
-        unknown = islice((name for name in sent if name not in self._names), MAX_VIOLATIONS)
-        violations = [Violation("query", _pointer(name), "is not allowed") for name in unknown]
+            return [Violation("query", f"/{error.name}" if is_harmless(error.name) else "", str(error))]
+        others = islice((name for name in sent if name not in self._names), MAX_VIOLATIONS)
+        violations = [*dict.fromkeys(self._unknown(name) for name in others)]
         for parameter in self._parameters:
             violations += parameter.read(sent.get(parameter.name, []), arguments)
         return violations[:MAX_VIOLATIONS]
 
-
-def _pointer(name: str) -> str:
-    return f"/{name}" if name.isidentifier() and len(name) <= _MAX_NAME_CHARS else ""
+    def _unknown(self, name: str) -> Violation:
+        return unknown("query", "", name, kind="parameter", allowed=self._names)
 
 
 def _split(query: bytes) -> dict[str, list[str]]:
     sent: dict[str, list[str]] = {}
     for pair in filter(None, query.split(b"&")):
-        name, _, value = pair.partition(b"=")
-        sent.setdefault(_decode(name), []).append(_decode(value))
+        encoded_name, _, encoded_value = pair.partition(b"=")
+        name = _decode(encoded_name)
+        sent.setdefault(name, []).append(_decode(encoded_value, name))
     return sent
 
 
-def _decode(part: bytes) -> str:
+def _decode(part: bytes, name: str = "") -> str:
     if _BROKEN_ESCAPE.search(part):
-        raise ParseError("must be percent-encoded")
+        raise ParseError("has a % without two hexadecimal digits; write % as %25", name)
     try:
         return unquote_to_bytes(part.replace(b"+", b" ")).decode("utf-8")
     except UnicodeDecodeError:
-        raise ParseError("must be percent-encoded UTF-8") from None
+        raise ParseError("must be percent-encoded UTF-8", name) from None
 
 
 def _integer(text: str) -> int:
     if not _INTEGER.fullmatch(text):
-        raise ParseError("must be of type integer")
+        raise ParseError("must be an integer, written as in JSON, such as 10")
     return int(text)
 
 

@@ -70,11 +70,21 @@ class RoutingMiddleware(SpecMiddleware):
         await self._app(scope, receive, send)
 
     def _find(self, requested: str) -> tuple[_Path, dict[str, str]]:
-        # The raw path: %2F is part of a segment, as for a proxy.
-        if requested.startswith(f"{self._base_path}/"):
-            segments = [unquote(segment) for segment in requested[len(self._base_path) :].split("/")]
-            for path in self._paths.get(len(segments), ()):
-                values = path.match(segments)
-                if values is not None:
-                    return path, values
+        if not requested.startswith(f"{self._base_path}/"):
+            raise NotFound(f"Not found. All paths begin with {self._base_path}/.")
+        found = self._match(requested)
+        if found is not None:
+            return found
+        if requested.endswith("/") and self._match(requested[:-1]):
+            raise NotFound("Not found. Leave out the slash at the end of the path.")
         raise NotFound("Not found.")
+
+    def _match(self, requested: str) -> tuple[_Path, dict[str, str]] | None:
+        """Return the path and its parameters; None: no match."""
+        # The raw path: %2F is part of a segment, as for a proxy.
+        segments = [unquote(segment) for segment in requested[len(self._base_path) :].split("/")]
+        for path in self._paths.get(len(segments), ()):
+            values = path.match(segments)
+            if values is not None:
+                return path, values
+        return None

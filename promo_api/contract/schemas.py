@@ -1,38 +1,22 @@
-"""Compiled schemas, and messages about violations.
+"""Compiled schemas. Their validators find at most one violation of each part of a value."""
 
-A message never repeats the value, which may be a password. `x-violation` of a schema replaces the message about its
-`pattern` or `format`. It may be a list of patterns and their messages, because a pattern can have several reasons.
-"""
-
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
-from itertools import islice
+from collections.abc import Iterator, Mapping
+from itertools import groupby, islice
 from typing import Any, Protocol
 
 import jsonschema_rs
 
 from promo_api.contract.formats import FORMATS
-from promo_api.contract.input_limits import prune
+from promo_api.contract.input_limits import is_cut, prune
+from promo_api.contract.messages import message
+from promo_api.contract.pointers import join, unknown
 from promo_api.errors import Violation
 
 MAX_VIOLATIONS = 20
 # Connexion adds `components` to some schemas.
 _NOT_DRAFT4 = ("nullable", "example", "components")
-_MAX_NAME_CHARS = 60
-_MESSAGES = {
-    "type": "must be of type {value}",
-    "enum": "must be one of {value}",
-    "format": "must be a valid {value}",
-    "pattern": "must match {value}",
-    "minLength": "must have at least {value} characters",
-    "maxLength": "must have at most {value} characters",
-    "minimum": "must be at least {value}",
-    "maximum": "must be at most {value}",
-    "minItems": "must have at least {value} items",
-    "maxItems": "must have at most {value} items",
-    "required": "is required",
-    "additionalProperties": "is not allowed",
-}
+# The violations of one value, the most useful first.
+_PRECEDENCE = ("enum", "type", "format", "pattern")
 
 
 class Validator(Protocol):
@@ -60,29 +44,33 @@ class _Schema:
         try:
             if self._validator.is_valid(value):
                 return []
-            return list(islice(_without_repetitions(self._find(value, location, pointer)), MAX_VIOLATIONS))
+            return list(islice(self._find(value, location, pointer), MAX_VIOLATIONS))
         except ValueError:
-            # The validator refuses deep nesting and huge numbers.
-            return [Violation(location, pointer, "is nested too deeply or contains a number that is too large")]
+            # The validator refuses deep nesting.
+            return [Violation(location, pointer, "is nested too deeply")]
 
     def _find(self, value: Any, location: str, pointer: str) -> Iterator[Violation]:
-        for error in self._validator.iter_errors(value):
-            at = pointer + "".join(f"/{_escape(step)}" for step in error.instance_path)
-            for name in _members(error.kind):
-                yield Violation(location, at if name is None else f"{at}/{_escape(name)}", self._message(error))
+        found: set[str] = set()
+        for _, errors in groupby(self._validator.iter_errors(value), lambda error: error.instance_path):
+            for error in sorted(errors, key=_rank):
+                at = pointer
+                for step in error.instance_path:
+                    at = join(at, step)
+                for violation in self._violations_of(error, location, at):
+                    if violation.pointer not in found:
+                        found.add(violation.pointer)
+                        yield violation
 
-    def _message(self, error: jsonschema_rs.ValidationError) -> str:
-        keyword = error.kind.name
-        if keyword in ("pattern", "format"):
-            schema: Any = self._schema
-            for step in error.schema_path[:-1]:
-                schema = schema[step]
-            if "x-violation" in schema:
-                return _select_message(schema["x-violation"], keyword, error.instance)
-        allowed = getattr(error.kind, "value", None)
-        if isinstance(allowed, list):
-            allowed = " or ".join(map(str, allowed))
-        return _MESSAGES.get(keyword, "does not match the schema").format(value=allowed)
+    def _violations_of(self, error: jsonschema_rs.ValidationError, location: str, at: str) -> list[Violation]:
+        schema: Any = self._schema
+        for step in error.schema_path[:-1]:
+            schema = schema[step]
+        kind: Any = error.kind
+        if kind.name == "additionalProperties":
+            allowed = schema.get("properties", {})
+            return [unknown(location, at, name, kind="member", allowed=allowed) for name in kind.unexpected]
+        pointer = join(at, kind.property) if kind.name == "required" else at
+        return [Violation(location, pointer, message(kind.name, getattr(kind, "value", None), schema, error.instance))]
 
 
 class _DiscriminatedSchema:
@@ -100,40 +88,12 @@ class _DiscriminatedSchema:
         )
 
 
-def _select_message(declared: str | list[Mapping[str, str]], keyword: str, text: str) -> str:
-    """Return the message of `x-violation` for a text: in a list, of the first pattern that it does not match."""
-    if isinstance(declared, str):
-        return declared
-    patterns = [entry for entry in declared if keyword == "pattern" and "pattern" in entry]
-    failed = [entry for entry in patterns if not _compile_pattern(entry["pattern"]).is_valid(text)]
-    return [*failed, *(entry for entry in declared if "pattern" not in entry)][0]["message"]
-
-
-@cache
-def _compile_pattern(pattern: str) -> jsonschema_rs.Draft4Validator:
-    return jsonschema_rs.Draft4Validator({"pattern": pattern})
-
-
-def _without_repetitions(violations: Iterable[Violation]) -> Iterator[Violation]:
-    """Drop the second of two equal violations, as of a `pattern` and a `format` with one message."""
-    seen: set[Violation] = set()
-    for violation in violations:
-        if violation not in seen:
-            yield violation
-        seen.add(violation)
-
-
-def _members(kind: Any) -> list[str | None]:
-    """Return the members that an error is about; None: the object itself."""
-    if kind.name == "required":
-        return [kind.property]
-    if kind.name == "additionalProperties":
-        return [name if len(name) <= _MAX_NAME_CHARS and name.isprintable() else None for name in kind.unexpected]
-    return [None]
-
-
-def _escape(step: str | int) -> str:
-    return str(step).replace("~", "~0").replace("/", "~1")
+def _rank(error: Any) -> int:
+    """Return the rank of an error among those of one value; 0 is the most useful."""
+    keyword: str = error.kind.name
+    if keyword == "maxLength" and is_cut(error.instance, error.kind.value):
+        return 0
+    return _PRECEDENCE.index(keyword) if keyword in _PRECEDENCE else len(_PRECEDENCE)
 
 
 def _to_draft4(schema: Any) -> Any:

@@ -29,7 +29,7 @@ _DEFAULTS = {
     "SERVER_ADDRESS": "127.0.0.1:8080",
     "ANTIFRAUD_ADDRESS": "127.0.0.1:1",
     "SECRET_KEY": "-" * 64,
-    "LOG_FORMAT": "text",
+    "LOG_FORMAT": "dev",
 }
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 maps to the address that clients use
 _READY_S = 60
@@ -97,7 +97,7 @@ class _Dev:
                 status = self._migrate(signals) or self._serve(signals)
             except _StopRequestedError:
                 status = 0
-        _print("Stopped.")
+        _print("stopped." if signals.wait(0) else "Stopped.")
         return status
 
     def _stop_leftover(self) -> None:
@@ -202,7 +202,7 @@ class _Dev:
 
 def _check_stop(signals: StopSignals, timeout_s: float) -> None:
     if signals.wait(timeout_s):
-        _print("\nStopping ...")
+        _print("\nStopping ... ", end="")
         raise _StopRequestedError
 
 
@@ -217,7 +217,7 @@ def _url(address: str) -> str:
     return address if "://" in address or address.lower() == "none" else f"http://{address}"
 
 
-def _print(text: str, file: TextIO | None = None) -> None:
+def _print(text: str, file: TextIO | None = None, end: str = "\n") -> None:
     # A closed terminal must not stop the shutdown.
     with suppress(OSError):
-        print(text, file=file or sys.stdout, flush=True)
+        print(text, file=file or sys.stdout, end=end, flush=True)

@@ -55,8 +55,9 @@ class HttpProtocol(TimeLimitProtocol):
 
     def on_headers_complete(self) -> None:
         """Make the response the last during a stop."""
+        before = self.cycle
         super().on_headers_complete()
-        if self._is_stopping:
+        if self._is_stopping and self.cycle is not before:  # a head with Upgrade is parsed twice
             self.cycle.keep_alive = False
 
     def feed(self, piece: bytes) -> None:

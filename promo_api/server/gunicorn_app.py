@@ -26,6 +26,7 @@ from starlette.types import ASGIApp
 from uvicorn_worker import UvicornWorker
 
 from promo_api.config.settings import Settings
+from promo_api.config.values import LogFormat
 from promo_api.server.file_limits import raise_file_limit
 from promo_api.server.graceful_stop import GracefulServer, HttpProtocol
 from promo_api.server.memory import share_one_arena, tune_collector
@@ -128,6 +129,8 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
         "worker_class": Worker,
         "preload_app": True,
         "logger_class": JsonLogger,
+        # Start and stop of the processes are no news to a developer.
+        "loglevel": "error" if settings.log_format is LogFormat.DEV else "info",
         # Longer than that of load balancers.
         "keepalive": _KEEP_ALIVE_S,
         "graceful_timeout": graceful_timeout,

@@ -4,16 +4,15 @@ import ctypes
 import gc
 import logging
 from contextlib import suppress
-from pathlib import Path
 from time import perf_counter
+
+from promo_api.telemetry.process import resident_bytes
 
 _log = logging.getLogger(__name__)
 
 _M_ARENA_MAX = -8  # of mallopt
 # With the default of 700, a body of 700,000 empty lists took a second.
 _COLLECTOR_THRESHOLD = 50_000
-_STATM = Path("/proc/self/statm")
-_PAGE_BYTES = 4096
 _MB = 1_000_000
 # More than a password hash. A release takes 1 to 5 ms.
 _MIN_GROWTH_BYTES = 32 * 1024 * 1024
@@ -43,13 +42,6 @@ class MemoryRelease:
         released_bytes = before_bytes - resident_bytes()
         if released_bytes >= _MIN_LOGGED_BYTES:
             _log.info("memory_released", extra={"released_mb": released_bytes // _MB, "pause_ms": pause_ms})
-
-
-def resident_bytes() -> int:
-    """Return the resident memory; 0: unknown."""
-    with suppress(OSError):
-        return int(_STATM.read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
-    return 0
 
 
 def release_memory() -> None:

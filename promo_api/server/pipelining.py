@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -60,7 +61,7 @@ class PipeliningProtocol(HttpToolsProtocol):
     """Stores input beyond the limit unparsed, and pauses reading. `scheduler` None: its own."""
 
     _unparsed = b""
-    # After a rejection or an upgrade.
+    # After a rejection or CONNECT.
     _ignores_input = False
     # Until the client reads responses.
     _is_blocked = False
@@ -95,7 +96,17 @@ class PipeliningProtocol(HttpToolsProtocol):
 
     def feed(self, piece: bytes) -> None:
         """Parse a piece."""
-        super().data_received(piece)
+        self.cancel_keep_alive_timer()
+        try:
+            self.parser.feed_data(piece)
+        except HttpParserUpgrade as upgrade:
+            self.on_upgrade(piece[upgrade.args[0] :])
+        except HttpParserError:
+            self.send_400_response("")
+
+    def on_upgrade(self, rest: bytes) -> None:
+        """Handle the bytes after the head of a request with Upgrade, where the parser stops."""
+        raise NotImplementedError
 
     def on_message_begin(self) -> None:
         """Add the connection to the scope."""

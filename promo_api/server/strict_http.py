@@ -1,12 +1,14 @@
 """Strict HTTP: reject what RFC 9112 says to reject, because a proxy may read it differently.
 
-uvicorn accepts such requests, does not limit heads, and adds trailers to the headers: a token could arrive after
-authentication.
+uvicorn accepts such requests, does not limit heads, drops the body of a request to upgrade, and adds trailers to the
+headers: a token could arrive after authentication.
 """
 
 import re
 from http import HTTPStatus
 from time import perf_counter
+
+from httptools import HttpRequestParser
 
 from promo_api.contract.error_responses import error_body
 from promo_api.contract.security_headers import SECURITY_HEADERS
@@ -23,17 +25,21 @@ _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 class StrictProtocol(PipeliningProtocol):
     """A connection that rejects malformed HTTP and oversized heads."""
 
+    _in_message = False
     _in_head = False
     _in_body = False
     _overhead_bytes = 0
     _began_s = 0.0
+    # The head of a request with Upgrade, without that header.
+    _plain_head: bytes | None = None
     # Sent after all earlier responses.
     _rejection: bytes | None = None
 
     def on_message_begin(self) -> None:
         """Start to count the overhead."""
         super().on_message_begin()
-        self._in_head, self._overhead_bytes, self._began_s = True, 0, perf_counter()
+        self._in_message = self._in_head = True
+        self._overhead_bytes, self._began_s = 0, perf_counter()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Add a header; ignore trailers."""
@@ -49,9 +55,12 @@ class StrictProtocol(PipeliningProtocol):
         self._in_head = False
         if self._is_too_long() or not self._is_strict():
             raise ValueError
+        if self._has_upgrade():
+            self._plain_head = self._head_without_upgrade()
+            return
         super().on_headers_complete()
         self._in_body = True
-        if self.parser.should_upgrade():
+        if self._is_connect():
             self.cycle.keep_alive = False
             self._ignores_input = True
 
@@ -63,8 +72,22 @@ class StrictProtocol(PipeliningProtocol):
 
     def on_message_complete(self) -> None:
         """End a request."""
-        self._in_body = False
-        super().on_message_complete()
+        if not self._has_upgrade():
+            self._in_message = self._in_body = False
+            super().on_message_complete()
+
+    def on_upgrade(self, rest: bytes) -> None:
+        """Ignore Upgrade, as a server may (RFC 9110, 7.8); after CONNECT, ignore the rest.
+
+        The parser takes the bytes after the head for another protocol. So a new parser gets the head without Upgrade.
+        It reads the body by its Content-Length or chunks, as a proxy does, and then the next request.
+        """
+        head, self._plain_head = self._plain_head, None
+        if head is not None:
+            self.parser = HttpRequestParser(self)
+            # As uvicorn does: bytes after the last request are ignored.
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            super().feed(head + rest)
 
     def on_response_complete(self) -> None:
         """After the last response, send the rejection."""
@@ -114,10 +137,26 @@ class StrictProtocol(PipeliningProtocol):
             and len(hosts) in ((0, 1) if version == "1.0" else (1,))
             and all(_HOST.fullmatch(host) for host in hosts)
             and (not codings or (version == "1.1" and codings == [b"chunked"]))
-            # The parser takes bytes after an upgrade for another protocol.
-            and not (self.parser.should_upgrade() and (codings or self._values(b"content-length") not in ([], [b"0"])))
+            # The bytes after CONNECT are no body.
+            and not (self._is_connect() and (codings or self._values(b"content-length") not in ([], [b"0"])))
             and _TARGET.fullmatch(self.url) is not None
         )
+
+    def _is_head(self) -> bool:
+        """Return whether the response must have no body."""
+        return self._in_message and bool(self.url) and self.parser.get_method() == b"HEAD"
+
+    def _is_connect(self) -> bool:
+        return self.parser.get_method() == b"CONNECT"
+
+    def _has_upgrade(self) -> bool:
+        return self.parser.should_upgrade() and not self._is_connect()
+
+    def _head_without_upgrade(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join((*lines, b"", b""))
 
     def _values(self, header: bytes) -> list[bytes]:
         return [value.strip().lower() for name, value in self.headers if name == header]
@@ -132,7 +171,7 @@ class StrictProtocol(PipeliningProtocol):
         ]
         if isinstance(self.app, InstrumentationMiddleware):
             lines.append(b"x-request-id: " + self.app.record_refusal(self.scope, status, self._began_s).encode())
-        return b"\r\n".join((*lines, b"", body))
+        return b"\r\n".join((*lines, b"", b"" if self._is_head() else body))
 
     def _send_rejection(self) -> None:
         if self._rejection is not None and not self.transport.is_closing():

@@ -7,5 +7,6 @@
 | requests | instruments requests: id, duration, status |
 | request_log | the log line of each request |
 | metrics | all metrics and their functions |
+| process | the memory of the process |
 | metrics_server | serves the metrics of all workers |
 """

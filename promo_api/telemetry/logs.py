@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -28,28 +28,32 @@ REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 _OUR_PACKAGES = ("promo_api", "persistence", "handlers")
 # Their messages cannot contain request data.
 _TRUSTED_LOGGERS = {"gunicorn.error": "gunicorn", "uvicorn.error": "uvicorn", "py.warnings": "python_warning"}
+# Messages of Connexion and Alembic repeat request data.
+_LEVELS = {"connexion": logging.ERROR, "alembic": logging.ERROR, "promo_api.telemetry.request_log": logging.INFO}
 _STANDARD_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 # At most PIPE_BUF together, so that lines do not mix.
 _MESSAGE_MAX, _TRACEBACK_MAX = 500, 3000
 _FRAMES = 16
+_COMMON_FIELDS = {"at", "level", "event", "process", "request_id"}
+# Green, yellow and red, by the first digit of a status.
+_COLOURS = {"2": 32, "4": 33, "5": 31}
 _UNQUOTED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/+")
 
 
 def set_up_logging(log_format: LogFormat) -> None:
-    """Log to standard error, with Python warnings and uncaught exceptions."""
+    """Log to standard error, with Python warnings and uncaught exceptions. DEV: requests and warnings only."""
     if sys.stderr is None:
         # Closed: open it, or a connection would get its descriptor.
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 PTH123 it stays open
     handler = LogStream(sys.stderr.fileno())
-    handler.setFormatter(JsonLines() if log_format is LogFormat.JSON else TextLines())
+    handler.setFormatter(_formatter(log_format))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.INFO)
+    root.setLevel(logging.WARNING if log_format is LogFormat.DEV else logging.INFO)
     # A fifth of the cost of a line.
     logging.logThreads = logging.logMultiprocessing = False
-    # Their messages repeat request data.
-    for name in ("connexion", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name, level in _LEVELS.items():
+        logging.getLogger(name).setLevel(level)
     logging.captureWarnings(capture=True)
     sys.excepthook = lambda _kind, error, _trace: _log_uncaught("main thread", error)
     sys.unraisablehook = lambda hook: _log_uncaught("finalizer", hook.exc_value)
@@ -64,6 +68,12 @@ def buffered_lines() -> Iterator[None]:
             if isinstance(handler, LogStream):
                 stack.enter_context(handler.buffered())
         yield
+
+
+def _formatter(log_format: LogFormat) -> logging.Formatter:
+    if log_format is LogFormat.DEV:
+        return DevLines(coloured=sys.stderr.isatty())
+    return JsonLines() if log_format is LogFormat.JSON else TextLines()
 
 
 class JsonLines(logging.Formatter):
@@ -84,6 +94,31 @@ class TextLines(logging.Formatter):
         first = f"{fields.pop('at')} {fields.pop('level').upper()} [{fields.pop('process')}] {fields.pop('event')}"
         rest = [f"{name}={_quoted(value)}" for name, value in fields.items()]
         return "\n".join([" ".join([first, *rest]), *traceback.splitlines()])
+
+
+class DevLines(logging.Formatter):
+    """Formats a record for the terminal of a developer, in local time."""
+
+    def __init__(self, *, coloured: bool) -> None:
+        super().__init__()
+        self._coloured = coloured
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a short line for a request; else the line, then the traceback."""
+        fields = _fields(record)
+        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        if fields["event"] == "dev_request":
+            return f"{time} {self._request(fields)}"
+        traceback = fields.pop("traceback", "")
+        rest = [f"{name}={_quoted(value)}" for name, value in fields.items() if name not in _COMMON_FIELDS]
+        first = " ".join([time, fields["level"].upper(), fields["event"], *rest])
+        return "\n".join([first, *traceback.splitlines()])
+
+    def _request(self, fields: Mapping[str, Any]) -> str:
+        status = str(fields["status"] or "cut")
+        if self._coloured and status[0] in _COLOURS:
+            status = f"\033[{_COLOURS[status[0]]}m{status}\033[0m"
+        return f"{fields['method'] or 'unreadable'} {fields['path']} {status} {fields['duration_ms']} ms"
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -6,12 +6,13 @@ A label has few values: never an id, a path or other request data.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from time import perf_counter
+from time import perf_counter, process_time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from promo_api.background import BackgroundJob
 from promo_api.specification import REFUSAL_REASONS
+from promo_api.telemetry.process import resident_bytes
 
 REGISTRY = CollectorRegistry()
 
@@ -36,6 +37,8 @@ def _histogram(name: str, sentence: str, *labels: str, buckets: Sequence[float] 
 
 _BUILD = _gauge("promo_build_info", "Always 1, with the version as a label", "version", mode="livemax")
 _WORKERS = _gauge("promo_workers", "Running workers")
+_MEMORY = _gauge("promo_worker_memory_bytes", "Resident memory of all workers")
+_PROCESSOR = _counter("promo_worker_cpu_seconds_total", "Processor time of all workers")
 
 _REQUESTS = _counter("promo_requests_total", "Requests by operationId and status", "operation", "status")
 _REQUEST_DURATION = _histogram("promo_request_duration_seconds", "Duration of requests", "operation")
@@ -77,6 +80,10 @@ _RATE_LIMITED = _counter("promo_rate_limit_refusals_total", "Requests refused by
 _RATE_LIMITS_UNAVAILABLE = _counter(
     "promo_rate_limits_unavailable_total", "Rate limit checks that failed because Redis was unavailable"
 )
+
+# The same in each worker, so no sum.
+_ACTIVE_PROMOS = _gauge("promo_active_promos", "Active promos", mode="livemostrecent")
+_CODES_LEFT = _gauge("promo_codes_left", "Codes of active promos that are not issued", mode="livemostrecent")
 
 _SWEEPS = _counter("promo_sweeps_total", "Steps of the sweepers by result", "sweeper", "result")
 _SWEPT_ROWS = _counter("promo_swept_rows_total", "Rows changed by the sweepers", "sweeper")
@@ -139,8 +146,15 @@ def worker_serving(version: str, pool_size: int, count_connections_in_use: Calla
     _WORKERS.set(1)
     _POOL_SIZE.set(pool_size)
 
+    used_s = 0.0
+
     def set_gauges() -> bool:
+        nonlocal used_s
         _REQUESTS_IN_PROGRESS.set(_in_progress.now)
+        _MEMORY.set(resident_bytes())
+        now_s = process_time()
+        _PROCESSOR.inc(now_s - used_s)
+        used_s = now_s
         _IN_USE.set(count_connections_in_use())
         return False
 
@@ -251,6 +265,12 @@ def hash_running(queued_s: float) -> Iterator[None]:
 def rate_limited(limit: str) -> None:
     """Count a refusal by a rate limit."""
     _rate_limited[limit].inc()
+
+
+def inventory_counted(active_promos: int, codes_left: int) -> None:
+    """Publish the counts of all active promos and their codes."""
+    _ACTIVE_PROMOS.set(active_promos)
+    _CODES_LEFT.set(codes_left)
 
 
 def rate_limits_unavailable() -> None:

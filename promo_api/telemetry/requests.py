@@ -28,6 +28,7 @@ class RequestFinished:
         operation_id: "": not in api.yml.
         status: 0: no response.
         duration_s: until the last byte of the response.
+        target: path and query as sent; b"": unreadable.
     """
 
     request_id: str
@@ -35,6 +36,7 @@ class RequestFinished:
     operation_id: str
     status: int
     duration_s: float
+    target: bytes = b""
 
 
 class InstrumentationMiddleware:
@@ -84,7 +86,9 @@ class InstrumentationMiddleware:
         scope[_REPORTED] = True
         duration_s = perf_counter() - began_s
         self._on_finish(
-            RequestFinished(scope[_ID], scope.get("method", ""), find_operation_id(scope), status, duration_s)
+            RequestFinished(
+                scope[_ID], scope.get("method", ""), find_operation_id(scope), status, duration_s, _target(scope)
+            )
         )
 
     def _identify(self, scope: Scope) -> str:
@@ -96,3 +100,9 @@ class InstrumentationMiddleware:
             self._on_start()
         request_id: str = scope[_ID]
         return request_id
+
+
+def _target(scope: Scope) -> bytes:
+    path: bytes = scope.get("raw_path") or b""
+    query: bytes = scope.get("query_string") or b""
+    return path + b"?" + query if query else path

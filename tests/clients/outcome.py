@@ -34,6 +34,7 @@ def assert_story_happened(server: Server, output: str) -> None:
     history = read("/user/promo/history", user)
     assert [entry["promo_id"] for entry in history] == [story["unique"]] * 2
     assert (history[0]["like_count"], history[0]["comment_count"], history[0]["active"]) == (1, 0, False)
+    assert {entry["code"] for entry in read("/user/activations", user)} == CODES
     profile = read("/user/profile", user)
     assert (profile["name"], profile["surname"]) == ("Marie", "Noir")
     assert profile["avatar_url"] == "https://mail.example/marie.jpg"

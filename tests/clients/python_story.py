@@ -15,6 +15,7 @@ from promo_client import AuthenticatedClient, Client
 from promo_client.api.activations import (
     user_activations_activate_promo,
     user_activations_get_eligibility,
+    user_activations_list_activations,
     user_activations_list_history,
 )
 from promo_client.api.comments import (
@@ -52,8 +53,7 @@ from promo_client.models import (
     CompanySignUp,
     DateChange,
     DependencyState,
-    EligibilityReasonsItem,
-    Error,
+    ErrorBody,
     ErrorStatus,
     MaxCountChange,
     PromoCreateCommon,
@@ -79,7 +79,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class TypedResponse(Protocol[T_co]):
-    """A covariant view of the client's `Response`, which is invariant: mypy cannot remove Error from its union."""
+    """A covariant view of the client's `Response`, which is invariant: mypy cannot remove ErrorBody from its union."""
 
     @property
     def status_code(self) -> HTTPStatus:
@@ -90,18 +90,18 @@ class TypedResponse(Protocol[T_co]):
         """The body, with the type for this status."""
 
 
-def good(response: TypedResponse[Error | T], status: int = 200) -> T:
+def good(response: TypedResponse[ErrorBody | T], status: int = 200) -> T:
     """Return the body of a successful response."""
     assert response.status_code == status, response
     assert response.parsed is not None
-    assert not isinstance(response.parsed, Error), response
+    assert not isinstance(response.parsed, ErrorBody), response
     return response.parsed
 
 
-def refused(response: TypedResponse[object], status: int) -> Error:
+def refused(response: TypedResponse[object], status: int) -> ErrorBody:
     """Return the body of an error response."""
     assert response.status_code == status, response
-    assert isinstance(response.parsed, Error)
+    assert isinstance(response.parsed, ErrorBody)
     assert response.parsed.status is ErrorStatus.ERROR
     assert response.parsed.message
     return response.parsed
@@ -223,18 +223,25 @@ def _activated(user: AuthenticatedClient, promo: UUID, key: str) -> tuple[str, s
 
 
 def activate(user: AuthenticatedClient, unique: UUID) -> None:
-    """The user activates all codes. A repeated request returns the same code; another activation is refused."""
+    """The user activates all codes, and lists them. A repeated request returns the same code."""
     assert good(user_activations_get_eligibility.sync_detailed(unique, client=user)).eligible
     keys = [str(uuid4()), str(uuid4())]
     codes = [_activated(user, unique, key) for key in [*keys, *keys]]
     assert {code for code, _ in codes[:2]} == {"BEAN-1", "BEAN-2"}
     assert codes[2:] == [(code, "true") for code, _ in codes[:2]]
-    refused(user_activations_activate_promo.sync_detailed(unique, client=user), 403)
+    error = refused(user_activations_activate_promo.sync_detailed(unique, client=user), 403)
+    assert (error.code, error.reasons) == ("promo_exhausted", ["exhausted"])
     eligibility = good(user_activations_get_eligibility.sync_detailed(unique, client=user))
-    assert (eligibility.eligible, eligibility.reasons) == (False, [EligibilityReasonsItem.EXHAUSTED])
+    assert (eligibility.eligible, eligibility.reasons) == (False, ["exhausted"])
     history = user_activations_list_history.sync_detailed(client=user)
     assert history.headers["X-Total-Count"] == "2"
     assert [(entry.promo_id, entry.is_activated_by_user) for entry in good(history)] == [(unique, True)] * 2
+    assert (good(history)[0].mode, good(history)[0].categories) == ("UNIQUE", ["coffee"])
+    assert (good(history)[0].active_from, good(history)[0].active_until) == (date(2025, 1, 10), UNSET)
+    listed = user_activations_list_activations.sync_detailed(client=user, limit=10)
+    assert listed.headers["X-Total-Count"] == "2"
+    assert [(entry.promo_id, entry.code) for entry in good(listed)] == [(unique, codes[1][0]), (unique, codes[0][0])]
+    assert good(listed)[0].activated_at >= good(listed)[1].activated_at
 
 
 def change_profile(user: AuthenticatedClient, unique: UUID) -> None:

@@ -13,7 +13,7 @@ from tests.contract.asgi import Response, call
 from tests.contract.handlers.echo import LARGE
 from tests.contract.sample_api import contract, operation, serve
 
-_SECRET_MEMBERS = {"promo_common", "promo_unique", "promo", "token"}
+_SECRET_MEMBERS = {"code", "promo_common", "promo_unique", "promo", "token"}
 
 
 def _app(tmp_path: Path, operation_id: str = "echo.show_large", *, marked: bool = True, **options: Any) -> ASGIApp:

@@ -40,7 +40,9 @@ def _members(node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _pattern(template: str) -> str:
-    return r"\S+".join(map(re.escape, re.split(r"\{\w*\}", template)))
+    pattern = r"\S+".join(map(re.escape, re.split(r"\{\w*\}", template)))
+    # A reason at the end can be a sentence.
+    return re.sub(r":\\ \\S\+$", r":\\ .+", pattern)
 
 
 TEMPLATES = {each for each in _templates() if len(re.sub(r"\{\w*\}", "", each)) >= _MIN_FIXED_CHARS}

@@ -64,8 +64,8 @@ def test_undeclared_code(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
 @pytest.mark.parametrize(
     ("responses", "message"),
     [
-        ({"200": _response({"type": "object"}, **_COUNT)}, "must be of type object"),
-        ({"200": _response({**_LIST, "maxItems": 1}, **_COUNT)}, "must have at most 1 items"),
+        ({"200": _response({"type": "object"}, **_COUNT)}, "must be an object"),
+        ({"200": _response({**_LIST, "maxItems": 1}, **_COUNT)}, "must have at most 1 item"),
         ({"200": _response(_LIST, **{"X-Total-Count": {"schema": {"type": "integer", "minimum": 3}}})}, "at least 3"),
         ({"200": _response(_LIST, **{"X-Other": {"required": True, "schema": {"type": "integer"}}})}, "/X-Other"),
         ({"201": _response(_LIST)}, "is not documented"),

@@ -93,6 +93,28 @@ def test_unknown_paths(service: ASGIApp, method: str, target: str) -> None:
     _assert_error(call(service, method, target), 404)
 
 
+@all_cases(
+    ("target", "hint"),
+    [
+        ("/ping", " All paths begin with /api/."),
+        ("/API/ping", " All paths begin with /api/."),
+        ("/", " All paths begin with /api/."),
+        ("/api", " All paths begin with /api/."),
+        ("/api/ping/", " Leave out the slash at the end of the path."),
+        (f"/api/user/promo/{ID}/comments/", " Leave out the slash at the end of the path."),
+        ("/api/ping//", ""),
+        ("/api/pong/", ""),
+        ("/api/", ""),
+        ("/api/pong", ""),
+    ],
+)
+def test_hints_about_paths(service: ASGIApp, target: str, hint: str) -> None:
+    """A path without its prefix or with a slash at its end gets a hint."""
+    response = call(service, "GET", target)
+    _assert_error(response, 404)
+    assert response.json()["message"] == f"Not found.{hint}"
+
+
 @pytest.mark.parametrize("escaped", ["%2F", "%2f"])
 def test_escaped_slash_is_no_separator(service: ASGIApp, escaped: str) -> None:
     """An escaped slash is part of a value, so that a proxy and the service agree on the path."""

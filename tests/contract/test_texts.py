@@ -125,7 +125,7 @@ def test_blanks_around_a_code(schema: str, blank: str) -> None:
     assert _messages(schema, f"{blank}abcde") == [BLANK]
     assert _messages(schema, f"abcde{blank}") == [BLANK]
     assert _messages(schema, f"ab{blank}cde") == []
-    assert set(_messages(schema, blank * 5)) == {BLANK, INVISIBLE}
+    assert _messages(schema, blank * 5) == [BLANK]
 
 
 @all_cases(
@@ -288,7 +288,11 @@ def _declared(schema: Any) -> list[str]:
 
 
 # By pattern: the schemas with a list of reasons.
-SELECTING = {schema["pattern"]: schema for _, schema in STRINGS if isinstance(schema.get("x-violation"), list)}
+SELECTING = {
+    schema["pattern"]: schema
+    for _, schema in STRINGS
+    if "pattern" in schema and isinstance(schema.get("x-violation"), list)
+}
 
 
 @all_cases("schema", SELECTING.values())
@@ -307,7 +311,7 @@ def test_patterns_of_texts_are_portable() -> None:
 
     Generators of Go clients translate such escapes. A password needs lookaheads, which Go does not have.
     """
-    schemas = [schema for schema in SELECTING.values() if schema.get("format") != "password"]
+    schemas = [schema for schema in SELECTING.values() if schema.get("format") == "visible-text"]
     patterns = {pattern for schema in schemas for pattern in _declared(schema)}
     for pattern in patterns:
         rest = re.sub(r"\\u[0-9A-F]{4}", "x", pattern)

@@ -154,6 +154,30 @@ _ALLOWED_LENGTHS = {
     "expecting": b"Expect: 100-continue\r\nContent-Length: 22",
     "expecting-another-thing": b"Expect: 200-miracle\r\nContent-Length: 22",
 }
+# Requests to upgrade, which a server may ignore (RFC 9110, 7.8).
+_UPGRADES = {
+    "h2c": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__",
+    "websocket": b"Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: eA==",
+    "twice": b"Upgrade: h2c\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nConnection: HTTP2-Settings",
+    "list": b"Connection: keep-alive, uPgRaDe\r\nUPGRADE: h2c, websocket/13, a b",
+    "empty": b"Connection: upgrade\r\nUpgrade:",
+    "without-connection": b"Upgrade: h2c",
+}
+_REFUSED_WITH_UPGRADE = {
+    "both": b"Content-Length: 22\r\nTransfer-Encoding: chunked",
+    "both-reversed": b"Transfer-Encoding: chunked\r\nContent-Length: 22",
+    "two-lengths": b"Content-Length: 22\r\nContent-Length: 3",
+    "list-of-lengths": b"Content-Length: 22, 22",
+    "two-codings": b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+    "other-coding": b"Transfer-Encoding: gzip, chunked",
+    "identity": b"Transfer-Encoding: identity",
+    "folded-length": b"X-Test: a\r\n Content-Length: 22",
+    "folded-coding": b"Transfer-Encoding:\r\n chunked",
+    "folded-upgrade": b"Upgrade: a\r\n\tb\r\nContent-Length: 22",
+    "space-before-colon": b"Content-Length : 22",
+    "line-feed": b"X-Test: a\nContent-Length: 22",
+}
+_LAST = request(b"GET", b"/api/ping", b"Connection: close")
 
 
 def _post(path: bytes, *lines: bytes, body: bytes) -> bytes:
@@ -197,19 +221,50 @@ def test_websocket(server: Server) -> None:
     assert_refused(server, request(b"GET", b"/api/user/profile", *upgrade), 401)
 
 
+@pytest.mark.parametrize("body", [b"Content-Length: 22\r\n\r\n" + _BODY, _CHUNKED + b"\r\n\r\n" + _CHUNK + _END])
+@pytest.mark.parametrize("upgrade", _UPGRADES)
+def test_upgrade_with_a_body(server: Server, user_header: bytes, comments: bytes, upgrade: str, body: bytes) -> None:
+    """Upgrade is ignored: the body belongs to the request, and the bytes after it are the next request."""
+    message = b"\r\n".join([b"POST %s HTTP/1.1" % comments, _HOST, user_header, _JSON, _UPGRADES[upgrade], body])
+    assert send_to_the_end(server.url, message + message + _LAST) == [201, 201, 200]
+
+
+@pytest.mark.parametrize("upgrade", _UPGRADES)
+def test_request_in_the_body_of_an_upgrade(server: Server, upgrade: str) -> None:
+    """A body that looks like a request is no request."""
+    hidden = request(b"GET", b"/api/ping") * 3
+    chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(hidden), hidden)
+    for message in (
+        request(b"POST", b"/api/user/auth/sign-in", _UPGRADES[upgrade], body=hidden),
+        request(b"POST", b"/api/user/auth/sign-in", _UPGRADES[upgrade], _CHUNKED) + chunk,
+    ):
+        assert send_to_the_end(server.url, message + _LAST) == [400, 200]
+
+
+@pytest.mark.parametrize("framing", _REFUSED_WITH_UPGRADE)
+@pytest.mark.parametrize("upgrade", [b"Connection: upgrade\r\nUpgrade: h2c", b"Upgrade: a\r\nConnection: x, upgrade"])
+def test_ambiguous_upgrade(server: Server, upgrade: bytes, framing: str) -> None:
+    """An ambiguous body length is refused with Upgrade as without, and no later request is parsed."""
+    for lines in ([upgrade, _REFUSED_WITH_UPGRADE[framing]], [_REFUSED_WITH_UPGRADE[framing], upgrade]):
+        message = request(b"POST", b"/api/ping", _JSON, *lines)
+        assert_refused(server, message + _BODY, 400)
+        assert send_to_the_end(server.url, message + request(b"GET", b"/api/ping") * 2 + _LAST) == [400]
+
+
 @pytest.mark.parametrize("framing", [b"Content-Length: 40", _CHUNKED])
-@pytest.mark.parametrize("protocol", [b"websocket", b"h2c", b"nonsense"])
-def test_upgrade_with_a_body(server: Server, protocol: bytes, framing: bytes) -> None:
-    """A proxy would take the bytes after the head for a body, the parser for a request."""
-    upgrade = (b"Connection: upgrade", b"Upgrade: " + protocol)
-    assert_refused(server, request(b"GET", b"/api/ping", *upgrade, framing), 400)
+def test_connect_with_a_body(server: Server, framing: bytes) -> None:
+    """CONNECT has no body; without one it is 405, and the bytes after it are ignored."""
     assert_refused(server, request(b"CONNECT", b"/api/ping", framing), 400)
+    assert_refused(server, request(b"CONNECT", b"/api/ping", b"Connection: upgrade", b"Upgrade: h2c", framing), 400)
+    assert send_to_the_end(server.url, request(b"CONNECT", b"/api/ping") + _LAST) == [405]
 
 
 def test_requests_after_an_upgrade(server: Server) -> None:
-    """Bytes after a request to upgrade are ignored, because their protocol is unclear."""
+    """Bytes after a request to upgrade are the next request, because the server does not change the protocol."""
     upgrade = request(b"GET", b"/api/ping", b"Connection: upgrade", b"Upgrade: h2c")
-    assert send_to_the_end(server.url, upgrade + request(b"GET", b"/api/ping")) == [200]
+    assert send_to_the_end(server.url, upgrade * 3 + _LAST) == [200] * 4
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    assert send_to_the_end(server.url, upgrade + preface + _LAST) == [200, 400]
 
 
 def test_order_of_pipelined_responses(server: Server, user_header: bytes, comments: bytes) -> None:

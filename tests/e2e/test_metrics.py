@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
+import redis
 import requests
 
 from promo_api.dev.processes import wait_until
@@ -73,6 +74,26 @@ def test_metrics_add_up(server: Server) -> None:
     assert metrics("promo_postgres_pool_size") == 2 * 24
     assert metrics("promo_password_hashes") == 0
     settled(server, lambda now: now("promo_requests_in_progress") == now("promo_postgres_connections_in_use") == 0)
+
+
+def test_worker_resources(server: Server) -> None:
+    """Memory and processor time are sums over the workers, and processor time grows."""
+    metrics = settled(server, lambda now: now("promo_workers") == 2 and now("promo_worker_memory_bytes") > 0)
+    memory = sum(worker.memory_info().rss for worker in server.workers())
+    assert memory / 2 < metrics("promo_worker_memory_bytes") < memory * 2
+    used_s = sum(sum(worker.cpu_times()[:2]) for worker in server.workers())
+    settled(server, lambda now: now("promo_worker_cpu_seconds_total") >= used_s)
+
+
+def test_inventory(env: Environment, tmp_path: Path) -> None:
+    """Each worker publishes the same counts, and their metric is not a sum."""
+    with redis.Redis(env.valkey.host, env.valkey.port) as cache:
+        cache.set("inventory:lease", "1", ex=600)
+        cache.set("inventory:result", "12 345", ex=600)
+        with Server(with_metrics(env.variables), tmp_path) as server:
+            metrics = settled(server, lambda now: now("promo_active_promos") > 0)
+            assert (metrics("promo_active_promos"), metrics("promo_codes_left")) == (12, 345)
+        cache.delete("inventory:lease", "inventory:result")
 
 
 def _without_pings(metrics: Metrics) -> float:

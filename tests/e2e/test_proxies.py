@@ -1,6 +1,7 @@
 """deploy/nginx.conf and deploy/haproxy.cfg, run by the real programs in front of a server, over TLS."""
 
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -17,6 +18,7 @@ from promo_api.dev.ports import free_port
 from promo_api.dev.processes import wait_until
 from tests.accounts import Api
 from tests.certificates import make_ca, make_server_certificate
+from tests.e2e.raw import request
 from tests.e2e.remote import Remote
 from tests.e2e.server import Server
 
@@ -202,3 +204,27 @@ def test_slow_head(proxy: Proxy) -> None:
             while part := client.recv(4096):
                 received += part
     assert not received or received.startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("upgrade", [b"h2c", b"websocket"])
+def test_upgrade_with_a_body(proxy: Proxy, comments: bytes, user_header: bytes, upgrade: bytes) -> None:
+    """Proxy and service agree where a request to upgrade ends: its body is not parsed as a request."""
+    host, port = proxy.https.removeprefix("https://").split(":")
+    lines = [user_header, b"Content-Type: application/json", b"Connection: Upgrade", b"Upgrade: " + upgrade]
+    hidden = request(b"POST", comments, user_header, b"Content-Type: application/json", body=b'{"text": "0123456789"}')
+    sent = [
+        request(b"POST", comments, *lines, body=b'{"text": "0123456789"}'),
+        request(b"POST", comments, *lines, body=hidden),
+        request(b"GET", b"/api/ping", b"Connection: close"),
+    ]
+    with proxy.running({}):
+        context = ssl.create_default_context(cafile=str(proxy.ca))
+        received = b""
+        with (
+            socket.create_connection((host, int(port)), timeout=_START_S) as connection,
+            context.wrap_socket(connection, server_hostname=_HOST) as client,
+        ):
+            client.sendall(b"".join(sent))
+            while part := client.recv(65536):
+                received += part
+    assert [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", received)] == [201, 400, 200]

@@ -31,28 +31,30 @@ def test_sign_up(api: Api) -> None:
     assert (promo["company_id"], promo["company_name"]) == (company.id, "Southern Tea")
 
 
-@pytest.mark.parametrize("name", ["12345", "n" * 50, "Кофе!", "\U0001f680" * 50])
-def test_name_of_5_to_50_characters(api: Api, name: str) -> None:
-    """A name has 5 to 50 characters of any number of bytes."""
+@pytest.mark.parametrize("name", ["HP", "Acme", "IKEA", "n" * 50, "Кофе!", "\U0001f680" * 50])
+def test_name_of_2_to_50_characters(api: Api, name: str) -> None:
+    """A name has 2 to 50 characters of any number of bytes."""
     assert _status(api, name=name) == 200
 
 
-@pytest.mark.parametrize("name", ["", "1234", "n" * 51, "Coffee\x00", 12345, None, ["Coffee"], True])
+@pytest.mark.parametrize("name", ["", "1", "n" * 51, "Coffee\x00", "  ", "Coffee\n", 12345, None, ["Coffee"], True])
 def test_invalid_name(api: Api, name: object) -> None:
     """Any other name is a 400."""
     assert _status(api, name=name) == 400
 
 
-@pytest.mark.parametrize("email", ["abc@q.io", _email(120), "A.b+c_d@Mail-1.Sub.EXAMPLE.com"])
-def test_email_of_8_to_120_characters(api: Api, email: str) -> None:
-    """An address has 8 to 120 characters and a dotted domain."""
+@pytest.mark.parametrize(
+    "email", ["a@q.io", _email(120), "A.b+c_d@Mail-1.Sub.EXAMPLE.com", "ann@xn--e1afmkfd.xn--p1ai"]
+)
+def test_email_of_6_to_120_characters(api: Api, email: str) -> None:
+    """An address has 6 to 120 characters and a dotted domain, which may be international."""
     assert _status(api, email=email) == 200
 
 
 @all_cases(
     "email",
     [
-        "ab@q.io",
+        "a@q.i",
         _email(121),
         "",
         "plainaddress",
@@ -79,7 +81,9 @@ def test_invalid_email(api: Api, email: object) -> None:
     assert _status(api, email=email) == 400
 
 
-@pytest.mark.parametrize("password", ["Passw0r!", "P" + "a" * 57 + "1$", "aA1@$!%*?&", "AAAAAAa1?"])
+@pytest.mark.parametrize(
+    "password", ["Passw0r!", "P" + "a" * 57 + "1$", "aA1@$!%*?&", "AAAAAAa1?", "Pass w0rd", "Пароль-1 Aa"]
+)
 def test_password_of_8_to_60_characters(api: Api, password: str) -> None:
     """A password of 8 to 60 characters of all four kinds is accepted, and signs the company in."""
     company = api.sign_up_company(password=password)
@@ -97,27 +101,20 @@ def test_password_of_8_to_60_characters(api: Api, password: str) -> None:
         "PASSW0RD!",
         "Password!",
         "Passw0rdd",
-        "Passw0rd#",
-        "Passw0rd! ",
-        "Pass w0rd!",
+        "Пароль 1!",
         "Passw0rd!\n",
         "\nPassw0rd!",
-        "Пassw0rd!A",
         "Passw0rd!\x00",
-        "Passw0rd!-",
-        "Passw0rd!^",
+        "Passw0rd!\x7f",
+        "Passw0rd!\u202e",
         12345678,
         None,
         {"x": 1},
     ],
 )
-@all_cases("path", [SIGN_UP, SIGN_IN])
-def test_invalid_password(api: Api, path: str, password: object) -> None:
-    """Both operations refuse a password of another length, and one without the four required kinds of characters."""
-    body = company_body() | {"password": password}
-    if path == SIGN_IN:
-        del body["name"]
-    response = api.call("POST", path, json=body)
+def test_invalid_password(api: Api, password: object) -> None:
+    """A password of another length, or without the four required kinds of characters, is a 400."""
+    response = api.call("POST", SIGN_UP, json=company_body() | {"password": password})
     assert response.status_code == 400
     assert {detail["pointer"] for detail in response.json()["details"]} == {"/password"}
 
@@ -143,7 +140,7 @@ def test_sign_in_requires_every_member(api: Api, member: str) -> None:
 def test_refused_sign_up_stores_nothing(api: Api) -> None:
     """After a refused sign-up the e-mail address is still available."""
     body = company_body()
-    assert api.call("POST", SIGN_UP, json=body | {"name": "abc"}).status_code == 400
+    assert api.call("POST", SIGN_UP, json=body | {"name": "a"}).status_code == 400
     assert api.call("POST", SIGN_IN, json={"email": body["email"], "password": PASSWORD}).status_code == 401
     assert api.call("POST", SIGN_UP, json=body).status_code == 200
 

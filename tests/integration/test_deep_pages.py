@@ -26,9 +26,16 @@ _USER_LISTS = (
     f"/user/feed?category={_CATEGORY}&active=true",
     f"/user/feed?category={_CATEGORY}&active=false",
     "/user/promo/history",
+    "/user/activations",
     "/user/promo/{id}/comments",
 )
-_EMPTY = ["/user/feed", "/user/feed?category=deep-pages", "/user/feed?active=true", "/user/promo/history"]
+_EMPTY = [
+    "/user/feed",
+    "/user/feed?category=deep-pages",
+    "/user/feed?active=true",
+    "/user/promo/history",
+    "/user/activations",
+]
 
 Lists = Callable[[str], tuple[Account, str]]
 

@@ -43,6 +43,7 @@ ACCESS = {
     "user_export.get_export": Access.OWN,
     "user_promos.list_feed": Access.SHARED,
     "user_activations.list_history": Access.OWN,
+    "user_activations.list_activations": Access.OWN,
     "user_promos.get_promo": Access.SHARED,
     "user_activations.activate_promo": Access.SHARED,
     "user_activations.get_eligibility": Access.SHARED,

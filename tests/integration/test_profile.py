@@ -80,6 +80,8 @@ def test_null_and_a_value(api: Api) -> None:
         ("name", "n" * 101),
         ("name", "a\x00"),
         ("name", 5),
+        ("name", "\u200b"),
+        ("surname", "a\u202eb"),
         ("surname", ""),
         ("surname", "n" * 121),
         ("surname", []),
@@ -95,7 +97,7 @@ def test_null_and_a_value(api: Api) -> None:
         ("password", "PASSW0RD!"),
         ("password", "Password!"),
         ("password", "Passw0rdd"),
-        ("password", "Passw0rd#"),
+        ("password", "Passw0rd!\n"),
     ],
 )
 def test_one_invalid_member_changes_nothing(api: Api, member: str, value: object) -> None:

@@ -17,13 +17,22 @@ def _promo(user: Account, promo_id: str) -> Any:
 def test_new_promo(api: Api) -> None:
     """A new promo has its public definition, zero counts and false flags, and nothing else."""
     company, user = api.sign_up_company(name="Southern Tea"), api.sign_up_user()
-    promo_id = company.create_promo(description="Tea for two, for one", image_url="https://example.com/tea.png")
+    period = {"active_from": "2020-01-10", "active_until": "2999-01-10"}
+    promo_id = company.create_promo(
+        description="Tea for two, for one",
+        image_url="https://example.com/tea.png",
+        target={"country": "ru", "age_from": 18, "categories": ["Food", "tea"]},
+        **period,
+    )
     assert _promo(user, promo_id) == {
         "promo_id": promo_id,
         "company_id": company.id,
         "company_name": "Southern Tea",
+        "mode": "COMMON",
         "description": "Tea for two, for one",
         "image_url": "https://example.com/tea.png",
+        "categories": ["Food", "tea"],
+        **period,
         "active": True,
         "is_activated_by_user": False,
         "like_count": 0,
@@ -32,9 +41,13 @@ def test_new_promo(api: Api) -> None:
     }
 
 
-def test_promo_without_an_image(api: Api) -> None:
-    """Without an image there is no `image_url`."""
-    assert "image_url" not in _promo(api.sign_up_user(), api.sign_up_company().create_promo())
+@pytest.mark.parametrize("target", [{}, {"categories": []}])
+def test_members_without_a_value(api: Api, target: dict[str, Any]) -> None:
+    """Members that the company has not set are left out, and so is an empty list of categories."""
+    promo_id = api.sign_up_company().create_promo(target=target, promo_unique=["one", "two"])
+    promo = _promo(api.sign_up_user(), promo_id)
+    assert not {"image_url", "categories", "active_from", "active_until"} & promo.keys()
+    assert promo["mode"] == "UNIQUE"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +108,8 @@ def test_flags_of_each_promo(api: Api) -> None:
 def test_feed_and_history_return_the_same_object(api: Api) -> None:
     """An entry of the feed and of the history equals the promo that is read alone."""
     company, user = api.sign_up_company(), api.sign_up_user(country="sj")
-    promo_id = company.create_promo(target={"country": "sj", "categories": ["the same object"]})
+    target = {"country": "sj", "categories": ["the same object"]}
+    promo_id = company.create_promo(target=target, active_from="2020-01-10", active_until="2999-01-10")
     user.post(f"/user/promo/{promo_id}/activate")
     user.post(f"/user/promo/{promo_id}/like")
     promo = _promo(user, promo_id)
@@ -105,7 +119,7 @@ def test_feed_and_history_return_the_same_object(api: Api) -> None:
 
 @pytest.mark.parametrize("changes", [{"promo_common": "KEEP-THIS-1"}, {"promo_unique": ["KEEP-THIS-1", "KEEP-THIS-2"]}])
 def test_only_an_activation_reveals_values(api: Api, changes: dict[str, Any]) -> None:
-    """No other operation reveals a value, even to a user who activated it."""
+    """No operation about a promo reveals a value but its activation, even to a user who activated it."""
     company, user = api.sign_up_company(), api.sign_up_user(country="sj")
     promo_id = company.create_promo(target={"country": "sj"}, **changes)
     assert "KEEP-THIS" in user.post(f"/user/promo/{promo_id}/activate").text
@@ -121,9 +135,9 @@ def test_only_an_activation_reveals_values(api: Api, changes: dict[str, Any]) ->
 
 
 def test_use_counts_and_target_are_hidden_from_users(api: Api) -> None:
-    """Only the company sees the use counts, the target and the mode of a promo."""
+    """Only the company sees the use counts and the target of a promo; users see its categories."""
     company, user = api.sign_up_company(), api.sign_up_user()
-    promo_id = company.create_promo(target={"country": "ru"})
-    shown = {"used_count", "max_count", "target", "mode"}
+    promo_id = company.create_promo(target={"country": "ru", "age_from": 18})
+    shown = {"used_count", "max_count", "target"}
     assert shown <= set(company.get(f"/business/promo/{promo_id}").json())
-    assert not shown & set(_promo(user, promo_id))
+    assert not (shown | {"country", "age_from", "age_until"}) & set(_promo(user, promo_id))

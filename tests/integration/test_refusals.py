@@ -177,14 +177,11 @@ def test_all_violations_at_once(api: Api) -> None:
     assert sorted(_details(response)) == sorted(locations)
 
 
-@pytest.mark.parametrize(
-    ("member", "pointer"),
-    [("a/b~c", "/a~1b~0c"), ("", "/"), ("\u043a\u043b\u044e\u0447", "/\u043a\u043b\u044e\u0447"), ("a b", "/a b")],
-)
-def test_pointers_are_escaped(api: Api, member: str, pointer: str) -> None:
-    """A pointer is escaped as RFC 6901 requires."""
+@pytest.mark.parametrize("member", ["a/b~c", "", "\u043a\u043b\u044e\u0447", "a b"])
+def test_unknown_member_with_an_unusual_name(api: Api, member: str) -> None:
+    """The pointer to an unknown member that does not look like a name is that of its object."""
     response = api.call("POST", "/user/auth/sign-up", json=user_body() | {member: 1})
-    assert _details(response) == [("body", pointer)]
+    assert _details(response) == [("body", "")]
 
 
 def test_taken_email_and_failed_sign_in_have_no_details(api: Api) -> None:

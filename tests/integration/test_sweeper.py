@@ -11,16 +11,24 @@ import pytest
 from sqlalchemy import delete, func, insert, select
 
 from persistence.database.engine import Database
+from persistence.feeds.feed_counts import count_mismatched_feed_counts
+from persistence.feeds.feed_index import count_mismatched_feed_entries
 from persistence.idempotency import delete_expired
 from persistence.schema.feed_tables import feed_count_changes, feed_entries
-from persistence.schema.tables import stored_responses
+from persistence.schema.tables import promos, stored_responses
 from promo_api import sweeper as sweeper_module
 from promo_api.config.settings import Settings
 from promo_api.dev.processes import wait_until
 from promo_api.runtime import Runtime
-from promo_api.sweeper import expired_responses_sweeper, feed_changes_sweeper, feed_status_sweeper
+from promo_api.sweeper import (
+    category_keys_sweeper,
+    expired_responses_sweeper,
+    feed_changes_sweeper,
+    feed_status_sweeper,
+)
 from promo_api.telemetry import metrics
-from tests.accounts import Api
+from tests.accounts import Account, Api
+from tests.integration.persistence.feeds import store_earlier_keys
 
 _NOW = datetime(2001, 1, 10, 9, tzinfo=UTC)
 _TIMEOUT_S = 20
@@ -171,3 +179,77 @@ def test_feed_standings(api: Api, runtime: Runtime) -> None:
             assert wait_until(lambda promo_id=promo_id: is_ending(promo_id), _TIMEOUT_S)  # type: ignore[misc]
     finally:
         sweeper.stop()
+
+
+# Categories whose keys have changed, and texts that find them now.
+_CATEGORIES = {"Cafe\u0301": "café", "İzmir": "izmir", "\u0131sparta": "ISPARTA"}
+
+
+def _create_earlier_promo(runtime: Runtime, company: Account, country: str, **changes: Any) -> str:
+    """Create a promo as an earlier version did."""
+    target = {"country": country, "categories": ["tea", *_CATEGORIES]}
+    promo_id = company.create_promo(target=target, **changes)
+    with runtime.database.transaction() as connection:
+        store_earlier_keys(connection, UUID(promo_id))
+    return promo_id
+
+
+def _count_found(user: Account, **filters: Any) -> list[tuple[int, int]]:
+    """Return the entries and the total of the feed of each category."""
+    pages = [user.get("/user/feed", params={"category": category, **filters}) for category in _CATEGORIES.values()]
+    return [(len(page.json()), int(page.headers["x-total-count"])) for page in pages]
+
+
+def _assert_consistent(database: Database) -> None:
+    with database.autocommit() as connection:
+        assert (count_mismatched_feed_counts(connection), count_mismatched_feed_entries(connection)) == (0, 0)
+
+
+def test_category_keys(api: Api, runtime: Runtime) -> None:
+    """The sweeper of category keys computes those of earlier versions again, once; feeds and counts follow."""
+    company, user = api.sign_up_company(), api.sign_up_user(country="aw")
+    promo_id = _create_earlier_promo(runtime, company, "aw")
+    _create_earlier_promo(runtime, company, "aw", max_count=0)
+    before = company.get(f"/business/promo/{promo_id}/changes").json()
+    assert _count_found(user) == [(0, 0)] * 3
+    sweeper = category_keys_sweeper(runtime.database, runtime.today)
+    assert sweeper.sweep() >= 2
+    assert _count_found(user) == [(2, 2)] * 3
+    assert _count_found(user, active=True) == [(1, 1)] * 3
+    assert company.get(f"/business/promo/{promo_id}/changes").json() == before
+    _assert_consistent(runtime.database)
+    assert sweeper.sweep() == 0
+
+
+def test_batches_of_category_keys(api: Api, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of the sweeper handles a limited number of promos, and the next step continues after them."""
+    category_keys_sweeper(runtime.database, runtime.today).sweep()
+    monkeypatch.setattr(sweeper_module, "_PROMOS", 2)
+    company = api.sign_up_company()
+    for _ in range(5):
+        _create_earlier_promo(runtime, company, "aw")
+    sweeper = category_keys_sweeper(runtime.database, runtime.today)
+    assert [sweeper.sweep() for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_keys_that_stay(api: Api, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promos whose keys look outdated to PostgreSQL, but are not, are not written, and do not block others."""
+    category_keys_sweeper(runtime.database, runtime.today).sweep()
+    monkeypatch.setattr(sweeper_module, "_PROMOS", 2)
+    company = api.sign_up_company()
+    ids = sorted(_create_earlier_promo(runtime, company, "aw") for _ in range(3))
+    fold = sweeper_module.fold
+    stays = {UUID(promo_id) for promo_id in ids[:2]}
+    monkeypatch.setattr(
+        sweeper_module,
+        "find_category_keys",
+        lambda connection, promo_id: (
+            [fold(category) for category in ("tea", *_CATEGORIES)]
+            if promo_id in stays
+            else connection.scalars(select(promos.c.category_keys).where(promos.c.id == promo_id)).one()
+        ),
+    )
+    sweeper = category_keys_sweeper(runtime.database, runtime.today)
+    assert [sweeper.sweep() for _ in range(3)] == [0, 1, 0]
+    monkeypatch.undo()
+    assert category_keys_sweeper(runtime.database, runtime.today).sweep() == 2

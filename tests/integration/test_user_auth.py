@@ -77,7 +77,7 @@ def test_lengths_of_names(api: Api, member: str, most: int) -> None:
 @all_cases("member", ["name", "surname"])
 @all_cases("value", [None, 5, "a\x00b", {}, True])
 def test_names_are_strings(api: Api, member: str, value: object) -> None:
-    """A name must be a string without U+0000."""
+    """A name must be a string without control characters."""
     assert _pointers(_sign_up(api, **{member: value})) == [f"/{member}"]
 
 
@@ -164,17 +164,17 @@ def test_sign_up_needs_every_member(api: Api, member: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "email", ["ab@q.io", "a" * 109 + "@example.com", "no-address", "ann@localhost", "ann@example.com\n"]
+    "email", ["a@b.c", "a" * 109 + "@example.com", "no-address", "ann@localhost", "ann@example.com\n"]
 )
 def test_invalid_email(api: Api, email: str) -> None:
-    """A value that is not an e-mail address of 8 to 120 characters with a dotted domain is refused."""
+    """A value that is not an e-mail address of 6 to 120 characters with a dotted domain is refused."""
     assert set(_pointers(_sign_up(api, email=email))) == {"/email"}
 
 
-@pytest.mark.parametrize("email", ["abc@u.io", f"{'u' * 32}@{'d' * 63}.{'d' * 19}.com"])
-def test_email_of_8_to_120_characters(api: Api, email: str) -> None:
+@pytest.mark.parametrize("email", ["u@b.co", f"{'u' * 32}@{'d' * 63}.{'d' * 19}.com"])
+def test_email_of_6_to_120_characters(api: Api, email: str) -> None:
     """An address of minimum or maximum length is accepted, and returned as it was sent."""
-    assert len(email) in (8, 120)
+    assert len(email) in (6, 120)
     assert api.sign_up_user(email=email).get("/user/profile").json()["email"] == email
 
 
@@ -186,13 +186,11 @@ def test_password_of_8_to_60_characters(api: Api, password: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "password", ["Passw0!", "P" + "a" * 58 + "1$", "passw0rd!", "PASSW0RD!", "Password!", "Passw0rdd", "Passw0rd#"]
+    "password", ["Passw0!", "P" + "a" * 58 + "1$", "passw0rd!", "PASSW0RD!", "Password!", "Passw0rdd", "Passw0rd!\n"]
 )
 def test_invalid_password(api: Api, password: str) -> None:
-    """A password of another length, with a missing kind of character or with any other character is refused."""
+    """A password of another length, with a missing kind of character or with a control character is refused."""
     assert set(_pointers(_sign_up(api, password=password))) == {"/password"}
-    response = api.call("POST", SIGN_IN, json={"email": new_email(), "password": password})
-    assert set(_pointers(response)) == {"/password"}
 
 
 def test_refused_sign_up_stores_nothing(api: Api) -> None:

@@ -18,8 +18,9 @@ from persistence.feeds.user_promos import list_feed_promos
 from persistence.schema.feed_tables import feed_entries
 from persistence.schema.tables import promo_counters, users
 from promo_api.runtime import Runtime
+from promo_api.sweeper import category_keys_sweeper
 from tests.accounts import Account, Api
-from tests.integration.persistence.feeds import TODAY, Viewer, fitting, list_all
+from tests.integration.persistence.feeds import TODAY, Viewer, fitting, list_all, store_earlier_keys
 from tests.race.interleaving import Stage, together
 
 _TARGETS: list[dict[str, Any]] = [
@@ -207,4 +208,29 @@ def test_request_waits_for_an_update(api: Api, runtime: Runtime, stage: Stage, i
         connection.commit()
         assert [response.status_code for response in queue.results()] == [200]
     assert _standings(runtime.database, promo_id) == {"live" if is_change else "exhausted"}
+    _assert_exact(runtime.database)
+
+
+@pytest.mark.parametrize("is_change", [True, False])
+@pytest.mark.parametrize("sweep_first", [True, False])
+def test_category_keys_are_computed_again(
+    api: Api, runtime: Runtime, stage: Stage, is_change: bool, sweep_first: bool
+) -> None:
+    """New category keys of an earlier promo, and its last activation or a change, leave exact totals in any order."""
+    company, user = api.sign_up_company(), api.sign_up_user(country="bt", age=30)
+    promo_id = company.create_promo(target={"country": "bt", "categories": ["rac\u0131ng", "race"]}, max_count=1)
+    with runtime.database.transaction() as connection:
+        store_earlier_keys(connection, UUID(promo_id))
+    sweeper = category_keys_sweeper(runtime.database, lambda: TODAY)
+    body = {"target": {"country": "bt", "categories": ["R\u0130DING"]}}
+    use = partial(user.post, f"/user/promo/{promo_id}/activate")
+    request = partial(company.patch, f"/business/promo/{promo_id}", json=body) if is_change else use
+    with stage.lock_row(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
+        queue.add(*((sweeper.sweep, request) if sweep_first else (request, sweeper.sweep)))
+    results = queue.results()
+    assert results[sweep_first].status_code == 200
+    assert _standings(runtime.database, promo_id) == {"live" if is_change else "exhausted"}
+    with runtime.database.autocommit() as connection:
+        keys = connection.scalars(select(feed_entries.c.category_key).where(feed_entries.c.promo_id == UUID(promo_id)))
+        assert set(keys) == ({"", "riding"} if is_change else {"", "racing", "race"})
     _assert_exact(runtime.database)

@@ -17,7 +17,9 @@ ALLOWED = {
     "promo_api.contract": "promo_api.errors",
     "promo_api.telemetry": "promo_api.background promo_api.config promo_api.contract promo_api.specification",
     "promo_api.coalescing": "promo_api.telemetry",
-    "promo_api.antifraud": "promo_api.circuit_breaker promo_api.config promo_api.redis_client promo_api.telemetry",
+    "promo_api.antifraud": (
+        "promo_api.circuit_breaker promo_api.config promo_api.errors promo_api.redis_client promo_api.telemetry"
+    ),
     "promo_api.security": (
         "promo_api.antifraud promo_api.config promo_api.contract promo_api.errors promo_api.folding "
         "promo_api.redis_client promo_api.specification promo_api.telemetry"
@@ -58,10 +60,14 @@ ALLOWED = {
         "persistence.accounts persistence.database persistence.feeds persistence.idempotency persistence.promos "
         "promo_api.background promo_api.folding promo_api.telemetry"
     ),
+    "promo_api.inventory": (
+        "persistence.database persistence.promos promo_api.background promo_api.config promo_api.redis_client "
+        "promo_api.telemetry"
+    ),
     # `app` names the handlers as a string: Connexion imports them by operationId.
     "promo_api.app": (
-        "persistence.accounts promo_api promo_api.admission promo_api.contract promo_api.errors promo_api.runtime "
-        "promo_api.security promo_api.sweeper promo_api.telemetry"
+        "persistence.accounts promo_api promo_api.admission promo_api.background promo_api.contract promo_api.errors "
+        "promo_api.inventory promo_api.runtime promo_api.security promo_api.sweeper promo_api.telemetry"
     ),
     "promo_api.server": "promo_api.config promo_api.contract promo_api.telemetry",
     "promo_api.check": (
@@ -83,7 +89,8 @@ LIBRARIES = {
     "dotenv": "promo_api.__main__",
     "flask": "promo_api.contract.flask_views",
     "gunicorn": "promo_api.server.gunicorn_app",
-    "jsonschema_rs": "promo_api.contract.schemas",
+    "httptools": "promo_api.server.pipelining promo_api.server.strict_http",
+    "jsonschema_rs": "promo_api.contract.messages promo_api.contract.schemas",
     "jwt": "promo_api.security.tokens",
     "orjson": (
         "handlers.serializers persistence.database promo_api.antifraud.client promo_api.contract "
@@ -93,7 +100,8 @@ LIBRARIES = {
     "psutil": "promo_api.dev",
     "psycopg": "persistence.database promo_api.dev.postgres",
     "redis": (
-        "promo_api.antifraud.verdict_cache promo_api.check promo_api.redis_client promo_api.security.rate_limits"
+        "promo_api.antifraud.verdict_cache promo_api.check promo_api.inventory promo_api.redis_client "
+        "promo_api.security.rate_limits"
     ),
     "requests": "promo_api.antifraud.client",
     "sqlalchemy": "persistence promo_api.check",

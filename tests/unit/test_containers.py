@@ -11,7 +11,6 @@ import yaml
 import promo_api
 from promo_api.config.settings import Settings
 from promo_api.config.values import Address
-from tests.deployment_page import block
 from tests.pages import page
 
 _ROOT = Path(__file__).parents[2]
@@ -97,8 +96,9 @@ def test_limits(name: str) -> None:
 
 
 def test_open_files_of_the_unit() -> None:
-    """The systemd unit of docs/deployment.md allows as many open files as the containers."""
-    [limit] = re.findall(r"^LimitNOFILE=(\d+)$", block("ini promo.service"), re.MULTILINE)
+    """The systemd unit allows as many open files as the containers."""
+    unit = (_ROOT / "deploy" / "systemd" / "promo.service").read_text(encoding="utf-8")
+    [limit] = re.findall(r"^LimitNOFILE=(\d+)$", unit, re.MULTILINE)
     assert int(limit) == _SERVICES["web"]["ulimits"]["nofile"]["hard"]
 
 
@@ -171,7 +171,7 @@ def test_two_build_stages() -> None:
     assert build == final
     version = re.fullmatch(r"python:(3\.\d+)-slim", final)
     assert version is not None
-    assert f"Python 3.11, 3.12 or {version[1]}" in _README
+    assert re.search(rf"Python [0-9., or]*\b{re.escape(version[1])}\b", _README)
     assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", _instructions("USER")[-1])
 
 

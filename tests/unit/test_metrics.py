@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
-from time import perf_counter, thread_time
+from time import perf_counter, process_time, thread_time
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,7 +42,7 @@ def _in_use() -> float | None:
 
 
 def test_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a worker serves, its gauges are updated: version, workers, requests in progress, connections in use."""
+    """While a worker serves, its gauges are updated, such as requests in progress, and so is its processor time."""
     monkeypatch.setattr(metrics, "_GAUGES_EVERY_S", 0.01)
     counted, in_use = MetricDelta(), [3]
     with metrics.worker_serving("1.2.3", 24, lambda: in_use[0]):
@@ -51,6 +51,13 @@ def test_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
         assert wait_until(lambda: _in_use() == 3, 10)
         assert counted("promo_build_info", version="1.2.3") == counted("promo_workers") == 1
         assert metrics.REGISTRY.get_sample_value("promo_postgres_pool_size") == 24
+        memory_bytes = metrics.REGISTRY.get_sample_value("promo_worker_memory_bytes")
+        assert memory_bytes is not None
+        assert memory_bytes > 10_000_000
+        began_s = process_time()
+        while process_time() < began_s + 0.05:
+            pass
+        assert wait_until(lambda: 0.05 <= counted("promo_worker_cpu_seconds_total") <= process_time(), 10)
         metrics.request_finished("health.ping", 200, 0.003)
         in_use[0] = 0
         assert wait_until(lambda: counted("promo_requests_in_progress") == 0, 10)

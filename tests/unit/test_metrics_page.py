@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from prometheus_client import Metric
 
 from promo_api.telemetry import metrics
@@ -61,10 +62,17 @@ def test_page_lists_the_values_of_labels() -> None:
 
 
 def test_alerts_name_existing_metrics() -> None:
-    """The alerts name only existing metrics."""
-    alerts = re.findall(r"^\| `(.+)` \| .+ \|$", _PAGE.partition("## Alerts")[2].partition("\n## ")[0], re.MULTILINE)
-    assert len(alerts) >= 8
-    assert set().union(*map(_named, alerts)) <= {*_declared()}
+    """The alerts name only existing metrics, and `up`, with labels and values that exist."""
+    rules = yaml.safe_load((_ROOT / "deploy" / "prometheus-rules.yml").read_text(encoding="utf-8"))
+    expressions = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    assert len(expressions) >= 8
+    assert set().union(*map(_named, expressions)) <= {*_declared()}
+    for name, matchers in re.findall(r"\b(promo_\w+)\{([^}]*)\}", " ".join(expressions)):
+        labels = _labels(_declared()[_whole(name) if name not in _declared() else name])
+        for label, operator, value in re.findall(r'(\w+)([=!]~?)"([^"]*)"', matchers):
+            assert label in labels, name
+            if operator == "=" and labels[label]:
+                assert value in labels[label] | {"cut"}, name
 
 
 def _named(expression: str) -> set[str]:

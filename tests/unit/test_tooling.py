@@ -2,9 +2,14 @@
 
 import configparser
 import re
+import subprocess
+import sys
+from pathlib import Path
 
+import pytest
 import yaml
 
+from tests.pages import page
 from tests.unit.source import ROOT
 
 _MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -64,3 +69,52 @@ def test_editors_use_the_line_length_of_ruff() -> None:
     ruff = re.search(r"^line-length = ([0-9]+)$", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     assert ruff is not None
     assert editor["*.{py,cfg,toml}"]["max_line_length"] == ruff[1]
+
+
+def _supported_versions() -> list[str]:
+    setup = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    match = re.search(r"^python_requires = >=3\.(\d+), <3\.(\d+)$", setup, re.MULTILINE)
+    assert match is not None
+    return [f"3.{minor}" for minor in range(int(match[1]), int(match[2]))]
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/deployment.md", "Makefile"])
+def test_supported_versions_are_listed(name: str) -> None:
+    """The pages and the Makefile name the versions of Python in setup.cfg."""
+    *others, newest = _supported_versions()
+    text = _MAKEFILE if name == "Makefile" else page(name)
+    assert f"Python {', '.join(others)} or {newest}" in " ".join(text.split())
+
+
+def _make_install(folder: Path, python: str) -> "subprocess.CompletedProcess[str]":
+    """Run `make install` in a folder where nothing is installed."""
+    for name in ("requirements-dev.lock", "setup.cfg"):
+        (folder / name).touch()
+    command = ["make", "-f", str(ROOT / "Makefile"), "install", f"PYTHON={python}"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.10", "3.15"])
+def test_other_versions_are_refused(tmp_path: Path, version: str) -> None:
+    """`make` refuses another version of Python by name, before it installs anything."""
+    python = tmp_path / "python"
+    code = f"import sys; sys.version_info = ({version.replace('.', ', ')}, 0, 'final', 0); exec(sys.argv[1])"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{code}" "$2"\n')
+    python.chmod(0o755)
+    made = _make_install(tmp_path, str(python))
+    assert made.returncode == 2
+    assert made.stderr.startswith(f"Python {version} is not supported. Install Python ")
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_missing_python(tmp_path: Path) -> None:
+    """If the command does not exist, `make` names the versions to install."""
+    made = _make_install(tmp_path, "no-python-here")
+    assert made.stderr.startswith("There is no command no-python-here. Install Python ")
+
+
+def test_makefile_accepts_the_supported_versions() -> None:
+    """The versions that the Makefile accepts are those of setup.cfg."""
+    bounds = re.search(r"\(3, (\d+)\) <= sys.version_info\[:2\] <= \(3, (\d+)\)", _MAKEFILE)
+    assert bounds is not None
+    assert [f"3.{bounds[1]}", f"3.{bounds[2]}"] == [_supported_versions()[0], _supported_versions()[-1]]

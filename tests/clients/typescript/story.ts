@@ -12,7 +12,7 @@ import createClient, { type Client } from "openapi-fetch";
 
 import type { components, paths } from "./contract.js";
 
-type ApiError = components["schemas"]["Error"];
+type ApiError = components["schemas"]["ErrorBody"];
 type ApiResponse<T> = { data?: T; error?: ApiError; response: Response };
 
 const baseUrl = process.argv[2] ?? "";
@@ -149,7 +149,7 @@ assert.equal(good(await user.GET("/user/promo/{id}", ofUnique)).comment_count, 1
 good(await user.DELETE("/user/promo/{id}/comments/{comment_id}", ofComment));
 refused(await user.GET("/user/promo/{id}/comments/{comment_id}", ofComment), 404);
 
-// The user activates all codes. A repeated request returns the same code; another activation is refused.
+// The user activates all codes, and lists them. A repeated request returns the same code.
 assert.deepEqual(good(await user.GET("/user/promo/{id}/eligibility", ofUnique)), { eligible: true, reasons: [] });
 const codes = [];
 for (let turn = 0; turn < 2; turn += 1) {
@@ -160,6 +160,12 @@ for (let turn = 0; turn < 2; turn += 1) {
   assert.deepEqual(good(again), good(first));
   codes.push(good(first).promo);
 }
+const activations = await user.GET("/user/activations", { params: { query: { limit: 10 } } });
+assert.equal(activations.response.headers.get("X-Total-Count"), "2");
+assert.deepEqual(
+  good(activations).map((entry) => [entry.promo_id, entry.code]),
+  [...codes].reverse().map((code) => [unique, code]),
+);
 assert.deepEqual(codes.sort(), ["BEAN-1", "BEAN-2"]);
 refused(await user.POST("/user/promo/{id}/activate", ofUnique), 403);
 const eligibility = good(await user.GET("/user/promo/{id}/eligibility", ofUnique));
@@ -170,6 +176,11 @@ assert.deepEqual(good(history).map((entry) => [entry.promo_id, entry.is_activate
   [unique, true],
   [unique, true],
 ]);
+const entry = good(history)[0];
+assert.deepEqual(
+  [entry?.mode, entry?.categories, entry?.active_from, entry?.active_until],
+  ["UNIQUE", ["coffee"], "2025-01-10", undefined],
+);
 
 // The user changes the surname; null leaves a value unchanged.
 const renamed = good(await user.PATCH("/user/profile", { body: { surname: "Noir", avatar_url: null } }));

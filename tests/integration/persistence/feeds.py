@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, insert, select, update
 
 from persistence.activations import Claim, claim_values
 from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries
@@ -82,6 +82,16 @@ def change_promo(connection: Connection, promo_id: UUID, random: Random) -> None
         update_promo(connection, promo_id, random_target(random))
     if random.random() < 0.5:
         update_promo(connection, promo_id, random_period(random))
+    insert_feed_entries(connection, promo_id, TODAY)
+
+
+def store_earlier_keys(connection: Connection, promo_id: UUID) -> None:
+    """Give a promo the category keys of an earlier version, which only folded case, as its processes do."""
+    delete_feed_entries(connection, promo_id)
+    is_promo = promos.c.id == promo_id
+    categories = connection.scalars(select(promos.c.categories).where(is_promo)).one()
+    keys = [category.casefold() for category in categories]
+    connection.execute(update(promos).where(is_promo).values(category_keys=keys))
     insert_feed_entries(connection, promo_id, TODAY)
 
 

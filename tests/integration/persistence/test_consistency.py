@@ -28,8 +28,8 @@ INSERT INTO promo_counters (promo_id, use_limit, used_count, like_count, comment
 VALUES ({a}, 9, 2, 1, 1), ({b}, 3, 1, 0, 0);
 INSERT INTO promo_codes (promo_id, position, value, activation_id)
 VALUES ({b}, 1, 'one', {b}), ({b}, 2, 'twé', NULL), ({b}, 3, 'one', NULL);
-INSERT INTO activations (promo_id, user_id, id, country_key)
-VALUES ({a}, {a}, {a}, 'ru'), ({a}, {a}, {c}, 'fr'), ({b}, {a}, {b}, 'ru');
+INSERT INTO activations (promo_id, user_id, id, country_key, code_position)
+VALUES ({a}, {a}, {a}, 'ru', NULL), ({a}, {a}, {c}, 'fr', NULL), ({b}, {a}, {b}, 'ru', 1);
 INSERT INTO country_uses (promo_id, country_key, activations_count)
 VALUES ({a}, 'ru', 1), ({a}, 'fr', 1), ({b}, 'ru', 1);
 INSERT INTO user_uses (user_id, activations_count) VALUES ({a}, 3);
@@ -76,6 +76,16 @@ _MISMATCHES = {
         1,
     ),
     "issue lost": ("UPDATE promo_codes SET activation_id = NULL", consistency.count_mismatched_issued_codes, 1),
+    "position": (
+        "UPDATE activations SET code_position = 2 WHERE promo_id = {b}",
+        consistency.count_mismatched_code_positions,
+        1,
+    ),
+    "position of nothing": (
+        "UPDATE activations SET code_position = 1 WHERE promo_id = {a}",
+        consistency.count_mismatched_code_positions,
+        1,
+    ),
     "turn": (
         "UPDATE promo_codes SET activation_id = CASE position WHEN 2 THEN {b}::uuid END",
         consistency.count_mismatched_code_order,

@@ -19,15 +19,18 @@ from persistence import migrations
 from persistence.activations import CountryUse, list_country_uses
 from persistence.database.engine import Database
 from persistence.database.revisions import find_revision, newest_revision
-from persistence.feeds.feed_counts import count_mismatched_feed_counts
+from persistence.feeds.feed_counts import count_feed, count_mismatched_feed_counts
 from persistence.feeds.feed_index import count_mismatched_feed_entries
 from persistence.feeds.feed_status import update_feed_status
 from persistence.migrations import update_schema
 from persistence.promos.code_lists import CodeLists
-from persistence.promos.promos import list_promos
+from persistence.promos.promos import insert_promo, list_promos
 from persistence.schema.audit_tables import account_events
 from promo_api import check
 from promo_api.config.settings import Settings
+from promo_api.folding import fold
+from promo_api.sweeper import category_keys_sweeper
+from tests.integration.persistence import feeds
 
 Open = Callable[..., Database]
 metadata = account_events.metadata
@@ -192,6 +195,32 @@ def test_downgrade_with_deletions(open_database: Open, empty: Settings) -> None:
     _migrate(database, "0008", down=True)
     with database.autocommit() as connection:
         assert connection.exec_driver_sql("SELECT * FROM user_uses").all() == [(UUID(int=1), 1)]
+
+
+def test_keys_of_earlier_versions(open_database: Open, empty: Settings) -> None:
+    """After 0011, category keys of earlier versions are computed again. No key of an e-mail address changes."""
+    database = open_database(empty)
+    _migrate(database, "0010")
+    values = {"mode": "COMMON", "description": "A promo", "promo_common": "value", "age_from": None, "age_until": None}
+    target = {"country": "ru", "categories": ["Cafe\u0301", "tea", "\u0130zmir"]}
+    with database.transaction() as connection:
+        feeds.insert_accounts(connection)
+        for number in range(1, 4):
+            values |= {"company_id": UUID(int=1), "active_from": None, "active_until": None, **target}
+            insert_promo(connection, UUID(int=number), values, feeds.TODAY, use_limit=number, codes=None)
+            feeds.store_earlier_keys(connection, UUID(int=number))
+        emails = connection.exec_driver_sql("SELECT email, email_key FROM users").all()
+    update_schema(database.engine)
+    sweeper = category_keys_sweeper(database, lambda: feeds.TODAY)
+    assert [sweeper.sweep(), sweeper.sweep()] == [3, 0]
+    with database.autocommit() as connection:
+        keys = set(map(tuple, connection.exec_driver_sql("SELECT category_keys FROM promos").scalars()))
+        assert keys == {("caf\u00e9", "tea", "izmir")}
+        assert [recount(connection) for recount in check._COUNTS.values() if recount(connection)] == []
+        viewer = feeds.Viewer(30, "ru")
+        assert count_feed(connection, viewer, feeds.TODAY, category="IZMIR", active=None) == 3
+        assert emails == [(email, fold(email)) for email, _ in emails]
+    _migrate(database, "0010", down=True)
 
 
 def test_failed_migration_leaves_nothing(open_database: Open, empty: Settings) -> None:
