@@ -32,6 +32,7 @@ _OFFLINE = re.compile(
     r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|no such host|i/o timeout|Could not resolve host"
     r"|Temporary failure in name resolution|Unknown host|Could not transfer artifact|failed to download"
 )
+_PHP = "find lib -name '*.php' | xargs -n 1 php -l"
 _MAVEN = ("mvn", "--quiet", "--batch-mode", "--no-transfer-progress")
 
 
@@ -59,7 +60,7 @@ _CLIENTS = {
     "java-native": Client("java", "", ("javac", "mvn"), ((*_MAVEN, "compile"),), "native", "src/main"),
     "kotlin": Client("kotlin", "", ("javac", "mvn"), ((*_MAVEN, "compile"),), "", "src/main"),
     "csharp": Client("csharp", "", ("dotnet",), (("dotnet", "build"),), "", "src"),
-    "php": Client("php", "", ("php", "xargs"), (("sh", "-c", "find lib -name '*.php' | xargs -n 1 php -l"),), "", "lib"),
+    "php": Client("php", "", ("php", "xargs"), (("sh", "-c", _PHP),), "", "lib"),
     "go": Client("go", "structPrefix=true,packageName=promo", ("go",), (("go", "build", "./..."),)),
     "rust": Client("rust", "", ("cargo",), (("cargo", "check", "--quiet"),), "", "src"),
 }  # fmt: skip
@@ -121,7 +122,7 @@ def test_description_is_a_small_part(generate: Callable[[str], Path], name: str)
 
 @pytest.mark.parametrize(("name", "code"), [("go", "BEAN-GO"), ("java-okhttp-gson", "BEAN-JAVA")])
 def test_story_happens(generate: Callable[[str], Path], server: Server, name: str, code: str) -> None:
-    """A client signs up, creates, lists and activates a promo, reads an error, and accepts members of later versions."""
+    """A client creates, lists and activates a promo, reads an error, and accepts members of later versions."""
     folder = generate(name)
     server.remote.secrets.add(code)
     if name == "go":

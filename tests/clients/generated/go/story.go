@@ -26,7 +26,9 @@ func main() {
 		CompanySignUp(*promo.NewCompanySignUp("Northern Coffee", "go@coffee.example", password)).Execute()
 	check(err)
 	company := signedIn(companyToken.Token)
-	unique := promo.NewPromoCreateUnique(promo.UNIQUE, []string{"BEAN-GO"}, 1, "A free espresso", *promo.NewTargetWrite())
+	target := promo.TargetWrite{Country: promo.PtrString("fr"), Categories: []string{"coffee"}}
+	unique := promo.NewPromoCreateUnique(promo.UNIQUE, []string{"BEAN-GO"}, 1, "A free espresso", target)
+	unique.ImageUrl = promo.PtrString("https://coffee.example/images/cup.png")
 	created, _, err := client.PromosAPI.CreatePromo(company).
 		PromoCreate(promo.PromoCreateUniqueAsPromoCreate(unique)).Execute()
 	check(err)

@@ -1,4 +1,5 @@
 import java.math.BigDecimal;
+import java.net.URI;
 import java.util.List;
 import org.openapitools.client.ApiClient;
 import org.openapitools.client.ApiException;
@@ -41,7 +42,8 @@ public final class Story {
             .promoUnique(List.of("BEAN-JAVA"))
             .maxCount(1)
             .description("A free espresso")
-            .target(new TargetWrite());
+            .imageUrl(URI.create("https://coffee.example/images/cup.png"))
+            .target(new TargetWrite().country("fr").categories(List.of("coffee")));
     var id = promos.createPromo(new PromoCreate(unique), null).getId();
     PromoListed listed = promos.listPromos(null, null, null, PromoSortKey.ACTIVE_FROM).get(0);
     require(listed.getPromoListedUnique().getPromoId().equals(id), "the promo is listed");
