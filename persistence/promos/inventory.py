@@ -1,7 +1,8 @@
 """The numbers of active promos and of their codes, over all companies."""
 
+from dataclasses import dataclass
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Select, func, literal, select
 
@@ -10,7 +11,8 @@ from persistence.database.statements import Statement
 from persistence.schema.tables import promo_counters, promos
 
 
-class Inventory(NamedTuple):
+@dataclass(frozen=True)
+class Inventory:
     """The active promos, and their codes that are not issued yet."""
 
     active_promos: int
