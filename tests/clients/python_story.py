@@ -67,6 +67,7 @@ from promo_client.models import (
     SignIn,
     StatusOkStatus,
     Target,
+    TargetWrite,
     UserOther,
     UserPatch,
     UserSignUp,
@@ -127,7 +128,7 @@ def create_promos(company: AuthenticatedClient) -> tuple[UUID, UUID]:
         promo_unique=["BEAN-1", "BEAN-2"],
         max_count=1,
         description="A free espresso",
-        target=Target(age_from=18, country="fr", categories=["coffee"]),
+        target=TargetWrite(age_from=18, country="fr", categories=["coffee"]),
         active_from=date(2025, 1, 10),
     )
     common = PromoCreateCommon(
@@ -135,7 +136,7 @@ def create_promos(company: AuthenticatedClient) -> tuple[UUID, UUID]:
         promo_common="COFFEE-20",
         max_count=5,
         description="Twenty percent off any coffee",
-        target=Target(),
+        target=TargetWrite(),
         image_url="https://coffee.example/cup.png",
     )
     return (
