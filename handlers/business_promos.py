@@ -1,6 +1,6 @@
 """Promos of a company."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -30,7 +30,8 @@ from promo_api.specification import MAX_LISTED_CODES
 
 # The feed index has copies of these members.
 _INDEXED_MEMBERS = {"target", "active_from", "active_until", "max_count"}
-_PERIOD_REVERSED = "must not be before active_from"
+_ENDS_TOO_EARLY, _BEGINS_TOO_LATE = "must not be before active_from", "must not be after active_until"
+_LIMIT_OF_UNIQUE = "must be 1 for a UNIQUE promo; to stop the promo, set active_until to a day in the past"
 # The code of a change that contradicts the stored promo.
 _CONFLICT = "promo_conflict"
 
@@ -40,7 +41,7 @@ def create_promo(runtime: Runtime, company: Company, *, body: Body, key: Idempot
     """Create a promo."""
     definition = _read_definition(body)
     if _is_reversed(definition["active_from"], definition["active_until"]):
-        raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
+        raise InvalidInput.body("/active_until", _ENDS_TOO_EARLY)
     codes = body.get("promo_unique")
     runtime.rate_limits.count_for(PROMOS, company.id)
     runtime.rate_limits.count_for(CODES, company.id, len(codes or ()))
@@ -86,15 +87,15 @@ def get_promo(runtime: Runtime, company: Company, *, id: UUID) -> Body:
 
 
 def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body) -> Body:
-    """Change members of a promo; the target is replaced as a whole."""
+    """Change members of a promo; the target is replaced as a whole, and null removes a value."""
     values, use_limit = _read_values(body), body.get("max_count")
     if _is_reversed(values.get("active_from"), values.get("active_until")):
-        raise InvalidInput.body("/active_until", _PERIOD_REVERSED)
+        raise InvalidInput.body("/active_until", _ENDS_TOO_EARLY)
     # Without a lock, because the owner and the mode never change.
     with runtime.database.autocommit() as connection:
         promo = _find_own_promo(runtime, connection, company, id)
     if promo.mode == "UNIQUE" and use_limit not in (None, 1):
-        raise InvalidInput.body("/max_count", "must be 1 for a UNIQUE promo", code=_CONFLICT)
+        raise InvalidInput.body("/max_count", _LIMIT_OF_UNIQUE, code=_CONFLICT)
     if use_limit is not None:
         values["max_count"] = use_limit
     with runtime.database.transaction() as connection:
@@ -138,10 +139,17 @@ def _apply_changes(runtime: Runtime, connection: Any, company: Company, promo_id
     columns = {name: value for name, value in values.items() if name != "max_count"}
     # The body may have only one end of the period, so the statement compares the new period.
     if columns and not update_definition(connection, promo_id, columns):
-        raise InvalidInput.body("/active_until", _PERIOD_REVERSED, code=_CONFLICT)
+        raise _period_conflict(columns)
     if index_changes:
         insert_feed_entries(connection, promo_id, today)
     insert_change(connection, promo_id, company.id, changed_members)
+
+
+def _period_conflict(columns: Mapping[str, Any]) -> InvalidInput:
+    """Return the error for the end of the period that the body has; the other is stored."""
+    if "active_until" in columns:
+        return InvalidInput.body("/active_until", _ENDS_TOO_EARLY, code=_CONFLICT)
+    return InvalidInput.body("/active_from", _BEGINS_TOO_LATE, code=_CONFLICT)
 
 
 def _serialize_promos(

@@ -79,5 +79,5 @@ def list_changes(connection: Connection, promo_id: UUID, *, limit: int, offset: 
 
 
 def insert_change(connection: Connection, promo_id: UUID, company_id: UUID, changes: Mapping[str, Any]) -> None:
-    """Record changed members, each with "to" and, if it had a value, "from"."""
+    """Record changed members, each with "from" if it had a value, and "to" if it has one."""
     _INSERT.count(connection, {"promo": promo_id, "company": company_id, "difference": as_json(changes)})

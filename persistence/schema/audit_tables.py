@@ -34,7 +34,7 @@ promo_changes = Table(
     # Not now(), because the transaction may have waited for another change of the promo.
     Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Column("event", Text, nullable=False),
-    # {member: {"from": value, "to": value}}; no "from" if there was no value.
+    # {member: {"from": value, "to": value}}; no "from" if there was no value, no "to" if it was removed.
     Column("changes", JSON),
     CheckConstraint("number > 0", name="number"),
     CheckConstraint("event IN ('created', 'changed')", name="known_event"),

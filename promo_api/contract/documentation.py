@@ -57,8 +57,8 @@ class DocumentationMiddleware(SwaggerUIMiddleware):
         ours = self._ours.get(path)
         if scope["type"] != "http" or (ours is None and path not in self._connexion_paths):
             await self.app(scope, receive, send)
-        elif scope["method"] != "GET":
-            raise HTTPException(405, "This method is not allowed here. Use GET.", {"Allow": "GET"})
+        elif scope["method"] not in ("GET", "HEAD"):
+            raise HTTPException(405, "This method is not allowed here. Use GET, HEAD.", {"Allow": "GET, HEAD"})
         elif ours is not None:
             await ours(scope, receive, send)
         else:

@@ -1,4 +1,4 @@
-"""Routing: a path matches exactly or is 404, and `Allow` has all methods of a path."""
+"""Routing: a path matches exactly or is 404, `Allow` has all methods of a path, and HEAD is answered like GET."""
 
 from itertools import product
 from pathlib import Path
@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 from tests.cases import all_cases
 from tests.contract.asgi import Response, call
 from tests.contract.sample_api import contract, operation, query, serve
+from tests.operations import allowed_methods
 from tests.specification import specification
 
 PATHS = specification()["paths"]
@@ -32,14 +33,14 @@ def _assert_error(response: Response, status: int) -> None:
 
 @all_cases(("template", "method"), [*product(PATHS, METHODS)])
 def test_every_path_with_every_method(service: ASGIApp, template: str, method: str) -> None:
-    """Every documented method is routed; any other method is 405 with the documented methods."""
+    """Every documented method and HEAD are routed; any other method is 405 with `Allow`."""
     response = call(service, method, _target(template))
-    if method in {name.upper() for name in PATHS[template]}:
+    if method in allowed_methods(template):
         # No dependency is available, which GET /health reports.
         assert response.status in ((503,) if template == "/health" else (200, 400, 401))
     else:
         _assert_error(response, 405)
-        assert response.header("allow") == ", ".join(sorted(name.upper() for name in PATHS[template]))
+        assert response.header("allow") == ", ".join(sorted(allowed_methods(template)))
 
 
 SUFFIXES = ["%0A", "%00", "%20", "%FF", "%E2%80%AE", ";x=1", ".json", "%3Fx=1", "%23x", "%25"]
@@ -148,7 +149,7 @@ def test_path_parameter_matches_any_segment(service: ASGIApp, value: str) -> Non
 
 def test_literal_path_outranks_a_parameter(service: ASGIApp) -> None:
     """`history` is not an id."""
-    assert call(service, "POST", "/api/user/promo/history").header("allow") == "GET"
+    assert call(service, "POST", "/api/user/promo/history").header("allow") == "GET, HEAD"
     assert call(service, "POST", "/api/user/promo/history/like").status == 401
 
 
@@ -215,8 +216,8 @@ def test_other_paths_below_the_documentation(service: ASGIApp, target: str) -> N
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "PUT"])
-def test_documentation_allows_only_get(service: ASGIApp, method: str) -> None:
+def test_documentation_allows_only_get_and_head(service: ASGIApp, method: str) -> None:
     """Another method on the documentation is 405 with the common error body."""
     response = call(service, method, "/api/openapi.json")
     _assert_error(response, 405)
-    assert sorted((response.header("allow") or "").split(", ")) == ["GET"]
+    assert sorted((response.header("allow") or "").split(", ")) == ["GET", "HEAD"]

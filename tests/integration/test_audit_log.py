@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import delete, func, select
 
+from persistence.consistency import count_mismatched_changes
 from persistence.promos.changes import insert_change
 from persistence.schema.audit_tables import promo_changes
 from promo_api.errors import InvalidInput
@@ -73,6 +74,20 @@ def test_every_member(company: Account) -> None:
         "target": {"from": _TARGET, "to": {}},
         "image_url": {"from": "https://coffee.example/cup.png", "to": "https://coffee.example/pot.png"},
     }
+
+
+def test_removed_values(company: Account, runtime: Runtime) -> None:
+    """A removed value has no "to", and the next value no "from". The audit log agrees with the promo."""
+    values = {"image_url": "https://coffee.example/cup.png", "active_from": "2025-01-10", "active_until": "2025-01-20"}
+    promo_id = company.create_promo(**values)
+    _patch(company, promo_id, **dict.fromkeys(values))
+    _patch(company, promo_id, **dict.fromkeys(values))
+    _patch(company, promo_id, active_from="2025-01-11")
+    again, removed, _ = _changes(company, promo_id)
+    assert removed["changes"] == {name: {"from": value} for name, value in values.items()}
+    assert again["changes"] == {"active_from": {"to": "2025-01-11"}}
+    with runtime.database.autocommit() as connection:
+        assert count_mismatched_changes(connection) == 0
 
 
 def test_unchanged_members(company: Account) -> None:

@@ -1,5 +1,6 @@
 """Changes of a promo by its company."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -103,10 +104,58 @@ def test_one_invalid_member_changes_nothing(company: Account, member: str, value
     assert _refusal(company, company.create_promo(), patch | {member: value}) == {f"/{member}"}
 
 
-@pytest.mark.parametrize("member", ["description", "image_url", "target", "max_count", "active_from", "active_until"])
+@pytest.mark.parametrize("member", ["description", "target", "max_count", "mode"])
 def test_null_is_refused(company: Account, member: str) -> None:
-    """A null is refused: a patch cannot remove a member."""
+    """A member that every promo has cannot be removed: null is refused."""
     assert _refusal(company, company.create_promo(), {member: None}) == {f"/{member}"}
+
+
+_REMOVABLE = {"image_url": "https://example.com/old", "active_from": "2020-01-01", "active_until": "2998-01-01"}
+
+
+@pytest.mark.parametrize("members", [*([name] for name in _REMOVABLE), [*_REMOVABLE]])
+def test_null_removes_a_value(company: Account, members: list[str]) -> None:
+    """A null removes the value, so the member is left out of the promo. Repeating the patch changes nothing."""
+    promo_id = company.create_promo(**_REMOVABLE)
+    expected = {name: value for name, value in _read(company, promo_id).items() if name not in members}
+    for _ in range(2):
+        response = company.patch(f"{PROMO}/{promo_id}", json=dict.fromkeys(members))
+        assert (response.status_code, response.json()) == (200, expected)
+    assert _read(company, promo_id) == expected
+
+
+@pytest.mark.parametrize(
+    ("period", "members"),
+    [
+        ({"active_until": "2020-01-01"}, ["active_until"]),
+        ({"active_from": "2998-01-01"}, ["active_from"]),
+        ({"active_from": "2998-01-01", "active_until": "2999-01-01"}, ["active_from", "active_until"]),
+    ],
+)
+def test_removed_date_makes_a_promo_active(
+    api: Api, company: Account, period: dict[str, str], members: list[str]
+) -> None:
+    """Without the date that makes it inactive, a promo is active: for the company, in feeds, and for activations."""
+    category, user = f"removed {len(period)} {members[0]}"[:20], api.sign_up_user()
+    promo_id = company.create_promo(target={"categories": [category]}, **period)
+    active = f"/user/feed?category={category}&active=true"
+    assert user.get(active).headers["X-Total-Count"] == "0"
+    assert company.patch(f"{PROMO}/{promo_id}", json=dict.fromkeys(members)).json()["active"] is True
+    assert [promo["promo_id"] for promo in user.get(active).json()] == [promo_id]
+    assert user.get(active).headers["X-Total-Count"] == "1"
+    assert user.post(f"/user/promo/{promo_id}/activate").status_code == 200
+
+
+def test_one_date_is_removed_and_the_other_moved(company: Account) -> None:
+    """A removed date is no bound for the other one."""
+    promo_id = company.create_promo(active_from="2025-01-10", active_until="2025-01-20")
+    for patch in (
+        {"active_from": None, "active_until": "2024-01-01"},
+        {"active_from": "2026-01-01", "active_until": None},
+    ):
+        response = company.patch(f"{PROMO}/{promo_id}", json=patch)
+        assert response.status_code == 200, response.text
+        assert {name: response.json().get(name) for name in patch} == patch
 
 
 @all_cases(
@@ -157,10 +206,14 @@ def test_limit_of_0_before_any_use(api: Api, company: Account) -> None:
 
 @pytest.mark.parametrize("max_count", [0, 2, 100])
 def test_limit_of_unique_is_1(company: Account, max_count: int) -> None:
-    """A UNIQUE promo refuses any max_count but 1."""
+    """A UNIQUE promo refuses any max_count but 1, and the message says how to stop the promo, which works."""
     promo_id = company.create_promo(promo_unique=["one", "two"])
     patch = {"description": "A new description", "max_count": max_count}
     assert _refusal(company, promo_id, patch) == {"/max_count"}
+    [violation] = company.patch(f"{PROMO}/{promo_id}", json=patch).json()["details"]
+    assert violation["message"].endswith("to stop the promo, set active_until to a day in the past")
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
+    assert company.patch(f"{PROMO}/{promo_id}", json={"active_until": yesterday}).json()["active"] is False
 
 
 def test_limit_of_unique_keeps_its_codes(api: Api, company: Account) -> None:
@@ -174,19 +227,26 @@ def test_limit_of_unique_keeps_its_codes(api: Api, company: Account) -> None:
     assert sorted(issued) == ["one", "three", "two"]
 
 
+_ENDS_TOO_EARLY = {"in": "body", "pointer": "/active_until", "message": "must not be before active_from"}
+_BEGINS_TOO_LATE = {"in": "body", "pointer": "/active_from", "message": "must not be after active_until"}
+
+
 @pytest.mark.parametrize(
-    "patch",
+    ("patch", "violation"),
     [
-        {"active_from": "2025-01-21"},
-        {"active_until": "2025-01-09"},
-        {"active_from": "2025-01-12", "active_until": "2025-01-11"},
-        {"active_from": "2025-01-21", "description": "A new description", "max_count": 7},
+        ({"active_from": "2025-01-21"}, _BEGINS_TOO_LATE),
+        ({"active_until": "2025-01-09"}, _ENDS_TOO_EARLY),
+        ({"active_from": "2025-01-12", "active_until": "2025-01-11"}, _ENDS_TOO_EARLY),
+        ({"active_from": "2025-01-21", "description": "A new description", "max_count": 7}, _BEGINS_TOO_LATE),
     ],
 )
-def test_period_is_compared_with_stored_dates(company: Account, patch: dict[str, Any]) -> None:
-    """A period that ends before it starts is refused, also if one of the dates is stored."""
+def test_period_is_compared_with_stored_dates(
+    company: Account, patch: dict[str, Any], violation: dict[str, str]
+) -> None:
+    """A period that ends before it starts is refused, also if one of the dates is stored. The error is at the other."""
     promo_id = company.create_promo(active_from="2025-01-10", active_until="2025-01-20")
-    assert len(_refusal(company, promo_id, patch)) == 1
+    assert _refusal(company, promo_id, patch) == {violation["pointer"]}
+    assert company.patch(f"{PROMO}/{promo_id}", json=patch).json()["details"] == [violation]
 
 
 @pytest.mark.parametrize(
