@@ -133,7 +133,7 @@ def test_story_happens(generate: Callable[[str], Path], server: Server, name: st
         shutil.copy(_FILES / "java/Story.java", folder / "src/main/java")
         java = "org.codehaus.mojo:exec-maven-plugin:3.5.0:java"
         command = [*_MAVEN, "compile", java, "-Dexec.mainClass=Story", f"-Dexec.args={server.url}/api"]
-    assert _compile(folder, name, *command).strip() == code
+    assert code in _compile(folder, name, *command)
 
 
 def test_options_are_documented() -> None:
