@@ -15,7 +15,7 @@ RACE := tests/race
 E2E := tests/e2e tests/page
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types unit integration contract race e2e coverage containers test-pgbouncer fuzz \
+.PHONY: help install run test lint types unit integration contract race e2e coverage containers clients test-pgbouncer fuzz \
 	bench bench-speed bench-growth bench-memory bench-abuse lock clean
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo "make e2e           tests of the running server: processes, outages, hostile clients, documentation page"
 	@echo "make coverage      all tests with branch coverage; fails below the minimum in setup.cfg"
 	@echo "make containers    tests of the Docker image; with ENGINE=required they fail without Docker"
+	@echo "make clients       clients in eight languages; with CLIENTS=required they fail without a compiler"
 	@echo "make test-pgbouncer  the tests that use PostgreSQL, through an installed PgBouncer"
 	@echo "make fuzz          schemathesis with many examples and several seeds"
 	@echo
@@ -93,6 +94,10 @@ test-pgbouncer: install
 ENGINE ?= optional
 containers: install
 	ENGINE=$(ENGINE) $(BIN)/pytest tests/e2e/container
+
+CLIENTS ?= optional
+clients: install
+	CLIENTS=$(CLIENTS) $(BIN)/pytest -rps tests/clients/test_generated_clients.py
 
 fuzz: install
 	FUZZ_EXAMPLES=200 FUZZ_SEEDS=1,2,3 $(BIN)/pytest -s tests/contract/test_fuzz.py

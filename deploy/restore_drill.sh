@@ -9,7 +9,9 @@
 # than BACKUP_MAX_AGE_H hours (48).
 set -eu
 umask 077
-folder=$(cd "$1" && pwd) max_age_h=${BACKUP_MAX_AGE_H:-48} scratch=${DRILL_DATABASE:-promo_restore_drill}
+folder=$(cd "$1" && pwd) max_age_h=${BACKUP_MAX_AGE_H:-48}
+# not configurable: it is dropped
+scratch=promo_restore_drill
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-$root/.venv/bin/python}
 export PGDATABASE=postgres

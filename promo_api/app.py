@@ -54,6 +54,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
         lifespan=partial(_run_jobs, runtime, request_log),
         validate_responses=runtime.settings.validate_responses,
         origins=runtime.settings.origins,
+        cross_origin_headers=runtime.settings.cross_origin_headers,
     )
     if runtime.settings.client_address_header:
         application = ClientAddressMiddleware(application, runtime.settings.client_address_header)

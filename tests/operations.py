@@ -33,6 +33,12 @@ def _operation(path: str, method: str, declared: dict[str, Any]) -> Operation:
     return Operation(declared["operationId"], method.upper(), path, account, declared)
 
 
+def allowed_methods(path: str) -> set[str]:
+    """Return the methods of a path of api.yml, and HEAD where GET is."""
+    methods = {operation.method for operation in OPERATIONS if operation.path == path}
+    return methods | {"HEAD"} if "GET" in methods else methods
+
+
 OPERATIONS = [
     _operation(path, method, declared)
     for path, methods in specification()["paths"].items()

@@ -163,6 +163,7 @@ class Settings:
     cors_origins: str = setting(
         "origins whose pages may call the API from a browser, separated by commas; *: any; empty: only its own", ""
     )
+    cors_headers: str = setting("further request headers that these pages may send, separated by commas", "")
     log_format: LogFormat = setting(  # noqa: RUF009 it makes a field
         "format of log lines: json, text, or dev: for development, with the paths of requests", LogFormat.JSON
     )
@@ -283,6 +284,11 @@ class Settings:
     def origins(self) -> tuple[str, ...]:
         """The origins that CORS allows."""
         return tuple(self.cors_origins.split(",")) if self.cors_origins else ()
+
+    @property
+    def cross_origin_headers(self) -> tuple[str, ...]:
+        """The further request headers that CORS allows."""
+        return tuple(self.cors_headers.split(",")) if self.cors_headers else ()
 
     @property
     def secret_keys(self) -> tuple[str, ...]:

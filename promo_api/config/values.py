@@ -113,6 +113,13 @@ def _cors_origins(text: str) -> str:
     return ",".join(origins)
 
 
+def _cors_headers(text: str) -> str:
+    names = [name.strip() for name in text.split(",")]
+    if not all(re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name) for name in names):
+        raise ValueError("must be the name of a header, or several separated by commas")
+    return ",".join(names)
+
+
 def _secret_key(text: str) -> str:
     keys = [key.strip() for key in text.split(",")]
     if min(map(len, keys)) < KEY_MIN_CHARACTERS:
@@ -169,6 +176,7 @@ _PARSERS_BY_NAME: dict[str, Callable[[str], Any]] = {
     "postgres_port": _ports,
     "redis_url": _redis_url,
     "cors_origins": _cors_origins,
+    "cors_headers": _cors_headers,
     "secret_key": _secret_key,
     "antifraud_address": _antifraud_url,
     "antifraud_ca_file": _ca_file,

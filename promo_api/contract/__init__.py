@@ -1,9 +1,8 @@
 """The contract layer makes api.yml the behaviour of the server.
 
-Connexion loads api.yml, checks that it is OpenAPI, resolves its references, finds the handler of each operationId, and
-serves the files of Swagger UI. Flask runs the view of an operation: it opens the request context, calls the handler and
-builds the response. It neither routes nor parses nor handles errors. It stays so that an operator can add Flask
-extensions.
+Connexion loads api.yml, checks that it is OpenAPI, resolves its references, and finds the handler of each operationId.
+Flask runs the view of an operation: it opens the request context, calls the handler and builds the response. It neither
+routes nor parses nor handles errors. It stays so that an operator can add Flask extensions.
 
 This package does everything else, because Connexion's own parts accept requests that api.yml does not describe, answer
 500 to malformed ones, repeat input in messages, or are slow. Tests named `test_stock_*` show it.
@@ -25,7 +24,7 @@ This package does everything else, because Connexion's own parts accept requests
 | compression | gzip for large responses without secrets |
 | error_responses | the common error body |
 | response_validation | responses against api.yml, in tests |
-| documentation | Swagger UI, and api.yml as JSON |
+| documentation, compressed_file | the documentation page, and api.yml as JSON |
 | cross_origin, security_headers | CORS, and headers for browsers |
 """
 

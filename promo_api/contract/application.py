@@ -41,6 +41,7 @@ def build_application(  # noqa: PLR0913 each part of an application
     on_refusal: Callable[[str, str], None] = lambda _pool, _reason: None,
     validate_responses: bool = False,
     origins: Sequence[str] = (),
+    cross_origin_headers: Sequence[str] = (),
 ) -> ASGIApp:
     """Build an ASGI application that serves an OpenAPI 3.0 file.
 
@@ -64,7 +65,7 @@ def build_application(  # noqa: PLR0913 each part of an application
         closing.callback(_connect(app, pools, admit, on_refusal).close)
     except Exception as error:
         raise BrokenContract(f"{specification.name} can't be served: {_one_line(error)}") from error
-    return SecurityHeadersMiddleware(allow_origins(app, origins))
+    return SecurityHeadersMiddleware(allow_origins(app, origins, cross_origin_headers))
 
 
 def _middlewares(schemes: Mapping[str, BearerScheme], *, validate_responses: bool) -> list[Callable[..., ASGIApp]]:

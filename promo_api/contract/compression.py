@@ -12,7 +12,7 @@ _WEIGHT = re.compile(r"[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 _MIN_BYTES = 4096
 _FASTEST = 1
 # zlib: the largest window, in gzip format.
-_GZIP_WINDOW_BITS = 31
+GZIP_WINDOW_BITS = 31
 
 
 def compress(
@@ -20,17 +20,17 @@ def compress(
 ) -> tuple[bytes, Mapping[str, str]]:
     """Compress a large body if the client accepts gzip; return body and headers."""
     varied = {**headers, "Vary": "Accept-Encoding"}
-    if len(body) < _MIN_BYTES or not _accepts_gzip(request_headers):
+    if len(body) < _MIN_BYTES or not accepts_gzip(request_headers):
         return body, varied
-    return zlib.compress(body, _FASTEST, _GZIP_WINDOW_BITS), {**varied, "Content-Encoding": "gzip"}
+    return zlib.compress(body, _FASTEST, GZIP_WINDOW_BITS), {**varied, "Content-Encoding": "gzip"}
 
 
 def decompress(body: bytes) -> bytes:
     """Undo the compression."""
-    return zlib.decompress(body, _GZIP_WINDOW_BITS)
+    return zlib.decompress(body, GZIP_WINDOW_BITS)
 
 
-def _accepts_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+def accepts_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Return whether gzip is accepted, and not less than plain (RFC 9110, 12.5.3)."""
     weights: dict[str, float] = {}
     for part in ",".join(value.decode("latin-1") for name, value in headers if name == b"accept-encoding").split(","):

@@ -1,75 +1,90 @@
-"""The documentation page at /api/ui, and the specification at /api/openapi.json.
+"""The documentation page at /api/docs, and the specification at /api/openapi.json.
 
-Connexion would resolve and render the specification for each request, which blocks the event loop for a second. Its
-page has an inline script, which our content security policy forbids.
+Connexion would resolve and render the specification for each request, which blocks the event loop for a second. The
+page is Scalar, whose script comes from a package: nothing is loaded from another server.
 """
 
+from collections.abc import Mapping
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
 
 import orjson
-from connexion.middleware.swagger_ui import SwaggerUIMiddleware
+from connexion.middleware.abstract import SpecMiddleware
 from connexion.spec import Specification
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from promo_api.contract.compressed_file import CompressedFile
 
 _FOLDER = Path(__file__).parent / "page"
-# From Connexion: a redirect, and the files of Swagger UI.
-_CONNEXION_PATHS = [
-    "/ui", "/ui/swagger-ui.css", "/ui/swagger-ui-bundle.js", "/ui/favicon-16x16.png", "/ui/favicon-32x32.png",
-]  # fmt: skip
-_CACHE_CONTROL = "no-cache"
+# docs/security.md has the reason of each part.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Cache-Control": _CACHE_CONTROL,
+    "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 }
+_METHODS = "GET, HEAD"
 
 
-class DocumentationMiddleware(SwaggerUIMiddleware):
-    """Serves the documentation. Other requests bypass Connexion's router, which redirects slashes."""
+class DocumentationMiddleware(SpecMiddleware):
+    """Serves the documentation."""
 
     def __init__(self, app: ASGIApp) -> None:
-        super().__init__(app)
-        self._ours: dict[str, Response] = {}
-        self._connexion_paths: set[str] = set()
+        self._app = app
+        self._served: Mapping[str, ASGIApp] = {}
 
-    def add_api(self, specification: Specification, **options: Any) -> None:
-        """Render the page and the specification."""
-        super().add_api(specification, **options)
-        page = Template(_text("index.html")).substitute(title=escape(specification["info"]["title"]))
-        files = {
-            "/openapi.json": Response(orjson.dumps(specification.raw), media_type="application/json"),
-            "/ui/": Response(page, media_type="text/html", headers=_HEADERS),
-            "/ui/page.js": Response(_text("page.js"), media_type="text/javascript", headers=_HEADERS),
-            "/ui/page.css": Response(_text("page.css"), media_type="text/css", headers=_HEADERS),
+    def add_api(self, specification: Specification, **_options: Any) -> None:
+        """Prepare the page, its files and the specification."""
+        base_path = specification.base_path
+        self._served = {
+            **_redirects(base_path),
+            **{f"{base_path}/{name}": file for name, file in _files(specification).items()},
         }
-        self._ours = {specification.base_path + path: response for path, response in files.items()}
-        self._connexion_paths = {specification.base_path + path for path in _CONNEXION_PATHS}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the documentation, or pass the request on."""
-        path = scope.get("path", "")
-        ours = self._ours.get(path)
-        if scope["type"] != "http" or (ours is None and path not in self._connexion_paths):
-            await self.app(scope, receive, send)
-        elif scope["method"] != "GET":
-            raise HTTPException(405, "This method is not allowed here. Use GET.", {"Allow": "GET"})
-        elif ours is not None:
-            await ours(scope, receive, send)
+        served = self._served.get(scope["path"]) if scope["type"] == "http" else None
+        if served is None:
+            await self._app(scope, receive, send)
+        elif scope["method"] not in _METHODS.split(", "):
+            raise HTTPException(405, f"This method is not allowed here. Use {_METHODS}.", {"Allow": _METHODS})
         else:
-
-            async def send_uncached(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    MutableHeaders(scope=message).setdefault("Cache-Control", _CACHE_CONTROL)
-                await send(message)
-
-            await super().__call__(scope, receive, send_uncached)
+            await served(scope, receive, send)
 
 
-def _text(name: str) -> str:
-    return (_FOLDER / name).read_text(encoding="utf-8")
+def _files(specification: Specification) -> dict[str, ASGIApp]:
+    title = escape(specification["info"]["title"])
+    page = Template((_FOLDER / "index.html").read_text(encoding="utf-8")).substitute(title=title)
+    scalar = files("flask_openapi_scalar") / "templates" / "scalar" / "js" / "scalar.standalone.js"
+    contract = orjson.dumps(specification.raw)
+    return {
+        "openapi.json": CompressedFile(lambda: contract, "application/json"),
+        "docs": CompressedFile(page.encode, "text/html", _HEADERS),
+        "docs/scalar.js": CompressedFile(scalar.read_bytes, "text/javascript"),
+        "docs/accessibility.js": CompressedFile((_FOLDER / "accessibility.js").read_bytes, "text/javascript"),
+        "docs/page.js": CompressedFile((_FOLDER / "page.js").read_bytes, "text/javascript"),
+        "docs/page.css": CompressedFile((_FOLDER / "page.css").read_bytes, "text/css"),
+        "docs/icon.svg": CompressedFile((_FOLDER / "icon.svg").read_bytes, "image/svg+xml"),
+    }
+
+
+def _redirects(base_path: str) -> dict[str, ASGIApp]:
+    # Relative URLs, because a proxy may add a prefix to the path.
+    folder = base_path.rpartition("/")[2]
+    entrances = {
+        "/": f"{base_path}/docs".lstrip("/"),
+        "/docs": f"{base_path}/docs".lstrip("/"),
+        "/docs/": f"..{base_path}/docs",
+        base_path: f"{folder}/docs",
+        f"{base_path}/": "docs",
+        f"{base_path}/docs/": "../docs",
+    }
+    # Where the page was before.
+    moved = {f"{base_path}/ui": "docs", f"{base_path}/ui/": "../docs"}
+    return {
+        **{path: RedirectResponse(url, 307) for path, url in entrances.items()},
+        **{path: RedirectResponse(url, 308) for path, url in moved.items()},
+    }

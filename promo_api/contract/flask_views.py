@@ -70,9 +70,9 @@ def run_wsgi(wsgi_app: Callable[..., Iterable[bytes]], scope: Scope) -> Response
 
 
 def _environ(scope: Scope) -> dict[str, Any]:
-    """Return the least that Flask needs."""
+    """Return the least that Flask needs. HEAD is GET, whose body uvicorn does not send."""
     return {
-        "REQUEST_METHOD": scope["method"],
+        "REQUEST_METHOD": "GET" if scope["method"] == "HEAD" else scope["method"],
         "SCRIPT_NAME": "",
         "PATH_INFO": "/",
         "SERVER_NAME": "localhost",

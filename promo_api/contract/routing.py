@@ -1,6 +1,6 @@
-"""From path and method to an operation, exactly as specified.
+"""From path and method to an operation, exactly as specified; HEAD runs the operation of GET.
 
-Starlette's router redirects around slashes, runs GET for HEAD, and returns an incomplete `Allow`.
+Starlette's router redirects around slashes, and returns an incomplete `Allow`.
 """
 
 from dataclasses import dataclass, field
@@ -54,6 +54,8 @@ class RoutingMiddleware(SpecMiddleware):
             known.add(operation.id)
             path = paths.setdefault(operation.path, _Path(operation.path.split("/")))
             path.operations[operation.method] = operation.id
+            if operation.method == "GET":
+                path.operations["HEAD"] = operation.id
         # `/promo/history` is matched before `/promo/{id}`.
         for path in sorted(paths.values(), key=lambda path: [segment.startswith("{") for segment in path.segments]):
             self._paths.setdefault(len(path.segments), []).append(path)

@@ -193,7 +193,7 @@ class _Dev:
         _print(
             f"API: started ({duration_s:.1f} s)\n\n"
             f"  API                  {url}/api\n"
-            f"  Documentation        {url}/api/ui\n"
+            f"  Documentation        {url}/api/docs\n"
             f"  Anti-fraud service   {_url(self._environment['ANTIFRAUD_ADDRESS'])}\n"
             f"  Try it               curl {url}/api/ping\n\n"
             f"Press Ctrl-C to stop. The data stays in {self._folder}.\n"

@@ -60,20 +60,22 @@ class Change:
 
 def compare(old: Any, new: Any) -> list[Change]:
     """Return the changes between two OpenAPI documents, by operation."""
-    return list(_Comparison(_resolved(old, old, {}), _resolved(new, new, {})).changes())
+    return list(_Comparison(resolve_references(old), resolve_references(new)).changes())
 
 
 def breaks(old: Any, new: Any) -> bool:
     """Return whether any change between two OpenAPI documents breaks clients that are in use."""
-    changes = _Comparison(_resolved(old, old, {}), _resolved(new, new, {})).changes()
+    changes = _Comparison(resolve_references(old), resolve_references(new)).changes()
     return any(change.effect is Effect.WIRE for change in changes)
 
 
-def _resolved(node: Any, document: Any, resolved: dict[str, Any]) -> Any:
-    """Return a part of a document with all references replaced by their targets, each resolved once.
+def resolve_references(document: Any) -> Any:
+    """Return a document with all references replaced by their targets. A named schema gets its name as `title`."""
+    return _resolved(document, document, {})
 
-    A named schema gets its name as `title`, which names the class of a schema without a name.
-    """
+
+def _resolved(node: Any, document: Any, resolved: dict[str, Any]) -> Any:
+    """Return a part of a document with all references replaced. `resolved` has the targets so far."""
     if isinstance(node, list):
         return [_resolved(part, document, resolved) for part in node]
     if not isinstance(node, dict):

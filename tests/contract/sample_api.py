@@ -88,6 +88,7 @@ def serve(
     lifespan: Callable[[], AbstractContextManager[object]] = nullcontext,
     validate_responses: bool = False,
     origins: Sequence[str] = (),
+    cross_origin_headers: Sequence[str] = (),
 ) -> ASGIApp:
     """Write a specification to a file, and return the application that serves it.
 
@@ -101,6 +102,7 @@ def serve(
         lifespan: makes the context around the service.
         validate_responses: whether responses are validated too.
         origins: the origins whose pages may call the application.
+        cross_origin_headers: further headers that these pages may send.
     """
     text = json.dumps(document) if isinstance(document, Mapping) else document
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -114,4 +116,5 @@ def serve(
         lifespan=lifespan,
         validate_responses=validate_responses,
         origins=origins,
+        cross_origin_headers=cross_origin_headers,
     )

@@ -1,5 +1,6 @@
 """Cross-origin requests: preflights, and the headers of responses."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ from tests.operations import OPERATIONS
 
 SHOP, OTHER = "https://shop.example", "https://other.example"
 TARGET = "/api/secured"
+METHODS = ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"]
 
 
-def _app(folder: Path, *origins: str) -> ASGIApp:
+def _app(folder: Path, *origins: str, headers: Sequence[str] = ()) -> ASGIApp:
     secured = operation("echo.show_too", security=[{"account": []}])
-    return serve(folder / "api.json", contract({"/secured": {"post": secured}}), origins=origins)
+    document = contract({"/secured": {"post": secured}})
+    return serve(folder / "api.json", document, origins=origins, cross_origin_headers=headers)
 
 
 def _preflight(origin: str, method: str = "POST", headers: str = "authorization,content-type") -> list[Header]:
@@ -46,8 +49,56 @@ def test_preflight(tmp_path: Path, origins: list[str], expected: str) -> None:
     assert response.header("x-content-type-options") == "nosniff"
     allowed = (response.header("access-control-allow-headers") or "").lower()
     assert {"authorization", "content-type", "idempotency-key", "x-request-id"} <= {*allowed.split(", ")}
+    assert {"If-Match", "If-None-Match"} <= {*(response.header("access-control-allow-headers") or "").split(", ")}
     methods = {operation.method for operation in OPERATIONS}
-    assert methods <= {*(response.header("access-control-allow-methods") or "").split(", ")}
+    assert methods | {"HEAD"} == {*METHODS}
+    assert response.header("access-control-allow-methods") == ", ".join(METHODS)
+
+
+@pytest.mark.parametrize("name", ["traceparent", "tracestate", "baggage", "sentry-trace", "X-Tenant", "x_trace", ""])
+def test_allowed_headers(tmp_path: Path, name: str) -> None:
+    """Headers of tracing libraries are always allowed, and those of the setting, in any case."""
+    app = _app(tmp_path, SHOP, headers=["x-tenant", "X_Trace"])
+    preflight = _preflight(SHOP, headers=f"authorization, {name}")
+    assert call(app, "OPTIONS", TARGET, headers=preflight).status == 204
+
+
+def test_private_network(tmp_path: Path) -> None:
+    """A browser's question about private networks does not refuse the preflight."""
+    question = ("access-control-request-private-network", "true")
+    response = call(_app(tmp_path, SHOP), "OPTIONS", TARGET, headers=[*_preflight(SHOP), question])
+    assert (response.status, response.header("access-control-allow-private-network")) == (204, None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "code", "message"),
+    [
+        (_preflight(OTHER, "TRACE", "cookie"), "origin_not_allowed", "Pages of this origin may not "),
+        (
+            _preflight(SHOP, "TRACE", "cookie"),
+            "cors_method_not_allowed",
+            f"{', '.join(METHODS[:-1])} and PUT only.",
+        ),
+        (_preflight(SHOP, "get"), "cors_method_not_allowed", "DELETE, "),
+        (_preflight(SHOP, headers="cookie"), "cors_headers_not_allowed", "See `details`"),
+    ],
+)
+def test_refusal_names_its_reason(tmp_path: Path, headers: list[Header], code: str, message: str) -> None:
+    """The error names the origin, the method or the headers, and what is allowed."""
+    error = call(_app(tmp_path, SHOP), "OPTIONS", TARGET, headers=headers).json()
+    assert error["code"] == code
+    assert message in error["message"]
+
+
+def test_refused_headers_are_named(tmp_path: Path) -> None:
+    """Each refused header is named; a text that is no plain name is not repeated."""
+    names = "x-a, authorization ,X-B,<script>,x" + "x" * 60 + ",\xe4,x c," + ",".join(f"x-{n}" for n in range(1000))
+    response = call(_app(tmp_path, SHOP), "OPTIONS", TARGET, headers=_preflight(SHOP, headers=names))
+    details = response.details()
+    assert [detail["pointer"] for detail in details[:7]] == ["/x-a", "/x-b", "", "", "", "", "/x-0"]
+    assert {(detail["in"], detail["message"]) for detail in details} == {("header", "is not allowed")}
+    assert len(details) == 20
+    assert b"script" not in response.content
 
 
 @pytest.mark.parametrize(
@@ -75,7 +126,7 @@ def test_responses_to_other_origins(tmp_path: Path, token: str, status: int) -> 
     assert (response.status, response.header("access-control-allow-origin")) == (status, SHOP)
     assert "Origin" in (response.header("vary") or "")
     exposed = {*(response.header("access-control-expose-headers") or "").split(", ")}
-    assert exposed >= {"X-Total-Count", "X-Request-Id", "Retry-After", "Idempotent-Replayed"}
+    assert exposed >= {"ETag", "X-Total-Count", "X-Request-Id", "Retry-After", "Idempotent-Replayed"}
     other = call(app, "POST", TARGET, headers=[("origin", OTHER), authorization])
     assert (other.status, other.header("access-control-allow-origin")) == (status, None)
 

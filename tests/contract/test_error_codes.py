@@ -16,6 +16,8 @@ _ANY_REQUEST = {
     "headers_too_large",
     "request_timeout",
     "origin_not_allowed",
+    "cors_method_not_allowed",
+    "cors_headers_not_allowed",
     "internal_error",
 }
 

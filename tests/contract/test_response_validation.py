@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from promo_api.contract import response_validation
+from promo_api.contract.schemas import compile_schema
 from tests.contract.asgi import Response, call
 from tests.contract.sample_api import contract, operation, query, serve
 
@@ -86,6 +87,25 @@ def test_invalid_response(
         200,
     )
     assert message in fields["violations"][0]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ({"kind": "a"}, []),
+        ({"kind": "a", "parts": [{}]}, []),
+        ({"kind": "a", "new": 1}, ["/new"]),
+        ({"kind": "a", "parts": [{"new": 1}]}, ["/parts/0/new"]),
+        ({"kind": "b"}, ["/kind"]),
+    ],
+)
+def test_only_what_is_described(body: Any, pointers: list[str]) -> None:
+    """The server must not send members and values that are not described, although clients must expect them."""
+    part = {"type": "object", "additionalProperties": True}
+    kind = {"type": "string", "x-extensible-enum": ["a"]}
+    properties = {"kind": kind, "parts": {"type": "array", "items": part}}
+    schema = response_validation.closed({**part, "properties": properties})
+    assert [each.pointer for each in compile_schema(schema).violations(body, "body")] == pointers
 
 
 def test_error_responses_are_validated_too(tmp_path: Path) -> None:

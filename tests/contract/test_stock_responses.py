@@ -69,11 +69,6 @@ def test_stock_prefers_a_parameter_to_a_literal_path(app: FlaskApp) -> None:
     assert call(app, "GET", "/api/things/newest").json() == {"id": "'newest'"}
 
 
-def test_stock_runs_get_for_head(app: FlaskApp) -> None:
-    """HEAD, which is not documented, runs the handler of GET; contract/routing.py returns 405."""
-    assert call(app, "HEAD", "/api/things").status == 200
-
-
 def test_stock_gives_an_empty_body_a_content_type(app: FlaskApp) -> None:
     """A response without a body has a Content-Type, so no operation of api.yml returns 204."""
     response = call(app, "DELETE", "/api/things/newest")

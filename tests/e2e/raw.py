@@ -19,26 +19,26 @@ class RawResponse(NamedTuple):
     seconds: float
 
 
-def send_raw(url: str, message: bytes) -> RawResponse:
-    """Send bytes over a new connection, and return the response."""
+def send_raw(url: str, message: bytes, *, whole: bool = False) -> RawResponse:
+    """Send bytes over a new connection, and return the response; `whole`: all bytes until the connection ends."""
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port), timeout=TIMEOUT_S) as connection:
         began = monotonic()
         with suppress(BrokenPipeError, ConnectionResetError):  # an early response and close
             connection.sendall(message)
-        content = received(connection, with_body=not message.startswith(b"HEAD "))
+        content = received(connection, with_body=not message.startswith(b"HEAD "), whole=whole)
     first = content.split(b"\r\n", 1)[0].split(b" ")
     return RawResponse(int(first[1]) if first[0].startswith(b"HTTP/1.") else 0, content, monotonic() - began)
 
 
-def received(connection: socket.socket, *, with_body: bool = True) -> bytes:
+def received(connection: socket.socket, *, with_body: bool = True, whole: bool = False) -> bytes:
     """Return the first response, without "100 Continue", or all bytes until the connection ends."""
     content = b""
     with suppress(TimeoutError, ConnectionResetError):
         while part := connection.recv(65536):
             content = (content + part).removeprefix(_CONTINUE)
             head, end, body = content.partition(b"\r\n\r\n")
-            if end and (not with_body or len(body) >= _length(head)):
+            if end and not whole and (not with_body or len(body) >= _length(head)):
                 break
     return content
 

@@ -183,6 +183,19 @@ def test_migration_by_the_owner(postgres: EmbeddedPostgres, environment: dict[st
     assert run_command(settings | overrides, command, folder=tmp_path).returncode == 0
 
 
+def test_roles_for_kubernetes(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_path: Path) -> None:
+    """With the roles for the Helm chart the owner migrates and grants, and the service can work."""
+    _administer(postgres, block("sql kubernetes"))
+    _administer(postgres, block("sql limits"))
+    settings = environment | _settings(postgres)
+    owner = {"POSTGRES_USERNAME": "promo_owner", "POSTGRES_TRANSACTION_POOLING": "false"}
+    assert run_command(settings | owner, "migrate", folder=tmp_path).returncode == 0
+    _run(postgres, block("sh grants"), _ROOT, role="promo_owner")
+    assert _rights(postgres) == {name: ["SELECT"] for name in ("account_events", "alembic_version", "promo_changes")}
+    checked = run_command(settings, "check", folder=tmp_path)
+    assert checked.returncode == 0, checked.stdout
+
+
 def test_migration_by_another_role(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_path: Path) -> None:
     """The migrations of a role that does not own the database fail with a message, and change nothing."""
     create_role, create_database = block("sql role").splitlines()

@@ -49,15 +49,20 @@ def test_sign_in_revokes_tokens_on_all_workers(server: Server) -> None:
     assert {server.accounts.call("GET", "/user/profile", token=token).status_code for _ in range(20)} == {200}
 
 
-@pytest.mark.parametrize("path", ["/api/ui", "/api/ui/"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/api", "/api/ui"])
 def test_documentation_page(server: Server, path: str) -> None:
-    """The documentation page and its script are served."""
+    """The documentation page and its script are served, the script compressed, and not again if it is unchanged."""
     page = requests.get(f"{server.url}{path}", timeout=10)
-    assert page.status_code == 200
+    assert (page.status_code, page.url) == (200, f"{server.url}/api/docs")
     assert page.headers["content-type"].startswith("text/html")
-    assert "swagger-ui" in page.text
-    script = requests.get(f"{server.url}/api/ui/swagger-ui-bundle.js", timeout=10)
-    assert (script.status_code, "javascript" in script.headers["content-type"]) == (200, True)
+    url = f"{server.url}/api/docs/scalar.js"
+    script = requests.get(url, timeout=30)
+    assert (script.status_code, script.headers["content-encoding"]) == (200, "gzip")
+    assert "javascript" in script.headers["content-type"]
+    assert requests.get(url, headers={"If-None-Match": script.headers["etag"]}, timeout=30).status_code == 304
+    for address in (page.url, url):
+        head = requests.head(address, timeout=30)
+        assert (head.status_code, head.content, head.headers["etag"] != "") == (200, b"", True)
 
 
 def test_contract_is_served(server: Server) -> None:

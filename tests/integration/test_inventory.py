@@ -38,9 +38,9 @@ def _count(runtime: Runtime) -> Inventory:
         return count_inventory(connection, runtime.today())
 
 
-def _published() -> tuple[float | None, float | None]:
-    read = metrics.REGISTRY.get_sample_value
-    return read("promo_active_promos"), read("promo_codes_left")
+def _published() -> Inventory:
+    values = (metrics.REGISTRY.get_sample_value(name) for name in ("promo_active_promos", "promo_codes_left"))
+    return Inventory(*(int(value or 0) for value in values))
 
 
 def test_counts(api: Api, runtime: Runtime) -> None:
@@ -55,7 +55,7 @@ def test_counts(api: Api, runtime: Runtime) -> None:
     used_up = company.create_promo(promo_unique=["one"])
     for each in (promo_id, used_up):
         assert user.post(f"/user/promo/{each}/activate").status_code == 200
-    assert _count(runtime) == (before.active_promos + 2, before.codes_left + 2)
+    assert _count(runtime) == Inventory(before.active_promos + 2, before.codes_left + 2)
 
 
 def test_one_process_counts(
@@ -83,4 +83,4 @@ def test_without_redis(settings: Settings, runtime: Runtime, counts: list[Invent
     metrics.inventory_counted(7, 9)
     job = InventoryJob(replace(settings, redis_port=1), runtime.database, runtime.today)
     assert job.publish() is False
-    assert (_published(), counts) == ((7, 9), [])
+    assert (_published(), counts) == (Inventory(7, 9), [])

@@ -73,8 +73,8 @@ def test_replay_is_not_counted_again(api: Api) -> None:
     ("behaviour", "results", "outcome"),
     [
         ({"ok": True}, {"yes": 1}, ("granted", "none")),
-        ({"ok": False}, {"no": 1}, ("refused", "antifraud")),
-        ({"status": 500}, {"no_response": 2}, ("refused", "antifraud")),
+        ({"ok": False}, {"no": 1}, ("refused", "blocked")),
+        ({"status": 500}, {"no_response": 2}, ("refused", "antifraud_unavailable")),
     ],
 )
 def test_antifraud_calls(

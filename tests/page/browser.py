@@ -1,4 +1,4 @@
-"""The documentation page in a browser: page objects for Swagger UI."""
+"""The documentation page in a browser: a page object for Scalar."""
 
 import json
 from collections.abc import Callable
@@ -11,11 +11,12 @@ from selenium.common.exceptions import (
     NoSuchElementException,
     StaleElementReferenceException,
 )
-from selenium.webdriver import Chrome
+from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.operations import Operation
 
 _T = TypeVar("_T")
 _TIMEOUT_S = 30
@@ -27,11 +28,42 @@ _TRANSIENT = [
     ElementClickInterceptedException,
     ElementNotInteractableException,
 ]
+_SIDEBAR = ".t-doc__sidebar"
+_CLIENT = "[aria-label='API Client']"
+_REQUEST = f"{_CLIENT} section[aria-label^='Request:']"
+# Records requests with their responses, and violations of the Content-Security-Policy.
+_RECORDER = """
+window.exchanges = [];
+window.violations = [];
+document.addEventListener("securitypolicyviolation", (event) =>
+  window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
+const send = window.fetch;
+window.fetch = async (input, init) => {
+  const authorization = input.headers?.get("Authorization") ?? null;
+  const response = await send(input, init);
+  const body = await response.clone().text();
+  window.exchanges.push({ url: response.url, authorization, status: response.status, body });
+  return response;
+};
+"""
+_AXE = """
+const done = arguments[0];
+axe.run(document, { resultTypes: ["violations"] }).then((results) => done(results.violations
+  .filter(({ impact }) => ["critical", "serious"].includes(impact))
+  .flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`))));
+"""
 
 
-class DisplayedResponse(NamedTuple):
-    """A response as the page displays it."""
+class Exchange(NamedTuple):
+    """A request of the page and its response.
 
+    Attributes:
+        authorization: the header of the request.
+        status: as displayed.
+        body: of the response.
+    """
+
+    authorization: str | None
     status: int
     body: Any
 
@@ -47,134 +79,180 @@ class Page:
     def __init__(self, browser: Chrome, url: str) -> None:
         self.browser = browser
         self.url = url
+        self._command("Page.addScriptToEvaluateOnNewDocument", source=_RECORDER)
 
-    def open(self, path: str = "/api/ui") -> None:
-        """Open the page, and wait until it lists the operations."""
+    def open(self, path: str = "/api/docs") -> None:
+        """Load the page, and wait until it shows the specification."""
+        self.browser.get("about:blank")
         self.browser.get(f"{self.url}{path}")
-        self._until(lambda: self.browser.find_element(By.CSS_SELECTOR, ".opblock").is_displayed())
+        self.until(lambda: self.find("h1, h2").is_displayed())
 
-    def reload(self) -> None:
-        """Reload the page."""
-        old = self.browser.find_element(By.ID, "swagger-ui")
-        self.browser.refresh()
-        self._until(lambda: self.browser.find_element(By.ID, "swagger-ui") != old)
-        self._until(lambda: self.browser.find_element(By.CSS_SELECTOR, ".opblock").is_displayed())
+    def use_colors(self, scheme: str) -> None:
+        """Set the colour scheme of the system, `light` or `dark`."""
+        self._command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
-    def operations(self) -> list[list[str]]:
-        """Return method, path, summary and operationId of each operation, in the displayed order."""
-        names = ("method", "path", "description", "operation-id")
-        return [
-            [_text(row.find_element(By.CSS_SELECTOR, f".opblock-summary-{name}")) for name in names]
-            for row in self.browser.find_elements(By.CSS_SELECTOR, ".opblock-summary")
-        ]
+    def use_width(self, pixels: int) -> None:
+        """Emulate a phone of this width."""
+        self._command("Emulation.setDeviceMetricsOverride", width=pixels, height=740, deviceScaleFactor=1, mobile=True)
 
-    def open_operations(self) -> list[str]:
-        """Return the operationIds of the open operations."""
-        names = self.browser.find_elements(By.CSS_SELECTOR, ".opblock.is-open .opblock-summary-operation-id")
-        return [_text(name) for name in names]
+    def use_scripts(self, *, allowed: bool) -> None:
+        """Turn JavaScript on or off."""
+        self._command("Emulation.setScriptExecutionDisabled", value=not allowed)
 
-    def execute(self, operation_id: str, body: Any = None) -> DisplayedResponse:
-        """Try an operation out, with a body if it has one, and return the response."""
-        block = self._operation(operation_id)
-        if operation_id not in self.open_operations():
-            self._press(block, ".opblock-summary-control")
-        self._until(lambda: block.find_element(By.CSS_SELECTOR, ".try-out__btn"))
-        if not block.find_elements(By.CSS_SELECTOR, ".try-out__btn.cancel"):
-            self._press(block, ".try-out__btn")
-        if block.find_elements(By.CSS_SELECTOR, ".btn-clear"):
-            self._press(block, ".btn-clear")
-            self._until(lambda: not block.find_elements(By.CSS_SELECTOR, ".live-responses-table"))
+    def sidebar(self) -> list[tuple[str, str, str]]:
+        """Return method, path and title of each operation in the sidebar, and open all its groups."""
+        while closed := self.browser.find_elements(By.CSS_SELECTOR, f"{_SIDEBAR} button[aria-expanded='false']"):
+            for button in closed:
+                self.script("arguments[0].click()", button)
+        links = self.browser.find_elements(By.CSS_SELECTOR, f"{_SIDEBAR} a[href^='#tag/']")
+        shown = [(link.get_dom_attribute("href").split("/", 3), link.text.splitlines()[0]) for link in links]
+        return [(method, f"/{path}", title) for (_, _, method, path), title in _operations_only(shown)]
+
+    def show(self, operation: Operation) -> WebElement:
+        """Open an operation from the sidebar, and return its section."""
+        if not self.browser.find_elements(By.CSS_SELECTOR, f"{_SIDEBAR} a[href$='/{_name(operation)}']"):
+            self.sidebar()
+        self.script("arguments[0].click()", self.find(f"{_SIDEBAR} a[href$='/{_name(operation)}']"))
+        section = f"section[id$='/{_name(operation)}']"
+        self.until(lambda: self.find(f"{section} .show-api-client-button").is_displayed())
+        return self.find(section)
+
+    def try_out(self, operation: Operation) -> None:
+        """Open the client of an operation."""
+        section = self.show(operation)
+        self.press(lambda: section.find_element(By.CSS_SELECTOR, ".show-api-client-button"))
+        summary = operation.declared["summary"]
+        self.until(lambda: self.find(f'{_CLIENT} section[aria-label="Request: {summary}"]').is_displayed())
+
+    def send(self) -> Exchange:
+        """Send the request of the client."""
+        before = len(self._exchanges())
+        self.press(lambda: self.find_text(f"{_CLIENT} button", "Send"))
+        exchange = self.until(lambda: self._exchanges()[before:])[0]
+        status = str(exchange["status"])
+        shown = self.until(lambda: self.find_text(f"{_CLIENT} a[href*='/HTTP/Status/']", status).text)
+        return Exchange(exchange["authorization"], int(shown.split()[0]), json.loads(exchange["body"]))
+
+    def close_client(self) -> None:
+        """Close the client."""
+        self.browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+        self.until(lambda: not any(each.is_displayed() for each in self._all(_CLIENT)))
+
+    def execute(self, operation: Operation, body: Any = None, **parameters: str) -> Exchange:
+        """Open the client of an operation, send a request, and close the client."""
+        self.try_out(operation)
+        for name, value in parameters.items():
+            self.type(lambda name=name: self.find(f"{_CLIENT} tr[id='{name}'] [aria-label=' Value']"), value)
         if body is not None:
-            self._type(block, "textarea.body-param__text", json.dumps(body))
-        self._press(block, ".execute")
-        response = ".live-responses-table .response"
-        status = self._until(lambda: block.find_element(By.CSS_SELECTOR, f"{response} .response-col_status").text)
-        body_text = self._until(lambda: block.find_element(By.CSS_SELECTOR, f"{response} pre.microlight").text)
-        return DisplayedResponse(int(status.split()[0]), json.loads(body_text))
+            self.type(lambda: self.find(f"{_REQUEST} .cm-content"), json.dumps(body))
+        exchange = self.send()
+        self.close_client()
+        return exchange
 
-    def filled_in(self, operation_id: str) -> dict[str, str]:
-        """Return the values in the form of an operation, by parameter. The operation must have been executed."""
-        rows = self._operation(operation_id).find_elements(By.CSS_SELECTOR, "tr[data-param-name]")
-        return {
-            str(row.get_attribute("data-param-name")): str(field.get_attribute("value"))
-            for row in rows
-            for field in row.find_elements(By.CSS_SELECTOR, "input, select")
-        }
+    def filled_in(self) -> dict[str, str]:
+        """Return the parameters and headers that the client will send."""
+        rows = [row for row in self._all(f"{_REQUEST} tr[id]") if row.find_elements(By.CSS_SELECTOR, "input:checked")]
+        return {str(row.get_attribute("id")): row.find_elements(By.CSS_SELECTOR, "td")[-1].text for row in rows}
 
-    def authorize(self, scheme: str, token: str) -> None:
-        """Enter a token in the authorization dialog."""
-        dialog = self._open_dialog(scheme)
-        self._type(dialog, "input", token)
-        self._press(dialog, "button.authorize")
-        self._until(lambda: dialog.find_element(By.XPATH, ".//button[text()='Logout']"))
-        self._close_dialog()
+    def type_token(self, token: str) -> None:
+        """Type a token into the client."""
+        if not any(field.is_displayed() for field in self._all(f"{_CLIENT} input[placeholder='Token']")):
+            self.press(lambda: self.find_text(f"{_REQUEST} button", "Authentication"))
+        self.type(lambda: self.find(f"{_CLIENT} input[placeholder='Token']"), token)
 
-    def log_out(self, scheme: str) -> None:
-        """Remove a token in the authorization dialog."""
-        dialog = self._open_dialog(scheme)
-        self._until(lambda: _clicked(dialog.find_element(By.XPATH, ".//button[text()='Logout']")))
-        self._until(lambda: dialog.find_element(By.CSS_SELECTOR, "button.authorize"))
-        self._close_dialog()
+    def search(self, text: str) -> None:
+        """Open the search with the keyboard, and type a text."""
+        self.browser.switch_to.active_element.send_keys(Keys.CONTROL, "k")
+        self.until(lambda: self.find("input[role='combobox']").is_displayed())
+        self.browser.switch_to.active_element.send_keys(text)
+
+    def first_result(self) -> str:
+        """Return the text of the first result of the search."""
+        return self.find("[role='option']").text
 
     def hosts(self) -> set[str]:
-        """Return the origins of all requests since the last call, without data URLs."""
+        """Return the origins of all requests since the last call."""
         messages = [json.loads(entry)["message"] for entry in self._log("performance")]
         urls = [
             urlsplit(message["params"]["request"]["url"])
             for message in messages
             if message["method"] == "Network.requestWillBeSent"
         ]
-        return {f"{url.scheme}://{url.netloc}" for url in urls if url.scheme != "data"}
+        return {f"{url.scheme}://{url.netloc}" for url in urls}
 
     def console_messages(self) -> list[str]:
-        """Return the messages of the browser console since the last call."""
-        return self._log("browser")
+        """Return the warnings and errors of the browser console since the last call."""
+        return self._log("browser", ("WARNING", "SEVERE"))
 
-    def _log(self, name: str) -> list[str]:
-        entries: list[dict[str, str]] = self.browser.get_log(name)  # type: ignore[no-untyped-call]
-        return [entry["message"] for entry in entries]
+    def findings(self, axe: str) -> list[str]:
+        """Return the critical and serious findings of axe."""
+        self.browser.execute_script(axe)
+        found: list[str] = self.browser.execute_async_script(_AXE)
+        return found
 
-    def _operation(self, operation_id: str) -> WebElement:
-        name = f"//span[contains(@class, 'opblock-summary-operation-id')][normalize-space()='{operation_id}']"
-        return self.browser.find_element(By.XPATH, f"{name}/ancestor::div[contains(@class, 'opblock ')]")
+    def script(self, source: str, *arguments: Any) -> Any:
+        """Run a script in the page."""
+        return self.browser.execute_script(source, *arguments)
 
-    def _open_dialog(self, scheme: str) -> WebElement:
-        self._press(self.browser.find_element(By.ID, "swagger-ui"), ".auth-wrapper > .authorize")
-        return self._until(
-            lambda: self.browser.find_element(By.XPATH, f"//*[@class='auth-container'][.//code[text()='{scheme}']]")
-        )
+    def find(self, selector: str) -> WebElement:
+        """Return the first element."""
+        return self.browser.find_element(By.CSS_SELECTOR, selector)
 
-    def _close_dialog(self) -> None:
-        self._press(self.browser.find_element(By.CSS_SELECTOR, ".dialog-ux"), ".close-modal")
-        self._until(lambda: not self.browser.find_elements(By.CSS_SELECTOR, ".dialog-ux"))
+    def find_text(self, selector: str, text: str) -> WebElement:
+        """Return the first element that shows a text."""
+        for element in self._all(selector):
+            if text in element.text:
+                return element
+        raise NoSuchElementException(f"{selector} with {text}")
 
-    def _type(self, parent: WebElement, selector: str, text: str) -> None:
-        field = self._until(lambda: parent.find_element(By.CSS_SELECTOR, selector))
-        field.send_keys(Keys.CONTROL, "a")
-        # As one event, like an input method: single keys take the browser seconds.
-        self.browser.execute_cdp_cmd("Input.insertText", {"text": text})
-        self._until(lambda: field.get_attribute("value") == text)
+    def type(self, find: Callable[[], WebElement], text: str) -> None:
+        """Replace the text of a field."""
+        self.press(find)
+        self.browser.switch_to.active_element.send_keys(Keys.CONTROL, "a")
+        # As one event, like an input method: single keys take the browser seconds, and editors complete brackets.
+        self._command("Input.insertText", text=text)
 
-    def _press(self, parent: WebElement, selector: str) -> None:
-        scrolled = -1
+    def press(self, find: Callable[[], WebElement]) -> None:
+        """Click an element when it does not move any more."""
+        before = None
 
         def press() -> bool:
-            # The page scrolls to the operation in its URL, and a click on a moving element misses it.
-            nonlocal scrolled
-            before, scrolled = scrolled, self.browser.execute_script("return window.scrollY")
-            return before == scrolled and _clicked(parent.find_element(By.CSS_SELECTOR, selector))
+            nonlocal before
+            element = find()
+            place = self.script(
+                "arguments[0].scrollIntoViewIfNeeded(); return arguments[0].getBoundingClientRect()", element
+            )
+            if place != before:
+                before = place
+                return False
+            element.click()
+            return True
 
-        self._until(press)
+        self.until(press)
 
-    def _until(self, condition: Callable[[], _T]) -> _T:
+    def until(self, condition: Callable[[], _T]) -> _T:
+        """Wait until a condition is true, and return its value."""
         return WebDriverWait(self.browser, _TIMEOUT_S, _POLL_S, _TRANSIENT).until(lambda _: condition())
 
+    def _all(self, selector: str) -> list[WebElement]:
+        return self.browser.find_elements(By.CSS_SELECTOR, selector)
 
-def _text(element: WebElement) -> str:
-    # Swagger UI inserts zero-width spaces into paths.
-    return element.text.replace("\u200b", "").strip()
+    def _exchanges(self) -> list[dict[str, Any]]:
+        exchanges: list[dict[str, Any]] = self.script("return window.exchanges")
+        return exchanges
+
+    def _command(self, name: str, **parameters: Any) -> None:
+        self.browser.execute_cdp_cmd(name, parameters)
+
+    def _log(self, name: str, levels: tuple[str, ...] = ()) -> list[str]:
+        entries: list[dict[str, str]] = self.browser.get_log(name)  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in entries if not levels or entry["level"] in levels]
 
 
-def _clicked(element: WebElement) -> bool:
-    element.click()
-    return True
+def _name(operation: Operation) -> str:
+    return f"{operation.method}{operation.path}"
+
+
+def _operations_only(links: list[tuple[list[str], str]]) -> list[tuple[list[str], str]]:
+    """Leave out the links to tags."""
+    return [link for link in links if len(link[0]) == len(("#tag", "tag", "method", "path"))]

@@ -2,12 +2,14 @@
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from selenium import webdriver
 
 from tests.e2e.conftest import e2e_environment, server
 from tests.e2e.server import Server
+from tests.npm import install
 from tests.page.browser import Page
 
 __all__ = ["e2e_environment", "server"]
@@ -24,6 +26,7 @@ _OPTIONS = (
     "--disable-component-update",
     "--no-first-run",
 )
+_AXE_TIMEOUT_S = 120
 
 
 def _program(name: str) -> str:
@@ -46,6 +49,7 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[webdriver.Chrome]:
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=chromedriver))
+    driver.set_script_timeout(_AXE_TIMEOUT_S)
     try:
         yield driver
     finally:
@@ -56,3 +60,11 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[webdriver.Chrome]:
 def page(browser: webdriver.Chrome, server: Server) -> Page:
     """The page of the server; not yet open."""
     return Page(browser, server.url)
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The source of axe, which finds accessibility problems."""
+    folder = tmp_path_factory.mktemp("axe")
+    install(Path(__file__).with_name("axe"), folder)
+    return (folder / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")

@@ -66,8 +66,9 @@ ALLOWED = {
     ),
     # `app` names the handlers as a string: Connexion imports them by operationId.
     "promo_api.app": (
-        "persistence.accounts promo_api promo_api.admission promo_api.background promo_api.contract promo_api.errors "
-        "promo_api.inventory promo_api.runtime promo_api.security promo_api.sweeper promo_api.telemetry"
+        "persistence.accounts promo_api promo_api.admission promo_api.background promo_api.config promo_api.contract "
+        "promo_api.errors promo_api.inventory promo_api.runtime promo_api.security promo_api.sweeper "
+        "promo_api.telemetry"
     ),
     "promo_api.server": "promo_api.config promo_api.contract promo_api.telemetry",
     "promo_api.check": (
@@ -80,7 +81,7 @@ ALLOWED = {
     ),
     "promo_api.dev": "promo_api.config",
     "promo_api.__main__": (
-        "persistence.database persistence.migrations promo_api.app promo_api.check promo_api.config "
+        "persistence.database persistence.migrations promo_api promo_api.app promo_api.check promo_api.config "
         "promo_api.contract promo_api.dev promo_api.errors promo_api.operator_commands promo_api.runtime "
         "promo_api.server promo_api.telemetry"
     ),

@@ -31,7 +31,7 @@ def test_error_codes_are_listed() -> None:
 
 
 def test_endpoints_are_listed() -> None:
-    """The README lists each operation of api.yml with its path, account and summary."""
+    """docs/api.md lists each operation of api.yml with its path, account and summary."""
     schemes = {"companyAuth": "company", "userAuth": "user"}
     expected = [
         [
@@ -43,7 +43,7 @@ def test_endpoints_are_listed() -> None:
         for path, methods in yaml.safe_load(_API)["paths"].items()
         for method, operation in methods.items()
     ]
-    assert tables("README.md", "Request") == expected
+    assert tables("docs/api.md", "Request") == expected
 
 
 def test_readme_is_short() -> None:

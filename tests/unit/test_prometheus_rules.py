@@ -26,7 +26,7 @@ def promtool() -> str:
     return path
 
 
-def _run(*command: str) -> None:
+def _assert_succeeds(*command: str) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -49,8 +49,8 @@ def test_each_alert_is_tested() -> None:
 
 def test_alerts(promtool: str) -> None:
     """The rules are valid. Each alert fires in its case, and none in normal operation."""
-    _run(promtool, "check", "rules", str(_RULES))
-    _run(promtool, "test", "rules", str(_TESTS))
+    _assert_succeeds(promtool, "check", "rules", str(_RULES))
+    _assert_succeeds(promtool, "test", "rules", str(_TESTS))
 
 
 def test_queries_of_the_dashboard(promtool: str, tmp_path: Path) -> None:
@@ -62,4 +62,4 @@ def test_queries_of_the_dashboard(promtool: str, tmp_path: Path) -> None:
     rules = [{"record": f"query_{number}", "expr": query} for number, query in enumerate(queries)]
     file = tmp_path / "rules.yml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}), encoding="utf-8")
-    _run(promtool, "check", "rules", str(file))
+    _assert_succeeds(promtool, "check", "rules", str(file))

@@ -78,6 +78,20 @@ def test_invalid_origins(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "names"), [("", ()), ("X-Tenant", ("X-Tenant",)), ("x-a, X_b ,1", ("x-a", "X_b", "1"))]
+)
+def test_cross_origin_headers(text: str, names: tuple[str, ...]) -> None:
+    """No further header is allowed by default; several are separated by commas."""
+    assert read(CORS_HEADERS=text).cross_origin_headers == names
+
+
+@pytest.mark.parametrize("text", ["*", "x-a,*", ",", "x-a,,x-b", "x a", "x:a", "x-a\r\nx-b", "\u043a", "x" * 101])
+def test_invalid_cross_origin_headers(text: str) -> None:
+    """A wildcard or a text that is no name of a header is a problem."""
+    assert problem_of(CORS_HEADERS=text).startswith("CORS_HEADERS must be the name of a header, or several separated")
+
+
+@pytest.mark.parametrize(
     ("text", "address"),
     [
         ("127.0.0.1:80", Address("127.0.0.1", 80)),

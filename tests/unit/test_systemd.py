@@ -35,7 +35,7 @@ def analyze() -> str:
     return path
 
 
-def _run(*command: str) -> None:
+def _assert_succeeds(*command: str) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
 
@@ -49,13 +49,13 @@ def test_units_are_valid(analyze: str, tmp_path: Path) -> None:
     for file in _UNITS:
         text = file.read_text(encoding="utf-8").replace(_INSTALLED, str(root))
         (tmp_path / file.name).write_text(text, encoding="utf-8")
-    _run(analyze, "verify", *(str(tmp_path / file.name) for file in _UNITS))
+    _assert_succeeds(analyze, "verify", *(str(tmp_path / file.name) for file in _UNITS))
 
 
 @pytest.mark.parametrize("file", _SERVICES, ids=lambda file: file.name)
 def test_rights(analyze: str, file: Path) -> None:
     """The rights of each service are limited."""
-    _run(analyze, "security", "--offline=true", f"--threshold={_MAX_EXPOSURE}", "--no-pager", str(file))
+    _assert_succeeds(analyze, "security", "--offline=true", f"--threshold={_MAX_EXPOSURE}", "--no-pager", str(file))
 
 
 @pytest.mark.parametrize("file", _SERVICES, ids=lambda file: file.name)

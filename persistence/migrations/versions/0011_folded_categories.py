@@ -13,7 +13,16 @@ _IS_OUTDATED = "category_key IS NOT NFC NORMALIZED OR category_key ~ '\u0131|i\u
 
 
 def upgrade() -> None:
-    """Create the index, which may exist already: on a large table, create it beforehand (see docs/deployment.md)."""
+    """Create the index, which may exist already: on a large table, create it beforehand (see docs/deployment.md).
+
+    Raises:
+        RuntimeError: the encoding is not UTF8, so PostgreSQL cannot normalize.
+    """
+    encoding = op.get_bind().exec_driver_sql("SHOW server_encoding").scalar_one()
+    if encoding != "UTF8":
+        raise RuntimeError(
+            f"The database has the encoding {encoding} and needs UTF8. Restore a dump in a new database."
+        )
     op.create_index(
         "feed_entries_outdated_key", "feed_entries", ["promo_id"], postgresql_where=_IS_OUTDATED, if_not_exists=True
     )

@@ -1,11 +1,25 @@
-// Swagger UI in its plain layout: no bar for other specifications, and no badge of an external validator.
+// Scalar shows api.yml and sends requests. Whatever it would load or send elsewhere is turned off.
 "use strict";
 
-const contract = new URL("../openapi.json", window.location.href).href;
+const api = new URL(".", window.location.href).href;
+const contract = new URL("openapi.json", api).href;
+const notice = document.querySelector("#notice");
+const NOTICE_MS = 6000;
+const HELP =
+  "**Try it.** *Test Request* sends a request to this server. After a sign-up or a sign-in, requests of that kind of " +
+  "account use its token until the page is reloaded.";
+// What the sign-ups and sign-ins on this page returned, by security scheme.
+const tokens = {};
+let specification;
+let authentication;
+let hiding;
 
-// Swagger UI fills in the examples of parameters, such as a filter or the third page of a list. Here the form starts
-// with the defaults, and the description shows the example if there are no default and no choices.
+// Scalar fills in the examples of parameters, such as a filter or the third page of a list. Here the form of optional
+// parameters starts with the defaults, and the description shows the example if there are no default and no choices.
 function showExample(parameter) {
+  if (parameter.required) {
+    return;
+  }
   const { default: preset, enum: choice, type } = parameter.schema ?? {};
   if (parameter.example !== undefined && (preset ?? choice) === undefined && type !== "boolean") {
     const values = [parameter.example].flat().map((value) => `\`${value}\``);
@@ -14,31 +28,74 @@ function showExample(parameter) {
   delete parameter.example;
 }
 
-function withoutFilledForms(text) {
-  const read = JSON.parse(text);
+function prepare(read) {
   const items = Object.values(read.paths);
   const places = [...items, ...items.flatMap((item) => Object.values(item))].map((place) => place.parameters ?? []);
   [...places, Object.values(read.components?.parameters ?? {})].flat().forEach(showExample);
-  return JSON.stringify(read);
+  read.info.description = read.info.description?.replace("\n\n", `\n\n${HELP}\n\n`);
+  // A proxy may serve the API below a prefix.
+  read.servers = [{ ...read.servers?.[0], url: api.replace(/\/$/, "") }];
+  return read;
 }
 
-SwaggerUIBundle({
-  url: contract,
-  dom_id: "#swagger-ui",
-  responseInterceptor: (response) => {
-    if (response.ok && response.url === contract) {
-      response.text = withoutFilledForms(response.text);
-    }
+async function fetchPrepared(input, init) {
+  const response = await fetch(input, init);
+  if (!response.ok || response.url !== contract) {
     return response;
-  },
-  // The URL contains the open operation, so that it can be shared.
-  deepLinking: true,
-  // Tokens are stored in the browser until "Logout" in the dialog.
-  persistAuthorization: true,
-  // Groups and operations have the order of api.yml. Each shows its operationId.
-  displayOperationId: true,
-  displayRequestDuration: true,
-  // The list of schemas is closed, and the schema of a body is open.
-  defaultModelsExpandDepth: 0,
-  defaultModelExpandDepth: 3,
-});
+  }
+  specification = prepare(await response.json());
+  return new Response(JSON.stringify(specification), { headers: { "Content-Type": "application/json" } });
+}
+
+// The first segment of a path names the kind of account, whose operations have one security scheme.
+function schemeOf(path) {
+  const account = `/${path.split("/")[1]}/`;
+  const items = Object.entries(specification.paths).filter(([each]) => each.startsWith(account));
+  const secured = items.flatMap(([, item]) => Object.values(item)).find((operation) => operation.security?.length);
+  return secured && Object.keys(secured.security[0])[0];
+}
+
+// What was typed into the field of a scheme; Scalar prefers it to the configuration.
+function typedToken(scheme) {
+  return Object.values(authentication.export())[0]?.secrets[scheme]?.["x-scalar-secret-token"];
+}
+
+async function takeToken({ request, response }) {
+  const token = response.ok ? (await response.clone().json().catch(() => null))?.token : undefined;
+  const scheme = typeof token === "string" ? schemeOf(request.url.slice(api.length - 1)) : undefined;
+  if (scheme) {
+    tokens[scheme] = { token, typed: typedToken(scheme) };
+    reference.updateConfiguration({ ...configuration, authentication: { securitySchemes: tokens } });
+    notice.textContent = `Signed in. Requests that need ${scheme} now use this token.`;
+    window.clearTimeout(hiding);
+    hiding = window.setTimeout(() => { notice.textContent = ""; }, NOTICE_MS);
+  }
+}
+
+// A token that was typed before the sign-in must not be used any more.
+function useToken({ requestBuilder }) {
+  const scheme = schemeOf(requestBuilder.path.raw);
+  if (scheme in tokens && tokens[scheme].typed === typedToken(scheme)) {
+    requestBuilder.security.forEach((header) => { header.value = tokens[scheme].token; });
+  }
+}
+
+const configuration = {
+  url: contract,
+  customFetch: fetchPrepared,
+  onResponseReceived: takeToken,
+  onBeforeRequest: useToken,
+  plugins: [() => ({ name: "tokens", extensions: [], hooks: { onInit: ({ auth }) => { authentication = auth; } } })],
+  // Tokens stay in the memory of the page.
+  persistAuth: false,
+  showOperationId: true,
+  documentDownloadType: "direct",
+  // Nothing from other servers, and no links to services of Scalar.
+  telemetry: false,
+  withDefaultFonts: false,
+  agent: { disabled: true },
+  mcp: { disabled: true },
+  hideClientButton: true,
+  showDeveloperTools: "never",
+};
+const reference = Scalar.createApiReference("#reference", configuration);

@@ -71,7 +71,7 @@ def test_start_and_stop(start_dev: StartDev, folder: Path, find_running: FindRun
     """It prints what runs where. A stop signal stops everything in order, also if it arrives twice."""
     dev = start_dev()
     printed = dev.read_until_ready()
-    for part in ("PostgreSQL: started (", "Valkey: started (", f"http://{dev.address}/api/ui", "curl http://"):
+    for part in ("PostgreSQL: started (", "Valkey: started (", f"http://{dev.address}/api/docs", "curl http://"):
         assert part in printed
     environment = dev.ask()["environment"]
     assert environment["POSTGRES_DATABASE"] == "promo"

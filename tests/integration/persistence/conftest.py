@@ -20,7 +20,7 @@ _numbers = count(1)
 
 
 @contextmanager
-def _fresh_database(settings: Settings, worker: str) -> Iterator[Settings]:
+def _fresh_database(settings: Settings, worker: str, options: str = "") -> Iterator[Settings]:
     name = f"promo_persistence_{worker}_{os.getpid()}_{next(_numbers)}"
     target = {
         "host": settings.postgres_host,
@@ -30,7 +30,7 @@ def _fresh_database(settings: Settings, worker: str) -> Iterator[Settings]:
         "dbname": settings.postgres_database,
     }
     with closing(psycopg.connect(**target, autocommit=True)) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), sql.SQL(options)))
         try:
             yield replace(settings, postgres_database=name)
         finally:
@@ -41,6 +41,13 @@ def _fresh_database(settings: Settings, worker: str) -> Iterator[Settings]:
 def empty(settings: Settings, worker_id: str) -> Iterator[Settings]:
     """The settings of a service whose database is empty."""
     with _fresh_database(settings, worker_id) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def empty_in_latin1(settings: Settings, worker_id: str) -> Iterator[Settings]:
+    """Like `empty`, in another encoding."""
+    with _fresh_database(settings, worker_id, "ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0") as fresh:
         yield fresh
 
 

@@ -223,6 +223,14 @@ def test_keys_of_earlier_versions(open_database: Open, empty: Settings) -> None:
     _migrate(database, "0010", down=True)
 
 
+def test_other_encoding(open_database: Open, empty_in_latin1: Settings) -> None:
+    """A database that is not in UTF8 is refused: PostgreSQL could not normalize category keys."""
+    database = open_database(empty_in_latin1)
+    with pytest.raises(RuntimeError, match="has the encoding LATIN1 and needs UTF8"):
+        update_schema(database.engine)
+    assert _tables(database) == set()
+
+
 def test_failed_migration_leaves_nothing(open_database: Open, empty: Settings) -> None:
     """A migration that fails halfway changes nothing."""
     database = open_database(empty)
