@@ -18,7 +18,8 @@
 | redis_client | a client for Redis |
 | background, sweeper | background jobs, and the jobs that clean the database |
 | health | health of the dependencies |
-| check | the command `check` |
+| failure_messages | why a dependency is unavailable, in words |
+| check, clocks | the command `check`, and its comparison of clocks |
 | telemetry/ | logs and metrics |
 | dev/ | embedded servers for `dev` and the tests |
 """

@@ -10,11 +10,13 @@ from persistence.accounts.companies import Company, find_company
 from persistence.accounts.users import User, find_user
 from promo_api import SPECIFICATION, __version__
 from promo_api.admission import Admission, pool_limits
+from promo_api.background import BackgroundJob
 from promo_api.config.values import LogFormat
 from promo_api.contract.application import build_application
 from promo_api.contract.client_address import ClientAddressMiddleware
 from promo_api.contract.security import BearerScheme
-from promo_api.errors import Unauthenticated
+from promo_api.errors import ServiceUnavailable, Unauthenticated
+from promo_api.health import Health
 from promo_api.runtime import Runtime
 from promo_api.security.tokens import Claims
 from promo_api.sweeper import (
@@ -26,6 +28,8 @@ from promo_api.sweeper import (
 from promo_api.telemetry import metrics
 from promo_api.telemetry.request_log import RequestLog
 from promo_api.telemetry.requests import InstrumentationMiddleware, RequestFinished
+
+_WATCH_EVERY_S, _WATCH_BACKOFF_MAX_S = 5.0, 15.0
 
 
 def create_app(runtime: Runtime) -> ASGIApp:
@@ -66,22 +70,30 @@ def _finish(request_log: RequestLog, request: RequestFinished) -> None:
 @contextmanager
 def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
     """Run the background jobs, and close the runtime at the end."""
-    sweepers = [
+    jobs = [
+        BackgroundJob("postgres", partial(_watch_postgres, runtime.health), _WATCH_EVERY_S, _WATCH_BACKOFF_MAX_S),
         expired_responses_sweeper(runtime.database, runtime.clock),
         feed_changes_sweeper(runtime.database),
         account_deletions_sweeper(runtime.database),
         feed_status_sweeper(runtime.database, runtime.today),
     ]
-    for sweeper in sweepers:
-        sweeper.start()
+    for job in jobs:
+        job.start(is_outage=lambda: not runtime.health.is_postgres_usable())
     try:
         with metrics.worker_serving(__version__, runtime.settings.pool_size, runtime.database.count_connections_in_use):
             yield
     finally:
-        for sweeper in sweepers:
-            sweeper.stop()
+        for job in jobs:
+            job.stop()
         runtime.close()
         request_log.end()
+
+
+def _watch_postgres(health: Health) -> bool:
+    """Make `health` log an outage and its end, even without requests. An error makes the job retry with backoff."""
+    if not health.is_postgres_usable():
+        raise ServiceUnavailable("", reason="PostgreSQL is unavailable")
+    return False
 
 
 def authenticate_company(runtime: Runtime, claims: Claims) -> Company:

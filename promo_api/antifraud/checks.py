@@ -69,6 +69,10 @@ class Antifraud:
         """Raise redis.RedisError if Redis is unavailable."""
         self._verdicts.ping()
 
+    def read_cache_clock(self) -> datetime:
+        """Return the time of Redis (UTC), or raise redis.RedisError."""
+        return self._verdicts.read_clock()
+
     def ping_service(self) -> None:
         """Raise OSError if the service accepts no connection."""
         self._client.ping()
