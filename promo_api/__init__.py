@@ -19,7 +19,8 @@
 | redis_client | a client for Redis |
 | background, sweeper, inventory | background jobs: cleaning of the database, and a count for metrics |
 | health | health of the dependencies |
-| check | the command `check` |
+| failure_messages | why a dependency is unavailable, in words |
+| check, clocks | the command `check`, and its comparison of clocks |
 | operator_commands | the commands `reset-password` and `close-account` |
 | telemetry/ | logs and metrics |
 | dev/ | embedded servers for `dev` and the tests |

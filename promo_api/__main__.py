@@ -5,12 +5,15 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 
 from dotenv import dotenv_values
 
 from promo_api import __version__
 from promo_api.config.settings import Settings, SettingsError, deprecated_names
+from promo_api.config.unknown_settings import describe_unknown_setting, find_unknown_settings
 from promo_api.config.values import Address
 from promo_api.errors import ServiceUnavailable
 from promo_api.telemetry.metrics_server import CannotListenError, MetricsServer, run_metrics_server
@@ -18,7 +21,25 @@ from promo_api.telemetry.metrics_server import CannotListenError, MetricsServer,
 # Not __name__, which is "__main__": lines of other packages are logged as `library`.
 _log = logging.getLogger("promo_api")
 
-Environment = Mapping[str, str]
+
+@dataclass(frozen=True)
+class Environment:
+    """The variables that settings are read from.
+
+    Attributes:
+        variables: the environment, and the variables in `.env` that it does not set.
+        unknown: names that look like misspelt settings, with the most similar setting.
+    """
+
+    variables: Mapping[str, str]
+    unknown: Mapping[str, str]
+
+    def settings(self) -> Settings:
+        """Return the settings, or raise SettingsError."""
+        try:
+            return Settings.from_environment(self.variables)
+        except SettingsError as error:
+            raise SettingsError([*error.problems, *starmap(describe_unknown_setting, self.unknown.items())]) from None
 
 
 def main() -> int:
@@ -60,23 +81,26 @@ def _program() -> str:
 def _environment() -> Environment:
     """Return the environment variables. Those in `.env` apply if they are missing or empty."""
     try:
-        environment = {name: value or "" for name, value in dotenv_values(".env").items()}
+        in_file = {name: value or "" for name, value in dotenv_values(".env").items()}
     except OSError as error:
         raise SettingsError([f".env can't be read: {error.strerror}."]) from None
     except UnicodeDecodeError:
         raise SettingsError([".env is not written in UTF-8."]) from None
-    return environment | {name: value for name, value in os.environ.items() if value}
+    variables = in_file | {name: value for name, value in os.environ.items() if value}
+    return Environment(variables, find_unknown_settings(variables, in_file))
 
 
 def _serve(environment: Environment, _arguments: argparse.Namespace) -> int:
     from promo_api.telemetry.logs import set_up_logging
 
-    settings = Settings.from_environment(environment)
+    settings = environment.settings()
     set_up_logging(settings.log_format)
-    for old, new in deprecated_names(environment).items():
+    for old, new in deprecated_names(environment.variables).items():
         _log.warning("setting_renamed", extra={"setting": old, "new_name": new})
     if settings.antifraud_address is None:
         _log.warning("antifraud_disabled")
+    for name, similar in environment.unknown.items():
+        _log.warning("setting_unknown", extra={"setting": name, "similar": similar})
     try:
         with run_metrics_server(settings.metrics_address) as metrics_server:
             return _serve_with_metrics(settings, metrics_server)
@@ -107,13 +131,18 @@ def _migrate(environment: Environment, _arguments: argparse.Namespace) -> int:
     from persistence.database.errors import MissingPrivilege
     from persistence.database.revisions import newest_revision
     from persistence.migrations import update_schema
+    from promo_api.failure_messages import describe_failure
 
-    database = Database(Settings.from_environment(environment))
+    settings = environment.settings()
+    for sentence in starmap(describe_unknown_setting, environment.unknown.items()):
+        print("Warning:", sentence, file=sys.stderr)
+    database = Database(settings)
     try:
         with database.translated():
             update_schema(database.engine)
     except (ServiceUnavailable, MissingPrivilege) as error:
-        print(f"The migrations could not be applied, and nothing was changed: {error.reason}", file=sys.stderr)
+        reason = f"{error.reason}." if isinstance(error, MissingPrivilege) else describe_failure(error)
+        print(f"The migrations could not be applied, and nothing was changed: {reason}", file=sys.stderr)
         return 1
     finally:
         database.close()
@@ -129,7 +158,7 @@ def _check(environment: Environment, arguments: argparse.Namespace) -> int:
         print(f"Unknown: {', '.join(unknown)}. The subjects are {', '.join(SUBJECTS)}.", file=sys.stderr)
         return 2
     status = 0
-    for finding in check_all(environment, arguments.subjects):
+    for finding in check_all(environment.variables, environment.unknown, arguments.subjects):
         print(f"{finding.level:4}  {finding.subject:13}  {finding.message}", flush=True)
         status = max(status, int(finding.level is Level.FAIL))
     return status
@@ -138,13 +167,13 @@ def _check(environment: Environment, arguments: argparse.Namespace) -> int:
 def _reset_password(environment: Environment, arguments: argparse.Namespace) -> int:
     from promo_api.operator_commands import reset_password
 
-    return reset_password(Settings.from_environment(environment), arguments.kind, arguments.email)
+    return reset_password(environment.settings(), arguments.kind, arguments.email)
 
 
 def _close_account(environment: Environment, arguments: argparse.Namespace) -> int:
     from promo_api.operator_commands import close_account
 
-    settings = Settings.from_environment(environment)
+    settings = environment.settings()
     return close_account(settings, arguments.kind, arguments.email, is_confirmed=arguments.yes)
 
 
@@ -154,7 +183,7 @@ def _dev(environment: Environment, _arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         print(f"dev needs the package {error.name} of requirements-dev.lock: run make install.", file=sys.stderr)
         return 1
-    return run_dev(environment)
+    return run_dev(environment.variables)
 
 
 def _antifraud_stub(_environment: Environment, arguments: argparse.Namespace) -> int:

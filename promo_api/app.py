@@ -15,7 +15,8 @@ from promo_api.config.values import LogFormat
 from promo_api.contract.application import build_application
 from promo_api.contract.client_address import ClientAddressMiddleware
 from promo_api.contract.security import BearerScheme
-from promo_api.errors import Unauthenticated
+from promo_api.errors import ServiceUnavailable, Unauthenticated
+from promo_api.health import Health
 from promo_api.inventory import InventoryJob
 from promo_api.runtime import Runtime
 from promo_api.security.tokens import Claims
@@ -29,6 +30,8 @@ from promo_api.sweeper import (
 from promo_api.telemetry import metrics
 from promo_api.telemetry.request_log import RequestLog
 from promo_api.telemetry.requests import InstrumentationMiddleware, RequestFinished
+
+_WATCH_EVERY_S, _WATCH_BACKOFF_MAX_S = 5.0, 15.0
 
 
 def create_app(runtime: Runtime) -> ASGIApp:
@@ -71,6 +74,7 @@ def _finish(request_log: RequestLog, request: RequestFinished) -> None:
 def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
     """Run the background jobs, and close the runtime at the end."""
     jobs: list[BackgroundJob] = [
+        BackgroundJob("postgres", partial(_watch_postgres, runtime.health), _WATCH_EVERY_S, _WATCH_BACKOFF_MAX_S),
         expired_responses_sweeper(runtime.database, runtime.clock),
         feed_changes_sweeper(runtime.database),
         account_deletions_sweeper(runtime.database),
@@ -80,7 +84,7 @@ def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
     if runtime.settings.metrics_address is not None:
         jobs.append(InventoryJob(runtime.settings, runtime.database, runtime.today))
     for job in jobs:
-        job.start()
+        job.start(is_outage=lambda: not runtime.health.is_postgres_usable())
     try:
         with metrics.worker_serving(__version__, runtime.settings.pool_size, runtime.database.count_connections_in_use):
             yield
@@ -89,6 +93,13 @@ def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
             job.stop()
         runtime.close()
         request_log.end()
+
+
+def _watch_postgres(health: Health) -> bool:
+    """Make `health` log an outage and its end, even without requests. An error makes the job retry with backoff."""
+    if not health.is_postgres_usable():
+        raise ServiceUnavailable("", reason="PostgreSQL is unavailable")
+    return False
 
 
 def authenticate_company(runtime: Runtime, claims: Claims) -> Company:

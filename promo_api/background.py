@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from random import uniform
 from threading import Event, Thread
 from time import monotonic
 
@@ -11,25 +12,39 @@ _log = logging.getLogger(__name__)
 
 _BACKOFF_MAX_S = 60.0
 _DOUBLINGS_MAX = 16
+_JITTER_MIN = 0.75
+
+
+def _never() -> bool:
+    return False
 
 
 class BackgroundJob:
     """A thread that repeats a task, with a pause of `every_s` seconds, until it is stopped.
 
     If `task` returns that more work is waiting, the pause is only as long as the task took. Each consecutive failure
-    doubles the pause.
+    doubles the pause, up to `backoff_max_s`.
     """
 
-    def __init__(self, name: str, task: Callable[[], bool], every_s: float) -> None:
+    def __init__(
+        self, name: str, task: Callable[[], bool], every_s: float, backoff_max_s: float = _BACKOFF_MAX_S
+    ) -> None:
         self._name = name
         self._task = task
         self._every_s = every_s
+        self._backoff_max_s = max(every_s, backoff_max_s)
         self._failures = 0
+        self._is_outage: Callable[[], bool] = _never
         self._stopped = Event()
         self._thread = Thread(target=self._repeat, name=f"job-{name}", daemon=True)
 
-    def start(self) -> None:
-        """Start the thread; call it after a fork, which copies no threads."""
+    def start(self, is_outage: Callable[[], bool] = _never) -> None:
+        """Start the thread; call it after a fork, which copies no threads.
+
+        Args:
+            is_outage: returns whether PostgreSQL is unavailable. Failures due to this are not logged for each job.
+        """
+        self._is_outage = is_outage
         self._thread.start()
 
     def stop(self) -> None:
@@ -49,7 +64,8 @@ class BackgroundJob:
             has_more = self._task()
         except Exception as error:  # noqa: BLE001 no error may end the job
             self._failures += 1
-            self._log_failure(error)
+            if not isinstance(error, ServiceUnavailable) or not self._is_outage():
+                self._log_failure(error)
             return self._backoff_s()
         self._failures = 0
         return monotonic() - began_s if has_more else self._every_s
@@ -60,5 +76,6 @@ class BackgroundJob:
         _log.warning("job_failed", extra={"job": self._name, "reason": reason}, exc_info=None if is_outage else error)
 
     def _backoff_s(self) -> float:
+        """Return the next pause, which is partly random, so that the workers do not retry together."""
         doublings = min(self._failures, _DOUBLINGS_MAX)
-        return min(self._every_s * 2.0**doublings, max(self._every_s, _BACKOFF_MAX_S))
+        return min(self._every_s * 2.0**doublings, self._backoff_max_s) * uniform(_JITTER_MIN, 1.0)  # noqa: S311

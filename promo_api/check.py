@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from functools import partial
+from itertools import starmap
 
 import redis
 from sqlalchemy import Connection
@@ -21,17 +24,28 @@ from persistence.consistency import (
     count_mismatched_user_uses,
     count_mismatched_uses,
 )
-from persistence.database.engine import session_settings
+from persistence.database.engine import Database, session_settings
+from persistence.database.errors import MissingPrivilege, StatementRefused
 from persistence.database.revisions import find_revision, newest_revision
-from persistence.database.server import find_settings, find_version, prepare_long_read
+from persistence.database.server import (
+    find_settings,
+    find_time,
+    find_version,
+    prepare_long_read,
+    takes_writes,
+    uses_utc,
+)
 from persistence.database.timeouts import unlimited_transaction
 from persistence.feeds.feed_counts import count_mismatched_feed_counts
 from persistence.feeds.feed_index import count_mismatched_feed_entries
 from promo_api.antifraud.checks import DISABLED, Antifraud
 from promo_api.app import create_app
-from promo_api.config.settings import Settings, SettingsError
+from promo_api.clocks import measure_difference_s
+from promo_api.config.settings import Settings, SettingsError, deprecated_names
+from promo_api.config.unknown_settings import describe_unknown_setting
 from promo_api.contract.application import BrokenContract
 from promo_api.errors import ServiceUnavailable
+from promo_api.failure_messages import describe_failure
 from promo_api.runtime import Runtime
 
 
@@ -64,14 +78,24 @@ class _Warning(_Problem):
     level = Level.WARN
 
 
-def check_all(environment: Mapping[str, str], subjects: Collection[str] = ()) -> Iterator[Finding]:
-    """Check the settings and these subjects, or all. `counts` reads whole tables, without a time limit."""
+def check_all(
+    environment: Mapping[str, str], unknown: Mapping[str, str], subjects: Collection[str] = ()
+) -> Iterator[Finding]:
+    """Check the settings and the subjects. `counts` reads whole tables, without a time limit.
+
+    Args:
+        environment: the settings.
+        unknown: names that look like misspelt settings, with the most similar setting.
+        subjects: empty: all.
+    """
+    warnings = [f"{old} is now called {new}." for old, new in deprecated_names(environment).items()]
+    warnings += starmap(describe_unknown_setting, unknown.items())
     try:
         settings = Settings.from_environment(environment)
     except SettingsError as error:
-        yield Finding("settings", Level.FAIL, " ".join(error.problems))
+        yield Finding("settings", Level.FAIL, " ".join([*error.problems, *warnings]))
         return
-    yield Finding("settings", Level.OK, "All are valid.")
+    yield Finding("settings", Level.WARN if warnings else Level.OK, " ".join(["All are valid.", *warnings]))
     runtime = Runtime.open(settings)
     try:
         for subject in subjects or SUBJECTS:
@@ -80,6 +104,10 @@ def check_all(environment: Mapping[str, str], subjects: Collection[str] = ()) ->
                 yield Finding(subject, Level.OK, check(runtime))
             except _Problem as error:
                 yield Finding(subject, error.level, str(error))
+            except MissingPrivilege as error:
+                yield Finding(subject, Level.FAIL, f"Unknown, because {describe_failure(error)}")
+            except StatementRefused:
+                yield Finding(subject, Level.FAIL, "Unknown, because PostgreSQL refuses a statement. See its log.")
     finally:
         runtime.close()
 
@@ -106,8 +134,13 @@ def _postgresql(runtime: Runtime) -> str:
     try:
         with runtime.database.autocommit() as connection:
             version, actual = find_version(connection), find_settings(connection, expected)
+            is_utc, is_writable = uses_utc(connection), takes_writes(connection)
     except ServiceUnavailable as error:
-        raise _Problem(f"{address} is unavailable: {error.reason}") from error
+        raise _Problem(f"{address} is unavailable: {describe_failure(error)}") from error
+    if not is_writable:
+        raise _Problem(f"{address} is available, but read-only.")
+    if is_utc:
+        actual["TimeZone"] = expected["TimeZone"]  # another name of UTC
     wrong = [f"{name} is {value} and not {expected[name]}" for name, value in actual.items() if value != expected[name]]
     if wrong:
         raise _Problem(
@@ -123,11 +156,11 @@ def _schema(runtime: Runtime) -> str:
             current = find_revision(connection)
     except ServiceUnavailable as error:
         raise _Problem("Unknown, because PostgreSQL is unavailable.") from error
-    if current != needed:
+    if current is None or current < needed:
         raise _Problem(
             f"It is at {current or 'no revision'}, and this version needs {needed}. Run python -m promo_api migrate."
         )
-    return f"It is at {current}, as this version needs."
+    return f"It is at {current}, {'as' if current == needed else 'and newer than'} this version needs."
 
 
 def _redis(runtime: Runtime) -> str:
@@ -135,8 +168,34 @@ def _redis(runtime: Runtime) -> str:
     try:
         runtime.antifraud.ping_cache()
     except redis.RedisError as error:
-        raise _Problem(f"{address} is unavailable: {error}") from error
+        raise _Problem(f"{address} is unavailable: {describe_failure(error)}") from error
     return f"{address} is available."
+
+
+def _clocks(runtime: Runtime) -> str:
+    readers: dict[str, Callable[[], datetime]] = {
+        "PostgreSQL": partial(_read_postgres_clock, runtime.database),
+        "Redis": runtime.antifraud.read_cache_clock,
+    }
+    unknown: list[str] = []
+    wrong: list[str] = []
+    for server, read in readers.items():
+        try:
+            seconds = measure_difference_s(read, runtime.clock)
+        except (ServiceUnavailable, redis.RedisError):
+            unknown.append(f"The clock of {server} is unknown, because {server} is unavailable.")
+            continue
+        if abs(seconds) > _CLOCK_DIFFERENCE_MAX_S:
+            direction = "ahead of" if seconds > 0 else "behind"
+            wrong.append(f"The clock of {server} is {abs(seconds):.1f} s {direction} the clock of this machine.")
+    if wrong or unknown:
+        raise _Warning(" ".join([*unknown, *wrong, *([_CLOCK_ADVICE] if wrong else [])]))
+    return f"PostgreSQL, Redis and this machine differ by less than {_CLOCK_DIFFERENCE_MAX_S} s."
+
+
+def _read_postgres_clock(database: Database) -> datetime:
+    with database.autocommit() as connection:
+        return find_time(connection)
 
 
 def _antifraud(runtime: Runtime) -> str:
@@ -146,7 +205,7 @@ def _antifraud(runtime: Runtime) -> str:
     try:
         runtime.antifraud.ping_service()
     except OSError as error:
-        raise _Problem(f"{address} is unavailable: {error}") from error
+        raise _Problem(f"{address} is unavailable: {describe_failure(error)}") from error
     return f"{address} is available."
 
 
@@ -199,6 +258,11 @@ _COUNTS: dict[str, Callable[[Connection], int]] = {
     "feed entries": count_mismatched_feed_entries,
     "feed counts": count_mismatched_feed_counts,
 }
+_CLOCK_DIFFERENCE_MAX_S = 1
+_CLOCK_ADVICE = (
+    "Synchronise the clocks, for example with systemd-timesyncd: tokens, cached verdicts and the periods of promos end"
+    " by the clock."
+)
 # Memory in KiB, and iterations: https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html
 _ARGON2_MINIMUM = ((47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5))
 _CHECKS: dict[str, Callable[[Runtime], str]] = {
@@ -207,6 +271,7 @@ _CHECKS: dict[str, Callable[[Runtime], str]] = {
     "PostgreSQL": _postgresql,
     "schema": _schema,
     "Redis": _redis,
+    "clocks": _clocks,
     "anti-fraud": _antifraud,
     "breakers": _breakers,
     "counts": _counts,

@@ -12,7 +12,7 @@ A report takes at most HEALTH_TIMEOUT_S.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock, Thread
@@ -23,6 +23,7 @@ from persistence.database.revisions import find_revision, newest_revision
 from persistence.database.server import takes_writes
 from promo_api.antifraud.checks import DISABLED, Antifraud, DisabledAntifraud
 from promo_api.config.settings import Settings
+from promo_api.failure_messages import describe_failure
 from promo_api.specification import VERSION
 
 _log = logging.getLogger(__name__)
@@ -36,6 +37,10 @@ class DependencyHealth:
 
     latency_ms: float | None  # None: the check failed, timed out or is not needed
     reason: str  # empty: healthy
+    cause: str = ""  # the reason with details, for the log
+
+
+_HEALTHY = DependencyHealth(None, "")
 
 
 @dataclass(frozen=True)
@@ -77,17 +82,23 @@ class Health:
             self._warnings.append(DISABLED)
         self._running: dict[str, _Check] = {}
         self._lock = Lock()
-        self._report: Report | None = None
-        self._expires_at = 0.0
+        self._results: dict[str, DependencyHealth] = {}
+        self._expires_at: dict[str, float] = {}
         self._is_draining = False
 
     def report(self) -> Report:
         """Return a report that is at most a second old."""
         with self._lock:
-            if self._report is None or monotonic() >= self._expires_at:
-                self._report = self._create_report(self._report)
-                self._expires_at = monotonic() + _CACHE_S
-            return replace(self._report, is_draining=True) if self._is_draining else self._report
+            self._refresh(self._checks)
+            results = {name: self._results[name] for name in self._checks}
+            results.setdefault("antifraud", _HEALTHY)
+            return Report(results, self._needed_revision, self._current_revision, self._warnings, self._is_draining)
+
+    def is_postgres_usable(self) -> bool:
+        """Return whether PostgreSQL was usable at most a second ago."""
+        with self._lock:
+            self._refresh(["postgres"])
+            return not self._results["postgres"].reason
 
     def start_draining(self) -> None:
         """Report that the process is about to stop."""
@@ -97,19 +108,22 @@ class Health:
         """Close the connection to PostgreSQL."""
         self._database.close()
 
-    def _create_report(self, previous: Report | None) -> Report:
+    def _refresh(self, names: Iterable[str]) -> None:
+        """Run the checks whose results are too old, and log changes."""
         deadline_s = monotonic() + self._timeout_s
-        for name, check in self._checks.items():
+        due = [name for name in names if monotonic() >= self._expires_at.get(name, 0.0)]
+        for name in due:
             # A check that timed out may still run.
             if name not in self._running or not self._running[name].is_alive():
-                self._running[name] = _Check(check)
+                self._running[name] = _Check(self._checks[name])
                 self._running[name].start()
-        dependencies = {name: self._await(name, deadline_s) for name in self._checks}
-        for name, dependency in dependencies.items():
-            if dependency.reason != (previous.dependencies[name].reason if previous else ""):
-                _log.warning("health_changed", extra={"dependency": name, "reason": dependency.reason})
-        dependencies.setdefault("antifraud", DependencyHealth(None, ""))
-        return Report(dependencies, self._needed_revision, self._current_revision, self._warnings)
+        for name in due:
+            result, previous = self._await(name, deadline_s), self._results.get(name, _HEALTHY)
+            self._results[name] = result
+            self._expires_at[name] = monotonic() + _CACHE_S
+            if result.reason != previous.reason:
+                cause = result.cause or result.reason or "It is available again."
+                _log.warning("health_changed", extra={"dependency": name, "reason": cause})
 
     def _await(self, name: str, deadline_s: float) -> DependencyHealth:
         check = self._running[name]
@@ -149,7 +163,7 @@ class _Check(Thread):
         began_s = perf_counter()
         try:
             reason = self._check()
-        except Exception:  # noqa: BLE001 any error means unavailable
-            self.result = DependencyHealth(None, "It is unavailable.")
+        except Exception as error:  # noqa: BLE001 any error means unavailable
+            self.result = DependencyHealth(None, "It is unavailable.", f"It is unavailable: {describe_failure(error)}")
         else:
             self.result = DependencyHealth((perf_counter() - began_s) * 1000, reason)

@@ -11,14 +11,14 @@ import pytest
 
 @contextmanager
 def sent_statements() -> Iterator[list[tuple[str, Any]]]:
-    """Collect the statements sent during a block, each with its parameters. Background jobs do not count."""
+    """Collect the statements sent during a block, with their parameters; not those of jobs and health checks."""
     sent: list[tuple[str, Any]] = []
 
     def recorder(name: str) -> Any:
         run = getattr(psycopg.Cursor, name)
 
         def record(cursor: Any, statement: str, parameters: Any = None, **options: Any) -> Any:
-            if not current_thread().name.startswith("job-"):
+            if not current_thread().name.startswith(("job-", "health")):
                 sent.append((statement, parameters))
             return run(cursor, statement, parameters, **options)
 

@@ -1,11 +1,20 @@
 """Version and settings of a server."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from sqlalchemy import ARRAY, Connection, Text, bindparam, text
 
 from persistence.database.statements import Statement
 
+_TIME = Statement(text("SELECT clock_timestamp()"))
+# In winter and in summer: London has the offset of UTC in winter only.
+_OFFSETS = Statement(
+    text(
+        "SELECT extract(timezone FROM timestamptz '2025-01-01 00:00Z')::int,"
+        " extract(timezone FROM timestamptz '2025-07-01 00:00Z')::int"
+    )
+)
 _VERSION = Statement(text("SHOW server_version"))
 _READ_ONLY = Statement(text("SHOW transaction_read_only"))
 _SETTINGS = Statement(
@@ -14,6 +23,17 @@ _SETTINGS = Statement(
     )
 )
 _LONG_READ = [Statement(text(f"SET {setting}")) for setting in ("TRANSACTION READ ONLY", "LOCAL statement_timeout = 0")]
+
+
+def find_time(connection: Connection) -> datetime:
+    """Return the server's time."""
+    time: datetime = _TIME.value(connection, {})
+    return time
+
+
+def uses_utc(connection: Connection) -> bool:
+    """Return whether the time zone of the session is UTC, whatever its name: Etc/UTC, Zulu, GMT ..."""
+    return _OFFSETS.row(connection, {}) == (0, 0)
 
 
 def find_version(connection: Connection) -> str:

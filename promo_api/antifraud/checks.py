@@ -66,6 +66,10 @@ class Antifraud:
         """Raise redis.RedisError if Redis is unavailable."""
         self._verdicts.ping()
 
+    def read_cache_clock(self) -> datetime:
+        """Return the time of Redis (UTC), or raise redis.RedisError."""
+        return self._verdicts.read_clock()
+
     def ping_service(self) -> None:
         """Raise OSError if the service accepts no connection."""
         self._client.ping()
@@ -155,6 +159,10 @@ class DisabledAntifraud:
     def ping_cache(self) -> None:
         """Raise redis.RedisError if Redis is unavailable."""
         self._verdicts.ping()
+
+    def read_cache_clock(self) -> datetime:
+        """Return the time of Redis. Raise redis.RedisError if it is unavailable."""
+        return self._verdicts.read_clock()
 
     def close(self) -> None:
         """Close all connections."""

@@ -57,6 +57,10 @@ if is_holder then redis.call('DEL', KEYS[2]) end
 """)
 
 
+# KEYS: selects the node in a Cluster. In a script, because a Cluster would send the command to all nodes.
+_TIME = Script("return redis.call('TIME')")
+
+
 class Decision(Enum):
     """The next step of an attempt."""
 
@@ -164,6 +168,11 @@ class VerdictCache:
         """Raise redis.RedisError if Redis is unavailable."""
         with self._redis.client() as client:
             client.ping()
+
+    def read_clock(self) -> datetime:
+        """Return the time of Redis (UTC), or raise redis.RedisError."""
+        seconds, microseconds = map(int, self._redis.run(_TIME, (_OPEN_BREAKERS,), ()))
+        return _EPOCH + timedelta(seconds=seconds, microseconds=microseconds)
 
     def close(self) -> None:
         """Close all connections."""

@@ -3,6 +3,7 @@
 | Module | What it does |
 |---|---|
 | settings | the settings, with defaults, bounds and meanings |
+| unknown_settings | variables that look like misspelt settings |
 | values | parsers for their values |
 | redis_url | the address of Redis |
 """

@@ -312,6 +312,13 @@ def deprecated_names(environment: Mapping[str, str]) -> dict[str, str]:
     return {old: new for old, new in renamed.items() if old and environment.get(old)}
 
 
+def known_names() -> set[str]:
+    """Return the names of all settings, including deprecated names."""
+    return {name for declared in fields(Settings) for name in (variable(declared), declared.metadata["formerly"])} - {
+        ""
+    }
+
+
 def _read_text(declared: Field[Any], environment: Mapping[str, str]) -> str:
     name, formerly = variable(declared), declared.metadata["formerly"]
     return environment.get(name, "") or _read_file(name, environment) or environment.get(formerly, "")

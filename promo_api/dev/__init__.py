@@ -1,7 +1,8 @@
-"""Embedded servers for the commands `dev` and `antifraud-stub`, and for the tests.
+"""Embedded servers for the commands `dev` and `antifraud-stub`, and for the tests; and `make install`.
 
 | Module | What it does |
 |---|---|
+| install | `make install`, before any package is installed |
 | run | the command `dev` |
 | postgres, postgres_programs | EmbeddedPostgres, and how its programs are run |
 | valkey | EmbeddedValkey |

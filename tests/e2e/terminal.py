@@ -10,6 +10,7 @@ import sys
 import termios
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -84,7 +85,9 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Kill the command if it runs."""
+        """Close the terminal, which ends the command."""
         os.close(self._descriptor)
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(_TIMEOUT_S)
         self.process.kill()
         self.process.wait()

@@ -12,7 +12,8 @@ from tests.e2e.environment import Environment
 from tests.e2e.server import Server, run_command
 
 _ALL = [
-    "settings", "passwords", "specification", "PostgreSQL", "schema", "Redis", "anti-fraud", "breakers", "counts",
+    "settings", "passwords", "specification", "PostgreSQL", "schema", "Redis", "clocks", "anti-fraud", "breakers",
+    "counts",
 ]  # fmt: skip
 # The tests use cheap password hashes, which gives a warning.
 _ALL_OK = dict.fromkeys(_ALL, True) | {"passwords": False}
@@ -48,7 +49,7 @@ def test_redis_unavailable(env: Environment, tmp_path: Path) -> None:
     """Without Redis the state of the circuit breakers is unknown."""
     env.valkey.stop()
     status, results, output = _run_check(env.variables, tmp_path)
-    assert (status, results) == (1, _ALL_OK | {"Redis": False, "breakers": False})
+    assert (status, results) == (1, _ALL_OK | {"Redis": False, "clocks": False, "breakers": False})
     assert "Unknown, because Redis is unavailable." in output
 
 
@@ -60,7 +61,7 @@ def test_redis_by_url(env: Environment, tmp_path: Path) -> None:
     assert (status, results) == (0, _ALL_OK)
     assert f"{address}/3 is available." in output
     status, results, output = _run_check(moved | {"REDIS_URL": f"redis://nobody:hunter2@{address}"}, tmp_path)
-    assert (status, results) == (1, _ALL_OK | {"Redis": False, "breakers": False})
+    assert (status, results) == (1, _ALL_OK | {"Redis": False, "clocks": False, "breakers": False})
     assert f"{address} is unavailable: " in output
     assert "hunter2" not in output
 
@@ -104,7 +105,7 @@ def test_postgresql_unavailable(env: Environment, tmp_path: Path) -> None:
     """Without PostgreSQL schema and counts are unknown, and `migrate` fails with a reason."""
     env.postgres.stop()
     status, results, output = _run_check(env.variables, tmp_path)
-    assert (status, results) == (1, _ALL_OK | {"PostgreSQL": False, "schema": False, "counts": False})
+    assert (status, results) == (1, _ALL_OK | {"PostgreSQL": False, "schema": False, "clocks": False, "counts": False})
     assert env.variables["POSTGRES_HOST"] in output
     done = run_command(env.variables, "migrate", folder=tmp_path)
     assert done.returncode == 1
@@ -118,6 +119,54 @@ def test_limits_of_the_role(env: Environment, tmp_path: Path) -> None:
     status, results, output = _run_check(pooled, tmp_path)
     assert (status, results) == (1, _ALL_OK | {"PostgreSQL": False})
     assert re.search(r"lock_timeout is \d+ and not 1500", output)
+
+
+def _direct(env: Environment, **changes: str) -> dict[str, str]:
+    """Return the settings of a service that connects to PostgreSQL itself, not through PgBouncer."""
+    target = {"POSTGRES_HOST": env.postgres.host, "POSTGRES_PORT": str(env.postgres.port)}
+    return env.variables | target | {"POSTGRES_TRANSACTION_POOLING": "false"} | changes
+
+
+def _execute(env: Environment, *statements: str) -> None:
+    target = {"host": env.postgres.host, "port": env.postgres.port, "user": env.postgres.username}
+    with psycopg.connect(**target, dbname="promo", autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def test_time_zones(env: Environment, tmp_path: Path) -> None:
+    """Behind a transaction pooler another name of UTC is as good, another time zone is not."""
+    limits = {"statement_timeout": "5s", "lock_timeout": "3s", "idle_in_transaction_session_timeout": "10s"}
+    names = {**limits, "plan_cache_mode": "force_generic_plan"}
+    _execute(
+        env, "CREATE ROLE zoned LOGIN SUPERUSER", *(f"ALTER ROLE zoned SET {name} = '{names[name]}'" for name in names)
+    )
+    pooled = _direct(env, POSTGRES_TRANSACTION_POOLING="true", POSTGRES_USERNAME="zoned")
+    _execute(env, "ALTER ROLE zoned SET timezone = 'Etc/UTC'")
+    assert _run_check(pooled, tmp_path)[:2] == (0, _ALL_OK)
+    _execute(env, "ALTER ROLE zoned SET timezone = 'Europe/London'")
+    status, results, output = _run_check(pooled, tmp_path)
+    assert (status, results) == (1, _ALL_OK | {"PostgreSQL": False})
+    assert "TimeZone is Europe/London and not UTC." in output
+    _execute(env, "DROP ROLE zoned")
+
+
+def test_role_without_rights(env: Environment, tmp_path: Path) -> None:
+    """A role that may not read the tables is reported with the file that grants the rights."""
+    _execute(env, "CREATE ROLE powerless LOGIN")
+    status, results, output = _run_check(_direct(env, POSTGRES_USERNAME="powerless"), tmp_path)
+    _execute(env, "DROP ROLE powerless")
+    assert (status, results) == (1, _ALL_OK | {"schema": False, "counts": False})
+    assert "Unknown, because the role has too few rights. See deploy/grants.sql." in output
+
+
+def test_read_only_database(env: Environment, tmp_path: Path) -> None:
+    """A read-only PostgreSQL is not usable."""
+    _execute(env, "ALTER DATABASE promo SET default_transaction_read_only = on")
+    status, results, output = _run_check(_direct(env), tmp_path)
+    _execute(env, "SET default_transaction_read_only = off", "ALTER DATABASE promo RESET default_transaction_read_only")
+    assert (status, results) == (1, _ALL_OK | {"PostgreSQL": False})
+    assert "is available, but read-only." in output
 
 
 def test_one_line_for_each_item(env: Environment, tmp_path: Path) -> None:

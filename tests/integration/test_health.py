@@ -23,6 +23,7 @@ from tests.accounts import Api
 
 _UNREACHABLE = {"postgres_host": "127.0.0.1", "postgres_port": 1}
 _DOWN, _NOT_IN_TIME = "It is unavailable.", "It did not respond in time."
+_REDIS_ADVICE = "Check that Redis runs, and REDIS_HOST and REDIS_PORT, or REDIS_URL."
 _SLACK_S = 3
 
 
@@ -190,9 +191,9 @@ def test_report_is_cached(make_health: Callable[..., Health], monkeypatch: pytes
     health = make_health()
     first = health.report()
     now[0] += 0.9
-    assert health.report() is first
+    assert health.report().dependencies["redis"] is first.dependencies["redis"]
     now[0] += 0.2
-    assert health.report() is not first
+    assert health.report().dependencies["redis"] is not first.dependencies["redis"]
 
 
 def test_concurrent_requests_share_a_check(make_health: Callable[..., Health]) -> None:
@@ -209,7 +210,7 @@ def test_concurrent_requests_share_a_check(make_health: Callable[..., Health]) -
         reports = [threads.submit(health.report) for _ in range(12)]
         assert all(checks.acquire(timeout=10) for _ in range(3))
         go.set()
-        assert len({id(report.result(10)) for report in reports}) == 1
+        assert len({id(report.result(10).dependencies["redis"]) for report in reports}) == 1
     assert not checks.acquire(blocking=False)
 
 
@@ -260,12 +261,28 @@ def test_changes_are_logged(
     health = make_health(redis_port=1)
     for _ in range(2):
         health.report()
-        health._expires_at = 0.0
+        health._expires_at.clear()
     logged = [vars(record) for record in caplog.records if record.name == "promo_api.health"]
     assert [(each["msg"], each["dependency"], each["reason"]) for each in logged] == [
-        ("health_changed", "redis", "It is unavailable.")
+        (
+            "health_changed",
+            "redis",
+            f"It is unavailable: connection refused. {_REDIS_ADVICE}",
+        )
     ]
     health._checks["redis"] = lambda: ""
     health.report()
     last = vars(caplog.records[-1])
-    assert (last["msg"], last["dependency"], last["reason"]) == ("health_changed", "redis", "")
+    assert (last["msg"], last["dependency"], last["reason"]) == (
+        "health_changed",
+        "redis",
+        "It is available again.",
+    )
+
+
+def test_postgres_alone(make_health: Callable[..., Health]) -> None:
+    """PostgreSQL is checked without the other dependencies."""
+    health = make_health()
+    health._checks |= {"redis": pytest.fail, "antifraud": pytest.fail}
+    assert health.is_postgres_usable()
+    assert not make_health(**_UNREACHABLE).is_postgres_usable()

@@ -45,7 +45,11 @@ ALLOWED = {
     "persistence.comments": "persistence.database persistence.pages persistence.schema",
     "persistence.idempotency": "persistence.database persistence.schema",
     "persistence.likes": "persistence.database persistence.schema",
-    "promo_api.health": "persistence.database promo_api.antifraud promo_api.config promo_api.specification",
+    "promo_api.failure_messages": "persistence.database promo_api.errors",
+    "promo_api.clocks": "",
+    "promo_api.health": (
+        "persistence.database promo_api.antifraud promo_api.config promo_api.failure_messages promo_api.specification"
+    ),
     "promo_api.runtime": (
         "persistence.database persistence.promos promo_api.antifraud promo_api.coalescing promo_api.config "
         "promo_api.health promo_api.security"
@@ -67,13 +71,14 @@ ALLOWED = {
     # `app` names the handlers as a string: Connexion imports them by operationId.
     "promo_api.app": (
         "persistence.accounts promo_api promo_api.admission promo_api.background promo_api.config promo_api.contract "
-        "promo_api.errors promo_api.inventory promo_api.runtime promo_api.security promo_api.sweeper "
+        "promo_api.errors promo_api.health promo_api.inventory promo_api.runtime promo_api.security promo_api.sweeper "
         "promo_api.telemetry"
     ),
     "promo_api.server": "promo_api.config promo_api.contract promo_api.telemetry",
     "promo_api.check": (
         "persistence.consistency persistence.database persistence.feeds promo_api.antifraud promo_api.app "
-        "promo_api.config promo_api.contract promo_api.errors promo_api.runtime"
+        "promo_api.clocks promo_api.config promo_api.contract promo_api.errors promo_api.failure_messages "
+        "promo_api.runtime"
     ),
     "promo_api.operator_commands": (
         "handlers persistence.accounts persistence.database persistence.promos promo_api.config promo_api.errors "
@@ -82,7 +87,8 @@ ALLOWED = {
     "promo_api.dev": "promo_api.config",
     "promo_api.__main__": (
         "persistence.database persistence.migrations promo_api promo_api.app promo_api.check promo_api.config "
-        "promo_api.contract promo_api.dev promo_api.errors promo_api.operator_commands promo_api.runtime "
+        "promo_api.contract promo_api.dev promo_api.errors promo_api.failure_messages promo_api.operator_commands "
+        "promo_api.runtime "
         "promo_api.server promo_api.telemetry"
     ),
 }
@@ -106,7 +112,8 @@ LIBRARIES = {
     "psutil": "promo_api.dev",
     "psycopg": "persistence.database promo_api.dev.postgres",
     "redis": (
-        "promo_api.antifraud.verdict_cache promo_api.check promo_api.inventory promo_api.redis_client "
+        "promo_api.antifraud.verdict_cache promo_api.check promo_api.failure_messages promo_api.inventory "
+        "promo_api.redis_client "
         "promo_api.security.rate_limits"
     ),
     "requests": "promo_api.antifraud.client",

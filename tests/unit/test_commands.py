@@ -5,13 +5,19 @@ import socket
 import struct
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from errno import EACCES
 from pathlib import Path
 
 import pytest
 
+from promo_api import __version__
 from promo_api.__main__ import main
+from tests.pages import ROOT
+
+BIN = Path(sys.executable).parent
+PROGRAMS = {"python -m promo_api": [sys.executable, "-m", "promo_api"], "promo-api": [str(BIN / "promo-api")]}
 
 REQUIRED = {"ANTIFRAUD_ADDRESS": "127.0.0.1:1", "SECRET_KEY": "a key for tests " * 3, "REDIS_PORT": "1"}
 UNREACHABLE = {**REQUIRED, "POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": "1"}
@@ -20,12 +26,14 @@ _SSL_REQUEST = struct.pack("!II", 8, 80877103)
 INVALID = {"POSTGRES_PORT": "many", "SERVER_WORKERS": "0", "SECRET_KEY": "hunter2"}
 
 
-def _run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def _run(
+    folder: Path, *arguments: str, program: Sequence[str] = (sys.executable, "-m", "promo_api"), **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command in an empty folder, with no other settings than these."""
     ended = subprocess.run(
-        [sys.executable, "-m", "promo_api", *arguments],
+        [*program, *arguments],
         cwd=folder,
-        env={"PATH": os.environ["PATH"], **environment},
+        env={"PATH": f"{BIN}:{os.environ['PATH']}", **environment},
         capture_output=True,
         text=True,
         timeout=30,
@@ -74,6 +82,7 @@ def test_check_without_servers(tmp_path: Path) -> None:
         ["FAIL", "PostgreSQL"],
         ["FAIL", "schema"],
         ["FAIL", "Redis"],
+        ["WARN", "clocks"],
         ["FAIL", "anti-fraud"],
         ["FAIL", "breakers"],
         ["FAIL", "counts"],
@@ -114,11 +123,33 @@ def test_operator_command_with_invalid_arguments(tmp_path: Path, command: str, a
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["serve", "now"], ["--port", "80", "serve"]], ids=" ".join)
-def test_unknown_command(tmp_path: Path, arguments: list[str]) -> None:
-    """An unknown command or argument prints the usage and exits with 2."""
-    ended = _run(tmp_path, *arguments)
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("usage: python -m promo_api")
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_unknown_command(tmp_path: Path, program: str, arguments: list[str]) -> None:
+    """An unknown command or argument prints the usage with the name of the program, and exits with 2."""
+    ended = _run(tmp_path, *arguments, program=PROGRAMS[program])
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"usage: {program} [-h] [--version] COMMAND")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_version(tmp_path: Path, program: str) -> None:
+    """--version prints the version of the package."""
+    ended = _run(tmp_path, "--version", program=PROGRAMS[program])
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"promo-api {__version__}\n", "")
+
+
+def test_command_of_the_image(tmp_path: Path) -> None:
+    """The command in the image works with the source in PYTHONPATH, from any folder."""
+    ended = _run(tmp_path, "--version", program=[str(ROOT / "deploy" / "promo-api")], PYTHONPATH=str(ROOT))
+    assert (ended.returncode, ended.stdout) == (0, f"promo-api {__version__}\n")
+
+
+def test_dev_without_its_packages(tmp_path: Path) -> None:
+    """Without the development packages, `dev` names the command that installs them."""
+    (tmp_path / "psutil.py").write_text("raise ModuleNotFoundError(name='psutil')")
+    ended = _run(tmp_path, "dev", PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert ended.returncode == 1
+    assert ended.stderr == "dev needs the package psutil of requirements-dev.lock: run make install.\n"
 
 
 _COMMANDS = ("serve", "migrate", "check", "reset-password", "close-account", "dev", "antifraud-stub")
@@ -193,3 +224,32 @@ def test_empty_variable_does_not_hide_the_file(tmp_path: Path) -> None:
     """An empty variable counts as unset, so the value in `.env` is used."""
     (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in UNREACHABLE.items()))
     assert _run(tmp_path, "check", SECRET_KEY="").stdout.startswith("ok    settings")
+
+
+def test_misspelt_setting(tmp_path: Path) -> None:
+    """A misspelt setting is reported with the nearest name, without its value."""
+    (tmp_path / ".env").write_text("LOG_LEVEL=hunter2\n")
+    line = _run(tmp_path, "check", **UNREACHABLE, SERVER_WORKER="hunter2").stdout.splitlines()[0]
+    assert line == (
+        "WARN  settings       All are valid. SERVER_WORKER is not a setting. Did you mean SERVER_WORKERS? "
+        "LOG_LEVEL is not a setting."
+    )
+    warnings = _run(tmp_path, "migrate", **UNREACHABLE, SERVER_WORKER="hunter2").stderr.splitlines()[:2]
+    assert warnings == [
+        "Warning: SERVER_WORKER is not a setting. Did you mean SERVER_WORKERS?",
+        "Warning: LOG_LEVEL is not a setting.",
+    ]
+
+
+def test_misspelt_required_setting(tmp_path: Path) -> None:
+    """If a required setting is missing, a misspelt name is reported with it."""
+    ended = _run(tmp_path, "serve", SECRET_KEY=REQUIRED["SECRET_KEY"], ANTIFRAUD_ADRESS="hunter2")
+    assert ended.returncode == 2
+    assert "- ANTIFRAUD_ADRESS is not a setting. Did you mean ANTIFRAUD_ADDRESS?\n" in ended.stderr
+    assert "hunter2" not in ended.stderr
+
+
+def test_renamed_setting(tmp_path: Path) -> None:
+    """`check` reports a deprecated name with the new one."""
+    line = _run(tmp_path, "check", **UNREACHABLE, CHECK_ANSWERS="true").stdout.splitlines()[0]
+    assert line == "WARN  settings       All are valid. CHECK_ANSWERS is now called VALIDATE_RESPONSES."

@@ -16,7 +16,7 @@ _EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 _SETTINGS = {variable(declared) for declared in fields(Settings)}
 _RENAMED = {old: variable(declared) for declared in fields(Settings) if (old := declared.metadata["formerly"])}
 # Environment variables that are not settings of the service.
-_OTHER_VARIABLES = {"REDIS_PASSWORD_FILE", "POSTGRES_PASSWORD_FILE"}
+_OTHER_VARIABLES = {"LOG_LEVEL", "POSTGRES_USER", "REDIS_SERVICE_HOST"}
 _README_WORDS_MAX = 1000
 
 

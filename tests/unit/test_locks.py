@@ -7,7 +7,7 @@ import pytest
 from tests.unit.source import ROOT
 
 LOCKS = sorted(file.name for file in ROOT.glob("requirements*.lock"))
-INSTALLERS = ("Makefile", "Dockerfile", "docs/deployment.md")
+INSTALLERS = ("Dockerfile", "docs/deployment.md")
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -31,3 +31,11 @@ def test_installations_verify_checksums(name: str) -> None:
     installs = [line for line in text.splitlines() if re.search(r"\bpip\b[^&|;]* install ", line)]
     assert installs
     assert [line for line in installs if not {"--require-hashes", "--no-deps"} & {*line.split()}] == []
+
+
+def test_make_install_verifies_checksums() -> None:
+    """So does each call of pip in `make install`."""
+    text = (ROOT / "promo_api" / "dev" / "install.py").read_text(encoding="utf-8")
+    calls = re.findall(r"_run_pip\(\[(.*?)\]", text)
+    assert len(calls) == 2
+    assert all('"--require-hashes"' in call or '"--no-deps"' in call for call in calls)

@@ -94,7 +94,7 @@ def test_failures_of_redis(settings: Settings) -> None:
 def test_check(settings: Settings) -> None:
     """`check` names each server and its address, also if it is unavailable, without credentials."""
     environment = ENVIRONMENT | {"REDIS_URL": next(url for url in REDIS_URLS.values() if url == settings.redis_url)}
-    sentences = [finding.message for finding in check_all(environment)]
+    sentences = [finding.message for finding in check_all(environment, {})]
     assert [sentence for sentence in sentences if SECRET in sentence] == []
     assert any("http://127.0.0.1:1/way is unavailable" in sentence for sentence in sentences)
 
@@ -104,6 +104,6 @@ def test_check(settings: Settings) -> None:
 )
 def test_invalid_secret(name: str, value: str) -> None:
     """The value of an invalid setting that may contain a secret is not repeated."""
-    text = "\n".join(finding.message for finding in check_all(ENVIRONMENT | {name: value}))
+    text = "\n".join(finding.message for finding in check_all(ENVIRONMENT | {name: value}, {}))
     assert f"{name} must be" in text
     assert "h2" not in text

@@ -50,7 +50,7 @@ def test_log_formats(text: str) -> None:
 def test_invalid_log_formats(text: str) -> None:
     """Any other format is a problem that names both."""
     assert problem_of(LOG_FORMAT=text).startswith(
-        f"LOG_FORMAT must be json or text (it is {text!r}): format of log lines"
+        f"LOG_FORMAT must be json, text or dev (it is {text!r}): format of log lines"
     )
 
 

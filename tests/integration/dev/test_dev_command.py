@@ -75,13 +75,13 @@ def test_start_and_stop(start_dev: StartDev, folder: Path, find_running: FindRun
         assert part in printed
     environment = dev.ask()["environment"]
     assert environment["POSTGRES_DATABASE"] == "promo"
-    assert environment["LOG_FORMAT"] == "text"
+    assert environment["LOG_FORMAT"] == "dev"
     assert f"http://{environment['ANTIFRAUD_ADDRESS']}" in printed
     os.killpg(dev.process.pid, number)  # to the process group, as a terminal does
     os.killpg(dev.process.pid, number)
     status, out, err = dev.end()
     assert (status, err) == (0, "")
-    assert out.endswith("Stopped.\n")
+    assert out.endswith("\nStopping ... stopped.\n")
     assert find_running(folder) == []
 
 
