@@ -15,6 +15,7 @@ status) or (body, status, headers), or raises an error of promo_api.errors.
 | accounts | shared: sign-up and sign-in of both kinds |
 | idempotency | shared: the Idempotency-Key header |
 | serializers | shared: rows to JSON |
+| versions | shared: entity tags and the If-Match header |
 """
 
 from typing import Any

@@ -6,9 +6,10 @@ from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 
-from handlers import Body
+from handlers import Body, Headers
 from handlers.idempotency import Response, connect, idempotent, store_responses
 from handlers.serializers import Page, find_changed_members, page, page_limit, serialize_change, serialize_promo
+from handlers.versions import Versions, check_version, read_if_match, versioned
 from persistence.accounts.companies import Company
 from persistence.activations import list_country_uses
 from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries
@@ -26,7 +27,7 @@ from persistence.promos.promos import (
 from promo_api.errors import InvalidInput, NotFound, NotOwner
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import CODES, PROMOS
-from promo_api.specification import MAX_LISTED_CODES
+from promo_api.specification import MAX_LISTED_CODES, PROMO_MEMBERS
 
 # The feed index has copies of these members.
 _INDEXED_MEMBERS = {"target", "active_from", "active_until", "max_count"}
@@ -78,6 +79,7 @@ def list_promos(
         return page(_serialize_promos(runtime, connection, company, promos, MAX_LISTED_CODES), total)
 
 
+@versioned(PROMO_MEMBERS)
 def get_promo(runtime: Runtime, company: Company, *, id: UUID) -> Body:
     """Return a promo of the company."""
     with runtime.database.autocommit() as connection:
@@ -85,7 +87,9 @@ def get_promo(runtime: Runtime, company: Company, *, id: UUID) -> Body:
         return _serialize_promos(runtime, connection, company, [promo])[0]
 
 
-def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body) -> Body:
+def update_promo(
+    runtime: Runtime, company: Company, *, id: UUID, body: Body, if_match: str | None = None
+) -> tuple[Body, int, Headers]:
     """Change members of a promo; the target is replaced as a whole."""
     values, use_limit = _read_values(body), body.get("max_count")
     if _is_reversed(values.get("active_from"), values.get("active_until")):
@@ -98,7 +102,7 @@ def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body) ->
     if use_limit is not None:
         values["max_count"] = use_limit
     with runtime.database.transaction() as connection:
-        _apply_changes(runtime, connection, company, id, values)
+        _apply_changes(runtime, connection, company, id, values, read_if_match(if_match))
     return get_promo(runtime, company, id=id)
 
 
@@ -121,12 +125,15 @@ def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:
     }
 
 
-def _apply_changes(runtime: Runtime, connection: Any, company: Company, promo_id: UUID, values: dict[str, Any]) -> None:
-    """Store the new values, and the changed members in the audit log."""
+def _apply_changes(
+    runtime: Runtime, connection: Any, company: Company, promo_id: UUID, values: dict[str, Any], versions: Versions
+) -> None:
+    """Store the new values of a promo of one of these versions, and the changed members in the audit log."""
     today = runtime.today()
     promo = find_promo(connection, promo_id, today, locked=True)
     if promo is None:
         raise NotFound.promo()
+    check_version(versions, serialize_promo(promo, company.name, None), PROMO_MEMBERS)
     changed_members = find_changed_members(promo, replace(promo, **values))
     if not changed_members:
         return

@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 
 from persistence.accounts.events import record_event
+from persistence.accounts.profiles import Profile, has_profile, profile_values
 from persistence.database.statements import Statement
 from persistence.schema.audit_tables import account_events
 from persistence.schema.tables import (
@@ -59,7 +60,7 @@ _BATCH_ROWS = 800
 def _close() -> Select[Any]:
     closed = (
         update(users)
-        .where(users.c.id == _USER_ID, users.c.password_hash == bindparam("checked_hash"))
+        .where(users.c.id == _USER_ID, users.c.password_hash == bindparam("checked_hash"), has_profile())
         .values(token_version=0, **dict.fromkeys(_PERSONAL_COLUMNS, null()))
         .returning(users.c.id)
         .cte("closed")
@@ -130,9 +131,14 @@ _FINISH = Statement(update(users).where(users.c.id == _USER_ID).values(id=bindpa
 _DELETE_DELETION = Statement(delete(account_deletions).where(account_deletions.c.user_id == _USER_ID))
 
 
-def close_account(connection: Connection, user_id: UUID, *, checked_hash: str) -> bool:
-    """Remove the personal data, revoke all tokens and begin the deletion; False if the hash is not `checked_hash`."""
-    values = {"user": user_id, "placeholder": uuid4(), "checked_hash": checked_hash}
+def close_account(
+    connection: Connection, user_id: UUID, *, checked_hash: str, old_profile: Profile | None = None
+) -> bool:
+    """Remove the personal data, revoke all tokens and begin the deletion.
+
+    Return False if the hash is not `checked_hash`, or the profile is not `old_profile`; None: any profile.
+    """
+    values = {"user": user_id, "placeholder": uuid4(), "checked_hash": checked_hash, **profile_values(old_profile)}
     return _CLOSE.row(connection, values) is not None
 
 

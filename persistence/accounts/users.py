@@ -10,6 +10,7 @@ from sqlalchemy import ARRAY, ColumnElement, Connection, FromClause, Text, bindp
 from sqlalchemy.dialects.postgresql import array
 
 from persistence.accounts.events import record_event
+from persistence.accounts.profiles import PROFILE_COLUMNS, Profile, has_profile, profile_values
 from persistence.database.statements import Statement, new_value
 from persistence.schema.tables import users
 
@@ -30,7 +31,6 @@ class User:
 
 
 _COLUMNS = [users.c[name] for name in User.__dataclass_fields__]
-_CHANGEABLE = ("name", "surname", "avatar_url")
 _FIND = Statement(select(*_COLUMNS).where(users.c.id == bindparam("id"), users.c.email_key.is_not(None)))
 
 
@@ -40,10 +40,15 @@ def find_user(connection: Connection, user_id: UUID) -> User | None:
     return None if row is None else User(*row)
 
 
-def update_user(connection: Connection, user_id: UUID, changes: Mapping[str, Any]) -> User | None:
-    """Change the profile or password_hash, record it and return the user; None as in find_user."""
+def update_user(
+    connection: Connection, user_id: UUID, changes: Mapping[str, Any], *, old_profile: Profile | None = None
+) -> User | None:
+    """Change the profile or password_hash, record it and return the user; None as in find_user.
+
+    `old_profile`: change nothing and return None if the user has another profile.
+    """
     values = {f"new_{name}": value for name, value in changes.items()}
-    row = _update(frozenset(changes)).row(connection, {"id": user_id, **values})
+    row = _update(frozenset(changes)).row(connection, {"id": user_id, **values, **profile_values(old_profile)})
     return None if row is None else User(*row)
 
 
@@ -52,7 +57,7 @@ def _update(columns: frozenset[str]) -> Statement:
     # Locked, so that concurrent changes wait. A closed account has no e-mail address.
     before = (
         select(users)
-        .where(users.c.id == bindparam("id"), users.c.email_key.is_not(None))
+        .where(users.c.id == bindparam("id"), users.c.email_key.is_not(None), has_profile())
         .with_for_update(key_share=True)
         .cte("before")
     )
@@ -72,5 +77,5 @@ def _update(columns: frozenset[str]) -> Statement:
 
 
 def _changed_members(before: FromClause) -> ColumnElement[Any]:
-    names = [case((users.c[name].is_distinct_from(before.c[name]), name)) for name in _CHANGEABLE]
+    names = [case((users.c[name].is_distinct_from(before.c[name]), name)) for name in PROFILE_COLUMNS]
     return func.array_remove(array[Any](names, type_=Text()), None, type_=ARRAY(Text))

@@ -114,8 +114,9 @@ class _Comparison:
             yield from self._content("body", old["content"], new["content"])
 
     def _responses(self, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Iterator[Change]:
-        # Clients expect that there may be further errors, but no success of another kind.
-        yield from self._entries("", "status", olds, news, needed=lambda status, _: not status.startswith(("4", "5")))
+        # Clients expect that there may be further errors, but no success of another kind. Only clients that send a
+        # condition get 304.
+        yield from self._entries("", "status", olds, news, needed=lambda status, _: not _is_expected(status))
         for status in _shared(olds, news):
             old, new = (each[status].get("headers", {}) for each in (olds, news))
             yield from self._entries(status, "header", old, new)
@@ -212,6 +213,10 @@ def _excludes(kind: str, old: Any, new: Any) -> bool:
     if kind in _BOUNDS:
         return _BOUNDS[kind](new, old)
     return (old, new) not in _WIDER
+
+
+def _is_expected(status: str) -> bool:
+    return status.startswith(("4", "5")) or status == "304"
 
 
 def _is_required(_name: str, entry: Any) -> bool:
