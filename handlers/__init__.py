@@ -16,6 +16,7 @@ status) or (body, status, headers), or raises an error of promo_api.errors.
 | promo_changes | shared: changes of a promo, with its feed entries and audit log |
 | idempotency | shared: the Idempotency-Key header |
 | serializers | shared: rows to JSON |
+| versions | shared: entity tags and the If-Match header |
 """
 
 from typing import Any

@@ -5,10 +5,11 @@ from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 
-from handlers import Body
+from handlers import Body, Headers
 from handlers.idempotency import Response, connect, idempotent, store_responses
 from handlers.promo_changes import CONFLICT, ENDS_TOO_EARLY, change_promo
 from handlers.serializers import Page, page, page_limit, serialize_change, serialize_promo
+from handlers.versions import read_if_match, versioned
 from persistence.accounts.companies import Company, claim_company
 from persistence.activations import list_country_uses
 from persistence.idempotency import IdempotencyKey
@@ -23,7 +24,7 @@ from persistence.promos.promos import (
 from promo_api.errors import InvalidInput, NotFound, NotOwner, Unauthenticated
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import CODES, PROMOS
-from promo_api.specification import MAX_LISTED_CODES
+from promo_api.specification import MAX_LISTED_CODES, PROMO_MEMBERS
 
 _LIMIT_OF_UNIQUE = "must be 1 for a UNIQUE promo; to stop the promo, set active_until to a day in the past"
 
@@ -72,6 +73,7 @@ def list_promos(
         return page(_serialize_promos(runtime, connection, company, promos, MAX_LISTED_CODES), total)
 
 
+@versioned(PROMO_MEMBERS)
 def get_promo(runtime: Runtime, company: Company, *, id: UUID) -> Body:
     """Return a promo of the company."""
     with runtime.database.autocommit() as connection:
@@ -79,7 +81,9 @@ def get_promo(runtime: Runtime, company: Company, *, id: UUID) -> Body:
         return _serialize_promos(runtime, connection, company, [promo])[0]
 
 
-def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body) -> Body:
+def update_promo(
+    runtime: Runtime, company: Company, *, id: UUID, body: Body, if_match: str | None = None
+) -> tuple[Body, int, Headers]:
     """Change members of a promo; the target is replaced as a whole, and null removes a value."""
     values, use_limit = _read_values(body), body.get("max_count")
     if _is_reversed(values.get("active_from"), values.get("active_until")):
@@ -94,7 +98,7 @@ def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body) ->
     with runtime.database.transaction() as connection:
         if not claim_company(connection, company.id):
             raise Unauthenticated.account_deleted()
-        change_promo(connection, id, values, runtime.today())
+        change_promo(connection, id, values, runtime.today(), read_if_match(if_match))
     return get_promo(runtime, company, id=id)
 
 

@@ -6,11 +6,13 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from handlers.serializers import find_changed_members
+from handlers.serializers import find_changed_members, serialize_promo
+from handlers.versions import Versions, check_version
 from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries
 from persistence.promos.changes import insert_change
 from persistence.promos.promos import find_promo, update_promo, update_use_limit
 from promo_api.errors import InvalidInput, NotFound
+from promo_api.specification import PROMO_MEMBERS
 
 # The code of a change that contradicts the stored promo.
 CONFLICT = "promo_conflict"
@@ -20,11 +22,14 @@ _BEGINS_TOO_LATE = "must not be after active_until"
 _INDEXED_MEMBERS = {"target", "active_from", "active_until", "max_count"}
 
 
-def change_promo(connection: Any, promo_id: UUID, values: Mapping[str, Any], today: date) -> None:
-    """Store new values of columns, and record the changed members in the audit log."""
+def change_promo(
+    connection: Any, promo_id: UUID, values: Mapping[str, Any], today: date, versions: Versions = None
+) -> None:
+    """Store new values of a promo of one of these versions, and record the changed members in the audit log."""
     promo = find_promo(connection, promo_id, today, locked=True)
     if promo is None:
         raise NotFound.promo()
+    check_version(versions, serialize_promo(promo, "", None), PROMO_MEMBERS)
     changed_members = find_changed_members(promo, replace(promo, **values))
     if not changed_members:
         return

@@ -12,12 +12,10 @@ from persistence.comments import Comment
 from persistence.feeds.user_promos import PromoForUser
 from persistence.promos.changes import PromoChange
 from persistence.promos.promos import Promo
-from promo_api.specification import MAX_PAGE_ENTRIES
+from promo_api.specification import MAX_PAGE_ENTRIES, PROMO_MEMBERS
 
 Page = tuple[list[Body], int, Headers]
 
-# The members that PATCH accepts.
-_CHANGEABLE = ("description", "image_url", "target", "max_count", "active_from", "active_until")
 # The author of a comment whose account was deleted.
 _DELETED_AUTHOR = {"name": "Deleted", "surname": "user"}
 
@@ -67,7 +65,7 @@ def find_changed_members(before: Promo, after: Promo) -> Body:
     old, new = (serialize_promo(promo, "", None) for promo in (before, after))
     return {
         name: _without_none({"from": old.get(name), "to": new.get(name)})
-        for name in _CHANGEABLE
+        for name in PROMO_MEMBERS
         if old.get(name) != new.get(name)
     }
 

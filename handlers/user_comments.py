@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
 from handlers.serializers import Page, page, page_limit, serialize_comment
+from handlers.versions import Versions, check_version, read_if_match, versioned
 from persistence.accounts.users import User
 from persistence.comments import (
     Comment,
@@ -15,11 +16,13 @@ from persistence.comments import (
     update_comment as update_own_comment,
 )
 from persistence.idempotency import IdempotencyKey
-from promo_api.errors import NotFound, NotOwner
+from promo_api.errors import NotFound, NotOwner, PreconditionFailed
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import COMMENTS
+from promo_api.specification import COMMENT_MEMBERS
 
 
+@versioned(COMMENT_MEMBERS)
 @idempotent
 def create_comment(runtime: Runtime, user: User, *, id: UUID, body: Body, key: IdempotencyKey | None) -> Response:
     """Comment on a promo."""
@@ -45,29 +48,47 @@ def list_comments(runtime: Runtime, _user: User, *, id: UUID, limit: int, offset
     return page([serialize_comment(comment) for comment in comments], total)
 
 
+@versioned(COMMENT_MEMBERS)
 def get_comment(runtime: Runtime, _user: User, *, id: UUID, comment_id: UUID) -> Body:
     """Return a comment."""
     return serialize_comment(_find_comment(runtime, id, comment_id))
 
 
-def update_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID, body: Body) -> Body:
+@versioned(COMMENT_MEMBERS)
+def update_comment(
+    runtime: Runtime, user: User, *, id: UUID, comment_id: UUID, body: Body, if_match: str | None = None
+) -> Body:
     """Change the text of a comment."""
-    _check_author(_find_comment(runtime, id, comment_id), user)
+    old_text = _find_own_text(runtime, user, id, comment_id, read_if_match(if_match))
     with runtime.database.autocommit() as connection:
-        update_own_comment(connection, id, comment_id=comment_id, author_id=user.id, text=body["text"])
+        is_changed = update_own_comment(
+            connection, id, comment_id=comment_id, author_id=user.id, text=body["text"], old_text=old_text
+        )
     changed_comment = _find_comment(runtime, id, comment_id)
     # Again: if the account was deleted meanwhile, the comment was not changed.
     _check_author(changed_comment, user)
+    if not is_changed:
+        raise PreconditionFailed.changed()
     return serialize_comment(changed_comment)
 
 
-def delete_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID) -> Body:
+def delete_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID, if_match: str | None = None) -> Body:
     """Delete a comment."""
-    _check_author(_find_comment(runtime, id, comment_id), user)
+    old_text = _find_own_text(runtime, user, id, comment_id, read_if_match(if_match))
     with runtime.database.autocommit() as connection:
-        if not delete_own_comment(connection, id, comment_id=comment_id, author_id=user.id):
-            raise NotFound.comment()
-    return {"status": "ok"}
+        if delete_own_comment(connection, id, comment_id=comment_id, author_id=user.id, old_text=old_text):
+            return {"status": "ok"}
+        if old_text is not None and find_comment(connection, id, comment_id) is not None:
+            raise PreconditionFailed.changed()
+    raise NotFound.comment()
+
+
+def _find_own_text(runtime: Runtime, user: User, promo_id: UUID, comment_id: UUID, versions: Versions) -> str | None:
+    """Check author and version of a comment; return the text that it must still have, None: any."""
+    comment = _find_comment(runtime, promo_id, comment_id)
+    _check_author(comment, user)
+    check_version(versions, serialize_comment(comment), COMMENT_MEMBERS)
+    return None if versions is None else comment.text
 
 
 def _find_comment(runtime: Runtime, promo_id: UUID, comment_id: UUID) -> Comment:

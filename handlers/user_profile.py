@@ -8,41 +8,57 @@ from uuid import UUID
 from handlers import Body
 from handlers.accounts import PasswordAttempt, confirm_password
 from handlers.serializers import serialize_user
+from handlers.versions import Versions, check_version, read_if_match, versioned
 from persistence.accounts.credentials import USER_ACCOUNTS, Credentials
 from persistence.accounts.deletion import claim_account_deletion, close_account, delete_account_batch
+from persistence.accounts.profiles import Profile
 from persistence.accounts.users import User, find_user, update_user
-from promo_api.errors import ServiceUnavailable, Unauthenticated, WrongPassword
+from promo_api.errors import PreconditionFailed, RequestError, ServiceUnavailable, Unauthenticated, WrongPassword
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import PASSWORD_CHANGES
+from promo_api.specification import USER_MEMBERS
 
 # Short, because the request occupies a thread for passwords.
 _DELETION_TIME_S = 0.3
 _RETRY_S = 0.05
 
 
+@versioned(USER_MEMBERS)
 def get_profile(_runtime: Runtime, user: User) -> Body:
     """Return the profile."""
     return serialize_user(user)
 
 
-def update_profile(runtime: Runtime, user: User, *, body: Body) -> Body:
+@versioned(USER_MEMBERS)
+def update_profile(runtime: Runtime, user: User, *, body: Body, if_match: str | None = None) -> Body:
     """Change the profile; null leaves a member unchanged. Tokens stay valid after a password change."""
+    versions = read_if_match(if_match)
     changes = {name: value for name, value in body.items() if value is not None}
     if "password" in changes:
         runtime.rate_limits.count_for(PASSWORD_CHANGES, user.id)
+    check_version(versions, serialize_user(user), USER_MEMBERS)
+    if "password" in changes:
         changes["password_hash"] = runtime.passwords.hash(changes.pop("password"))
     if not changes:
         return serialize_user(user)
     with runtime.database.autocommit() as connection:
-        changed_user = update_user(connection, user.id, changes, token_version=user.token_version)
+        changed_user = update_user(
+            connection,
+            user.id,
+            changes,
+            token_version=user.token_version,
+            old_profile=_old_profile(user, versions),
+        )
         if changed_user is None:
-            is_deleted = find_user(connection, user.id) is None
-            raise Unauthenticated.account_deleted() if is_deleted else Unauthenticated.token_revoked()
+            raise _refusal(user, find_user(connection, user.id))
     return serialize_user(changed_user)
 
 
-def delete_profile(runtime: Runtime, user: User, *, body: Body, client_address: str) -> Body:
+def delete_profile(
+    runtime: Runtime, user: User, *, body: Body, client_address: str, if_match: str | None = None
+) -> Body:
     """Close the account, then delete its rows; a background job deletes the rest of a large account."""
+    versions = read_if_match(if_match)
 
     def find(connection: Any) -> Credentials:
         credentials = USER_ACCOUNTS.find_credentials(connection, user.email)
@@ -52,8 +68,15 @@ def delete_profile(runtime: Runtime, user: User, *, body: Body, client_address: 
         return credentials
 
     def close(credentials: Credentials) -> bool | None:
+        check_version(versions, serialize_user(user), USER_MEMBERS)
+        old_profile = _old_profile(user, versions)
         with runtime.database.autocommit() as connection:
-            return close_account(connection, user.id, checked_hash=credentials.password_hash) or None
+            if close_account(connection, user.id, checked_hash=credentials.password_hash, old_profile=old_profile):
+                return True
+            current_user = find_user(connection, user.id)
+        if current_user is not None:
+            check_version(versions, serialize_user(current_user), USER_MEMBERS)
+        return None
 
     confirm_password(
         runtime,
@@ -71,6 +94,11 @@ def delete_profile(runtime: Runtime, user: User, *, body: Body, client_address: 
     return {"status": "ok"}
 
 
+def _old_profile(user: User, versions: Versions) -> Profile | None:
+    """Return the profile that the user must still have; None: any."""
+    return None if versions is None else Profile(user.name, user.surname, user.avatar_url)
+
+
 def _delete_rows(runtime: Runtime, user_id: UUID) -> None:
     """Delete rows until none is left or the time is up."""
     ends_at_s = monotonic() + _DELETION_TIME_S
@@ -82,3 +110,12 @@ def _delete_rows(runtime: Runtime, user_id: UUID) -> None:
             rows = delete_account_batch(connection, deletion)
         if not rows:  # a concurrent request has locked the remaining rows
             sleep(_RETRY_S)
+
+
+def _refusal(user: User, current: User | None) -> RequestError:
+    """Return the error for a change that the current row of the user did not allow."""
+    if current is None:
+        return Unauthenticated.account_deleted()
+    if current.token_version != user.token_version:
+        return Unauthenticated.token_revoked()
+    return PreconditionFailed.changed()

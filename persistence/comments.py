@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, Text, Uuid, bindparam, delete, desc, insert, select, true, update
+from sqlalchemy import Connection, Select, Text, Uuid, bindparam, delete, desc, func, insert, select, true, update
 
 from persistence.database.statements import Statement, lateral_join
 from persistence.pages import Pages, Window
@@ -67,7 +67,14 @@ _INSERT = Statement(
     )
     .returning(comments.c.created_at)
 )
-_OWN = (comments.c.promo_id == _PROMO_ID, comments.c.id == _ID, comments.c.author_id == _AUTHOR_ID)
+# Any text, if the parameter is null.
+_OLD_TEXT = func.coalesce(bindparam("old_text", type_=Text), comments.c.text)
+_OWN = (
+    comments.c.promo_id == _PROMO_ID,
+    comments.c.id == _ID,
+    comments.c.author_id == _AUTHOR_ID,
+    comments.c.text == _OLD_TEXT,
+)
 _UPDATE = Statement(update(comments).where(*_OWN).values(text=bindparam("new_text")).returning(comments.c.id))
 # Locked first, because promo_counters comes before comments in the lock order.
 _LOCKED = select(promo_counters.c.promo_id).where(promo_counters.c.promo_id == _PROMO_ID).with_for_update().cte("promo")
@@ -111,13 +118,23 @@ def insert_comment(
     return created_at
 
 
-def update_comment(connection: Connection, promo_id: UUID, *, comment_id: UUID, author_id: UUID, text: str) -> bool:
-    """Change the text; False: no such comment of this author."""
-    values = {"promo": promo_id, "comment": comment_id, "author": author_id, "new_text": text}
+def update_comment(
+    connection: Connection,
+    promo_id: UUID,
+    *,
+    comment_id: UUID,
+    author_id: UUID,
+    text: str,
+    old_text: str | None = None,
+) -> bool:
+    """Change the text; False: no such comment of this author, or its text is not `old_text`."""
+    values = {"promo": promo_id, "comment": comment_id, "author": author_id, "new_text": text, "old_text": old_text}
     return _UPDATE.row(connection, values) is not None
 
 
-def delete_comment(connection: Connection, promo_id: UUID, *, comment_id: UUID, author_id: UUID) -> bool:
-    """Delete a comment; False: no such comment of this author."""
-    values = {"promo": promo_id, "comment": comment_id, "author": author_id}
+def delete_comment(
+    connection: Connection, promo_id: UUID, *, comment_id: UUID, author_id: UUID, old_text: str | None = None
+) -> bool:
+    """Delete a comment; False: no such comment of this author, or its text is not `old_text`."""
+    values = {"promo": promo_id, "comment": comment_id, "author": author_id, "old_text": old_text}
     return _DELETE.row(connection, values) is not None

@@ -102,6 +102,17 @@ class EmailTaken(RequestError):
     code = "email_taken"
 
 
+class PreconditionFailed(RequestError):
+    """The resource has another version than If-Match."""
+
+    code = "precondition_failed"
+
+    @classmethod
+    def changed(cls) -> "PreconditionFailed":
+        """The resource has changed since the client read it."""
+        return cls("This resource has changed since you read it. Read it again, and repeat your change.")
+
+
 class IdempotencyKeyReused(RequestError):
     """The Idempotency-Key was used for another request."""
 

@@ -12,6 +12,11 @@ def _load() -> Any:
     return yaml.load(SPECIFICATION.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
 
 
+def _changeable(resource: Any, change: Any) -> tuple[str, ...]:
+    """Return the members of a resource that clients can change."""
+    return tuple(name for name in change["properties"] if name in resource["properties"])
+
+
 def _success(document: Any, path: str) -> Any:
     return document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
 
@@ -25,5 +30,8 @@ MAX_PAGE_ENTRIES: int = _success(_document, "/user/feed")["maxItems"]
 MAX_LISTED_CODES: int = _schemas["PromoListedUnique"]["properties"]["promo_unique"]["maxItems"]
 MAX_EXPORT_ENTRIES: int = _schemas["UserExport"]["properties"]["likes"]["maxItems"]
 REFUSAL_REASONS: tuple[str, ...] = tuple(_schemas["RefusalReason"]["x-extensible-enum"])
+PROMO_MEMBERS = _changeable(_schemas["PromoReadOnlyCommon"], _schemas["PromoPatch"])
+USER_MEMBERS = _changeable(_schemas["User"], _schemas["UserPatch"])
+COMMENT_MEMBERS = _changeable(_schemas["Comment"], _schemas["CommentWrite"])
 
 del _document, _schemas

@@ -12,7 +12,10 @@ from tests.operations import OPERATIONS
 PASSWORD = "Passw0rd!"
 _numbers = count(1)
 _STATUSES = {404, 405} | {int(status) for each in OPERATIONS for status in each.declared["responses"]}
-_FIRST_ERROR = 400
+_NOT_MODIFIED, _FIRST_ERROR = 304, 400
+_HEADERS = {name.decode(): value.decode() for name, value in SECURITY_HEADERS}
+# The Cache-Control of some responses in api.yml.
+_STORED = "private, no-cache"
 
 
 class Api:
@@ -53,8 +56,15 @@ def check_response(response: Any) -> None:
     """Assert the status, headers and error body that every response has, also outside the contract layer."""
     assert response.status_code in _STATUSES, response.status_code
     assert response.headers["x-request-id"]
-    assert all(response.headers[name.decode()] == value.decode() for name, value in SECURITY_HEADERS)
+    cached = {"cache-control": _STORED} if response.headers["cache-control"] == _STORED else {}
+    assert response.headers.items() >= {**_HEADERS, **cached}.items()
+    if response.status_code == _NOT_MODIFIED:
+        assert (response.content, response.headers.get("content-type")) == (b"", None)
+        return
     assert response.headers["content-type"] == "application/json"
+    if response.request.method == "HEAD":
+        assert response.content == b""
+        return
     body = response.json()
     if response.status_code >= _FIRST_ERROR and "dependencies" not in body:
         assert body.keys() <= {"status", "code", "message", "details", "reasons"}

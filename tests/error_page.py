@@ -39,7 +39,7 @@ def codes() -> list[str]:
 def codes_of(operation: Operation) -> dict[str, list[str]]:
     """Return the codes of an operation by status: the examples of its error responses."""
     examples = {
-        status: _resolve(response)["content"]["application/json"].get("examples", {})
+        status: _resolve(response).get("content", {}).get("application/json", {}).get("examples", {})
         for status, response in operation.declared["responses"].items()
     }
     return {status: list(found) for status, found in examples.items() if status >= "400" and _has_codes(found)}

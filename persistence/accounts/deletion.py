@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 
 from persistence.accounts.events import record_event
+from persistence.accounts.profiles import Profile, has_profile, profile_values
 from persistence.database.statements import Statement
 from persistence.schema.audit_tables import account_events
 from persistence.schema.tables import (
@@ -106,7 +107,7 @@ _STEPS = (
     _move(likes.c.user_id, _select_owned(likes.c.user_id).where(not_(_IS_DUPLICATE))),
     _move(comments.c.author_id),
 )
-_CLOSE = Statement(_close("deleted", users.c.password_hash == bindparam("checked_hash")))
+_CLOSE = Statement(_close("deleted", users.c.password_hash == bindparam("checked_hash"), has_profile()))
 _CLOSE_BY_OPERATOR = Statement(_close("closed", users.c.password_hash.is_not(None)))
 _DELETIONS = select(account_deletions.c.user_id, account_deletions.c.placeholder_id)
 # Random, so that a failing deletion does not block others.
@@ -131,9 +132,14 @@ _FINISH = Statement(update(users).where(users.c.id == _USER_ID).values(id=bindpa
 _DELETE_DELETION = Statement(delete(account_deletions).where(account_deletions.c.user_id == _USER_ID))
 
 
-def close_account(connection: Connection, user_id: UUID, *, checked_hash: str) -> bool:
-    """Remove the personal data, revoke all tokens and begin the deletion; False if the hash is not `checked_hash`."""
-    values = {"user": user_id, "placeholder": uuid4(), "checked_hash": checked_hash}
+def close_account(
+    connection: Connection, user_id: UUID, *, checked_hash: str, old_profile: Profile | None = None
+) -> bool:
+    """Remove the personal data, revoke all tokens and begin the deletion.
+
+    Return False if the hash is not `checked_hash`, or the profile is not `old_profile`; None: any profile.
+    """
+    values = {"user": user_id, "placeholder": uuid4(), "checked_hash": checked_hash, **profile_values(old_profile)}
     return _CLOSE.row(connection, values) is not None
 
 

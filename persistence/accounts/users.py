@@ -10,6 +10,7 @@ from sqlalchemy import ARRAY, ColumnElement, Connection, FromClause, Text, bindp
 from sqlalchemy.dialects.postgresql import array
 
 from persistence.accounts.events import record_event
+from persistence.accounts.profiles import PROFILE_COLUMNS, Profile, has_profile, profile_values
 from persistence.database.statements import Statement, new_value
 from persistence.schema.tables import users
 
@@ -30,7 +31,6 @@ class User:
 
 
 _COLUMNS = [users.c[name] for name in User.__dataclass_fields__]
-_CHANGEABLE = ("name", "surname", "avatar_url")
 _FIND = Statement(select(*_COLUMNS).where(users.c.id == bindparam("id"), users.c.email_key.is_not(None)))
 
 
@@ -41,11 +41,20 @@ def find_user(connection: Connection, user_id: UUID) -> User | None:
 
 
 def update_user(
-    connection: Connection, user_id: UUID, changes: Mapping[str, Any], *, token_version: int
+    connection: Connection,
+    user_id: UUID,
+    changes: Mapping[str, Any],
+    *,
+    token_version: int,
+    old_profile: Profile | None = None,
 ) -> User | None:
-    """Change the profile or password_hash, record it and return the user; None: tokens of the version are revoked."""
+    """Change the profile or password_hash, record it and return the user.
+
+    None: nothing was changed, because the tokens of the version are revoked, or the user does not have `old_profile`.
+    """
     values = {f"new_{name}": value for name, value in changes.items()}
-    row = _update(frozenset(changes)).row(connection, {"id": user_id, "checked_version": token_version, **values})
+    conditions = {"id": user_id, "checked_version": token_version, **profile_values(old_profile)}
+    row = _update(frozenset(changes)).row(connection, {**conditions, **values})
     return None if row is None else User(*row)
 
 
@@ -54,7 +63,11 @@ def _update(columns: frozenset[str]) -> Statement:
     # Locked, so that concurrent changes wait. A closed account has another version.
     before = (
         select(users)
-        .where(users.c.id == bindparam("id"), users.c.token_version == bindparam("checked_version"))
+        .where(
+            users.c.id == bindparam("id"),
+            users.c.token_version == bindparam("checked_version"),
+            has_profile(),
+        )
         .with_for_update(key_share=True)
         .cte("before")
     )
@@ -74,5 +87,5 @@ def _update(columns: frozenset[str]) -> Statement:
 
 
 def _changed_members(before: FromClause) -> ColumnElement[Any]:
-    names = [case((users.c[name].is_distinct_from(before.c[name]), name)) for name in _CHANGEABLE]
+    names = [case((users.c[name].is_distinct_from(before.c[name]), name)) for name in PROFILE_COLUMNS]
     return func.array_remove(array[Any](names, type_=Text()), None, type_=ARRAY(Text))

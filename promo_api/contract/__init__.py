@@ -22,6 +22,7 @@ This package does everything else, because Connexion's own parts accept requests
 | fair_queue, pooled_request, thread_pool, thread_pools | threads for handlers, with fair queues; 503 |
 | handler_resolver, flask_views | operationId to handler, handler to view |
 | compression | gzip for large responses without secrets |
+| conditional_requests | ETag and If-None-Match; 304 |
 | error_responses | the common error body |
 | response_validation | responses against api.yml, in tests |
 | documentation, compressed_file | the documentation page, and api.yml as JSON |

@@ -8,9 +8,11 @@ import orjson
 from starlette.types import Scope
 
 from promo_api.contract.compression import compress
+from promo_api.contract.conditional_requests import is_unchanged, take_if_none_match
 from promo_api.contract.handler_resolver import BoundHandler
 from promo_api.contract.operations import operation_id_of
 from promo_api.contract.pooled_request import Response
+from promo_api.contract.validation import call_of
 
 
 class KnownView:
@@ -41,11 +43,16 @@ def make_view(handler: BoundHandler) -> Callable[..., flask.Response]:
 
     def view() -> flask.Response:
         scope = flask.request.environ["asgi.scope"]
+        if_none_match = take_if_none_match(call_of(scope).arguments)
         result = handler(scope)
         body, status, headers = (*result, {})[:3] if isinstance(result, tuple) else (result, 200, {})
         content = orjson.dumps(body)
+        headers = handler.validators.add_to(headers, content)
+        unchanged = is_unchanged(headers, if_none_match)
         if handler.compress:
-            content, headers = compress(content, headers, scope["headers"])
+            content, headers = compress(b"" if unchanged else content, headers, scope["headers"])
+        if unchanged:
+            return flask.Response(status=304, headers=headers)
         return flask.Response(content, status, headers, mimetype="application/json")
 
     return view

@@ -14,6 +14,7 @@ from connexion.resolver import Resolution, Resolver
 from starlette.types import Scope
 
 from promo_api.contract.client_address import client_address
+from promo_api.contract.conditional_requests import Validators
 from promo_api.contract.operations import find_scheme
 from promo_api.contract.security import BearerScheme
 from promo_api.contract.sender import claims_of
@@ -31,6 +32,7 @@ class BoundHandler:
     takes_client_address: bool
     thread_pool: str
     compress: bool
+    validators: Validators
 
     def __call__(self, scope: Scope) -> Any:
         """Run the handler. A revoked token outranks an invalid request."""
@@ -64,5 +66,6 @@ class HandlerResolver(Resolver):
             takes_client_address="client_address" in signature(function).parameters,
             thread_pool=declared.get("x-thread-pool", DEFAULT),
             compress=declared.get("x-compress", False),
+            validators=Validators.of(declared),
         )
         return Resolution(handler, operation.operation_id)

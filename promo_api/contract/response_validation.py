@@ -60,14 +60,23 @@ class _Response:
     """The responses of an operation with one status."""
 
     def __init__(self, declared: Mapping[str, Any]) -> None:
-        content = declared["content"][_MEDIA_TYPE]
-        self._body = compile_schema(closed(content["schema"]))
+        # A 304 has no body.
+        content = declared.get("content", {}).get(_MEDIA_TYPE, {})
+        self._body = compile_schema(closed(content["schema"])) if content else None
         # The examples of an error response are its codes.
         examples = [example["value"] for example in content.get("examples", {}).values()]
         self._codes = {value["code"] for value in examples if "code" in value}
         self._headers = [_Header(name, header) for name, header in declared.get("headers", {}).items()]
 
     def violations(self, headers: Headers, content: bytes) -> list[Violation]:
+        violations = self._violations_of_body(headers, content)
+        for header in self._headers:
+            violations += header.violations(headers.get(header.name))
+        return violations
+
+    def _violations_of_body(self, headers: Headers, content: bytes) -> list[Violation]:
+        if self._body is None:
+            return [Violation("body", "", "must be empty")] if content else []
         if headers.get("content-type") != _MEDIA_TYPE:
             return [Violation("header", "/content-type", f"must be {_MEDIA_TYPE}")]
         if headers.get("content-encoding") == "gzip":
@@ -76,8 +85,6 @@ class _Response:
         violations = self._body.violations(body, "body")
         if self._codes and not violations and body["code"] not in self._codes:
             violations.append(Violation("body", "/code", "is not in the examples"))
-        for header in self._headers:
-            violations += header.violations(headers.get(header.name))
         return violations
 
 

@@ -265,8 +265,11 @@ def _effect_of_addition(_name: str, entry: Any) -> Effect:
 
 
 def _effect_of_status(status: str, _response: Any) -> Effect:
-    """Return the effect of a new status: clients expect that there may be further errors, but no further success."""
-    return Effect.NONE if status.startswith(("4", "5")) else Effect.WIRE
+    """Return the effect of a new status: clients expect that there may be further errors, but no further success.
+
+    Only clients that send a condition get 304.
+    """
+    return Effect.NONE if _is_expected(status) else Effect.WIRE
 
 
 def _effect(kind: str, old: Any, new: Any) -> tuple[bool, bool]:
@@ -291,6 +294,10 @@ def _excludes(kind: str, old: Any, new: Any) -> bool:
     if kind in _BOUNDS:
         return _BOUNDS[kind](new, old)
     return (old, new) not in _WIDER
+
+
+def _is_expected(status: str) -> bool:
+    return status.startswith(("4", "5")) or status == "304"
 
 
 def _is_required(_name: str, entry: Any) -> bool:

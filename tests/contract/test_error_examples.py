@@ -61,7 +61,8 @@ EXAMPLES.append(_DOCUMENT["components"]["schemas"]["Health"]["properties"]["warn
 
 def test_every_error_has_an_example() -> None:
     """Every error response of api.yml has an example with a message."""
-    for response in _DOCUMENT["components"]["responses"].values():
+    responses = _DOCUMENT["components"]["responses"]
+    for response in [each for name, each in responses.items() if name != "NotModified"]:
         references = [
             each["$ref"].split("/")[-1] for each in response["content"]["application/json"]["examples"].values()
         ]

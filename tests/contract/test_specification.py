@@ -49,6 +49,14 @@ def _by_id(operation: Operation) -> str:
     return operation.id
 
 
+_STATUSES_OF_HEADERS = {"Idempotency-Key": "422", "If-Match": "412", "If-None-Match": "304"}
+_CONDITIONAL_CHANGES = {
+    "business_promos.update_promo",
+    "user_profile.update_profile",
+    "user_profile.delete_profile",
+    "user_comments.update_comment",
+    "user_comments.delete_comment",
+}
 every_operation = all_cases("operation", OPERATIONS)
 
 
@@ -76,6 +84,7 @@ def test_path_names_the_account(operation: Operation) -> None:
 @every_operation
 def test_documented_statuses(operation: Operation) -> None:
     """An operation documents the statuses that follow from its parameters and body, except 403, 409 and 429."""
+    headers = _parameters(operation, "header")
     expected = {"201" if ".create_" in operation.id else "200", "400"}
     if operation.account or operation.id.endswith(".sign_in"):
         expected.add("401")
@@ -85,8 +94,7 @@ def test_documented_statuses(operation: Operation) -> None:
         expected |= {"413", "415"}
     if _parameters(operation, "path"):
         expected.add("404")
-    if _parameters(operation, "header"):
-        expected.add("422")
+    expected |= {status for name, status in _STATUSES_OF_HEADERS.items() if name in headers}
     assert operation.declared["responses"].keys() - {"403", "409", "429"} == expected
 
 
@@ -95,16 +103,39 @@ def test_response_headers(operation: Operation) -> None:
     """Only pages have X-Total-Count, and only responses that can be replayed have Idempotent-Replayed."""
     success = "201" if ".create_" in operation.id else "200"
     headers = _resolved(operation)["responses"][success].get("headers", {})
-    expected = ["X-Total-Count"] if "limit" in _parameters(operation, "query") else []
-    assert [*headers] == expected + ["Idempotent-Replayed"] * len(_parameters(operation, "header"))
+    assert ("X-Total-Count" in headers) == ("limit" in _parameters(operation, "query"))
+    assert ("Idempotent-Replayed" in headers) == ("Idempotency-Key" in _parameters(operation, "header"))
+    assert headers.keys() <= {"X-Total-Count", "Idempotent-Replayed", "ETag", "Cache-Control"}
 
 
 @every_operation
-def test_idempotency_key_is_optional(operation: Operation) -> None:
-    """The only header parameter is the optional Idempotency-Key."""
+def test_header_parameters_are_optional(operation: Operation) -> None:
+    """The header parameters are Idempotency-Key, If-Match and If-None-Match, and none is required."""
     headers = _parameters(operation, "header")
-    assert headers.keys() <= {"Idempotency-Key"}
+    assert headers.keys() <= _STATUSES_OF_HEADERS.keys()
     assert not any(header.get("required") for header in headers.values())
+
+
+@every_operation
+def test_conditional_requests(operation: Operation) -> None:
+    """Every GET but those of the service's state has If-None-Match and ETag, and so has what can be changed."""
+    headers, responses = _parameters(operation, "header"), _resolved(operation)["responses"]
+    is_conditional = operation.method == "GET" and "health." not in operation.id
+    assert ("If-None-Match" in headers) == is_conditional
+    assert not is_conditional or "ETag" in responses["200"]["headers"]
+    assert ("If-Match" in headers) == (operation.id in _CONDITIONAL_CHANGES)
+    if "304" in responses:
+        assert ("content" in responses["304"], [*responses["304"]["headers"]]) == (False, ["ETag"])
+
+
+@every_operation
+def test_stored_responses(operation: Operation) -> None:
+    """Only responses to a GET that have no code, token or data of an account may be stored."""
+    success = _resolved(operation)["responses"].get("200", {})
+    if "Cache-Control" in success.get("headers", {}):
+        assert operation.method == "GET"
+        members = _members(success["content"]["application/json"]["schema"])
+        assert not members & {"promo", "promo_common", "promo_unique", "token", "email"}
 
 
 def test_pages_have_the_same_size() -> None:
@@ -115,12 +146,12 @@ def test_pages_have_the_same_size() -> None:
 
 @every_operation
 def test_responses_are_open(operation: Operation) -> None:
-    """A response has one media type, and its objects accept new members.
+    """A response with a body has one media type, and its objects accept new members.
 
     `additionalProperties: true` must say so: if it is left out, the Go and Java clients of openapi-generator refuse new
     members.
     """
-    for response in _resolved(operation)["responses"].values():
+    for response in [each for status, each in _resolved(operation)["responses"].items() if status != "304"]:
         assert [*response["content"]] == ["application/json"]
         objects = _objects(response["content"]["application/json"]["schema"])
         assert {pointer for pointer, each in objects if each.get("additionalProperties") is not True} == set()
@@ -172,7 +203,7 @@ def _examples() -> Iterator[tuple[str, Any, Any]]:
         contents = [(status, response) for status, response in declared["responses"].items()]
         if "requestBody" in declared:
             contents.append(("request", declared["requestBody"]))
-        for part, described in contents:
+        for part, described in [each for each in contents if each[0] != "304"]:
             media = described["content"]["application/json"]
             for example, content in media["examples"].items():
                 yield f"{name} {part} {example}", media["schema"], content["value"]
@@ -191,6 +222,12 @@ def _of_schema(name: str, schema: Any) -> Iterator[tuple[str, Any, Any]]:
 def test_example_matches_its_schema(schema: Any, value: Any) -> None:
     """An example matches its schema."""
     assert compile_schema(schema).violations(value, "body") == []
+
+
+def _members(schema: Any) -> set[str]:
+    """Return the names of all members of a schema."""
+    parts = [*schema.get("properties", {}).values(), *schema.get("oneOf", []), schema.get("items", {})]
+    return {*schema.get("properties", {})}.union(*(_members(part) for part in parts if part))
 
 
 def _objects(schema: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:

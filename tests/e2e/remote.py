@@ -27,7 +27,7 @@ class Remote(requests.Session):
         self._remember(request.get("json"))
         self.secrets.update(value for name, value in request.get("headers", {}).items() if name == "Idempotency-Key")
         response = super().request(method, f"{self._url}{path}", timeout=_TIMEOUT_S, **request)
-        if response.headers.get("content-type") == "application/json":
+        if response.content and response.headers.get("content-type") == "application/json":
             self._remember(response.json())
         return response
 

@@ -105,7 +105,7 @@ LIBRARIES = {
     "jsonschema_rs": "promo_api.contract.messages promo_api.contract.schemas",
     "jwt": "promo_api.security.tokens",
     "orjson": (
-        "handlers.serializers persistence.database promo_api.antifraud.client promo_api.contract "
+        "handlers.serializers handlers.versions persistence.database promo_api.antifraud.client promo_api.contract "
         "promo_api.telemetry.logs"
     ),
     "prometheus_client": "promo_api.telemetry.metrics promo_api.telemetry.metrics_server",
@@ -128,6 +128,7 @@ LIBRARIES = {
 _NOT_QUERIES = (
     "persistence.database", "persistence.schema", "persistence.migrations", "persistence.conditions",
     "persistence.pages", "persistence.feeds.feed_entries", "persistence.accounts.events",
+    "persistence.accounts.profiles",
 )  # fmt: skip
 QUERIES = [
     module.removeprefix("persistence.")
@@ -186,7 +187,7 @@ def test_query_modules_do_not_import_each_other() -> None:
     """A query module imports neither another query module nor the engine that opens its connections."""
     shared = (
         "persistence.schema persistence.conditions persistence.pages persistence.database.statements "
-        "persistence.feeds.feed_entries persistence.accounts.events promo_api.folding"
+        "persistence.feeds.feed_entries persistence.accounts.events persistence.accounts.profiles promo_api.folding"
     )
     modules = [f"persistence.{name}" for name in QUERIES]
     offences = [

@@ -21,7 +21,10 @@ UNIT_AND_CONTRACT_TESTS = [
 ]
 # These names say nothing about the contents.
 EMPTY_NAMES = {"utils", "util", "helpers", "common", "base", "misc", "core", "manager", "service"}
-SHARED_BY_HANDLERS = ["handlers.accounts", "handlers.idempotency", "handlers.promo_changes", "handlers.serializers"]
+SHARED_BY_HANDLERS = [
+    *("handlers.accounts", "handlers.idempotency", "handlers.promo_changes", "handlers.serializers"),
+    "handlers.versions",
+]
 
 
 OPERATION_MODULES = sorted({f"handlers.{each.id.partition('.')[0]}" for each in OPERATIONS})

@@ -34,6 +34,16 @@ def show_page(_runtime: object) -> tuple[list[int], int, dict[str, str]]:
     return [1, 2], 200, {"X-Total-Count": "2"}
 
 
+def show_page_of_more(_runtime: object) -> tuple[list[int], int, dict[str, str]]:
+    """Return the same page with another total."""
+    return [1, 2], 200, {"X-Total-Count": "3"}
+
+
+def show_version(_runtime: object) -> tuple[list[int], int, dict[str, str]]:
+    """Return a version of a resource."""
+    return [1, 2], 200, {"ETag": "version-1"}
+
+
 def show_large(_runtime: object) -> list[str]:
     """Return some kilobytes."""
     return LARGE
@@ -62,6 +72,7 @@ ERRORS: dict[str, errors.RequestError] = {
     "ActivationDenied": errors.ActivationDenied("Not now.", code="promo_expired", reasons=["expired", "age"]),
     "NotFound": errors.NotFound("Not found."),
     "EmailTaken": errors.EmailTaken("It is in use."),
+    "PreconditionFailed": errors.PreconditionFailed("It has changed."),
     "IdempotencyKeyReused": errors.IdempotencyKeyReused("Another request has this key."),
     "TooManyRequests": errors.TooManyRequests("Too many tries.", limit="tries", times=3, period_s=60, retry_after_s=5),
     "Overloaded": errors.Overloaded("Too much."),
