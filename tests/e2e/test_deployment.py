@@ -140,7 +140,7 @@ def test_role_limits_backup_and_restore(
 
 @pytest.mark.parametrize("role", [None, "promo_owner"], ids=["superuser", "owner"])
 def test_two_roles(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_path: Path, role: str | None) -> None:
-    """The rights of grants.sql suffice for all operations, the sweepers and `check`; other statements are refused."""
+    """The rights of grants.sql suffice for all operations, sweepers and commands; other statements are refused."""
     _administer(postgres, block("sql role"))
     _administer(postgres, block("sql limits"))
     settings = environment | _settings(postgres)
@@ -156,6 +156,12 @@ def test_two_roles(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_
             assert expired_responses_sweeper(database, lambda: datetime.now(UTC) + timedelta(days=9)).sweep() > 0
             feed_changes_sweeper(database).sweep()
             account_deletions_sweeper(database).sweep()
+        accounts = {"user": server.accounts.sign_up_user(), "company": server.accounts.sign_up_company()}
+        accounts["company"].create_promo()
+        for command in (["reset-password"], ["close-account", "--yes"]):
+            for kind, account in accounts.items():
+                ended = run_command(settings, *command, kind, account.email, folder=tmp_path)
+                assert ended.returncode == 0, ended.stderr
         checked = run_command(settings, "check", folder=tmp_path)
         assert checked.returncode == 0, checked.stdout
     finally:
