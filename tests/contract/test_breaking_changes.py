@@ -223,11 +223,7 @@ ACCEPTED: dict[str, set[tuple[str, str]]] = {
 
 @cache
 def _current() -> Any:
-    return _load(SPECIFICATION)
-
-
-def _load(path: Path) -> Any:
-    return load(path)
+    return load(SPECIFICATION)
 
 
 def _changed(document: Any, location: str, value: Any) -> Any:
@@ -274,21 +270,21 @@ def test_compatible_change_is_reported(location: str, value: Any, kind: str) -> 
 
 
 def _kinds_and_effects(location: str, value: Any) -> set[tuple[str, Effect]]:
-    small = yaml.safe_load(_SMALL)
+    small = yaml.safeload(_SMALL)
     return {(change.kind, change.effect) for change in compare(small, _changed(small, location, value))}
 
 
 @pytest.mark.parametrize("name", ["New", "Thing", "Big", "Colour"])
 def test_new_name_of_a_schema(name: str) -> None:
     """A new name of a schema changes the name of its class. Schemas of simple values have no class."""
-    renamed = yaml.safe_load(re.sub(rf"\b{name}\b", "Other", _SMALL))
-    changes = compare(yaml.safe_load(_SMALL), renamed)
+    renamed = yaml.safeload(re.sub(rf"\b{name}\b", "Other", _SMALL))
+    changes = compare(yaml.safeload(_SMALL), renamed)
     assert {(change.kind, change.effect) for change in changes} == {("name", Effect.SOURCE)}
 
 
 def test_order_of_arguments() -> None:
     """A new order of parameters, or of the members of a request, changes the arguments of generated functions."""
-    small = yaml.safe_load(_SMALL)
+    small = yaml.safeload(_SMALL)
     small["paths"]["/things"]["get"]["parameters"].append({"name": "q", "in": "query", "schema": {}})
     for path in (("paths", "/things", "get", "parameters"), ("components", "schemas", "New", "properties")):
         other = deepcopy(small)
@@ -300,7 +296,7 @@ def test_order_of_arguments() -> None:
 
 def test_change_has_operation_and_location() -> None:
     """A change has its operation, its location and both values, and is reported for each use of a schema."""
-    small = yaml.safe_load(_SMALL)
+    small = yaml.safeload(_SMALL)
     assert compare(small, _changed(small, f"{_COLOUR} maxLength", 6)) == [
         Change("GET /things", "200[]<big>/colour", "maxLength", "5", "6", Effect.WIRE)
     ]
@@ -327,7 +323,7 @@ def test_removed_member_is_a_breaking_change(location: str) -> None:
 @pytest.mark.parametrize("path", sorted(_RELEASED.glob("*.yml")), ids=lambda path: path.stem)
 def test_file_name_of_a_release_has_its_version(path: Path) -> None:
     """The file name of a released api.yml has its version."""
-    assert path.stem == f"api-{_load(path)['info']['version']}"
+    assert path.stem == f"api-{load(path)['info']['version']}"
 
 
 def test_clients_of_all_releases_work() -> None:
@@ -358,7 +354,7 @@ def test_version_follows_the_changes() -> None:
 )
 def test_version_that_a_change_needs(location: str, value: Any, first: str) -> None:
     """A change of generated code needs a new minor version, and one that breaks clients in use a new major version."""
-    small = yaml.safe_load(_SMALL)
+    small = yaml.safeload(_SMALL)
     changed = _changed(small, location, value)
     for version in ("0.9.0", "1.0.0", "1.0.1", "1.1.0", "2.0.0"):
         refusal = _refusal(small, _changed(changed, "info version", version))
@@ -366,7 +362,7 @@ def test_version_that_a_change_needs(location: str, value: Any, first: str) -> N
 
 
 def _released() -> list[Any]:
-    return [_load(path) for path in sorted(_RELEASED.glob("*.yml"))]
+    return [load(path) for path in sorted(_RELEASED.glob("*.yml"))]
 
 
 def _refusal(released: Any, current: Any, accepted: Collection[tuple[str, str]] = ()) -> str:
