@@ -270,21 +270,21 @@ def test_compatible_change_is_reported(location: str, value: Any, kind: str) -> 
 
 
 def _kinds_and_effects(location: str, value: Any) -> set[tuple[str, Effect]]:
-    small = yaml.safeload(_SMALL)
+    small = yaml.safe_load(_SMALL)
     return {(change.kind, change.effect) for change in compare(small, _changed(small, location, value))}
 
 
 @pytest.mark.parametrize("name", ["New", "Thing", "Big", "Colour"])
 def test_new_name_of_a_schema(name: str) -> None:
     """A new name of a schema changes the name of its class. Schemas of simple values have no class."""
-    renamed = yaml.safeload(re.sub(rf"\b{name}\b", "Other", _SMALL))
-    changes = compare(yaml.safeload(_SMALL), renamed)
+    renamed = yaml.safe_load(re.sub(rf"\b{name}\b", "Other", _SMALL))
+    changes = compare(yaml.safe_load(_SMALL), renamed)
     assert {(change.kind, change.effect) for change in changes} == {("name", Effect.SOURCE)}
 
 
 def test_order_of_arguments() -> None:
     """A new order of parameters, or of the members of a request, changes the arguments of generated functions."""
-    small = yaml.safeload(_SMALL)
+    small = yaml.safe_load(_SMALL)
     small["paths"]["/things"]["get"]["parameters"].append({"name": "q", "in": "query", "schema": {}})
     for path in (("paths", "/things", "get", "parameters"), ("components", "schemas", "New", "properties")):
         other = deepcopy(small)
@@ -296,7 +296,7 @@ def test_order_of_arguments() -> None:
 
 def test_change_has_operation_and_location() -> None:
     """A change has its operation, its location and both values, and is reported for each use of a schema."""
-    small = yaml.safeload(_SMALL)
+    small = yaml.safe_load(_SMALL)
     assert compare(small, _changed(small, f"{_COLOUR} maxLength", 6)) == [
         Change("GET /things", "200[]<big>/colour", "maxLength", "5", "6", Effect.WIRE)
     ]
@@ -354,7 +354,7 @@ def test_version_follows_the_changes() -> None:
 )
 def test_version_that_a_change_needs(location: str, value: Any, first: str) -> None:
     """A change of generated code needs a new minor version, and one that breaks clients in use a new major version."""
-    small = yaml.safeload(_SMALL)
+    small = yaml.safe_load(_SMALL)
     changed = _changed(small, location, value)
     for version in ("0.9.0", "1.0.0", "1.0.1", "1.1.0", "2.0.0"):
         refusal = _refusal(small, _changed(changed, "info version", version))

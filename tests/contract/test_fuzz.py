@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.server import Server
+from tests.operations import OPERATIONS
 
 _ROOT = Path(__file__).parents[2]
 # Every phase in a minute. `make fuzz` sets more examples and seeds, and shows the progress.
@@ -36,5 +37,5 @@ def test_service_conforms_to_api_yml(server: Server, seed: str) -> None:
     """Each generated request gets a response that api.yml describes."""
     status, output = _fuzz(f"{server.url}/api/openapi.json", seed)
     assert status == 0
-    assert "Tested: 30" in output
+    assert f"Tested: {len(OPERATIONS)}" in output
     assert set(re.findall(r"✅ (\w+)$", output, re.MULTILINE)) == _PHASES

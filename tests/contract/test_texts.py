@@ -186,7 +186,7 @@ def test_short_names_of_companies(name: str) -> None:
         *((password, [KINDS]) for password in ("Пароль 1", "        ", "ÀÉÈÙàéè1")),
         *((f"Passw0rd!{character}", [CONTROL]) for character in "\x00\t\n\x1b\x7f\x85\u2028"),
         ("Passw0rd!\u202e", [BIDI]),
-        ("", ["must have at least 8 characters", KINDS]),
+        ("", [KINDS]),
     ],
 )
 def test_passwords(password: str, messages: list[str]) -> None:

@@ -144,7 +144,7 @@ def test_ids_in_any_case(api: Api) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/no/such", "/ping/", "//ping", "/Ping", "/business", "/user/promo/", "/user/promo//like", "/user/feed/x"],
+    ["/no/such", "/ping/", "//ping", "/Ping", "/business", "/user/promo/", "/user/promo//like", "/user/feed/x"],
 )
 def test_unknown_path(api: Api, path: str) -> None:
     """An unknown path is 404 for all methods, without a redirect."""
