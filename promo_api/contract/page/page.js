@@ -16,11 +16,14 @@ let hiding;
 
 // Scalar fills in the examples of parameters, such as a filter or the third page of a list. Here the form of optional
 // parameters starts with the defaults, and the description shows the example if there are no default and no choices.
-function showExample(parameter) {
-  if (parameter.required) {
+function showExample(parameter, schemas) {
+  if (parameter.required || !parameter.schema) {
     return;
   }
-  const { default: preset, enum: choice, type } = parameter.schema ?? {};
+  const named = schemas[parameter.schema?.$ref?.split("/").pop()];
+  parameter.schema = { ...(named ?? parameter.schema) };
+  delete parameter.schema.example;
+  const { default: preset, enum: choice, type } = parameter.schema;
   if (parameter.example !== undefined && (preset ?? choice) === undefined && type !== "boolean") {
     const values = [parameter.example].flat().map((value) => `\`${value}\``);
     parameter.description = `${parameter.description ?? ""} For example ${values.join(", ")}.`;
@@ -31,8 +34,9 @@ function showExample(parameter) {
 function prepare(read) {
   const items = Object.values(read.paths);
   const places = [...items, ...items.flatMap((item) => Object.values(item))].map((place) => place.parameters ?? []);
-  [...places, Object.values(read.components?.parameters ?? {})].flat().forEach(showExample);
-  read.info.description = read.info.description?.replace("\n\n", `\n\n${HELP}\n\n`);
+  const parameters = [...places, Object.values(read.components?.parameters ?? {})];
+  parameters.flat().forEach((parameter) => showExample(parameter, read.components?.schemas ?? {}));
+  read.info.description = `${read.info.description ?? ""}\n\n${HELP}`;
   // A proxy may serve the API below a prefix.
   read.servers = [{ ...read.servers?.[0], url: api.replace(/\/$/, "") }];
   return read;
