@@ -95,7 +95,7 @@ def feed_status_sweeper(database: Database, today: Callable[[], date], every_s: 
 
 
 def category_keys_sweeper(database: Database, today: Callable[[], date], every_s: float = _PROMOS_EVERY_S) -> Sweeper:
-    """Return the sweeper that computes category keys of earlier versions again, also those that are still written."""
+    """Return the sweeper that computes category keys of earlier versions again, also keys that old processes still write."""
     after = _FIRST_ID
 
     def step() -> int:

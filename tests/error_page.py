@@ -25,7 +25,7 @@ wording may change. New versions may add codes, so treat an unknown code like it
 ```
 
 - `details` lists the violations of a 400: where (`in` and a JSON pointer), and the rule that was broken.
-- `reasons` lists all reasons against an activation. `code` stands for the first one.
+- `reasons` lists all reasons against an activation. `code` is that of the first.
 - 401 has the header `WWW-Authenticate`. 429, 503 and the code `antifraud_unavailable` have `Retry-After`, in seconds.
 """
 

@@ -32,7 +32,7 @@ def find_time(connection: Connection) -> datetime:
 
 
 def uses_utc(connection: Connection) -> bool:
-    """Return whether the time zone of the session is UTC, whatever its name: Etc/UTC, Zulu, GMT ..."""
+    """Return whether the time zone of the session is UTC under any of its names, such as Etc/UTC and Zulu."""
     return _OFFSETS.row(connection, {}) == (0, 0)
 
 

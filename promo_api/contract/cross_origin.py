@@ -60,7 +60,7 @@ class _CrossOrigin(CORSMiddleware):
         return Response(refusal, 400, headers, "application/json")
 
     def _refusal(self, request_headers: Headers) -> bytes | None:
-        """Return the body of an error that names what is refused; None: the preflight is allowed."""
+        """Return the body of the error; None: the preflight is allowed."""
         if not self.is_allowed_origin(request_headers["origin"]):
             return error_body("origin_not_allowed", "Pages of this origin may not call the service.")
         if request_headers["access-control-request-method"] not in self.allow_methods:

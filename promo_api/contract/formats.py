@@ -17,7 +17,7 @@ _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:([A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]
 
 # Fast: the 5,000 codes of a promo are checked on the event loop.
 _VISIBLE_ASCII = re.compile("[!-~]")
-# The categories of Unicode without a shape of their own: controls, formats, marks and separators.
+# The categories of Unicode without a shape: controls, formats, marks and separators.
 _INVISIBLE = ("Cc", "Cf", "Mc", "Me", "Mn", "Zl", "Zp", "Zs")
 # Letters, symbols and reserved code points that are shown as a blank or not at all.
 _BLANK = frozenset("\u115f\u1160\u2065\u2800\u3164\uffa0\U0001d159").union(

@@ -21,7 +21,7 @@ from promo_api.errors import InvalidInput, Violation
 _BYTE_ORDER_MARKS = (BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE)
 # orjson parses deeper values, but does not write them.
 _MAX_DEPTH = 254
-# A string may have its colons escaped. A backslash before it would be an escape of its own.
+# A string may have its colons escaped. A backslash before it would be another escape.
 _ESCAPED_COLON = re.compile(rb"(?<!\\)(?:\\\\)*\\u003[Aa]")
 # To name the members of a larger body would block the event loop.
 _MAX_NAMED_BYTES = 256 * 1024

@@ -176,7 +176,7 @@ class _Comparison:
 
     def _keyword(self, location: str, kind: str, old: Any, new: Any) -> Iterator[Change]:
         was, now = old.get(kind), new.get(kind)
-        # A list of values that will grow is compatible as long as it has not grown.
+        # A list of values that will grow is compatible until it has grown.
         narrows, widens = _effect(kind, was, new.get("x-extensible-enum") if kind == "enum" and now is None else now)
         if narrows or widens or (kind == "enum" and (was is None) != (now is None)):
             yield self._values(location, kind, was, now, narrows=narrows, widens=widens)

@@ -23,7 +23,7 @@ _ANY_REQUEST = {
 
 
 def test_every_code_has_an_example() -> None:
-    """Every code has an example of its own name, and every example has a listed code."""
+    """Every code has an example with its name, and every example has a listed code."""
     assert {*codes()} <= _EXAMPLES.keys()
     assert {example["value"]["code"] for example in _EXAMPLES.values()} == {*codes()}
     assert all(_EXAMPLES[code]["value"]["code"] == code for code in codes())

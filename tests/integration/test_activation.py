@@ -130,7 +130,7 @@ def test_changed_period(api: Api, company: Account) -> None:
 
 
 def test_refusal_codes(api: Api, company: Account) -> None:
-    """A refusal has the reasons that eligibility lists; code and message stand for the first one."""
+    """A refusal has the reasons that eligibility lists; code and message are those of the first."""
     user = api.sign_up_user(country="ru", age=30)
     foreign, old = {"country": "fr"}, {"age_until": 29}
     used_up = company.create_promo(max_count=1)

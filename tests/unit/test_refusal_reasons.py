@@ -11,6 +11,6 @@ def test_conditions() -> None:
 
 
 def test_messages() -> None:
-    """Each reason has a code of its own and a message."""
+    """Each reason has another code, and a message."""
     assert user_activations._REFUSALS.keys() == {*REFUSAL_REASONS}
     assert len(set(user_activations._REFUSALS.values())) == len(REFUSAL_REASONS)

@@ -36,7 +36,7 @@ def downgrade() -> None:
     """Remove the constraint.
 
     Raises:
-        RuntimeError: the audit log has such events, which no earlier version knows, and nobody may change.
+        RuntimeError: the audit log has such events, which no earlier version knows and which must not change.
     """
     connection = op.get_bind()
     if connection.execute(_CLOSED).scalar_one() or connection.execute(_RECORDED).scalar_one():

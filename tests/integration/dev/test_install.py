@@ -85,7 +85,7 @@ def installed(project: Path) -> tuple[Path, str]:
 
 
 def test_installation(installed: tuple[Path, str]) -> None:
-    """It says what it installs, where, and how long it took. An incomplete environment is replaced."""
+    """It reports the packages, the folder and the duration. An incomplete environment is replaced."""
     project, out = installed
     version = sys.version.split()[0]
     assert out.startswith(f"Installing 1 packages in {project / '.venv'}, with Python {version}.\nThis downloads ")
