@@ -95,7 +95,7 @@ def feed_status_sweeper(database: Database, today: Callable[[], date], every_s: 
 
 
 def category_keys_sweeper(database: Database, today: Callable[[], date], every_s: float = _PROMOS_EVERY_S) -> Sweeper:
-    """Return the sweeper that computes category keys of earlier versions again, also keys that old processes still write."""
+    """Return the sweeper that replaces category keys of earlier versions, also those of processes that still run."""
     after = _FIRST_ID
 
     def step() -> int:
