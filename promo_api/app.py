@@ -84,7 +84,7 @@ def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
     if runtime.settings.metrics_address is not None:
         jobs.append(InventoryJob(runtime.settings, runtime.database, runtime.today))
     for job in jobs:
-        job.start(is_outage=lambda: not runtime.health.is_postgres_usable())
+        job.start(is_outage=lambda: not runtime.health.is_postgres_usable(is_fresh=True))
     try:
         with metrics.worker_serving(__version__, runtime.settings.pool_size, runtime.database.count_connections_in_use):
             yield

@@ -94,9 +94,11 @@ class Health:
             results.setdefault("antifraud", _HEALTHY)
             return Report(results, self._needed_revision, self._current_revision, self._warnings, self._is_draining)
 
-    def is_postgres_usable(self) -> bool:
-        """Return whether PostgreSQL was usable at most a second ago."""
+    def is_postgres_usable(self, *, is_fresh: bool = False) -> bool:
+        """Return whether PostgreSQL is usable; unless `is_fresh`, the result is at most a second old."""
         with self._lock:
+            if is_fresh:
+                self._expires_at.pop("postgres", None)
             self._refresh(["postgres"])
             return not self._results["postgres"].reason
 

@@ -69,10 +69,10 @@ def test_like_get(server: Server, resources: _Resources, operation: Operation) -
 
 
 @pytest.mark.parametrize(
-    ("target", "status"), [(b"/api/openapi.json", 200), (b"/api/nosuch", 404), (b"/", 404), (b"/api/user/feed/", 404)]
+    ("target", "status"), [(b"/api/openapi.json", 200), (b"/api/nosuch", 404), (b"/", 307), (b"/api/user/feed/", 404)]
 )
 def test_other_paths(server: Server, target: bytes, status: int) -> None:
-    """HEAD of the specification and of an unknown path is answered like GET."""
+    """HEAD of the specification, of a redirect and of an unknown path is answered like GET."""
     _assert_like_get(server, target, status=status)
 
 

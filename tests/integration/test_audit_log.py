@@ -182,7 +182,7 @@ def test_entry_and_change_are_one_transaction(
         insert_change(*arguments)
         raise InvalidInput.body("", "must not be")
 
-    monkeypatch.setattr("handlers.business_promos.insert_change", fail)
+    monkeypatch.setattr("handlers.promo_changes.insert_change", fail)
     _patch(company, promo_id, 400, max_count=8, description="Another description")
     monkeypatch.undo()
     assert company.get(f"/business/promo/{promo_id}").json()["max_count"] == 7
