@@ -7,6 +7,7 @@ prometheus_client decides on import whether it counts in files: import it, and t
 import logging
 import os
 import socket
+import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from shutil import rmtree
 from socketserver import ThreadingMixIn
 from tempfile import gettempdir, mkdtemp
 from threading import Thread
+from time import sleep
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -28,10 +30,28 @@ _MEMORY_FOLDER = "/dev/shm"  # noqa: S108 folders in it have unique names, and o
 MEMORY_FOLDER = _MEMORY_FOLDER if os.access(_MEMORY_FOLDER, os.W_OK) else None
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _PREFIX = "promo-metrics-"
+_READS_MAX, _READ_PAUSE_S = 10, 0.01
 
 
 class CannotListenError(Exception):
     """The message is for the operator."""
+
+
+class _Collector:
+    """Reads the files of all workers, again if a worker that starts has created one without content."""
+
+    def __init__(self, folder: Path) -> None:
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        self._files = MultiProcessCollector(None, str(folder))
+
+    def collect(self) -> list[Any]:
+        """Return all metrics."""
+        for _ in range(_READS_MAX - 1):
+            with suppress(struct.error):
+                return list(self._files.collect())
+            sleep(_READ_PAUSE_S)
+        return list(self._files.collect())
 
 
 class MetricsServer(ThreadingMixIn, WSGIServer):
@@ -42,13 +62,12 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
     def __init__(self, address: Address, folder: Path) -> None:
         from prometheus_client import CollectorRegistry
         from prometheus_client.exposition import make_wsgi_app
-        from prometheus_client.multiprocess import MultiProcessCollector
 
         self._folder = folder
         self.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         super().__init__(address, _RequestHandler)
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, str(folder))
+        registry.register(_Collector(folder))
         self.set_app(make_wsgi_app(registry))
 
     def start(self) -> None:

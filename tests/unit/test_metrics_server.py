@@ -120,6 +120,19 @@ def test_ended_workers(server: MetricsServer, address: Address, tmp_path: Path, 
     assert not {"promo_workers", "promo_requests_in_progress", 'promo_build_info{version="1.2.3"}'} & values.keys()
 
 
+def test_file_without_content(
+    server: MetricsServer, address: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If a worker that starts has created a file without content, the files are read again."""
+    assert server
+    _count(tmp_path)
+    empty = tmp_path / "counter_1.db"
+    empty.touch()
+    monkeypatch.setattr(module, "sleep", lambda _pause_s: empty.unlink())
+    assert any(name.startswith("promo_requests_total") for name in _read(address))
+    assert not empty.exists()
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "HEAD", "DELETE"])
 def test_other_methods(server: MetricsServer, address: Address, method: str) -> None:
     """The metrics can only be read."""
