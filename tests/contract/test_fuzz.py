@@ -13,7 +13,7 @@ from tests.operations import OPERATIONS
 
 _ROOT = Path(__file__).parents[2]
 # Every phase in a minute. `make fuzz` sets more examples and seeds, and shows the progress.
-_EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "5")
+_EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "2")
 _SEEDS = os.environ.get("FUZZ_SEEDS", "1").split(",")
 _PHASES = {"Examples", "Coverage", "Fuzzing", "Stateful"}
 

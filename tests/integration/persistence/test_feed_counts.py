@@ -71,7 +71,7 @@ def _check_all(connection: Connection) -> None:
     assert (count_mismatched_feed_counts(connection), count_mismatched_feed_entries(connection)) == (0, 0)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_totals_are_exact(database: Database, seed: int) -> None:
     """Totals are exact before, during and after pending changes are merged."""
     random = feeds.seeded(seed)
