@@ -165,7 +165,7 @@ def test_dark_mode(page: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessibility(page: Page, server: Server, axe: str, scheme: str) -> None:
-    """The introduction, search, an operation, its client and responses have no serious accessibility problem."""
+    """The introduction, search, an operation, its client, responses and lists have no serious accessibility problem."""
     company, operation = server.accounts.sign_up_company(), _BY_ID["business_promos.create_promo"]
     page.use_colors(scheme)
     page.open()
@@ -174,8 +174,12 @@ def test_accessibility(page: Page, server: Server, axe: str, scheme: str) -> Non
     page.until(lambda: "promo" in page.first_result())
     findings["search"] = page.findings(axe)
     page.open()
-    page.show(operation)
+    section = page.show(operation)
     findings["operation"] = page.findings(axe)
+    page.press(lambda: section.find_element("xpath", ".//button[contains(., 'Shell Curl')]"))
+    page.until(lambda: page.find("[role='option']").is_displayed())
+    findings["languages"] = page.findings(axe)
+    page.open()
     page.try_out(operation)
     findings["client"] = page.findings(axe)
     assert page.send().status == 401
@@ -183,6 +187,9 @@ def test_accessibility(page: Page, server: Server, axe: str, scheme: str) -> Non
     page.type_token(company.token)
     assert page.send().status == 201
     findings["201"] = page.findings(axe)
+    page.press(lambda: page.find_text("button", "Selected Auth Type"))
+    page.until(lambda: page.find("[role='option']").is_displayed())
+    findings["schemes"] = page.findings(axe)
     assert {place: found for place, found in findings.items() if found} == {}
 
 
