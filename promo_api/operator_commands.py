@@ -90,7 +90,7 @@ def _close_user(runtime: Runtime, email: str, *, is_confirmed: bool) -> None:
         credentials = USER_ACCOUNTS.find_credentials(connection, email)
     if credentials is None:
         raise _unknown("user")
-    _confirm(f"This deletes the user {credentials.account_id} and cannot be undone.", is_confirmed=is_confirmed)
+    _confirm(f"This deletes the user {credentials.account_id}. It cannot be undone.", is_confirmed=is_confirmed)
     with runtime.database.autocommit() as connection:
         if not close_account_by_operator(connection, credentials.account_id):
             raise _unknown("user")
@@ -122,7 +122,9 @@ def _close_company(runtime: Runtime, email: str, *, is_confirmed: bool) -> None:
         company = find_company_by_email(connection, email)
     if company is None:
         raise _unknown("company")
-    _confirm(f"This closes the company {company.id}, ends its promos and cannot be undone.", is_confirmed=is_confirmed)
+    _confirm(
+        f"This closes the company {company.id} and ends its promos. It cannot be undone.", is_confirmed=is_confirmed
+    )
     with runtime.database.autocommit() as connection:
         close_company(connection, company.id)
     print("The company is closed. Its promos are being ended.")

@@ -92,7 +92,7 @@ def test_connections_of_one_address(e2e_environment: dict[str, str], tmp_path: P
         # Longer than the resolution of idle times, a millisecond.
         until_s = monotonic() + 0.05
         while monotonic() < until_s:
-            assert _is_served(connections[0])
+            assert all(map(_is_served, (connections[0], connections[2])))
         assert wait_until(lambda: _is_served(stack.enter_context(_connect(server))), 10)
         assert connections[1].recv(1) == b""
         assert _is_served(connections[0])

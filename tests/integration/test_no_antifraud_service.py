@@ -16,6 +16,7 @@ from promo_api.antifraud.verdict_cache import Lease, VerdictCache, verdict_key
 from promo_api.app import create_app
 from promo_api.config.settings import Settings
 from promo_api.config.values import Rate
+from promo_api.dev.processes import wait_until
 from promo_api.redis_client import RedisClient
 from promo_api.runtime import Runtime
 from tests.accounts import PASSWORD, Account, Api
@@ -135,6 +136,8 @@ def test_account_deletion(settings: Settings, runtime: Runtime, unchecked: Api, 
 
 def test_health(unchecked: Api) -> None:
     """The health has a warning; the status is ok, and the anti-fraud service has no latency."""
+    # PostgreSQL may respond late while the machine is busy.
+    assert wait_until(lambda: unchecked.call("GET", "/health").json()["status"] == "ok", 10)
     body = unchecked.call("GET", "/health").json()
-    assert (body["status"], body["dependencies"]["antifraud"]) == ("ok", {"state": "up"})
+    assert body["dependencies"]["antifraud"] == {"state": "up"}
     assert body["warnings"] == [checks.DISABLED]

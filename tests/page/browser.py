@@ -190,6 +190,10 @@ class Page:
         found: list[str] = self.browser.execute_async_script(_AXE)
         return found
 
+    def stored(self) -> str:
+        """Return what the page has stored in the browser."""
+        return str(self.script("return JSON.stringify([localStorage, sessionStorage, document.cookie])"))
+
     def script(self, source: str, *arguments: Any) -> Any:
         """Run a script in the page."""
         return self.browser.execute_script(source, *arguments)

@@ -122,7 +122,9 @@ def test_connection_end_reported_twice(open_database: Open, mode: str) -> None:
 def test_connection_to_a_standby(open_database: Open, empty: Settings, mode: str, prepared: bool) -> None:
     """A write to a standby is an outage. The next request gets a new connection."""
     database = open_database(empty, postgres_pool_size=1)
-    write, name = text("SELECT lo_create(0)"), empty.postgres_database
+    write, name = text("INSERT INTO written VALUES (1) RETURNING number"), empty.postgres_database
+    with open_database(empty).autocommit() as owner:
+        owner.execute(text("CREATE TABLE IF NOT EXISTS written (number integer)"))
 
     def try_to_write() -> None:
         with getattr(database, mode)() as connection:
