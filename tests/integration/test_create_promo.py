@@ -32,10 +32,11 @@ def test_common_promo(api: Api) -> None:
         target={"age_from": 18, "age_until": 65, "country": "rU", "categories": ["Food", "кофе"]},
         active_from="2020-02-29",
         active_until="2999-12-31",
+        max_per_user=3,
     )
     promo_id = company.post(PROMO, json=body).json()["id"]
     shown = {"promo_id": promo_id, "company_id": company.id, "company_name": "Northern Coffee"}
-    counts = {"like_count": 0, "used_count": 0, "active": True}
+    counts = {"like_count": 0, "used_count": 0, "active": True, "state": "active"}
     assert company.get(f"{PROMO}/{promo_id}").json() == body | shown | counts
 
 
@@ -45,7 +46,7 @@ def test_unique_promo(api: Api) -> None:
     body = promo_body(promo_unique=["zzz", "aaa", "mmm", "aaa"])
     promo_id = company.post(PROMO, json=body).json()["id"]
     shown = {"promo_id": promo_id, "company_id": company.id, "company_name": "Northern Coffee"}
-    counts = {"codes_count": 4, "like_count": 0, "used_count": 0, "active": True}
+    counts = {"codes_count": 4, "like_count": 0, "used_count": 0, "active": True, "state": "active"}
     assert company.get(f"{PROMO}/{promo_id}").json() == body | shown | counts
 
 

@@ -125,7 +125,7 @@ def test_company_page(
     page = partial(list_promos, countries=countries, sort_by=sort_by, limit=10, offset=0)
     scans = scans_of(connection, lambda: page(connection, company_id, _TODAY))
     assert scans == {
-        ("promos", f"promos_{'company' if countries is None else 'country'}_{sort_by or 'newest'}"),
+        ("promos", f"promos_{'company' if countries is None else 'country'}_{sort_by or 'newest'}_listed"),
         ("promos", "promos_pk"),
         ("promo_counters", "promo_counters_pk"),
     }
@@ -170,7 +170,7 @@ _PAGES: dict[str, tuple[str, Callable[..., Any], int]] = {
     "activations": ("activations_history", lambda connection, **page: list_activations(connection, _USER, **page), 40),
     **{
         f"promos by {sort_by}": (
-            f"promos_company_{sort_by or 'newest'}",
+            f"promos_company_{sort_by or 'newest'}_listed",
             partial(
                 lambda connection, sort_by, **page: list_promos(
                     connection, _LARGE_COMPANY, _TODAY, countries=None, sort_by=sort_by, **page
@@ -254,7 +254,6 @@ _STATEMENTS: dict[str, Callable[[Connection, User], Any]] = {
     "promos with outdated keys": lambda connection, _user: list_outdated_promos(connection, after=_USER, limit=100),
     "category keys": lambda connection, _user: find_category_keys(connection, _PROMO),
     "standings": lambda connection, _user: update_feed_status(connection, _TODAY, limit=500),
-    "claims": lambda connection, user: claim_values(connection, _PROMO, [_claim(user), _claim(user)], _TODAY),
 }
 
 
