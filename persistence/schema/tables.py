@@ -1,6 +1,6 @@
 """Accounts, promos, activations, likes and comments.
 
-Lock order: promo_counters, promos, promo_codes, activations, country_uses, user_uses, likes, comments, feed_entries,
+Lock order: promo_counters, promos, user_uses, activations, country_uses, promo_codes, likes, comments, feed_entries,
 company_promo_counts. Sweepers skip locked rows, or lock in this order.
 
 Primary keys of large tables begin with promo_id, for sharding. Columns `..._key` are folded in Python

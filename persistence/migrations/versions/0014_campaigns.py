@@ -54,6 +54,13 @@ _CLAIM = """
         END IF;
 
         UPDATE promo_counters SET used_count = used_before + size WHERE promo_id = claimed_promo;
+        -- Before the foreign key locks the account, so that its deletion never waits for a locked row of user_uses.
+        INSERT INTO user_uses AS uses (user_id, activations_count)
+        SELECT claim.user_id, count(*)
+        FROM unnest(claim_users) AS claim (user_id)
+        GROUP BY claim.user_id ORDER BY claim.user_id
+        ON CONFLICT (user_id)
+        DO UPDATE SET activations_count = uses.activations_count + excluded.activations_count;
         INSERT INTO activations (promo_id, user_id, id, country_key, code_position)
         SELECT claimed_promo, claim.user_id, claim.id, claim.country_key,
             CASE WHEN promo.mode = 'UNIQUE' THEN used_before + claim.number END
@@ -64,12 +71,6 @@ _CLAIM = """
         FROM unnest(claim_countries) AS claim (country_key)
         GROUP BY claim.country_key ORDER BY claim.country_key
         ON CONFLICT (promo_id, country_key)
-        DO UPDATE SET activations_count = uses.activations_count + excluded.activations_count;
-        INSERT INTO user_uses AS uses (user_id, activations_count)
-        SELECT claim.user_id, count(*)
-        FROM unnest(claim_users) AS claim (user_id)
-        GROUP BY claim.user_id ORDER BY claim.user_id
-        ON CONFLICT (user_id)
         DO UPDATE SET activations_count = uses.activations_count + excluded.activations_count;
         IF used_before + size = use_limit THEN
             INSERT INTO feed_tally_changes (
