@@ -89,7 +89,7 @@ def _sum_changes() -> Select[Any]:
 
 def _total() -> Select[Any]:
     parts = (func.coalesce(part.scalar_subquery(), 0) for part in (_sum_counts(), _sum_changes()))
-    return select(sum(parts, start=literal(0)))
+    return select(sum(parts, start=literal(0)).label("total"))
 
 
 def _counts_of(changes: FromClause) -> Select[Any]:
@@ -162,16 +162,22 @@ def _negate(counts: Select[Any]) -> Select[Any]:
     return select(*(rows.c[name] for name in _KEY), (-rows.c.promo_count).label("promo_count"))
 
 
-_TOTAL, _MERGE, _MISMATCHED = Statement(_total()), Statement(_merge()), Statement(_count_mismatched())
+TOTAL = _total()
+_TOTAL, _MERGE, _MISMATCHED = Statement(TOTAL), Statement(_merge()), Statement(_count_mismatched())
 
 
 def count_feed(
     connection: Connection, user: TargetUser, today: date, *, category: str | None, active: bool | None
 ) -> int:
     """Return the number of promos that target the user. Filters apply unless they are None."""
+    return int(_TOTAL.value(connection, total_values(user, today, category=category, active=active)))
+
+
+def total_values(user: TargetUser, today: date, *, category: str | None, active: bool | None) -> dict[str, Any]:
+    """Return the parameters of TOTAL."""
     of_all, of_active = _SIGNS[active]
     spans, firsts, ends, signs = map(list, zip(*_list_ranges(today, of_all, of_active), strict=True))
-    values = {
+    return {
         "all": of_all,
         "active": of_active,
         "spans": spans,
@@ -183,7 +189,6 @@ def count_feed(
         "user_age": user.age,
         "today": today,
     }
-    return int(_TOTAL.value(connection, values))
 
 
 def _list_ranges(today: date, of_all: int, of_active: int) -> Iterator[tuple[str, date, date, int]]:

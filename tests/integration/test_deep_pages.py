@@ -100,7 +100,7 @@ def test_page_from_the_end_with_new_entries(listed: Lists, runtime: Runtime) -> 
     values = {"promo": UUID(path.split("/")[3])}
     with runtime.database.autocommit() as connection:
         # As if the last two had been added since.
-        rows = comments._PAGES.rows(connection, values, total=total - 2, limit=3, offset=total - 4)
+        rows, _ = comments._PAGES.rows(connection, values, total=total - 2, limit=3, offset=total - 4)
     assert [str(row[0]) for row in rows] == [comment["id"] for comment in whole[-4:-1]]
 
 
