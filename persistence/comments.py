@@ -51,7 +51,7 @@ def _page(window: Window) -> Select[Any]:
     return rows.order_by(*map(desc, page.c))
 
 
-_PAGES = Pages(_page, _COUNT.scalar_subquery(), {"created_at": 2, "id": 0})
+_PAGES = Pages(_page, _COUNT.scalar_subquery(), key=("created_at", "id"), columns=Comment.__dataclass_fields__)
 _COUNTED = (
     update(promo_counters)
     .where(promo_counters.c.promo_id == _PROMO_ID)

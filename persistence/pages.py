@@ -5,7 +5,7 @@ reads 10 rows backward. A page after a key is one range of an index at any depth
 A statement selects the page from one index before it joins other tables.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -65,8 +65,8 @@ def _to_the_end(total: ColumnElement[Any]) -> Window:
 class Pages:
     """The statements for the pages of one list.
 
-    `total` is a subquery, so that concurrent inserts do not move a page that is counted from the end. `key` has the
-    columns of the order with their positions in a row. In a list whose entries are far apart in the index,
+    `total` is a subquery, so that concurrent inserts do not move a page that is counted from the end. `columns`
+    are those of its rows, and `key` those that order the list. In a list whose entries are far apart in the index,
     `exact_total` keeps the last page from looking for another entry.
     """
 
@@ -74,11 +74,13 @@ class Pages:
         self,
         statement: Callable[[Window], Select[Any]],
         total: ColumnElement[Any],
-        key: Mapping[str, int],
         *,
+        key: Sequence[str],
+        columns: Iterable[str],
         exact_total: ColumnElement[Any] | None = None,
     ) -> None:
-        self._key = key
+        names = [*columns]
+        self._key = {name: names.index(name) for name in key}
         self._forward = Statement(statement(_FORWARD))
         self._backward = Statement(statement(_backward(total)))
         self._after = Statement(statement(_AFTER))

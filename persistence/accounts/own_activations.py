@@ -93,7 +93,7 @@ def _page(window: Window) -> Select[Any]:
 
 _COUNT = select(user_uses.c.activations_count).where(user_uses.c.user_id == _USER_ID)
 _TOTAL = Statement(_COUNT)
-_PAGES = Pages(_page, _COUNT.scalar_subquery(), {"activated_at": 4, "id": 0})
+_PAGES = Pages(_page, _COUNT.scalar_subquery(), key=("activated_at", "id"), columns=OwnActivation.__dataclass_fields__)
 _EXPORT = Statement(_select_page(_KEY, LIMIT, OFFSET).order_by("activated_at", "id"))
 
 

@@ -36,7 +36,7 @@ from sqlalchemy.dialects.postgresql import array
 
 from persistence.conditions import TODAY, TargetUser, fits_age, has_uses_left, in_period, is_active
 from persistence.database.statements import Statement, lateral_join
-from persistence.feeds.feed_counts import TOTAL, total_values
+from persistence.feeds.feed_totals import feed_total, total_parameters
 from persistence.pages import Key, Page, Pages, Window
 from persistence.schema.feed_tables import DATE, ENDING, HIDDEN_CATEGORY_KEY, IS_DATED, IS_LIVE, SCHEDULED, feed_entries
 from persistence.schema.tables import activations, companies, likes, promo_counters, promos, user_uses
@@ -97,6 +97,7 @@ def _join_promo(row: FromClause, **known: ColumnElement[Any]) -> FromClause:
     return lateral_join(_select_promos(**known).where(promo_counters.c.promo_id == row.c.promo_id), "promo")
 
 
+_PROMO_COLUMNS = tuple(PromoForUser.__dataclass_fields__)
 _FIND = Statement(_select_promos().where(promos.c.id == bindparam("promo")))
 
 
@@ -119,7 +120,12 @@ def _history(window: Window) -> Select[Any]:
 
 _HISTORY_COUNT = select(user_uses.c.activations_count).where(user_uses.c.user_id == _USER_ID)
 _HISTORY_TOTAL = Statement(_HISTORY_COUNT)
-_HISTORY = Pages(_history, _HISTORY_COUNT.scalar_subquery(), {"activated_at": -2, "id": -1})
+_HISTORY = Pages(
+    _history,
+    _HISTORY_COUNT.scalar_subquery(),
+    key=("activated_at", "id"),
+    columns=(*_PROMO_COLUMNS, "activated_at", "id"),
+)
 
 
 def _likely(condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -208,16 +214,22 @@ def _select_feed(active: bool | None, window: Window) -> Select[Any]:
 
 
 # In a CTE, because several parts of a page have it.
-_EXACT_TOTAL = select(TOTAL.cte("exact_total")).scalar_subquery()
+_EXACT_TOTAL = select(feed_total().cte("exact_total")).scalar_subquery()
 _FEED = {
     active: Pages(
         partial(_select_feed, active),
         bindparam("total", type_=BigInteger),
-        {"created_at": -1, "promo_id": 0},
+        key=("created_at", "promo_id"),
+        columns=(*_PROMO_COLUMNS, "created_at"),
         exact_total=_EXACT_TOTAL,
     )
     for active in (None, True, False)
 }
+
+
+def _promo(row: tuple[Any, ...]) -> PromoForUser:
+    """Return the promo of a row, which ends with columns of its key."""
+    return PromoForUser(*row[: len(_PROMO_COLUMNS)])
 
 
 def find_promo_for_user(connection: Connection, promo_id: UUID, user_id: UUID, today: date) -> PromoForUser | None:
@@ -242,9 +254,9 @@ def list_feed_promos(  # noqa: PLR0913 filters and the page
 
     `total` is the result of `count_feed` for the same parameters.
     """
-    values = {**total_values(user, today, category=category, active=active), "user": user.id, "total": total}
+    values = {**total_parameters(user, today, category=category, active=active), "user": user.id, "total": total}
     rows, next_key = _FEED[active].rows(connection, values, total=total, limit=limit, offset=offset, after=after)
-    return Page([PromoForUser(*row[:-1]) for row in rows], total, next_key)
+    return Page([_promo(row) for row in rows], total, next_key)
 
 
 def list_history_promos(
@@ -254,4 +266,4 @@ def list_history_promos(
     total: int = _HISTORY_TOTAL.value(connection, {"user": user_id}) or 0
     values = {"user": user_id, "today": today}
     rows, next_key = _HISTORY.rows(connection, values, total=total, limit=limit, offset=offset, after=after)
-    return Page([PromoForUser(*row[:-2]) for row in rows], total, next_key)
+    return Page([_promo(row) for row in rows], total, next_key)

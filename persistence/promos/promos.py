@@ -297,13 +297,13 @@ def _first_of_countries(sort_by: str | None, window: Window) -> Select[Any]:
     return select(first).select_from(countries.join(first, true()))
 
 
-def _key(sort_by: str | None) -> dict[str, int]:
-    names = [*Promo.__dataclass_fields__, "created_at"]
-    return {name: names.index(name) for name in (sort_by, "created_at", "id") if name is not None}
-
-
 _PAGES = {
-    (sort_by, filtered): Pages(partial(_page, sort_by, filtered), _COUNTS[filtered].scalar_subquery(), _key(sort_by))
+    (sort_by, filtered): Pages(
+        partial(_page, sort_by, filtered),
+        _COUNTS[filtered].scalar_subquery(),
+        key=("created_at", "id") if sort_by is None else (sort_by, "created_at", "id"),
+        columns=(*Promo.__dataclass_fields__, "created_at"),
+    )
     for sort_by in (None, "active_from", "active_until")
     for filtered in (False, True)
 }
