@@ -14,6 +14,7 @@ status) or (body, status, headers), or raises an error of promo_api.errors.
 | user_activations, user_likes, user_comments | what a user does with a promo |
 | accounts | shared: sign-up and sign-in of both kinds |
 | promo_changes | shared: changes of a promo, with its feed entries and audit log |
+| pages | shared: pages of lists and their cursors |
 | idempotency | shared: the Idempotency-Key header |
 | serializers | shared: rows to JSON |
 | versions | shared: entity tags and the If-Match header |

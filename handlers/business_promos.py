@@ -7,12 +7,14 @@ from uuid import UUID, uuid4
 
 from handlers import Body, Headers
 from handlers.idempotency import Response, connect, idempotent, store_responses
+from handlers.pages import PageRequest, paged, serialize_page
 from handlers.promo_changes import CONFLICT, ENDS_TOO_EARLY, change_promo
-from handlers.serializers import Page, page, page_limit, serialize_change, serialize_promo
+from handlers.serializers import serialize_change, serialize_promo
 from handlers.versions import read_if_match, versioned
 from persistence.accounts.companies import Company, claim_company
 from persistence.activations import list_country_uses
 from persistence.idempotency import IdempotencyKey
+from persistence.pages import Page
 from persistence.promos.changes import list_changes as list_promo_changes
 from persistence.promos.promos import (
     Promo,
@@ -52,27 +54,22 @@ def create_promo(runtime: Runtime, company: Company, *, body: Body, key: Idempot
     return response
 
 
+@paged
 def list_promos(
     runtime: Runtime,
     company: Company,
     *,
-    limit: int,
-    offset: int,
+    page: PageRequest,
     country: list[str] | None = None,
     sort_by: str | None = None,
-) -> Page:
+) -> Page[Body]:
     """List the promos of the company, each with its first codes."""
     with runtime.database.autocommit() as connection:
-        promos, total = list_company_promos(
-            connection,
-            company.id,
-            runtime.today(),
-            countries=country,
-            sort_by=sort_by,
-            limit=page_limit(limit),
-            offset=offset,
+        promos = list_company_promos(
+            connection, company.id, runtime.today(), countries=country, sort_by=sort_by, **vars(page)
         )
-        return page(_serialize_promos(runtime, connection, company, promos, MAX_LISTED_CODES), total)
+        entries = _serialize_promos(runtime, connection, company, promos.entries, MAX_LISTED_CODES)
+    return Page(entries, promos.total, promos.next_key)
 
 
 @versioned(PROMO_MEMBERS)
@@ -104,12 +101,13 @@ def update_promo(
     return get_promo(runtime, company, id=id)
 
 
-def list_changes(runtime: Runtime, company: Company, *, id: UUID, limit: int, offset: int) -> Page:
+@paged
+def list_changes(runtime: Runtime, company: Company, *, id: UUID, page: PageRequest) -> Page[Body]:
     """List the audit log of a promo."""
     with runtime.database.autocommit() as connection:
         _check_owner_of(connection, company, id)
-        entries, total = list_promo_changes(connection, id, limit=page_limit(limit), offset=offset)
-    return page([serialize_change(entry) for entry in entries], total)
+        changes = list_promo_changes(connection, id, **vars(page))
+    return serialize_page(changes, serialize_change)
 
 
 def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:

@@ -4,7 +4,7 @@ from typing import Any
 
 from orjson import Fragment
 
-from handlers import Body, Headers
+from handlers import Body
 from persistence.accounts.exports import OwnEvent
 from persistence.accounts.own_activations import OwnActivation
 from persistence.accounts.users import User
@@ -12,22 +12,10 @@ from persistence.comments import Comment
 from persistence.feeds.user_promos import PromoForUser
 from persistence.promos.changes import PromoChange
 from persistence.promos.promos import Promo
-from promo_api.specification import MAX_PAGE_ENTRIES, PROMO_MEMBERS
-
-Page = tuple[list[Body], int, Headers]
+from promo_api.specification import PROMO_MEMBERS
 
 # The author of a comment whose account was deleted.
 _DELETED_AUTHOR = {"name": "Deleted", "surname": "user"}
-
-
-def page_limit(limit: int) -> int:
-    """Return the limit, or the size of the largest page."""
-    return min(limit, MAX_PAGE_ENTRIES)
-
-
-def page(entries: list[Body], total: int) -> Page:
-    """Return the response of a list operation."""
-    return entries, 200, {"X-Total-Count": str(total)}
 
 
 def serialize_promo(promo: Promo, company_name: str, code_list: bytes | None) -> Body:

@@ -8,12 +8,14 @@ from uuid import UUID, uuid4
 
 from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
-from handlers.serializers import Page, page, page_limit, serialize_activation, serialize_promo_for_user
+from handlers.pages import PageRequest, paged, serialize_page
+from handlers.serializers import serialize_activation, serialize_promo_for_user
 from persistence.accounts.own_activations import list_activations as list_user_activations
 from persistence.accounts.users import User
 from persistence.activations import Claim, claim_values, find_refusal_reasons
 from persistence.feeds.user_promos import list_history_promos
 from persistence.idempotency import IdempotencyKey
+from persistence.pages import Page
 from promo_api.errors import ActivationDenied, AntifraudUnavailable, ConcurrentRequest, NotFound, Unauthenticated
 from promo_api.runtime import Runtime
 from promo_api.telemetry import metrics
@@ -80,20 +82,20 @@ def get_eligibility(runtime: Runtime, user: User, *, id: UUID) -> Body:
     return {"eligible": not reasons, "reasons": reasons}
 
 
-def list_activations(runtime: Runtime, user: User, *, limit: int, offset: int) -> Page:
+@paged
+def list_activations(runtime: Runtime, user: User, *, page: PageRequest) -> Page[Body]:
     """List the user's activations with their codes, latest first."""
     with runtime.database.autocommit() as connection:
-        activations, total = list_user_activations(connection, user.id, limit=page_limit(limit), offset=offset)
-    return page([serialize_activation(activation) for activation in activations], total)
+        activations = list_user_activations(connection, user.id, **vars(page))
+    return serialize_page(activations, serialize_activation)
 
 
-def list_history(runtime: Runtime, user: User, *, limit: int, offset: int) -> Page:
+@paged
+def list_history(runtime: Runtime, user: User, *, page: PageRequest) -> Page[Body]:
     """List the promos of the user's activations, latest first."""
     with runtime.database.autocommit() as connection:
-        promos, total = list_history_promos(
-            connection, user.id, runtime.today(), limit=page_limit(limit), offset=offset
-        )
-    return page([serialize_promo_for_user(promo) for promo in promos], total)
+        promos = list_history_promos(connection, user.id, runtime.today(), **vars(page))
+    return serialize_page(promos, serialize_promo_for_user)
 
 
 def _list_refusal_reasons(runtime: Runtime, promo_id: UUID, user: User, today: date) -> list[str]:

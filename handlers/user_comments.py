@@ -4,7 +4,8 @@ from uuid import UUID, uuid4
 
 from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
-from handlers.serializers import Page, page, page_limit, serialize_comment
+from handlers.pages import PageRequest, paged, serialize_page
+from handlers.serializers import serialize_comment
 from handlers.versions import Versions, check_version, read_if_match, versioned
 from persistence.accounts.users import User
 from persistence.comments import (
@@ -16,6 +17,7 @@ from persistence.comments import (
     update_comment as update_own_comment,
 )
 from persistence.idempotency import IdempotencyKey
+from persistence.pages import Page
 from promo_api.errors import NotFound, NotOwner, PreconditionFailed
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import COMMENTS
@@ -38,14 +40,14 @@ def create_comment(runtime: Runtime, user: User, *, id: UUID, body: Body, key: I
     return response
 
 
-def list_comments(runtime: Runtime, _user: User, *, id: UUID, limit: int, offset: int) -> Page:
+@paged
+def list_comments(runtime: Runtime, _user: User, *, id: UUID, page: PageRequest) -> Page[Body]:
     """List the comments on a promo, newest first."""
     with runtime.database.autocommit() as connection:
-        comments_and_total = list_promo_comments(connection, id, limit=page_limit(limit), offset=offset)
-    if comments_and_total is None:
+        comments = list_promo_comments(connection, id, **vars(page))
+    if comments is None:
         raise NotFound.promo()
-    comments, total = comments_and_total
-    return page([serialize_comment(comment) for comment in comments], total)
+    return serialize_page(comments, serialize_comment)
 
 
 @versioned(COMMENT_MEMBERS)

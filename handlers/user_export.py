@@ -18,7 +18,7 @@ from promo_api.runtime import Runtime
 from promo_api.specification import MAX_EXPORT_ENTRIES
 
 
-def get_export(runtime: Runtime, user: User, *, offset: int) -> Body:
+def get_export(runtime: Runtime, user: User, *, offset: int = 0) -> Body:
     """Return the entries of each list from `offset` on, and `next_offset` if there are more."""
     # One more entry shows whether there is a next page.
     page = {"limit": MAX_EXPORT_ENTRIES + 1, "offset": offset}

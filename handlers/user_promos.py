@@ -3,33 +3,26 @@
 from uuid import UUID
 
 from handlers import Body
-from handlers.serializers import Page, page, page_limit, serialize_promo_for_user
+from handlers.pages import PageRequest, paged, serialize_page
+from handlers.serializers import serialize_promo_for_user
 from persistence.accounts.users import User
 from persistence.feeds.feed_counts import count_feed
 from persistence.feeds.user_promos import find_promo_for_user, list_feed_promos
+from persistence.pages import Page
 from promo_api.errors import NotFound
 from promo_api.runtime import Runtime
 
 
+@paged
 def list_feed(
-    runtime: Runtime,
-    user: User,
-    *,
-    limit: int,
-    offset: int,
-    category: str | None = None,
-    active: bool | None = None,
-) -> Page:
+    runtime: Runtime, user: User, *, page: PageRequest, category: str | None = None, active: bool | None = None
+) -> Page[Body]:
     """List the promos that target the user."""
     today = runtime.today()
     with runtime.database.autocommit() as connection:
         total = count_feed(connection, user, today, category=category, active=active)
-        # A larger limit would scan the rest of the index for another row.
-        rows_max = min(page_limit(limit), total - offset)
-        promos = list_feed_promos(
-            connection, user, today, category=category, active=active, total=total, limit=rows_max, offset=offset
-        )
-    return page([serialize_promo_for_user(promo) for promo in promos], total)
+        promos = list_feed_promos(connection, user, today, category=category, active=active, total=total, **vars(page))
+    return serialize_page(promos, serialize_promo_for_user)
 
 
 def get_promo(runtime: Runtime, user: User, *, id: UUID) -> Body:

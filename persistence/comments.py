@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Select, Text, Uuid, bindparam, delete, desc, func, insert, select, true, update
 
 from persistence.database.statements import Statement, lateral_join
-from persistence.pages import Pages, Window
+from persistence.pages import Key, Page, Pages, Window
 from persistence.schema.tables import comments, promo_counters, users
 
 
@@ -42,7 +42,7 @@ _TOTAL = Statement(_COUNT)
 def _page(window: Window) -> Select[Any]:
     """Return the statement for a page, from the index comments_newest."""
     key = comments.c.created_at, comments.c.id
-    keys = select(*key).where(comments.c.promo_id == _PROMO_ID)
+    keys = select(*key).where(comments.c.promo_id == _PROMO_ID, *window.bounds(*key))
     keys = keys.order_by(*(key if window.backward else map(desc, key)))
     page = keys.limit(window.limit).offset(window.offset).subquery("page")
     comment = lateral_join(_COMMENT.where(comments.c.id == page.c.id), "comment")
@@ -51,7 +51,7 @@ def _page(window: Window) -> Select[Any]:
     return rows.order_by(*map(desc, page.c))
 
 
-_PAGES = Pages(_page, _COUNT.scalar_subquery())
+_PAGES = Pages(_page, _COUNT.scalar_subquery(), key=("created_at", "id"), columns=Comment.__dataclass_fields__)
 _COUNTED = (
     update(promo_counters)
     .where(promo_counters.c.promo_id == _PROMO_ID)
@@ -99,14 +99,15 @@ def find_comment(connection: Connection, promo_id: UUID, comment_id: UUID) -> Co
 
 
 def list_comments(
-    connection: Connection, promo_id: UUID, *, limit: int, offset: int
-) -> tuple[list[Comment], int] | None:
-    """Return a page of comments, latest first, and the total; None: no such promo."""
+    connection: Connection, promo_id: UUID, *, limit: int, offset: int = 0, after: Key | None = None
+) -> Page[Comment] | None:
+    """Return a page of comments, latest first; None: no such promo."""
     total = _TOTAL.value(connection, {"promo": promo_id})
     if total is None:
         return None
-    rows = _PAGES.rows(connection, {"promo": promo_id}, total=total, limit=limit, offset=offset)
-    return [Comment(*row) for row in rows], total
+    values = {"promo": promo_id}
+    rows, next_key = _PAGES.rows(connection, values, total=total, limit=limit, offset=offset, after=after)
+    return Page([Comment(*row) for row in rows], total, next_key)
 
 
 def insert_comment(

@@ -1,31 +1,54 @@
-"""Pages by limit and offset.
+"""Pages of lists, by offset or after a key.
 
 PostgreSQL reads each row before an offset, so a page is counted from the nearer end: in a list of 1,000, offset 990
-reads 10 rows backward. A statement selects the page from one index before it joins other tables.
+reads 10 rows backward. A page after a key is one range of an index at any depth, and is exact while the list changes.
+A statement selects the page from one index before it joins other tables.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, bindparam, func, literal
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, bindparam, func, literal, tuple_
 
 from persistence.database.statements import Statement
+
+_Entry = TypeVar("_Entry")
+# The values of the columns that order a list, for one entry.
+Key = Sequence[Any]
 
 LIMIT, OFFSET = (bindparam(name, type_=BigInteger) for name in ("limit", "offset"))
 
 
+class Page(NamedTuple, Generic[_Entry]):
+    """Entries of a list; `next_key` is the key of the last one, or None if no entry follows it."""
+
+    entries: list[_Entry]
+    total: int
+    next_key: Key | None
+
+
 @dataclass(frozen=True)
 class Window:
-    """The position of a page, counted from one end of a list; `depth` rows are read."""
+    """The position of a page; `depth` rows are read, from one end of the list or after a key."""
 
     backward: bool
     limit: ColumnElement[Any]
-    offset: ColumnElement[Any]
+    offset: ColumnElement[Any] | None
     depth: ColumnElement[Any]
+
+    def bounds(self, *key: ColumnElement[Any]) -> list[ColumnElement[bool]]:
+        """Return the condition of a page after a key, whose columns are all descending; none if it has an offset."""
+        return [tuple_(*key) < tuple_(*map(after, key))] if self.offset is None else []
+
+
+def after(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return the parameter for a column of the key."""
+    return bindparam(f"after_{column.name}", type_=column.type)
 
 
 _FORWARD = Window(backward=False, limit=LIMIT, offset=OFFSET, depth=LIMIT + OFFSET)
+_AFTER = Window(backward=False, limit=LIMIT, offset=None, depth=LIMIT)
 
 
 def _backward(total: ColumnElement[Any]) -> Window:
@@ -34,21 +57,65 @@ def _backward(total: ColumnElement[Any]) -> Window:
     return Window(backward=True, limit=depth - offset, offset=offset, depth=depth)
 
 
+def _to_the_end(total: ColumnElement[Any]) -> Window:
+    limit = func.least(LIMIT, func.greatest(total - OFFSET, literal(0, BigInteger)))
+    return Window(backward=False, limit=limit, offset=OFFSET, depth=limit + OFFSET)
+
+
 class Pages:
     """The statements for the pages of one list.
 
-    `total` is a subquery, so that concurrent inserts do not move a page that is counted from the end.
+    `total` is a subquery, so that concurrent inserts do not move a page that is counted from the end. `columns`
+    are those of its rows, and `key` those that order the list. In a list whose entries are far apart in the index,
+    `exact_total` keeps the last page from looking for another entry.
     """
 
-    def __init__(self, statement: Callable[[Window], Select[Any]], total: ColumnElement[Any]) -> None:
+    def __init__(
+        self,
+        statement: Callable[[Window], Select[Any]],
+        total: ColumnElement[Any],
+        *,
+        key: Sequence[str],
+        columns: Iterable[str],
+        exact_total: ColumnElement[Any] | None = None,
+    ) -> None:
+        names = [*columns]
+        self._key = {name: names.index(name) for name in key}
         self._forward = Statement(statement(_FORWARD))
         self._backward = Statement(statement(_backward(total)))
+        self._after = Statement(statement(_AFTER))
+        self._last = self._forward if exact_total is None else Statement(statement(_to_the_end(exact_total)))
 
     def rows(
-        self, connection: Connection, values: Mapping[str, Any], *, total: int, limit: int, offset: int
-    ) -> list[tuple[Any, ...]]:
-        """Return a page; `total` only chooses the nearer end."""
-        if limit <= 0 or offset >= total:
-            return []
-        nearer = self._forward if offset < total - offset else self._backward
-        return nearer.rows(connection, {**values, "limit": limit, "offset": offset})
+        self,
+        connection: Connection,
+        values: Mapping[str, Any],
+        *,
+        total: int,
+        limit: int,
+        offset: int = 0,
+        after: Key | None = None,
+    ) -> tuple[list[tuple[Any, ...]], Key | None]:
+        """Return a page, and the key of its last row if others follow.
+
+        `total` chooses the nearer end. Only a page that may be the last reads another row.
+        """
+        if limit <= 0 or (after is None and offset >= total):
+            return [], None
+        statement, may_be_last = self._choose(total, limit, offset, after)
+        values = {**values, "limit": limit + may_be_last, "offset": offset}
+        if after is not None:
+            values |= {f"after_{name}": value for name, value in zip(self._key, after, strict=True)}
+        rows = statement.rows(connection, values)
+        has_next = len(rows) > limit if may_be_last else bool(rows)
+        rows = rows[:limit]
+        return rows, [rows[-1][position] for position in self._key.values()] if has_next else None
+
+    def _choose(self, total: int, limit: int, offset: int, after: Key | None) -> tuple[Statement, bool]:
+        """Return the statement for a page, and whether the page may be the last."""
+        if after is not None:
+            return self._after, True
+        may_be_last = offset + limit >= total
+        if offset >= total - offset:
+            return self._backward, may_be_last
+        return (self._last if may_be_last else self._forward), may_be_last

@@ -149,10 +149,10 @@ def _end_promos(runtime: Runtime, company_id: UUID) -> None:
 def _list_promos_to_end(runtime: Runtime, company_id: UUID, today: date) -> list[Promo]:
     with runtime.database.autocommit() as connection:
         # Those without an end come first, then the latest ends.
-        promos, _total = list_promos(
+        promos = list_promos(
             connection, company_id, today, countries=None, sort_by="active_until", limit=_PROMOS, offset=0
         )
-    return [promo for promo in promos if promo.active_until is None or promo.active_until >= today]
+    return [promo for promo in promos.entries if promo.active_until is None or promo.active_until >= today]
 
 
 def _ended(promo: Promo, today: date) -> dict[str, Any]:

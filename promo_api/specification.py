@@ -21,9 +21,17 @@ def _success(document: Any, path: str) -> Any:
     return document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
 
 
+def _paths(document: Any) -> dict[str, str]:
+    """Return the path of each operation, with the base path."""
+    base_path = document["servers"][0]["url"]
+    operations = ((path, each) for path, item in document["paths"].items() for each in item.values())
+    return {each["operationId"]: base_path + path for path, each in operations}
+
+
 _document = _load()
 _schemas = _document["components"]["schemas"]
 
+PATHS = _paths(_document)
 VERSION: str = _document["info"]["version"]
 MAX_TOKEN_CHARS: int = _schemas["Token"]["maxLength"]
 MAX_PAGE_ENTRIES: int = _success(_document, "/user/feed")["maxItems"]

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from persistence.database.statements import Statement, lateral_join
-from persistence.pages import LIMIT, OFFSET, Pages, Window
+from persistence.pages import LIMIT, OFFSET, Key, Page, Pages, Window
 from persistence.schema.tables import activations, companies, promo_codes, promos, user_uses
 
 
@@ -49,10 +49,13 @@ _MAX_POSITION: ColumnElement[int] = literal_column("2147483647")
 
 
 def _select_page(
-    order: Sequence[ColumnElement[Any]], limit: ColumnElement[Any], offset: ColumnElement[Any]
+    order: Sequence[ColumnElement[Any]],
+    limit: ColumnElement[Any],
+    offset: ColumnElement[Any] | None,
+    *bounds: ColumnElement[bool],
 ) -> Select[Any]:
     """Select a page from the index activations_history, then join the rest."""
-    keys = select(*_KEY).where(activations.c.user_id == _USER_ID)
+    keys = select(*_KEY).where(activations.c.user_id == _USER_ID, *bounds)
     page = keys.order_by(*order).limit(limit).offset(offset).subquery("page")
     is_on_page = (column == page.c[column.name] for column in _KEY)
     rows = select(activations).where(activations.c.user_id == _USER_ID, *is_on_page)
@@ -83,23 +86,25 @@ def _select_code(activation: FromClause) -> Select[Any]:
 
 
 def _page(window: Window) -> Select[Any]:
-    rows = _select_page(_KEY if window.backward else _NEWEST_FIRST, window.limit, window.offset)
+    order = _KEY if window.backward else _NEWEST_FIRST
+    rows = _select_page(order, window.limit, window.offset, *window.bounds(*_KEY))
     return rows.order_by(*(desc(name) for name in ("activated_at", "id")))
 
 
 _COUNT = select(user_uses.c.activations_count).where(user_uses.c.user_id == _USER_ID)
 _TOTAL = Statement(_COUNT)
-_PAGES = Pages(_page, _COUNT.scalar_subquery())
+_PAGES = Pages(_page, _COUNT.scalar_subquery(), key=("activated_at", "id"), columns=OwnActivation.__dataclass_fields__)
 _EXPORT = Statement(_select_page(_KEY, LIMIT, OFFSET).order_by("activated_at", "id"))
 
 
 def list_activations(
-    connection: Connection, user_id: UUID, *, limit: int, offset: int
-) -> tuple[list[OwnActivation], int]:
-    """Return a page of the activations, latest first, and the total."""
+    connection: Connection, user_id: UUID, *, limit: int, offset: int = 0, after: Key | None = None
+) -> Page[OwnActivation]:
+    """Return a page of the activations, latest first."""
     total: int = _TOTAL.value(connection, {"user": user_id}) or 0
-    rows = _PAGES.rows(connection, {"user": user_id}, total=total, limit=limit, offset=offset)
-    return [OwnActivation(*row) for row in rows], total
+    values = {"user": user_id}
+    rows, next_key = _PAGES.rows(connection, values, total=total, limit=limit, offset=offset, after=after)
+    return Page([OwnActivation(*row) for row in rows], total, next_key)
 
 
 def list_own_activations(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnActivation]:

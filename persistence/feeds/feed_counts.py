@@ -10,12 +10,10 @@ Writers insert into feed_count_changes, so none blocks another. The sweeper merg
 both in one snapshot.
 """
 
-from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
     ColumnElement,
     Connection,
     Date,
@@ -25,72 +23,26 @@ from sqlalchemy import (
     Select,
     Text,
     bindparam,
-    case,
     cast,
     delete,
     func,
     literal,
     not_,
-    or_,
     select,
     text,
     true,
     union_all,
 )
 from sqlalchemy.dialects.postgresql import TEXT, array, insert
-from sqlalchemy.types import TypeEngine
 
-from persistence.conditions import TARGET_COLUMNS, TargetUser, fits_age, fits_country, in_period, is_usable
+from persistence.conditions import TARGET_COLUMNS, TargetUser, is_usable
 from persistence.database.statements import Statement
+from persistence.feeds.feed_totals import ALL, ALL_DATE, feed_total, total_parameters
 from persistence.schema.feed_tables import feed_count_changes, feed_counts
 from persistence.schema.tables import promo_counters, promos
-from promo_api.folding import fold
 
 _KEY = ("category_key", "country_key", "span", "starts_on", "age")
 _PERIODS = ("year", "month", "day")
-# The span of all promos, active or not.
-_ALL, _ALL_DATE = "ever", date.min
-_CATEGORY = bindparam("category", type_=Text)
-# Weights of all and of active promos, by the filter `active`.
-_SIGNS = {None: (1, 0), True: (0, 1), False: (1, -1)}
-
-
-def _ranges() -> FromClause:
-    types: dict[str, type[TypeEngine[Any]]] = {"spans": Text, "firsts": Date, "ends": Date, "signs": Integer}
-    values = (bindparam(name, type_=ARRAY(kind)) for name, kind in types.items())
-    return func.unnest(*values).table_valued("span", "first", "end", "sign", name="range").render_derived()
-
-
-def _sum_counts() -> Select[Any]:
-    ranges, columns = _ranges(), feed_counts.c
-    countries = array([literal("", TEXT), bindparam("user_country", type_=Text)])
-    # LATERAL: one index scan per range. The generic plan of a join reads all counts.
-    part = select(func.sum(columns.promo_count).label("promo_count")).where(
-        columns.category_key == _CATEGORY,
-        columns.country_key == func.any(countries),
-        columns.span == ranges.c.span,
-        columns.starts_on >= ranges.c.first,
-        columns.starts_on < ranges.c.end,
-        columns.age <= bindparam("user_age", type_=feed_counts.c.age.type),
-    )
-    sums = part.lateral("part")
-    return select(func.sum(sums.c.promo_count * ranges.c.sign)).select_from(ranges.join(sums, true()))
-
-
-def _sum_changes() -> Select[Any]:
-    changes = feed_count_changes
-    usable = case((in_period(changes), changes.c.usable_count), else_=0)
-    weight = changes.c.promo_count * bindparam("all", type_=Integer) + usable * bindparam("active", type_=Integer)
-    return select(func.sum(weight)).where(
-        fits_country(changes),
-        fits_age(changes),
-        or_(_CATEGORY == "", changes.c.category_keys.op("@>")(cast(array([_CATEGORY]), ARRAY(TEXT)))),
-    )
-
-
-def _total() -> Select[Any]:
-    parts = (func.coalesce(part.scalar_subquery(), 0) for part in (_sum_counts(), _sum_changes()))
-    return select(sum(parts, start=literal(0)))
 
 
 def _counts_of(changes: FromClause) -> Select[Any]:
@@ -102,7 +54,7 @@ def _counts_of(changes: FromClause) -> Select[Any]:
     )
     category = select(listed.c.key).distinct().lateral("category")
     age = _edges("ages", func.coalesce(changes.c.age_from, 0), changes.c.age_until + 1)
-    day = _edges("days", func.coalesce(changes.c.active_from, literal(_ALL_DATE, Date)), changes.c.active_until + 1)
+    day = _edges("days", func.coalesce(changes.c.active_from, literal(ALL_DATE, Date)), changes.c.active_until + 1)
     period = func.unnest(array([literal(name, Text) for name in _PERIODS])).table_valued("name", name="periods")
     period = period.render_derived()
     starts_on = cast(func.date_trunc(period.c.name, cast(day.c.at, DateTime)), Date)
@@ -113,7 +65,7 @@ def _counts_of(changes: FromClause) -> Select[Any]:
         columns = (value.label(name) for name, value in values)
         return select(*columns).join_from(changes, category, true()).join(age, age.c.at.is_not(None))
 
-    of_all = rows(literal(_ALL, Text), literal(_ALL_DATE, Date), changes.c.promo_count * age.c.sign)
+    of_all = rows(literal(ALL, Text), literal(ALL_DATE, Date), changes.c.promo_count * age.c.sign)
     of_periods = rows(period.c.name, starts_on, changes.c.usable_count * age.c.sign * day.c.sign)
     of_periods = of_periods.join(day, day.c.at.is_not(None)).join(period, true())
     return _sum_by_key(union_all(of_all, of_periods).subquery())
@@ -164,40 +116,14 @@ def _negate(counts: Select[Any]) -> Select[Any]:
     return select(*(rows.c[name] for name in _KEY), (-rows.c.promo_count).label("promo_count"))
 
 
-_TOTAL, _MERGE, _MISMATCHED = Statement(_total()), Statement(_merge()), Statement(_count_mismatched())
+_TOTAL, _MERGE, _MISMATCHED = Statement(feed_total()), Statement(_merge()), Statement(_count_mismatched())
 
 
 def count_feed(
     connection: Connection, user: TargetUser, today: date, *, category: str | None, active: bool | None
 ) -> int:
     """Return the number of promos that target the user. Filters apply unless they are None."""
-    of_all, of_active = _SIGNS[active]
-    spans, firsts, ends, signs = map(list, zip(*_list_ranges(today, of_all, of_active), strict=True))
-    values = {
-        "all": of_all,
-        "active": of_active,
-        "spans": spans,
-        "firsts": firsts,
-        "ends": ends,
-        "signs": signs,
-        "category": "" if category is None else fold(category),
-        "user_country": user.country_key,
-        "user_age": user.age,
-        "today": today,
-    }
-    return int(_TOTAL.value(connection, values))
-
-
-def _list_ranges(today: date, of_all: int, of_active: int) -> Iterator[tuple[str, date, date, int]]:
-    """Yield the ranges of a total: span, first day, day after the last, sign."""
-    day = timedelta(days=1)
-    year, month = today.replace(month=1, day=1), today.replace(day=1)
-    if of_all:
-        yield _ALL, _ALL_DATE, _ALL_DATE + day, of_all
-    if of_active:
-        yield "year", date.min, year, of_active
-        yield "month", year, month, of_active
-        yield "day", month, today + day, of_active
+    return int(_TOTAL.value(connection, total_parameters(user, today, category=category, active=active)))
 
 
 def update_feed_counts(connection: Connection, *, limit: int) -> int:

@@ -37,7 +37,8 @@ from sqlalchemy.dialects.postgresql import array
 
 from persistence.conditions import TODAY, TargetUser, fits_age, has_uses_left, in_period, is_active
 from persistence.database.statements import Statement, lateral_join
-from persistence.pages import Pages, Window
+from persistence.feeds.feed_totals import feed_total, total_parameters
+from persistence.pages import Key, Page, Pages, Window
 from persistence.schema.feed_tables import (
     DATE,
     ENDING,
@@ -49,7 +50,6 @@ from persistence.schema.feed_tables import (
     feed_entries,
 )
 from persistence.schema.tables import activations, companies, likes, promo_counters, promos, user_uses
-from promo_api.folding import fold
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,13 @@ def _join_promo(row: FromClause, **known: ColumnElement[Any]) -> FromClause:
     return lateral_join(_select_promos(**known).where(promo_counters.c.promo_id == row.c.promo_id), "promo")
 
 
+_PROMO_COLUMNS = tuple(PromoForUser.__dataclass_fields__)
 _FIND = Statement(_select_promos().where(promos.c.id == bindparam("promo")))
 
 
 def _history(window: Window) -> Select[Any]:
     key = activations.c.activated_at, activations.c.id
-    keys = select(*key).where(activations.c.user_id == _USER_ID)
+    keys = select(*key).where(activations.c.user_id == _USER_ID, *window.bounds(*key))
     keys = keys.order_by(*(key if window.backward else map(desc, key)))
     page = keys.limit(window.limit).offset(window.offset).subquery("page")
     # By all columns of activations_history: the id alone has no index.
@@ -123,13 +124,18 @@ def _history(window: Window) -> Select[Any]:
     )
     activation = lateral_join(promo_ids, "activation")
     promo = _join_promo(activation, is_activated_by_user=true())
-    rows = select(promo).select_from(page.join(activation, true()).join(promo, true()))
+    rows = select(promo, *page.c).select_from(page.join(activation, true()).join(promo, true()))
     return rows.order_by(*map(desc, page.c))
 
 
 _HISTORY_COUNT = select(user_uses.c.activations_count).where(user_uses.c.user_id == _USER_ID)
 _HISTORY_TOTAL = Statement(_HISTORY_COUNT)
-_HISTORY = Pages(_history, _HISTORY_COUNT.scalar_subquery())
+_HISTORY = Pages(
+    _history,
+    _HISTORY_COUNT.scalar_subquery(),
+    key=("activated_at", "id"),
+    columns=(*_PROMO_COLUMNS, "activated_at", "id"),
+)
 
 
 def _likely(condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -159,7 +165,8 @@ def _select_entries(window: Window, fits: ColumnElement[bool], *conditions: Colu
     PostgreSQL reads the index in order up to the limit. If it expected many to be filtered out, it would sort all
     entries of a country, hence `_likely`.
     """
-    return _limit(window, select(*_ORDER_COLUMNS).where(*conditions, _likely(fits)), feed_entries)
+    entries = select(*_ORDER_COLUMNS).where(*conditions, *window.bounds(*_ORDER_COLUMNS), _likely(fits))
+    return _limit(window, entries, feed_entries)
 
 
 def _limit(window: Window, entries: Select[Any], source: FromClause) -> Select[Any]:
@@ -216,12 +223,27 @@ def _select_feed(active: bool | None, window: Window) -> Select[Any]:
     merged = select(parts).order_by(*_feed_order(parts, window))
     page = merged.limit(window.limit).offset(window.offset).subquery("page")
     promo = _join_promo(page)
-    return select(promo).join_from(page, promo, true()).order_by(desc(page.c.created_at), desc(page.c.promo_id))
+    rows = select(promo, page.c.created_at).join_from(page, promo, true())
+    return rows.order_by(desc(page.c.created_at), desc(page.c.promo_id))
 
 
+# In a CTE, because several parts of a page have it.
+_EXACT_TOTAL = select(feed_total().cte("exact_total")).scalar_subquery()
 _FEED = {
-    active: Pages(partial(_select_feed, active), bindparam("total", type_=BigInteger)) for active in (None, True, False)
+    active: Pages(
+        partial(_select_feed, active),
+        bindparam("total", type_=BigInteger),
+        key=("created_at", "promo_id"),
+        columns=(*_PROMO_COLUMNS, "created_at"),
+        exact_total=_EXACT_TOTAL,
+    )
+    for active in (None, True, False)
 }
+
+
+def _promo(row: tuple[Any, ...]) -> PromoForUser:
+    """Return the promo of a row, which ends with columns of its key."""
+    return PromoForUser(*row[: len(_PROMO_COLUMNS)])
 
 
 def find_promo_for_user(connection: Connection, promo_id: UUID, user_id: UUID, today: date) -> PromoForUser | None:
@@ -230,7 +252,7 @@ def find_promo_for_user(connection: Connection, promo_id: UUID, user_id: UUID, t
     return None if row is None else PromoForUser(*row)
 
 
-def list_feed_promos(
+def list_feed_promos(  # noqa: PLR0913 filters and the page
     connection: Connection,
     user: TargetUser,
     today: date,
@@ -239,29 +261,23 @@ def list_feed_promos(
     active: bool | None,
     total: int,
     limit: int,
-    offset: int,
-) -> list[PromoForUser]:
+    offset: int = 0,
+    after: Key | None = None,
+) -> Page[PromoForUser]:
     """Return a page of the promos that target the user, newest first.
 
     `total` is the result of `count_feed` for the same parameters.
     """
-    values = {
-        "category": "" if category is None else fold(category),
-        "user_country": user.country_key,
-        "user_age": user.age,
-        "user": user.id,
-        "today": today,
-        "total": total,
-    }
-    rows = _FEED[active].rows(connection, values, total=total, limit=limit, offset=offset)
-    return [PromoForUser(*row) for row in rows]
+    values = {**total_parameters(user, today, category=category, active=active), "user": user.id, "total": total}
+    rows, next_key = _FEED[active].rows(connection, values, total=total, limit=limit, offset=offset, after=after)
+    return Page([_promo(row) for row in rows], total, next_key)
 
 
 def list_history_promos(
-    connection: Connection, user_id: UUID, today: date, *, limit: int, offset: int
-) -> tuple[list[PromoForUser], int]:
-    """Return a page of the promos of the user's activations, latest first, and the total."""
+    connection: Connection, user_id: UUID, today: date, *, limit: int, offset: int = 0, after: Key | None = None
+) -> Page[PromoForUser]:
+    """Return a page of the promos of the user's activations, latest first."""
     total: int = _HISTORY_TOTAL.value(connection, {"user": user_id}) or 0
     values = {"user": user_id, "today": today}
-    rows = _HISTORY.rows(connection, values, total=total, limit=limit, offset=offset)
-    return [PromoForUser(*row) for row in rows], total
+    rows, next_key = _HISTORY.rows(connection, values, total=total, limit=limit, offset=offset, after=after)
+    return Page([_promo(row) for row in rows], total, next_key)

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from persistence.database.statements import Statement, as_json
+from persistence.pages import Key, Page
 from persistence.schema.audit_tables import promo_changes
 
 
@@ -50,7 +51,7 @@ _PAGE = Statement(
     select(*_COLUMNS)
     .where(
         promo_changes.c.promo_id == _PROMO_ID,
-        promo_changes.c.number > bindparam("after", type_=Integer),
+        promo_changes.c.number >= bindparam("first", type_=Integer),
         promo_changes.c.number <= bindparam("until", type_=Integer),
     )
     .order_by(desc(promo_changes.c.number))
@@ -69,13 +70,17 @@ _INSERT = Statement(
 )
 
 
-def list_changes(connection: Connection, promo_id: UUID, *, limit: int, offset: int) -> tuple[list[PromoChange], int]:
-    """Return a page of the audit log, newest first, and the total."""
+def list_changes(
+    connection: Connection, promo_id: UUID, *, limit: int, offset: int = 0, after: Key | None = None
+) -> Page[PromoChange]:
+    """Return a page of the audit log, newest first. The key of an entry is its number."""
     total: int = _TOTAL.value(connection, {"promo": promo_id}) or 0
-    until = total - offset
-    after = max(until - limit, 0)
-    rows = _PAGE.rows(connection, {"promo": promo_id, "after": after, "until": until}) if until > after else ()
-    return [PromoChange(*row) for row in rows], total
+    until = total - offset if after is None else after[0] - 1
+    first = max(until - limit, 0) + 1
+    if first > until:
+        return Page([], total, None)
+    rows = _PAGE.rows(connection, {"promo": promo_id, "first": first, "until": until})
+    return Page([PromoChange(*row) for row in rows], total, [first] if first > 1 else None)
 
 
 def insert_change(connection: Connection, promo_id: UUID, company_id: UUID, changes: Mapping[str, Any]) -> None:

@@ -27,6 +27,7 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    union_all,
     update,
 )
 from sqlalchemy.sql.dml import ReturningInsert
@@ -34,7 +35,8 @@ from sqlalchemy.sql.dml import ReturningInsert
 from persistence.conditions import is_active, promo_state
 from persistence.database.statements import Statement, lateral_join, new_value
 from persistence.feeds.feed_entries import insert_entries
-from persistence.pages import Pages, Window
+from persistence.pages import Key, Page, Pages, Window
+from persistence.promos.company_ranges import company_ranges
 from persistence.schema.audit_tables import promo_changes
 from persistence.schema.orders import company_order
 from persistence.schema.tables import TARGET_KEY, companies, company_promo_counts, promo_codes, promo_counters, promos
@@ -197,9 +199,10 @@ def list_promos(
     countries: Sequence[str] | None,
     sort_by: str | None,
     limit: int,
-    offset: int,
-) -> tuple[list[Promo], int]:
-    """Return a page of a company's promos in `company_order`, and the total; without archived ones.
+    offset: int = 0,
+    after: Key | None = None,
+) -> Page[Promo]:
+    """Return a page of a company's promos in `company_order`, without archived ones.
 
     `countries` also selects promos for all countries; case is ignored. None: all promos.
     """
@@ -208,8 +211,9 @@ def list_promos(
     if countries is not None:
         values["country_keys"] = sorted({"", *map(fold, countries)})
     total = int(_TOTALS[filtered].value(connection, values))
-    rows = _PAGES[sort_by, filtered].rows(connection, values, total=total, limit=limit, offset=offset)
-    return [Promo(*row) for row in rows], total
+    pages = _PAGES[sort_by, filtered]
+    rows, next_key = pages.rows(connection, values, total=total, limit=limit, offset=offset, after=after)
+    return Page([Promo(*row[:-1]) for row in rows], total, next_key)
 
 
 def insert_promo(
@@ -273,24 +277,42 @@ def _update(columns: frozenset[str]) -> Statement:
 
 
 def _page(sort_by: str | None, filtered: bool, window: Window) -> Select[Any]:
-    listed = (_first_of_countries(sort_by, window) if filtered else _OF_COMPANY).subquery("listed")
+    listed = (_first_of_countries if filtered else _of_company)(sort_by, window).subquery("listed")
     order = company_order(listed.c, sort_by, backward=window.backward)
     page = select(listed).order_by(*order).limit(window.limit).offset(window.offset).subquery("page")
     promo = lateral_join(_PROMOS.where(promos.c.id == page.c.id), "promo")
-    return select(promo).join_from(page, promo, true()).order_by(*company_order(page.c, sort_by))
+    rows = select(promo, page.c.created_at).join_from(page, promo, true())
+    return rows.order_by(*company_order(page.c, sort_by))
+
+
+def _of_company(sort_by: str | None, window: Window) -> Select[Any]:
+    return _OF_COMPANY if window.offset is not None else _first(_OF_COMPANY, sort_by, window)
+
+
+def _first(listed: Select[Any], sort_by: str | None, window: Window) -> Select[Any]:
+    """Select the first promos of each range of an index."""
+    order = company_order(promos.c, sort_by, backward=window.backward)
+    ranges = [listed.where(*bounds).order_by(*order).limit(window.depth) for bounds in company_ranges(sort_by, window)]
+    if len(ranges) == 1:
+        return ranges[0]
+    return select(union_all(*(select(each.subquery()) for each in ranges)).subquery("ranges"))
 
 
 def _first_of_countries(sort_by: str | None, window: Window) -> Select[Any]:
     """Scan an index in order for each country; a scan of all promos of the company would skip many."""
     countries = func.unnest(_COUNTRY_KEYS).table_valued("country_key", name="countries").render_derived()
-    order = company_order(promos.c, sort_by, backward=window.backward)
-    of_country = _OF_COMPANY.where(countries.c.country_key == TARGET_KEY)
-    first = of_country.order_by(*order).limit(window.depth).lateral("first")
+    of_country = _OF_COMPANY.where(countries.c.country_key == TARGET_KEY).correlate(countries)
+    first = _first(of_country, sort_by, window).lateral("first")
     return select(first).select_from(countries.join(first, true()))
 
 
 _PAGES = {
-    (sort_by, filtered): Pages(partial(_page, sort_by, filtered), _COUNTS[filtered].scalar_subquery())
+    (sort_by, filtered): Pages(
+        partial(_page, sort_by, filtered),
+        _COUNTS[filtered].scalar_subquery(),
+        key=("created_at", "id") if sort_by is None else (sort_by, "created_at", "id"),
+        columns=(*Promo.__dataclass_fields__, "created_at"),
+    )
     for sort_by in (None, "active_from", "active_until")
     for filtered in (False, True)
 }

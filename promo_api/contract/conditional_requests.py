@@ -39,9 +39,10 @@ class Validators(NamedTuple):
         return {**headers, _ETAG: self._tag(content, headers)} if self.has_tag else headers
 
     def _tag(self, content: bytes, headers: Mapping[str, str]) -> str:
-        # X-Total-Count can change although the page does not.
+        # These can change although the page does not.
         digest = sha256(content)
-        digest.update(headers.get("X-Total-Count", "").encode())
+        for name in ("X-Total-Count", "X-Next-Cursor"):
+            digest.update(headers.get(name, "").encode())
         parts = [part for part in (headers.get(_ETAG), digest.hexdigest()[:_DIGEST_CHARS]) if part]
         return f'{"W/" if self.is_weak else ""}"{".".join(parts)}"'
 

@@ -21,10 +21,12 @@ _TRACING_HEADERS = ("baggage", "sentry-trace", "traceparent", "tracestate")
 _RESPONSE_HEADERS = (
     "ETag",
     "Idempotent-Replayed",
+    "Link",
     "RateLimit",
     "RateLimit-Policy",
     "Retry-After",
     "WWW-Authenticate",
+    "X-Next-Cursor",
     "X-Request-Id",
     "X-Total-Count",
 )

@@ -1,7 +1,8 @@
 """JWTs with the account, its kind and the version of its tokens.
 
 The handler compares the version with the account. As RFC 8725 recommends, only the service's own header is accepted:
-a client chooses neither algorithm nor key (`kid`, `jku`). The key signs nothing else, so `iss` is not needed.
+a client chooses neither algorithm nor key (`kid`, `jku`). The key signs nothing else (cursors have keys derived from
+it), so `iss` is not needed.
 """
 
 from collections.abc import Sequence

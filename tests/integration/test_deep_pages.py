@@ -1,14 +1,20 @@
-"""Pages at any offset: complete and in order from either end of a list, and empty past the end."""
+"""Pages at any offset: complete and in order from either end of a list, and empty past the end. Walks by cursor."""
 
 from collections.abc import Callable
+from functools import partial
+from itertools import product
 from typing import Any
 from uuid import UUID
 
+import jwt
 import pytest
 
 from persistence import comments
+from persistence.accounts.users import find_user
+from persistence.feeds.user_promos import list_feed_promos
 from promo_api.runtime import Runtime
 from tests.accounts import Account, Api
+from tests.integration.walks import walk
 from tests.statements import sent_statements
 
 _MAX_OFFSET = 9_007_199_254_740_991
@@ -21,6 +27,7 @@ _COMPANY_LISTS = (
     "/business/promo?sort_by=active_from",
     "/business/promo?sort_by=active_until&country=fr",
 )
+_CHANGES = "/business/promo/{id}/changes"
 _USER_LISTS = (
     f"/user/feed?category={_CATEGORY}",
     f"/user/feed?category={_CATEGORY}&active=true",
@@ -61,6 +68,7 @@ def listed(api: Api, lists: dict[str, Any]) -> Lists:
         for number in range(_LENGTH):
             user.post(f"/user/promo/{promo_id}/activate")
             user.post(f"/user/promo/{promo_id}/comments", json={"text": f"Comment number {number}"})
+            company.patch(f"/business/promo/{promo_id}", json={"description": f"Description number {number}"})
         lists |= {"company": company, "user": user, "id": promo_id}
     return lambda path: (lists["company" if path.startswith("/business") else "user"], path.format(**lists))
 
@@ -82,6 +90,19 @@ def test_pages_at_every_offset(listed: Lists, path: str) -> None:
             assert _page(account, path, limit=limit, offset=offset) == (whole[offset : offset + limit], total)
 
 
+@pytest.mark.parametrize("path", [*_COMPANY_LISTS, *_USER_LISTS, _CHANGES])
+def test_walk_by_cursor(listed: Lists, path: str) -> None:
+    """A walk by cursor returns the list, from any offset and with pages of any size."""
+    account, path = listed(path)
+    whole, total = _page(account, path, limit=100, offset=0)
+    for limit, offset in product((1, 4, total - 1, total, total + 1), (0, 3, total - 1, total)):
+        pages = list(walk(account, f"{path}{'&' if '?' in path else '?'}limit={limit}&offset={offset}"))
+        assert [entry for page in pages for entry in page.json()] == whole[offset:]
+        assert {int(page.headers["X-Total-Count"]) for page in pages} == {total}
+        assert [len(page.json()) for page in pages[:-1]] == [limit] * (len(pages) - 1)
+        assert pages[-1].json() or offset == total
+
+
 @pytest.mark.parametrize("path", [*_COMPANY_LISTS, *_USER_LISTS])
 def test_empty_page_reads_no_rows(listed: Lists, path: str) -> None:
     """An empty page takes two statements: one reads the account, the other the total."""
@@ -100,8 +121,26 @@ def test_page_from_the_end_with_new_entries(listed: Lists, runtime: Runtime) -> 
     values = {"promo": UUID(path.split("/")[3])}
     with runtime.database.autocommit() as connection:
         # As if the last two had been added since.
-        rows = comments._PAGES.rows(connection, values, total=total - 2, limit=3, offset=total - 4)
+        rows, next_key = comments._PAGES.rows(connection, values, total=total - 2, limit=3, offset=total - 4)
     assert [str(row[0]) for row in rows] == [comment["id"] for comment in whole[-4:-1]]
+    assert next_key is not None
+
+
+def test_last_page_with_new_entries(listed: Lists, runtime: Runtime) -> None:
+    """A page that was the last when the total was read has the end of the list, or leads to it."""
+    account, _ = listed("/user/feed")
+    user_id = jwt.decode(account.token, options={"verify_signature": False})["sub"]
+    with runtime.database.autocommit() as connection:
+        user = find_user(connection, UUID(user_id))
+        assert user is not None
+        read = partial(list_feed_promos, connection, user, runtime.today(), category=_CATEGORY, active=None)
+        whole = read(total=100, limit=100).entries
+        # As if the last had been added since.
+        total = len(whole) - 1
+        first, last = read(total=total, limit=total), read(total=total, limit=2, offset=total - 2)
+        assert (first.entries, first.next_key is None) == (whole[:total], False)
+        assert (last.entries, last.next_key is None) == (whole[-2:], True)
+        assert read(total=len(whole), limit=total + 1).next_key is None
 
 
 def _assert_empty(account: Account, path: str, *, offset: int) -> None:

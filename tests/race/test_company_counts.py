@@ -139,8 +139,6 @@ def test_waiting_changes_of_one_promo(api: Api, runtime: Runtime, stage: Stage) 
         country: int(country == last) for country in ("ru", "de", "fr", "it", "us")
     }
     with runtime.database.autocommit() as connection:
-        _, total = list_promos(
-            connection, UUID(company.id), runtime.today(), countries=None, sort_by=None, limit=0, offset=0
-        )
-    assert total == 1
+        page = list_promos(connection, UUID(company.id), runtime.today(), countries=None, sort_by=None, limit=0)
+    assert page.total == 1
     _assert_consistent(runtime)

@@ -47,9 +47,9 @@ def _assert_exact(database: Database) -> None:
             expected = fitting(rows, viewer, TODAY, category, active)
             assert count_feed(connection, viewer, TODAY, **filters) == len(expected)
             listed = list_feed_promos(
-                connection, viewer, TODAY, **filters, total=len(expected), limit=len(expected) + 1, offset=0
+                connection, viewer, TODAY, **filters, total=len(expected), limit=len(expected) + 1
             )
-            assert [promo.promo_id for promo in listed] == expected
+            assert [promo.promo_id for promo in listed.entries] == expected
         assert (count_mismatched_feed_counts(connection), count_mismatched_feed_entries(connection)) == (0, 0)
 
 
@@ -170,9 +170,9 @@ def test_last_use_while_the_feed_is_read(api: Api, runtime: Runtime) -> None:
     def is_listed() -> bool:
         with runtime.database.autocommit() as connection:
             listed = list_feed_promos(
-                connection, Viewer(30, "bt"), runtime.today(), category=None, active=True, total=9, limit=1, offset=0
+                connection, Viewer(30, "bt"), runtime.today(), category=None, active=True, total=9, limit=1
             )
-        return [promo.promo_id for promo in listed] == [promo_id]
+        return [promo.promo_id for promo in listed.entries] == [promo_id]
 
     with runtime.database.transaction() as connection:
         _claim(connection, promo_id, runtime)

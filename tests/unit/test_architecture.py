@@ -56,8 +56,8 @@ ALLOWED = {
     ),
     "handlers": (
         "persistence.accounts persistence.activations persistence.comments persistence.feeds persistence.idempotency "
-        "persistence.likes persistence.promos promo_api.errors promo_api.folding promo_api.health promo_api.runtime "
-        "promo_api.security promo_api.specification promo_api.telemetry"
+        "persistence.likes persistence.pages persistence.promos promo_api.errors promo_api.folding promo_api.health "
+        "promo_api.runtime promo_api.security promo_api.specification promo_api.telemetry"
     ),
     "promo_api.admission": "promo_api.config promo_api.contract promo_api.folding promo_api.security",
     "promo_api.sweeper": (
@@ -106,7 +106,7 @@ LIBRARIES = {
     "jwt": "promo_api.security.tokens",
     "orjson": (
         "handlers.serializers handlers.versions persistence.database promo_api.antifraud.client promo_api.contract "
-        "promo_api.telemetry.logs"
+        "promo_api.security.cursors promo_api.telemetry.logs"
     ),
     "prometheus_client": "promo_api.telemetry.metrics promo_api.telemetry.metrics_server",
     "psutil": "promo_api.dev",
@@ -127,8 +127,8 @@ LIBRARIES = {
 # Modules of `persistence` that hold no queries: they open and migrate the database, or are shared by queries.
 _NOT_QUERIES = (
     "persistence.database", "persistence.schema", "persistence.migrations", "persistence.conditions",
-    "persistence.pages", "persistence.feeds.feed_entries", "persistence.accounts.events",
-    "persistence.accounts.profiles",
+    "persistence.pages", "persistence.feeds.feed_entries", "persistence.feeds.feed_totals",
+    "persistence.accounts.events", "persistence.accounts.profiles", "persistence.promos.company_ranges",
 )  # fmt: skip
 QUERIES = [
     module.removeprefix("persistence.")
@@ -187,7 +187,8 @@ def test_query_modules_do_not_import_each_other() -> None:
     """A query module imports neither another query module nor the engine that opens its connections."""
     shared = (
         "persistence.schema persistence.conditions persistence.pages persistence.database.statements "
-        "persistence.feeds.feed_entries persistence.accounts.events persistence.accounts.profiles promo_api.folding"
+        "persistence.feeds.feed_entries persistence.feeds.feed_totals persistence.promos.company_ranges "
+        "persistence.accounts.events persistence.accounts.profiles promo_api.folding"
     )
     modules = [f"persistence.{name}" for name in QUERIES]
     offences = [

@@ -17,8 +17,11 @@ def scans_of(connection: Connection, run: Callable[[], Any], number: int = -1) -
     return set(tables_read(plan_of(connection, run, number)))
 
 
-def plan_of(connection: Connection, run: Callable[[], Any], number: int = -1) -> dict[str, Any]:
-    """Return the generic plan of a statement that a function sends."""
+def plan_of(
+    connection: Connection, run: Callable[[], Any], number: int = -1, *, analyze: bool = False
+) -> dict[str, Any]:
+    """Return the generic plan of a statement that a function sends; `analyze` adds what it read."""
+    options = "ANALYZE, FORMAT JSON" if analyze else "FORMAT JSON"
     with sent_statements() as sent:
         run()
     statement, parameters = sent[number]
@@ -26,7 +29,7 @@ def plan_of(connection: Connection, run: Callable[[], Any], number: int = -1) ->
     values = f"({', '.join(['%s'] * len(parameters))})" if parameters else ""
     with psycopg.ClientCursor(driver) as cursor:
         cursor.execute(f"PREPARE explained AS {statement}".encode())
-        cursor.execute(f"EXPLAIN (FORMAT JSON) EXECUTE explained {values}".encode(), parameters or None)
+        cursor.execute(f"EXPLAIN ({options}) EXECUTE explained {values}".encode(), parameters or None)
         [(explained,)] = cursor.fetchall()
         cursor.execute("DEALLOCATE explained")
     plan: dict[str, Any] = explained[0]["Plan"]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import date, timedelta
+from functools import partial
 from itertools import product
 from random import Random
 
@@ -99,11 +100,11 @@ def _check_pages(connection: Connection, active: bool | None, days: Iterable[int
         viewer, today = Viewer(age, country), TODAY + timedelta(distance)
         expected = feeds.fitting(rows, viewer, today, category, active)
         filters = {"category": category, "active": active, "total": len(expected)}
-        pages = [
-            [promo.promo_id for promo in list_feed_promos(connection, viewer, today, **filters, limit=7, offset=offset)]
-            for offset in range(0, len(expected) + 7, 7)
-        ]
-        assert [promo_id for page in pages for promo_id in page] == expected
+        read = partial(list_feed_promos, connection, viewer, today, **filters, limit=7)
+        offsets = range(0, len(expected) + 7, 7)
+        pages = [read(offset=offset) for offset in offsets]
+        assert [promo.promo_id for page in pages for promo in page.entries] == expected
+        assert [page.next_key is None for page in pages] == [offset + 7 >= len(expected) for offset in offsets]
 
 
 @pytest.mark.parametrize("active", [None, True, False])

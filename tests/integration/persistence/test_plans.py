@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from re import findall
@@ -137,7 +137,7 @@ def test_company_total(connection: Connection, countries: list[str] | None) -> N
     page = partial(list_promos, countries=countries, sort_by=None, limit=0, offset=0)
     scans = scans_of(connection, lambda: page(connection, _COMPANY, _TODAY))
     assert {index for _, index in scans} == {"company_promo_counts_pk"}
-    assert page(connection, _LARGE_COMPANY, _TODAY)[1] == (30_000 if countries is None else 15_000)
+    assert page(connection, _LARGE_COMPANY, _TODAY).total == (30_000 if countries is None else 15_000)
 
 
 def test_first_codes(connection: Connection) -> None:
@@ -208,6 +208,54 @@ def test_page_is_selected_by_index(full: Database, name: str, deep: bool) -> Non
     with full.engine.connect() as connection:
         plan = plan_of(connection, lambda: page(connection, limit=5, offset=offset if deep else 0))
     _assert_selected_by_index(plan, index, backward=deep)
+
+
+def _ranges_after_a_key(plan: dict[str, Any]) -> list[str]:
+    """Return the indexes that a plan reads from a key on; no other read may compare with the key."""
+    nodes = list(nodes_of(plan))
+    assert [node for node in nodes if "ROW(" in node.get("Filter", "")] == []
+    assert _sequential(set(tables_read(plan))) == set()
+    return [node["Index Name"] for node in nodes if "ROW(" in node.get("Index Cond", "")]
+
+
+@pytest.mark.parametrize("name", _PAGES)
+def test_page_after_a_key(connection: Connection, name: str) -> None:
+    """A page after a key is one range of an index, or two if promos with and without a date are apart."""
+    index, page, _ = _PAGES[name]
+    key = page(connection, limit=3).next_key
+    plan = plan_of(connection, lambda: page(connection, limit=3, after=key))
+    assert _ranges_after_a_key(plan) == [index] * (2 if "active_" in name else 1)
+
+
+@pytest.mark.parametrize("sort_by", [None, "active_from", "active_until"])
+def test_page_of_countries_after_a_key(connection: Connection, sort_by: str | None) -> None:
+    """A page of a company's promos for some countries begins at the key in the index of each country."""
+    page = partial(list_promos, countries=["ru", "fr"], sort_by=sort_by, limit=5)
+    key = page(connection, _LARGE_COMPANY, _TODAY).next_key
+    plan = plan_of(connection, lambda: page(connection, _LARGE_COMPANY, _TODAY, after=key))
+    assert _ranges_after_a_key(plan) == [f"promos_country_{sort_by or 'newest'}"] * (2 if sort_by else 1)
+
+
+@pytest.mark.parametrize("category", [None, "Kind7"])
+@pytest.mark.parametrize("active", [None, True, False])
+def test_feed_page_after_a_key(connection: Connection, user: User, active: bool | None, category: str | None) -> None:
+    """A page of a feed after a key begins at the key in the index of each part."""
+    page = partial(list_feed_promos, category=category, active=active, total=50_000, limit=5)
+    key = (datetime(2025, 1, 1, tzinfo=UTC), _PROMO)
+    plan = plan_of(connection, lambda: page(connection, user, _TODAY, after=key))
+    expected = ["feed_entries_live"] * 2 + ["feed_entries_dated"] if active else ["feed_entries_pk"] * 2
+    assert _ranges_after_a_key(plan) == expected
+
+
+def test_deep_page_after_a_key_reads_few_rows(connection: Connection) -> None:
+    """A page in the middle of a list of 30,000 promos reads as many rows as its limit, and one more for each range."""
+    for sort_by in (None, "active_from", "active_until"):
+        page = partial(list_promos, connection, _LARGE_COMPANY, _TODAY, countries=None, sort_by=sort_by, limit=10)
+        key = page(offset=15_000).next_key
+        plan = plan_of(connection, partial(page, after=key), analyze=True)
+        index = f"promos_company_{sort_by or 'newest'}"
+        read = [node["Actual Rows"] for node in nodes_of(plan) if node.get("Index Name") == index]
+        assert sum(read) <= 11 * len(read)
 
 
 @pytest.mark.parametrize("index", _PORTIONS)

@@ -84,7 +84,7 @@ def _read_entries(connection: Connection, mode: str) -> int:
         promos = list_feed_promos(
             connection, _VIEWER, TODAY, category=None, active=True, total=9999, limit=_PAGE, offset=_OFFSET
         )
-    assert len(promos) == _PAGE
+    assert len(promos.entries) == _PAGE
     statement, parameters = sent[-1]
     connection.exec_driver_sql(f"SET plan_cache_mode = {mode}")
     placeholders = ", ".join(["%s"] * len(parameters))
@@ -222,8 +222,8 @@ def test_unknown_standing(database: Database) -> None:
     with database.autocommit() as connection:
         ids = [_create(connection, 0), _create(connection, 1), _create(connection, 1, active_from=TODAY + _DAY)]
         connection.exec_driver_sql("UPDATE feed_entries SET standing = NULL")
-        listed = list_feed_promos(connection, _VIEWER, TODAY, category=None, active=True, total=99, limit=9, offset=0)
-        assert [promo.promo_id for promo in listed] == [ids[1]]
+        listed = list_feed_promos(connection, _VIEWER, TODAY, category=None, active=True, total=99, limit=9)
+        assert [promo.promo_id for promo in listed.entries] == [ids[1]]
         assert update_feed_status(connection, TODAY, limit=100) == 6
         assert [_standing(connection, promo_id) for promo_id in ids] == ["exhausted", "live", "scheduled"]
 
