@@ -76,7 +76,7 @@ ALLOWED = {
         "promo_api.errors promo_api.health promo_api.inventory promo_api.runtime promo_api.security promo_api.sweeper "
         "promo_api.telemetry"
     ),
-    "promo_api.server": "promo_api.config promo_api.contract promo_api.telemetry",
+    "promo_api.server": "promo_api.config promo_api.contract promo_api.contract.streams promo_api.telemetry",
     "promo_api.check": (
         "persistence.consistency persistence.database persistence.feeds promo_api.antifraud promo_api.app "
         "promo_api.clocks promo_api.config promo_api.contract promo_api.errors promo_api.failure_messages "
@@ -123,7 +123,7 @@ LIBRARIES = {
     "starlette": "promo_api.app promo_api.contract promo_api.server.gunicorn_app promo_api.telemetry.requests",
     "urllib3": "promo_api.antifraud.client",
     "werkzeug": "promo_api.contract.media_types",
-    "uvicorn": "promo_api.server.graceful_stop promo_api.server.pipelining",
+    "uvicorn": "promo_api.server.early_responses promo_api.server.graceful_stop promo_api.server.pipelining",
     "uvicorn_worker": "promo_api.server.gunicorn_app",
     "yaml": "promo_api.specification",
 }

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from hashlib import sha256
+from threading import Event
 from typing import Any
 
 from promo_api.contract.streams import ClientDisconnected, StreamedBody, StreamedResponse
 
 EVENTS: list[str] = []
+# A test clears it to hold a handler between two chunks.
+MAY_READ = Event()
+MAY_READ.set()
 
 
 def receive(_runtime: object, *_account: object, body: Any, **_arguments: Any) -> dict[str, Any]:
@@ -18,6 +22,7 @@ def receive(_runtime: object, *_account: object, body: Any, **_arguments: Any) -
         for chunk in body:
             digest.update(chunk)
             size, largest = size + len(chunk), max(largest, len(chunk))
+            assert MAY_READ.wait(10)
     except ClientDisconnected:
         EVENTS.append("disconnected")
         raise
