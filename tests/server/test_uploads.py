@@ -28,7 +28,7 @@ TOKEN = b"Authorization: Bearer %s\r\n" % GOOD_TOKEN.encode()
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> ASGIApp:
-    """An application with an upload, for which a token is needed, and a small response."""
+    """An application with a secured upload and a small response."""
     text: dict[str, Any] = {"type": "string"}
     content = {"text/csv": {"schema": text, "x-max-bytes": LIMIT}, "text/plain": {"schema": text, "x-max-bytes": 9}}
     body = {"required": True, "content": content}
@@ -289,7 +289,7 @@ def test_refusal_during_a_stop(app: ASGIApp) -> None:
 
 
 def test_slow_upload(app: ASGIApp) -> None:
-    """An upload may take long as long as 64 KiB arrive in each time limit; then it is a 408 and ends the handler."""
+    """In each time limit 64 KiB of an upload must arrive; otherwise it is a 408, and the handler ends."""
 
     async def main(connection: Connection) -> None:
         await _send(connection, _head(CSV, TOKEN, CHUNKED))
