@@ -11,13 +11,14 @@ from operator import attrgetter
 from time import perf_counter
 from typing import Any
 
-from promo_api.server.strict_http import StrictProtocol
+from promo_api.contract.streams import STREAMED_BODY
+from promo_api.server.early_responses import EarlyResponseProtocol
 
 _log = logging.getLogger(__name__)
 
 FIRST_BYTE_S = 10
 # In the time allowed for a request.
-_MIN_READ_BYTES = 64 * 1024
+_MIN_READ_BYTES = _MIN_SENT_BYTES = 64 * 1024
 # One second without progress.
 _STALLED_CHECKS = 10
 _HARD_LIMIT_FACTOR = 4
@@ -25,11 +26,13 @@ _HARD_LIMIT_FACTOR = 4
 CountClosed = Callable[[str], None]
 
 
-class TimeLimitProtocol(StrictProtocol):
+class TimeLimitProtocol(EarlyResponseProtocol):
     """A connection that closes if its client is slow."""
 
     # None: no request has begun.
     _incomplete_since_s: float | None = None
+    # Of all bodies, and of them at the latest progress.
+    _received_bytes = _progress_bytes = 0
     # What the client has not read, and since when it reads too little.
     _unread_bytes = 0
     _unread_since_s = 0.0
@@ -50,6 +53,11 @@ class TimeLimitProtocol(StrictProtocol):
         super().on_message_begin()
         self._incomplete_since_s = self._began_s
 
+    def on_body(self, body: bytes) -> None:
+        """Count the bytes."""
+        self._received_bytes += len(body)
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """Record its end."""
         super().on_message_complete()
@@ -62,10 +70,10 @@ class TimeLimitProtocol(StrictProtocol):
             self._incomplete_since_s = perf_counter()
 
     def cut_if_slow(self, now_s: float, timeout_s: float) -> None:
-        """Close if a request, or reading 64 KiB, takes longer than `timeout_s`."""
+        """Close if a request, 64 KiB of a streamed body, or reading 64 KiB, takes longer than `timeout_s`."""
         if self._incomplete_since_s is not None:
-            if not self.transport.is_reading():  # the server pauses the client
-                self._incomplete_since_s = now_s
+            if self._client_waits() or self._has_progress():
+                self._incomplete_since_s, self._progress_bytes = now_s, self._received_bytes
             elif now_s - self._incomplete_since_s > timeout_s and not self.transport.is_closing():
                 self._cut_request()
         unread_bytes = self.unread_bytes
@@ -98,6 +106,15 @@ class TimeLimitProtocol(StrictProtocol):
             return None
         timeout_s = min(FIRST_BYTE_S, self.timeout_keep_alive) if self.cycle is None else self.timeout_keep_alive
         return timer.when() - timeout_s
+
+    def _client_waits(self) -> bool:
+        """Return whether the server pauses the client, or has not asked for the body yet."""
+        return not self.transport.is_reading() or (self._in_body and self.cycle.waiting_for_100_continue)
+
+    def _has_progress(self) -> bool:
+        """Return whether a part of a streamed body has arrived; the duration of other bodies is limited."""
+        has_part = self._received_bytes - self._progress_bytes >= _MIN_SENT_BYTES
+        return has_part and self._in_body and STREAMED_BODY in self.cycle.scope["extensions"]
 
     def _cut_request(self) -> None:
         """Reject the request, unless an earlier one is running."""

@@ -66,8 +66,8 @@ class StrictProtocol(PipeliningProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Add a part of the body, which is not overhead."""
-        # Twice: each byte may need one of chunk headers.
-        self._overhead_bytes -= 2 * len(body)
+        # Twice: each byte may need one of chunk headers. Not without end: the parser stores a trailer.
+        self._overhead_bytes = max(self._overhead_bytes - 2 * len(body), -_MAX_OVERHEAD_BYTES)
         super().on_body(body)
 
     def on_message_complete(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import uvloop
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 from uvicorn import Config
 from uvicorn.server import ServerState
 
@@ -102,13 +103,18 @@ class Connection:
 
 
 @asynccontextmanager
-async def connected(keep_alive_s: int = 75, scheduler: RequestScheduler | None = None) -> AsyncIterator[Connection]:
-    """Connect to a protocol, with a keep-alive of that many seconds, and with the scheduler of a worker."""
+async def connected(
+    keep_alive_s: int = 75, scheduler: RequestScheduler | None = None, app: ASGIApp | None = None
+) -> AsyncIterator[Connection]:
+    """Connect to a protocol, with a keep-alive of that many seconds, and with the scheduler of a worker.
+
+    `app` replaces the application of the connection.
+    """
     client, server = socket.socketpair()
     with client:
         client.setblocking(False)  # noqa: FBT003 its only parameter
         application = Application()
-        config = Config(application, log_config=None, timeout_keep_alive=keep_alive_s)
+        config = Config(app or application, log_config=None, timeout_keep_alive=keep_alive_s)
         reasons: list[str] = []
         _, protocol = await asyncio.get_running_loop().connect_accepted_socket(
             lambda: HttpProtocol(config, ServerState(), {}, count_closed=reasons.append, scheduler=scheduler), server
@@ -119,11 +125,11 @@ async def connected(keep_alive_s: int = 75, scheduler: RequestScheduler | None =
         protocol.transport.abort()
 
 
-def run(main: Main, keep_alive_s: int = 75) -> None:
+def run(main: Main, keep_alive_s: int = 75, app: ASGIApp | None = None) -> None:
     """Run a test on a connection, in an event loop as workers use it."""
 
     async def main_on_connection() -> None:
-        async with connected(keep_alive_s) as connection:
+        async with connected(keep_alive_s, app=app) as connection:
             await main(connection)
 
     run_alone(main_on_connection)
