@@ -152,12 +152,13 @@ def _check_owner(owner_id: UUID, company: Company) -> None:
 def _read_definition(body: Body) -> dict[str, Any]:
     """Return the changeable columns of a new promo; None for members that are left out."""
     names = ("description", "image_url", "target", "active_from", "active_until")
-    return _read_values({name: body.get(name) for name in names})
+    definition = _read_values({name: body.get(name) for name in names})
+    return {**definition, "comments_enabled": body.get("comments_enabled", True)}
 
 
 def _read_values(body: Body) -> dict[str, Any]:
     """Return the columns for the members of the body."""
-    values: dict[str, Any] = {name: body[name] for name in ("description", "image_url") if name in body}
+    values: dict[str, Any] = {name: body[name] for name in ("description", "image_url", "comments_enabled") if name in body}
     for name in ("active_from", "active_until"):
         if name in body:
             values[name] = body[name] and date.fromisoformat(body[name])
