@@ -158,7 +158,9 @@ def _read_definition(body: Body) -> dict[str, Any]:
 
 def _read_values(body: Body) -> dict[str, Any]:
     """Return the columns for the members of the body."""
-    values: dict[str, Any] = {name: body[name] for name in ("description", "image_url", "comments_enabled") if name in body}
+    values: dict[str, Any] = {
+        name: body[name] for name in ("description", "image_url", "comments_enabled") if name in body
+    }
     for name in ("active_from", "active_until"):
         if name in body:
             values[name] = body[name] and date.fromisoformat(body[name])

@@ -35,7 +35,9 @@ def create_comment(runtime: Runtime, user: User, *, id: UUID, body: Body, key: I
             raise NotFound.promo()
         if written.written_at is None:
             raise CommentRefused.disabled()
-        comment = Comment(comment_id, body["text"], written.written_at, user.id, 0, user.name, user.surname, user.avatar_url)
+        comment = Comment(
+            comment_id, body["text"], written.written_at, user.id, 0, user.name, user.surname, user.avatar_url
+        )
         response = serialize_comment(comment), 201
         store_responses(connection, [(key, response)])
     return response

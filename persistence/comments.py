@@ -84,7 +84,9 @@ def _page(filters: Sequence[ColumnElement[bool]], window: Window) -> Select[Any]
 _PAGES = Pages(partial(_page, ()), _COUNT.scalar_subquery())
 _REPORTED_PAGES = Pages(partial(_page, [_IS_REPORTED]), _COUNT_REPORTED.scalar_subquery())
 # Locked first, because promo_counters comes before promos and comments in the lock order.
-_LOCKED = select(promo_counters.c.promo_id).where(promo_counters.c.promo_id == _PROMO_ID).with_for_update().cte("locked")
+_LOCKED = (
+    select(promo_counters.c.promo_id).where(promo_counters.c.promo_id == _PROMO_ID).with_for_update().cte("locked")
+)
 # FOR SHARE waits for a change of the promo, and reads the newest version.
 _PROMO = select(promos.c.id, promos.c.comments_enabled).with_for_update(read=True, of=promos)
 

@@ -62,9 +62,7 @@ _PAGE = Statement(
 def _insert(event: str, column: str, value: ColumnElement[Any]) -> Statement:
     number = func.coalesce(_NEWEST.scalar_subquery(), 0) + 1
     row = select(_PROMO_ID, number, bindparam("company", type_=Uuid), literal_column(f"'{event}'"), value)
-    return Statement(
-        insert(promo_changes).from_select(["promo_id", "number", "company_id", "event", column], row)
-    )
+    return Statement(insert(promo_changes).from_select(["promo_id", "number", "company_id", "event", column], row))
 
 
 _INSERT = _insert("changed", "changes", bindparam("difference", type_=JSON))

@@ -218,7 +218,13 @@ def insert_promo(
 
     `values` has columns of promos without the case-folded keys; `codes` is None for other modes than UNIQUE.
     """
-    columns = {**dict.fromkeys(_INSERTED_COLUMNS), "comments_enabled": True, "id": promo_id, **values, **_fold_keys(values)}
+    columns = {
+        **dict.fromkeys(_INSERTED_COLUMNS),
+        "comments_enabled": True,
+        "id": promo_id,
+        **values,
+        **_fold_keys(values),
+    }
     parameters = {**columns, "today": today, "use_limit": use_limit, "codes": codes}
     return _INSERT.row(connection, parameters) is not None
 
