@@ -218,8 +218,8 @@ Index(
     postgresql_where=comments.c.report_count > literal_column("0"),
 )
 
-# One per user and comment, deleted with the comment. Without a foreign key to users: if the reporter deletes the account,
-# each report gets a random user_id.
+# One per user and comment, deleted with the comment. Without a foreign key to users: if the reporter deletes the
+# account, each report gets a random user_id.
 comment_reports = Table(
     "comment_reports",
     metadata,

@@ -34,6 +34,10 @@ ACCESS = {
     "business_promos.update_promo": Access.REFUSED,
     "business_promos.get_promo_stat": Access.REFUSED,
     "business_promos.list_changes": Access.REFUSED,
+    "business_comments.list_comments": Access.REFUSED,
+    "business_comments.get_comment": Access.REFUSED,
+    "business_comments.delete_comment": Access.REFUSED,
+    "business_comments.list_reports": Access.REFUSED,
     "user_auth.sign_up": Access.OWN,
     "user_auth.sign_in": Access.OWN,
     "user_auth.sign_out": Access.OWN,
@@ -54,12 +58,13 @@ ACCESS = {
     "user_comments.get_comment": Access.SHARED,
     "user_comments.update_comment": Access.REFUSED,
     "user_comments.delete_comment": Access.REFUSED,
+    "user_comments.report_comment": Access.SHARED,
 }
 OF_ACCOUNTS = [
     (method, path, operation) for method, path, operation in DECLARED if operation["security"] or "/auth/" in path
 ]
 # Counts that actions of any user change.
-COUNTS = {"like_count", "comment_count", "used_count", "activations_count"}
+COUNTS = {"like_count", "comment_count", "used_count", "activations_count", "reports_count"}
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ BODIES: dict[str, Any] = {
     "user_profile.delete_profile": {"password": PASSWORD},
     "user_comments.create_comment": {"text": "A comment of a user"},
     "user_comments.update_comment": {"text": "A comment of a user"},
+    "user_comments.report_comment": {"reason": "spam"},
 }
 
 
@@ -131,9 +132,11 @@ def test_unknown_promo(api: Api, method: str, template: str) -> None:
 @pytest.mark.parametrize(("method", "template"), COMMENTS)
 def test_unknown_comment(api: Api, method: str, template: str) -> None:
     """Each operation on a comment responds 404 if the promo has no such comment."""
-    promo_id = api.sign_up_company().create_promo()
-    path = template.replace("{id}", promo_id).replace("{comment_id}", str(uuid4()))
-    assert _send(api, method, path, **_request(_operation(method, template))).status_code == 404
+    company = api.sign_up_company()
+    account = company if template.startswith("/business") else api.sign_up_user()
+    path = template.replace("{id}", company.create_promo()).replace("{comment_id}", str(uuid4()))
+    response = api.call(method, path, token=account.token, **_request(_operation(method, template)))
+    assert (response.status_code, response.json()["code"]) == (404, "comment_not_found")
 
 
 def test_ids_in_any_case(api: Api) -> None:

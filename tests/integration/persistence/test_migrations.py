@@ -204,12 +204,15 @@ def test_keys_of_earlier_versions(open_database: Open, empty: Settings) -> None:
     values = {"mode": "COMMON", "description": "A promo", "promo_common": "value", "age_from": None, "age_until": None}
     target = {"country": "ru", "categories": ["Cafe\u0301", "tea", "\u0130zmir"]}
     with database.transaction() as connection:
+        # The statement of this version needs it.
+        connection.exec_driver_sql("ALTER TABLE promos ADD comments_enabled boolean NOT NULL DEFAULT true")
         feeds.insert_accounts(connection)
         for number in range(1, 4):
             values |= {"company_id": UUID(int=1), "active_from": None, "active_until": None, **target}
             insert_promo(connection, UUID(int=number), values, feeds.TODAY, use_limit=number, codes=None)
             feeds.store_earlier_keys(connection, UUID(int=number))
         emails = connection.exec_driver_sql("SELECT email, email_key FROM users").all()
+        connection.exec_driver_sql("ALTER TABLE promos DROP comments_enabled")
     update_schema(database.engine)
     sweeper = category_keys_sweeper(database, lambda: feeds.TODAY)
     assert [sweeper.sweep(), sweeper.sweep()] == [3, 0]
