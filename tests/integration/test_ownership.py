@@ -96,9 +96,13 @@ def owned(api: Api) -> Owned:
     issued = user.post(f"{path}/activate").json()["promo"]
     assert user.post(f"{path}/like").status_code == 200
     comment_id = user.post(f"{path}/comments", json={"text": "A comment of its owner"}).json()["id"]
+    strangers = {"business": api.sign_up_company(), "user": api.sign_up_user()}
+    # A second report of a stranger changes nothing.
+    reported = strangers["user"].post(f"{path}/comments/{comment_id}/report", json={"reason": "other"})
+    assert reported.status_code == 200
     return Owned(
         owners={"business": company, "user": user},
-        strangers={"business": api.sign_up_company(), "user": api.sign_up_user()},
+        strangers=strangers,
         ids={"id": promo_id, "comment_id": comment_id},
         secret=[company.body["email"], user.body["email"], issued],
         public=[promo_id, comment_id, company.id, "owner of", "of its owner", "owners-code"],

@@ -47,6 +47,11 @@ def _send(api: Api, method: str, path: str, **request: Any) -> Any:
     return api.call(method, path, token=account.token, **request)
 
 
+def _unknown(template: str) -> str:
+    """Return a path with ids that do not exist."""
+    return template.replace("{id}", str(uuid4())).replace("{comment_id}", str(uuid4()))
+
+
 def _operation(method: str, path: str) -> dict[str, Any]:
     return next(operation for other, template, operation in DECLARED if (other, template) == (method, path))
 
@@ -89,14 +94,14 @@ def test_equivalent_queries(api: Api, query: str) -> None:
 )
 def test_invalid_limit_and_offset(api: Api, path: str, name: str, value: str) -> None:
     """Limit and offset must be integers from 0 to 2^53 - 1, in every list."""
-    response = _send(api, "GET", path.replace("{id}", str(uuid4())) + f"?{name}={value}")
+    response = _send(api, "GET", _unknown(path) + f"?{name}={value}")
     assert _details(response) == [("query", f"/{name}")]
 
 
 @pytest.mark.parametrize("path", LISTS)
 def test_repeated_parameter(api: Api, path: str) -> None:
     """A repeated limit is refused, even with the same value."""
-    response = _send(api, "GET", path.replace("{id}", str(uuid4())) + "?limit=1&limit=1")
+    response = _send(api, "GET", _unknown(path) + "?limit=1&limit=1")
     assert _details(response) == [("query", "/limit")]
 
 

@@ -16,7 +16,8 @@ _KNOWN_EVENT, _COMMENT = "promo_changes_known_event_ck", "promo_changes_comment_
 def upgrade() -> None:
     """Add the columns, the event and the table of reports."""
     op.add_column("promos", sa.Column("comments_enabled", sa.Boolean, nullable=False, server_default=sa.true()))
-    op.add_column("comments", sa.Column("report_count", sa.Integer, nullable=False, server_default="0"))
+    column = sa.Column("report_count", sa.Integer, nullable=False, server_default="0")
+    op.add_column("comments", column, if_not_exists=True)
     op.create_check_constraint(op.f("comments_reports_ck"), "comments", "report_count >= 0")
     op.create_index(
         "comments_reported",
