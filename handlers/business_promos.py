@@ -29,7 +29,7 @@ from promo_api.security.rate_limits import CODES, PROMOS
 from promo_api.specification import MAX_LISTED_CODES, PROMO_MEMBERS
 
 # Members that are columns.
-_PLAIN_MEMBERS = ("description", "image_url", "paused", "archived", "max_per_user")
+_PLAIN_MEMBERS = ("description", "image_url", "paused", "archived", "max_per_user", "comments_enabled")
 _LIMIT_OF_UNIQUE = "must be 1 for a UNIQUE promo; to stop the promo, set paused to true"
 
 
@@ -152,7 +152,8 @@ def _check_owner(owner_id: UUID, company: Company) -> None:
 def _read_definition(body: Body) -> dict[str, Any]:
     """Return the changeable columns of a new promo; None for members that are left out."""
     names = ("description", "image_url", "target", "active_from", "active_until", "max_per_user")
-    return _read_values({name: body.get(name) for name in names})
+    definition = _read_values({name: body.get(name) for name in names})
+    return {**definition, "comments_enabled": body.get("comments_enabled", True)}
 
 
 def _read_values(body: Body) -> dict[str, Any]:

@@ -48,6 +48,7 @@ def serialize_promo(promo: Promo, company_name: str, code_list: bytes | None) ->
             "paused": promo.paused or None,
             "archived": promo.archived or None,
             "max_per_user": promo.max_per_user,
+            "comments_enabled": None if promo.comments_enabled else False,
         }
     )
 
@@ -110,6 +111,11 @@ def serialize_comment(comment: Comment) -> Body:
         "date": comment.created_at,
         "author": _DELETED_AUTHOR if comment.name is None else _without_none(author),
     }
+
+
+def serialize_moderated_comment(comment: Comment) -> Body:
+    """Return a ModeratedComment."""
+    return _without_none({**serialize_comment(comment), "reports_count": comment.report_count or None})
 
 
 def serialize_event(event: OwnEvent) -> Body:

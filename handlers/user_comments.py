@@ -8,6 +8,7 @@ from handlers.pages import PageRequest, paged, serialize_page
 from handlers.serializers import serialize_comment
 from handlers.versions import Versions, check_version, read_if_match, versioned
 from persistence.accounts.users import User
+from persistence.comment_reports import insert_report
 from persistence.comments import (
     Comment,
     delete_comment as delete_own_comment,
@@ -18,9 +19,9 @@ from persistence.comments import (
 )
 from persistence.idempotency import IdempotencyKey
 from persistence.pages import Page
-from promo_api.errors import NotFound, NotOwner, PreconditionFailed
+from promo_api.errors import CommentRefused, NotFound, NotOwner, PreconditionFailed, Unauthenticated
 from promo_api.runtime import Runtime
-from promo_api.security.rate_limits import COMMENTS
+from promo_api.security.rate_limits import COMMENTS, REPORTS
 from promo_api.specification import COMMENT_MEMBERS
 
 
@@ -31,10 +32,14 @@ def create_comment(runtime: Runtime, user: User, *, id: UUID, body: Body, key: I
     runtime.rate_limits.count_for(COMMENTS, user.id)
     comment_id = uuid4()
     with connect(runtime, key) as connection:
-        created_at = insert_comment(connection, id, comment_id=comment_id, author_id=user.id, text=body["text"])
-        if created_at is None:
+        written = insert_comment(connection, id, comment_id=comment_id, author_id=user.id, text=body["text"])
+        if written is None:
             raise NotFound.promo()
-        comment = Comment(comment_id, body["text"], created_at, user.id, user.name, user.surname, user.avatar_url)
+        if written.written_at is None:
+            raise CommentRefused.disabled()
+        comment = Comment(
+            comment_id, body["text"], written.written_at, user.id, 0, user.name, user.surname, user.avatar_url
+        )
         response = serialize_comment(comment), 201
         store_responses(connection, [(key, response)])
     return response
@@ -63,13 +68,15 @@ def update_comment(
     """Change the text of a comment."""
     old_text = _find_own_text(runtime, user, id, comment_id, read_if_match(if_match))
     with runtime.database.autocommit() as connection:
-        is_changed = update_own_comment(
+        written = update_own_comment(
             connection, id, comment_id=comment_id, author_id=user.id, text=body["text"], old_text=old_text
         )
     changed_comment = _find_comment(runtime, id, comment_id)
     # Again: if the account was deleted meanwhile, the comment was not changed.
     _check_author(changed_comment, user)
-    if not is_changed:
+    if written is not None and not written.comments_enabled:
+        raise CommentRefused.disabled()
+    if written is None or written.written_at is None:
         raise PreconditionFailed.changed()
     return serialize_comment(changed_comment)
 
@@ -83,6 +90,20 @@ def delete_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID, 
         if old_text is not None and find_comment(connection, id, comment_id) is not None:
             raise PreconditionFailed.changed()
     raise NotFound.comment()
+
+
+def report_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID, body: Body) -> Body:
+    """Report a comment of another user."""
+    runtime.rate_limits.count_for(REPORTS, user.id)
+    with runtime.database.autocommit() as connection:
+        result = insert_report(connection, id, comment_id, user_id=user.id, reason=body["reason"])
+    if result is None:
+        raise NotFound.comment()
+    if not result.is_open:
+        raise Unauthenticated.account_deleted()
+    if result.author_id == user.id:
+        raise CommentRefused.own()
+    return {"status": "ok"}
 
 
 def _find_own_text(runtime: Runtime, user: User, promo_id: UUID, comment_id: UUID, versions: Versions) -> str | None:

@@ -10,6 +10,7 @@ from persistence.accounts.exports import (
     list_own_comments,
     list_own_events,
     list_own_keys,
+    list_own_reports,
 )
 from persistence.accounts.own_activations import list_own_activations
 from persistence.accounts.users import User
@@ -26,6 +27,7 @@ def get_export(runtime: Runtime, user: User, *, offset: int = 0) -> Body:
         lists: dict[str, list[Any]] = {
             "likes": list_likes(connection, user.id, **page),
             "comments": [vars(comment) for comment in list_own_comments(connection, user.id, **page)],
+            "comment_reports": [vars(report) for report in list_own_reports(connection, user.id, **page)],
             "activations": [
                 serialize_exported_activation(activation)
                 for activation in list_own_activations(connection, user.id, **page)

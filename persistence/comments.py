@@ -1,15 +1,32 @@
 """Comments. The same statement changes comment_count."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, Text, Uuid, bindparam, delete, desc, func, insert, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    Uuid,
+    bindparam,
+    delete,
+    desc,
+    func,
+    insert,
+    literal_column,
+    select,
+    true,
+    update,
+)
 
 from persistence.database.statements import Statement, lateral_join
 from persistence.pages import Key, Page, Pages, Window
-from persistence.schema.tables import comments, promo_counters, users
+from persistence.schema.tables import comments, promo_counters, promos, users
 
 
 @dataclass(frozen=True)
@@ -20,16 +37,27 @@ class Comment:
     text: str
     created_at: datetime
     author_id: UUID
+    report_count: int
     name: str | None
     surname: str | None
     avatar_url: str | None
 
 
+@dataclass(frozen=True)
+class Written:
+    """The result of an insert or update. `written_at` is None if nothing was written."""
+
+    comments_enabled: bool
+    written_at: datetime | None
+
+
 _PROMO_ID, _ID, _AUTHOR_ID = (bindparam(name, type_=Uuid) for name in ("promo", "comment", "author"))
 _AUTHOR = select(users.c.name, users.c.surname, users.c.avatar_url)
-_COMMENT = select(comments.c.id, comments.c.text, comments.c.created_at, comments.c.author_id).where(
-    comments.c.promo_id == _PROMO_ID
-)
+_COMMENT = select(
+    comments.c.id, comments.c.text, comments.c.created_at, comments.c.author_id, comments.c.report_count
+).where(comments.c.promo_id == _PROMO_ID)
+# As in the index comments_reported.
+_IS_REPORTED = comments.c.report_count > literal_column("0")
 _FIND = Statement(
     _COMMENT.add_columns(*_AUTHOR.selected_columns)
     .join_from(comments, users, users.c.id == comments.c.author_id)
@@ -37,12 +65,14 @@ _FIND = Statement(
 )
 _COUNT = select(promo_counters.c.comment_count).where(promo_counters.c.promo_id == _PROMO_ID)
 _TOTAL = Statement(_COUNT)
+_COUNT_REPORTED = select(func.count()).select_from(comments).where(comments.c.promo_id == _PROMO_ID, _IS_REPORTED)
+_TOTAL_REPORTED = Statement(_COUNT_REPORTED)
 
 
-def _page(window: Window) -> Select[Any]:
-    """Return the statement for a page, from the index comments_newest."""
+def _page(filters: Sequence[ColumnElement[bool]], window: Window) -> Select[Any]:
+    """Return the statement for a page, from the index comments_newest or comments_reported."""
     key = comments.c.created_at, comments.c.id
-    keys = select(*key).where(comments.c.promo_id == _PROMO_ID, *window.bounds(*key))
+    keys = select(*key).where(comments.c.promo_id == _PROMO_ID, *filters, *window.bounds(*key))
     keys = keys.order_by(*(key if window.backward else map(desc, key)))
     page = keys.limit(window.limit).offset(window.offset).subquery("page")
     comment = lateral_join(_COMMENT.where(comments.c.id == page.c.id), "comment")
@@ -51,22 +81,38 @@ def _page(window: Window) -> Select[Any]:
     return rows.order_by(*map(desc, page.c))
 
 
-_PAGES = Pages(_page, _COUNT.scalar_subquery(), key=("created_at", "id"), columns=Comment.__dataclass_fields__)
-_COUNTED = (
-    update(promo_counters)
-    .where(promo_counters.c.promo_id == _PROMO_ID)
-    .values(comment_count=promo_counters.c.comment_count + 1)
-    .returning(promo_counters.c.promo_id)
-    .cte("counted")
+_KEY = ("created_at", "id")
+_COLUMNS = [*Comment.__dataclass_fields__]
+_PAGES = Pages(partial(_page, ()), _COUNT.scalar_subquery(), key=_KEY, columns=_COLUMNS)
+_REPORTED_PAGES = Pages(partial(_page, [_IS_REPORTED]), _COUNT_REPORTED.scalar_subquery(), key=_KEY, columns=_COLUMNS)
+# Locked first, because promo_counters comes before promos and comments in the lock order.
+_LOCKED = (
+    select(promo_counters.c.promo_id).where(promo_counters.c.promo_id == _PROMO_ID).with_for_update().cte("locked")
 )
-_INSERT = Statement(
-    insert(comments)
-    .from_select(
-        ["promo_id", "id", "author_id", "text"],
-        select(_COUNTED.c.promo_id, _ID, _AUTHOR_ID, bindparam("new_text", type_=Text)),
+# FOR SHARE waits for a change of the promo, and reads the newest version.
+_PROMO = select(promos.c.id, promos.c.comments_enabled).with_for_update(read=True, of=promos)
+
+
+def _insert() -> Select[Any]:
+    promo = _PROMO.where(promos.c.id == _LOCKED.c.promo_id).cte("promo")
+    counted = (
+        update(promo_counters)
+        .where(promo_counters.c.promo_id == promo.c.id, promo.c.comments_enabled)
+        .values(comment_count=promo_counters.c.comment_count + 1)
+        .returning(promo_counters.c.promo_id)
+        .cte("counted")
     )
-    .returning(comments.c.created_at)
-)
+    row = select(counted.c.promo_id, _ID, _AUTHOR_ID, bindparam("new_text", type_=Text))
+    inserted = (
+        insert(comments)
+        .from_select(["promo_id", "id", "author_id", "text"], row)
+        .returning(comments.c.created_at)
+        .cte("inserted")
+    )
+    return select(promo.c.comments_enabled, inserted.c.created_at).outerjoin_from(promo, inserted, true())
+
+
+_INSERT = Statement(_insert())
 # Any text, if the parameter is null.
 _OLD_TEXT = func.coalesce(bindparam("old_text", type_=Text), comments.c.text)
 _OWN = (
@@ -75,21 +121,38 @@ _OWN = (
     comments.c.author_id == _AUTHOR_ID,
     comments.c.text == _OLD_TEXT,
 )
-_UPDATE = Statement(update(comments).where(*_OWN).values(text=bindparam("new_text")).returning(comments.c.id))
-# Locked first, because promo_counters comes before comments in the lock order.
-_LOCKED = select(promo_counters.c.promo_id).where(promo_counters.c.promo_id == _PROMO_ID).with_for_update().cte("promo")
-_DELETED = (
-    delete(comments)
-    .where(*_OWN, comments.c.promo_id == _LOCKED.c.promo_id)
-    .returning(comments.c.promo_id)
-    .cte("deleted")
-)
-_DELETE = Statement(
-    update(promo_counters)
-    .where(promo_counters.c.promo_id == _DELETED.c.promo_id)
-    .values(comment_count=promo_counters.c.comment_count - 1)
-    .returning(promo_counters.c.promo_id)
-)
+
+
+def _update() -> Select[Any]:
+    promo = _PROMO.where(promos.c.id == _PROMO_ID).cte("promo")
+    updated = (
+        update(comments)
+        .where(*_OWN, comments.c.promo_id == promo.c.id, promo.c.comments_enabled)
+        .values(text=bindparam("new_text"))
+        .returning(comments.c.created_at)
+        .cte("updated")
+    )
+    return select(promo.c.comments_enabled, updated.c.created_at).outerjoin_from(promo, updated, true())
+
+
+def _delete(*conditions: ColumnElement[bool]) -> Statement:
+    deleted = (
+        delete(comments)
+        .where(*conditions, comments.c.promo_id == _LOCKED.c.promo_id)
+        .returning(comments.c.promo_id)
+        .cte("deleted")
+    )
+    return Statement(
+        update(promo_counters)
+        .where(promo_counters.c.promo_id == deleted.c.promo_id)
+        .values(comment_count=promo_counters.c.comment_count - 1)
+        .returning(promo_counters.c.promo_id)
+    )
+
+
+_UPDATE = Statement(_update())
+_DELETE = _delete(*_OWN)
+_DELETE_ANY = _delete(comments.c.promo_id == _PROMO_ID, comments.c.id == _ID)
 
 
 def find_comment(connection: Connection, promo_id: UUID, comment_id: UUID) -> Comment | None:
@@ -110,13 +173,23 @@ def list_comments(
     return Page([Comment(*row) for row in rows], total, next_key)
 
 
+def list_reported_comments(
+    connection: Connection, promo_id: UUID, *, limit: int, offset: int = 0, after: Key | None = None
+) -> Page[Comment]:
+    """Return a page of the comments that users have reported, latest first."""
+    values = {"promo": promo_id}
+    total = int(_TOTAL_REPORTED.value(connection, values))
+    rows, next_key = _REPORTED_PAGES.rows(connection, values, total=total, limit=limit, offset=offset, after=after)
+    return Page([Comment(*row) for row in rows], total, next_key)
+
+
 def insert_comment(
     connection: Connection, promo_id: UUID, *, comment_id: UUID, author_id: UUID, text: str
-) -> datetime | None:
-    """Insert a comment and return its created_at; None: no such promo."""
+) -> Written | None:
+    """Insert a comment if the promo has comments enabled; None: no such promo."""
     values = {"promo": promo_id, "comment": comment_id, "author": author_id, "new_text": text}
-    created_at: datetime | None = _INSERT.value(connection, values)
-    return created_at
+    row = _INSERT.row(connection, values)
+    return None if row is None else Written(*row)
 
 
 def update_comment(
@@ -127,10 +200,14 @@ def update_comment(
     author_id: UUID,
     text: str,
     old_text: str | None = None,
-) -> bool:
-    """Change the text; False: no such comment of this author, or its text is not `old_text`."""
+) -> Written | None:
+    """Change the text if the promo has comments enabled; None: no such promo.
+
+    Nothing is written either if the author has no such comment, or its text is not `old_text`.
+    """
     values = {"promo": promo_id, "comment": comment_id, "author": author_id, "new_text": text, "old_text": old_text}
-    return _UPDATE.row(connection, values) is not None
+    row = _UPDATE.row(connection, values)
+    return None if row is None else Written(*row)
 
 
 def delete_comment(
@@ -139,3 +216,8 @@ def delete_comment(
     """Delete a comment; False: no such comment of this author, or its text is not `old_text`."""
     values = {"promo": promo_id, "comment": comment_id, "author": author_id, "old_text": old_text}
     return _DELETE.row(connection, values) is not None
+
+
+def delete_any_comment(connection: Connection, promo_id: UUID, comment_id: UUID) -> bool:
+    """Delete a comment of any author; False: no such comment of the promo."""
+    return _DELETE_ANY.row(connection, {"promo": promo_id, "comment": comment_id}) is not None

@@ -29,6 +29,7 @@ from persistence.schema.audit_tables import promo_changes
 from persistence.schema.tables import (
     TARGET_KEY,
     activations,
+    comment_reports,
     comments,
     company_promo_counts,
     country_uses,
@@ -57,6 +58,13 @@ def count_mismatched_comments(connection: Connection) -> int:
     """Count promos with a wrong comment_count."""
     stored = select(promo_counters.c.promo_id, promo_counters.c.comment_count)
     return _count_mismatched(connection, stored, _count_rows(comments, comments.c.promo_id))
+
+
+def count_mismatched_reports(connection: Connection) -> int:
+    """Count promos with a comment that has a wrong report_count."""
+    stored = select(comments.c.promo_id, comments.c.id, comments.c.report_count)
+    counted = _count_rows(comment_reports, comment_reports.c.promo_id, comment_reports.c.comment_id)
+    return _count_mismatched(connection, stored, counted)
 
 
 def count_mismatched_country_uses(connection: Connection) -> int:
@@ -165,6 +173,7 @@ def _members() -> ColumnElement[Any]:
     columns = {name: promos.c[name] for name in ("description", "image_url", "active_from", "active_until")}
     target = _object({name: promos.c[name] for name in ("age_from", "age_until", "country", "categories")})
     flags = {name: func.nullif(promos.c[name], false()) for name in ("paused", "archived")}
+    flags["comments_enabled"] = func.nullif(promos.c.comments_enabled, true())
     numbers = {"max_count": promo_counters.c.use_limit, "max_per_user": promos.c.max_per_user}
     return _object({**columns, **flags, **numbers, "target": target})
 

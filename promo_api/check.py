@@ -21,6 +21,7 @@ from persistence.consistency import (
     count_mismatched_country_uses,
     count_mismatched_issued_codes,
     count_mismatched_likes,
+    count_mismatched_reports,
     count_mismatched_user_uses,
     count_mismatched_uses,
 )
@@ -246,6 +247,7 @@ _COUNTS: dict[str, Callable[[Connection], int]] = {
     "uses of promos": count_mismatched_uses,
     "likes of promos": count_mismatched_likes,
     "comments of promos": count_mismatched_comments,
+    "reports of comments": count_mismatched_reports,
     "uses of promos by country": count_mismatched_country_uses,
     "activations of users": count_mismatched_user_uses,
     "issued codes of promos": count_mismatched_issued_codes,

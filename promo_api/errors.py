@@ -71,6 +71,20 @@ class WrongPassword(RequestError):
     code = "wrong_password"
 
 
+class CommentRefused(RequestError):
+    """The user may not write, edit or report the comment."""
+
+    @classmethod
+    def disabled(cls) -> "CommentRefused":
+        """The company has switched comments off."""
+        return cls("Comments are disabled for this promo.", code="comments_disabled")
+
+    @classmethod
+    def own(cls) -> "CommentRefused":
+        """The user wrote the comment."""
+        return cls("You cannot report your own comment.", code="own_comment")
+
+
 class ActivationDenied(RequestError):
     """The user may not activate the promo.
 

@@ -34,6 +34,7 @@ from persistence.schema.audit_tables import account_events
 from persistence.schema.tables import (
     account_deletions,
     activations,
+    comment_reports,
     comments,
     likes,
     stored_responses,
@@ -97,7 +98,8 @@ _IS_DUPLICATE = (
     select(_moved.c.promo_id).where(_moved.c.promo_id == likes.c.promo_id, _moved.c.user_id == _PLACEHOLDER_ID).exists()
 )
 _OWNERS = (
-    user_uses.c.user_id, activations.c.user_id, likes.c.user_id, comments.c.author_id, stored_responses.c.account_id,
+    user_uses.c.user_id, activations.c.user_id, likes.c.user_id, comments.c.author_id, comment_reports.c.user_id,
+    stored_responses.c.account_id,
 )  # fmt: skip
 _STEPS = (
     # First: a stored response may contain personal data.
@@ -106,6 +108,12 @@ _STEPS = (
     _move(activations.c.user_id),
     _move(likes.c.user_id, _select_owned(likes.c.user_id).where(not_(_IS_DUPLICATE))),
     _move(comments.c.author_id),
+    # Not to the placeholder: a report counts, but for no person, and not with the reports of the same user.
+    Statement(
+        update(comment_reports)
+        .where(_in_batch(_select_owned(comment_reports.c.user_id)))
+        .values(user_id=func.gen_random_uuid())
+    ),
 )
 _CLOSE = Statement(_close("deleted", users.c.password_hash == bindparam("checked_hash"), has_profile()))
 _CLOSE_BY_OPERATOR = Statement(_close("closed", users.c.password_hash.is_not(None)))

@@ -14,7 +14,7 @@ from sqlalchemy import Column, Connection, Uuid, and_, bindparam, select, true
 from persistence.database.statements import Statement, lateral_join
 from persistence.pages import LIMIT, OFFSET
 from persistence.schema.audit_tables import account_events
-from persistence.schema.tables import comments, likes, stored_responses, users
+from persistence.schema.tables import comment_reports, comments, likes, stored_responses, users
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,16 @@ class OwnComment:
     id: UUID
     promo_id: UUID
     text: str
+    date: datetime
+
+
+@dataclass(frozen=True)
+class OwnReport:
+    """A report of a comment."""
+
+    promo_id: UUID
+    comment_id: UUID
+    reason: str
     date: datetime
 
 
@@ -67,6 +77,12 @@ _COMMENTS = _page(
     (comments.c.created_at, comments.c.id),
     (comments.c.id, comments.c.promo_id, comments.c.text, comments.c.created_at),
 )
+_report = comment_reports.c
+_REPORTS = _page(
+    _report.user_id,
+    (_report.promo_id, _report.comment_id),
+    (_report.promo_id, _report.comment_id, _report.reason, _report.reported_at),
+)
 _KEYS = _page(
     _response.account_id,
     (_response.operation, _response.key),
@@ -90,6 +106,11 @@ def list_likes(connection: Connection, user_id: UUID, *, limit: int, offset: int
 def list_own_comments(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnComment]:
     """Return the comments, oldest first."""
     return [OwnComment(*row) for row in _rows(connection, _COMMENTS, user_id, limit, offset)]
+
+
+def list_own_reports(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnReport]:
+    """Return the reports of comments, by promo and comment."""
+    return [OwnReport(*row) for row in _rows(connection, _REPORTS, user_id, limit, offset)]
 
 
 def list_own_keys(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnKey]:

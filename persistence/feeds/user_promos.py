@@ -70,6 +70,7 @@ class PromoForUser:
     like_count: int
     is_liked_by_user: bool
     comment_count: int
+    comments_enabled: bool | None  # None: enabled
 
 
 _earlier = activations.alias("earlier")
@@ -90,6 +91,7 @@ _COLUMNS: dict[str, ColumnElement[Any]] = {
     "like_count": promo_counters.c.like_count,
     "is_liked_by_user": exists().where(likes.c.promo_id == promo_counters.c.promo_id, likes.c.user_id == _USER_ID),
     "comment_count": promo_counters.c.comment_count,
+    "comments_enabled": func.nullif(promos.c.comments_enabled, true()),
 }
 
 

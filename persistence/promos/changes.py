@@ -11,6 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     JSON,
+    ColumnElement,
     Connection,
     Integer,
     Uuid,
@@ -29,13 +30,14 @@ from persistence.schema.audit_tables import promo_changes
 
 @dataclass(frozen=True)
 class PromoChange:
-    """An entry; `changes` is None for the creation; `changed_at` in UTC."""
+    """An entry; `changes` and `comment_id` are None for other events; `changed_at` in UTC."""
 
     number: int
     company_id: UUID
     changed_at: datetime
     event: str
     changes: dict[str, Any] | None
+    comment_id: UUID | None
 
 
 _PROMO_ID = bindparam("promo", type_=Uuid)
@@ -56,18 +58,16 @@ _PAGE = Statement(
     )
     .order_by(desc(promo_changes.c.number))
 )
-_INSERT = Statement(
-    insert(promo_changes).from_select(
-        ["promo_id", "number", "company_id", "event", "changes"],
-        select(
-            _PROMO_ID,
-            func.coalesce(_NEWEST.scalar_subquery(), 0) + 1,
-            bindparam("company", type_=Uuid),
-            literal_column("'changed'"),
-            bindparam("difference", type_=JSON),
-        ),
-    )
-)
+
+
+def _insert(event: str, column: str, value: ColumnElement[Any]) -> Statement:
+    number = func.coalesce(_NEWEST.scalar_subquery(), 0) + 1
+    row = select(_PROMO_ID, number, bindparam("company", type_=Uuid), literal_column(f"'{event}'"), value)
+    return Statement(insert(promo_changes).from_select(["promo_id", "number", "company_id", "event", column], row))
+
+
+_INSERT = _insert("changed", "changes", bindparam("difference", type_=JSON))
+_INSERT_REMOVAL = _insert("comment_removed", "comment_id", bindparam("comment", type_=Uuid))
 
 
 def list_changes(
@@ -86,3 +86,8 @@ def list_changes(
 def insert_change(connection: Connection, promo_id: UUID, company_id: UUID, changes: Mapping[str, Any]) -> None:
     """Record changed members, each with "from" if it had a value, and "to" if it has one."""
     _INSERT.count(connection, {"promo": promo_id, "company": company_id, "difference": as_json(changes)})
+
+
+def insert_comment_removal(connection: Connection, promo_id: UUID, company_id: UUID, comment_id: UUID) -> None:
+    """Record that the company removed a comment."""
+    _INSERT_REMOVAL.count(connection, {"promo": promo_id, "company": company_id, "comment": comment_id})

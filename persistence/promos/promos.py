@@ -68,6 +68,7 @@ class Promo:
     paused: bool
     archived: bool
     max_per_user: int | None
+    comments_enabled: bool
 
 
 _DERIVED: dict[str, ColumnElement[Any]] = {
@@ -229,7 +230,13 @@ def insert_promo(
 
     `values` has columns of promos without the case-folded keys; `codes` is None for other modes than UNIQUE.
     """
-    columns = {**dict.fromkeys(_INSERTED_COLUMNS), "id": promo_id, **values, **_fold_keys(values)}
+    columns = {
+        **dict.fromkeys(_INSERTED_COLUMNS),
+        "comments_enabled": True,
+        "id": promo_id,
+        **values,
+        **_fold_keys(values),
+    }
     parameters = {**columns, "today": today, "use_limit": use_limit, "codes": codes}
     return _INSERT.row(connection, parameters) is not None
 

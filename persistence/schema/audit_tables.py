@@ -36,9 +36,12 @@ promo_changes = Table(
     Column("event", Text, nullable=False),
     # {member: {"from": value, "to": value}}; no "from" if there was no value, no "to" if it was removed.
     Column("changes", JSON),
+    # Of `comment_removed`; the comment no longer exists.
+    Column("comment_id", Uuid),
     CheckConstraint("number > 0", name="number"),
-    CheckConstraint("event IN ('created', 'changed')", name="known_event"),
+    CheckConstraint("event IN ('created', 'changed', 'comment_removed')", name="known_event"),
     CheckConstraint("(event = 'changed') = (changes IS NOT NULL)", name="changes"),
+    CheckConstraint("(event = 'comment_removed') = (comment_id IS NOT NULL)", name="comment"),
 )
 
 # Operators cause `password_reset` and `closed`, and the account itself the other events. Without personal data. Failed

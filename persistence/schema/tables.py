@@ -1,7 +1,7 @@
 """Accounts, promos, activations, likes and comments.
 
-Lock order: promo_counters, promos, user_uses, activations, country_uses, promo_codes, likes, comments, feed_entries,
-company_promo_counts. Sweepers skip locked rows, or lock in this order.
+Lock order: promo_counters, promos, user_uses, activations, country_uses, promo_codes, likes, comments,
+comment_reports, feed_entries, company_promo_counts. Sweepers skip locked rows, or lock in this order.
 
 Primary keys of large tables begin with promo_id, for sharding. Columns `..._key` are folded in Python
 (promo_api.folding), because the C locale folds ASCII only.
@@ -16,6 +16,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -28,6 +29,7 @@ from sqlalchemy import (
     false,
     func,
     literal_column,
+    true,
 )
 
 from persistence.schema.orders import company_order
@@ -118,6 +120,8 @@ promos = Table(
     Column("archived", Boolean, nullable=False, server_default=false()),
     # Activations of one user; NULL: no limit.
     Column("max_per_user", Integer),
+    # False: users cannot write or edit comments.
+    Column("comments_enabled", Boolean, nullable=False, server_default=true()),
     CheckConstraint("(mode = 'COMMON') = (promo_common IS NOT NULL)", name="mode"),
     CheckConstraint("(mode = 'UNIQUE') = (promo_unique IS NOT NULL)", name="unique_mode"),
     CheckConstraint("mode IN ('COMMON', 'UNIQUE')", name="known_mode"),
@@ -216,9 +220,44 @@ comments = Table(
     Column("author_id", Uuid, ForeignKey("users.id"), nullable=False),
     Column("text", Text, nullable=False),
     _created_at(),
+    Column("report_count", Integer, nullable=False, server_default="0"),
+    CheckConstraint("report_count >= 0", name="reports"),
 )
 Index("comments_author", comments.c.author_id, comments.c.created_at, comments.c.id)
 Index("comments_newest", comments.c.promo_id, desc(comments.c.created_at), desc(comments.c.id))
+Index(
+    "comments_reported",
+    comments.c.promo_id,
+    desc(comments.c.created_at),
+    desc(comments.c.id),
+    postgresql_where=comments.c.report_count > literal_column("0"),
+)
+
+# One per user and comment, deleted with the comment. Without a foreign key to users: if the reporter deletes the
+# account, each report gets a random user_id.
+comment_reports = Table(
+    "comment_reports",
+    metadata,
+    Column("promo_id", Uuid, primary_key=True),
+    Column("comment_id", Uuid, primary_key=True),
+    Column("user_id", Uuid, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("reported_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    ForeignKeyConstraint(
+        ["promo_id", "comment_id"],
+        ["comments.promo_id", "comments.id"],
+        name="comment_reports_comment_fk",
+        ondelete="CASCADE",
+    ),
+)
+Index("comment_reports_user", comment_reports.c.user_id, comment_reports.c.promo_id, comment_reports.c.comment_id)
+Index(
+    "comment_reports_newest",
+    comment_reports.c.promo_id,
+    comment_reports.c.comment_id,
+    desc(comment_reports.c.reported_at),
+    desc(comment_reports.c.user_id),
+)
 
 # Promos of a company by country ('': all countries), as a sum of parts, which may be negative. A transaction changes an
 # unlocked part or inserts one, so transactions do not wait for each other.

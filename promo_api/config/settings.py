@@ -203,6 +203,9 @@ class Settings:
     comments_per_user: Rate = setting(  # noqa: RUF009 it makes a field
         "new comments of one user, times/seconds; 0: no limit", Rate(5000, 3600)
     )
+    reports_per_user: Rate = setting(  # noqa: RUF009 it makes a field
+        "reports of comments by one user, times/seconds; 0: no limit", Rate(1000, 3600)
+    )
     promos_per_company: Rate = setting(  # noqa: RUF009 it makes a field
         "new promos of one company, times/seconds; 0: no limit", Rate(50_000, 3600)
     )

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from promo_api.errors import (
     ActivationDenied,
+    CommentRefused,
     EmailTaken,
     IdempotencyKeyReused,
     InvalidInput,
@@ -43,6 +44,7 @@ _STATUSES: dict[type[RequestError], int] = {
     NotOwner: 403,
     WrongPassword: 403,
     ActivationDenied: 403,
+    CommentRefused: 403,
     NotFound: 404,
     EmailTaken: 409,
     PreconditionFailed: 412,

@@ -27,6 +27,7 @@ PASSWORD_CHANGES = "password-changes-per-user"  # noqa: S105 it is the name of a
 ACTIVATIONS = "activations-per-user"
 LIKES = "likes-per-user"
 COMMENTS = "comments-per-user"
+REPORTS = "reports-per-user"
 PROMOS = "promos-per-company"
 CODES = "codes-per-company"
 IDEMPOTENCY_KEYS = "idempotency-keys-per-account"
@@ -49,6 +50,7 @@ class RateLimits:
             ACTIVATIONS: settings.activations_per_user,
             LIKES: settings.likes_per_user,
             COMMENTS: settings.comments_per_user,
+            REPORTS: settings.reports_per_user,
             PROMOS: settings.promos_per_company,
             CODES: settings.codes_per_company,
             IDEMPOTENCY_KEYS: settings.idempotency_keys_per_account,

@@ -128,6 +128,7 @@ _rate_limited = {
         "activations-per-user",
         "likes-per-user",
         "comments-per-user",
+        "reports-per-user",
         "promos-per-company",
         "codes-per-company",
         "idempotency-keys-per-account",

@@ -23,12 +23,19 @@ from promo_client.api.comments import (
     user_comments_delete_comment,
     user_comments_get_comment,
     user_comments_list_comments,
+    user_comments_report_comment,
     user_comments_update_comment,
 )
 from promo_client.api.company_accounts import business_auth_sign_in, business_auth_sign_out, business_auth_sign_up
 from promo_client.api.feed import user_promos_get_promo, user_promos_list_feed
 from promo_client.api.health import health_get_health, health_ping
 from promo_client.api.likes import user_likes_like_promo, user_likes_unlike_promo
+from promo_client.api.moderation import (
+    business_comments_delete_comment,
+    business_comments_get_comment,
+    business_comments_list_comments,
+    business_comments_list_reports,
+)
 from promo_client.api.promos import (
     business_promos_create_promo,
     business_promos_get_promo,
@@ -48,6 +55,7 @@ from promo_client.api.user_accounts import (
 )
 from promo_client.models import (
     AccountDeletion,
+    CommentReportWrite,
     CommentWrite,
     CommonMode,
     CompanySignUp,
@@ -62,6 +70,7 @@ from promo_client.models import (
     PromoPatch,
     PromoReadOnlyCommon,
     PromoSortKey,
+    ReportReason,
     RequestPart,
     SignIn,
     Target,
@@ -217,6 +226,21 @@ def comment(user: AuthenticatedClient, unique: UUID) -> None:
     refused(user_comments_get_comment.sync_detailed(unique, written.id, client=user), 404)
 
 
+def moderate(company: AuthenticatedClient, user: AuthenticatedClient, unique: UUID) -> None:
+    """The company reads a comment, and removes it. The author cannot report it."""
+    text = CommentWrite(text="The worst one in town")
+    written = good(user_comments_create_comment.sync_detailed(unique, client=user, body=text), 201)
+    report = CommentReportWrite(ReportReason.SPAM)
+    error = refused(user_comments_report_comment.sync_detailed(unique, written.id, client=user, body=report), 403)
+    assert error.code == "own_comment"
+    (listed,) = good(business_comments_list_comments.sync_detailed(unique, client=company))
+    assert (listed.id, listed.text, listed.reports_count) == (written.id, written.text, UNSET)
+    assert good(business_comments_get_comment.sync_detailed(unique, written.id, client=company)) == listed
+    assert good(business_comments_list_reports.sync_detailed(unique, written.id, client=company)) == []
+    assert good(business_comments_delete_comment.sync_detailed(unique, written.id, client=company)).status == "ok"
+    assert good(business_comments_list_comments.sync_detailed(unique, client=company, reported=True)) == []
+
+
 def _activated(user: AuthenticatedClient, promo: UUID, key: str) -> tuple[str, str | None]:
     response = user_activations_activate_promo.sync_detailed(promo, client=user, idempotency_key=key)
     return good(response).promo, response.headers.get("Idempotent-Replayed")
@@ -294,6 +318,7 @@ def run(url: str) -> dict[str, str]:
         change_promo(company, common)
         find_and_like(user, unique, common)
         comment(user, unique)
+        moderate(company, user, unique)
         activate(user, unique)
         change_profile(user, unique)
         look_at_statistics(company, unique)

@@ -108,6 +108,9 @@ _OWNERS = {
     "business_promos.update_promo": Company,
     "business_promos.get_promo_stat": Company,
     "business_promos.list_changes": Company,
+    "business_comments.list_comments": Company,
+    "business_comments.get_comment": Company,
+    "business_comments.list_reports": Company,
     "user_comments.update_comment": User,
 }
 _other_account = cache(lambda kind, base_url: kind.sign_up(base_url))

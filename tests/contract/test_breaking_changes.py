@@ -210,7 +210,7 @@ ACCEPTED: dict[str, set[tuple[str, str]]] = {
         ("company_name", "minLength"),
     },
     "Responses of 0.1.0 were closed, so every new member breaks its strict clients.": {
-        *product(("code", "reasons", "codes_count"), ("member",)),
+        *product(("code", "reasons", "codes_count", "comments_enabled"), ("member",)),
         *product(("mode", "categories", "active_from", "active_until"), ("member",)),
         *product(("state", "paused", "archived", "max_per_user"), ("member",)),
     },

@@ -50,6 +50,7 @@ MESSAGES = re.compile("|".join(map(_pattern, sorted(TEMPLATES))))
 # The schemas `ErrorBody` and `Violation` have a `message`, a dependency in `Health` has a `reason`.
 EXAMPLES = sorted(
     {value for name, value in _members(_DOCUMENT) if name in ("message", "reason") and isinstance(value, str)}
+    - set(_DOCUMENT["components"]["schemas"]["ReportReason"]["enum"])
 )
 EXAMPLES += [each for name, value in _members(_DOCUMENT) if name == "warnings" for each in value if value == [each]]
 EXAMPLES += [

@@ -168,6 +168,7 @@ class AllOperations:
             "user_profile.delete_profile": lambda: {"password": _TEMPORARY_PASSWORD},
             "user_comments.create_comment": lambda: {"text": secret("A comment {}")},
             "user_comments.update_comment": lambda: {"text": secret("Another comment {}")},
+            "user_comments.report_comment": lambda: {"reason": "other"},
         }
 
     def _invalid_requests(self, path: str, body: Any) -> Iterator[tuple[str, dict[str, Any]]]:

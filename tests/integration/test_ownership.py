@@ -34,6 +34,10 @@ ACCESS = {
     "business_promos.update_promo": Access.REFUSED,
     "business_promos.get_promo_stat": Access.REFUSED,
     "business_promos.list_changes": Access.REFUSED,
+    "business_comments.list_comments": Access.REFUSED,
+    "business_comments.get_comment": Access.REFUSED,
+    "business_comments.delete_comment": Access.REFUSED,
+    "business_comments.list_reports": Access.REFUSED,
     "user_auth.sign_up": Access.OWN,
     "user_auth.sign_in": Access.OWN,
     "user_auth.sign_out": Access.OWN,
@@ -54,12 +58,13 @@ ACCESS = {
     "user_comments.get_comment": Access.SHARED,
     "user_comments.update_comment": Access.REFUSED,
     "user_comments.delete_comment": Access.REFUSED,
+    "user_comments.report_comment": Access.SHARED,
 }
 OF_ACCOUNTS = [
     (method, path, operation) for method, path, operation in DECLARED if operation["security"] or "/auth/" in path
 ]
 # Counts that actions of any user change.
-COUNTS = {"like_count", "comment_count", "used_count", "activations_count"}
+COUNTS = {"like_count", "comment_count", "used_count", "activations_count", "reports_count"}
 
 
 @dataclass(frozen=True)
@@ -91,9 +96,13 @@ def owned(api: Api) -> Owned:
     issued = user.post(f"{path}/activate").json()["promo"]
     assert user.post(f"{path}/like").status_code == 200
     comment_id = user.post(f"{path}/comments", json={"text": "A comment of its owner"}).json()["id"]
+    strangers = {"business": api.sign_up_company(), "user": api.sign_up_user()}
+    # A second report of a stranger changes nothing.
+    reported = strangers["user"].post(f"{path}/comments/{comment_id}/report", json={"reason": "other"})
+    assert reported.status_code == 200
     return Owned(
         owners={"business": company, "user": user},
-        strangers={"business": api.sign_up_company(), "user": api.sign_up_user()},
+        strangers=strangers,
         ids={"id": promo_id, "comment_id": comment_id},
         secret=[company.body["email"], user.body["email"], issued],
         public=[promo_id, comment_id, company.id, "owner of", "of its owner", "owners-code"],

@@ -27,6 +27,7 @@ BODIES: dict[str, Any] = {
     "user_profile.delete_profile": {"password": PASSWORD},
     "user_comments.create_comment": {"text": "A comment of a user"},
     "user_comments.update_comment": {"text": "A comment of a user"},
+    "user_comments.report_comment": {"reason": "spam"},
 }
 
 
@@ -44,6 +45,11 @@ def _send(api: Api, method: str, path: str, **request: Any) -> Any:
     """Send a request with the token of a new account that may send it."""
     account: Account = api.sign_up_company() if path.startswith("/business") else api.sign_up_user()
     return api.call(method, path, token=account.token, **request)
+
+
+def _unknown(template: str) -> str:
+    """Return a path with ids that do not exist."""
+    return template.replace("{id}", str(uuid4())).replace("{comment_id}", str(uuid4()))
 
 
 def _operation(method: str, path: str) -> dict[str, Any]:
@@ -88,14 +94,14 @@ def test_equivalent_queries(api: Api, query: str) -> None:
 )
 def test_invalid_limit_and_offset(api: Api, path: str, name: str, value: str) -> None:
     """Limit and offset must be integers from 0 to 2^53 - 1, in every list."""
-    response = _send(api, "GET", path.replace("{id}", str(uuid4())) + f"?{name}={value}")
+    response = _send(api, "GET", _unknown(path) + f"?{name}={value}")
     assert _details(response) == [("query", f"/{name}")]
 
 
 @pytest.mark.parametrize("path", LISTS)
 def test_repeated_parameter(api: Api, path: str) -> None:
     """A repeated limit is refused, even with the same value."""
-    response = _send(api, "GET", path.replace("{id}", str(uuid4())) + "?limit=1&limit=1")
+    response = _send(api, "GET", _unknown(path) + "?limit=1&limit=1")
     assert _details(response) == [("query", "/limit")]
 
 
@@ -131,9 +137,11 @@ def test_unknown_promo(api: Api, method: str, template: str) -> None:
 @pytest.mark.parametrize(("method", "template"), COMMENTS)
 def test_unknown_comment(api: Api, method: str, template: str) -> None:
     """Each operation on a comment responds 404 if the promo has no such comment."""
-    promo_id = api.sign_up_company().create_promo()
-    path = template.replace("{id}", promo_id).replace("{comment_id}", str(uuid4()))
-    assert _send(api, method, path, **_request(_operation(method, template))).status_code == 404
+    company = api.sign_up_company()
+    account = company if template.startswith("/business") else api.sign_up_user()
+    path = template.replace("{id}", company.create_promo()).replace("{comment_id}", str(uuid4()))
+    response = api.call(method, path, token=account.token, **_request(_operation(method, template)))
+    assert (response.status_code, response.json()["code"]) == (404, "comment_not_found")
 
 
 def test_ids_in_any_case(api: Api) -> None:

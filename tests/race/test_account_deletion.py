@@ -62,6 +62,9 @@ class _Client:
         self.path = f"/user/promo/{promo_id}"
         self.comment_path = f"{self.path}/comments/{self.user.post(f'{self.path}/comments', json=_TEXT).json()['id']}"
 
+        other = api.sign_up_user()
+        self.other_path = f"{self.path}/comments/{other.post(f'{self.path}/comments', json=_TEXT).json()['id']}"
+
     def jobs(self) -> dict[str, Job]:
         """Return requests that write for the user, by name."""
         user, headers = self.user, {"Idempotency-Key": str(uuid4())}
@@ -73,6 +76,7 @@ class _Client:
             "comment": partial(user.post, f"{self.path}/comments", json=_TEXT),
             "comment with a key": partial(user.post, f"{self.path}/comments", json=_TEXT, headers=headers),
             "change a comment": partial(user.put, self.comment_path, json={"text": "Another text of it"}),
+            "report": partial(user.post, f"{self.other_path}/report", json={"reason": "spam"}),
             "change the profile": partial(user.patch, "/user/profile", json={"name": "Bob"}),
             "sign in": _sign_in(user),
             "sign out": partial(user.post, "/user/auth/sign-out"),
@@ -83,17 +87,17 @@ class _Client:
 
 _NAMES = [
     "activate", "activate with a key", "like", "unlike", "comment", "comment with a key", "change a comment",
-    "change the profile", "sign in", "sign out", "export", "delete the account",
+    "report", "change the profile", "sign in", "sign out", "export", "delete the account",
 ]  # fmt: skip
 # Jobs that wait for a row that the deletion has locked: their status after the deletion...
 _AFTER_THE_DELETION = {
     "activate": 401, "activate with a key": 401, "like": 401, "comment": 401, "comment with a key": 401,
-    "change a comment": 403, "change the profile": 401, "sign in": 401, "delete the account": 401,
+    "change a comment": 403, "report": 401, "change the profile": 401, "sign in": 401, "delete the account": 401,
 }  # fmt: skip
 # ...and after the account is closed, while the row of the user still exists.
 _AFTER_THE_CLOSE = {
     "activate": 200, "activate with a key": 200, "like": 200, "comment": 201, "comment with a key": 201,
-    "change the profile": 401, "sign in": 401, "delete the account": 401,
+    "report": 401, "change the profile": 401, "sign in": 401, "delete the account": 401,
 }  # fmt: skip
 
 

@@ -149,6 +149,18 @@ assert.equal(good(await user.GET("/user/promo/{id}", ofUnique)).comment_count, 1
 good(await user.DELETE("/user/promo/{id}/comments/{comment_id}", ofComment));
 refused(await user.GET("/user/promo/{id}/comments/{comment_id}", ofComment), 404);
 
+// The company reads a comment, and removes it. The author cannot report it.
+const bad = good(
+  await user.POST("/user/promo/{id}/comments", { ...ofUnique, body: { text: "The worst one in town" } }),
+  201,
+);
+const ofBad = { params: { path: { id: unique, comment_id: bad.id } } };
+refused(await user.POST("/user/promo/{id}/comments/{comment_id}/report", { ...ofBad, body: { reason: "spam" } }), 403);
+assert.deepEqual(good(await company.GET("/business/promo/{id}/comments", ofUnique)), [bad]);
+assert.deepEqual(good(await company.GET("/business/promo/{id}/comments/{comment_id}", ofBad)), bad);
+assert.deepEqual(good(await company.GET("/business/promo/{id}/comments/{comment_id}/reports", ofBad)), []);
+good(await company.DELETE("/business/promo/{id}/comments/{comment_id}", ofBad));
+
 // The user activates all codes, and lists them. A repeated request returns the same code.
 assert.deepEqual(good(await user.GET("/user/promo/{id}/eligibility", ofUnique)), { eligible: true, reasons: [] });
 const codes = [];
