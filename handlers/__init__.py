@@ -9,6 +9,7 @@ status) or (body, status, headers), or raises an error of promo_api.errors.
 | health | liveness and health |
 | business_auth, user_auth | sign-up, sign-in and sign-out |
 | business_promos | promos of a company |
+| business_comments | moderation of comments |
 | user_profile, user_export | the account of a user |
 | user_promos | the feed |
 | user_activations, user_likes, user_comments | what a user does with a promo |

@@ -48,10 +48,10 @@ def paged(handler: Callable[..., Page[Body]]) -> Callable[..., Response]:
         cursors = runtime.cursors.of_list(operation, account.id, filters)
         request = PageRequest(min(limit, MAX_PAGE_ENTRIES), offset or 0, cursors.read(cursor))
         page = handler(runtime, account, page=request, **filters)
-        headers = {"X-Total-Count": str(page.total)}
+        headers = {} if page.total is None else {"X-Total-Count": str(page.total)}
         next_cursor = cursors.issue(page.next_key)
         if next_cursor is not None:
-            headers |= _next_page(operation, limit, filters, next_cursor)
+            headers |= _next_page(PATHS[operation], limit, filters, next_cursor)
         return page.entries, 200, headers
 
     return respond
@@ -62,13 +62,11 @@ def serialize_page(page: Page[_Entry], serialize: Callable[[_Entry], Body]) -> P
     return Page([serialize(entry) for entry in page.entries], page.total, page.next_key)
 
 
-def _next_page(operation: str, limit: int, filters: Mapping[str, Any], cursor: str) -> Headers:
+def _next_page(path: str, limit: int, filters: Mapping[str, Any], cursor: str) -> Headers:
     """Return the cursor and the link (RFC 8288). The link has no host, so that it is right behind any proxy."""
-    path = PATHS[operation]
-    in_path = {name: value for name, value in filters.items() if f"{{{name}}}" in path}
-    query = {"limit": limit, **filters, "cursor": cursor}
-    texts = {name: _text(value) for name, value in query.items() if name not in in_path}
-    return {"X-Next-Cursor": cursor, "Link": f'<{path.format(**in_path)}?{urlencode(texts)}>; rel="next"'}
+    in_query = {name: _text(value) for name, value in filters.items() if f"{{{name}}}" not in path}
+    query = "&".join(filter(None, (f"limit={limit}", urlencode(in_query), f"cursor={cursor}")))
+    return {"X-Next-Cursor": cursor, "Link": f'<{path.format_map(filters)}?{query}>; rel="next"'}
 
 
 def _text(value: Any) -> str:

@@ -8,7 +8,7 @@
 | accounts/ | sign-in, companies, users, account deletion |
 | promos/ | company promos |
 | feeds/ | feed pages, exact totals |
-| activations, likes, comments | user actions |
+| activations, likes, comments, comment_reports | user actions |
 | idempotency | stored responses |
 | pages | pages by limit and offset |
 | consistency | checks of derived data |

@@ -21,10 +21,10 @@ LIMIT, OFFSET = (bindparam(name, type_=BigInteger) for name in ("limit", "offset
 
 
 class Page(NamedTuple, Generic[_Entry]):
-    """Entries of a list; `next_key` is the key of the last one, or None if no entry follows it."""
+    """Entries of a list. `total` is None if they are not counted, `next_key` is None if no entry follows the last."""
 
     entries: list[_Entry]
-    total: int
+    total: int | None
     next_key: Key | None
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -76,18 +77,23 @@ def feed_total() -> Select[Any]:
 def total_parameters(user: TargetUser, today: date, *, category: str | None, active: bool | None) -> dict[str, Any]:
     """Return the parameters of `feed_total`. Filters apply unless they are None."""
     of_all, of_active = _SIGNS[active]
-    spans, firsts, ends, signs = map(list, zip(*_list_ranges(today, of_all, of_active), strict=True))
     return {
         "all": of_all,
         "active": of_active,
-        "spans": spans,
-        "firsts": firsts,
-        "ends": ends,
-        "signs": signs,
+        **_ranges_of(today, of_all, of_active),
         "category": "" if category is None else fold(category),
         "user_country": user.country_key,
         "user_age": user.age,
         "today": today,
+    }
+
+
+@lru_cache(maxsize=8)
+def _ranges_of(today: date, of_all: int, of_active: int) -> dict[str, Any]:
+    names = ("spans", "firsts", "ends", "signs")
+    return {
+        name: [*values]
+        for name, values in zip(names, zip(*_list_ranges(today, of_all, of_active), strict=True), strict=True)
     }
 
 

@@ -100,11 +100,12 @@ def test_documented_statuses(operation: Operation) -> None:
 
 @every_operation
 def test_response_headers(operation: Operation) -> None:
-    """Only pages have X-Total-Count, and only responses that can be replayed have Idempotent-Replayed."""
+    """Only pages have cursors, only those by offset X-Total-Count, and only replayed responses Idempotent-Replayed."""
     success = "201" if ".create_" in operation.id else "200"
     headers = _resolved(operation)["responses"][success].get("headers", {})
     has_cursor = "cursor" in _parameters(operation, "query")
-    assert ("X-Total-Count" in headers) == has_cursor == ("limit" in _parameters(operation, "query"))
+    assert has_cursor == ("limit" in _parameters(operation, "query"))
+    assert ("X-Total-Count" in headers) == (has_cursor and "offset" in _parameters(operation, "query"))
     assert ("Idempotent-Replayed" in headers) == ("Idempotency-Key" in _parameters(operation, "header"))
     assert {"Link", "X-Next-Cursor"} & headers.keys() == ({"Link", "X-Next-Cursor"} if has_cursor else set())
     assert headers.keys() <= {"Link", "X-Next-Cursor", "X-Total-Count", "Idempotent-Replayed", "ETag", "Cache-Control"}

@@ -83,7 +83,7 @@ def test_edit_waits_for_the_switch(stage: Stage, promo: _Promo) -> None:
 
 
 def test_switch_waits_for_comments(stage: Stage, promo: _Promo) -> None:
-    """Requests that wait for one promo decide in order: a comment before the switch succeeds, one after it is refused."""
+    """Requests that wait for one promo decide in order: only a comment before the switch succeeds."""
     comment = partial(promo.user.post, promo.comments, json=_TEXT)
     with stage.lock_row(promo_counters, promo_id=UUID(promo.id)) as (_, queue):
         queue.add(comment, partial(promo.company.patch, promo.path, json={"comments_enabled": False}), comment)
@@ -151,7 +151,7 @@ def test_simultaneous_reports(promo: _Promo) -> None:
 
 
 def test_report_while_the_account_is_deleted(runtime: Runtime, stage: Stage, promo: _Promo) -> None:
-    """A report that waits for the close of the reporter's account is a 401. The earlier report stays, without a person."""
+    """A report that waits for the close of the account is a 401. The earlier report stays, without a person."""
     user_id = runtime.tokens.read(promo.user.token, "user").account_id
     assert promo.report(promo.user).status_code == 200
     with stage.queue() as queue, runtime.database.transaction() as deletion:

@@ -45,6 +45,7 @@ ALLOWED = {
     ),
     "persistence.activations": "persistence.conditions persistence.database persistence.schema",
     "persistence.comments": "persistence.database persistence.pages persistence.schema",
+    "persistence.comment_reports": "persistence.database persistence.pages persistence.schema",
     "persistence.idempotency": "persistence.database persistence.schema",
     "persistence.likes": "persistence.database persistence.schema",
     "promo_api.failure_messages": "persistence.database promo_api.errors",
@@ -57,9 +58,10 @@ ALLOWED = {
         "promo_api.health promo_api.security"
     ),
     "handlers": (
-        "persistence.accounts persistence.activations persistence.comments persistence.feeds persistence.idempotency "
-        "persistence.likes persistence.pages persistence.promos promo_api.errors promo_api.folding promo_api.health "
-        "promo_api.runtime promo_api.security promo_api.specification promo_api.telemetry"
+        "persistence.accounts persistence.activations persistence.comment_reports persistence.comments "
+        "persistence.feeds persistence.idempotency persistence.likes persistence.pages persistence.promos "
+        "promo_api.errors promo_api.folding promo_api.health promo_api.runtime promo_api.security "
+        "promo_api.specification promo_api.telemetry"
     ),
     "promo_api.admission": "promo_api.config promo_api.contract promo_api.folding promo_api.security",
     "promo_api.sweeper": (
