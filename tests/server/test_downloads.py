@@ -23,29 +23,30 @@ MIB = 1024 * 1024
 
 
 class Export:
-    """A generator of `chunks` chunks, or of `fails_at`, and what has happened to it."""
+    """Chunks of a response: `chunks`, or a failure after `fails_at`."""
 
     def __init__(self) -> None:
         self.chunks, self.fails_at, self.yielded = 10_000, -1, 0
         self.closed = Event()
 
-    def __call__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[bytes]:
         """Yield the chunks."""
-        try:
-            for number in range(self.chunks):
-                if number == self.fails_at:
-                    raise ValueError("a failure that must not be revealed")
-                self.yielded += 1
-                yield CHUNK
-        finally:
-            self.closed.set()
+        for number in range(self.chunks):
+            if number == self.fails_at:
+                raise ValueError("a failure that must not be revealed")
+            self.yielded += 1
+            yield CHUNK
+
+    def close(self) -> None:
+        """Record that it was closed."""
+        self.closed.set()
 
 
 @pytest.fixture
 def export(monkeypatch: pytest.MonkeyPatch) -> Export:
-    """The generator of the response."""
+    """The chunks of the response."""
     made = Export()
-    monkeypatch.setattr(streams, "_rows", lambda *_arguments: made())
+    monkeypatch.setattr(streams, "_rows", lambda *_arguments: made)
     return made
 
 
@@ -108,7 +109,7 @@ def test_slow_reader_pauses_the_generator(app: ASGIApp, export: Export) -> None:
             read += (await connection.receive()).count(b"x")
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert export.closed.wait(10)
+        await _until(export.closed.is_set)
         assert peak - before < MIB
 
     run(main, app=app)

@@ -283,7 +283,20 @@ def test_refusal_during_a_stop(app: ASGIApp) -> None:
         await _received(connection)
         connection.protocol.shutdown()
         await _send(connection, PIECE)
-        await _until(lambda: not connection.protocol.connections)
+        assert await asyncio.to_thread(wait_until, lambda: not connection.protocol.connections, 1)
+
+    run(main, app=app)
+
+
+def test_long_trailer(app: ASGIApp) -> None:
+    """A long body does not allow a long trailer, which the parser would store."""
+
+    async def main(connection: Connection) -> None:
+        await _send(connection, _head(CSV, TOKEN, CHUNKED) + _chunk(PIECE) * 10)
+        await _until(lambda: connection.protocol._received_bytes == 10 * len(PIECE))
+        trailer = asyncio.create_task(_send(connection, b"0\r\nX: " + PIECE * 4))
+        assert (await connection.receive()).startswith(b"HTTP/1.1 431 ")
+        trailer.cancel()
 
     run(main, app=app)
 
@@ -313,8 +326,25 @@ def test_slow_upload(app: ASGIApp) -> None:
     run(main, app=app)
 
 
+def test_time_before_100() -> None:
+    """The time in which a client waits for 100 is not limited."""
+
+    async def main(connection: Connection) -> None:
+        connection.application.may_respond.clear()
+        await _send(connection, _head(_length(10), CONTINUE))
+        await _until(lambda: connection.application.started)
+        connection.check_after(100 * TIMEOUT_S)
+        assert connection.is_open
+        connection.application.may_respond.set()
+        assert (await connection.receive()).startswith(b"HTTP/1.1 100 ")
+        connection.check_after(101 * TIMEOUT_S + 1)
+        assert (await connection.refusal())["code"] == "request_timeout"
+
+    run(main)
+
+
 def test_time_before_the_handler_reads(app: ASGIApp) -> None:
-    """The time in which a client waits for 100, or the handler does not read, is not that of the client."""
+    """The time in which the handler does not read is not limited."""
 
     async def main(connection: Connection) -> None:
         MAY_READ.clear()
