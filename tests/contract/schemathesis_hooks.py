@@ -38,10 +38,10 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
 
     Make conditions valid: the coverage phase puts no quotes into headers, and sends 0 as a valid entity tag.
 
-    Leave out cursors of positive requests, because only the server can make valid ones; the check `next_page` sends these.
+    Leave out the cursors of positive requests, because only the server issues valid ones. `next_page` follows those.
     """
     if case.meta is not None and case.meta.generation.mode.is_positive:
-        case.query.pop("cursor", None)
+        (case.query or {}).pop("cursor", None)
         for name, valid in _CONDITIONS.items():
             if case.headers.get(name) == "0":
                 case.headers[name] = valid
