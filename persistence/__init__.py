@@ -10,7 +10,7 @@
 | feeds/ | feed pages, exact totals |
 | activations, likes, comments, comment_reports | user actions |
 | idempotency | stored responses |
-| pages | pages by limit and offset |
+| pages | pages by offset or after a key |
 | consistency | checks of derived data |
 | migrations/ | Alembic revisions |
 

@@ -3,6 +3,7 @@
 | Module | What it does |
 |---|---|
 | promos | promos and the lists of a company |
+| company_ranges | index ranges of the lists of a company |
 | changes | the audit log of promos |
 | code_lists | a cache of the codes of UNIQUE promos |
 | inventory | the numbers of active promos and of their codes |

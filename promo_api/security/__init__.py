@@ -1,8 +1,9 @@
-"""Tokens, passwords and rate limits.
+"""Tokens, cursors, passwords and rate limits.
 
 | Module | What it does |
 |---|---|
 | tokens | issues and verifies JWTs |
+| cursors | issues and verifies the cursors of lists |
 | passwords | argon2 hashes, with limited concurrency |
 | rate_limits | the limits, and their counters for each kind of request |
 | rate_limit_counter | counters in Redis: one Lua script |

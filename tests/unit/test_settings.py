@@ -41,7 +41,7 @@ def test_required_settings() -> None:
         Settings.from_environment({})
     first, second = caught.value.problems
     assert first.startswith("ANTIFRAUD_ADDRESS is not set: the anti-fraud service")
-    assert second.startswith("SECRET_KEY is not set: key that signs tokens; of several")
+    assert second.startswith("SECRET_KEY is not set: key that signs tokens and cursors; of several")
 
 
 @all_cases("declared", fields(Settings))
@@ -135,7 +135,7 @@ def test_invalid_key_file(tmp_path: Path, content: bytes | None, problem: str) -
     if content is not None:
         file.write_bytes(content)
     assert problem_of(SECRET_KEY="", SECRET_KEY_FILE=str(file)) == (
-        f"{problem.format(file=file)}: key that signs tokens; of several, separated by commas, the first "
+        f"{problem.format(file=file)}: key that signs tokens and cursors; of several, separated by commas, the first "
         "signs and all verify."
     )
 
