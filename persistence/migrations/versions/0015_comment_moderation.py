@@ -6,7 +6,7 @@ Processes of an earlier version keep working, but accept comments on promos whos
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0016"
+revision = "0015"
 down_revision = "0014"
 
 _REMOVALS = sa.text("SELECT count(*) FROM promo_changes WHERE event = 'comment_removed'")
