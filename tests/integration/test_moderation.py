@@ -117,7 +117,7 @@ def test_refused_reports(api: Api) -> None:
 
 
 def test_disabled_comments(api: Api) -> None:
-    """With comments_enabled false nobody comments or edits; comments stay readable and can be deleted."""
+    """With comments_enabled false new and changed comments are refused; comments stay readable and can be deleted."""
     company, user = api.sign_up_company(), api.sign_up_user()
     promo_id = company.create_promo()
     path, comments = f"/business/promo/{promo_id}", f"/user/promo/{promo_id}/comments"

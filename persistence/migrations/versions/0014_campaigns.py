@@ -1,7 +1,7 @@
 """Companies pause and archive promos, and limit the activations of a user. Claims become a function.
 
 A statement sees the database as it was at its start. The function runs a statement for the lock and others after it,
-so a claim that waited for the lock sees all that was committed meanwhile: codes, a pause, activations of its user.
+so a claim that waited for the lock sees each change committed meanwhile: codes, a pause, activations of its user.
 
 Processes of an earlier version keep working: their claims ignore pauses and limits of users. Stop them before the
 first use of either.
