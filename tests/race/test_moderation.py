@@ -61,7 +61,7 @@ def _consistent(runtime: Runtime) -> Any:
 
 @pytest.mark.parametrize("table", [promo_counters, promos], ids=["counters", "promo"])
 def test_comment_waits_for_the_switch(runtime: Runtime, stage: Stage, promo: _Promo, table: Any) -> None:
-    """A comment that waits while comments are disabled is refused and not counted, for each row that it can wait for."""
+    """A comment that waits while comments are disabled is refused and not counted."""
     key = {"promo_id": UUID(promo.id)} if table is promo_counters else {"id": UUID(promo.id)}
     with stage.lock_row(table, **key) as (holder, queue):
         holder.execute(update(promos).where(promos.c.id == UUID(promo.id)).values(comments_enabled=False))
