@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from starlette.types import ASGIApp
 
+from promo_api.contract.conditional_requests import Validators
 from tests.cases import all_cases
 from tests.contract.asgi import Response, call
 from tests.contract.handlers.echo import LARGE
@@ -122,3 +124,11 @@ def test_errors_have_no_tag(tmp_path: Path) -> None:
     """An error has no entity tag, must not be stored, and is no 304."""
     response = _get(_app(tmp_path, "echo.fail"), "*")
     assert (response.status, response.header("etag"), response.header("cache-control")) == (500, None, "no-store")
+
+
+@pytest.mark.parametrize("name", ["X-Total-Count", "X-Next-Cursor"])
+def test_tag_has_the_headers_of_a_page(name: str) -> None:
+    """The tag of a page changes with its total and its next page, although the body is the same."""
+    validators = Validators(has_tag=True, is_weak=False, cache_control=None)
+    tags = {validators.add_to(headers, b"[]")["ETag"] for headers in ({}, {name: "1"}, {name: "2"})}
+    assert len(tags) == 3

@@ -7,16 +7,20 @@ from typing import Any
 from tests.accounts import Account
 
 _BASE_PATH = "/api"
+_PAGES_MAX = 200
 
 
 def walk(account: Account, path: str) -> Iterator[Any]:
-    """Yield the response of each page, from the page at `path` to the last."""
+    """Yield the response of each page, from the page at `path` to the last. A walk without an end fails."""
     next_path: str | None = path
-    while next_path is not None:
+    for _ in range(_PAGES_MAX):
         response = account.get(next_path)
         assert response.status_code == 200, response.text
         yield response
         next_path = next_page(response)
+        if next_path is None:
+            return
+    raise AssertionError(f"{path} has more than {_PAGES_MAX} pages")
 
 
 def next_page(response: Any) -> str | None:
