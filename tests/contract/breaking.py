@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from math import inf
 from operator import gt, lt
 from typing import Any
 
@@ -150,8 +151,20 @@ class _Comparison:
 
     def _content(self, location: str, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Iterator[Change]:
         yield from self._entries(location, "media type", olds, news)
+        # The first one decides the type in generated code.
+        yield from self._exactly(
+            location, "first media type", *([*each, None][0] for each in (olds, news)), Effect.SOURCE
+        )
         for media in _shared(olds, news):
-            yield from self._schema(location, olds[media].get("schema", {}), news[media].get("schema", {}))
+            at = location if media == "application/json" else f"{location} {media}"
+            yield from self._limit(at, olds[media].get("x-max-bytes"), news[media].get("x-max-bytes"))
+            yield from self._schema(at, olds[media].get("schema", {}), news[media].get("schema", {}))
+
+    def _limit(self, location: str, was: int | None, now: int | None) -> Iterator[Change]:
+        """Compare the size of streamed bodies; None: no limit."""
+        if was != now:
+            low, high = (inf if each is None else each for each in (now, was))
+            yield self._values(location, "x-max-bytes", was, now, narrows=low < high, widens=low > high)
 
     def _entry(self, location: str, old: Any, new: Any) -> Iterator[Change]:
         yield from self._required(location, _is_required(location, old), _is_required(location, new))

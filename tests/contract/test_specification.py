@@ -49,6 +49,7 @@ def _by_id(operation: Operation) -> str:
     return operation.id
 
 
+_JSON = "application/json"
 _STATUSES_OF_HEADERS = {"Idempotency-Key": "422", "If-Match": "412", "If-None-Match": "304"}
 _CONDITIONAL_CHANGES = {
     "business_promos.update_promo",
@@ -120,7 +121,9 @@ def test_header_parameters_are_optional(operation: Operation) -> None:
 def test_conditional_requests(operation: Operation) -> None:
     """Every GET but those of the service's state has If-None-Match and ETag, and so has what can be changed."""
     headers, responses = _parameters(operation, "header"), _resolved(operation)["responses"]
-    is_conditional = operation.method == "GET" and "health." not in operation.id
+    # A stream has no entity tag.
+    has_json = _JSON in next(iter(responses.values())).get("content", {})
+    is_conditional = operation.method == "GET" and "health." not in operation.id and has_json
     assert ("If-None-Match" in headers) == is_conditional
     assert not is_conditional or "ETag" in responses["200"]["headers"]
     assert ("If-Match" in headers) == (operation.id in _CONDITIONAL_CHANGES)
@@ -134,42 +137,70 @@ def test_stored_responses(operation: Operation) -> None:
     success = _resolved(operation)["responses"].get("200", {})
     if "Cache-Control" in success.get("headers", {}):
         assert operation.method == "GET"
-        members = _members(success["content"]["application/json"]["schema"])
+        members = _members(success["content"][_JSON]["schema"])
         assert not members & {"promo", "promo_common", "promo_unique", "token", "email"}
 
 
 def test_pages_have_the_same_size() -> None:
     """All pages have the same maximum of entries, which the server reads from one of them."""
     pages = [_resolved(each)["responses"]["200"] for each in OPERATIONS if "limit" in _parameters(each, "query")]
-    assert {page["content"]["application/json"]["schema"]["maxItems"] for page in pages} == {MAX_PAGE_ENTRIES}
+    assert {page["content"][_JSON]["schema"]["maxItems"] for page in pages} == {MAX_PAGE_ENTRIES}
 
 
 @every_operation
 def test_responses_are_open(operation: Operation) -> None:
-    """A response with a body has one media type, and its objects accept new members.
+    """The objects of JSON responses accept new members.
 
     `additionalProperties: true` must say so: if it is left out, the Go and Java clients of openapi-generator refuse new
     members.
     """
     for response in [each for status, each in _resolved(operation)["responses"].items() if status != "304"]:
-        assert [*response["content"]] == ["application/json"]
-        objects = _objects(response["content"]["application/json"]["schema"])
+        objects = _objects(response["content"].get(_JSON, {}).get("schema", {}))
         assert {pointer for pointer, each in objects if each.get("additionalProperties") is not True} == set()
+
+
+@every_operation
+def test_media_types(operation: Operation) -> None:
+    """Only successful responses have other media types than JSON; JSON is the first of several, as clients expect."""
+    for status, response in _resolved(operation)["responses"].items():
+        types = [*response.get("content", {})]
+        assert (types == []) == (status == "304")
+        assert types in ([], [_JSON]) or status.startswith("2")
+        assert _JSON not in types[1:]
+
+
+def _streams(part: Any) -> dict[str, Any]:
+    """Return the media types of a request or response that are streamed."""
+    return {name: media for name, media in part.get("content", {}).items() if name != _JSON}
+
+
+@every_operation
+def test_streams(operation: Operation) -> None:
+    """A streamed body is a string; that of a request is limited. Its operation runs in the pool `streams`."""
+    declared = _resolved(operation)
+    uploads = _streams(declared.get("requestBody", {}))
+    downloads = [media for response in declared["responses"].values() for media in _streams(response).values()]
+    for media in (*uploads.values(), *downloads):
+        assert media["schema"]["type"] == "string"
+    assert all(isinstance(media["x-max-bytes"], int) for media in uploads.values())
+    assert not any("x-max-bytes" in media for media in downloads)
+    assert (declared.get("x-thread-pool") == "streams") == bool(uploads or downloads)
 
 
 @pytest.mark.parametrize("operation", [each for each in OPERATIONS if each.takes_body], ids=_by_id)
 def test_requests_are_closed(operation: Operation) -> None:
-    """A request body is required, and its objects refuse members that are not described."""
+    """A request body is required, and the objects of JSON refuse members that are not described."""
     declared = _resolved(operation)["requestBody"]
     assert declared["required"] is True
-    objects = _objects(declared["content"]["application/json"]["schema"])
+    assert _JSON not in [*declared["content"]][1:]
+    objects = _objects(declared["content"].get(_JSON, {}).get("schema", {}))
     assert {pointer for pointer, each in objects if each.get("additionalProperties") is not False} == set()
 
 
 def test_errors_have_one_body() -> None:
     """Every error of every operation has the schema ErrorBody, except the 503 of GET /health."""
     schemas = {
-        yaml.safe_dump(response["content"]["application/json"]["schema"])
+        yaml.safe_dump(response["content"][_JSON]["schema"])
         for operation, declared in _operations().items()
         for status, response in declared["responses"].items()
         if status >= "400" and (operation, status) != ("GET /health", "503")
@@ -204,9 +235,9 @@ def _examples() -> Iterator[tuple[str, Any, Any]]:
         if "requestBody" in declared:
             contents.append(("request", declared["requestBody"]))
         for part, described in [each for each in contents if each[0] != "304"]:
-            media = described["content"]["application/json"]
-            for example, content in media["examples"].items():
-                yield f"{name} {part} {example}", media["schema"], content["value"]
+            for media_type, media in described["content"].items():
+                for example, content in media["examples"].items():
+                    yield f"{name} {part} {media_type} {example}", media["schema"], content["value"]
 
 
 def _of_schema(name: str, schema: Any) -> Iterator[tuple[str, Any, Any]]:
