@@ -1,6 +1,6 @@
 """Activations: claims of uses that are exact at any concurrency.
 
-The function `claim_uses` of migration 0014 locks the row of promo_counters, so it sees everything that is committed, and
+The function `claim_uses` of migration 0014 locks the row of promo_counters, so it sees what is committed, and
 then decides and writes. The n-th use gets the n-th code.
 """
 

@@ -148,7 +148,7 @@ class Settings:
         "how long running requests may take to finish when the service stops", 20, unit="s", low=3, high=300
     )
     server_client_timeout_s: int = setting(
-        "how long a client may take to send a request, or to read each 64 KiB of a response",
+        "how long a client may take to send a request, to send each 64 KiB of a streamed one, or to read 64 KiB",
         30,
         unit="s",
         low=1,

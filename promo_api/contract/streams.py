@@ -6,13 +6,18 @@ database connection nor a lock while it asks for the next chunk of a request, or
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from promo_api.contract.sender import CONNECTION
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +57,7 @@ class StreamedBody:
             HTTPException: 413.
         """
         while self._has_more:
-            message = asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
+            message = _await(self._next, self._loop)
             if message["type"] == "http.disconnect":
                 raise ClientDisconnected
             chunk: bytes = message.get("body", b"")
@@ -65,6 +70,16 @@ class StreamedBody:
 
     async def _next(self) -> Message:
         return await self._receive()
+
+
+def _await(start: Callable[[], Coroutine[Any, Any, T]], loop: asyncio.AbstractEventLoop) -> T:
+    """Wait for a coroutine of the event loop. ClientDisconnected if the loop ends, as a worker does after its stop."""
+    if loop.is_closed():
+        raise ClientDisconnected
+    try:
+        return asyncio.run_coroutine_threadsafe(start(), loop).result()
+    except CancelledError:
+        raise ClientDisconnected from None
 
 
 def too_large(max_bytes: int) -> HTTPException:
@@ -112,7 +127,8 @@ class StreamSender:
         """
         try:
             try:
-                self._run({"type": "http.response.start", "status": status, "headers": headers}, body)
+                with suppress(ClientDisconnected):
+                    self._run({"type": "http.response.start", "status": status, "headers": headers}, body)
             finally:
                 body.close()
         except Exception as error:
@@ -136,10 +152,11 @@ class StreamSender:
 
     def _call(self, message: Message) -> None:
         """Send a message; wait while the client reads too slowly."""
-        asyncio.run_coroutine_threadsafe(self._forward(message), self._loop).result()
 
-    async def _forward(self, message: Message) -> None:
-        await self._send(message)
+        async def forward() -> None:
+            await self._send(message)
+
+        _await(forward, self._loop)
 
 
 def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from math import inf
 from operator import gt, lt
 from typing import Any
 
@@ -28,7 +29,7 @@ _TYPE_FORMATS = ("int32", "int64", "float", "double", "date", "date-time", "uuid
 # By bound: whether its first value is stricter than its second.
 _BOUNDS: dict[str, Callable[[Any, Any], bool]] = {
     "minimum": gt, "minLength": gt, "minItems": gt, "minProperties": gt,
-    "maximum": lt, "maxLength": lt, "maxItems": lt, "maxProperties": lt, "x-max-bytes": lt,
+    "maximum": lt, "maxLength": lt, "maxItems": lt, "maxProperties": lt,
 }  # fmt: skip
 _WIDER = [("integer", "number"), ("int32", "int64"), ("float", "double")]
 # Values that have the same effect as a missing keyword.
@@ -150,15 +151,20 @@ class _Comparison:
 
     def _content(self, location: str, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Iterator[Change]:
         yield from self._entries(location, "media type", olds, news)
+        # The first one decides the type in generated code.
+        yield from self._exactly(
+            location, "first media type", *([*each, None][0] for each in (olds, news)), Effect.SOURCE
+        )
         for media in _shared(olds, news):
-            yield from self._schema(location, olds[media].get("schema", {}), news[media].get("schema", {}))
-            yield from self._size(location, *(each[media].get("x-max-bytes") for each in (olds, news)))
+            at = location if media == "application/json" else f"{location} {media}"
+            yield from self._limit(at, olds[media].get("x-max-bytes"), news[media].get("x-max-bytes"))
+            yield from self._schema(at, olds[media].get("schema", {}), news[media].get("schema", {}))
 
-    def _size(self, location: str, old: Any, new: Any) -> Iterator[Change]:
-        """Compare the limits of a streamed body."""
-        if old != new:
-            narrows, widens = (_excludes("x-max-bytes", *pair) for pair in ((old, new), (new, old)))
-            yield self._values(location, "x-max-bytes", old, new, narrows=narrows, widens=widens)
+    def _limit(self, location: str, was: int | None, now: int | None) -> Iterator[Change]:
+        """Compare the size of streamed bodies; None: no limit."""
+        if was != now:
+            low, high = (inf if each is None else each for each in (now, was))
+            yield self._values(location, "x-max-bytes", was, now, narrows=low < high, widens=low > high)
 
     def _entry(self, location: str, old: Any, new: Any) -> Iterator[Change]:
         yield from self._required(location, _is_required(location, old), _is_required(location, new))

@@ -17,6 +17,7 @@ STATUSES = {
     "InvalidInput": 400,
     "Unauthenticated": 401,
     "NotOwner": 403,
+    "CommentRefused": 403,
     "WrongPassword": 403,
     "ActivationDenied": 403,
     "NotFound": 404,

@@ -1,12 +1,15 @@
 """Streamed bodies of requests and responses."""
 
+import asyncio
 from hashlib import sha256
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from starlette.types import ASGIApp
 
+from promo_api.contract.streams import ClientDisconnected, StreamedBody
 from tests.cases import all_cases
 from tests.contract.asgi import JSON, Connection, Header, Response, call
 from tests.contract.handlers.streams import EVENTS
@@ -287,3 +290,33 @@ def test_undocumented_stream(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     for path in ("/api/json", "/api/csv"):
         assert call(app, "GET", path).status == 500
     assert [record.getMessage() for record in caplog.records] == ["response_invalid"] * 2
+
+
+def test_end_of_the_event_loop() -> None:
+    """When a worker ends, it takes the client away from threads that wait for it."""
+    ended: list[type[BaseException]] = []
+    threads: list[Thread] = []
+
+    async def main() -> None:
+        waits = asyncio.Event()
+
+        async def wait() -> Any:
+            waits.set()
+            await asyncio.Event().wait()
+
+        body = StreamedBody("text/csv", wait, LIMIT)
+
+        def read() -> None:
+            for _ in range(2):
+                try:
+                    next(iter(body))
+                except ClientDisconnected as error:
+                    ended.append(type(error))
+
+        threads.append(Thread(target=read, daemon=True))
+        threads[0].start()
+        await waits.wait()
+
+    asyncio.run(main())
+    threads[0].join(10)
+    assert ended == [ClientDisconnected] * 2

@@ -44,7 +44,8 @@ def _strings() -> Iterator[tuple[str, Any]]:
         for parameter in declared.get("parameters", ()):
             yield from _strings_of(parameter["name"], parameter["schema"])
         if "requestBody" in declared:
-            yield from _strings_of("", declared["requestBody"]["content"]["application/json"]["schema"])
+            content = declared["requestBody"]["content"]
+            yield from _strings_of("", content.get("application/json", {}).get("schema", {}))
 
 
 def _strings_of(name: str, schema: Any) -> Iterator[tuple[str, Any]]:

@@ -61,12 +61,12 @@ def test_profile(user: Account, count: Count) -> None:
 
 
 def test_export(company: Account, user: Account, count: Count) -> None:
-    """An export takes seven statements, with any number of activations."""
-    assert count(lambda: user.get("/user/export")) == 7
+    """An export takes eight statements, with any number of activations."""
+    assert count(lambda: user.get("/user/export")) == 8
     promo_ids = [company.create_promo(), *(company.create_promo(promo_unique=["one", "two"]) for _ in range(2))]
     for promo_id in promo_ids * 2:
         assert user.post(f"/user/promo/{promo_id}/activate").is_success
-    assert count(lambda: user.get("/user/export")) == 7
+    assert count(lambda: user.get("/user/export")) == 8
 
 
 def test_feed(company: Account, user: Account, count: Count) -> None:

@@ -51,6 +51,15 @@ def test_client_address_without_a_token(admission: Admission) -> None:
     assert admission(_request(claims=None))[1] == Source("2001:db8:1:2::/64", None, 4)
 
 
+def test_streams(admission: Admission) -> None:
+    """Streams have their own threads, of which an account takes a part; JSON of the same operations runs as others."""
+    request = _request("streams")
+    assert admission(request) == ("default", Source(USER_ID, None, 4))
+    pool, source = admission(request._replace(is_streamed=True))
+    assert (pool, source) == ("streams", Source(USER_ID, None, 2))
+    assert pool_limits(SETTINGS)[pool].threads > 2 * source.at_once
+
+
 def test_one_deep_page_at_a_time(admission: Admission) -> None:
     """An account reads one page at a large offset at a time, in addition to its other requests."""
     assert admission(_request(offset=1000))[1] == Source(USER_ID, None, 4)

@@ -68,6 +68,7 @@ ERRORS: dict[str, errors.RequestError] = {
     "InvalidInput": errors.InvalidInput.body("/age", "must be an age"),
     "Unauthenticated": errors.Unauthenticated("A token is needed.", code="token_missing"),
     "NotOwner": errors.NotOwner("It belongs to another account."),
+    "CommentRefused": errors.CommentRefused.disabled(),
     "WrongPassword": errors.WrongPassword("This is not the password."),
     "ActivationDenied": errors.ActivationDenied("Not now.", code="promo_expired", reasons=["expired", "age"]),
     "NotFound": errors.NotFound("Not found."),
