@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 STREAMED_BODY = "promo_api.streamed_body"
 # Each piece costs a switch to the event loop and back, about 0.1 ms.
 _PIECE_BYTES = 64 * 1024
+# How often a thread that waits for the client checks that the event loop still runs.
+_LOOP_CHECK_S = 1.0
 
 
 class ClientDisconnected(Exception):
@@ -74,12 +76,24 @@ class StreamedBody:
 
 def _await(start: Callable[[], Coroutine[Any, Any, T]], loop: asyncio.AbstractEventLoop) -> T:
     """Wait for a coroutine of the event loop. ClientDisconnected if the loop ends, as a worker does after its stop."""
-    if loop.is_closed():
-        raise ClientDisconnected
+    coroutine = start()
     try:
-        return asyncio.run_coroutine_threadsafe(start(), loop).result()
-    except CancelledError:
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    except RuntimeError:  # the loop is closed
+        coroutine.close()
         raise ClientDisconnected from None
+    while True:
+        try:
+            return future.result(_LOOP_CHECK_S)
+        except CancelledError:
+            raise ClientDisconnected from None
+        except TimeoutError:
+            if future.done():  # an error of the coroutine
+                raise
+            # A loop that ends may drop what it was given last.
+            if loop.is_closed():
+                coroutine.close()
+                raise ClientDisconnected from None
 
 
 def too_large(max_bytes: int) -> HTTPException:
