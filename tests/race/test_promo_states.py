@@ -77,7 +77,8 @@ def test_claim_that_waits_for_a_limit(uncoalesced_api: Api, runtime: Runtime, st
         queue.add(
             _activation(user, promo_id), _patch(company, promo_id, max_per_user=2), *[_activation(user, promo_id)] * 3
         )
-    assert _statuses(queue.results()) == [200, 200, 200, 403, 403]
+    first, patched, *others = _statuses(queue.results())
+    assert (first, patched, sorted(others)) == (200, 200, [200, 403, 403])
     assert recounted(runtime.database, promo_id).uses == 2
 
 
@@ -91,5 +92,5 @@ def test_claim_that_waits_for_codes(uncoalesced_api: Api, runtime: Runtime, stag
         values = {"promo_id": promo_id, "position": 3, "value": "three"}
         holder.execute(insert(promo_codes), values)
         holder.execute(update(promo_counters).where(promo_counters.c.promo_id == promo_id).values(use_limit=3))
-    assert [response.json() for response in queue.results()] == [{"promo": "two"}, {"promo": "three"}]
+    assert sorted(response.json()["promo"] for response in queue.results()) == ["three", "two"]
     assert recounted(runtime.database, promo_id).uses == 3

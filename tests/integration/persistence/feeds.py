@@ -118,7 +118,8 @@ def fitting(rows: list[Row[Any]], viewer: Viewer, today: date, category: str | N
     return [
         row.id
         for row in rows
-        if (row.age_from or 0) <= viewer.age <= (100 if row.age_until is None else row.age_until)
+        if not row.archived
+        and (row.age_from or 0) <= viewer.age <= (100 if row.age_until is None else row.age_until)
         and (row.country is None or row.country.casefold() == viewer.country_key)
         and (key is None or key in [listed.casefold() for listed in row.categories or ()])
         and active in (None, _is_active(row, today))
@@ -126,4 +127,8 @@ def fitting(rows: list[Row[Any]], viewer: Viewer, today: date, category: str | N
 
 
 def _is_active(row: Row[Any], today: date) -> bool:
-    return (row.active_from or date.min) <= today <= (row.active_until or date.max) and row.uses_left > 0
+    return (
+        (row.active_from or date.min) <= today <= (row.active_until or date.max)
+        and row.uses_left > 0
+        and not row.paused
+    )
