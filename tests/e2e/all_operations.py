@@ -75,6 +75,9 @@ class AllOperations:
         self._promo_id = self._company.create_promo(promo_unique=[secret("code-{}") for _ in range(20)])
         self._comments = f"/user/promo/{self._promo_id}/comments"
         self._comment_id = self._user.post(self._comments, json={"text": secret("A comment {}")}).json()["id"]
+        # Of another user, because users cannot report their own comments.
+        author = accounts.sign_up_user(**_user())
+        self._reported_id = author.post(self._comments, json={"text": secret("A comment {}")}).json()["id"]
         self._sign_ups = {
             "company": ("/business/auth/sign-up", _company, self._company),
             "user": ("/user/auth/sign-up", _user, self._user),
@@ -145,7 +148,7 @@ class AllOperations:
         return token
 
     def _fill_path(self, path: str) -> str:
-        comment_id = self._comment_id
+        comment_id = self._reported_id if path.endswith("/report") else self._comment_id
         if path.endswith("{comment_id}"):
             self._operation = "user_comments.create_comment"
             response = self._user.post(self._comments, json={"text": secret("A comment {}")})
