@@ -15,6 +15,7 @@ status) or (body, status, headers), or raises an error of promo_api.errors.
 | user_activations, user_likes, user_comments | what a user does with a promo |
 | accounts | shared: sign-up and sign-in of both kinds |
 | promo_changes | shared: changes of a promo, with its feed entries and audit log |
+| promo_owners | shared: the check that a promo belongs to the company |
 | pages | shared: pages of lists and their cursors |
 | idempotency | shared: the Idempotency-Key header |
 | serializers | shared: rows to JSON |

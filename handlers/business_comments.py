@@ -1,10 +1,10 @@
 """Moderation: comments on the promos of a company."""
 
-from typing import Any
 from uuid import UUID
 
 from handlers import Body
 from handlers.pages import PageRequest, Response, paged, serialize_page
+from handlers.promo_owners import check_owner
 from handlers.serializers import serialize_moderated_comment
 from persistence.accounts.companies import Company, claim_company
 from persistence.comment_reports import list_reports as list_comment_reports
@@ -17,7 +17,7 @@ from persistence.comments import (
 from persistence.pages import Page
 from persistence.promos.changes import insert_comment_removal
 from persistence.promos.promos import find_promo, find_promo_owner
-from promo_api.errors import NotFound, NotOwner, Unauthenticated
+from promo_api.errors import NotFound, Unauthenticated
 from promo_api.runtime import Runtime
 from promo_api.specification import MAX_PAGE_ENTRIES
 
@@ -29,7 +29,7 @@ def list_comments(
     """List the comments on a promo of the company, newest first."""
     list_ = list_reported_comments if reported else list_promo_comments
     with runtime.database.autocommit() as connection:
-        _check_owner(find_promo_owner(connection, id), company)
+        check_owner(find_promo_owner(connection, id), company)
         comments = list_(connection, id, **vars(page))
     if comments is None:
         raise NotFound.promo()
@@ -39,7 +39,7 @@ def list_comments(
 def get_comment(runtime: Runtime, company: Company, *, id: UUID, comment_id: UUID) -> Body:
     """Return a comment on a promo of the company."""
     with runtime.database.autocommit() as connection:
-        _check_owner(find_promo_owner(connection, id), company)
+        check_owner(find_promo_owner(connection, id), company)
         comment = find_comment(connection, id, comment_id)
     if comment is None:
         raise NotFound.comment()
@@ -52,8 +52,8 @@ def delete_comment(runtime: Runtime, company: Company, *, id: UUID, comment_id: 
         if not claim_company(connection, company.id):
             raise Unauthenticated.account_deleted()
         # The lock numbers the entries of the audit log.
-        promo: Any = find_promo(connection, id, runtime.today(), locked=True)
-        _check_owner(promo and promo.company_id, company)
+        promo = find_promo(connection, id, runtime.today(), locked=True)
+        check_owner(None if promo is None else promo.company_id, company)
         if not delete_any_comment(connection, id, comment_id):
             raise NotFound.comment()
         insert_comment_removal(connection, id, company.id, comment_id)
@@ -65,7 +65,7 @@ def list_reports(
 ) -> Response:
     """List the reports of a comment on a promo of the company, newest first. A cursor would reveal their authors."""
     with runtime.database.autocommit() as connection:
-        _check_owner(find_promo_owner(connection, id), company)
+        check_owner(find_promo_owner(connection, id), company)
         reports_and_total = list_comment_reports(
             connection, id, comment_id, limit=min(limit, MAX_PAGE_ENTRIES), offset=offset
         )
@@ -73,10 +73,3 @@ def list_reports(
         raise NotFound.comment()
     reports, total = reports_and_total
     return [vars(report) for report in reports], 200, {"X-Total-Count": str(total)}
-
-
-def _check_owner(owner_id: UUID | None, company: Company) -> None:
-    if owner_id is None:
-        raise NotFound.promo()
-    if owner_id != company.id:
-        raise NotOwner("This promo belongs to another company.")

@@ -9,6 +9,7 @@ from handlers import Body, Headers
 from handlers.idempotency import Response, connect, idempotent, store_responses
 from handlers.pages import PageRequest, paged, serialize_page
 from handlers.promo_changes import CONFLICT, ENDS_TOO_EARLY, change_promo
+from handlers.promo_owners import check_owner
 from handlers.serializers import serialize_change, serialize_promo
 from handlers.versions import read_if_match, versioned
 from persistence.accounts.companies import Company, claim_company
@@ -23,7 +24,7 @@ from persistence.promos.promos import (
     insert_promo,
     list_promos as list_company_promos,
 )
-from promo_api.errors import InvalidInput, NotFound, NotOwner, Unauthenticated
+from promo_api.errors import InvalidInput, NotFound, Unauthenticated
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import CODES, PROMOS
 from promo_api.specification import MAX_LISTED_CODES, PROMO_MEMBERS
@@ -105,7 +106,7 @@ def update_promo(
 def list_changes(runtime: Runtime, company: Company, *, id: UUID, page: PageRequest) -> Page[Body]:
     """List the audit log of a promo."""
     with runtime.database.autocommit() as connection:
-        _check_owner_of(connection, company, id)
+        check_owner(find_promo_owner(connection, id), company)
         changes = list_promo_changes(connection, id, **vars(page))
     return serialize_page(changes, serialize_change)
 
@@ -113,7 +114,7 @@ def list_changes(runtime: Runtime, company: Company, *, id: UUID, page: PageRequ
 def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:
     """Return the activations of a promo, in total and by country."""
     with runtime.database.autocommit() as connection:
-        _check_owner_of(connection, company, id)
+        check_owner(find_promo_owner(connection, id), company)
         uses = list_country_uses(connection, id)
     return {
         "activations_count": sum(use.activations_count for use in uses),
@@ -133,20 +134,8 @@ def _find_own_promo(runtime: Runtime, connection: Any, company: Company, promo_i
     promo = find_promo(connection, promo_id, runtime.today())
     if promo is None:
         raise NotFound.promo()
-    _check_owner(promo.company_id, company)
+    check_owner(promo.company_id, company)
     return promo
-
-
-def _check_owner_of(connection: Any, company: Company, promo_id: UUID) -> None:
-    owner_id = find_promo_owner(connection, promo_id)
-    if owner_id is None:
-        raise NotFound.promo()
-    _check_owner(owner_id, company)
-
-
-def _check_owner(owner_id: UUID, company: Company) -> None:
-    if owner_id != company.id:
-        raise NotOwner("This promo belongs to another company.")
 
 
 def _read_definition(body: Body) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Activations: claims of uses that are exact at any concurrency.
 
-The function `claim_uses` of migration 0014 locks the row of promo_counters, so it sees what is committed, and
-then decides and writes. The n-th use gets the n-th code.
+The function `claim_uses` of migration 0014 locks the row of promo_counters. Its next statements see all committed
+changes, decide and write. The n-th use gets the n-th code.
 """
 
 from collections.abc import Sequence

@@ -82,9 +82,8 @@ def _page(filters: Sequence[ColumnElement[bool]], window: Window) -> Select[Any]
 
 
 _KEY = ("created_at", "id")
-_COLUMNS = [*Comment.__dataclass_fields__]
-_PAGES = Pages(partial(_page, ()), _COUNT.scalar_subquery(), key=_KEY, columns=_COLUMNS)
-_REPORTED_PAGES = Pages(partial(_page, [_IS_REPORTED]), _COUNT_REPORTED.scalar_subquery(), key=_KEY, columns=_COLUMNS)
+_PAGES = Pages(partial(_page, ()), _COUNT.scalar_subquery(), Comment, key=_KEY)
+_REPORTED_PAGES = Pages(partial(_page, [_IS_REPORTED]), _COUNT_REPORTED.scalar_subquery(), Comment, key=_KEY)
 # Locked first, because promo_counters comes before promos and comments in the lock order.
 _LOCKED = (
     select(promo_counters.c.promo_id).where(promo_counters.c.promo_id == _PROMO_ID).with_for_update().cte("locked")
@@ -168,9 +167,7 @@ def list_comments(
     total = _TOTAL.value(connection, {"promo": promo_id})
     if total is None:
         return None
-    values = {"promo": promo_id}
-    rows, next_key = _PAGES.rows(connection, values, total=total, limit=limit, offset=offset, after=after)
-    return Page([Comment(*row) for row in rows], total, next_key)
+    return _PAGES.page(connection, {"promo": promo_id}, total=total, limit=limit, offset=offset, after=after)
 
 
 def list_reported_comments(
@@ -179,8 +176,7 @@ def list_reported_comments(
     """Return a page of the comments that users have reported, latest first."""
     values = {"promo": promo_id}
     total = int(_TOTAL_REPORTED.value(connection, values))
-    rows, next_key = _REPORTED_PAGES.rows(connection, values, total=total, limit=limit, offset=offset, after=after)
-    return Page([Comment(*row) for row in rows], total, next_key)
+    return _REPORTED_PAGES.page(connection, values, total=total, limit=limit, offset=offset, after=after)
 
 
 def insert_comment(

@@ -5,8 +5,8 @@ reads 10 rows backward. A page after a key is one range of an index at any depth
 A statement selects the page from one index before it joins other tables.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Select, bindparam, func, literal, tuple_
@@ -62,31 +62,33 @@ def _to_the_end(total: ColumnElement[Any]) -> Window:
     return Window(backward=False, limit=limit, offset=OFFSET, depth=limit + OFFSET)
 
 
-class Pages:
+class Pages(Generic[_Entry]):
     """The statements for the pages of one list.
 
-    `total` is a subquery, so that concurrent inserts do not move a page that is counted from the end. `columns`
-    are those of its rows, and `key` those that order the list. In a list whose entries are far apart in the index,
-    `exact_total` keeps the last page from looking for another entry.
+    Rows have the fields of `entry`, a dataclass, and then the other columns of `key`, which orders the list. `total` is
+    a subquery, so that concurrent inserts do not move a page that is counted from the end. In a list whose entries are
+    far apart in the index, `exact_total` keeps the last page from looking for another entry.
     """
 
     def __init__(
         self,
         statement: Callable[[Window], Select[Any]],
         total: ColumnElement[Any],
+        entry: Callable[..., _Entry],
         *,
         key: Sequence[str],
-        columns: Iterable[str],
         exact_total: ColumnElement[Any] | None = None,
     ) -> None:
-        names = [*columns]
-        self._key = {name: names.index(name) for name in key}
+        self._entry = entry
+        self._fields = [field.name for field in fields(entry)]  # type: ignore[arg-type]  # a dataclass
+        columns = [*self._fields, *(name for name in key if name not in self._fields)]
+        self._key = {name: columns.index(name) for name in key}
         self._forward = Statement(statement(_FORWARD))
         self._backward = Statement(statement(_backward(total)))
         self._after = Statement(statement(_AFTER))
         self._last = self._forward if exact_total is None else Statement(statement(_to_the_end(exact_total)))
 
-    def rows(
+    def page(
         self,
         connection: Connection,
         values: Mapping[str, Any],
@@ -95,13 +97,10 @@ class Pages:
         limit: int,
         offset: int = 0,
         after: Key | None = None,
-    ) -> tuple[list[tuple[Any, ...]], Key | None]:
-        """Return a page, and the key of its last row if others follow.
-
-        `total` chooses the nearer end. Only a page that may be the last reads another row.
-        """
+    ) -> Page[_Entry]:
+        """Return a page. `total` also chooses the nearer end. Only a page that may be the last reads another row."""
         if limit <= 0 or (after is None and offset >= total):
-            return [], None
+            return Page([], total, None)
         statement, may_be_last = self._choose(total, limit, offset, after)
         values = {**values, "limit": limit + may_be_last, "offset": offset}
         if after is not None:
@@ -109,7 +108,8 @@ class Pages:
         rows = statement.rows(connection, values)
         has_next = len(rows) > limit if may_be_last else bool(rows)
         rows = rows[:limit]
-        return rows, [rows[-1][position] for position in self._key.values()] if has_next else None
+        next_key = [rows[-1][position] for position in self._key.values()] if has_next else None
+        return Page([self._entry(*row[: len(self._fields)]) for row in rows], total, next_key)
 
     def _choose(self, total: int, limit: int, offset: int, after: Key | None) -> tuple[Statement, bool]:
         """Return the statement for a page, and whether the page may be the last."""

@@ -93,7 +93,7 @@ def _page(window: Window) -> Select[Any]:
 
 _COUNT = select(user_uses.c.activations_count).where(user_uses.c.user_id == _USER_ID)
 _TOTAL = Statement(_COUNT)
-_PAGES = Pages(_page, _COUNT.scalar_subquery(), key=("activated_at", "id"), columns=OwnActivation.__dataclass_fields__)
+_PAGES = Pages(_page, _COUNT.scalar_subquery(), OwnActivation, key=("activated_at", "id"))
 _EXPORT = Statement(_select_page(_KEY, LIMIT, OFFSET).order_by("activated_at", "id"))
 
 
@@ -102,9 +102,7 @@ def list_activations(
 ) -> Page[OwnActivation]:
     """Return a page of the activations, latest first."""
     total: int = _TOTAL.value(connection, {"user": user_id}) or 0
-    values = {"user": user_id}
-    rows, next_key = _PAGES.rows(connection, values, total=total, limit=limit, offset=offset, after=after)
-    return Page([OwnActivation(*row) for row in rows], total, next_key)
+    return _PAGES.page(connection, {"user": user_id}, total=total, limit=limit, offset=offset, after=after)
 
 
 def list_own_activations(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnActivation]:

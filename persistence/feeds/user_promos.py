@@ -109,7 +109,6 @@ def _join_promo(row: FromClause, **known: ColumnElement[Any]) -> FromClause:
     return lateral_join(_select_promos(**known).where(promo_counters.c.promo_id == row.c.promo_id), "promo")
 
 
-_PROMO_COLUMNS = tuple(PromoForUser.__dataclass_fields__)
 _FIND = Statement(_select_promos().where(promos.c.id == bindparam("promo")))
 
 
@@ -132,12 +131,7 @@ def _history(window: Window) -> Select[Any]:
 
 _HISTORY_COUNT = select(user_uses.c.activations_count).where(user_uses.c.user_id == _USER_ID)
 _HISTORY_TOTAL = Statement(_HISTORY_COUNT)
-_HISTORY = Pages(
-    _history,
-    _HISTORY_COUNT.scalar_subquery(),
-    key=("activated_at", "id"),
-    columns=(*_PROMO_COLUMNS, "activated_at", "id"),
-)
+_HISTORY = Pages(_history, _HISTORY_COUNT.scalar_subquery(), PromoForUser, key=("activated_at", "id"))
 
 
 def _likely(condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -235,17 +229,12 @@ _FEED = {
     active: Pages(
         partial(_select_feed, active),
         bindparam("total", type_=BigInteger),
+        PromoForUser,
         key=("created_at", "promo_id"),
-        columns=(*_PROMO_COLUMNS, "created_at"),
         exact_total=_EXACT_TOTAL,
     )
     for active in (None, True, False)
 }
-
-
-def _promo(row: tuple[Any, ...]) -> PromoForUser:
-    """Return the promo of a row, which ends with columns of its key."""
-    return PromoForUser(*row[: len(_PROMO_COLUMNS)])
 
 
 def find_promo_for_user(connection: Connection, promo_id: UUID, user_id: UUID, today: date) -> PromoForUser | None:
@@ -271,8 +260,7 @@ def list_feed_promos(  # noqa: PLR0913 filters and the page
     `total` is the result of `count_feed` for the same parameters.
     """
     values = {**total_parameters(user, today, category=category, active=active), "user": user.id, "total": total}
-    rows, next_key = _FEED[active].rows(connection, values, total=total, limit=limit, offset=offset, after=after)
-    return Page([_promo(row) for row in rows], total, next_key)
+    return _FEED[active].page(connection, values, total=total, limit=limit, offset=offset, after=after)
 
 
 def list_history_promos(
@@ -281,5 +269,4 @@ def list_history_promos(
     """Return a page of the promos of the user's activations, latest first."""
     total: int = _HISTORY_TOTAL.value(connection, {"user": user_id}) or 0
     values = {"user": user_id, "today": today}
-    rows, next_key = _HISTORY.rows(connection, values, total=total, limit=limit, offset=offset, after=after)
-    return Page([_promo(row) for row in rows], total, next_key)
+    return _HISTORY.page(connection, values, total=total, limit=limit, offset=offset, after=after)

@@ -213,8 +213,7 @@ def list_promos(
         values["country_keys"] = sorted({"", *map(fold, countries)})
     total = int(_TOTALS[filtered].value(connection, values))
     pages = _PAGES[sort_by, filtered]
-    rows, next_key = pages.rows(connection, values, total=total, limit=limit, offset=offset, after=after)
-    return Page([Promo(*row[:-1]) for row in rows], total, next_key)
+    return pages.page(connection, values, total=total, limit=limit, offset=offset, after=after)
 
 
 def insert_promo(
@@ -317,8 +316,8 @@ _PAGES = {
     (sort_by, filtered): Pages(
         partial(_page, sort_by, filtered),
         _COUNTS[filtered].scalar_subquery(),
+        Promo,
         key=("created_at", "id") if sort_by is None else (sort_by, "created_at", "id"),
-        columns=(*Promo.__dataclass_fields__, "created_at"),
     )
     for sort_by in (None, "active_from", "active_until")
     for filtered in (False, True)

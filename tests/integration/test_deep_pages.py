@@ -121,9 +121,9 @@ def test_page_from_the_end_with_new_entries(listed: Lists, runtime: Runtime) -> 
     values = {"promo": UUID(path.split("/")[3])}
     with runtime.database.autocommit() as connection:
         # As if the last two had been added since.
-        rows, next_key = comments._PAGES.rows(connection, values, total=total - 2, limit=3, offset=total - 4)
-    assert [str(row[0]) for row in rows] == [comment["id"] for comment in whole[-4:-1]]
-    assert next_key is not None
+        page = comments._PAGES.page(connection, values, total=total - 2, limit=3, offset=total - 4)
+    assert [str(entry.id) for entry in page.entries] == [comment["id"] for comment in whole[-4:-1]]
+    assert page.next_key is not None
 
 
 def test_last_page_with_new_entries(listed: Lists, runtime: Runtime) -> None:

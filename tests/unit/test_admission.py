@@ -52,7 +52,7 @@ def test_client_address_without_a_token(admission: Admission) -> None:
 
 
 def test_streams(admission: Admission) -> None:
-    """Streams have their own threads, of which an account takes a part; JSON of the same operations runs as others."""
+    """Streams have their own threads, and an account takes a part of them; JSON runs in the default pool."""
     request = _request("streams")
     assert admission(request) == ("default", Source(USER_ID, None, 4))
     pool, source = admission(request._replace(is_streamed=True))
