@@ -26,7 +26,9 @@ from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import CODES, PROMOS
 from promo_api.specification import MAX_LISTED_CODES, PROMO_MEMBERS
 
-_LIMIT_OF_UNIQUE = "must be 1 for a UNIQUE promo; to stop the promo, set active_until to a day in the past"
+# Members that are columns.
+_PLAIN_MEMBERS = ("description", "image_url", "paused", "archived", "max_per_user")
+_LIMIT_OF_UNIQUE = "must be 1 for a UNIQUE promo; to stop the promo, set paused to true"
 
 
 @idempotent
@@ -151,13 +153,13 @@ def _check_owner(owner_id: UUID, company: Company) -> None:
 
 def _read_definition(body: Body) -> dict[str, Any]:
     """Return the changeable columns of a new promo; None for members that are left out."""
-    names = ("description", "image_url", "target", "active_from", "active_until")
+    names = ("description", "image_url", "target", "active_from", "active_until", "max_per_user")
     return _read_values({name: body.get(name) for name in names})
 
 
 def _read_values(body: Body) -> dict[str, Any]:
     """Return the columns for the members of the body."""
-    values: dict[str, Any] = {name: body[name] for name in ("description", "image_url") if name in body}
+    values: dict[str, Any] = {name: body[name] for name in _PLAIN_MEMBERS if name in body}
     for name in ("active_from", "active_until"):
         if name in body:
             values[name] = body[name] and date.fromisoformat(body[name])

@@ -19,7 +19,7 @@ CONFLICT = "promo_conflict"
 ENDS_TOO_EARLY = "must not be before active_from"
 _BEGINS_TOO_LATE = "must not be after active_until"
 # The feed index has copies of these members.
-_INDEXED_MEMBERS = {"target", "active_from", "active_until", "max_count"}
+_INDEXED_MEMBERS = {"target", "active_from", "active_until", "max_count", "paused", "archived"}
 
 
 def change_promo(

@@ -56,6 +56,10 @@ def serialize_promo(promo: Promo, company_name: str, code_list: bytes | None) ->
             "like_count": promo.like_count,
             "used_count": promo.used_count,
             "active": promo.active,
+            "state": promo.state,
+            "paused": promo.paused or None,
+            "archived": promo.archived or None,
+            "max_per_user": promo.max_per_user,
         }
     )
 

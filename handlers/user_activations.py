@@ -20,12 +20,15 @@ from promo_api.telemetry import metrics
 
 # The code and the message of each reason.
 _REFUSALS = {
+    "archived": ("promo_archived", "The company has ended this promo."),
+    "paused": ("promo_paused", "The company has paused this promo. Try again later."),
     "inactive": ("promo_inactive", "This promo is not active."),
     "not_started": ("promo_not_started", "This promo has not started yet."),
     "expired": ("promo_expired", "This promo has expired."),
     "exhausted": ("promo_exhausted", "This promo has been used up."),
     "age": ("user_age", "This promo is not available for your age."),
     "country": ("user_country", "This promo is not available in your country."),
+    "user_limit": ("user_limit", "You have activated this promo as many times as one user may."),
     "blocked": ("antifraud_denied", "The anti-fraud check denied this activation."),
     "antifraud_unavailable": ("antifraud_unavailable", "The anti-fraud service did not respond. Try again later."),
 }

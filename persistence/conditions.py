@@ -6,7 +6,19 @@ No parameter has the name of a column: SQLAlchemy reserves those for UPDATE.
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Date, FromClause, SmallInteger, Text, and_, bindparam, case, or_
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    FromClause,
+    SmallInteger,
+    Text,
+    and_,
+    bindparam,
+    case,
+    literal_column,
+    not_,
+    or_,
+)
 
 from persistence.schema.feed_tables import ENDING, LIVE, SCHEDULED
 from persistence.schema.tables import promo_counters, promos
@@ -52,13 +64,30 @@ def has_uses_left() -> ColumnElement[bool]:
     return promo_counters.c.used_count < promo_counters.c.use_limit
 
 
+def is_usable() -> ColumnElement[bool]:
+    """A use is left, and the promo is not paused or archived. Only the period and the target can prevent it."""
+    return and_(has_uses_left(), not_(promos.c.paused), not_(promos.c.archived))
+
+
 def is_active() -> ColumnElement[bool]:
-    """It runs TODAY, and a use is left."""
-    return and_(in_period(), has_uses_left())
+    """Its state is `active`."""
+    return and_(in_period(), is_usable())
+
+
+def promo_state() -> ColumnElement[str]:
+    """The PromoState of api.yml."""
+    return case(
+        (promos.c.archived, literal_column("'archived'")),
+        (promos.c.paused, literal_column("'paused'")),
+        (not_(has_begun()), literal_column("'scheduled'")),
+        (not_(has_not_ended()), literal_column("'expired'")),
+        (not_(has_uses_left()), literal_column("'exhausted'")),
+        else_=literal_column("'active'"),
+    )
 
 
 def period_status(table: FromClause) -> ColumnElement[str]:
-    """The status TODAY of a feed entry with uses left."""
+    """The status TODAY of a feed entry whose promo is usable."""
     return case((table.c.active_from > TODAY, SCHEDULED), (table.c.active_until <= TODAY, ENDING), else_=LIVE)
 
 

@@ -14,8 +14,10 @@ from sqlalchemy import (
     Text,
     and_,
     desc,
+    false,
     func,
     literal,
+    not_,
     or_,
     select,
     true,
@@ -75,7 +77,9 @@ def count_mismatched_company_promos(connection: Connection) -> int:
     """Count companies with a wrong number in company_promo_counts."""
     keys = (company_promo_counts.c.company_id, company_promo_counts.c.country_key)
     stored = select(*keys, func.sum(company_promo_counts.c.promos_count)).group_by(*keys)
-    return _count_mismatched(connection, stored, _count_rows(promos, promos.c.company_id, TARGET_KEY))
+    return _count_mismatched(
+        connection, stored, _count_rows(promos, promos.c.company_id, TARGET_KEY).where(not_(promos.c.archived))
+    )
 
 
 def count_mismatched_issued_codes(connection: Connection) -> int:
@@ -160,7 +164,9 @@ def count_mismatched_changes(connection: Connection) -> int:
 def _members() -> ColumnElement[Any]:
     columns = {name: promos.c[name] for name in ("description", "image_url", "active_from", "active_until")}
     target = _object({name: promos.c[name] for name in ("age_from", "age_until", "country", "categories")})
-    return _object({**columns, "target": target, "max_count": promo_counters.c.use_limit})
+    flags = {name: func.nullif(promos.c[name], false()) for name in ("paused", "archived")}
+    numbers = {"max_count": promo_counters.c.use_limit, "max_per_user": promos.c.max_per_user}
+    return _object({**columns, **flags, **numbers, "target": target})
 
 
 def _object(members: Mapping[str, ColumnElement[Any]]) -> ColumnElement[Any]:

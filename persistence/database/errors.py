@@ -74,6 +74,7 @@ _MEANINGS: dict[type, Callable[[Any], Exception]] = {
     errors.ReadOnlySqlTransaction: unavailable,
     errors.UndefinedTable: _outdated_schema,
     errors.UndefinedColumn: _outdated_schema,
+    errors.UndefinedFunction: _outdated_schema,
     errors.InsufficientPrivilege: _missing_privilege,
     psycopg.IntegrityError: _violation,
 }

@@ -30,6 +30,7 @@ from sqlalchemy import (
     delete,
     func,
     literal,
+    not_,
     or_,
     select,
     text,
@@ -39,7 +40,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TEXT, array, insert
 from sqlalchemy.types import TypeEngine
 
-from persistence.conditions import TARGET_COLUMNS, TargetUser, fits_age, fits_country, has_uses_left, in_period
+from persistence.conditions import TARGET_COLUMNS, TargetUser, fits_age, fits_country, in_period, is_usable
 from persistence.database.statements import Statement
 from persistence.schema.feed_tables import feed_count_changes, feed_counts
 from persistence.schema.tables import promo_counters, promos
@@ -146,9 +147,10 @@ def _merge() -> Select[Any]:
 
 
 def _count_mismatched() -> Select[Any]:
-    usable = cast(has_uses_left(), Integer).label("usable_count")
+    usable = cast(is_usable(), Integer).label("usable_count")
     expected = select(*(promos.c[name] for name in TARGET_COLUMNS), literal(1, Integer).label("promo_count"), usable)
     expected = expected.join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
+    expected = expected.where(not_(promos.c.archived))
     parts = (
         select(*(feed_counts.c[name] for name in (*_KEY, "promo_count"))),
         select(_counts_of(feed_count_changes).subquery()),

@@ -19,13 +19,14 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
+    not_,
     or_,
     select,
     union_all,
 )
 from sqlalchemy.sql.dml import ReturningInsert
 
-from persistence.conditions import has_uses_left
+from persistence.conditions import is_usable
 from persistence.database.statements import Statement
 from persistence.feeds.feed_entries import (
     ENTRY_KEY,
@@ -43,9 +44,9 @@ _PROMO_ID = bindparam("promo", type_=promos.c.id.type)
 
 def _select_promo() -> CTE:
     return (
-        select(promos, has_uses_left().label("usable"))
+        select(promos, is_usable().label("usable"))
         .join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
-        .where(promos.c.id == _PROMO_ID)
+        .where(promos.c.id == _PROMO_ID, not_(promos.c.archived))
         .cte("promo")
     )
 
@@ -57,7 +58,7 @@ def _delete(promo: FromClause) -> ReturningInsert[Any]:
 
 def _count_mismatched() -> Select[Any]:
     stored = select(*(feed_entries.c[name] for name in (*ENTRY_KEY, *FILTER_COLUMNS)))
-    expected = select(select_entries(promos))
+    expected = select(select_entries(select(promos).where(not_(promos.c.archived)).subquery("listed")))
     pairs = ((stored, expected), (expected, stored))
     differences = union_all(*(select(left.except_all(right).subquery()) for left, right in pairs))
     count = select(func.count()).select_from(differences.subquery()).scalar_subquery()
@@ -68,13 +69,13 @@ def _count_wrong_status() -> Select[Any]:
     """Count entries whose status is wrong on every day. Feeds are exact with an outdated status."""
     entries = feed_entries.c
     is_wrong = or_(
-        (entries.status == EXHAUSTED) == has_uses_left(),
+        (entries.status == EXHAUSTED) == is_usable(),
         and_(entries.status == SCHEDULED, entries.active_from.is_(None)),
         and_(entries.status == ENDING, entries.active_until.is_(None)),
         entries.status.not_in((LIVE, SCHEDULED, ENDING, EXHAUSTED)),
     )
     joined = select(func.count()).join_from(feed_entries, promo_counters, promo_counters.c.promo_id == entries.promo_id)
-    return joined.where(is_wrong)
+    return joined.join(promos, promos.c.id == entries.promo_id).where(is_wrong)
 
 
 _PROMO = _select_promo()
@@ -90,7 +91,7 @@ _OUTDATED = Statement(
 
 
 def insert_feed_entries(connection: Connection, promo_id: UUID, today: date) -> None:
-    """Insert the entries of a promo."""
+    """Insert the entries of a promo; none if it is archived."""
     _INSERT.row(connection, {"promo": promo_id, "today": today})
 
 

@@ -25,10 +25,10 @@ from sqlalchemy import (
     update,
 )
 
-from persistence.conditions import TODAY, has_uses_left, period_status
+from persistence.conditions import TODAY, is_usable, period_status
 from persistence.database.statements import Statement
 from persistence.schema.feed_tables import DATE, EXHAUSTED, LIVE, SCHEDULED, feed_entries
-from persistence.schema.tables import promo_counters
+from persistence.schema.tables import promo_counters, promos
 
 _ENTRIES = feed_entries.c
 _ROW_ID: ColumnElement[Any] = literal_column("feed_entries.ctid")
@@ -49,9 +49,11 @@ def _update() -> Select[Any]:
     begun = _lock(select(_LABELED_ROW_ID).where(*is_begun), DATE, "begun")
     is_ending = (_ENTRIES.status == LIVE, _ENTRIES.active_until.between(_PAST, TODAY))
     ending = _lock(select(_LABELED_ROW_ID).where(*is_ending), _ENTRIES.active_until, "ending", begun)
-    # This also locks promo_counters, so no claim can outdate the uses.
-    uses = select(_LABELED_ROW_ID, _ENTRIES.promo_id, has_uses_left().label("usable")).join_from(
-        feed_entries, promo_counters, promo_counters.c.promo_id == _ENTRIES.promo_id
+    # This also locks the promo, so no claim can outdate the uses.
+    uses = (
+        select(_LABELED_ROW_ID, _ENTRIES.promo_id, is_usable().label("usable"))
+        .join_from(feed_entries, promo_counters, promo_counters.c.promo_id == _ENTRIES.promo_id)
+        .join(promos, promos.c.id == _ENTRIES.promo_id)
     )
     unknown = _lock(uses.where(_ENTRIES.status.is_(None)), _ENTRIES.created_at, "unknown", begun, ending)
     exhausted = select(unknown.c.promo_id).where(not_(unknown.c.usable)).scalar_subquery()

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Uuid,
     and_,
     bindparam,
+    case,
     desc,
     exists,
     false,
@@ -37,7 +38,16 @@ from sqlalchemy.dialects.postgresql import array
 from persistence.conditions import TODAY, TargetUser, fits_age, has_uses_left, in_period, is_active
 from persistence.database.statements import Statement, lateral_join
 from persistence.pages import Pages, Window
-from persistence.schema.feed_tables import DATE, ENDING, HIDDEN_CATEGORY_KEY, IS_DATED, IS_LIVE, SCHEDULED, feed_entries
+from persistence.schema.feed_tables import (
+    DATE,
+    ENDING,
+    EXHAUSTED,
+    HIDDEN_CATEGORY_KEY,
+    IS_DATED,
+    IS_LIVE,
+    SCHEDULED,
+    feed_entries,
+)
 from persistence.schema.tables import activations, companies, likes, promo_counters, promos, user_uses
 from promo_api.folding import fold
 
@@ -131,11 +141,15 @@ _CATEGORY = bindparam("category", type_=Text)
 _COUNTRIES = (literal("", Text), bindparam("user_country", type_=Text))
 _ORDER_COLUMNS = (feed_entries.c.created_at, feed_entries.c.promo_id)
 _HAS_USES = select(has_uses_left()).where(promo_counters.c.promo_id == feed_entries.c.promo_id).scalar_subquery()
-# By the filter `active`. The feed of active promos reads no exhausted entries: a status means that uses are left.
+_HAS_STATUS, _IS_EXHAUSTED = feed_entries.c.status.is_not(None), feed_entries.c.status == EXHAUSTED
+# By the filter `active`. The feed of active promos reads no exhausted entries.
 _FITS = {
     None: fits_age(feed_entries),
-    True: and_(fits_age(feed_entries), in_period(feed_entries), or_(feed_entries.c.status.is_not(None), _HAS_USES)),
-    False: and_(fits_age(feed_entries), not_(and_(in_period(feed_entries), _HAS_USES))),
+    True: and_(fits_age(feed_entries), in_period(feed_entries), or_(_HAS_STATUS, _HAS_USES)),
+    False: and_(
+        fits_age(feed_entries),
+        or_(not_(in_period(feed_entries)), case((_HAS_STATUS, _IS_EXHAUSTED), else_=not_(_HAS_USES))),
+    ),
 }
 
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
     insert,
     literal,
     literal_column,
+    not_,
     or_,
     select,
     true,
@@ -30,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningInsert
 
-from persistence.conditions import is_active
+from persistence.conditions import is_active, promo_state
 from persistence.database.statements import Statement, lateral_join, new_value
 from persistence.feeds.feed_entries import insert_entries
 from persistence.pages import Pages, Window
@@ -61,6 +62,10 @@ class Promo:
     used_count: int
     like_count: int
     active: bool
+    state: str
+    paused: bool
+    archived: bool
+    max_per_user: int | None
 
 
 _DERIVED: dict[str, ColumnElement[Any]] = {
@@ -70,6 +75,7 @@ _DERIVED: dict[str, ColumnElement[Any]] = {
     "used_count": promo_counters.c.used_count,
     "like_count": promo_counters.c.like_count,
     "active": is_active(),
+    "state": promo_state(),
 }
 _PROMOS = select(
     *(_DERIVED[name].label(name) if name in _DERIVED else promos.c[name] for name in Promo.__dataclass_fields__)
@@ -82,7 +88,7 @@ _FIND = {
 }
 _COMPANY_ID = bindparam("company", type_=Uuid)
 _ORDER_COLUMNS = (promos.c.id, promos.c.created_at, promos.c.active_from, promos.c.active_until)
-_OF_COMPANY = select(*_ORDER_COLUMNS).where(promos.c.company_id == _COMPANY_ID)
+_OF_COMPANY = select(*_ORDER_COLUMNS).where(promos.c.company_id == _COMPANY_ID, not_(promos.c.archived))
 # The countries of a filter, and '' for promos for all countries.
 _COUNTRY_KEYS = bindparam("country_keys", type_=ARRAY(Text))
 _COUNT = select(func.coalesce(func.sum(company_promo_counts.c.promos_count), 0)).where(
@@ -92,6 +98,8 @@ _OF_COUNTRIES = company_promo_counts.c.country_key == func.any(cast(_COUNTRY_KEY
 _COUNTS = {False: _COUNT, True: _COUNT.where(_OF_COUNTRIES)}
 _TOTALS = {filtered: Statement(count) for filtered, count in _COUNTS.items()}
 _OWNER = Statement(select(promos.c.company_id).where(promos.c.id == bindparam("id")))
+# The key of the promo in company_promo_counts; NULL: archived, so not counted.
+_COUNTED_KEY = case((not_(promos.c.archived), TARGET_KEY))
 _CATEGORY_KEYS = Statement(select(promos.c.category_keys).where(promos.c.id == bindparam("id")))
 
 
@@ -149,7 +157,7 @@ def _insert() -> Select[Any]:
     )
 
 
-_INSERTED_COLUMNS = {column.name for column in promos.c} - {"created_at", "promo_unique"}
+_INSERTED_COLUMNS = {column.name for column in promos.c} - {"created_at", "promo_unique", "paused", "archived"}
 _INSERT = Statement(_insert())
 _CHANGE_COUNT = {
     difference: Statement(_change_count(_COMPANY_ID, bindparam("target_key", type_=Text), difference))
@@ -191,7 +199,7 @@ def list_promos(
     limit: int,
     offset: int,
 ) -> tuple[list[Promo], int]:
-    """Return a page of a company's promos in `company_order`, and the total.
+    """Return a page of a company's promos in `company_order`, and the total; without archived ones.
 
     `countries` also selects promos for all countries; case is ignored. None: all promos.
     """
@@ -240,7 +248,8 @@ def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, A
     company_id, old_key, new_key = row
     if old_key != new_key:
         for key, difference in ((old_key, -1), (new_key, 1)):
-            _CHANGE_COUNT[difference].row(connection, {"company": company_id, "target_key": key or ""})
+            if key is not None:
+                _CHANGE_COUNT[difference].row(connection, {"company": company_id, "target_key": key})
     return True
 
 
@@ -248,9 +257,9 @@ def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, A
 def _update(columns: frozenset[str]) -> Statement:
     new = {name: new_value(promos.c[name]) for name in columns}
     begins, ends = (new.get(name, promos.c[name]) for name in ("active_from", "active_until"))
-    # Locked, so that concurrent changes wait and the old country is current.
+    # Locked, so that concurrent changes wait and the old key is current.
     before = (
-        select(promos.c.id, promos.c.country_key)
+        select(promos.c.id, _COUNTED_KEY.label("counted_key"))
         .where(promos.c.id == bindparam("id"))
         .with_for_update(key_share=True)
         .cte("before")
@@ -259,7 +268,7 @@ def _update(columns: frozenset[str]) -> Statement:
         update(promos)
         .where(promos.c.id == before.c.id, or_(begins.is_(None), ends.is_(None), begins <= ends))
         .values(new)
-        .returning(promos.c.company_id, before.c.country_key, promos.c.country_key)
+        .returning(promos.c.company_id, before.c.counted_key, _COUNTED_KEY)
     )
 
 

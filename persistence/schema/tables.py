@@ -10,6 +10,7 @@ Primary keys of large tables begin with promo_id, for sharding. Columns `..._key
 from sqlalchemy import (
     ARRAY,
     JSON,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     desc,
+    false,
     func,
     literal_column,
 )
@@ -109,8 +111,13 @@ promos = Table(
     Column("active_until", Date),
     Column("promo_common", Text),  # never changes
     _created_at(),
-    # The codes, also in promo_codes; never changes. Responses include this JSON text unparsed.
+    # The codes of the creation, also in promo_codes; never changes. Responses include this JSON text unparsed.
     Column("promo_unique", JSON(none_as_null=True)),
+    Column("paused", Boolean, nullable=False, server_default=false()),
+    # Archived promos are in no feed, and in lists only on request.
+    Column("archived", Boolean, nullable=False, server_default=false()),
+    # Activations of one user; NULL: no limit.
+    Column("max_per_user", Integer),
     CheckConstraint("(mode = 'COMMON') = (promo_common IS NOT NULL)", name="mode"),
     CheckConstraint("(mode = 'UNIQUE') = (promo_unique IS NOT NULL)", name="unique_mode"),
     CheckConstraint("mode IN ('COMMON', 'UNIQUE')", name="known_mode"),
@@ -120,17 +127,24 @@ promos = Table(
 # '': all countries. A literal, because a generic plan could not match a parameter with an index.
 TARGET_KEY = func.coalesce(promos.c.country_key, literal_column("''", Text))
 
+# A later release drops the indexes of all promos, which processes of an earlier version need.
 for _sort_by in (None, "active_from", "active_until"):
     _order = company_order(promos.c, _sort_by)
-    Index(f"promos_company_{_sort_by or 'newest'}", promos.c.company_id, *_order)
-    Index(f"promos_country_{_sort_by or 'newest'}", promos.c.company_id, TARGET_KEY, *_order)
+    for _scope, _name in (
+        ({}, _sort_by or "newest"),
+        ({"postgresql_where": ~promos.c.archived}, f"{_sort_by or 'newest'}_listed"),
+    ):
+        Index(f"promos_company_{_name}", promos.c.company_id, *_order, **_scope)
+        Index(f"promos_country_{_name}", promos.c.company_id, TARGET_KEY, *_order, **_scope)
+Index(
+    "promos_company_archived", promos.c.company_id, *company_order(promos.c, None), postgresql_where=promos.c.archived
+)
 
 promo_counters = Table(
     "promo_counters",
     metadata,
     Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
-    # max_count, or the number of codes. In this table, because a claim that waited for the lock sees the newest version
-    # of this row, but an old snapshot of other rows.
+    # max_count, or the number of codes.
     Column("use_limit", Integer, nullable=False),
     Column("used_count", Integer, nullable=False, server_default="0"),
     Column("like_count", Integer, nullable=False, server_default="0"),
@@ -141,14 +155,18 @@ promo_counters = Table(
     postgresql_with=_HALF_FREE,
 )
 
-# A code is issued if position <= used_count.
+# A code is issued if position <= used_count. The activation, its time and country are NULL until then.
 promo_codes = Table(
     "promo_codes",
     metadata,
     Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
     Column("position", Integer, primary_key=True),  # from 1
     Column("value", Text, nullable=False),
-    Column("activation_id", Uuid),  # NULL: not issued
+    Column("activation_id", Uuid),
+    Column("issued_at", DateTime(timezone=True)),
+    Column("country_key", Text),
+    # Room for HOT updates: a page of codes is issued in order.
+    postgresql_with={"fillfactor": "80"},
 )
 
 activations = Table(
