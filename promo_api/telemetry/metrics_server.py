@@ -29,6 +29,8 @@ _MEMORY_FOLDER = "/dev/shm"  # noqa: S108 folders in it have unique names, and o
 # None: no folder in memory.
 MEMORY_FOLDER = _MEMORY_FOLDER if os.access(_MEMORY_FOLDER, os.W_OK) else None
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+# How often the thread checks whether to end.
+_POLL_S = 0.1
 _PREFIX = "promo-metrics-"
 _READS_MAX, _READ_PAUSE_S = 10, 0.01
 
@@ -65,6 +67,7 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
 
         self._folder = folder
         self.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        self._thread = Thread(target=self.serve_forever, args=(_POLL_S,), name="metrics", daemon=True)
         super().__init__(address, _RequestHandler)
         registry = CollectorRegistry()
         registry.register(_Collector(folder))
@@ -72,7 +75,13 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
 
     def start(self) -> None:
         """Start to serve."""
-        Thread(target=self.serve_forever, name="metrics", daemon=True).start()
+        self._thread.start()
+
+    def server_close(self) -> None:
+        """End the thread, which does not exist in a worker, and close the socket."""
+        if self._thread.is_alive():
+            self.shutdown()
+        super().server_close()
 
     def before_fork(self) -> None:
         """Restore the folder: systemd empties /dev/shm when the user logs out."""

@@ -17,6 +17,11 @@ _RUN = [sys.executable, "-m", "pytest", "-q", "tests/e2e/killed_run.py"]
 _START_S, _END_S = 90, 30
 
 
+def _own_servers() -> dict[str, str]:
+    """Return the environment without the addresses of other servers, so that the run starts its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("POSTGRES_", "REDIS_"))}
+
+
 def _started_in(folder: Path) -> set[psutil.Process]:
     """Return the processes that have a folder as their TMPDIR, and their descendants."""
     processes: set[psutil.Process] = set()
@@ -45,13 +50,15 @@ def test_killed_run_leaves_no_server(options: list[str]) -> None:
         ready = folder / "ready"
         with subprocess.Popen(
             [*_RUN, *options], cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            env=os.environ | {"TMPDIR": str(folder), "READY_FILE": str(ready)},
+            env=_own_servers() | {"TMPDIR": str(folder), "READY_FILE": str(ready)},
         ) as run:  # fmt: skip
-            assert wait_until(lambda: ready.exists() or run.poll() is not None, _START_S)
-            left = _started_in(folder)
-            assert any("postgres" in name for name in _names(left))
-            assert any("valkey" in name for name in _names(left))
-            assert any("promo_api" in name for name in _names(left))
-            run.kill()
+            try:
+                assert wait_until(lambda: ready.exists() or run.poll() is not None, _START_S)
+                left = _started_in(folder)
+                assert any("postgres" in name for name in _names(left))
+                assert any("valkey" in name for name in _names(left))
+                assert any("promo_api" in name for name in _names(left))
+            finally:
+                run.kill()
         assert wait_gone(left, _END_S), _names(left)
         assert _started_in(folder) == set()

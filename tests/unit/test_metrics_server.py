@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import enumerate as enumerate_threads
 
 import pytest
 import requests
@@ -195,6 +196,16 @@ def test_folder(address: Address) -> None:
         assert folder.stat().st_mode & 0o777 == 0o700
     assert not folder.exists()
     assert _VARIABLE not in os.environ
+
+
+def test_thread_ends(address: Address, tmp_path: Path) -> None:
+    """The thread of the server ends with the block of the server."""
+    before = set(enumerate_threads())
+    with MetricsServer(address, tmp_path) as server:
+        server.start()
+        [thread] = set(enumerate_threads()) - before
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_address_in_use(address: Address) -> None:
