@@ -40,8 +40,8 @@ feed_entries = Table(
     ),
     Column("standing", Text, key="status"),
 )
-# exhausted: no use left, or paused; exact, because a trigger (migration 0010) sets it with the last use. The others may be
-# outdated, so readers check the period again: scheduled has not begun, ending is on its last day or over, live is
+# exhausted: no use left, or paused; exact, because a trigger (migration 0010) sets it with the last use. The others may
+# be outdated, so readers check the period again: scheduled has not begun, ending is on its last day or over, live is
 # neither. NULL: written by an older version, so readers check the uses too.
 # Literals, because the planner must see them to use the partial indexes.
 LIVE, SCHEDULED, ENDING, EXHAUSTED = (

@@ -130,12 +130,10 @@ TARGET_KEY = func.coalesce(promos.c.country_key, literal_column("''", Text))
 # A later release drops the indexes of all promos, which processes of an earlier version need.
 for _sort_by in (None, "active_from", "active_until"):
     _order = company_order(promos.c, _sort_by)
-    for _scope, _name in (
-        ({}, _sort_by or "newest"),
-        ({"postgresql_where": ~promos.c.archived}, f"{_sort_by or 'newest'}_listed"),
-    ):
-        Index(f"promos_company_{_name}", promos.c.company_id, *_order, **_scope)
-        Index(f"promos_country_{_name}", promos.c.company_id, TARGET_KEY, *_order, **_scope)
+    for _ending, _condition in (("", None), ("_listed", ~promos.c.archived)):
+        _name = f"{_sort_by or 'newest'}{_ending}"
+        Index(f"promos_company_{_name}", promos.c.company_id, *_order, postgresql_where=_condition)
+        Index(f"promos_country_{_name}", promos.c.company_id, TARGET_KEY, *_order, postgresql_where=_condition)
 Index(
     "promos_company_archived", promos.c.company_id, *company_order(promos.c, None), postgresql_where=promos.c.archived
 )

@@ -1,6 +1,5 @@
 """Changes of a promo by its company."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +18,17 @@ CHANGES: list[tuple[str, Any]] = [
     ("max_count", 100_000_000),
     ("active_from", "2025-01-10"),
     ("active_until", "2999-01-10"),
+    ("max_per_user", 1),
+    ("max_per_user", 1000),
+    ("paused", True),
+    ("archived", True),
 ]
+# What a change ends.
+_STATES: dict[tuple[str, Any], dict[str, Any]] = {
+    ("max_count", 0): {"active": False, "state": "exhausted"},
+    ("paused", True): {"active": False, "state": "paused"},
+    ("archived", True): {"active": False, "state": "archived"},
+}
 
 
 @pytest.fixture
@@ -41,8 +50,12 @@ def _refusal(company: Account, promo_id: str, patch: object) -> set[str]:
     return {detail["pointer"] for detail in response.json()["details"]}
 
 
+def _state_after(member: str, value: Any) -> dict[str, Any]:
+    return _STATES[member, value] if member in ("paused", "archived") or value == 0 else {}
+
+
 @pytest.mark.parametrize(("member", "value"), CHANGES)
-def test_a_member_is_changed_alone(company: Account, member: str, value: object) -> None:
+def test_a_member_is_changed_alone(company: Account, member: str, value: Any) -> None:
     """A patch of one member replaces it and changes nothing else."""
     promo_id = company.create_promo(
         image_url="https://example.com/old",
@@ -50,7 +63,7 @@ def test_a_member_is_changed_alone(company: Account, member: str, value: object)
         active_from="2020-01-01",
         active_until="2998-01-01",
     )
-    expected = _read(company, promo_id) | {member: value, "active": value != 0}
+    expected = _read(company, promo_id) | {member: value} | _state_after(member, value)
     assert company.patch(f"{PROMO}/{promo_id}", json={member: value}).json() == expected
     assert _read(company, promo_id) == expected
 
@@ -59,7 +72,7 @@ def test_all_members_are_changed_at_once(company: Account) -> None:
     """One patch can change all members that can change, also those without a value before."""
     promo_id = company.create_promo()
     patch = dict(CHANGES) | {"max_count": 3}
-    expected = _read(company, promo_id) | patch
+    expected = _read(company, promo_id) | patch | _STATES["archived", True]
     assert company.patch(f"{PROMO}/{promo_id}", json=patch).json() == expected
     assert _read(company, promo_id) == expected
 
@@ -211,9 +224,8 @@ def test_limit_of_unique_is_1(company: Account, max_count: int) -> None:
     patch = {"description": "A new description", "max_count": max_count}
     assert _refusal(company, promo_id, patch) == {"/max_count"}
     [violation] = company.patch(f"{PROMO}/{promo_id}", json=patch).json()["details"]
-    assert violation["message"].endswith("to stop the promo, set active_until to a day in the past")
-    yesterday = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
-    assert company.patch(f"{PROMO}/{promo_id}", json={"active_until": yesterday}).json()["active"] is False
+    assert violation["message"].endswith("to stop the promo, set paused to true")
+    assert company.patch(f"{PROMO}/{promo_id}", json={"paused": True}).json()["active"] is False
 
 
 def test_limit_of_unique_keeps_its_codes(api: Api, company: Account) -> None:

@@ -200,7 +200,7 @@ def test_downgrade_with_deletions(open_database: Open, empty: Settings) -> None:
 def test_keys_of_earlier_versions(open_database: Open, empty: Settings) -> None:
     """After 0011, category keys of earlier versions are computed again. No key of an e-mail address changes."""
     database = open_database(empty)
-    _migrate(database, "0010")
+    update_schema(database.engine)
     values = {"mode": "COMMON", "description": "A promo", "promo_common": "value", "age_from": None, "age_until": None}
     target = {"country": "ru", "categories": ["Cafe\u0301", "tea", "\u0130zmir"]}
     with database.transaction() as connection:
@@ -210,6 +210,7 @@ def test_keys_of_earlier_versions(open_database: Open, empty: Settings) -> None:
             insert_promo(connection, UUID(int=number), values, feeds.TODAY, use_limit=number, codes=None)
             feeds.store_earlier_keys(connection, UUID(int=number))
         emails = connection.exec_driver_sql("SELECT email, email_key FROM users").all()
+    _migrate(database, "0010", down=True)
     update_schema(database.engine)
     sweeper = category_keys_sweeper(database, lambda: feeds.TODAY)
     assert [sweeper.sweep(), sweeper.sweep()] == [3, 0]
