@@ -1,7 +1,8 @@
 """The thread pool and the queue of each request, and requests refused on arrival.
 
 Requests queue by account, or by client address without a token. One account uses at most half of the threads of a pool.
-Requests that need a password hash queue by address, then by account.
+Requests that need a password hash queue by address, then by account. Of operations that can stream, only requests and
+responses that are streamed run in the pool `streams`.
 """
 
 from promo_api.config.settings import Settings
@@ -13,10 +14,12 @@ from promo_api.folding import fold
 from promo_api.security.rate_limits import ACTIVATIONS, PASSWORD_CHANGES, RateLimits
 
 _UPDATE_PROFILE = "user_profile.update_profile"
-_ACTIVATIONS, _PASSWORDS, _HEALTH = "antifraud", "passwords", "health"
+_ACTIVATIONS, _PASSWORDS, _HEALTH, _STREAMS = "antifraud", "passwords", "health", "streams"
 _PREFETCHED = 3
 # At a larger offset PostgreSQL skips many rows, so an account reads one such page at a time.
 _DEEP_OFFSET = 1000
+# A thread waits for its client, which may be slow. Two accounts must not hold them all.
+_STREAM_THREADS, _STREAMS_PER_ACCOUNT = 8, 2
 
 
 def pool_limits(settings: Settings) -> dict[str, PoolLimits]:
@@ -39,6 +42,7 @@ def pool_limits(settings: Settings) -> dict[str, PoolLimits]:
         ),
         # One thread, because the result is cached.
         _HEALTH: PoolLimits(1, queue, per_account, timeout_s),
+        _STREAMS: PoolLimits(_STREAM_THREADS, queue, per_account, timeout_s),
     }
 
 
@@ -48,12 +52,15 @@ class Admission:
     def __init__(self, settings: Settings, rate_limits: RateLimits) -> None:
         self._rate_limits = rate_limits
         self._half = {name: max(1, pool.threads // 2) for name, pool in pool_limits(settings).items()}
+        self._half[_STREAMS] = _STREAMS_PER_ACCOUNT
         self._hashing_threads = settings.argon2_concurrency + 1
 
     def __call__(self, request: RequestInfo) -> tuple[str, Source]:
         """Return the thread pool and the source of a request. Raise TooManyRequests over a limit."""
         if request.operation_id == _UPDATE_PROFILE and request.arguments.get("body", {}).get("password"):
             request = request._replace(pool=_PASSWORDS)
+        elif request.pool == _STREAMS and not request.is_streamed:
+            request = request._replace(pool=DEFAULT)
         return request.pool, self._source(request)
 
     def _source(self, request: RequestInfo) -> Source:

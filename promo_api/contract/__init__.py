@@ -14,6 +14,8 @@ This package does everything else, because Connexion's own parts accept requests
 | routing | path and method to operation; 404 and 405 |
 | security | bearer tokens; 401 |
 | validation, parameters, bodies | strict, single parsing; 400, 413, 415 |
+| media_types | Content-Type and Accept; 415 |
+| streams | bodies that are too large for memory |
 | json_parser | strict JSON: positions of errors, repeated members |
 | schemas, formats | compiled JSON schemas |
 | messages, pointers | messages and locations of violations, without input |

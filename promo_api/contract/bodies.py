@@ -1,19 +1,20 @@
-"""The body of a request, limited by its schema.
+"""The body of a request: JSON, read whole and limited by its schema, or streamed.
 
-All bodies in a worker share 64 MB; one sender gets a quarter of it, then 503.
+All JSON bodies in a worker share 64 MB; one sender gets a quarter of it, then 503.
 """
 
 from collections.abc import Hashable, Mapping
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
 from promo_api.contract.input_limits import max_bytes, max_structural_chars
 from promo_api.contract.json_parser import parse_json
+from promo_api.contract.media_types import JSON, check_content_type
 from promo_api.contract.schemas import compile_schema
+from promo_api.contract.streams import STREAMED_BODY, StreamedBody, too_large
 from promo_api.errors import Overloaded, Violation
 
 # The limit if the schema implies none.
@@ -23,9 +24,7 @@ _EXTRA_BYTES = 4 * 1024
 _EXTRA_STRUCTURAL_CHARS = 1000
 _MEMORY_BYTES = 64 * 1024 * 1024
 _SENDER_BYTES = _MEMORY_BYTES // 4
-_MEDIA_TYPE = "application/json"
 _STRUCTURAL_CHARS = (b"[", b"{", b":")
-_CHARSETS = ("utf-8", "utf8", "us-ascii", '"utf-8"', '"utf8"', '"us-ascii"')
 
 
 class BodyMemory:
@@ -75,15 +74,8 @@ class MemoryShare:
             self._size += size
 
 
-class JsonBody:
+class RequestBody(Protocol):
     """The body of an operation."""
-
-    def __init__(self, declared: Mapping[str, Any]) -> None:
-        self._required: bool = declared.get("required", False)
-        schema = declared["content"][_MEDIA_TYPE]["schema"]
-        self._validator = compile_schema(schema)
-        self._max_structural_chars = max_structural_chars(schema) + _EXTRA_STRUCTURAL_CHARS
-        self._max_bytes = int(min(max_bytes(schema) + _EXTRA_BYTES, _MAX_BODY_BYTES))
 
     async def read(
         self, scope: Scope, receive: Receive, arguments: dict[str, Any], share: MemoryShare
@@ -95,11 +87,38 @@ class JsonBody:
             InvalidInput: malformed JSON.
             Overloaded: no memory is left.
         """
+
+
+def make_body(declared: Mapping[str, Any]) -> RequestBody:
+    """Return the body that an operation declares. Media types other than JSON are streamed.
+
+    ValueError: a streamed media type has no limit.
+    """
+    unlimited = [name for name, media in declared["content"].items() if name != JSON and "x-max-bytes" not in media]
+    if unlimited:
+        raise ValueError(f"request bodies of other media types than {JSON} need x-max-bytes: {', '.join(unlimited)}")
+    return JsonBody(declared) if [*declared["content"]] == [JSON] else _SelectedBody(declared)
+
+
+class JsonBody:
+    """A body of JSON."""
+
+    def __init__(self, declared: Mapping[str, Any]) -> None:
+        self._required: bool = declared.get("required", False)
+        schema = declared["content"][JSON]["schema"]
+        self._validator = compile_schema(schema)
+        self._max_structural_chars = max_structural_chars(schema) + _EXTRA_STRUCTURAL_CHARS
+        self._max_bytes = int(min(max_bytes(schema) + _EXTRA_BYTES, _MAX_BODY_BYTES))
+
+    async def read(
+        self, scope: Scope, receive: Receive, arguments: dict[str, Any], share: MemoryShare
+    ) -> list[Violation]:
+        """See RequestBody."""
         headers = Headers(scope=scope)
         content = await self._content(headers, receive, share)
         if not content:
             return [Violation("body", "", "is required")] if self._required else []
-        _check_type(headers)
+        check_content_type(headers, [JSON])
         if sum(map(content.count, _STRUCTURAL_CHARS)) > self._max_structural_chars:
             most = int(self._max_structural_chars)
             message = f"has too many arrays, objects and members; at most {most} of the characters [ {{ : are allowed"
@@ -111,10 +130,7 @@ class JsonBody:
         return violations
 
     async def _content(self, headers: Headers, receive: Receive, share: MemoryShare) -> bytes:
-        declared = headers.get("content-length", "")
-        # Python refuses to parse thousands of digits.
-        if declared.isdecimal() and int(declared[:20]) > self._max_bytes:
-            raise self._too_large()
+        _check_length(headers, self._max_bytes)
         content = bytearray()
         more = True
         while more:
@@ -123,36 +139,43 @@ class JsonBody:
                 raise ClientDisconnect
             part = message.get("body", b"")
             if len(content) + len(part) > self._max_bytes:
-                raise self._too_large()
+                raise too_large(self._max_bytes)
             share.grow(len(part))
             content += part
             more = message.get("more_body", False)
         return bytes(content)
 
-    def _too_large(self) -> HTTPException:
-        return HTTPException(413, f"The request body must not be larger than {self._max_bytes} bytes.")
 
+class _SelectedBody:
+    """A body with several media types, or with one that is not JSON. `x-max-bytes` limits a streamed one.
 
-def _check_type(headers: Headers) -> None:
-    """Check the media type, if there is one, and the encoding."""
-    media_types = headers.getlist("content-type")
-    if len(media_types) > 1:
-        raise HTTPException(415, "The request must have one Content-Type.")
-    if media_types:
-        _check_media_type(media_types[0])
-    encodings = {part.strip().lower() for each in headers.getlist("content-encoding") for part in each.split(",")}
-    if encodings - {"identity"}:
-        raise HTTPException(415, "The request body must not be compressed. Leave out Content-Encoding.")
-
-
-def _check_media_type(media_type: str) -> None:
-    """Check that a Content-Type is JSON in UTF-8.
-
-    The standard library needs a second for 60,000 semicolons and fails on some charsets of RFC 2231.
+    Whether there is a body follows from the headers, because nothing of a streamed one is read before the handler runs.
     """
-    essence, *parameters = (part.strip().lower() for part in media_type.split(";"))
-    charsets = [parameter.partition("=")[2].strip() for parameter in parameters if parameter.startswith("charset")]
-    if essence != _MEDIA_TYPE:
-        raise HTTPException(415, f"The Content-Type of the request body must be {_MEDIA_TYPE}.")
-    if not all(charset in _CHARSETS for charset in charsets):
-        raise HTTPException(415, "The charset of the request body must be utf-8.")
+
+    def __init__(self, declared: Mapping[str, Any]) -> None:
+        self._required: bool = declared.get("required", False)
+        self._json = JsonBody(declared) if JSON in declared["content"] else None
+        self._types = [*declared["content"]]
+        self._max_bytes = {name: media["x-max-bytes"] for name, media in declared["content"].items() if name != JSON}
+
+    async def read(
+        self, scope: Scope, receive: Receive, arguments: dict[str, Any], share: MemoryShare
+    ) -> list[Violation]:
+        """See RequestBody."""
+        headers = Headers(scope=scope)
+        if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+            return [Violation("body", "", "is required")] if self._required else []
+        media_type = check_content_type(headers, self._types) or (JSON if self._json else self._types[0])
+        if media_type == JSON and self._json is not None:
+            return await self._json.read(scope, receive, arguments, share)
+        _check_length(headers, self._max_bytes[media_type])
+        scope["extensions"][STREAMED_BODY] = True
+        arguments["body"] = StreamedBody(media_type, receive, self._max_bytes[media_type])
+        return []
+
+
+def _check_length(headers: Headers, limit: int) -> None:
+    declared = headers.get("content-length", "")
+    # Python refuses to parse thousands of digits.
+    if declared.isdecimal() and int(declared[:20]) > limit:
+        raise too_large(limit)

@@ -19,7 +19,7 @@ def compress(
     body: bytes, headers: Mapping[str, str], request_headers: Iterable[tuple[bytes, bytes]]
 ) -> tuple[bytes, Mapping[str, str]]:
     """Compress a large body if the client accepts gzip; return body and headers."""
-    varied = {**headers, "Vary": "Accept-Encoding"}
+    varied = {**headers, "Vary": ", ".join([*filter(None, [headers.get("Vary")]), "Accept-Encoding"])}
     if len(body) < _MIN_BYTES or not accepts_gzip(request_headers):
         return body, varied
     return zlib.compress(body, _FASTEST, GZIP_WINDOW_BITS), {**varied, "Content-Encoding": "gzip"}

@@ -34,9 +34,12 @@ class Validators(NamedTuple):
 
     def add_to(self, headers: Mapping[str, str], content: bytes) -> Mapping[str, str]:
         """Add the entity tag and Cache-Control to the headers of a response."""
-        if self.cache_control is not None:
-            headers = {**headers, _CACHE_CONTROL: self.cache_control}
+        headers = self.without_tag(headers)
         return {**headers, _ETAG: self._tag(content, headers)} if self.has_tag else headers
+
+    def without_tag(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Add Cache-Control only."""
+        return headers if self.cache_control is None else {**headers, _CACHE_CONTROL: self.cache_control}
 
     def _tag(self, content: bytes, headers: Mapping[str, str]) -> str:
         # X-Total-Count can change although the page does not.

@@ -11,7 +11,8 @@ from promo_api.contract.compression import compress
 from promo_api.contract.conditional_requests import is_unchanged, take_if_none_match
 from promo_api.contract.handler_resolver import BoundHandler
 from promo_api.contract.operations import operation_id_of
-from promo_api.contract.pooled_request import Response
+from promo_api.contract.pooled_request import RunResult
+from promo_api.contract.streams import StreamedResponse
 from promo_api.contract.validation import call_of
 
 
@@ -46,6 +47,12 @@ def make_view(handler: BoundHandler) -> Callable[..., flask.Response]:
         if_none_match = take_if_none_match(call_of(scope).arguments)
         result = handler(scope)
         body, status, headers = (*result, {})[:3] if isinstance(result, tuple) else (result, 200, {})
+        if handler.negotiates:
+            headers = {**headers, "Vary": "Accept"}
+        if isinstance(body, StreamedResponse):
+            headers = handler.validators.without_tag(headers)
+            # Flask returns it unchanged, and `run_wsgi` does so too.
+            return flask.Response(body, status, headers, content_type=body.media_type, direct_passthrough=True)
         content = orjson.dumps(body)
         headers = handler.validators.add_to(headers, content)
         unchanged = is_unchanged(headers, if_none_match)
@@ -58,14 +65,17 @@ def make_view(handler: BoundHandler) -> Callable[..., flask.Response]:
     return view
 
 
-def run_wsgi(wsgi_app: Callable[..., Iterable[bytes]], scope: Scope) -> Response:
-    """Run a WSGI application without a request body."""
+def run_wsgi(wsgi_app: Callable[..., Iterable[bytes]], scope: Scope) -> RunResult:
+    """Run a WSGI application without a request body. A streamed response is not run yet."""
     started: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _error: object = None) -> None:
         started[:] = int(status[:3]), [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
 
     chunks = wsgi_app(_environ(scope), start_response)
+    if isinstance(chunks, StreamedResponse):
+        status, headers = started
+        return status, headers, chunks
     try:
         body = b"".join(chunks)
     finally:

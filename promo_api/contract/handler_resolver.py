@@ -1,7 +1,8 @@
 """From an operationId to its handler: `user_likes.like_promo` is `like_promo` in `user_likes.py`.
 
-A handler takes the runtime, the account if its operation needs a token, parameters, body and `client_address` by name.
-It returns the body of a 200, `(body, status)` or `(body, status, headers)`.
+A handler takes the runtime, the account if its operation needs a token, parameters, body and `client_address` by name,
+and `media_type` if its successful response has several. It returns the body of a 200, `(body, status)` or `(body,
+status, headers)`.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from starlette.types import Scope
 
 from promo_api.contract.client_address import client_address
 from promo_api.contract.conditional_requests import Validators
+from promo_api.contract.media_types import ResponseTypes
 from promo_api.contract.operations import find_scheme
 from promo_api.contract.security import BearerScheme
 from promo_api.contract.sender import claims_of
@@ -32,6 +34,7 @@ class BoundHandler:
     takes_client_address: bool
     thread_pool: str
     compress: bool
+    negotiates: bool
     validators: Validators
 
     def __call__(self, scope: Scope) -> Any:
@@ -66,6 +69,7 @@ class HandlerResolver(Resolver):
             takes_client_address="client_address" in signature(function).parameters,
             thread_pool=declared.get("x-thread-pool", DEFAULT),
             compress=declared.get("x-compress", False),
+            negotiates=ResponseTypes(declared["responses"]).has_several,
             validators=Validators.of(declared),
         )
         return Resolution(handler, operation.operation_id)

@@ -9,9 +9,12 @@ from starlette.types import Receive, Scope, Send
 
 from promo_api.contract.fair_queue import Source
 from promo_api.contract.sender import CONNECTION
+from promo_api.contract.streams import StreamedResponse, StreamSender
 
 # Status, headers and body.
-Response = tuple[int, list[tuple[bytes, bytes]], bytes]
+_Headers = list[tuple[bytes, bytes]]
+Response = tuple[int, _Headers, bytes]
+RunResult = Response | tuple[int, _Headers, StreamedResponse]
 
 _SMALL_RESPONSE_BYTES = 64 * 1024
 
@@ -20,15 +23,16 @@ class PooledRequest:
     """A request in a pool.
 
     Attributes:
-        outcome: None if the client disconnected before the start.
+        outcome: None if the client disconnected before the start, or a streamed response was sent.
         began_s: by time.monotonic; None if not started.
         holds_share: it holds its group's share until the response was sent.
     """
 
-    __slots__ = ("_claimed", "began_s", "context", "expires_s", "holds_share", "outcome", "scope", "source")
+    __slots__ = ("_claimed", "_send", "began_s", "context", "expires_s", "holds_share", "outcome", "scope", "source")
 
-    def __init__(self, scope: Scope, source: Source, wait_s: float) -> None:
+    def __init__(self, scope: Scope, send: Send, source: Source, wait_s: float) -> None:
         self.scope = scope
+        self._send = send
         self.source = source
         self.context = contextvars.copy_context()
         self.outcome: asyncio.Future[Response | Exception | None] = asyncio.get_running_loop().create_future()
@@ -45,6 +49,14 @@ class PooledRequest:
         """Set the outcome, unless its coroutine was cancelled."""
         if not self.outcome.done():
             self.outcome.set_result(outcome)
+
+    def send_stream(self, status: int, headers: _Headers, body: StreamedResponse) -> Response | None:
+        """Send a streamed response from this thread. The response to HEAD is returned, and has no body."""
+        if self.scope["method"] == "HEAD":
+            body.close()
+            return status, headers, b""
+        StreamSender(self.scope, self._send, self.outcome.get_loop()).run(status, headers, body)
+        return None
 
     @property
     def is_abandoned(self) -> bool:
@@ -69,7 +81,13 @@ async def send_response(response: Response, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+async def abort(scope: Scope, receive: Receive) -> None:
+    """Close the connection, so that the client does not take the part that it got for the whole response."""
+    scope["extensions"][CONNECTION].abort()
+    await wait_for_disconnect(receive)
+
+
 async def wait_for_disconnect(receive: Receive) -> None:
-    """Wait for the disconnect."""
+    """Wait for the disconnect, or the end of the response."""
     while (await receive())["type"] != "http.disconnect":
         pass

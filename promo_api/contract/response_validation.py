@@ -16,13 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from promo_api.contract.compression import decompress
 from promo_api.contract.error_responses import INTERNAL_ERROR
+from promo_api.contract.media_types import JSON
 from promo_api.contract.operations import find_operation_id, operations_of
 from promo_api.contract.schemas import compile_schema
 from promo_api.errors import Violation
 
 _log = logging.getLogger(__name__)
 
-_MEDIA_TYPE = "application/json"
 _INTERNAL_ERROR = 500
 _MAX_LOGGED = 10
 
@@ -61,7 +61,8 @@ class _Response:
 
     def __init__(self, declared: Mapping[str, Any]) -> None:
         # A 304 has no body.
-        content = declared.get("content", {}).get(_MEDIA_TYPE, {})
+        content = declared.get("content", {}).get(JSON, {})
+        self.streamed_types = declared.get("content", {}).keys() - {JSON}
         self._body = compile_schema(closed(content["schema"])) if content else None
         # The examples of an error response are its codes.
         examples = [example["value"] for example in content.get("examples", {}).values()]
@@ -77,8 +78,8 @@ class _Response:
     def _violations_of_body(self, headers: Headers, content: bytes) -> list[Violation]:
         if self._body is None:
             return [Violation("body", "", "must be empty")] if content else []
-        if headers.get("content-type") != _MEDIA_TYPE:
-            return [Violation("header", "/content-type", f"must be {_MEDIA_TYPE}")]
+        if headers.get("content-type") != JSON:
+            return [Violation("header", "/content-type", f"must be {JSON}")]
         if headers.get("content-encoding") == "gzip":
             content = decompress(content)
         body = orjson.loads(content)
@@ -105,10 +106,13 @@ class ResponseValidationMiddleware(SpecMiddleware):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Validate the response, if the request has an operation."""
         messages: list[Message] = []
+        passes = False
 
         async def send_valid(message: Message) -> None:
+            nonlocal passes
             operation_id = find_operation_id(scope)
-            if not operation_id:
+            passes = passes or not operation_id or self._is_streamed(operation_id, message)
+            if passes:
                 await send(message)
                 return
             messages.append(message)
@@ -118,6 +122,14 @@ class ResponseValidationMiddleware(SpecMiddleware):
 
         await self._app(scope, receive, send_valid)
 
+    def _is_streamed(self, operation_id: str, message: Message) -> bool:
+        """Return whether a response begins that is documented as a stream; nothing else of it is validated."""
+        if message["type"] != "http.response.start":
+            return False
+        response = self._responses[operation_id].get(message["status"])
+        media_type = Headers(raw=message["headers"]).get("content-type", "").partition(";")[0]
+        return response is not None and media_type in response.streamed_types
+
     def _validated(self, operation_id: str, messages: list[Message]) -> list[Message]:
         status = messages[0]["status"]
         violations = self._violations(operation_id, status, messages)
@@ -125,7 +137,7 @@ class ResponseValidationMiddleware(SpecMiddleware):
             return messages
         described = [f"{each.location} {each.pointer} {each.message}" for each in violations[:_MAX_LOGGED]]
         _log.error("response_invalid", extra={"operation": operation_id, "status": status, "violations": described})
-        headers = [(b"content-type", _MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(INTERNAL_ERROR))]
+        headers = [(b"content-type", JSON.encode()), (b"content-length", b"%d" % len(INTERNAL_ERROR))]
         return [
             {"type": "http.response.start", "status": _INTERNAL_ERROR, "headers": headers},
             {"type": "http.response.body", "body": INTERNAL_ERROR},

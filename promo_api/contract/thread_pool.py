@@ -14,7 +14,16 @@ from time import monotonic
 from starlette.types import Receive, Scope, Send
 
 from promo_api.contract.fair_queue import FairQueue, Source
-from promo_api.contract.pooled_request import PooledRequest, Response, is_large, send_response, wait_for_disconnect
+from promo_api.contract.pooled_request import (
+    PooledRequest,
+    Response,
+    RunResult,
+    abort,
+    is_large,
+    send_response,
+    wait_for_disconnect,
+)
+from promo_api.contract.streams import ClientDisconnected, StreamAborted, StreamedResponse
 from promo_api.errors import Overloaded
 
 # Python runs one thread at a time: eight make a short request twice as expensive, three suffice while PostgreSQL works.
@@ -53,7 +62,7 @@ class ThreadPool:
     def __init__(
         self,
         name: str,
-        run: Callable[[Scope], Response],
+        run: Callable[[Scope], RunResult],
         limits: PoolLimits,
         on_refusal: Callable[[str, str], None],
     ) -> None:
@@ -77,7 +86,7 @@ class ThreadPool:
 
     async def respond(self, scope: Scope, receive: Receive, send: Send, source: Source) -> None:
         """Respond to a request; raises Overloaded, and exceptions of the handler."""
-        request = PooledRequest(scope, source, self._limits.wait_s)
+        request = PooledRequest(scope, send, source, self._limits.wait_s)
         if len(self._unfinished) < self._free and self._queue.start(source):
             self._start(request)
             if self._size < min(self._active, len(self._unfinished)):
@@ -87,8 +96,10 @@ class ThreadPool:
             self._enqueue(request)
         try:
             outcome = await request.outcome
-            if outcome is None:
+            if outcome is None or isinstance(outcome, ClientDisconnected):
                 await wait_for_disconnect(receive)
+            elif isinstance(outcome, StreamAborted):
+                await abort(scope, receive)
             elif isinstance(outcome, Exception):
                 raise outcome
             else:
@@ -179,7 +190,7 @@ class ThreadPool:
             outcome = None
             if request.claim():
                 request.began_s = monotonic()
-                outcome = request.context.run(self._respond, request.scope)
+                outcome = request.context.run(self._respond, request)
             with suppress(RuntimeError):  # the event loop has ended
                 request.outcome.get_loop().call_soon_threadsafe(self._settle, request, outcome)
 
@@ -199,8 +210,11 @@ class ThreadPool:
         self._queue.finish(request.source)
         self._hand_over()
 
-    def _respond(self, scope: Scope) -> Response | Exception:
+    def _respond(self, request: PooledRequest) -> Response | Exception | None:
         try:
-            return self._run(scope)
+            status, headers, body = self._run(request.scope)
+            if isinstance(body, StreamedResponse):
+                return request.send_stream(status, headers, body)
         except Exception as error:  # noqa: BLE001 raised again by `respond`
             return error
+        return status, headers, body

@@ -8,8 +8,9 @@ from starlette.types import Receive, Scope, Send
 from promo_api.contract.client_address import client_address
 from promo_api.contract.fair_queue import Source
 from promo_api.contract.operations import operation_id_of
-from promo_api.contract.pooled_request import Response, send_response
+from promo_api.contract.pooled_request import RunResult, send_response
 from promo_api.contract.sender import claims_of
+from promo_api.contract.streams import StreamedResponse
 from promo_api.contract.thread_pool import PoolLimits, ThreadPool
 from promo_api.contract.validation import call_of
 
@@ -19,7 +20,7 @@ EVENT_LOOP = "event-loop"
 
 
 class RequestInfo(NamedTuple):
-    """A request before it gets a thread. `claims` is None if no token is needed."""
+    """A request before it gets a thread. `claims` is None if no token is needed; `is_streamed` as in Call."""
 
     pool: str
     operation_id: str
@@ -27,6 +28,7 @@ class RequestInfo(NamedTuple):
     client_address: str
     arguments: Mapping[str, Any]
     is_valid: bool
+    is_streamed: bool = False
 
 
 # Returns the pool and source of a request, or raises a RequestError. Runs on the event loop.
@@ -41,7 +43,7 @@ class ThreadPools:
 
     def __init__(
         self,
-        run: Callable[[Scope], Response],
+        run: Callable[[Scope], RunResult],
         limits: Mapping[str, PoolLimits],
         operations: Mapping[str, str],
         *,
@@ -61,10 +63,14 @@ class ThreadPools:
         operation_id, call = operation_id_of(scope), call_of(scope)
         name = self._operations[operation_id]
         if name == EVENT_LOOP:
-            await send_response(self._run(scope), send)
+            status, headers, body = self._run(scope)
+            if isinstance(body, StreamedResponse):
+                raise TypeError(f"{operation_id} streams its response, so it needs a thread")
+            await send_response((status, headers, body), send)
             return
         is_valid = call.refusal is None
-        info = RequestInfo(name, operation_id, claims_of(scope), client_address(scope), call.arguments, is_valid)
+        claims, address = claims_of(scope), client_address(scope)
+        info = RequestInfo(name, operation_id, claims, address, call.arguments, is_valid, call.is_streamed)
         name, source = self._admit(info)
         await self._pools[name].respond(scope, receive, send, source)
 

@@ -13,11 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from promo_api.contract.bodies import BodyMemory, JsonBody, MemoryShare
+from promo_api.contract.bodies import BodyMemory, MemoryShare, make_body
+from promo_api.contract.media_types import JSON, ResponseTypes
 from promo_api.contract.operations import Operation, operation_id_of, operations_of
 from promo_api.contract.parameters import Header, Parameter, Query
 from promo_api.contract.schemas import MAX_VIOLATIONS
 from promo_api.contract.sender import sender_of
+from promo_api.contract.streams import StreamedBody
 from promo_api.errors import InvalidInput, Violation
 
 _CALL = "contract.call"
@@ -31,10 +33,12 @@ class Call:
     Attributes:
         arguments: valid values by name, converted.
         refusal: None if the request is valid.
+        is_streamed: whether its body, or that of its response, is streamed.
     """
 
     arguments: dict[str, Any] = field(default_factory=dict)
     refusal: Exception | None = None
+    is_streamed: bool = False
 
 
 def call_of(scope: Scope) -> Call:
@@ -82,7 +86,8 @@ class _RequestValidator:
             raise ValueError(f"{operation.id} must declare the parameters of its path, {operation.path}")
         self._query = Query([parameter for parameter in parameters if parameter.location == "query"])
         self._headers = [Header(parameter) for parameter in parameters if parameter.location == "header"]
-        self._body = JsonBody(operation.request_body) if operation.request_body else None
+        self._body = make_body(operation.request_body) if operation.request_body else None
+        self._response_types = ResponseTypes(operation.responses)
         self._needs_token = operation.scheme is not None
 
     async def validate(self, scope: Scope, receive: Receive, share: MemoryShare) -> Call:
@@ -94,7 +99,19 @@ class _RequestValidator:
             if not self._needs_token:
                 raise
             call.refusal = refusal
+        else:
+            self._select(scope, call)
         return call
+
+    def _select(self, scope: Scope, call: Call) -> None:
+        """Choose the media type of the response, and find out whether anything is streamed."""
+        if self._response_types.has_streams:
+            media_type = self._response_types.choose(scope["headers"])
+            call.is_streamed = media_type != JSON
+            if self._response_types.has_several:
+                call.arguments["media_type"] = media_type
+        if isinstance(call.arguments.get("body"), StreamedBody):
+            call.is_streamed = True
 
     async def _read(self, scope: Scope, receive: Receive, share: MemoryShare, arguments: dict[str, Any]) -> None:
         violations: list[Violation] = []

@@ -110,7 +110,7 @@ _request_duration_of = cache(_REQUEST_DURATION.labels)
 # Exist from the start, so that rates include the first event.
 _overloaded = {
     (pool, reason): _OVERLOADED.labels(pool, reason)
-    for pool in ("default", "antifraud", "passwords", "health")
+    for pool in ("default", "antifraud", "passwords", "health", "streams")
     for reason in ("full", "timeout")
 }
 _connections_closed = {reason: _CONNECTIONS_CLOSED.labels(reason) for reason in _CLOSED_REASONS}

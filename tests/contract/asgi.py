@@ -21,14 +21,23 @@ class Response:
     Attributes:
         status: 0 if the application sent nothing.
         headers: in lower case, in order.
-        content: the whole body.
+        parts: the parts of the body, as the application sent them.
+        is_complete: whether the application sent the last part.
+        read_parts: how many parts of the request the application has read.
         raised: the exception that the application raised after its response.
     """
 
     status: int = 0
     headers: list[Header] = field(default_factory=list)
-    content: bytes = b""
+    parts: list[bytes] = field(default_factory=list)
+    is_complete: bool = False
+    read_parts: int = 0
     raised: BaseException | None = None
+
+    @property
+    def content(self) -> bytes:
+        """The whole body."""
+        return b"".join(self.parts)
 
     def json(self) -> Any:
         """Return the body as JSON."""
@@ -46,6 +55,21 @@ class Response:
         return details
 
 
+class Connection:
+    """A connection that the application or the client may abort."""
+
+    def __init__(self) -> None:
+        self.is_aborted = False
+
+    def is_closing(self) -> bool:
+        """Return whether it was aborted."""
+        return self.is_aborted
+
+    def abort(self) -> None:
+        """End it."""
+        self.is_aborted = True
+
+
 def call(
     app: ASGIApp,
     method: str,
@@ -55,6 +79,7 @@ def call(
     body: bytes | None = None,
     chunks: Iterable[bytes] | None = None,
     disconnects: bool = False,
+    connection: Connection | None = None,
 ) -> Response:
     """Send a request, and return its response.
 
@@ -66,13 +91,15 @@ def call(
         body: sent with Content-Length.
         chunks: sent without a length, instead of `body`.
         disconnects: the client disconnects before the end of the body.
+        connection: given to the application.
     """
     all_headers = list(headers)
     if body is not None:
         all_headers.append(("content-length", str(len(body))))
-    return asyncio.run(
-        _run(app, _scope(method, target, all_headers), [body or b""] if chunks is None else [*chunks], disconnects)
-    )
+    scope = _scope(method, target, all_headers)
+    if connection is not None:
+        scope["extensions"] = {"promo_api.connection": connection}
+    return asyncio.run(_run(app, scope, [body or b""] if chunks is None else [*chunks], disconnects, connection))
 
 
 def _scope(method: str, target: str, headers: list[Header]) -> dict[str, Any]:
@@ -95,15 +122,19 @@ def _scope(method: str, target: str, headers: list[Header]) -> dict[str, Any]:
     }
 
 
-async def _run(app: ASGIApp, scope: dict[str, Any], parts: list[bytes], disconnects: bool) -> Response:
+async def _run(
+    app: ASGIApp, scope: dict[str, Any], parts: list[bytes], disconnects: bool, connection: Connection | None
+) -> Response:
     response = Response()
     left = list(parts)
 
     async def receive() -> dict[str, Any]:
-        if not left:
-            if response.status or not disconnects:
+        aborted = connection is not None and connection.is_aborted
+        if response.is_complete or aborted or not left:
+            if not response.is_complete and not aborted and not disconnects:
                 await asyncio.Event().wait()
             return {"type": "http.disconnect"}
+        response.read_parts += 1
         part = left.pop(0)
         return {"type": "http.request", "body": part, "more_body": bool(left) or disconnects}
 
@@ -112,7 +143,8 @@ async def _run(app: ASGIApp, scope: dict[str, Any], parts: list[bytes], disconne
             response.status = message["status"]
             response.headers = [(name.decode(), value.decode("latin-1")) for name, value in message["headers"]]
         else:
-            response.content += message.get("body", b"")
+            response.parts.append(message.get("body", b""))
+            response.is_complete = not message.get("more_body")
 
     try:
         await app(scope, receive, send)

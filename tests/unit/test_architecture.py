@@ -14,7 +14,9 @@ ALLOWED = {
     "promo_api.specification": "promo_api",
     "promo_api.background": "promo_api.errors",
     "promo_api.redis_client": "promo_api.config",
-    "promo_api.contract": "promo_api.errors",
+    "promo_api.contract": "promo_api.contract.streams promo_api.errors",
+    # The bodies that handlers read and return.
+    "promo_api.contract.streams": "promo_api.contract",
     "promo_api.telemetry": "promo_api.background promo_api.config promo_api.contract promo_api.specification",
     "promo_api.coalescing": "promo_api.telemetry",
     "promo_api.antifraud": (
@@ -120,6 +122,7 @@ LIBRARIES = {
     "sqlalchemy": "persistence promo_api.check",
     "starlette": "promo_api.app promo_api.contract promo_api.server.gunicorn_app promo_api.telemetry.requests",
     "urllib3": "promo_api.antifraud.client",
+    "werkzeug": "promo_api.contract.media_types",
     "uvicorn": "promo_api.server.graceful_stop promo_api.server.pipelining",
     "uvicorn_worker": "promo_api.server.gunicorn_app",
     "yaml": "promo_api.specification",
