@@ -39,6 +39,11 @@ class InvalidInput(RequestError):
         """Return the error for a member of the body."""
         return cls("The request body is not valid. See `details`.", [Violation("body", pointer, message)], code=code)
 
+    @classmethod
+    def query(cls, pointer: str, message: str, *, code: str | None = None) -> "InvalidInput":
+        """Return the error for a query parameter."""
+        return cls("The request is not valid. See `details`.", [Violation("query", pointer, message)], code=code)
+
 
 class Unauthenticated(RequestError):
     """The token or the password is not valid."""
@@ -94,6 +99,17 @@ class NotFound(RequestError):
     def comment(cls) -> "NotFound":
         """Return the error for a comment."""
         return cls("Comment not found.", code="comment_not_found")
+
+    @classmethod
+    def job(cls) -> "NotFound":
+        """Return the error for a job."""
+        return cls("Job not found.", code="job_not_found")
+
+
+class TooManyJobs(RequestError):
+    """The company has too many unfinished jobs."""
+
+    code = "too_many_jobs"
 
 
 class EmailTaken(RequestError):

@@ -21,14 +21,23 @@ def _success(document: Any, path: str) -> Any:
     return document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
 
 
+def _paths(document: Any) -> dict[str, str]:
+    """Return the path of each operation, with the base path."""
+    base_path = document["servers"][0]["url"]
+    operations = ((path, each) for path, item in document["paths"].items() for each in item.values())
+    return {each["operationId"]: base_path + path for path, each in operations}
+
+
 _document = _load()
 _schemas = _document["components"]["schemas"]
 
+PATHS = _paths(_document)
 VERSION: str = _document["info"]["version"]
 MAX_TOKEN_CHARS: int = _schemas["Token"]["maxLength"]
 MAX_PAGE_ENTRIES: int = _success(_document, "/user/feed")["maxItems"]
 MAX_LISTED_CODES: int = _schemas["PromoListedUnique"]["properties"]["promo_unique"]["maxItems"]
 UNIQUE_CODE: dict[str, Any] = _schemas["UniqueCode"]
+MAX_NEW_CODES: int = _schemas["CodeGeneration"]["properties"]["count"]["maximum"]
 MAX_CODES: int = _schemas["CodesCount"]["maximum"]
 MAX_EXPORT_ENTRIES: int = _schemas["UserExport"]["properties"]["likes"]["maxItems"]
 REFUSAL_REASONS: tuple[str, ...] = tuple(_schemas["RefusalReason"]["x-extensible-enum"])

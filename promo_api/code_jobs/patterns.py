@@ -35,13 +35,9 @@ class Pattern:
             needed, space = needed + 1, space * len(self.alphabet)
         return needed
 
-    def find_invalid_character(self) -> str | None:
-        """Return a character of the alphabet with which a code would not be allowed; None: all are fine."""
-        return next((each for each in self.alphabet if describe_violation(self.fill(each)) is not None), None)
-
-    def fill(self, character: str) -> str:
-        """Return the code with this character at each placeholder."""
-        return self.text.replace(PLACEHOLDER, character)
+    def has_valid_alphabet(self) -> bool:
+        """Return whether a code could consist of each character alone, so that no code has invisible characters."""
+        return all(describe_violation(len(self.text) * each) is None for each in self.alphabet)
 
     def generate(self, count: int) -> Iterator[str]:
         """Yield random codes. Equal codes are possible."""

@@ -198,6 +198,11 @@ class _Record:
         self._is_cut = size + len(_encode(self._tail)) + 1 > MAX_LINE_BYTES
 
 
+def count_lines(piece: bytes) -> int:
+    """Count the line breaks of a piece."""
+    return piece.count(b"\n") + piece.count(b"\r") - piece.count(b"\r\n")
+
+
 def _read_json(text: str) -> str | None:
     """Return the code of a line; None if it has none."""
     try:

@@ -6,7 +6,7 @@ wait for milliseconds. Jobs of one promo run one after the other.
 """
 
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import date
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -17,13 +17,9 @@ from persistence.jobs import (
     Chunk,
     Job,
     claim_job,
-    delete_job,
-    delete_leftover_pieces,
     finish_job,
     insert_errors,
-    list_abandoned_jobs,
     list_due_jobs,
-    list_old_jobs,
     retry_job,
     save_chunk,
     take_piece,
@@ -43,8 +39,6 @@ _GENERATED = 5000
 _EVERY_S = 1.0
 _DUE = 20
 _ATTEMPTS = 10
-_UPLOAD_MAX, _STORED = timedelta(hours=1), timedelta(days=30)
-_CLEAN_UP = 100
 
 
 class _TooManyCodes(Exception):
@@ -154,16 +148,3 @@ def code_jobs(database: Database, today: Callable[[], date]) -> BackgroundJob:
     """Return the background job that works through the jobs."""
     return BackgroundJob("code_jobs", CodeJobs(database, today).run_chunk, _EVERY_S)
 
-
-def clean_up_jobs(database: Database, now: datetime) -> int:
-    """Delete abandoned uploads, old jobs and pieces without a job; return how many rows."""
-    with database.autocommit() as connection:
-        due = [
-            *list_abandoned_jobs(connection, now - _UPLOAD_MAX, limit=_CLEAN_UP),
-            *list_old_jobs(connection, now - _STORED, limit=_CLEAN_UP),
-        ]
-    for company_id, job_id in due:
-        with database.transaction() as connection:
-            delete_job(connection, company_id, job_id)
-    with database.autocommit() as connection:
-        return len(due) + delete_leftover_pieces(connection, limit=_CLEAN_UP)
