@@ -24,7 +24,15 @@ from promo_api.code_jobs.patterns import DEFAULT_ALPHABET, PLACEHOLDER, Pattern
 from promo_api.code_jobs.rows import CSV, NDJSON, count_lines
 from promo_api.code_jobs.runner import GENERATE, IMPORT, PIECE_BYTES
 from promo_api.contract.streams import StreamedResponse
-from promo_api.errors import InvalidInput, NotFound, NotOwner, RequestError, ServiceUnavailable, TooManyJobs, Unauthenticated
+from promo_api.errors import (
+    InvalidInput,
+    NotFound,
+    NotOwner,
+    RequestError,
+    ServiceUnavailable,
+    TooManyJobs,
+    Unauthenticated,
+)
 from promo_api.runtime import Runtime
 from promo_api.specification import MAX_NEW_CODES, PATHS
 

@@ -228,9 +228,7 @@ _IS_OWNED = exists(
 # Pieces of deleted and failed jobs.
 _LEFTOVER = select(job_pieces.c.company_id, job_pieces.c.job_id, job_pieces.c.number).where(~_IS_OWNED).limit(_LIMIT)
 _DELETE_LEFTOVER = Statement(
-    delete(job_pieces).where(
-        tuple_(job_pieces.c.company_id, job_pieces.c.job_id, job_pieces.c.number).in_(_LEFTOVER)
-    )
+    delete(job_pieces).where(tuple_(job_pieces.c.company_id, job_pieces.c.job_id, job_pieces.c.number).in_(_LEFTOVER))
 )
 _DELETE_ERRORS = Statement(delete(job_errors).where(_OF_ERRORS))
 
@@ -301,9 +299,7 @@ def save_chunk(connection: Connection, job: Job, chunk: Chunk) -> None:
     _SAVE.count(connection, {**values, **counts})
 
 
-def insert_errors(
-    connection: Connection, job: Job, number: int, lines: Sequence[int], reasons: Sequence[str]
-) -> None:
+def insert_errors(connection: Connection, job: Job, number: int, lines: Sequence[int], reasons: Sequence[str]) -> None:
     """Record the rejected rows of a piece."""
     values = {"company": job.company_id, "job": job.id, "piece": number}
     _INSERT_ERRORS.count(connection, {**values, "new_lines": [*lines], "new_reasons": [*reasons]})

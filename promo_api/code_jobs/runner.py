@@ -147,4 +147,3 @@ def _generate(connection: Connection, job: Job, before: int) -> Chunk:
 def code_jobs(database: Database, today: Callable[[], date]) -> BackgroundJob:
     """Return the background job that works through the jobs."""
     return BackgroundJob("code_jobs", CodeJobs(database, today).run_chunk, _EVERY_S)
-

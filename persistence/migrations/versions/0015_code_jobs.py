@@ -33,9 +33,7 @@ def upgrade() -> None:
         sa.Column("steps_done", sa.Integer, nullable=False, server_default="0"),
         *(sa.Column(name, sa.Integer, nullable=False, server_default="0") for name in _COUNTS),
         sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
-        sa.Column(
-            "created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()
-        ),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()),
         *(sa.Column(name, sa.DateTime(timezone=True)) for name in _TIMES),
         sa.PrimaryKeyConstraint("company_id", "id", name="jobs_pk"),
         sa.CheckConstraint("kind IN ('import', 'generate')", name=op.f("jobs_known_kind_ck")),
