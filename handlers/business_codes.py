@@ -4,7 +4,6 @@ import csv
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import wraps
-from hashlib import sha256
 from io import StringIO
 from typing import Any
 from uuid import UUID, uuid4
@@ -179,8 +178,8 @@ def _check_pattern(pattern: Pattern, count: int) -> None:
     if pattern.placeholders < needed:
         raise InvalidInput.body(
             "/pattern",
-            f"must have at least {needed} {PLACEHOLDER} for {count} codes of {len(pattern.alphabet)} characters, so that"
-            " nobody can guess a code",
+            f"must have at least {needed} {PLACEHOLDER} for {count} codes of {len(pattern.alphabet)} characters, so that "
+            "nobody can guess a code",
             code="pattern_too_short",
         )
 

@@ -19,10 +19,8 @@ def cursor_page(
 ) -> tuple[list[_Entry], Headers]:  # fmt: skip
     """Return the entries of a page, and the headers that lead to the next.
 
-    Args:
-        filters: all parameters except limit and cursor; a cursor is valid only with the same ones.
-        read: returns a number of entries after a key; None: the first ones.
-        key_of: returns the key of an entry.
+    `filters` are all parameters except limit and cursor: a cursor is valid only with the same ones. `read` returns a
+    number of entries after a key (None: the first ones), and `key_of` the key of an entry.
     """
     cursors = runtime.cursors.of_list(operation, account.id, filters)
     after, size = cursors.read(cursor), page_limit(limit)

@@ -1,8 +1,8 @@
 """The rows of an uploaded file, which arrives in pieces.
 
 CSV as in RFC 4180: fields may be quoted, lines end with CRLF, LF or CR. The first row is a header if one of its cells
-is `code`; its separator (comma, semicolon or tab) is then that of all rows. Without a header each row is one code, and a
-comma separates columns.
+is `code`; its separator (comma, semicolon or tab) is then that of all rows. Without a header each row is one code, and
+a comma separates columns.
 
 A file is UTF-8, with or without a byte order mark. Blank lines are no rows. Blanks around a code are removed. The rows
 do not depend on where the pieces end.
@@ -78,7 +78,7 @@ class RowReader:
             self.line += len(lines[:1])
             del lines[:1]
         parse = self._parse_csv if self.media_type == CSV else self._parse_json
-        codes, done = parse(lines, tail, rows, is_last=is_last)
+        codes, done = parse(lines, None if is_last else tail, rows)
         self.line += done
         unfinished = "\n".join([*lines[done:], tail])
         if done == len(lines) and _is_too_long(tail):
@@ -88,10 +88,8 @@ class RowReader:
         _validate(codes, rows)
         return rows
 
-    def _parse_csv(
-        self, lines: Sequence[str], tail: str, rows: Rows, *, is_last: bool
-    ) -> tuple[list[tuple[int, str]], int]:
-        """Return the codes with their lines, and how many lines are done."""
+    def _parse_csv(self, lines: Sequence[str], tail: str | None, rows: Rows) -> tuple[list[tuple[int, str]], int]:
+        """Return the codes with their lines, and how many lines are done. `tail` is an unfinished line; None: the end."""
         codes: list[tuple[int, str]] = []
         done = 0
         while done < len(lines):
@@ -104,7 +102,7 @@ class RowReader:
                 self.has_begun = True
                 done += 1
                 continue
-            record = _Record(lines, done, tail, is_last=is_last)
+            record = _Record(lines, done, tail)
             cells = record.cells(self.separator)
             if not record.used:
                 break
@@ -135,9 +133,7 @@ class RowReader:
                 return True
         return False
 
-    def _parse_json(
-        self, lines: Sequence[str], _tail: str, rows: Rows, *, is_last: bool
-    ) -> tuple[list[tuple[int, str]], int]:
+    def _parse_json(self, lines: Sequence[str], _tail: str | None, rows: Rows) -> tuple[list[tuple[int, str]], int]:
         """Return the codes with their lines, and how many lines are done."""
         codes: list[tuple[int, str]] = []
         for number, text in enumerate(lines, self.line):
@@ -161,11 +157,10 @@ class RowReader:
 class _Record:
     """The CSV record that begins at a line; quoted fields may contain line breaks."""
 
-    def __init__(self, lines: Sequence[str], first: int, tail: str, *, is_last: bool) -> None:
+    def __init__(self, lines: Sequence[str], first: int, tail: str | None) -> None:
         self._lines = lines
         self._first = first
         self._tail = tail
-        self._is_last = is_last
         # The number of lines of the record; 0: it may continue in the next piece.
         self.used = 1
 
@@ -194,8 +189,8 @@ class _Record:
                 return
             self.used += 1
             yield _BLANKS_AFTER_QUOTE[separator].sub('"', text + "\n")
-        self._is_open = not self._is_last
-        self._is_cut = size + len(_encode(self._tail)) + 1 > MAX_LINE_BYTES
+        self._is_open = self._tail is not None
+        self._is_cut = size + len(_encode(self._tail or "")) + 1 > MAX_LINE_BYTES
 
 
 def count_lines(piece: bytes) -> int:
