@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0016"
-down_revision = "0014"
+down_revision = "0015"
 
 _REMOVALS = sa.text("SELECT count(*) FROM promo_changes WHERE event = 'comment_removed'")
 _KNOWN_EVENT, _COMMENT = "promo_changes_known_event_ck", "promo_changes_comment_ck"
