@@ -172,9 +172,15 @@ def test_keys_of_a_user_share_a_slot() -> None:
 
 
 def test_limits_of_accounts(make_api: Make) -> None:
-    """Likes, comments, promos, codes and new keys of an account count; replays and other accounts do not."""
+    """Likes, comments, reports, promos, codes and new keys of an account count; replays and other accounts do not."""
     few = Rate(3, 60)
-    limits = ("likes_per_user", "comments_per_user", "promos_per_company", "idempotency_keys_per_account")
+    limits = (
+        "likes_per_user",
+        "comments_per_user",
+        "reports_per_user",
+        "promos_per_company",
+        "idempotency_keys_per_account",
+    )
     api = make_api(**dict.fromkeys(limits, few), codes_per_company=Rate(5, 60))
     company, other, user = api.sign_up_company(), api.sign_up_company(), api.sign_up_user()
     unique = promo_body(promo_unique=["abc", "abd"])
@@ -190,6 +196,9 @@ def test_limits_of_accounts(make_api: Make) -> None:
     text = {"text": "long enough to be one"}
     assert [user.post(comments, json=text).status_code for _ in range(3)] == [201] * 3
     _assert_refused(user.post(comments, json=text), "comments-per-user", 3, 60)
+    report = f"{comments}/{uuid4()}/report"
+    assert [user.post(report, json={"reason": "spam"}).status_code for _ in range(3)] == [404] * 3
+    _assert_refused(user.post(report, json={"reason": "spam"}), "reports-per-user", 3, 60)
     activate = f"/user/promo/{promo_ids[0]}/activate"
     keys = [{"Idempotency-Key": name} for name in ("a", "b", "a", "c", "d")]
     responses = [user.post(activate, headers=headers) for headers in keys]

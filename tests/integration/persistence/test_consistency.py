@@ -35,6 +35,8 @@ VALUES ({a}, 'ru', 1), ({a}, 'fr', 1), ({b}, 'ru', 1);
 INSERT INTO user_uses (user_id, activations_count) VALUES ({a}, 3);
 INSERT INTO likes (promo_id, user_id) VALUES ({a}, {a});
 INSERT INTO comments (promo_id, id, author_id, text) VALUES ({a}, {a}, {a}, 'A comment');
+INSERT INTO comment_reports (promo_id, comment_id, user_id, reason) VALUES ({a}, {a}, {b}, 'spam');
+UPDATE comments SET report_count = 1;
 INSERT INTO company_promo_counts (company_id, country_key, promos_count)
 VALUES ({a}, 'ru', 2), ({a}, 'ru', -1), ({a}, '', 1), ({b}, 'ru', 0);
 INSERT INTO promo_changes (promo_id, number, company_id, event, changes)
@@ -50,6 +52,14 @@ _MISMATCHES = {
     "likes": ("UPDATE promo_counters SET like_count = 1", consistency.count_mismatched_likes, 1),
     "like lost": ("DELETE FROM likes", consistency.count_mismatched_likes, 1),
     "comments": ("UPDATE promo_counters SET comment_count = 7", consistency.count_mismatched_comments, 2),
+    "reports": ("UPDATE comments SET report_count = 2", consistency.count_mismatched_reports, 1),
+    "report lost": ("DELETE FROM comment_reports", consistency.count_mismatched_reports, 1),
+    "comments enabled": (
+        """INSERT INTO promo_changes (promo_id, number, company_id, event, changes) VALUES
+        ({b}, 2, {a}, 'changed', json_build_object('comments_enabled', json_build_object('to', false)))""",
+        consistency.count_mismatched_changes,
+        1,
+    ),
     "comment lost": ("DELETE FROM comments", consistency.count_mismatched_comments, 1),
     "country": (
         "UPDATE country_uses SET country_key = 'us' WHERE country_key = 'ru'",
