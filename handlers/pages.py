@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote
 
 from handlers import Body, Headers
 from handlers.idempotency import Account
@@ -64,12 +64,12 @@ def serialize_page(page: Page[_Entry], serialize: Callable[[_Entry], Body]) -> P
 
 def next_page(path: str, limit: int, filters: Mapping[str, Any], cursor: str) -> Headers:
     """Return the cursor and the link (RFC 8288). The link has no host, so that it is right behind any proxy."""
-    in_query = {name: _text(value) for name, value in filters.items() if f"{{{name}}}" not in path}
-    query = "&".join(filter(None, (f"limit={limit}", urlencode(in_query), f"cursor={cursor}")))
+    others = [f"{name}={_quoted(value)}" for name, value in filters.items() if f"{{{name}}}" not in path]
+    query = "&".join([f"limit={limit}", *others, f"cursor={cursor}"])
     return {"X-Next-Cursor": cursor, "Link": f'<{path.format_map(filters)}?{query}>; rel="next"'}
 
 
-def _text(value: Any) -> str:
+def _quoted(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return ",".join(value) if isinstance(value, list) else str(value)
+    return quote(",".join(value) if isinstance(value, list) else str(value), safe=",")

@@ -231,7 +231,7 @@ class Settings:
         formerly="CHECK_ANSWERS",
     )
     secret_key: str = setting(
-        "key that signs tokens; of several, separated by commas, the first signs and all verify",
+        "key that signs tokens and cursors; of several, separated by commas, the first signs and all verify",
         low=KEY_MIN_CHARACTERS,
         secret=True,
     )

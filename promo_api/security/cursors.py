@@ -7,7 +7,6 @@ of the tags are derived from the secret keys, which sign tokens.
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from hashlib import sha256
 from hmac import compare_digest, digest
 from typing import Any
 
@@ -15,6 +14,7 @@ import orjson
 
 from promo_api.errors import InvalidInput
 
+_HASH = "sha256"
 _TAG_BYTES = 16
 # The number changes with the columns of the keys, so that an older cursor is refused.
 _PURPOSE = b"cursors 1"
@@ -24,7 +24,7 @@ class Cursors:
     """Issues and reads cursors. The first key signs, all verify."""
 
     def __init__(self, secret_keys: Sequence[str]) -> None:
-        self._keys = [digest(key.encode(), _PURPOSE, sha256) for key in secret_keys]
+        self._keys = [digest(key.encode(), _PURPOSE, _HASH) for key in secret_keys]
 
     def of_list(self, operation_id: str, *bounds: object) -> "ListCursors":
         """Return the cursors of one list. `bounds` are the account and the filters: all parameters but the limit."""
@@ -57,7 +57,7 @@ class ListCursors:
 
     def _tag(self, key: bytes, position: bytes) -> bytes:
         signed = orjson.dumps([self._bounds, position.decode()], option=orjson.OPT_SORT_KEYS)
-        return digest(key, signed, sha256)[:_TAG_BYTES]
+        return digest(key, signed, _HASH)[:_TAG_BYTES]
 
 
 def _encode(content: bytes) -> str:
