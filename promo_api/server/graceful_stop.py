@@ -86,7 +86,7 @@ class HttpProtocol(TimeLimitProtocol):
         is_responding = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
         if is_responding or self.pipeline or self.has_unparsed_input or self.transport.is_closing():
             return
-        if self._is_half_open:
+        if self._is_half_open or self.is_uploading:
             return
         self.cancel_keep_alive_timer()
         self.timeout_keep_alive_task = self.loop.call_later(_IDLE_S, self.timeout_keep_alive_handler)

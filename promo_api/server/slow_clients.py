@@ -69,9 +69,14 @@ class TimeLimitProtocol(EarlyResponseProtocol):
         if self._incomplete_since_s is None and (self.cycle is None or self.cycle.response_complete):
             self._incomplete_since_s = perf_counter()
 
+    def resume_writing(self) -> None:
+        """Count it as progress: the client has read nearly everything. A stream refills the buffer at once."""
+        super().resume_writing()
+        self._unread_bytes = 0
+
     def cut_if_slow(self, now_s: float, timeout_s: float) -> None:
         """Close if a request, 64 KiB of a streamed body, or reading 64 KiB, takes longer than `timeout_s`."""
-        if self._incomplete_since_s is not None:
+        if self._incomplete_since_s is not None and not self._is_half_open:
             if self._client_waits() or self._has_progress():
                 self._incomplete_since_s, self._progress_bytes = now_s, self._received_bytes
             elif now_s - self._incomplete_since_s > timeout_s and not self.transport.is_closing():
@@ -106,6 +111,12 @@ class TimeLimitProtocol(EarlyResponseProtocol):
             return None
         timeout_s = min(FIRST_BYTE_S, self.timeout_keep_alive) if self.cycle is None else self.timeout_keep_alive
         return timer.when() - timeout_s
+
+    @property
+    def is_uploading(self) -> bool:
+        """Whether the last request has a streamed body, and no complete response."""
+        cycle = self.cycle
+        return cycle is not None and not cycle.response_complete and STREAMED_BODY in cycle.scope["extensions"]
 
     def _client_waits(self) -> bool:
         """Return whether the server pauses the client, or has not asked for the body yet."""

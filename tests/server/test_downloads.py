@@ -130,6 +130,25 @@ def test_slow_reader_is_cut(app: ASGIApp, export: Export) -> None:
     run(main, app=app)
 
 
+def test_steady_reader_has_no_time_limit(app: ASGIApp, export: Export) -> None:
+    """A client that reads more than 64 KiB in each time limit gets the whole response; its duration is not limited."""
+
+    async def main(connection: Connection) -> None:
+        await _stall(connection, export)
+        read, elapsed_s = 0, 0
+        while read < export.chunks * len(CHUNK):
+            target = min(read + 3 * 64 * 1024, export.chunks * len(CHUNK))
+            while read < target:
+                read += (await connection.receive()).count(b"x")
+            for _ in range(20):
+                await asyncio.to_thread(int)
+            elapsed_s += TIMEOUT_S - 1
+            connection.check_after(elapsed_s)
+            assert connection.is_open, (elapsed_s, connection.closed_for)
+
+    run(main, app=app)
+
+
 def test_unread_limit(app: ASGIApp, export: Export) -> None:
     """The limit of unread responses covers streams."""
 

@@ -327,3 +327,35 @@ def test_time_before_the_handler_reads(app: ASGIApp) -> None:
         MAY_READ.set()
 
     run(main, app=app)
+
+
+def test_upload_during_a_stop(app: ASGIApp) -> None:
+    """A stopping worker does not close an upload that pauses; its response is the last of the connection."""
+
+    async def main(connection: Connection) -> None:
+        await _send(connection, _head(CSV, TOKEN, _length(2 * len(PIECE))))
+        await _until(lambda: connection.protocol.cycle is not None)
+        connection.protocol.shutdown()
+        for part in (1, 2):
+            # No timer runs that closes idle connections.
+            assert connection.protocol.timeout_keep_alive_task is None
+            await _send(connection, PIECE)
+            await _until(lambda part=part: connection.protocol._received_bytes == part * len(PIECE))
+        content = await _received(connection)
+        assert b"\r\nconnection: close\r\n" in content
+        assert _bodies(content)[0]["size"] == 2 * len(PIECE)
+
+    run(main, app=app)
+
+
+def test_time_after_a_refusal(app: ASGIApp) -> None:
+    """The time limit of a request ends with its refusal: a half open connection is not counted as slow."""
+
+    async def main(connection: Connection) -> None:
+        await _send(connection, _head(CSV, CHUNKED))
+        await _received(connection)
+        connection.check_after(TIMEOUT_S + 1)
+        await _until(lambda: not connection.protocol.connections)
+        assert connection.closed_for == []
+
+    run(main, app=app)
