@@ -28,7 +28,7 @@ _TYPE_FORMATS = ("int32", "int64", "float", "double", "date", "date-time", "uuid
 # By bound: whether its first value is stricter than its second.
 _BOUNDS: dict[str, Callable[[Any, Any], bool]] = {
     "minimum": gt, "minLength": gt, "minItems": gt, "minProperties": gt,
-    "maximum": lt, "maxLength": lt, "maxItems": lt, "maxProperties": lt,
+    "maximum": lt, "maxLength": lt, "maxItems": lt, "maxProperties": lt, "x-max-bytes": lt,
 }  # fmt: skip
 _WIDER = [("integer", "number"), ("int32", "int64"), ("float", "double")]
 # Values that have the same effect as a missing keyword.
@@ -152,6 +152,13 @@ class _Comparison:
         yield from self._entries(location, "media type", olds, news)
         for media in _shared(olds, news):
             yield from self._schema(location, olds[media].get("schema", {}), news[media].get("schema", {}))
+            yield from self._size(location, *(each[media].get("x-max-bytes") for each in (olds, news)))
+
+    def _size(self, location: str, old: Any, new: Any) -> Iterator[Change]:
+        """Compare the limits of a streamed body."""
+        if old != new:
+            narrows, widens = (_excludes("x-max-bytes", *pair) for pair in ((old, new), (new, old)))
+            yield self._values(location, "x-max-bytes", old, new, narrows=narrows, widens=widens)
 
     def _entry(self, location: str, old: Any, new: Any) -> Iterator[Change]:
         yield from self._required(location, _is_required(location, old), _is_required(location, new))

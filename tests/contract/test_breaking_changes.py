@@ -50,7 +50,9 @@ paths:
       security: [{key: []}, {other: []}]
       requestBody:
         required: true
-        content: {application/json: {schema: {$ref: '#/components/schemas/New'}}}
+        content:
+          application/json: {schema: {$ref: '#/components/schemas/New'}}
+          text/csv: {x-max-bytes: 100, schema: {type: string}}
       responses: {'201': {description: Done.}}
 components:
   securitySchemes: {key: {type: http, scheme: bearer}, other: {type: apiKey, in: header, name: X-Key}}
@@ -110,6 +112,8 @@ WIRE = [
     (f"{_LIST} requestBody", {"required": True, "content": {}}, "request"),
     (f"{_ADD} requestBody", _REMOVED, "request"),
     (f"{_ADD} requestBody content", {"text/plain": {}}, "media type"),
+    (f"{_ADD} requestBody content text/csv", _REMOVED, "media type"),
+    (f"{_ADD} requestBody content text/csv x-max-bytes", 99, "x-max-bytes"),
     (f"{_NEW} required", ["name", "note"], "required"),
     (f"{_NEW} properties note", _REMOVED, "member"),
     (f"{_NEW} properties note nullable", _REMOVED, "nullable"),
@@ -174,6 +178,7 @@ COMPATIBLE = [
     (f"{_LIST} parameters 0 schema default", "age", ""),
     (f"{_LIST} parameters 0 schema enum", ["age", "size", "name"], "enum"),
     (f"{_ADD} requestBody content text/plain", {}, "media type"),
+    (f"{_ADD} requestBody content text/csv x-max-bytes", 101, "x-max-bytes"),
     (f"{_NEW} properties weight", {"type": "integer"}, "member"),
     (f"{_NEW} properties size oneOf 2", {"type": "boolean"}, "oneOf"),
     (f"{_NEW} properties name pattern", _REMOVED, "pattern"),
