@@ -51,7 +51,7 @@ def paged(handler: Callable[..., Page[Body]]) -> Callable[..., Response]:
         headers = {} if page.total is None else {"X-Total-Count": str(page.total)}
         next_cursor = cursors.issue(page.next_key)
         if next_cursor is not None:
-            headers |= _next_page(PATHS[operation], limit, filters, next_cursor)
+            headers |= next_page(PATHS[operation], limit, filters, next_cursor)
         return page.entries, 200, headers
 
     return respond
@@ -62,7 +62,7 @@ def serialize_page(page: Page[_Entry], serialize: Callable[[_Entry], Body]) -> P
     return Page([serialize(entry) for entry in page.entries], page.total, page.next_key)
 
 
-def _next_page(path: str, limit: int, filters: Mapping[str, Any], cursor: str) -> Headers:
+def next_page(path: str, limit: int, filters: Mapping[str, Any], cursor: str) -> Headers:
     """Return the cursor and the link (RFC 8288). The link has no host, so that it is right behind any proxy."""
     others = [f"{name}={_quoted(value)}" for name, value in filters.items() if f"{{{name}}}" not in path]
     query = "&".join([f"limit={limit}", *others, f"cursor={cursor}"])

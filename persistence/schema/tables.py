@@ -170,6 +170,8 @@ promo_codes = Table(
     # Room for HOT updates: a page of codes is issued in order.
     postgresql_with={"fillfactor": "80"},
 )
+# Finds duplicates; not unique, because a company may want a code twice. The C collation compares fastest.
+Index("promo_codes_value", promo_codes.c.promo_id, promo_codes.c.value.collate("C"))
 
 activations = Table(
     "activations",

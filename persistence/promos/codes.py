@@ -1,0 +1,131 @@
+"""Codes of UNIQUE promos: added by jobs, listed for their company."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Connection,
+    Integer,
+    Select,
+    Text,
+    Uuid,
+    bindparam,
+    exists,
+    func,
+    insert,
+    select,
+)
+
+from persistence.database.statements import Statement
+from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries
+from persistence.promos.changes import insert_change
+from persistence.promos.promos import Promo, find_promo, update_use_limit
+from persistence.schema.tables import promo_codes, promo_counters
+
+
+@dataclass(frozen=True)
+class Code:
+    """A code. Its time and country are None if it is not issued, or was issued before version 0.2.0."""
+
+    position: int
+    value: str
+    is_issued: bool
+    issued_at: datetime | None
+    country: str | None
+
+
+_PROMO_ID = bindparam("promo", type_=Uuid)
+_COUNT = Statement(select(promo_counters.c.use_limit).where(promo_counters.c.promo_id == _PROMO_ID))
+
+
+def _insert(*, skips_duplicates: bool) -> Select[Any]:
+    codes = bindparam("codes", type_=ARRAY(Text))
+    row = func.unnest(codes).table_valued("value", with_ordinality="number", name="row").render_derived()
+    new = select(row.c.value, func.row_number().over(order_by=row.c.number).label("number"))
+    if skips_duplicates:
+        same = promo_codes.c.value.collate("C") == row.c.value.collate("C")
+        new = new.where(~exists(select(promo_codes.c.position).where(promo_codes.c.promo_id == _PROMO_ID, same)))
+    rows = new.subquery("new")
+    position = bindparam("before", type_=Integer) + rows.c.number
+    return insert(promo_codes).from_select(  # type: ignore[return-value]
+        ["promo_id", "position", "value"], select(_PROMO_ID, position, rows.c.value)
+    )
+
+
+_INSERT = {skips: Statement(_insert(skips_duplicates=skips)) for skips in (False, True)}
+_IS_ISSUED = promo_codes.c.activation_id.is_not(None)
+_USED = select(promo_counters.c.used_count).where(promo_counters.c.promo_id == _PROMO_ID).scalar_subquery()
+
+
+def _page(state: str | None) -> Select[Any]:
+    page = select(
+        promo_codes.c.position,
+        promo_codes.c.value,
+        _IS_ISSUED,
+        promo_codes.c.issued_at,
+        promo_codes.c.country_key,
+    ).where(promo_codes.c.promo_id == _PROMO_ID, promo_codes.c.position > bindparam("after", type_=Integer))
+    # The first used_count codes are issued.
+    if state == "available":
+        page = page.where(promo_codes.c.position > _USED, ~_IS_ISSUED)
+    if state == "issued":
+        page = page.where(promo_codes.c.position <= _USED, _IS_ISSUED)
+    # A job may have inserted codes that its transaction has not counted: not in the same snapshot.
+    return page.order_by(promo_codes.c.position).limit(bindparam("limit", type_=BigInteger))
+
+
+_PAGES = {state: Statement(_page(state)) for state in (None, "available", "issued")}
+
+
+def count_codes(connection: Connection, promo_id: UUID) -> int:
+    """Return the number of codes of a promo."""
+    return int(_COUNT.value(connection, {"promo": promo_id}))
+
+
+def insert_codes(
+    connection: Connection, promo_id: UUID, codes: Sequence[str], *, before: int, skips_duplicates: bool
+) -> int:
+    """Insert codes after the last, and return how many; with `skips_duplicates` those that the promo does not have.
+
+    They are issued only when `add_to_use_limit` has counted them. `before` is the number of codes. If another
+    transaction inserts codes meanwhile, the second to commit fails by the primary key.
+    """
+    values = {"promo": promo_id, "codes": [*codes], "before": before}
+    return _INSERT[skips_duplicates].count(connection, values)
+
+
+def add_to_use_limit(connection: Connection, promo_id: UUID, added: int, today: date) -> None:
+    """Count added codes, at the end of a transaction: it locks the promo. An exhausted promo becomes active again."""
+    promo = _lock(connection, promo_id, today)
+    is_exhausted = promo.used_count == promo.codes_count
+    if is_exhausted:
+        delete_feed_entries(connection, promo_id)
+    update_use_limit(connection, promo_id, (promo.codes_count or 0) + added)
+    if is_exhausted:
+        insert_feed_entries(connection, promo_id, today)
+
+
+def record_added_codes(
+    connection: Connection, promo_id: UUID, company_id: UUID, *, before: int, after: int, today: date
+) -> None:
+    """Record new codes in the audit log of the promo, at the end of a transaction: it locks the promo."""
+    _lock(connection, promo_id, today)
+    insert_change(connection, promo_id, company_id, {"codes_count": {"from": before, "to": after}})
+
+
+def list_codes(connection: Connection, promo_id: UUID, *, state: str | None, after: int, limit: int) -> list[Code]:
+    """Return codes in the order of their positions; `state` is `available`, `issued` or None."""
+    values = {"promo": promo_id, "after": after, "limit": limit}
+    return [Code(*row) for row in _PAGES[state].rows(connection, values)]
+
+
+def _lock(connection: Connection, promo_id: UUID, today: date) -> Promo:
+    promo = find_promo(connection, promo_id, today, locked=True)
+    if promo is None:
+        raise LookupError(promo_id)
+    return promo
