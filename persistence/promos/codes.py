@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -22,9 +22,6 @@ from sqlalchemy import (
 )
 
 from persistence.database.statements import Statement
-from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries
-from persistence.promos.changes import insert_change
-from persistence.promos.promos import Promo, find_promo, update_use_limit
 from persistence.schema.tables import promo_codes, promo_counters
 
 
@@ -92,40 +89,14 @@ def insert_codes(
 ) -> int:
     """Insert codes after the last, and return how many; with `skips_duplicates` those that the promo does not have.
 
-    They are issued only when `add_to_use_limit` has counted them. `before` is the number of codes. If another
+    They are issued only when use_limit counts them. `before` is the number of codes. If another
     transaction inserts codes meanwhile, the second to commit fails by the primary key.
     """
     values = {"promo": promo_id, "codes": [*codes], "before": before}
     return _INSERT[skips_duplicates].count(connection, values)
 
 
-def add_to_use_limit(connection: Connection, promo_id: UUID, added: int, today: date) -> None:
-    """Count added codes, at the end of a transaction: it locks the promo. An exhausted promo becomes active again."""
-    promo = _lock(connection, promo_id, today)
-    is_exhausted = promo.used_count == promo.codes_count
-    if is_exhausted:
-        delete_feed_entries(connection, promo_id)
-    update_use_limit(connection, promo_id, (promo.codes_count or 0) + added)
-    if is_exhausted:
-        insert_feed_entries(connection, promo_id, today)
-
-
-def record_added_codes(
-    connection: Connection, promo_id: UUID, company_id: UUID, *, before: int, after: int, today: date
-) -> None:
-    """Record new codes in the audit log of the promo, at the end of a transaction: it locks the promo."""
-    _lock(connection, promo_id, today)
-    insert_change(connection, promo_id, company_id, {"codes_count": {"from": before, "to": after}})
-
-
 def list_codes(connection: Connection, promo_id: UUID, *, state: str | None, after: int, limit: int) -> list[Code]:
     """Return codes in the order of their positions; `state` is `available`, `issued` or None."""
     values = {"promo": promo_id, "after": after, "limit": limit}
     return [Code(*row) for row in _PAGES[state].rows(connection, values)]
-
-
-def _lock(connection: Connection, promo_id: UUID, today: date) -> Promo:
-    promo = find_promo(connection, promo_id, today, locked=True)
-    if promo is None:
-        raise LookupError(promo_id)
-    return promo

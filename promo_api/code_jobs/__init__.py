@@ -5,5 +5,6 @@
 | code_rules | which codes are allowed |
 | rows | the rows of an uploaded file |
 | patterns | generated codes |
+| added_codes | limit, feed entries and audit log of a promo with new codes |
 | runner | works through the jobs |
 """

@@ -89,7 +89,7 @@ class RowReader:
         return rows
 
     def _parse_csv(self, lines: Sequence[str], tail: str | None, rows: Rows) -> tuple[list[tuple[int, str]], int]:
-        """Return the codes with their lines, and how many lines are done. `tail` is an unfinished line; None: the end."""
+        """Return the codes with their lines, and how many lines are done; `tail` is unfinished, None: the end."""
         codes: list[tuple[int, str]] = []
         done = 0
         while done < len(lines):

@@ -7,9 +7,8 @@ wait for milliseconds. Jobs of one promo run one after the other.
 
 from collections.abc import Callable
 from datetime import date
+from typing import Any
 from uuid import UUID
-
-from sqlalchemy import Connection
 
 from persistence.accounts.companies import claim_company
 from persistence.database.engine import Database
@@ -24,8 +23,9 @@ from persistence.jobs import (
     save_chunk,
     take_piece,
 )
-from persistence.promos.codes import add_to_use_limit, count_codes, insert_codes, record_added_codes
+from persistence.promos.codes import count_codes, insert_codes
 from promo_api.background import BackgroundJob
+from promo_api.code_jobs.added_codes import count_added_codes, record_added_codes
 from promo_api.code_jobs.patterns import Pattern
 from promo_api.code_jobs.rows import RowReader
 from promo_api.errors import ServiceUnavailable
@@ -90,7 +90,7 @@ class CodeJobs:
             if job is not None:
                 self._finish(connection, job, job.accepted, failure)
 
-    def _work(self, connection: Connection, job: Job) -> dict[str, int]:
+    def _work(self, connection: Any, job: Job) -> dict[str, int]:
         """Do a chunk, and return the numbers of rows by result."""
         if not claim_company(connection, job.company_id):
             self._finish(connection, job, job.accepted, "company_closed")
@@ -102,12 +102,12 @@ class CodeJobs:
             raise _TooManyCodes
         save_chunk(connection, job, chunk)
         if chunk.accepted:
-            add_to_use_limit(connection, job.promo_id, chunk.accepted, self._today())
+            count_added_codes(connection, job.promo_id, chunk.accepted, self._today())
         if job.steps_done + chunk.steps == job.steps:
             self._finish(connection, job, job.accepted + chunk.accepted)
         return {name: getattr(chunk, name) for name in ("accepted", "duplicates", "rejected")}
 
-    def _finish(self, connection: Connection, job: Job, accepted: int, failure: str | None = None) -> None:
+    def _finish(self, connection: Any, job: Job, accepted: int, failure: str | None = None) -> None:
         finish_job(connection, job, failure)
         if accepted:
             after = count_codes(connection, job.promo_id)
@@ -117,7 +117,7 @@ class CodeJobs:
         metrics.code_job_finished(job.kind, failure or "succeeded")
 
 
-def _import_piece(connection: Connection, job: Job, before: int) -> Chunk:
+def _import_piece(connection: Any, job: Job, before: int) -> Chunk:
     number = job.steps_done + 1
     reader = RowReader(**(job.progress or {"media_type": job.options["media_type"]}))
     rows = reader.read(take_piece(connection, job, number), is_last=number == job.steps)
@@ -136,7 +136,7 @@ def _import_piece(connection: Connection, job: Job, before: int) -> Chunk:
     )
 
 
-def _generate(connection: Connection, job: Job, before: int) -> Chunk:
+def _generate(connection: Any, job: Job, before: int) -> Chunk:
     """Generate codes. The next chunk replaces those that the promo has already."""
     pattern = Pattern(job.options["pattern"], job.options["alphabet"])
     codes = set(pattern.generate(min(_GENERATED, (job.steps or 0) - job.steps_done)))

@@ -157,7 +157,7 @@ def test_exhausted_promo(runtime: Runtime, api: Api, company: Account) -> None:
     ]
 
 
-def test_pages_and_states(runtime: Runtime, api: Api, company: Account) -> None:
+def test_pages_and_states(api: Api, company: Account) -> None:
     """A walk by cursor returns each code once; `state` filters; a cursor of another filter is refused."""
     promo_id = company.create_promo(promo_unique=["one", "two", "three", "four", "five"])
     user = api.sign_up_user()

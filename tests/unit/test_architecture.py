@@ -47,7 +47,13 @@ ALLOWED = {
     "persistence.comments": "persistence.database persistence.pages persistence.schema",
     "persistence.comment_reports": "persistence.database persistence.pages persistence.schema",
     "persistence.idempotency": "persistence.database persistence.schema",
+    "persistence.jobs": "persistence.database persistence.schema",
     "persistence.likes": "persistence.database persistence.schema",
+    "promo_api.code_jobs": (
+        "persistence.accounts persistence.database persistence.feeds persistence.jobs persistence.promos "
+        "promo_api.background "
+        "promo_api.contract promo_api.errors promo_api.specification promo_api.telemetry"
+    ),
     "promo_api.failure_messages": "persistence.database promo_api.errors",
     "promo_api.clocks": "",
     "promo_api.health": (
