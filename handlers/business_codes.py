@@ -178,8 +178,8 @@ def _check_pattern(pattern: Pattern, count: int) -> None:
     if pattern.placeholders < needed:
         raise InvalidInput.body(
             "/pattern",
-            f"must have at least {needed} {PLACEHOLDER} for {count} codes of {len(pattern.alphabet)} characters, so that "
-            "nobody can guess a code",
+            f"must have at least {needed} {PLACEHOLDER} for {count} codes of {len(pattern.alphabet)} characters, so "
+            "that nobody can guess a code",
             code="pattern_too_short",
         )
 

@@ -1,4 +1,7 @@
-"""Added codes of a promo: its limit, feed entries and audit log. Each function ends a transaction: it locks the promo."""
+"""Added codes of a promo: its limit, feed entries and audit log.
+
+Each function ends a transaction, because it locks the promo.
+"""
 
 from datetime import date
 from typing import Any
