@@ -5,6 +5,7 @@
 | promos | promos and the lists of a company |
 | company_ranges | index ranges of the lists of a company |
 | changes | the audit log of promos |
-| code_lists | a cache of the codes of UNIQUE promos |
+| codes | the codes of UNIQUE promos |
+| code_lists | a cache of the lists that UNIQUE promos were created with |
 | inventory | the numbers of active promos and of their codes |
 """
