@@ -18,7 +18,7 @@ status) or (body, status, headers), or raises an error of promo_api.errors.
 | promo_changes | shared: changes of a promo, with its feed entries and audit log |
 | promo_owners | shared: the check that a promo belongs to the company |
 | pages | shared: pages of lists and their cursors |
-| cursor_pages | shared: pages with a cursor only |
+| streamed_rows | shared: whole lists as CSV or lines of JSON |
 | idempotency | shared: the Idempotency-Key header |
 | serializers | shared: rows to JSON |
 | versions | shared: entity tags and the If-Match header |

@@ -1,43 +1,37 @@
 """The codes of a UNIQUE promo: uploads, generation and lists."""
 
-import csv
+import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from functools import wraps
-from io import StringIO
 from typing import Any
 from uuid import UUID, uuid4
 
-import orjson
-
 from handlers import Body, Headers
-from handlers.cursor_pages import cursor_page
 from handlers.idempotency import Upload, connect, idempotent, idempotent_upload, store_responses
+from handlers.pages import PageRequest, paged, serialize_page
+from handlers.promo_owners import check_owner
 from handlers.serializers import serialize_code, serialize_job
+from handlers.streamed_rows import stream_rows
 from persistence.accounts.companies import Company
 from persistence.idempotency import IdempotencyKey
-from persistence.jobs import delete_job, insert_job, insert_piece, queue_job
-from persistence.promos.codes import Code, list_codes as list_promo_codes
-from persistence.promos.promos import find_promo
+from persistence.jobs import close_upload, delete_job, insert_job, insert_piece
+from persistence.pages import Key, Page
+from persistence.promos.codes import list_codes as list_promo_codes
+from persistence.promos.promos import Promo, find_promo
 from promo_api.code_jobs.patterns import DEFAULT_ALPHABET, PLACEHOLDER, Pattern
 from promo_api.code_jobs.rows import CSV, NDJSON, count_lines
-from promo_api.code_jobs.runner import GENERATE, IMPORT, PIECE_BYTES
+from promo_api.code_jobs.runner import GENERATE, IMPORT, PIECE_BYTES, UNFINISHED_MAX
 from promo_api.contract.streams import StreamedResponse
-from promo_api.errors import (
-    InvalidInput,
-    NotFound,
-    NotOwner,
-    RequestError,
-    ServiceUnavailable,
-    TooManyJobs,
-    Unauthenticated,
-)
+from promo_api.errors import InvalidInput, NotFound, ServiceUnavailable, TooManyJobs, Unauthenticated
 from promo_api.runtime import Runtime
 from promo_api.specification import MAX_NEW_CODES, PATHS
 
-_UNFINISHED_MAX = 10
-_STREAMED = 5000
-_OTHER_ENCODINGS = (b"\xff\xfe", b"\xfe\xff", b"\x00")
+_log = logging.getLogger(__name__)
+
+_STREAMED = 4096
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+# A file of UTF-16 or UTF-32 without a mark has a null byte in its first character.
+_NULL, _UTF32_BYTES = b"\x00", 4
 _COLUMNS = ("code", "position", "state", "issued_at", "country")
 
 
@@ -64,9 +58,8 @@ def append_codes(
     try:
         steps = _store(runtime, company.id, job_id, body)
         return _queue(runtime, company, job_id, steps, body.sign(key))
-    except BaseException:
-        with suppress(RequestError), runtime.database.transaction() as connection:
-            delete_job(connection, company.id, job_id)
+    except Exception:
+        _discard(runtime, company.id, job_id)
         raise
 
 
@@ -83,49 +76,29 @@ def generate_codes(
     return _queue(runtime, company, job_id, body["count"], key)
 
 
+@paged
 def list_codes(
-    runtime: Runtime,
-    company: Company,
-    *,
-    id: UUID,
-    limit: int,
-    media_type: str,
-    state: str | None = None,
-    cursor: str | None = None,
-) -> tuple[Any, int, Headers]:
+    runtime: Runtime, company: Company, *, id: UUID, page: PageRequest, media_type: str, state: str | None = None
+) -> Page[Body] | StreamedResponse:
     """List codes of a promo, or return all as a stream."""
     _check_promo(runtime, company, id)
     if media_type != "application/json":
-        codes = _read_codes(runtime, id, state)
-        return StreamedResponse(media_type, _to_csv(codes) if media_type == CSV else _to_ndjson(codes)), 200, {}
-
-    def read(after: tuple[int] | None, count: int) -> list[Code]:
-        with runtime.database.autocommit() as connection:
-            return list_promo_codes(connection, id, state=state, after=after[0] if after else 0, limit=count)
-
-    entries, headers = cursor_page(
-        runtime,
-        company,
-        "business_codes.list_codes",
-        {"id": str(id), "state": state},
-        limit,
-        cursor,
-        read,
-        lambda code: (code.position,),
-    )
-    return [serialize_code(code) for code in entries], 200, headers
+        return stream_rows(media_type, _COLUMNS, _read_codes(runtime, id, state))
+    with runtime.database.autocommit() as connection:
+        codes = list_promo_codes(connection, id, state=state, limit=page.limit, after=page.after)
+    return serialize_page(codes, serialize_code)
 
 
 def _create_job(runtime: Runtime, company: Company, promo_id: UUID, kind: str, options: Body) -> UUID:
-    if _check_promo(runtime, company, promo_id) != "UNIQUE":
+    if _check_promo(runtime, company, promo_id).mode != "UNIQUE":
         raise InvalidInput("Only UNIQUE promos have a list of codes.", code="promo_not_unique")
     job_id = uuid4()
     with runtime.database.transaction() as connection:
-        inserted = insert_job(connection, company.id, job_id, promo_id, kind, options, maximum=_UNFINISHED_MAX)
+        inserted = insert_job(connection, company.id, job_id, promo_id, kind, options, maximum=UNFINISHED_MAX)
     if inserted is None:
         raise Unauthenticated.account_deleted()
     if not inserted:
-        raise TooManyJobs(f"The company has {_UNFINISHED_MAX} unfinished jobs. Wait until one has finished.")
+        raise TooManyJobs(f"The company has {UNFINISHED_MAX} unfinished jobs. Wait until one has finished.")
     return job_id
 
 
@@ -133,7 +106,7 @@ def _queue(
     runtime: Runtime, company: Company, job_id: UUID, steps: int, key: IdempotencyKey | None
 ) -> tuple[Body, int]:
     with connect(runtime, key) as connection:
-        job = queue_job(connection, company.id, job_id, steps)
+        job = close_upload(connection, company.id, job_id, steps)
         if job is None:
             raise ServiceUnavailable("The upload took too long.", reason="an upload took longer than an hour")
         response = serialize_job(job), 202
@@ -141,15 +114,24 @@ def _queue(
     return response
 
 
+def _discard(runtime: Runtime, company_id: UUID, job_id: UUID) -> None:
+    """Delete the job of an upload that failed. If this fails too, the sweeper `job_files` deletes it later."""
+    try:
+        with runtime.database.transaction() as connection:
+            delete_job(connection, company_id, job_id)
+    except ServiceUnavailable as error:
+        _log.warning("upload_not_deleted", extra={"job": str(job_id), "reason": error.reason})
+
+
 def _store(runtime: Runtime, company_id: UUID, job_id: UUID, chunks: Iterable[bytes]) -> int:
     """Store the file, and return the number of its pieces. No connection is held while the client sends."""
-    number, lines = 0, 1
+    number = line_breaks = 0
     for piece in _pieces(chunks):
-        if number == 0 and (piece.startswith(_OTHER_ENCODINGS[:2]) or _OTHER_ENCODINGS[2] in piece[:4]):
+        if number == 0 and (piece.startswith(_UTF16_MARKS) or _NULL in piece[:_UTF32_BYTES]):
             raise InvalidInput("The file is not UTF-8. Save it as UTF-8.", code="unsupported_encoding")
-        lines += count_lines(piece)
-        if lines > MAX_NEW_CODES + 1:
-            raise InvalidInput(f"The file has more than {MAX_NEW_CODES} lines. Split it.", code="too_many_rows")
+        line_breaks += count_lines(piece)
+        if line_breaks > MAX_NEW_CODES + 1:
+            raise InvalidInput(f"The file has more than {MAX_NEW_CODES} rows. Split it.", code="too_many_rows")
         number += 1
         with runtime.database.autocommit() as connection:
             insert_piece(connection, company_id, job_id, number, piece)
@@ -184,38 +166,23 @@ def _check_pattern(pattern: Pattern, count: int) -> None:
         )
 
 
-def _check_promo(runtime: Runtime, company: Company, promo_id: UUID) -> str:
-    """Return the mode of a promo of the company."""
+def _check_promo(runtime: Runtime, company: Company, promo_id: UUID) -> Promo:
+    """Return a promo of the company."""
     with runtime.database.autocommit() as connection:
         promo = find_promo(connection, promo_id, runtime.today())
     if promo is None:
         raise NotFound.promo()
-    if promo.company_id != company.id:
-        raise NotOwner("This promo belongs to another company.")
-    return promo.mode
+    check_owner(promo.company_id, company)
+    return promo
 
 
-def _read_codes(runtime: Runtime, promo_id: UUID, state: str | None) -> Iterator[list[Code]]:
+def _read_codes(runtime: Runtime, promo_id: UUID, state: str | None) -> Iterator[list[Body]]:
     """Yield all codes, in short statements: a client may be slow."""
-    after = 0
+    key: Key | None = None
     while True:
         with runtime.database.autocommit() as connection:
-            codes = list_promo_codes(connection, promo_id, state=state, after=after, limit=_STREAMED)
-        if not codes:
+            codes = list_promo_codes(connection, promo_id, state=state, limit=_STREAMED, after=key)
+        yield [serialize_code(code) for code in codes.entries]
+        key = codes.next_key
+        if key is None:
             return
-        yield codes
-        after = codes[-1].position
-
-
-def _to_csv(pages: Iterable[list[Code]]) -> Iterator[bytes]:
-    yield ",".join(_COLUMNS).encode() + b"\r\n"
-    for codes in pages:
-        file = StringIO()
-        rows = map(serialize_code, codes)
-        csv.writer(file).writerows([row.get(name, "") for name in _COLUMNS] for row in rows)
-        yield file.getvalue().encode()
-
-
-def _to_ndjson(pages: Iterable[list[Code]]) -> Iterator[bytes]:
-    for codes in pages:
-        yield b"".join(orjson.dumps(serialize_code(code), option=orjson.OPT_APPEND_NEWLINE) for code in codes)

@@ -4,7 +4,7 @@ The primary key of the table blocks a concurrent request with the same key until
 rolled back.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -69,9 +69,10 @@ class Upload:
     """The chunks of a body, whose digest is known after the last. Also a JSON array of codes, as a file of lines."""
 
     def __init__(self, body: StreamedBody | list[str], request: dict[str, Any]) -> None:
-        is_stream = isinstance(body, StreamedBody)
-        self.media_type = body.media_type if isinstance(body, StreamedBody) else "application/json"
-        self._chunks: Iterable[bytes] = body if is_stream else (dumps(each).encode() + b"\n" for each in body)  # type: ignore[assignment]
+        if isinstance(body, StreamedBody):
+            self.media_type, self._chunks = body.media_type, iter(body)
+        else:
+            self.media_type, self._chunks = "application/json", (dumps(each).encode() + b"\n" for each in body)
         self._digest = sha256(_fingerprint({**request, "media_type": self.media_type}))
 
     def __iter__(self) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from handlers import Body, Headers
 from handlers.idempotency import Account
 from persistence.pages import Key, Page
+from promo_api.contract.streams import StreamedResponse
 from promo_api.errors import InvalidInput
 from promo_api.runtime import Runtime
 from promo_api.specification import MAX_PAGE_ENTRIES, PATHS
@@ -26,10 +27,11 @@ class PageRequest:
     after: Key | None
 
 
-def paged(handler: Callable[..., Page[Body]]) -> Callable[..., Response]:
+def paged(handler: Callable[..., Page[Body] | StreamedResponse]) -> Callable[..., Response | StreamedResponse]:
     """Give an operation the parameters limit, offset and cursor; the handler gets a PageRequest as `page`.
 
-    The other parameters are the filters of the list: a cursor is valid only with the same ones.
+    The other parameters are the filters of the list: a cursor is valid only with the same ones. The handler may return
+    the whole list as a stream instead.
     """
     operation = f"{handler.__module__.removeprefix('handlers.')}.{handler.__name__}"
 
@@ -41,17 +43,20 @@ def paged(handler: Callable[..., Page[Body]]) -> Callable[..., Response]:
         limit: int,
         offset: int | None = None,
         cursor: str | None = None,
-        **filters: Any,
-    ) -> Response:
+        **arguments: Any,
+    ) -> Response | StreamedResponse:
         if cursor is not None and offset is not None:
             raise InvalidInput.query("/offset", "must not be given together with `cursor`")
+        filters = {name: value for name, value in arguments.items() if name != "media_type"}
         cursors = runtime.cursors.of_list(operation, account.id, filters)
         request = PageRequest(min(limit, MAX_PAGE_ENTRIES), offset or 0, cursors.read(cursor))
-        page = handler(runtime, account, page=request, **filters)
+        page = handler(runtime, account, page=request, **arguments)
+        if isinstance(page, StreamedResponse):
+            return page
         headers = {} if page.total is None else {"X-Total-Count": str(page.total)}
         next_cursor = cursors.issue(page.next_key)
         if next_cursor is not None:
-            headers |= next_page(PATHS[operation], limit, filters, next_cursor)
+            headers |= _next_page(PATHS[operation], limit, filters, next_cursor)
         return page.entries, 200, headers
 
     return respond
@@ -62,7 +67,7 @@ def serialize_page(page: Page[_Entry], serialize: Callable[[_Entry], Body]) -> P
     return Page([serialize(entry) for entry in page.entries], page.total, page.next_key)
 
 
-def next_page(path: str, limit: int, filters: Mapping[str, Any], cursor: str) -> Headers:
+def _next_page(path: str, limit: int, filters: Mapping[str, Any], cursor: str) -> Headers:
     """Return the cursor and the link (RFC 8288). The link has no host, so that it is right behind any proxy."""
     others = [f"{name}={_quoted(value)}" for name, value in filters.items() if f"{{{name}}}" not in path]
     query = "&".join([f"limit={limit}", *others, f"cursor={cursor}"])

@@ -14,7 +14,7 @@ from persistence.jobs import Job
 from persistence.promos.changes import PromoChange
 from persistence.promos.codes import Code
 from persistence.promos.promos import Promo
-from promo_api.specification import PROMO_MEMBERS
+from promo_api.specification import MAX_PERCENT, PROMO_MEMBERS
 
 # The author of a comment whose account was deleted.
 _DELETED_AUTHOR = {"name": "Deleted", "surname": "user"}
@@ -87,7 +87,7 @@ def serialize_job(job: Job) -> Body:
     """Return a Job."""
     names = ("id", "kind", "promo_id", "state", "failure", "received", "accepted", "duplicates", "rejected")
     times = ("created_at", "started_at", "finished_at")
-    percent = 100 * job.steps_done // job.steps if job.steps else 0
+    percent = MAX_PERCENT * job.steps_done // job.steps if job.steps else 0
     return _without_none({**{name: getattr(job, name) for name in (*names, *times)}, "percent": percent})
 
 

@@ -3,7 +3,7 @@
 A chunk of work is one transaction that locks its job. So each row counts once, whatever process dies.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -31,13 +31,13 @@ from sqlalchemy import (
     literal,
     literal_column,
     null,
-    or_,
     select,
     tuple_,
     update,
 )
 
 from persistence.database.statements import Statement, as_json
+from persistence.pages import Key, Page, after, uncounted_page
 from persistence.schema.job_tables import IS_WAITING, job_errors, job_pieces, jobs
 from persistence.schema.tables import companies
 
@@ -78,6 +78,15 @@ class Chunk:
     progress: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class RejectedRows:
+    """The rejected rows of a piece: the line and the reason of each."""
+
+    piece: int
+    lines: list[int]
+    reasons: list[str]
+
+
 _COMPANY_ID, _JOB_ID, _NUMBER = (
     bindparam("company", type_=Uuid),
     bindparam("job", type_=Uuid),
@@ -115,25 +124,20 @@ _INSERT_PIECE = Statement(
         company_id=_COMPANY_ID, job_id=_JOB_ID, number=_NUMBER, content=bindparam("bytes", type_=LargeBinary)
     )
 )
-_QUEUE = Statement(
+_CLOSE_UPLOAD = Statement(
     update(jobs)
     .where(_IS_JOB, _IS_UPLOADING)
-    .values(state=literal("queued", Text), queued_at=_NOW, steps=bindparam("new_steps", type_=Integer))
+    .values(state=literal("queued", Text), queued_at=_NOW, due_at=_NOW, steps=bindparam("new_steps", type_=Integer))
     .returning(*(jobs.c[name] for name in Job.__dataclass_fields__))
 )
 _FIND = Statement(_JOB.where(_IS_JOB))
-_LIST = Statement(
-    _JOB.where(
-        jobs.c.company_id == _COMPANY_ID,
-        or_(
-            bindparam("created_before", type_=DateTime(timezone=True)).is_(None),
-            tuple_(jobs.c.created_at, jobs.c.id)
-            < tuple_(bindparam("created_before", type_=DateTime(timezone=True)), bindparam("id_before", type_=Uuid)),
-        ),
-    )
-    .order_by(desc(jobs.c.created_at), desc(jobs.c.id))
+_NEWEST = jobs.c.created_at, jobs.c.id
+_OF_COMPANY = (
+    _JOB.where(jobs.c.company_id == _COMPANY_ID)
+    .order_by(*map(desc, _NEWEST))
     .limit(bindparam("limit", type_=BigInteger))
 )
+_FIRST, _AFTER = Statement(_OF_COMPANY), Statement(_OF_COMPANY.where(tuple_(*_NEWEST) < tuple_(*map(after, _NEWEST))))
 _earlier = jobs.alias("earlier")
 _is_waiting_earlier = _earlier.c.state.in_([literal_column("'queued'"), literal_column("'running'")])
 _PRECEDES = and_(
@@ -141,22 +145,22 @@ _PRECEDES = and_(
     _is_waiting_earlier,
     tuple_(_earlier.c.queued_at, _earlier.c.id) < tuple_(jobs.c.queued_at, jobs.c.id),
 )
-# The first job of each promo. Which is locked is not known yet.
+# The first job of each promo; the one that has waited longest for its next chunk comes first.
 _DUE = Statement(
     select(jobs.c.company_id, jobs.c.id)
     .where(
         IS_WAITING,
-        or_(jobs.c.retry_at.is_(None), jobs.c.retry_at <= _NOW),
+        jobs.c.due_at <= _NOW,
         ~exists(select(_earlier.c.id).where(_PRECEDES)),
     )
-    .order_by(jobs.c.queued_at, jobs.c.id)
+    .order_by(jobs.c.due_at)
     .limit(bindparam("limit", type_=BigInteger))
 )
 _CLAIM = Statement(_JOB.where(_IS_JOB, IS_WAITING).with_for_update(skip_locked=True))
-_TAKE_PIECE = Statement(
+_CLAIM_PIECE = Statement(
     delete(job_pieces).where(_OF_PIECE, job_pieces.c.number == _NUMBER).returning(job_pieces.c.content)
 )
-_SAVE = Statement(
+_UPDATE = Statement(
     update(jobs)
     .where(_IS_JOB)
     .values(
@@ -165,7 +169,7 @@ _SAVE = Statement(
         steps_done=jobs.c.steps_done + bindparam("more_steps", type_=Integer),
         progress=bindparam("new_progress", type_=JSON),
         attempts=0,
-        retry_at=null(),
+        due_at=_NOW,
         **{
             name: jobs.c[name] + bindparam(f"more_{name}", type_=Integer)
             for name in ("received", "accepted", "duplicates", "rejected")
@@ -173,7 +177,7 @@ _SAVE = Statement(
     )
 )
 _FAILURE = bindparam("reason", type_=Text)
-_FINISH = Statement(
+_CLOSE = Statement(
     update(jobs)
     .where(_IS_JOB, jobs.c.finished_at.is_(None))
     .values(
@@ -184,12 +188,12 @@ _FINISH = Statement(
         progress=null(),
     )
 )
-_RETRY = Statement(
+_UPDATE_ATTEMPTS = Statement(
     update(jobs)
     .where(_IS_JOB, jobs.c.finished_at.is_(None))
     .values(
         attempts=jobs.c.attempts + 1,
-        retry_at=_NOW
+        due_at=_NOW
         + func.make_interval(0, 0, 0, 0, 0, 0, func.least(func.power(2.0, jobs.c.attempts), literal_column("300.0"))),
     )
     .returning(jobs.c.attempts)
@@ -211,8 +215,17 @@ _ERRORS = Statement(
 )
 _DELETE = Statement(delete(jobs).where(_IS_JOB, jobs.c.state != literal_column("'running'")))
 _LIMIT, _SINCE = bindparam("limit", type_=BigInteger), bindparam("since", type_=DateTime(timezone=True))
+_newest_piece = (
+    select(job_pieces.c.created_at)
+    .where(job_pieces.c.company_id == jobs.c.company_id, job_pieces.c.job_id == jobs.c.id)
+    .order_by(desc(job_pieces.c.number))
+    .limit(1)
+    .scalar_subquery()
+)
 _ABANDONED = Statement(
-    select(jobs.c.company_id, jobs.c.id).where(_IS_UPLOADING, jobs.c.created_at < _SINCE).limit(_LIMIT)
+    select(jobs.c.company_id, jobs.c.id)
+    .where(_IS_UPLOADING, jobs.c.created_at < _SINCE, func.coalesce(_newest_piece, jobs.c.created_at) < _SINCE)
+    .limit(_LIMIT)
 )
 _OLD = Statement(
     select(jobs.c.company_id, jobs.c.id)
@@ -249,9 +262,9 @@ def insert_piece(connection: Connection, company_id: UUID, job_id: UUID, number:
     _INSERT_PIECE.count(connection, {"company": company_id, "job": job_id, "piece": number, "bytes": content})
 
 
-def queue_job(connection: Connection, company_id: UUID, job_id: UUID, steps: int) -> Job | None:
-    """Let the work begin; None: the job was deleted, because its upload took too long."""
-    row = _QUEUE.row(connection, {"company": company_id, "job": job_id, "new_steps": steps})
+def close_upload(connection: Connection, company_id: UUID, job_id: UUID, steps: int) -> Job | None:
+    """Let the work begin; None: the job was deleted, because its upload had stopped."""
+    row = _CLOSE_UPLOAD.row(connection, {"company": company_id, "job": job_id, "new_steps": steps})
     return None if row is None else Job(*row)
 
 
@@ -261,13 +274,14 @@ def find_job(connection: Connection, company_id: UUID, job_id: UUID) -> Job | No
     return None if row is None else Job(*row)
 
 
-def list_jobs(
-    connection: Connection, company_id: UUID, *, limit: int, before: tuple[datetime, UUID] | None = None
-) -> list[Job]:
-    """Return jobs of the company, newest first, that are older than the time and id of a job."""
-    created_before, id_before = before or (None, None)
-    values = {"company": company_id, "limit": limit, "created_before": created_before, "id_before": id_before}
-    return [Job(*row) for row in _LIST.rows(connection, values)]
+def list_jobs(connection: Connection, company_id: UUID, *, limit: int, after: Key | None) -> Page[Job]:
+    """Return a page of the jobs of the company, newest first."""
+    values = {"company": company_id, "limit": limit + 1}
+    if after is None:
+        rows = _FIRST.rows(connection, values)
+    else:
+        rows = _AFTER.rows(connection, {**values, "after_created_at": after[0], "after_id": after[1]})
+    return uncounted_page([Job(*row) for row in rows], limit, lambda job: [job.created_at, job.id])
 
 
 def list_due_jobs(connection: Connection, *, limit: int) -> list[tuple[UUID, UUID]]:
@@ -281,13 +295,13 @@ def claim_job(connection: Connection, company_id: UUID, job_id: UUID) -> Job | N
     return None if row is None else Job(*row)
 
 
-def take_piece(connection: Connection, job: Job, number: int) -> bytes:
+def claim_piece(connection: Connection, job: Job, number: int) -> bytes:
     """Delete a piece of the file and return it."""
-    content: bytes = _TAKE_PIECE.value(connection, {"company": job.company_id, "job": job.id, "piece": number})
+    content: bytes = _CLAIM_PIECE.value(connection, {"company": job.company_id, "job": job.id, "piece": number})
     return content
 
 
-def save_chunk(connection: Connection, job: Job, chunk: Chunk) -> None:
+def update_job(connection: Connection, job: Job, chunk: Chunk) -> None:
     """Add a chunk to the counts and the progress of a job."""
     counts = {f"more_{name}": getattr(chunk, name) for name in ("received", "accepted", "duplicates", "rejected")}
     values = {
@@ -296,7 +310,7 @@ def save_chunk(connection: Connection, job: Job, chunk: Chunk) -> None:
         "more_steps": chunk.steps,
         "new_progress": None if chunk.progress is None else as_json(chunk.progress),
     }
-    _SAVE.count(connection, {**values, **counts})
+    _UPDATE.count(connection, {**values, **counts})
 
 
 def insert_errors(connection: Connection, job: Job, number: int, lines: Sequence[int], reasons: Sequence[str]) -> None:
@@ -305,20 +319,20 @@ def insert_errors(connection: Connection, job: Job, number: int, lines: Sequence
     _INSERT_ERRORS.count(connection, {**values, "new_lines": [*lines], "new_reasons": [*reasons]})
 
 
-def list_errors(connection: Connection, job: Job, *, after: int) -> tuple[int, Iterator[tuple[int, str]]] | None:
-    """Return the number of the next piece with rejected rows, and their lines with reasons; None: there is none."""
+def list_errors(connection: Connection, job: Job, *, after: int) -> RejectedRows | None:
+    """Return the rejected rows of the next piece that has any; None: there is none."""
     row = _ERRORS.row(connection, {"company": job.company_id, "job": job.id, "piece": after, "limit": 1})
-    return None if row is None else (row[0], zip(row[1], row[2], strict=True))
+    return None if row is None else RejectedRows(*row)
 
 
-def finish_job(connection: Connection, job: Job, failure: str | None = None) -> None:
+def close_job(connection: Connection, job: Job, failure: str | None = None) -> None:
     """Record the success of a job, or its failure."""
-    _FINISH.count(connection, {"company": job.company_id, "job": job.id, "reason": failure})
+    _CLOSE.count(connection, {"company": job.company_id, "job": job.id, "reason": failure})
 
 
-def retry_job(connection: Connection, company_id: UUID, job_id: UUID) -> int:
+def update_attempts(connection: Connection, company_id: UUID, job_id: UUID) -> int:
     """Let a job wait before its next attempt, and return how many have failed since its last chunk."""
-    return int(_RETRY.value(connection, {"company": company_id, "job": job_id}) or 0)
+    return int(_UPDATE_ATTEMPTS.value(connection, {"company": company_id, "job": job_id}) or 0)
 
 
 def delete_job(connection: Connection, company_id: UUID, job_id: UUID) -> None:
@@ -329,7 +343,7 @@ def delete_job(connection: Connection, company_id: UUID, job_id: UUID) -> None:
 
 
 def list_abandoned_jobs(connection: Connection, since: datetime, *, limit: int) -> list[tuple[UUID, UUID]]:
-    """Return jobs whose upload began before this time and has not ended."""
+    """Return jobs whose upload has not ended, and has stored nothing since this time."""
     return [(row[0], row[1]) for row in _ABANDONED.rows(connection, {"since": since, "limit": limit})]
 
 

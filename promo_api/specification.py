@@ -38,6 +38,7 @@ MAX_PAGE_ENTRIES: int = _success(_document, "/user/feed")["maxItems"]
 MAX_LISTED_CODES: int = _schemas["PromoListedUnique"]["properties"]["promo_unique"]["maxItems"]
 UNIQUE_CODE: dict[str, Any] = _schemas["UniqueCode"]
 MAX_NEW_CODES: int = _schemas["CodeGeneration"]["properties"]["count"]["maximum"]
+MAX_PERCENT: int = _schemas["Job"]["properties"]["percent"]["maximum"]
 MAX_CODES: int = _schemas["CodesCount"]["maximum"]
 MAX_EXPORT_ENTRIES: int = _schemas["UserExport"]["properties"]["likes"]["maxItems"]
 REFUSAL_REASONS: tuple[str, ...] = tuple(_schemas["RefusalReason"]["x-extensible-enum"])

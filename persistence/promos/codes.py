@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from persistence.database.statements import Statement
+from persistence.pages import Key, Page, uncounted_page
 from persistence.schema.tables import promo_codes, promo_counters
 
 
@@ -96,7 +97,10 @@ def insert_codes(
     return _INSERT[skips_duplicates].count(connection, values)
 
 
-def list_codes(connection: Connection, promo_id: UUID, *, state: str | None, after: int, limit: int) -> list[Code]:
-    """Return codes in the order of their positions; `state` is `available`, `issued` or None."""
-    values = {"promo": promo_id, "after": after, "limit": limit}
-    return [Code(*row) for row in _PAGES[state].rows(connection, values)]
+def list_codes(
+    connection: Connection, promo_id: UUID, *, state: str | None, limit: int, after: Key | None
+) -> Page[Code]:
+    """Return a page of codes in the order of their positions; `state` is `available`, `issued` or None."""
+    values = {"promo": promo_id, "after": after[0] if after else 0, "limit": limit + 1}
+    codes = [Code(*row) for row in _PAGES[state].rows(connection, values)]
+    return uncounted_page(codes, limit, lambda code: [code.position])

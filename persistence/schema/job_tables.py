@@ -42,9 +42,9 @@ jobs = Table(
         for name in ("received", "accepted", "duplicates", "rejected")
     ),
     Column("attempts", Integer, nullable=False, server_default="0"),  # failed since the last chunk
-    Column("retry_at", DateTime(timezone=True)),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
-    Column("queued_at", DateTime(timezone=True)),
+    Column("queued_at", DateTime(timezone=True)),  # orders the jobs of a promo
+    Column("due_at", DateTime(timezone=True)),  # of the next chunk
     Column("started_at", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
     CheckConstraint("kind IN ('import', 'generate')", name="known_kind"),
@@ -57,6 +57,7 @@ jobs = Table(
 IS_WAITING = jobs.c.state.in_([literal_column("'queued'"), literal_column("'running'")])
 Index("jobs_newest", jobs.c.company_id, desc(jobs.c.created_at), desc(jobs.c.id))
 Index("jobs_waiting", jobs.c.promo_id, jobs.c.queued_at, jobs.c.id, postgresql_where=IS_WAITING)
+Index("jobs_due", jobs.c.due_at, postgresql_where=IS_WAITING)
 Index("jobs_uploading", jobs.c.created_at, postgresql_where=jobs.c.state == literal_column("'uploading'"))
 Index("jobs_finished", jobs.c.finished_at, postgresql_where=jobs.c.finished_at.is_not(None))
 
@@ -68,6 +69,7 @@ job_pieces = Table(
     Column("job_id", Uuid, primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),  # from 1
     Column("content", LargeBinary, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
 )
 
 # The rejected rows of a piece.

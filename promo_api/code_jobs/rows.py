@@ -1,8 +1,8 @@
 """The rows of an uploaded file, which arrives in pieces.
 
 CSV as in RFC 4180: fields may be quoted, lines end with CRLF, LF or CR. The first row is a header if one of its cells
-is `code`; its separator (comma, semicolon or tab) is then that of all rows. Without a header each row is one code, and
-a comma separates columns.
+is `code`; its separator (comma, semicolon or tab) is then that of all rows. Without a header each row is one code: a
+row with a separator outside of quotes is rejected, because it may belong to a file with several columns.
 
 A file is UTF-8, with or without a byte order mark. Blank lines are no rows. Blanks around a code are removed. The rows
 do not depend on where the pieces end.
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from promo_api.code_jobs.code_rules import BLANKS, MAX_LINE_BYTES, are_valid, find_reason
+from promo_api.folding import fold
 
 CSV, NDJSON = "text/csv", "application/x-ndjson"
 
@@ -25,6 +26,7 @@ _BLANKS_AFTER_QUOTE = {
     ";": re.compile('"[ \t]+(?=[;\n])'),
     "\t": re.compile('" +(?=[\t\n])'),
 }
+_OTHER_SEPARATORS = [separator for separator in _BLANKS_AFTER_QUOTE if separator != ","]
 
 
 @dataclass
@@ -113,7 +115,7 @@ class RowReader:
                     continue
             if cells is None:
                 rows.reject(number, "invalid_quotes")
-            elif self.column is None and len(cells) > 1:
+            elif self.column is None and (len(cells) > 1 or _has_columns(text)):
                 rows.reject(number, "too_many_columns")
             else:
                 column = self.column or 0
@@ -127,7 +129,7 @@ class RowReader:
     def _read_header(self, record: "_Record", cells: list[str] | None) -> bool:
         for separator in _BLANKS_AFTER_QUOTE:
             names = cells if separator == self.separator else record.cells(separator)
-            keys = [name.strip(BLANKS).casefold() for name in names or ()]
+            keys = [fold(name.strip(BLANKS)) for name in names or ()]
             if "code" in keys:
                 self.separator, self.column = separator, keys.index("code")
                 return True
@@ -222,6 +224,11 @@ def _validate(codes: Sequence[tuple[int, str]], rows: Rows) -> None:
             rows.reject(number, reason)
     rejected = sorted(zip(rows.lines, rows.reasons, strict=True))
     rows.lines, rows.reasons = [line for line, _ in rejected], [reason for _, reason in rejected]
+
+
+def _has_columns(text: str) -> bool:
+    """Return whether a line without quotes has another separator than a comma."""
+    return '"' not in text and any(separator in text.strip(BLANKS) for separator in _OTHER_SEPARATORS)
 
 
 def _is_too_long(text: str) -> bool:

@@ -2,9 +2,10 @@
 
 Each worker takes the next chunk of any job. A chunk is one transaction: it locks the job, reads one piece of the file,
 inserts codes, and stores the counts and where the next chunk begins. The promo itself is locked at the end, so claims
-wait for milliseconds. Jobs of one promo run one after the other.
+wait for milliseconds. Jobs of one promo run one after the other, and those of several promos take turns.
 """
 
+import logging
 from collections.abc import Callable
 from datetime import date
 from typing import Any
@@ -16,12 +17,12 @@ from persistence.jobs import (
     Chunk,
     Job,
     claim_job,
-    finish_job,
+    claim_piece,
+    close_job,
     insert_errors,
     list_due_jobs,
-    retry_job,
-    save_chunk,
-    take_piece,
+    update_attempts,
+    update_job,
 )
 from persistence.promos.codes import count_codes, insert_codes
 from promo_api.background import BackgroundJob
@@ -32,7 +33,11 @@ from promo_api.errors import ServiceUnavailable
 from promo_api.specification import MAX_CODES
 from promo_api.telemetry import metrics
 
+_log = logging.getLogger(__name__)
+
 IMPORT, GENERATE = "import", "generate"
+# Of a company.
+UNFINISHED_MAX = 10
 # Rows of 15 bytes: 9,000 in a chunk, which takes 0.2 s.
 PIECE_BYTES = 128 * 1024
 _GENERATED = 5000
@@ -70,9 +75,10 @@ class CodeJobs:
         except _TooManyCodes:
             self._fail(company_id, job_id, "too_many_codes")
             return True
-        except Exception:
+        except Exception:  # noqa: BLE001 a defect must not delay other jobs
+            _log.warning("code_job_failed", extra={"job": str(job_id)}, exc_info=True)
             self._postpone(company_id, job_id)
-            raise
+            return True
         for name, number in outcome.items():
             metrics.code_rows(name, number)
         return True
@@ -81,7 +87,7 @@ class CodeJobs:
         """Retry a job later, because of a defect; after some attempts it fails."""
         with self._database.transaction() as connection:
             job = claim_job(connection, company_id, job_id)
-            if job is not None and retry_job(connection, company_id, job_id) >= _ATTEMPTS:
+            if job is not None and update_attempts(connection, company_id, job_id) >= _ATTEMPTS:
                 self._finish(connection, job, job.accepted, "internal_error")
 
     def _fail(self, company_id: UUID, job_id: UUID, failure: str) -> None:
@@ -100,7 +106,7 @@ class CodeJobs:
         chunk = make_chunk(connection, job, before)
         if before + chunk.accepted > MAX_CODES:
             raise _TooManyCodes
-        save_chunk(connection, job, chunk)
+        update_job(connection, job, chunk)
         if chunk.accepted:
             count_added_codes(connection, job.promo_id, chunk.accepted, self._today())
         if job.steps_done + chunk.steps == job.steps:
@@ -108,7 +114,7 @@ class CodeJobs:
         return {name: getattr(chunk, name) for name in ("accepted", "duplicates", "rejected")}
 
     def _finish(self, connection: Any, job: Job, accepted: int, failure: str | None = None) -> None:
-        finish_job(connection, job, failure)
+        close_job(connection, job, failure)
         if accepted:
             after = count_codes(connection, job.promo_id)
             record_added_codes(
@@ -120,7 +126,7 @@ class CodeJobs:
 def _import_piece(connection: Any, job: Job, before: int) -> Chunk:
     number = job.steps_done + 1
     reader = RowReader(**(job.progress or {"media_type": job.options["media_type"]}))
-    rows = reader.read(take_piece(connection, job, number), is_last=number == job.steps)
+    rows = reader.read(claim_piece(connection, job, number), is_last=number == job.steps)
     skips = job.options["on_duplicate"] == "skip"
     codes = list(dict.fromkeys(rows.codes)) if skips else rows.codes
     accepted = insert_codes(connection, job.promo_id, codes, before=before, skips_duplicates=skips) if codes else 0

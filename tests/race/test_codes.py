@@ -35,8 +35,8 @@ _CHECKS = (
 )
 # The steps of a chunk that ends the job, in their order.
 _STEPS = [
-    *("claim_job", "claim_company", "count_codes", "take_piece", "insert_codes", "insert_errors", "save_chunk"),
-    *("add_to_use_limit", "finish_job", "record_added_codes"),
+    *("claim_job", "claim_company", "count_codes", "claim_piece", "insert_codes", "insert_errors", "update_job"),
+    *("count_added_codes", "close_job", "record_added_codes"),
 ]
 
 

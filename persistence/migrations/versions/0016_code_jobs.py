@@ -11,7 +11,7 @@ revision = "0016"
 down_revision = "0015"
 
 _COUNTS = ("received", "accepted", "duplicates", "rejected")
-_TIMES = ("retry_at", "queued_at", "started_at", "finished_at")
+_TIMES = ("queued_at", "due_at", "started_at", "finished_at")
 
 
 def upgrade() -> None:
@@ -49,12 +49,14 @@ def upgrade() -> None:
     op.execute("CREATE INDEX jobs_newest ON jobs (company_id, created_at DESC, id DESC)")
     waiting = "state IN ('queued', 'running')"
     op.execute(f"CREATE INDEX jobs_waiting ON jobs (promo_id, queued_at, id) WHERE {waiting}")
+    op.execute(f"CREATE INDEX jobs_due ON jobs (due_at) WHERE {waiting}")
     op.execute("CREATE INDEX jobs_uploading ON jobs (created_at) WHERE state = 'uploading'")
     op.execute("CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL")
     op.create_table(
         "job_pieces",
         *_keys(),
         sa.Column("content", sa.LargeBinary, nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()),
         sa.PrimaryKeyConstraint("company_id", "job_id", "number", name="job_pieces_pk"),
     )
     # Compression would take longer than the import.
