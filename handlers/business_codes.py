@@ -24,6 +24,7 @@ from promo_api.code_jobs.runner import GENERATE, IMPORT, PIECE_BYTES, UNFINISHED
 from promo_api.contract.streams import StreamedResponse
 from promo_api.errors import InvalidInput, NotFound, ServiceUnavailable, TooManyJobs, Unauthenticated
 from promo_api.runtime import Runtime
+from promo_api.security.rate_limits import CODES
 from promo_api.specification import MAX_NEW_CODES, PATHS
 
 _log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ def append_codes(
     options = {"media_type": CSV if body.media_type == CSV else NDJSON, "on_duplicate": on_duplicate}
     job_id = _create_job(runtime, company, id, IMPORT, options)
     try:
-        steps = _store(runtime, company.id, job_id, body)
+        steps, lines = _store(runtime, company.id, job_id, body)
+        runtime.rate_limits.count_for(CODES, company.id, lines)
         return _queue(runtime, company, job_id, steps, body.sign(key))
     except Exception:
         _discard(runtime, company.id, job_id)
@@ -71,6 +73,7 @@ def generate_codes(
     """Let a job generate codes."""
     pattern = Pattern(body["pattern"], body.get("alphabet", DEFAULT_ALPHABET))
     _check_pattern(pattern, body["count"])
+    runtime.rate_limits.count_for(CODES, company.id, body["count"])
     options = {"pattern": pattern.text, "alphabet": pattern.alphabet}
     job_id = _create_job(runtime, company, id, GENERATE, options)
     return _queue(runtime, company, job_id, body["count"], key)
@@ -123,8 +126,8 @@ def _discard(runtime: Runtime, company_id: UUID, job_id: UUID) -> None:
         _log.warning("upload_not_deleted", extra={"job": str(job_id), "reason": error.reason})
 
 
-def _store(runtime: Runtime, company_id: UUID, job_id: UUID, chunks: Iterable[bytes]) -> int:
-    """Store the file, and return the number of its pieces. No connection is held while the client sends."""
+def _store(runtime: Runtime, company_id: UUID, job_id: UUID, chunks: Iterable[bytes]) -> tuple[int, int]:
+    """Store the file, and return its numbers of pieces and of lines. No connection is held while the client sends."""
     number = line_breaks = 0
     for piece in _pieces(chunks):
         if number == 0 and (piece.startswith(_UTF16_MARKS) or _NULL in piece[:_UTF32_BYTES]):
@@ -137,7 +140,7 @@ def _store(runtime: Runtime, company_id: UUID, job_id: UUID, chunks: Iterable[by
             insert_piece(connection, company_id, job_id, number, piece)
     if not number:
         raise InvalidInput.body("", "must not be empty")
-    return number
+    return number, line_breaks + 1
 
 
 def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:

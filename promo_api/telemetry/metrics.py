@@ -11,7 +11,7 @@ from time import perf_counter, process_time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from promo_api.background import BackgroundJob
-from promo_api.specification import REFUSAL_REASONS
+from promo_api.specification import JOB_FAILURES, JOB_KINDS, REFUSAL_REASONS
 from promo_api.telemetry.process import resident_bytes
 
 REGISTRY = CollectorRegistry()
@@ -136,6 +136,10 @@ _rate_limited = {
         "codes-per-company",
         "idempotency-keys-per-account",
     )
+}
+_code_rows = {result: _CODE_ROWS.labels(result) for result in ("accepted", "duplicates", "rejected")}
+_code_jobs = {
+    (kind, result): _CODE_JOBS.labels(kind, result) for kind in JOB_KINDS for result in ("succeeded", *JOB_FAILURES)
 }
 _SWEEPERS = ("expired_responses", "feed_changes", "account_deletions", "feed_status", "category_keys", "job_files")
 _sweeps = {(name, end): _SWEEPS.labels(name, end) for name in _SWEEPERS for end in ("done", "failed")}
@@ -296,9 +300,9 @@ def sweep_failed(sweeper: str) -> None:
 
 def code_rows(result: str, number: int) -> None:
     """Count rows of imports and generated codes: accepted, duplicates or rejected."""
-    _CODE_ROWS.labels(result).inc(number)
+    _code_rows[result].inc(number)
 
 
 def code_job_finished(kind: str, result: str) -> None:
     """Count a finished job; the result is `succeeded` or the reason of its failure."""
-    _CODE_JOBS.labels(kind, result).inc()
+    _code_jobs[kind, result].inc()
