@@ -207,7 +207,7 @@ def test_refused_uploads(api: Api, company: Account) -> None:
         (company, "0b6f2d9e-3c1a-4f57-8e0d-2a9b7c4d1e63", b"two", "promo_not_found"),
         (company, unique, "two".encode("utf-16"), "unsupported_encoding"),
         (company, unique, "two".encode("utf-16-le"), "unsupported_encoding"),
-        (company, unique, b"\n" * 5_000_001, "too_many_rows"),
+        (company, unique, b"\n" * 5_000_002, "too_many_rows"),
         (company, unique, b"", "invalid_request"),
     ]
     for account, promo_id, file, code in cases:
