@@ -25,7 +25,9 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the generated package `promo_client`. A warning of the generator is an error."""
     folder = tmp_path_factory.mktemp("python_client")
     [script] = re.findall(r"^sed '(.*)' api.yml > client.yml$", page("docs/api.md"), re.MULTILINE)
-    content = subprocess.run(["sed", script, SPECIFICATION], capture_output=True, check=True, timeout=_TIMEOUT_S).stdout
+    content = subprocess.run(
+        ["/usr/bin/env", "sed", script, SPECIFICATION], capture_output=True, check=True, timeout=_TIMEOUT_S
+    ).stdout
     (folder / "client.yml").write_bytes(content)
     done = _python(
         "-m", "openapi_python_client", "generate", "--path", "client.yml", "--meta", "none",
