@@ -164,7 +164,7 @@ def _check_pattern(pattern: Pattern, count: int) -> None:
         raise InvalidInput.body(
             "/pattern",
             f"must have at least {needed} {PLACEHOLDER} for {count} codes of {len(pattern.alphabet)} characters, so "
-            "that nobody can guess a code",
+            "that a code cannot be guessed",
             code="pattern_too_short",
         )
 

@@ -1,6 +1,6 @@
 """Jobs of companies: their files, progress and rejected rows.
 
-A chunk of work is one transaction that locks its job. So each row counts once, whatever process dies.
+A chunk of work is one transaction that locks its job. So each row counts once, even if processes die.
 """
 
 from collections.abc import Mapping, Sequence

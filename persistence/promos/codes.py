@@ -88,7 +88,7 @@ def count_codes(connection: Connection, promo_id: UUID) -> int:
 def insert_codes(
     connection: Connection, promo_id: UUID, codes: Sequence[str], *, before: int, skips_duplicates: bool
 ) -> int:
-    """Insert codes after the last, and return how many; with `skips_duplicates` those that the promo does not have.
+    """Insert codes after the last, and return how many; with `skips_duplicates` only new values.
 
     They are issued only when use_limit counts them. `before` is the number of codes. If another
     transaction inserts codes meanwhile, the second to commit fails by the primary key.

@@ -46,7 +46,7 @@ def are_valid(codes: Sequence[str]) -> bool:
 
 
 def describe_violation(code: Any) -> str | None:
-    """Return what is wrong with a code; None if it is allowed."""
+    """Return the violated rule as a message; None if the code is allowed."""
     violations = _CODE.violations(code, "")
     return violations[0].message if violations else None
 

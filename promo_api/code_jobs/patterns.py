@@ -29,7 +29,7 @@ class Pattern:
         return self.text.count(PLACEHOLDER)
 
     def needed_placeholders(self, count: int) -> int:
-        """Return how many random characters so many codes need."""
+        """Return how many random characters this number of codes needs."""
         needed, space = 0, 1
         while space < count * CODES_PER_ISSUED:
             needed, space = needed + 1, space * len(self.alphabet)

@@ -143,7 +143,7 @@ def _import_piece(connection: Any, job: Job, before: int) -> Chunk:
 
 
 def _generate(connection: Any, job: Job, before: int) -> Chunk:
-    """Generate codes. The next chunk replaces those that the promo has already."""
+    """Generate codes. The next chunk replaces the ones that the promo has already."""
     pattern = Pattern(job.options["pattern"], job.options["alphabet"])
     codes = set(pattern.generate(min(_GENERATED, (job.steps or 0) - job.steps_done)))
     accepted = insert_codes(connection, job.promo_id, list(codes), before=before, skips_duplicates=True)

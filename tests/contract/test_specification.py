@@ -83,7 +83,7 @@ def test_path_names_the_account(operation: Operation) -> None:
 
 
 def _success(operation: Operation) -> str:
-    """Return the status of success: 201 for what is created at once, 202 for what a job does later."""
+    """Return the status of success: 201 if something is created, 202 if a job will do it."""
     if "JobLocation" in str(operation.declared["responses"].get("202")):
         return "202"
     return "201" if ".create_" in operation.id else "200"
