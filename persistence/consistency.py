@@ -26,6 +26,7 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by, distinct_o
 
 from persistence.database.statements import Statement
 from persistence.schema.audit_tables import promo_changes
+from persistence.schema.job_tables import IS_WAITING, job_errors, job_pieces, jobs
 from persistence.schema.tables import (
     TARGET_KEY,
     activations,
@@ -146,6 +147,35 @@ def count_mismatched_codes(connection: Connection) -> int:
         .join(promo_counters, promo_counters.c.promo_id == promos.c.id)
         .outerjoin(codes, codes.c.promo_id == promo_counters.c.promo_id)
         .where(differ)
+    )
+    return _value(connection, statement)
+
+
+def count_mismatched_added_codes(connection: Connection) -> int:
+    """Count promos with fewer codes than their list and the jobs that are still stored have added."""
+    added = select(jobs.c.promo_id, func.sum(jobs.c.accepted).label("number")).group_by(jobs.c.promo_id)
+    counted = added.subquery("added")
+    statement = (
+        select(func.count())
+        .join_from(counted, promos, promos.c.id == counted.c.promo_id)
+        .join(promo_counters, promo_counters.c.promo_id == counted.c.promo_id)
+        .where(promo_counters.c.use_limit < func.json_array_length(promos.c.promo_unique) + counted.c.number)
+    )
+    return _value(connection, statement)
+
+
+def count_mismatched_jobs(connection: Connection) -> int:
+    """Count jobs that have lost rejected rows, or a piece of a file that they have not imported yet."""
+    rejected = select(func.coalesce(func.sum(func.cardinality(job_errors.c.lines)), 0)).where(
+        job_errors.c.company_id == jobs.c.company_id, job_errors.c.job_id == jobs.c.id
+    )
+    pieces = select(func.count()).where(job_pieces.c.company_id == jobs.c.company_id, job_pieces.c.job_id == jobs.c.id)
+    is_import = and_(IS_WAITING, jobs.c.kind == "import")
+    statement = select(func.count()).where(
+        or_(
+            jobs.c.rejected != rejected.scalar_subquery(),
+            and_(is_import, jobs.c.steps - jobs.c.steps_done != pieces.scalar_subquery()),
+        )
     )
     return _value(connection, statement)
 

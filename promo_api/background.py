@@ -22,17 +22,23 @@ def _never() -> bool:
 class BackgroundJob:
     """A thread that repeats a task, with a pause of `every_s` seconds, until it is stopped.
 
-    If `task` returns that more work is waiting, the pause is only as long as the task took. Each consecutive failure
-    doubles the pause, up to `backoff_max_s`.
+    If `task` returns that more work is waiting, the pause is `rest` times as long as the task took. Each consecutive
+    failure doubles the pause, up to `backoff_max_s`.
     """
 
     def __init__(
-        self, name: str, task: Callable[[], bool], every_s: float, backoff_max_s: float = _BACKOFF_MAX_S
+        self,
+        name: str,
+        task: Callable[[], bool],
+        every_s: float,
+        backoff_max_s: float = _BACKOFF_MAX_S,
+        rest: float = 1.0,
     ) -> None:
         self._name = name
         self._task = task
         self._every_s = every_s
         self._backoff_max_s = max(every_s, backoff_max_s)
+        self._rest = rest
         self._failures = 0
         self._is_outage: Callable[[], bool] = _never
         self._stopped = Event()
@@ -68,7 +74,7 @@ class BackgroundJob:
                 self._log_failure(error)
             return self._backoff_s()
         self._failures = 0
-        return monotonic() - began_s if has_more else self._every_s
+        return self._rest * (monotonic() - began_s) if has_more else self._every_s
 
     def _log_failure(self, error: Exception) -> None:
         is_outage = isinstance(error, ServiceUnavailable)

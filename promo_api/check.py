@@ -11,6 +11,7 @@ import redis
 from sqlalchemy import Connection
 
 from persistence.consistency import (
+    count_mismatched_added_codes,
     count_mismatched_change_numbers,
     count_mismatched_changes,
     count_mismatched_code_order,
@@ -20,6 +21,7 @@ from persistence.consistency import (
     count_mismatched_company_promos,
     count_mismatched_country_uses,
     count_mismatched_issued_codes,
+    count_mismatched_jobs,
     count_mismatched_likes,
     count_mismatched_reports,
     count_mismatched_user_uses,
@@ -254,6 +256,8 @@ _COUNTS: dict[str, Callable[[Connection], int]] = {
     "order of issued codes": count_mismatched_code_order,
     "codes of activations": count_mismatched_code_positions,
     "codes of promos": count_mismatched_codes,
+    "added codes of promos": count_mismatched_added_codes,
+    "rejected rows and files of jobs": count_mismatched_jobs,
     "promos of companies by country": count_mismatched_company_promos,
     "numbers of changes of promos": count_mismatched_change_numbers,
     "changes of promos": count_mismatched_changes,

@@ -41,7 +41,7 @@ UNFINISHED_MAX = 10
 # Rows of 15 bytes: 9,000 in a chunk, which takes 0.2 s.
 PIECE_BYTES = 128 * 1024
 _GENERATED = 5000
-_EVERY_S = 1.0
+_EVERY_S, _REST = 1.0, 0.25
 _DUE = 20
 _ATTEMPTS = 10
 
@@ -152,4 +152,4 @@ def _generate(connection: Any, job: Job, before: int) -> Chunk:
 
 def code_jobs(database: Database, today: Callable[[], date]) -> BackgroundJob:
     """Return the background job that works through the jobs."""
-    return BackgroundJob("code_jobs", CodeJobs(database, today).run_chunk, _EVERY_S)
+    return BackgroundJob("code_jobs", CodeJobs(database, today).run_chunk, _EVERY_S, rest=_REST)

@@ -25,9 +25,9 @@ INSERT INTO promos (id, company_id, mode, description, country_key, category_key
 VALUES ({a}, {a}, 'COMMON', 'A promo', 'ru', '{{}}', 'value', NULL),
     ({b}, {a}, 'UNIQUE', 'A promo', NULL, '{{}}', NULL, '["one", "tw\\u00e9", "one"]');
 INSERT INTO promo_counters (promo_id, use_limit, used_count, like_count, comment_count)
-VALUES ({a}, 9, 2, 1, 1), ({b}, 3, 1, 0, 0);
+VALUES ({a}, 9, 2, 1, 1), ({b}, 4, 1, 0, 0);
 INSERT INTO promo_codes (promo_id, position, value, activation_id)
-VALUES ({b}, 1, 'one', {b}), ({b}, 2, 'twé', NULL), ({b}, 3, 'one', NULL);
+VALUES ({b}, 1, 'one', {b}), ({b}, 2, 'twé', NULL), ({b}, 3, 'one', NULL), ({b}, 4, 'added', NULL);
 INSERT INTO activations (promo_id, user_id, id, country_key, code_position)
 VALUES ({a}, {a}, {a}, 'ru', NULL), ({a}, {a}, {c}, 'fr', NULL), ({b}, {a}, {b}, 'ru', 1);
 INSERT INTO country_uses (promo_id, country_key, activations_count)
@@ -37,6 +37,11 @@ INSERT INTO likes (promo_id, user_id) VALUES ({a}, {a});
 INSERT INTO comments (promo_id, id, author_id, text) VALUES ({a}, {a}, {a}, 'A comment');
 INSERT INTO comment_reports (promo_id, comment_id, user_id, reason) VALUES ({a}, {a}, {b}, 'spam');
 UPDATE comments SET report_count = 1;
+INSERT INTO jobs (company_id, id, promo_id, kind, state, options, steps, received, accepted, rejected)
+VALUES ({a}, {a}, {b}, 'import', 'running', '{{}}', 2, 3, 1, 2);
+INSERT INTO job_pieces (company_id, job_id, number, content) VALUES ({a}, {a}, 1, 'one'), ({a}, {a}, 2, 'two');
+INSERT INTO job_errors (company_id, job_id, number, lines, reasons)
+VALUES ({a}, {a}, 1, '{{4, 7}}', '{{too_short, too_short}}');
 INSERT INTO company_promo_counts (company_id, country_key, promos_count)
 VALUES ({a}, 'ru', 2), ({a}, 'ru', -1), ({a}, '', 1), ({b}, 'ru', 0);
 INSERT INTO promo_changes (promo_id, number, company_id, event, changes)
@@ -103,11 +108,18 @@ _MISMATCHES = {
     ),
     "value": ("UPDATE promo_codes SET value = 'four' WHERE position = 2", consistency.count_mismatched_codes, 1),
     "order": (
-        "UPDATE promo_codes SET position = position + 3 WHERE position = 1",
+        "UPDATE promo_codes SET position = position + 4 WHERE position = 1",
         consistency.count_mismatched_codes,
         1,
     ),
     "codes lost": ("DELETE FROM promo_codes", consistency.count_mismatched_codes, 1),
+    "added codes": (
+        "UPDATE jobs SET received = 4, accepted = 2",
+        consistency.count_mismatched_added_codes,
+        1,
+    ),
+    "rejected rows lost": ("UPDATE job_errors SET lines = '{{4}}'", consistency.count_mismatched_jobs, 1),
+    "piece lost": ("DELETE FROM job_pieces WHERE number = 2", consistency.count_mismatched_jobs, 1),
     "gap": (
         "INSERT INTO promo_changes (promo_id, number, company_id, event) VALUES ({b}, 3, {a}, 'created')",
         consistency.count_mismatched_change_numbers,
@@ -126,7 +138,7 @@ _MISMATCHES = {
         consistency.count_mismatched_changes,
         1,
     ),
-    "limit": ("UPDATE promo_counters SET use_limit = 4 WHERE promo_id = {b}", consistency.count_mismatched_codes, 1),
+    "limit": ("UPDATE promo_counters SET use_limit = 5 WHERE promo_id = {b}", consistency.count_mismatched_codes, 1),
 }
 
 
