@@ -16,7 +16,7 @@ from persistence.accounts.companies import Company
 from persistence.idempotency import IdempotencyKey
 from persistence.jobs import close_upload, delete_job, insert_job, insert_piece
 from persistence.pages import Key, Page
-from persistence.promos.codes import list_codes as list_promo_codes
+from persistence.promos.codes import Code, list_codes as list_promo_codes
 from persistence.promos.promos import Promo, find_promo
 from promo_api.code_jobs.patterns import DEFAULT_ALPHABET, PLACEHOLDER, Pattern
 from promo_api.code_jobs.rows import CSV, NDJSON, count_lines
@@ -29,7 +29,7 @@ from promo_api.specification import MAX_NEW_CODES, PATHS
 
 _log = logging.getLogger(__name__)
 
-_STREAMED = 4096
+_STREAMED = 256
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 # A file of UTF-16 or UTF-32 without a mark has a null byte in its first character.
 _NULL, _UTF32_BYTES = b"\x00", 4
@@ -86,7 +86,7 @@ def list_codes(
     """List codes of a promo, or return all as a stream."""
     _check_promo(runtime, company, id)
     if media_type != "application/json":
-        return stream_rows(media_type, _COLUMNS, _read_codes(runtime, id, state))
+        return stream_rows(media_type, _COLUMNS, _read_codes(runtime, id, state), serialize_code)
     with runtime.database.autocommit() as connection:
         codes = list_promo_codes(connection, id, state=state, limit=page.limit, after=page.after)
     return serialize_page(codes, serialize_code)
@@ -179,13 +179,13 @@ def _check_promo(runtime: Runtime, company: Company, promo_id: UUID) -> Promo:
     return promo
 
 
-def _read_codes(runtime: Runtime, promo_id: UUID, state: str | None) -> Iterator[list[Body]]:
+def _read_codes(runtime: Runtime, promo_id: UUID, state: str | None) -> Iterator[list[Code]]:
     """Yield all codes, in short statements: a client may be slow."""
     key: Key | None = None
     while True:
         with runtime.database.autocommit() as connection:
             codes = list_promo_codes(connection, promo_id, state=state, limit=_STREAMED, after=key)
-        yield [serialize_code(code) for code in codes.entries]
+        yield codes.entries
         key = codes.next_key
         if key is None:
             return

@@ -1,6 +1,6 @@
 """The jobs of a company."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from uuid import UUID
 
 from handlers import Body
@@ -33,7 +33,7 @@ def list_jobs(runtime: Runtime, company: Company, *, page: PageRequest) -> Page[
 
 def list_job_errors(runtime: Runtime, company: Company, *, id: UUID, media_type: str) -> StreamedResponse:
     """Return the rejected rows of a job, in the order of their lines."""
-    return stream_rows(media_type, _COLUMNS, _read_errors(runtime, _find_job(runtime, company, id)))
+    return stream_rows(media_type, _COLUMNS, _read_errors(runtime, _find_job(runtime, company, id)), _serialize)
 
 
 def _find_job(runtime: Runtime, company: Company, job_id: UUID) -> Job:
@@ -44,7 +44,7 @@ def _find_job(runtime: Runtime, company: Company, job_id: UUID) -> Job:
     return job
 
 
-def _read_errors(runtime: Runtime, job: Job) -> Iterator[list[Body]]:
+def _read_errors(runtime: Runtime, job: Job) -> Iterator[Iterable[tuple[int, str]]]:
     """Yield the rejected rows of each piece of the file, in short statements: a client may be slow."""
     piece = 0
     while True:
@@ -53,5 +53,9 @@ def _read_errors(runtime: Runtime, job: Job) -> Iterator[list[Body]]:
         if rejected is None:
             return
         piece = rejected.piece
-        rows = zip(rejected.lines, rejected.reasons, strict=True)
-        yield [{"line": line, "reason": reason, "message": describe_reason(reason)} for line, reason in rows]
+        yield zip(rejected.lines, rejected.reasons, strict=True)
+
+
+def _serialize(rejected: tuple[int, str]) -> Body:
+    line, reason = rejected
+    return {"line": line, "reason": reason, "message": describe_reason(reason)}

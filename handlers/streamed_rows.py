@@ -1,30 +1,43 @@
 """Lists that are returned whole, as a stream of lines: CSV or newline-delimited JSON."""
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from io import StringIO
+from typing import TypeVar
 
 import orjson
 
 from handlers import Body
 from promo_api.contract.streams import StreamedResponse
+from promo_api.short_turns import short_turns
 
+_Entry = TypeVar("_Entry")
 CSV = "text/csv"
 
 
-def stream_rows(media_type: str, columns: Sequence[str], pages: Iterable[list[Body]]) -> StreamedResponse:
-    """Return rows as a stream; `columns` are the columns of a CSV file, whose missing values are empty."""
-    return StreamedResponse(media_type, _to_csv(columns, pages) if media_type == CSV else _to_json(pages))
+def stream_rows(
+    media_type: str, columns: Sequence[str], pages: Iterable[Iterable[_Entry]], serialize: Callable[[_Entry], Body]
+) -> StreamedResponse:
+    """Return all entries as a stream; `columns` are the columns of a CSV file, whose missing values are empty."""
+    header = _to_csv(columns, [dict(zip(columns, columns, strict=True))]) if media_type == CSV else b""
+    write = partial(_to_csv, columns) if media_type == CSV else _to_json
+
+    def chunks() -> Iterator[bytes]:
+        yield header
+        for entries in pages:
+            with short_turns():
+                chunk = write(map(serialize, entries))
+            yield chunk
+
+    return StreamedResponse(media_type, chunks())
 
 
-def _to_csv(columns: Sequence[str], pages: Iterable[list[Body]]) -> Iterator[bytes]:
-    yield ",".join(columns).encode() + b"\r\n"
-    for rows in pages:
-        file = StringIO()
-        csv.writer(file).writerows([row.get(name, "") for name in columns] for row in rows)
-        yield file.getvalue().encode()
+def _to_csv(columns: Sequence[str], rows: Iterable[Body]) -> bytes:
+    file = StringIO()
+    csv.writer(file).writerows([row.get(name, "") for name in columns] for row in rows)
+    return file.getvalue().encode()
 
 
-def _to_json(pages: Iterable[list[Body]]) -> Iterator[bytes]:
-    for rows in pages:
-        yield b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+def _to_json(rows: Iterable[Body]) -> bytes:
+    return b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)

@@ -18,6 +18,7 @@
 | coalescing | processes concurrent requests for a promo together |
 | code_jobs/ | works through the jobs that add codes |
 | redis_client | a client for Redis |
+| short_turns | lets requests run between the steps of a long computation |
 | background, sweeper, inventory | background jobs: cleaning of the database, and a count for metrics |
 | health | health of the dependencies |
 | failure_messages | why a dependency is unavailable, in words |

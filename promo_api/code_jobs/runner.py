@@ -30,6 +30,7 @@ from promo_api.code_jobs.added_codes import count_added_codes, record_added_code
 from promo_api.code_jobs.patterns import Pattern
 from promo_api.code_jobs.rows import RowReader
 from promo_api.errors import ServiceUnavailable
+from promo_api.short_turns import short_turns
 from promo_api.specification import MAX_CODES
 from promo_api.telemetry import metrics
 
@@ -41,7 +42,7 @@ UNFINISHED_MAX = 10
 # Rows of 15 bytes: 2,200 in a chunk, which takes 30 ms.
 PIECE_BYTES = 32 * 1024
 _GENERATED = 1500
-_EVERY_S, _REST = 1.0, 0.25
+_EVERY_S, _REST = 1.0, 0.5
 _DUE = 20
 _ATTEMPTS = 10
 
@@ -61,7 +62,10 @@ class CodeJobs:
         """Do the next chunk of a job; False: none is waiting."""
         with self._database.autocommit() as connection:
             due = list_due_jobs(connection, limit=_DUE)
-        return any(self._run(company_id, job_id) for company_id, job_id in due)
+        if not due:
+            return False
+        with short_turns():
+            return any(self._run(company_id, job_id) for company_id, job_id in due)
 
     def _run(self, company_id: UUID, job_id: UUID) -> bool:
         try:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import quantiles
 from tempfile import TemporaryDirectory
@@ -45,38 +46,42 @@ class Result:
     p99_ms: float
 
 
-class Prober(Thread):
-    """A client that activates, reads and lists at a fixed pace, and records the response times."""
+class Prober:
+    """A client that activates, reads and lists at a fixed pace, in a process of its own."""
 
     def __init__(self, port: int, user: Account, company: Account, promo_id: str, large_id: str) -> None:
-        super().__init__(daemon=True)
-        self._port = port
-        self._requests = [
+        requests = [
             ("POST", f"/api/user/promo/{promo_id}/activate", user.token),
             ("GET", "/api/user/feed", user.token),
             ("GET", f"/api/business/promo/{large_id}", company.token),
         ]
-        self.samples_ms: list[float] = []
-        self._ended = Event()
+        context = get_context("spawn")
+        self._ended, self._p99_ms = context.Event(), context.SimpleQueue()
+        self._process = context.Process(target=_probe, args=(port, requests, self._ended, self._p99_ms), daemon=True)
 
-    def run(self) -> None:
-        """Send requests until the end."""
-        connection, number = HTTPConnection("127.0.0.1", self._port, timeout=_TIMEOUT_S), 0
-        while not self._ended.wait(_PAUSE_S):
-            method, path, token = self._requests[number % len(self._requests)]
-            began_s = perf_counter()
-            connection.request(method, path, headers={"Authorization": f"Bearer {token}"})
-            response = connection.getresponse()
-            response.read()
-            assert response.status == 200, f"{path}: {response.status}"
-            self.samples_ms.append(1000 * (perf_counter() - began_s))
-            number += 1
+    def start(self) -> None:
+        """Start the process."""
+        self._process.start()
 
     def end(self) -> float:
-        """End the thread, and return the 99th percentile."""
+        """End the process, and return the 99th percentile of the response times, in ms."""
         self._ended.set()
-        self.join()
-        return quantiles(self.samples_ms, n=100)[98]
+        p99_ms: float = self._p99_ms.get()
+        self._process.join()
+        return p99_ms
+
+
+def _probe(port: int, requests: list[tuple[str, str, str]], ended: Any, p99_ms: Any) -> None:
+    connection, samples_ms = HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S), []
+    while not ended.wait(_PAUSE_S):
+        method, path, token = requests[len(samples_ms) % len(requests)]
+        began_s = perf_counter()
+        connection.request(method, path, headers={"Authorization": f"Bearer {token}"})
+        response = connection.getresponse()
+        response.read()
+        assert response.status == 200, f"{path}: {response.status}"
+        samples_ms.append(1000 * (perf_counter() - began_s))
+    p99_ms.put(quantiles(samples_ms, n=100)[98])
 
 
 def rows(count: int) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ ALLOWED = {
     "promo_api.config": "",
     "promo_api.circuit_breaker": "",
     "promo_api.folding": "",
+    "promo_api.short_turns": "",
     "promo_api.specification": "promo_api",
     "promo_api.background": "promo_api.errors",
     "promo_api.redis_client": "promo_api.config",
@@ -51,8 +52,8 @@ ALLOWED = {
     "persistence.likes": "persistence.database persistence.schema",
     "promo_api.code_jobs": (
         "persistence.accounts persistence.database persistence.feeds persistence.jobs persistence.promos "
-        "promo_api.background promo_api.contract promo_api.errors promo_api.folding promo_api.specification "
-        "promo_api.telemetry"
+        "promo_api.background promo_api.contract promo_api.errors promo_api.folding promo_api.short_turns "
+        "promo_api.specification promo_api.telemetry"
     ),
     "promo_api.failure_messages": "persistence.database promo_api.errors",
     "promo_api.clocks": "",
@@ -67,7 +68,8 @@ ALLOWED = {
         "persistence.accounts persistence.activations persistence.comment_reports persistence.comments "
         "persistence.feeds persistence.idempotency persistence.jobs persistence.likes persistence.pages "
         "persistence.promos promo_api.code_jobs promo_api.contract.streams promo_api.errors promo_api.folding "
-        "promo_api.health promo_api.runtime promo_api.security promo_api.specification promo_api.telemetry"
+        "promo_api.health promo_api.runtime promo_api.security promo_api.short_turns promo_api.specification "
+        "promo_api.telemetry"
     ),
     "promo_api.admission": "promo_api.config promo_api.contract promo_api.folding promo_api.security",
     "promo_api.sweeper": (
