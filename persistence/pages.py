@@ -66,14 +66,15 @@ class Pages(Generic[_Entry]):
     """The statements for the pages of one list.
 
     Rows have the fields of `entry`, a dataclass, and then the other columns of `key`, which orders the list. `total` is
-    a subquery, so that concurrent inserts do not move a page that is counted from the end. In a list whose entries are
-    far apart in the index, `exact_total` keeps the last page from looking for another entry.
+    a subquery, so that concurrent inserts do not move a page that is counted from the end; None: each page is counted
+    from the start, because the total has no stored count. In a list whose entries are far apart in the index,
+    `exact_total` keeps the last page from looking for another entry.
     """
 
     def __init__(
         self,
         statement: Callable[[Window], Select[Any]],
-        total: ColumnElement[Any],
+        total: ColumnElement[Any] | None,
         entry: Callable[..., _Entry],
         *,
         key: Sequence[str],
@@ -84,7 +85,7 @@ class Pages(Generic[_Entry]):
         columns = [*self._fields, *(name for name in key if name not in self._fields)]
         self._key = {name: columns.index(name) for name in key}
         self._forward = Statement(statement(_FORWARD))
-        self._backward = Statement(statement(_backward(total)))
+        self._backward = None if total is None else Statement(statement(_backward(total)))
         self._after = Statement(statement(_AFTER))
         self._last = self._forward if exact_total is None else Statement(statement(_to_the_end(exact_total)))
 
@@ -116,6 +117,6 @@ class Pages(Generic[_Entry]):
         if after is not None:
             return self._after, True
         may_be_last = offset + limit >= total
-        if offset >= total - offset:
+        if self._backward is not None and offset >= total - offset:
             return self._backward, may_be_last
         return (self._last if may_be_last else self._forward), may_be_last

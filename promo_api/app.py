@@ -26,6 +26,7 @@ from promo_api.sweeper import (
     expired_responses_sweeper,
     feed_changes_sweeper,
     feed_status_sweeper,
+    search_words_sweeper,
 )
 from promo_api.telemetry import metrics
 from promo_api.telemetry.request_log import RequestLog
@@ -80,6 +81,7 @@ def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
         account_deletions_sweeper(runtime.database),
         feed_status_sweeper(runtime.database, runtime.today),
         category_keys_sweeper(runtime.database, runtime.today),
+        search_words_sweeper(runtime.database),
     ]
     if runtime.settings.metrics_address is not None:
         jobs.append(InventoryJob(runtime.settings, runtime.database, runtime.today))

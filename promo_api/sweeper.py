@@ -14,7 +14,9 @@ from persistence.feeds.feed_counts import update_feed_counts
 from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries, list_outdated_promos
 from persistence.feeds.feed_status import update_feed_status
 from persistence.idempotency import delete_expired
+from persistence.promos.promo_words import claim_promos_without_words, update_search_words
 from persistence.promos.promos import find_category_keys, find_promo, update_promo
+from persistence.search import search_words
 from promo_api.background import BackgroundJob
 from promo_api.folding import fold
 from promo_api.telemetry import metrics
@@ -26,6 +28,7 @@ _CHANGES, _CHANGES_EVERY_S = 200, 1.0
 _DELETIONS_EVERY_S = 1.0
 _ENTRIES, _ENTRIES_EVERY_S = 500, 1.0
 _PROMOS, _PROMOS_EVERY_S = 100, 60.0
+_WORDS, _WORDS_EVERY_S = 100, 60.0
 _FIRST_ID = UUID(int=0)
 
 
@@ -106,6 +109,17 @@ def category_keys_sweeper(database: Database, today: Callable[[], date], every_s
         return sum(_update_category_keys(database, promo_id, today()) for promo_id in promo_ids)
 
     return Sweeper("category_keys", step, _PROMOS, every_s)
+
+
+def search_words_sweeper(database: Database, every_s: float = _WORDS_EVERY_S) -> Sweeper:
+    """Return the sweeper that computes the search words of promos that an earlier version created or changed."""
+
+    def step() -> int:
+        with database.transaction() as connection:
+            promos = claim_promos_without_words(connection, limit=_WORDS)
+            return update_search_words(connection, {id_: search_words(*texts) for id_, texts in promos.items()})
+
+    return Sweeper("search_words", step, _WORDS, every_s)
 
 
 def _update_category_keys(database: Database, promo_id: UUID, today: date) -> int:

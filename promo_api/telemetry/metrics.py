@@ -134,7 +134,7 @@ _rate_limited = {
         "idempotency-keys-per-account",
     )
 }
-_SWEEPERS = ("expired_responses", "feed_changes", "account_deletions", "feed_status", "category_keys")
+_SWEEPERS = ("expired_responses", "feed_changes", "account_deletions", "feed_status", "category_keys", "search_words")
 _sweeps = {(name, end): _SWEEPS.labels(name, end) for name in _SWEEPERS for end in ("done", "failed")}
 _swept_rows = {name: _SWEPT_ROWS.labels(name) for name in _SWEEPERS}
 _last_success = {name: _LAST_SUCCESS.labels(name) for name in _SWEEPERS}
