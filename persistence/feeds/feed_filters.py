@@ -44,8 +44,7 @@ class FilterKind(NamedTuple):
 def select_matching(kind: FilterKind) -> Select[Any]:
     """Select the promos that match and target the user, without an order.
 
-    One filter selects the promos that are read: those that the user likes, or those of the company, or those with the
-    words of the search. The other filters do not use an index.
+    One filter selects the promos that are read, with an index: likes, or else the company, or else the search.
     """
     matching = select(promos.c.created_at, promos.c.id.label("promo_id")).select_from(promos)
     matching = matching.where(not_(promos.c.archived), fits_country(), fits_age())

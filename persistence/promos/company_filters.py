@@ -16,7 +16,8 @@ COMPANY_ID = bindparam("company", type_=Uuid)
 # The countries of a filter, and '' for promos for all countries.
 COUNTRY_KEYS = bindparam("country_keys", type_=ARRAY(Text))
 _ARCHIVED = "archived"
-_STATES = bindparam("states", type_=ARRAY(Text))
+_ONE_OF_COUNTRIES = func.any(cast(COUNTRY_KEYS, ARRAY(Text)))
+_ONE_OF_STATES = func.any(cast(bindparam("states"), ARRAY(Text)))
 # By whether archived promos, and whether others match: each has its own indexes.
 _SCOPES: dict[tuple[bool, bool], list[ColumnElement[bool]]] = {
     (False, True): [not_(promos.c.archived)],
@@ -82,8 +83,8 @@ def select_matching(kind: FilterKind) -> Select[Any]:
     if kind.by_mode:
         matching = matching.where(promos.c.mode == bindparam("promo_mode", type_=Text))
     if kind.by_country:
-        matching = matching.where(func.any(cast(COUNTRY_KEYS, ARRAY(Text))) == TARGET_KEY)
+        matching = matching.where(TARGET_KEY == _ONE_OF_COUNTRIES)
     if kind.by_state:
         matching = matching.join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
-        matching = matching.where(promo_state() == func.any(cast(_STATES, ARRAY(Text))))
+        matching = matching.where(promo_state() == _ONE_OF_STATES)
     return matching
