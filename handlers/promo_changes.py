@@ -22,8 +22,6 @@ ENDS_TOO_EARLY = "must not be before active_from"
 _BEGINS_TOO_LATE = "must not be after active_until"
 # The feed index has copies of these members.
 _INDEXED_MEMBERS = {"target", "active_from", "active_until", "max_count", "paused", "archived"}
-# The search words come from these.
-_SEARCHED_MEMBERS = {"description", "target"}
 
 
 def change_promo(
@@ -47,7 +45,7 @@ def change_promo(
     # The values may have only one end of the period, so the statement compares the new period.
     if columns and not update_promo(connection, promo_id, columns):
         raise _period_conflict(columns)
-    if not _SEARCHED_MEMBERS.isdisjoint(changed_members):
+    if (changed.description, changed.categories) != (promo.description, promo.categories):
         words = search_words(promo.company_id, changed.description, changed.categories, changed.promo_common)
         update_search_words(connection, {promo_id: words})
     if index_changes:

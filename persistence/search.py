@@ -52,4 +52,4 @@ def _words(text: str) -> Iterable[str]:
 
 def _of_company(company_id: UUID) -> str:
     """Return the prefix of the company's words. No word begins with `/`, so users cannot search for it."""
-    return f"/{company_id.hex[:8]}/"
+    return f"/{company_id.hex[-8:]}/"

@@ -188,7 +188,7 @@ def test_code_is_found_by_its_company_only(api: Api, company: Account, user: Acc
         for filters in ({}, {"company_id": company.id}, {"liked": "true"}):
             user.post(f"/user/promo/{promo_id}/like")
             assert promo_id not in _list(user, "/user/feed", q=q, **filters)
-    prefix = UUID(company.id).hex[:8]
+    prefix = UUID(company.id).hex[-8:]
     for q in (f"{prefix}/secret", f"{prefix}", f"{prefix}/half"):
         assert _list(user, "/user/feed", q=q, company_id=company.id) == []
 
