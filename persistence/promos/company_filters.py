@@ -16,6 +16,8 @@ COMPANY_ID = bindparam("company", type_=Uuid)
 # The countries of a filter, and '' for promos for all countries.
 COUNTRY_KEYS = bindparam("country_keys", type_=ARRAY(Text))
 _ARCHIVED = "archived"
+# A subquery for each promo, because a join could read all counters.
+_STATE = select(promo_state()).where(promo_counters.c.promo_id == promos.c.id).correlate(promos).scalar_subquery()
 _ONE_OF_COUNTRIES = func.any(cast(COUNTRY_KEYS, ARRAY(Text)))
 _ONE_OF_STATES = func.any(cast(bindparam("states"), ARRAY(Text)))
 # By whether archived promos, and whether others match: each has its own indexes.
@@ -85,6 +87,5 @@ def select_matching(kind: FilterKind) -> Select[Any]:
     if kind.by_country:
         matching = matching.where(TARGET_KEY == _ONE_OF_COUNTRIES)
     if kind.by_state:
-        matching = matching.join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
-        matching = matching.where(promo_state() == _ONE_OF_STATES)
+        matching = matching.where(_STATE == _ONE_OF_STATES)
     return matching

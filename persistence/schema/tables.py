@@ -141,7 +141,8 @@ promos = Table(
 # '': all countries. A literal, because a generic plan could not match a parameter with an index.
 TARGET_KEY = func.coalesce(promos.c.country_key, literal_column("''", Text))
 
-# A later release drops the indexes of all promos, which processes of an earlier version need.
+# Of the indexes of all promos, lists of archived and other promos need promos_company_*. A later release drops
+# promos_country_*, which processes of an earlier version need.
 for _sort_by in (None, "active_from", "active_until"):
     _order = company_order(promos.c, _sort_by)
     for _ending, _condition in (("", None), ("_listed", ~promos.c.archived)):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
-from re import findall
+from re import findall, fullmatch
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,13 +25,20 @@ from persistence.activations import Claim, claim_values, find_refusal_reasons, l
 from persistence.comments import list_comments
 from persistence.database.engine import Database
 from persistence.feeds.feed_counts import count_feed, count_mismatched_feed_counts, update_feed_counts
+from persistence.feeds.feed_filters import FeedFilters
 from persistence.feeds.feed_index import count_mismatched_feed_entries, list_outdated_promos
 from persistence.feeds.feed_status import update_feed_status
-from persistence.feeds.user_promos import find_promo_for_user, list_feed_promos, list_history_promos
+from persistence.feeds.user_promos import (
+    find_promo_for_user,
+    list_feed_promos,
+    list_filtered_promos,
+    list_history_promos,
+)
 from persistence.likes import insert_like
 from persistence.migrations import update_schema
 from persistence.promos.changes import insert_change, list_changes
 from persistence.promos.code_lists import CodeLists
+from persistence.promos.promo_words import claim_promos_without_words
 from persistence.promos.promos import find_category_keys, find_promo, list_promos
 from promo_api.config.settings import Settings
 from tests.integration.persistence.plans import nodes_of, plan_of, scans_of, tables_read
@@ -138,6 +145,93 @@ def test_company_total(connection: Connection, countries: list[str] | None) -> N
     scans = scans_of(connection, lambda: page(connection, _COMPANY, _TODAY))
     assert {index for _, index in scans} == {"company_promo_counts_pk"}
     assert page(connection, _LARGE_COMPANY, _TODAY).total == (30_000 if countries is None else 15_000)
+
+
+# A page after a key is read also if the list is empty.
+_STATEMENTS_OF_A_LIST = pytest.mark.parametrize(
+    ("after", "number"), [(True, 0), (True, -1), (False, -1)], ids=["total", "page after a key", "first page"]
+)
+# By filters of a company's list: the indexes that select its promos.
+_COMPANY_FILTERS: list[tuple[dict[str, Any], str]] = [
+    ({"search": "desc kind7"}, "promos_search"),
+    ({"search": "desc", "states": ["active"], "mode": "COMMON", "countries": ["ru"]}, "promos_search"),
+    ({"search": "desc", "states": ["archived"]}, "promos_search"),
+    ({"states": ["active", "paused"]}, "promos_(company|country)_.*_listed"),
+    ({"mode": "UNIQUE", "countries": ["ru"]}, "promos_(company|country)_.*_listed"),
+    ({"states": ["archived"]}, "promos_company_(archived|active_until)"),
+    ({"states": ["archived", "active"]}, "promos_(company|country)_.*"),
+]
+
+
+@_STATEMENTS_OF_A_LIST
+@pytest.mark.parametrize(("filters", "indexes"), _COMPANY_FILTERS)
+@pytest.mark.parametrize("sort_by", [None, "active_until"])
+def test_filtered_company_list(
+    connection: Connection, sort_by: str | None, filters: dict[str, Any], indexes: str, after: bool, number: int
+) -> None:
+    """A filtered list of a company reads promos by an index of the company, or of words, and no table as a whole."""
+    key = [datetime(2025, 1, 1, tzinfo=UTC), _PROMO]
+    page = partial(list_promos, **filters, sort_by=sort_by, limit=10)
+    after_key = ([date(2025, 1, 1), *key] if sort_by else key) if after else None
+    plan = plan_of(connection, lambda: page(connection, _LARGE_COMPANY, _TODAY, after=after_key), number)
+    scans = set(tables_read(plan))
+    assert _sequential(scans) == set()
+    used = {name for _, name in scans} - {"promos_pk", "promo_counters_pk"}
+    assert used
+    assert [name for name in used if not fullmatch(indexes, name)] == []
+
+
+def test_search_of_a_company_reads_its_matches_only(connection: Connection) -> None:
+    """A search for a word of all promos reads those of the company: 200 of 50,000."""
+    page = partial(list_promos, connection, _COMPANY, _TODAY, sort_by=None, limit=10)
+    for number in (-1, -2):
+        plan = plan_of(connection, lambda: page(search="description"), number, analyze=True)
+        nodes = list(nodes_of(plan))
+        assert page(search="description").total == 200
+        assert [node["Actual Rows"] for node in nodes if node.get("Index Name") == "promos_search"] == [200]
+        assert max(node["Actual Rows"] for node in nodes) == 200
+
+
+# By filters of a feed: the index that selects its promos.
+_FEED_FILTERS: list[tuple[dict[str, Any], str]] = [
+    ({"search": "kind7"}, "promos_search"),
+    ({"search": "desc kind7", "category": "kind7", "active": True}, "promos_search"),
+    ({"company_id": _LARGE_COMPANY}, "promos_(company|country)_.*_listed"),
+    ({"company_id": _LARGE_COMPANY, "search": "kind7", "active": False}, "promos_(company|country)_.*_listed"),
+    ({"is_liked": True}, "likes_user"),
+    ({"is_liked": True, "company_id": _LARGE_COMPANY, "search": "kind7", "active": True}, "likes_user"),
+]
+
+
+@_STATEMENTS_OF_A_LIST
+@pytest.mark.parametrize(("filters", "indexes"), _FEED_FILTERS)
+def test_filtered_feed(
+    connection: Connection, user: User, filters: dict[str, Any], indexes: str, after: bool, number: int
+) -> None:
+    """A filtered feed reads promos by the words, the company or the likes, and no table as a whole."""
+    key = (datetime(2025, 1, 1, tzinfo=UTC), _PROMO) if after else None
+    page = partial(list_filtered_promos, filters=FeedFilters(**filters), limit=10, after=key)
+    scans = scans_of(connection, lambda: page(connection, user, _TODAY), number)
+    assert _sequential(scans) == set()
+    selecting = [name for _, name in scans if fullmatch("promos_search|promos_(company|country)_.*|likes_user", name)]
+    assert selecting
+    assert [name for name in selecting if not fullmatch(indexes, name)] == []
+
+
+def test_feed_of_a_company_after_a_key(connection: Connection, user: User) -> None:
+    """A page of a company's feed begins at the key, and ends with the page."""
+    page = partial(list_filtered_promos, connection, user, _TODAY, filters=FeedFilters(company_id=_LARGE_COMPANY))
+    key = page(limit=100).next_key
+    plan = plan_of(connection, lambda: page(limit=10, after=key), analyze=True)
+    assert _ranges_after_a_key(plan) == ["promos_company_newest_listed"]
+    [scan] = [node for node in nodes_of(plan) if node.get("Index Name") == "promos_company_newest_listed"]
+    assert scan["Actual Rows"] == 11
+
+
+def test_promos_without_words(connection: Connection) -> None:
+    """The sweeper finds promos without search words by their index."""
+    scans = scans_of(connection, lambda: claim_promos_without_words(connection, limit=100))
+    assert scans == {("promos", "promos_without_words")}
 
 
 def test_first_codes(connection: Connection) -> None:
