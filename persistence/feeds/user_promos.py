@@ -38,7 +38,7 @@ from persistence.conditions import TODAY, TargetUser, fits_age, has_uses_left, i
 from persistence.database.statements import Statement, lateral_join
 from persistence.feeds.feed_filters import FeedFilters, FilterKind, select_matching
 from persistence.feeds.feed_totals import feed_total, total_parameters
-from persistence.pages import Key, Page, Pages, Window
+from persistence.pages import Columns, CountedPages, Key, Page, Pages, Window, count_and_show
 from persistence.schema.feed_tables import (
     DATE,
     ENDING,
@@ -213,21 +213,24 @@ def _select_feed(active: bool | None, window: Window) -> Select[Any]:
     parts = union_all(*(select(part.subquery()) for part in _select_parts(active, window))).subquery("parts")
     # Joined after the limit: a join with all matches would read all likes and activations.
     merged = select(parts).order_by(*_feed_order(parts, window))
-    return _show(merged.limit(window.limit).offset(window.offset))
+    page = merged.limit(window.limit).offset(window.offset).subquery("page")
+    return _show(page).order_by(*_newest_first(page.c))
 
 
-def _show(entries: Select[Any]) -> Select[Any]:
-    page = entries.subquery("page")
+def _show(page: FromClause) -> Select[Any]:
     promo = _join_promo(page)
-    rows = select(promo, page.c.created_at).join_from(page, promo, true())
-    return rows.order_by(desc(page.c.created_at), desc(page.c.promo_id))
+    return select(promo, page.c.created_at).join_from(page, promo, true())
+
+
+def _newest_first(columns: Columns) -> list[ColumnElement[Any]]:
+    return [desc(columns.created_at), desc(columns.promo_id)]
 
 
 def _select_filtered(kind: FilterKind, window: Window) -> Select[Any]:
-    matching = select_matching(kind).subquery("matching")
-    key = (matching.c.created_at, matching.c.promo_id)
-    entries = select(*key).where(*window.bounds(*key)).order_by(*map(desc, key))
-    return _show(entries.limit(window.limit).offset(window.offset))
+    matching = select_matching(kind).cte("matching")
+    entries = select(matching).where(*window.bounds(matching.c.created_at, matching.c.promo_id))
+    page = entries.order_by(*_newest_first(matching.c)).limit(window.limit).offset(window.offset)
+    return count_and_show(matching, _show(page.subquery("page")), _newest_first)
 
 
 # In a CTE, because several parts of a page have it.
@@ -245,10 +248,8 @@ _FEED = {
 
 
 @cache
-def _filtered(kind: FilterKind) -> tuple[Statement, Pages[PromoForUser]]:
-    """Return the statements for the total and for pages."""
-    total = Statement(select(func.count()).select_from(select_matching(kind).subquery("matching")))
-    return total, Pages(partial(_select_filtered, kind), None, PromoForUser, key=("created_at", "promo_id"))
+def _filtered(kind: FilterKind) -> CountedPages[PromoForUser]:
+    return CountedPages(partial(_select_filtered, kind), PromoForUser, key=("created_at", "promo_id"))
 
 
 def find_promo_for_user(connection: Connection, promo_id: UUID, user_id: UUID, today: date) -> PromoForUser | None:
@@ -295,9 +296,7 @@ def list_filtered_promos(
     }
     if filters.search is not None and values["search"] is None:
         return Page([], 0, None)
-    statement, pages = _filtered(filters.kind())
-    total = int(statement.value(connection, values))
-    return pages.page(connection, values, total=total, limit=limit, offset=offset, after=after)
+    return _filtered(filters.kind()).page(connection, values, limit=limit, offset=offset, after=after)
 
 
 def list_history_promos(

@@ -1,6 +1,6 @@
 """Promos as their companies see and change them, and the lists of a company."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache, partial
@@ -11,9 +11,11 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Connection,
+    FromClause,
     Integer,
     Select,
     Text,
+    and_,
     bindparam,
     case,
     cast,
@@ -34,7 +36,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 from persistence.conditions import is_active, promo_state
 from persistence.database.statements import Statement, lateral_join, new_value
 from persistence.feeds.feed_entries import insert_entries
-from persistence.pages import Key, Page, Pages, Window
+from persistence.pages import CountedPages, Key, Page, Pages, Window, count_and_show
 from persistence.promos.company_filters import (
     COMPANY_ID,
     COUNTRY_KEYS,
@@ -79,8 +81,6 @@ class Promo:
     comments_enabled: bool
 
 
-# Selects the promos of a list for a sort order and a window.
-_SelectListed = Callable[[str | None, Window], Select[Any]]
 _DERIVED: dict[str, ColumnElement[Any]] = {
     # The use_limit of a UNIQUE promo is the number of its codes.
     "codes_count": case((promos.c.mode == "UNIQUE", promo_counters.c.use_limit)),
@@ -221,8 +221,11 @@ def list_promos(  # noqa: PLR0913 filters and the page
     values = {**filters.values(company_id), "today": today}
     if search is not None and values["search"] is None:
         return Page([], 0, None)
-    statement, pages = _choose(filters, sort_by)
-    total = int(statement.value(connection, values))
+    if not filters.have_counts:
+        return _counted(filters.kind(), sort_by).page(connection, values, limit=limit, offset=offset, after=after)
+    filtered = countries is not None
+    total = int(_TOTALS[filtered].value(connection, values))
+    pages = _PAGES[sort_by, filtered]
     return pages.page(connection, values, total=total, limit=limit, offset=offset, after=after)
 
 
@@ -296,19 +299,20 @@ def _update(columns: frozenset[str]) -> Statement:
     )
 
 
-def _page(
-    sort_by: str | None, select_listed: Callable[[str | None, Window], Select[Any]], window: Window
-) -> Select[Any]:
-    listed = select_listed(sort_by, window).subquery("listed")
+def _page(sort_by: str | None, filtered: bool, window: Window) -> Select[Any]:
+    listed = (_first_of_countries if filtered else _of_company)(sort_by, window).subquery("listed")
     order = company_order(listed.c, sort_by, backward=window.backward)
     page = select(listed).order_by(*order).limit(window.limit).offset(window.offset).subquery("page")
+    return _show(page).order_by(*company_order(page.c, sort_by))
+
+
+def _show(page: FromClause) -> Select[Any]:
     promo = lateral_join(_PROMOS.where(promos.c.id == page.c.id), "promo")
-    rows = select(promo, page.c.created_at).join_from(page, promo, true())
-    return rows.order_by(*company_order(page.c, sort_by))
+    return select(promo, page.c.created_at).join_from(page, promo, true())
 
 
-def _in_order(listed: Select[Any], sort_by: str | None, window: Window) -> Select[Any]:
-    return listed if window.offset is not None else _first(listed, sort_by, window)
+def _of_company(sort_by: str | None, window: Window) -> Select[Any]:
+    return _OF_COMPANY if window.offset is not None else _first(_OF_COMPANY, sort_by, window)
 
 
 def _first(listed: Select[Any], sort_by: str | None, window: Window) -> Select[Any]:
@@ -328,36 +332,30 @@ def _first_of_countries(sort_by: str | None, window: Window) -> Select[Any]:
     return select(first).select_from(countries.join(first, true()))
 
 
-def _pages(
-    sort_by: str | None,
-    select_listed: _SelectListed,
-    total: ColumnElement[Any] | None,
-) -> Pages[Promo]:
-    key = ("created_at", "id") if sort_by is None else (sort_by, "created_at", "id")
-    return Pages(partial(_page, sort_by, select_listed), total, Promo, key=key)
+def _counted_page(kind: FilterKind, sort_by: str | None, window: Window) -> Select[Any]:
+    matching = select_matching(kind).cte("matching")
+    follows = [and_(*bounds) for bounds in company_ranges(sort_by, window, matching.c) if bounds]
+    page = select(matching).where(or_(*follows)) if follows else select(matching)
+    page = page.order_by(*company_order(matching.c, sort_by)).limit(window.limit).offset(window.offset)
+    return count_and_show(matching, _show(page.subquery("page")), partial(company_order, sort_by=sort_by))
 
 
-# By sort order, and whether there is a filter by country.
+def _key(sort_by: str | None) -> list[str]:
+    return [*([] if sort_by is None else [sort_by]), "created_at", "id"]
+
+
 _PAGES = {
-    (sort_by, filtered): _pages(sort_by, select_listed, _COUNTS[filtered].scalar_subquery())
+    (sort_by, filtered): Pages(
+        partial(_page, sort_by, filtered), _COUNTS[filtered].scalar_subquery(), Promo, key=_key(sort_by)
+    )
     for sort_by in (None, "active_from", "active_until")
-    for filtered, select_listed in ((False, partial(_in_order, _OF_COMPANY)), (True, _first_of_countries))
+    for filtered in (False, True)
 }
 
 
-def _choose(filters: CompanyFilters, sort_by: str | None) -> tuple[Statement, Pages[Promo]]:
-    """Return the statements for the total and for pages."""
-    if filters.have_counts:
-        filtered = filters.countries is not None
-        return _TOTALS[filtered], _PAGES[sort_by, filtered]
-    return _filtered(filters.kind(), sort_by)
-
-
 @cache
-def _filtered(kind: FilterKind, sort_by: str | None) -> tuple[Statement, Pages[Promo]]:
-    matching = select_matching(kind)
-    total = Statement(select(func.count()).select_from(matching.subquery("matching")))
-    return total, _pages(sort_by, partial(_in_order, matching), None)
+def _counted(kind: FilterKind, sort_by: str | None) -> CountedPages[Promo]:
+    return CountedPages(partial(_counted_page, kind, sort_by), Promo, key=_key(sort_by))
 
 
 def _fold_keys(values: Mapping[str, Any]) -> dict[str, Any]:
