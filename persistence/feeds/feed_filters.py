@@ -6,12 +6,11 @@ from uuid import UUID
 from sqlalchemy import ARRAY, ColumnElement, Select, Text, Uuid, bindparam, cast, not_, select
 from sqlalchemy.dialects.postgresql import array
 
-from persistence.conditions import fits_age, fits_country, is_active
-from persistence.schema.tables import likes, promo_counters, promos
+from persistence.conditions import fits_age, fits_country, is_active, read_uses_left
+from persistence.schema.tables import likes, promos
 from persistence.search import is_found, search_query, without_index
 
-# A subquery for each promo, because a join could read all counters.
-_IS_ACTIVE = select(is_active()).where(promo_counters.c.promo_id == promos.c.id).correlate(promos).scalar_subquery()
+_IS_ACTIVE = is_active(read_uses_left(promos.c.id))
 
 
 class FeedFilters(NamedTuple):
@@ -50,7 +49,6 @@ def select_matching(kind: FilterKind) -> Select[Any]:
     One filter selects the promos that are read, with an index: likes, or else the company, or else the search.
     """
     matching = select(promos.c.created_at, promos.c.id.label("promo_id")).select_from(promos)
-    matching = matching.where(not_(promos.c.archived), fits_country(), fits_age())
     filters: list[ColumnElement[bool]] = []
     if kind.is_liked:
         matching = matching.join(likes, likes.c.promo_id == promos.c.id)
@@ -59,10 +57,12 @@ def select_matching(kind: FilterKind) -> Select[Any]:
         filters.append(promos.c.company_id == bindparam("company", type_=Uuid))
     if kind.by_search:
         filters.append(is_found())
-    matching = matching.where(filters[0], *map(without_index, filters[1:]))
+    filters += [fits_country(), fits_age()]
     if kind.by_category:
         category = array([bindparam("category", type_=Text)])
-        matching = matching.where(promos.c.category_keys.op("@>")(cast(category, ARRAY(Text))))
+        filters.append(promos.c.category_keys.op("@>")(cast(category, ARRAY(Text))))
     if kind.active is not None:
-        matching = matching.where(_IS_ACTIVE if kind.active else not_(_IS_ACTIVE))
-    return matching
+        filters.append(_IS_ACTIVE if kind.active else not_(_IS_ACTIVE))
+    # Visible to the planner, because the indexes of a company's promos have this condition.
+    is_listed = not_(promos.c.archived)
+    return matching.where(filters[0], is_listed, *map(without_index, filters[1:]))

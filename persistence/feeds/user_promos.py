@@ -34,7 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import array
 
-from persistence.conditions import TODAY, TargetUser, fits_age, has_uses_left, in_period, is_active
+from persistence.conditions import TODAY, TargetUser, fits_age, in_period, is_active, read_uses_left
 from persistence.database.statements import Statement, lateral_join
 from persistence.feeds.feed_filters import FeedFilters, FilterKind, select_matching
 from persistence.feeds.feed_totals import feed_total, total_parameters
@@ -138,7 +138,7 @@ _HISTORY = Pages(_history, _HISTORY_COUNT.scalar_subquery(), PromoForUser, key=(
 _CATEGORY = bindparam("category", type_=Text)
 _COUNTRIES = (literal("", Text), bindparam("user_country", type_=Text))
 _ORDER_COLUMNS = (feed_entries.c.created_at, feed_entries.c.promo_id)
-_HAS_USES = select(has_uses_left()).where(promo_counters.c.promo_id == feed_entries.c.promo_id).scalar_subquery()
+_HAS_USES = read_uses_left(feed_entries.c.promo_id)
 _HAS_STATUS, _IS_EXHAUSTED = feed_entries.c.status.is_not(None), feed_entries.c.status == EXHAUSTED
 # By the filter `active`. The feed of active promos reads no exhausted entries.
 _FITS = {

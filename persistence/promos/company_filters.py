@@ -6,8 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, ColumnElement, Select, Text, Uuid, bindparam, cast, func, not_, select
 
-from persistence.conditions import promo_state
-from persistence.schema.tables import TARGET_KEY, promo_counters, promos
+from persistence.conditions import promo_state, read_uses_left
+from persistence.schema.tables import TARGET_KEY, promos
 from persistence.search import is_found, search_query, without_index
 from promo_api.folding import fold
 
@@ -16,8 +16,7 @@ COMPANY_ID = bindparam("company", type_=Uuid)
 # The countries of a filter, and '' for promos for all countries.
 COUNTRY_KEYS = bindparam("country_keys", type_=ARRAY(Text))
 _ARCHIVED = "archived"
-# A subquery for each promo, because a join could read all counters.
-_STATE = select(promo_state()).where(promo_counters.c.promo_id == promos.c.id).correlate(promos).scalar_subquery()
+_STATE = promo_state(read_uses_left(promos.c.id))
 _ONE_OF_COUNTRIES = func.any(cast(COUNTRY_KEYS, ARRAY(Text)))
 _ONE_OF_STATES = func.any(cast(bindparam("states"), ARRAY(Text)))
 # By whether archived promos, and whether others match: each has its own indexes.
@@ -76,16 +75,16 @@ class FilterKind(NamedTuple):
 def select_matching(kind: FilterKind) -> Select[Any]:
     """Select the promos of a company that match, without an order.
 
-    A search reads the promos with its words; their owner and other filters are checked afterwards. Otherwise all promos
-    of the company are read.
+    A search reads the promos with its words, and the other filters use no index. Otherwise all promos of the company
+    are read, or those for the countries.
     """
-    is_own = promos.c.company_id == COMPANY_ID
-    matching = select(*ORDER_COLUMNS).where(*_SCOPES[kind.has_archived, kind.by_state or not kind.has_archived])
-    matching = matching.where(is_found(), without_index(is_own)) if kind.by_search else matching.where(is_own)
-    if kind.by_mode:
-        matching = matching.where(promos.c.mode == bindparam("promo_mode", type_=Text))
+    filters = [promos.c.company_id == COMPANY_ID, *_SCOPES[kind.has_archived, kind.by_state or not kind.has_archived]]
     if kind.by_country:
-        matching = matching.where(TARGET_KEY == _ONE_OF_COUNTRIES)
+        filters.append(TARGET_KEY == _ONE_OF_COUNTRIES)
+    if kind.by_mode:
+        filters.append(promos.c.mode == bindparam("promo_mode", type_=Text))
     if kind.by_state:
-        matching = matching.where(_STATE == _ONE_OF_STATES)
-    return matching
+        filters.append(_STATE == _ONE_OF_STATES)
+    if kind.by_search:
+        filters = [is_found(), *map(without_index, filters)]
+    return select(*ORDER_COLUMNS).where(*filters)

@@ -70,14 +70,13 @@ def test_export(company: Account, user: Account, count: Count) -> None:
 
 
 def test_feed(company: Account, user: Account, count: Count) -> None:
-    """A feed takes three statements, with any number of promos and any filter."""
+    """A feed takes three statements, or two if it has no stored total, with any number of promos and any filter."""
     for _ in range(12):
         company.create_promo(target={"categories": ["statements"]})
     for query in ("", "?limit=100", "?category=statements&active=true&limit=5&offset=2"):
         assert count(lambda query=query: user.get(f"/user/feed{query}")) == 3  # type: ignore[misc]
     for query in ("?q=coffee", f"?company_id={company.id}&limit=100", "?liked=true&active=true&q=half"):
-        user.get(f"/user/feed{query}")
-        assert count(lambda query=query: user.get(f"/user/feed{query}")) <= 3  # type: ignore[misc]
+        assert count(lambda query=query: user.get(f"/user/feed{query}")) == 2  # type: ignore[misc]
     assert count(lambda: user.get("/user/feed?q=%26%26")) == 1
     assert count(lambda: user.get("/user/feed?limit=0")) == 2
 
@@ -128,13 +127,8 @@ def test_promos_of_a_company(company: Account, count: Count) -> None:
         company.create_promo()
     for query in ("", "&sort_by=active_from", "&country=ru&sort_by=active_until", "&country=ru,fr&offset=3"):
         assert count(lambda query=query: company.get(f"/business/promo?limit=100{query}")) == 3  # type: ignore[misc]
-    filters = (
-        "&state=active",
-        "&q=half+price",
-        "&state=active,paused&mode=COMMON&q=half&country=ru&sort_by=active_from",
-    )
-    for query in filters:
-        assert count(lambda query=query: company.get(f"/business/promo?limit=100{query}")) == 3  # type: ignore[misc]
+    for query in ("&state=active", "&q=half+price", "&state=paused,active&mode=COMMON&q=half&country=ru"):
+        assert count(lambda query=query: company.get(f"/business/promo?limit=100{query}")) == 2  # type: ignore[misc]
     assert count(lambda: company.get("/business/promo?limit=0&country=ru")) == 2
     assert count(lambda: company.get(f"/business/promo/{promo_id}")) == 2
     patch = {"description": "A new description", "target": {"country": "ru"}, "max_count": 5}

@@ -1,12 +1,9 @@
 """Query plans: with many promos, requests use indexes and never scan a whole table."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from functools import partial
-from pathlib import Path
-from re import findall, fullmatch
+from re import findall
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,29 +17,23 @@ from persistence.accounts.exports import (
     list_own_keys,
 )
 from persistence.accounts.own_activations import list_activations, list_own_activations
-from persistence.accounts.users import User, find_user
+from persistence.accounts.users import User
 from persistence.activations import Claim, claim_values, find_refusal_reasons, list_country_uses
 from persistence.comments import list_comments
 from persistence.database.engine import Database
-from persistence.feeds.feed_counts import count_feed, count_mismatched_feed_counts, update_feed_counts
-from persistence.feeds.feed_filters import FeedFilters
-from persistence.feeds.feed_index import count_mismatched_feed_entries, list_outdated_promos
+from persistence.feeds.feed_counts import count_feed
+from persistence.feeds.feed_index import list_outdated_promos
 from persistence.feeds.feed_status import update_feed_status
 from persistence.feeds.user_promos import (
     find_promo_for_user,
     list_feed_promos,
-    list_filtered_promos,
     list_history_promos,
 )
 from persistence.likes import insert_like
-from persistence.migrations import update_schema
 from persistence.promos.changes import insert_change, list_changes
 from persistence.promos.code_lists import CodeLists
-from persistence.promos.promo_words import claim_promos_without_words
 from persistence.promos.promos import find_category_keys, find_promo, list_promos
-from promo_api.config.settings import Settings
 from tests.integration.persistence.plans import nodes_of, plan_of, scans_of, tables_read
-from tests.pgbouncer import limited
 
 _TODAY = date(2025, 6, 1)
 _COMPANY, _LARGE_COMPANY, _USER, _PROMO = (UUID(int=number) for number in (1, 101, 1, 777))
@@ -50,39 +41,6 @@ _BIG = {
     "promos", "promo_counters", "promo_codes", "activations", "country_uses", "user_uses", "likes", "comments",
     "company_promo_counts", "feed_entries", "feed_tallies", "promo_changes", "account_events",
 }  # fmt: skip
-_ROWS = Path(__file__).with_name("many_promos.sql")
-
-
-@pytest.fixture(scope="module")
-def full(empty_for_module: Settings) -> Iterator[Database]:
-    """A database with 50,000 promos and their related rows, after ANALYZE."""
-    # One statement inserts all rows, and takes longer than the default timeout.
-    changed = limited(replace(empty_for_module, postgres_statement_timeout_s=300.0))
-    with closing(Database(changed)) as database:
-        update_schema(database.engine)
-        with database.engine.begin() as connection:
-            rows = _ROWS.read_text(encoding="utf-8")
-            connection.exec_driver_sql(rows, execution_options={"no_parameters": True})
-            assert update_feed_counts(connection, limit=100_000) == 50_000
-            assert (count_mismatched_feed_counts(connection), count_mismatched_feed_entries(connection)) == (0, 0)
-        with database.autocommit() as connection:
-            connection.exec_driver_sql("VACUUM ANALYZE")
-        yield database
-
-
-@pytest.fixture
-def connection(full: Database) -> Iterator[Connection]:
-    """A connection to that database."""
-    with full.autocommit() as connection:
-        yield connection
-
-
-@pytest.fixture
-def user(connection: Connection) -> User:
-    """A user of that database."""
-    user = find_user(connection, _USER)
-    assert user is not None
-    return user
 
 
 def _sequential(scans: set[tuple[str, str]]) -> set[str]:
@@ -92,10 +50,10 @@ def _sequential(scans: set[tuple[str, str]]) -> set[str]:
 @pytest.mark.parametrize("offset", [0, 1000, 49_990])
 @pytest.mark.parametrize("category", [None, "Kind7", "nothing"])
 @pytest.mark.parametrize("active", [None, True, False])
-def test_feed_page(full: Database, user: User, active: bool | None, category: str | None, offset: int) -> None:
+def test_feed_page(many_promos: Database, user: User, active: bool | None, category: str | None, offset: int) -> None:
     """A feed page is read in index order and not sorted, except the dated entries of active promos."""
     page = partial(list_feed_promos, category=category, active=active, total=50_000, limit=10, offset=offset)
-    with full.engine.connect() as connection:
+    with many_promos.engine.connect() as connection:
         # The worst case, until the end of the transaction: VACUUM has not run.
         connection.exec_driver_sql("UPDATE pg_class SET relallvisible = 0 WHERE relname = 'feed_entries'")
         plan = plan_of(connection, lambda: page(connection, user, _TODAY))
@@ -145,93 +103,6 @@ def test_company_total(connection: Connection, countries: list[str] | None) -> N
     scans = scans_of(connection, lambda: page(connection, _COMPANY, _TODAY))
     assert {index for _, index in scans} == {"company_promo_counts_pk"}
     assert page(connection, _LARGE_COMPANY, _TODAY).total == (30_000 if countries is None else 15_000)
-
-
-# A page after a key is read also if the list is empty.
-_STATEMENTS_OF_A_LIST = pytest.mark.parametrize(
-    ("after", "number"), [(True, 0), (True, -1), (False, -1)], ids=["total", "page after a key", "first page"]
-)
-# By filters of a company's list: the indexes that select its promos.
-_COMPANY_FILTERS: list[tuple[dict[str, Any], str]] = [
-    ({"search": "desc kind7"}, "promos_search"),
-    ({"search": "desc", "states": ["active"], "mode": "COMMON", "countries": ["ru"]}, "promos_search"),
-    ({"search": "desc", "states": ["archived"]}, "promos_search"),
-    ({"states": ["active", "paused"]}, "promos_(company|country)_.*_listed"),
-    ({"mode": "UNIQUE", "countries": ["ru"]}, "promos_(company|country)_.*_listed"),
-    ({"states": ["archived"]}, "promos_company_(archived|active_until)"),
-    ({"states": ["archived", "active"]}, "promos_(company|country)_.*"),
-]
-
-
-@_STATEMENTS_OF_A_LIST
-@pytest.mark.parametrize(("filters", "indexes"), _COMPANY_FILTERS)
-@pytest.mark.parametrize("sort_by", [None, "active_until"])
-def test_filtered_company_list(
-    connection: Connection, sort_by: str | None, filters: dict[str, Any], indexes: str, after: bool, number: int
-) -> None:
-    """A filtered list of a company reads promos by an index of the company, or of words, and no table as a whole."""
-    key = [datetime(2025, 1, 1, tzinfo=UTC), _PROMO]
-    page = partial(list_promos, **filters, sort_by=sort_by, limit=10)
-    after_key = ([date(2025, 1, 1), *key] if sort_by else key) if after else None
-    plan = plan_of(connection, lambda: page(connection, _LARGE_COMPANY, _TODAY, after=after_key), number)
-    scans = set(tables_read(plan))
-    assert _sequential(scans) == set()
-    used = {name for _, name in scans} - {"promos_pk", "promo_counters_pk"}
-    assert used
-    assert [name for name in used if not fullmatch(indexes, name)] == []
-
-
-def test_search_of_a_company_reads_its_matches_only(connection: Connection) -> None:
-    """A search for a word of all promos reads those of the company: 200 of 50,000."""
-    page = partial(list_promos, connection, _COMPANY, _TODAY, sort_by=None, limit=10)
-    for number in (-1, -2):
-        plan = plan_of(connection, lambda: page(search="description"), number, analyze=True)
-        nodes = list(nodes_of(plan))
-        assert page(search="description").total == 200
-        assert [node["Actual Rows"] for node in nodes if node.get("Index Name") == "promos_search"] == [200]
-        assert max(node["Actual Rows"] for node in nodes) == 200
-
-
-# By filters of a feed: the index that selects its promos.
-_FEED_FILTERS: list[tuple[dict[str, Any], str]] = [
-    ({"search": "kind7"}, "promos_search"),
-    ({"search": "desc kind7", "category": "kind7", "active": True}, "promos_search"),
-    ({"company_id": _LARGE_COMPANY}, "promos_(company|country)_.*_listed"),
-    ({"company_id": _LARGE_COMPANY, "search": "kind7", "active": False}, "promos_(company|country)_.*_listed"),
-    ({"is_liked": True}, "likes_user"),
-    ({"is_liked": True, "company_id": _LARGE_COMPANY, "search": "kind7", "active": True}, "likes_user"),
-]
-
-
-@_STATEMENTS_OF_A_LIST
-@pytest.mark.parametrize(("filters", "indexes"), _FEED_FILTERS)
-def test_filtered_feed(
-    connection: Connection, user: User, filters: dict[str, Any], indexes: str, after: bool, number: int
-) -> None:
-    """A filtered feed reads promos by the words, the company or the likes, and no table as a whole."""
-    key = (datetime(2025, 1, 1, tzinfo=UTC), _PROMO) if after else None
-    page = partial(list_filtered_promos, filters=FeedFilters(**filters), limit=10, after=key)
-    scans = scans_of(connection, lambda: page(connection, user, _TODAY), number)
-    assert _sequential(scans) == set()
-    selecting = [name for _, name in scans if fullmatch("promos_search|promos_(company|country)_.*|likes_user", name)]
-    assert selecting
-    assert [name for name in selecting if not fullmatch(indexes, name)] == []
-
-
-def test_feed_of_a_company_after_a_key(connection: Connection, user: User) -> None:
-    """A page of a company's feed begins at the key, and ends with the page."""
-    page = partial(list_filtered_promos, connection, user, _TODAY, filters=FeedFilters(company_id=_LARGE_COMPANY))
-    key = page(limit=100).next_key
-    plan = plan_of(connection, lambda: page(limit=10, after=key), analyze=True)
-    assert _ranges_after_a_key(plan) == ["promos_company_newest_listed"]
-    [scan] = [node for node in nodes_of(plan) if node.get("Index Name") == "promos_company_newest_listed"]
-    assert scan["Actual Rows"] == 11
-
-
-def test_promos_without_words(connection: Connection) -> None:
-    """The sweeper finds promos without search words by their index."""
-    scans = scans_of(connection, lambda: claim_promos_without_words(connection, limit=100))
-    assert scans == {("promos", "promos_without_words")}
 
 
 def test_first_codes(connection: Connection) -> None:
@@ -296,10 +167,10 @@ def _assert_selected_by_index(plan: dict[str, Any], index: str, *, backward: boo
 
 @pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("name", _PAGES)
-def test_page_is_selected_by_index(full: Database, name: str, deep: bool) -> None:
+def test_page_is_selected_by_index(many_promos: Database, name: str, deep: bool) -> None:
     """An index-only scan from the nearer end selects a page, before any join."""
     index, page, offset = _PAGES[name]
-    with full.engine.connect() as connection:
+    with many_promos.engine.connect() as connection:
         plan = plan_of(connection, lambda: page(connection, limit=5, offset=offset if deep else 0))
     _assert_selected_by_index(plan, index, backward=deep)
 
@@ -353,9 +224,9 @@ def test_deep_page_after_a_key_reads_few_rows(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("index", _PORTIONS)
-def test_export_portion_is_selected_by_index(full: Database, index: str) -> None:
+def test_export_portion_is_selected_by_index(many_promos: Database, index: str) -> None:
     """An index-only scan selects a portion of an export, before any join."""
-    with full.engine.connect() as connection:
+    with many_promos.engine.connect() as connection:
         plan = plan_of(connection, lambda: _PORTIONS[index](connection, _USER, limit=5, offset=3))
     _assert_selected_by_index(plan, index, backward=index == "activations_history")
 
