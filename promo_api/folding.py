@@ -5,6 +5,7 @@ from unicodedata import category, normalize
 
 _DOTTED_I = re.compile("i\u0307+")
 _DOTLESS_I = "\u0131"
+_ASCII_WORD = re.compile("[0-9a-z]+")
 # Begins with a letter or number, so that an emoji with a variation selector is no word.
 _WORD = re.compile(r"\w\S*")
 
@@ -15,6 +16,8 @@ def fold(text: str) -> str:
     It is a canonical caseless match (definition D145 of Unicode), in NFC. The dotted and the dotless i are one letter,
     because I is the capital of i in most languages, and of the dotless i in Turkish.
     """
+    if text.isascii():
+        return text.lower()
     folded = normalize("NFD", normalize("NFD", text).casefold())
     return normalize("NFC", _DOTTED_I.sub("i", folded.replace(_DOTLESS_I, "i")))
 
@@ -22,5 +25,7 @@ def fold(text: str) -> str:
 def list_words(text: str) -> list[str]:
     """Return the folded words of a text: its letters and numbers, with the marks that follow them."""
     folded = fold(text)
+    if folded.isascii():
+        return _ASCII_WORD.findall(folded)
     separators = {ord(character): " " for character in set(folded) if category(character)[0] not in "LMN"}
     return _WORD.findall(folded.translate(separators))
