@@ -23,8 +23,9 @@ _QUERY = cast(bindparam("search"), TSQUERY)
 def search_words(company_id: UUID, description: str, categories: Iterable[str] | None, code: str | None) -> str:
     """Return the words of a promo as a tsvector. `code` is the code of a COMMON promo."""
     public = set(_words("\n".join((description, *(categories or ())))))
-    private = public.union(_words(code or ""))
-    return " ".join(f"'{word}'" for word in [*public, *(_of_company(company_id) + word for word in private)])
+    prefix = _of_company(company_id)
+    private = [prefix + word for word in public.union(_words(code or ""))]
+    return " ".join(f"'{word}'" for word in [*public, *private])
 
 
 def search_query(text: str, company_id: UUID | None = None) -> str | None:
