@@ -10,6 +10,7 @@ status) or (body, status, headers), or raises an error of promo_api.errors.
 | business_auth, user_auth | sign-up, sign-in and sign-out |
 | business_promos | promos of a company |
 | business_comments | moderation of comments |
+| business_codes, business_jobs | codes of UNIQUE promos, and the jobs that add them |
 | user_profile, user_export | the account of a user |
 | user_promos | the feed |
 | user_activations, user_likes, user_comments | what a user does with a promo |
@@ -17,6 +18,7 @@ status) or (body, status, headers), or raises an error of promo_api.errors.
 | promo_changes | shared: changes of a promo, with its feed entries and audit log |
 | promo_owners | shared: the check that a promo belongs to the company |
 | pages | shared: pages of lists and their cursors |
+| streamed_rows | shared: whole lists as CSV or lines of JSON |
 | idempotency | shared: the Idempotency-Key header |
 | serializers | shared: rows to JSON |
 | versions | shared: entity tags and the If-Match header |

@@ -4,8 +4,9 @@ The primary key of the table blocks a concurrent request with the same key until
 rolled back.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import wraps
 from hashlib import sha256
@@ -15,6 +16,7 @@ from uuid import UUID
 
 from handlers import Body, Headers
 from persistence.idempotency import IdempotencyKey, StoredResponse, find_response, insert_responses
+from promo_api.contract.streams import StreamedBody
 from promo_api.errors import ActivationDenied, ConcurrentRequest, IdempotencyKeyReused
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import IDEMPOTENCY_KEYS
@@ -58,13 +60,74 @@ def idempotent(handler: Callable[..., Response]) -> Callable[..., Response | tup
                 stored = _find_response(runtime, key, now)
                 if stored is None:
                     raise
-        if stored.fingerprint != key.fingerprint:
-            raise IdempotencyKeyReused(
-                "This Idempotency-Key was used for another request. Use a new key for each new request."
-            )
-        return stored.body, stored.status, {"Idempotent-Replayed": "true"}
+        return _replay(stored, key.fingerprint)
 
     return respond
+
+
+class Upload:
+    """The chunks of a body, whose digest is known after the last. Also a JSON array of codes, as a file of lines."""
+
+    def __init__(self, body: StreamedBody | list[str], request: dict[str, Any]) -> None:
+        if isinstance(body, StreamedBody):
+            self.media_type, self._chunks = body.media_type, iter(body)
+        else:
+            self.media_type, self._chunks = "application/json", (dumps(each).encode() + b"\n" for each in body)
+        self._digest = sha256(_fingerprint({**request, "media_type": self.media_type}))
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the chunks."""
+        for chunk in self._chunks:
+            self._digest.update(chunk)
+            yield chunk
+
+    @property
+    def fingerprint(self) -> bytes:
+        """The digest of the request, when all chunks have been read."""
+        return self._digest.digest()
+
+    def sign(self, key: IdempotencyKey | None) -> IdempotencyKey | None:
+        """Return the key with the fingerprint."""
+        return None if key is None else replace(key, fingerprint=self.fingerprint)
+
+
+def idempotent_upload(handler: Callable[..., Response]) -> Callable[..., Response | tuple[Body, int, Headers]]:
+    """Like `idempotent`, for a streamed body. A repeated request is read to its end, and compared by its digest."""
+    operation = f"{handler.__module__.removeprefix('handlers.')}.{handler.__name__}"
+
+    @wraps(handler)
+    def respond(
+        runtime: Runtime, account: Account, *, body: Any, idempotency_key: str | None = None, **request: Any
+    ) -> Response | tuple[Body, int, Headers]:
+        upload = Upload(body, request)
+        if idempotency_key is None:
+            return handler(runtime, account, body=upload, key=None, **request)
+        now = runtime.clock()
+        expires_at = now + timedelta(hours=runtime.settings.idempotency_lifetime_h)
+        key = IdempotencyKey(account.id, operation, idempotency_key, b"", expires_at)
+        stored = _find_response(runtime, key, now)
+        if stored is None:
+            runtime.rate_limits.count_for(IDEMPOTENCY_KEYS, account.id)
+            try:
+                return handler(runtime, account, body=upload, key=key, **request)
+            except ConcurrentRequest:
+                stored = _find_response(runtime, key, now)
+                if stored is None:
+                    raise
+        else:
+            for _ in upload:
+                pass
+        return _replay(stored, upload.fingerprint)
+
+    return respond
+
+
+def _replay(stored: StoredResponse, fingerprint: bytes) -> tuple[Body, int, Headers]:
+    if stored.fingerprint != fingerprint:
+        raise IdempotencyKeyReused(
+            "This Idempotency-Key was used for another request. Use a new key for each new request."
+        )
+    return stored.body, stored.status, {"Idempotent-Replayed": "true"}
 
 
 def connect(runtime: Runtime, *keys: IdempotencyKey | None) -> AbstractContextManager[Any]:

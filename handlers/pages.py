@@ -9,6 +9,7 @@ from urllib.parse import quote
 from handlers import Body, Headers
 from handlers.idempotency import Account
 from persistence.pages import Key, Page
+from promo_api.contract.streams import StreamedResponse
 from promo_api.errors import InvalidInput
 from promo_api.runtime import Runtime
 from promo_api.specification import MAX_PAGE_ENTRIES, PATHS
@@ -26,10 +27,11 @@ class PageRequest:
     after: Key | None
 
 
-def paged(handler: Callable[..., Page[Body]]) -> Callable[..., Response]:
+def paged(handler: Callable[..., Page[Body] | StreamedResponse]) -> Callable[..., Response | StreamedResponse]:
     """Give an operation the parameters limit, offset and cursor; the handler gets a PageRequest as `page`.
 
-    The other parameters are the filters of the list: a cursor is valid only with the same ones.
+    The other parameters are the filters of the list: a cursor is valid only with the same ones. The handler may return
+    the whole list as a stream instead.
     """
     operation = f"{handler.__module__.removeprefix('handlers.')}.{handler.__name__}"
 
@@ -41,13 +43,16 @@ def paged(handler: Callable[..., Page[Body]]) -> Callable[..., Response]:
         limit: int,
         offset: int | None = None,
         cursor: str | None = None,
-        **filters: Any,
-    ) -> Response:
+        **arguments: Any,
+    ) -> Response | StreamedResponse:
         if cursor is not None and offset is not None:
             raise InvalidInput.query("/offset", "must not be given together with `cursor`")
+        filters = {name: value for name, value in arguments.items() if name != "media_type"}
         cursors = runtime.cursors.of_list(operation, account.id, filters)
         request = PageRequest(min(limit, MAX_PAGE_ENTRIES), offset or 0, cursors.read(cursor))
-        page = handler(runtime, account, page=request, **filters)
+        page = handler(runtime, account, page=request, **arguments)
+        if isinstance(page, StreamedResponse):
+            return page
         headers = {} if page.total is None else {"X-Total-Count": str(page.total)}
         next_cursor = cursors.issue(page.next_key)
         if next_cursor is not None:

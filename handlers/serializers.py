@@ -10,9 +10,11 @@ from persistence.accounts.own_activations import OwnActivation
 from persistence.accounts.users import User
 from persistence.comments import Comment
 from persistence.feeds.user_promos import PromoForUser
+from persistence.jobs import Job
 from persistence.promos.changes import PromoChange
+from persistence.promos.codes import Code
 from persistence.promos.promos import Promo
-from promo_api.specification import PROMO_MEMBERS
+from promo_api.specification import MAX_PERCENT, PROMO_MEMBERS
 
 # The author of a comment whose account was deleted.
 _DELETED_AUTHOR = {"name": "Deleted", "surname": "user"}
@@ -66,6 +68,27 @@ def find_changed_members(before: Promo, after: Promo) -> Body:
 def serialize_change(change: PromoChange) -> Body:
     """Return a PromoChange."""
     return _without_none(vars(change))
+
+
+def serialize_code(code: Code) -> Body:
+    """Return an IssuedCode."""
+    return _without_none(
+        {
+            "code": code.value,
+            "position": code.position,
+            "state": "issued" if code.is_issued else "available",
+            "issued_at": code.issued_at,
+            "country": code.country,
+        }
+    )
+
+
+def serialize_job(job: Job) -> Body:
+    """Return a Job."""
+    names = ("id", "kind", "promo_id", "state", "failure", "received", "accepted", "duplicates", "rejected")
+    times = ("created_at", "started_at", "finished_at")
+    percent = MAX_PERCENT * job.steps_done // job.steps if job.steps else 0
+    return _without_none({**{name: getattr(job, name) for name in (*names, *times)}, "percent": percent})
 
 
 def serialize_promo_for_user(promo: PromoForUser) -> Body:

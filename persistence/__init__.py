@@ -10,6 +10,7 @@
 | promos/ | company promos |
 | feeds/ | feed pages, exact totals |
 | activations, likes, comments, comment_reports | user actions |
+| jobs | jobs of companies, with their files and rejected rows |
 | idempotency | stored responses |
 | pages | pages by offset or after a key |
 | consistency | checks of derived data |

@@ -65,6 +65,12 @@ _FORWARD = Window(backward=False, limit=LIMIT, offset=OFFSET, depth=LIMIT + OFFS
 _AFTER = Window(backward=False, limit=LIMIT, offset=None, depth=LIMIT)
 
 
+def uncounted_page(entries: list[_Entry], limit: int, key_of: Callable[[_Entry], Key]) -> Page[_Entry]:
+    """Return a page of a list whose entries are not counted, from up to limit + 1 entries."""
+    shown = entries[:limit]
+    return Page(shown, None, key_of(shown[-1]) if shown and len(entries) > limit else None)
+
+
 def _backward(total: ColumnElement[Any]) -> Window:
     depth = func.greatest(total - OFFSET, literal(0, BigInteger))
     offset = func.greatest(depth - LIMIT, literal(0, BigInteger))

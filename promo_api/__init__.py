@@ -16,6 +16,7 @@
 | antifraud/ | the anti-fraud check of an activation |
 | circuit_breaker | refuses calls to an unavailable service |
 | coalescing | processes concurrent requests for a promo together |
+| code_jobs/ | works through the jobs that add codes |
 | redis_client | a client for Redis |
 | background, sweeper, inventory | background jobs: cleaning of the database, and a count for metrics |
 | health | health of the dependencies |

@@ -11,6 +11,7 @@ from persistence.accounts.users import User, find_user
 from promo_api import SPECIFICATION, __version__
 from promo_api.admission import Admission, pool_limits
 from promo_api.background import BackgroundJob
+from promo_api.code_jobs.runner import code_jobs
 from promo_api.config.values import LogFormat
 from promo_api.contract.application import build_application
 from promo_api.contract.client_address import ClientAddressMiddleware
@@ -26,6 +27,7 @@ from promo_api.sweeper import (
     expired_responses_sweeper,
     feed_changes_sweeper,
     feed_status_sweeper,
+    job_files_sweeper,
     search_words_sweeper,
 )
 from promo_api.telemetry import metrics
@@ -81,6 +83,8 @@ def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
         account_deletions_sweeper(runtime.database),
         feed_status_sweeper(runtime.database, runtime.today),
         category_keys_sweeper(runtime.database, runtime.today),
+        job_files_sweeper(runtime.database, runtime.clock),
+        code_jobs(runtime.database, runtime.today),
         search_words_sweeper(runtime.database),
     ]
     if runtime.settings.metrics_address is not None:

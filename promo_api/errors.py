@@ -114,6 +114,17 @@ class NotFound(RequestError):
         """Return the error for a comment."""
         return cls("Comment not found.", code="comment_not_found")
 
+    @classmethod
+    def job(cls) -> "NotFound":
+        """Return the error for a job."""
+        return cls("Job not found.", code="job_not_found")
+
+
+class TooManyJobs(RequestError):
+    """The company has too many unfinished jobs."""
+
+    code = "too_many_jobs"
+
 
 class EmailTaken(RequestError):
     """An account of the same kind has the e-mail address."""

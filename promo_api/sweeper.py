@@ -5,7 +5,7 @@ category_keys, which waits for them.
 """
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from persistence.accounts.deletion import claim_account_deletion, delete_account_batch
@@ -14,6 +14,7 @@ from persistence.feeds.feed_counts import update_feed_counts
 from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries, list_outdated_promos
 from persistence.feeds.feed_status import update_feed_status
 from persistence.idempotency import delete_expired
+from persistence.jobs import delete_job, delete_leftover_pieces, list_abandoned_jobs, list_old_jobs
 from persistence.promos.promo_words import claim_promos_without_words, update_search_words
 from persistence.promos.promos import find_category_keys, find_promo, update_promo
 from persistence.search import search_words
@@ -28,6 +29,8 @@ _CHANGES, _CHANGES_EVERY_S = 200, 1.0
 _DELETIONS_EVERY_S = 1.0
 _ENTRIES, _ENTRIES_EVERY_S = 500, 1.0
 _PROMOS, _PROMOS_EVERY_S = 100, 60.0
+_JOBS, _JOBS_EVERY_S = 100, 60.0
+_UPLOAD_MAX, _JOBS_STORED = timedelta(hours=1), timedelta(days=30)
 _WORDS, _WORDS_EVERY_S = 100, 60.0
 _FIRST_ID = UUID(int=0)
 
@@ -109,6 +112,24 @@ def category_keys_sweeper(database: Database, today: Callable[[], date], every_s
         return sum(_update_category_keys(database, promo_id, today()) for promo_id in promo_ids)
 
     return Sweeper("category_keys", step, _PROMOS, every_s)
+
+
+def job_files_sweeper(database: Database, clock: Callable[[], datetime], every_s: float = _JOBS_EVERY_S) -> Sweeper:
+    """Return the sweeper that deletes abandoned uploads, old jobs and files without a job."""
+
+    def step() -> int:
+        with database.autocommit() as connection:
+            due = [
+                *list_abandoned_jobs(connection, clock() - _UPLOAD_MAX, limit=_JOBS),
+                *list_old_jobs(connection, clock() - _JOBS_STORED, limit=_JOBS),
+            ]
+        for company_id, job_id in due:
+            with database.transaction() as connection:
+                delete_job(connection, company_id, job_id)
+        with database.autocommit() as connection:
+            return len(due) + delete_leftover_pieces(connection, limit=_JOBS)
+
+    return Sweeper("job_files", step, _JOBS, every_s)
 
 
 def search_words_sweeper(database: Database, every_s: float = _WORDS_EVERY_S) -> Sweeper:

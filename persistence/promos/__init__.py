@@ -7,6 +7,7 @@
 | company_ranges | index ranges of the lists of a company |
 | promo_words | search words of existing promos |
 | changes | the audit log of promos |
-| code_lists | a cache of the codes of UNIQUE promos |
+| codes | the codes of UNIQUE promos |
+| code_lists | a cache of the lists that UNIQUE promos were created with |
 | inventory | the numbers of active promos and of their codes |
 """

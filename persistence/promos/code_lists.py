@@ -1,4 +1,4 @@
-"""A cache of the codes of UNIQUE promos, which never change.
+"""A cache of the lists with which UNIQUE promos were created, which never change.
 
 Lists stay JSON text: to parse and serialize a megabyte would cost more than the rest of the request.
 """
@@ -22,11 +22,13 @@ _LISTS = Statement(select(promos.c.id, cast(promos.c.promo_unique, Text)).where(
 
 
 def _first_codes() -> Select[Any]:
+    # Added codes follow those of the list.
+    number = func.least(bindparam("first", type_=BigInteger), func.json_array_length(promos.c.promo_unique))
     first = (
         select(promo_codes.c.value)
         .where(promo_codes.c.promo_id == promos.c.id)
         .order_by(promo_codes.c.position)
-        .limit(bindparam("first", type_=BigInteger))
+        .limit(number)
         .scalar_subquery()
     )
     return select(promos.c.id, cast(func.to_json(func.array(first)), Text)).where(promos.c.id == func.any(_IDS))

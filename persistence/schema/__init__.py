@@ -5,5 +5,6 @@
 | tables | accounts, promos, activations, likes, comments |
 | audit_tables | the append-only audit log |
 | feed_tables | derived data for feeds |
+| job_tables | background jobs of companies |
 | orders | sort orders of indexes and statements |
 """

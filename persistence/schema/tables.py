@@ -129,7 +129,7 @@ promos = Table(
     Column("max_per_user", Integer),
     # False: users cannot write or edit comments.
     Column("comments_enabled", Boolean, nullable=False, server_default=true()),
-    # See persistence.search. A trigger (migration 0016) clears them when the texts change. NULL: an earlier version has
+    # See persistence.search. A trigger (migration 0017) clears them when the texts change. NULL: an earlier version has
     # written the promo; the sweeper computes them.
     Column("search_words", SearchWords),
     CheckConstraint("(mode = 'COMMON') = (promo_common IS NOT NULL)", name="mode"),
@@ -190,6 +190,8 @@ promo_codes = Table(
     # Room for HOT updates: a page of codes is issued in order.
     postgresql_with={"fillfactor": "80"},
 )
+# Finds duplicates; not unique, because a company may want a code twice. The C collation compares fastest.
+Index("promo_codes_value", promo_codes.c.promo_id, promo_codes.c.value.collate("C"))
 
 activations = Table(
     "activations",

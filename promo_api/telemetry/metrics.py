@@ -11,7 +11,7 @@ from time import perf_counter, process_time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from promo_api.background import BackgroundJob
-from promo_api.specification import REFUSAL_REASONS
+from promo_api.specification import JOB_FAILURES, JOB_KINDS, REFUSAL_REASONS
 from promo_api.telemetry.process import resident_bytes
 
 REGISTRY = CollectorRegistry()
@@ -85,6 +85,9 @@ _RATE_LIMITS_UNAVAILABLE = _counter(
 _ACTIVE_PROMOS = _gauge("promo_active_promos", "Active promos", mode="livemostrecent")
 _CODES_LEFT = _gauge("promo_codes_left", "Codes of active promos that are not issued", mode="livemostrecent")
 
+_CODE_ROWS = _counter("promo_code_rows_total", "Rows of code imports, and generated codes, by result", "result")
+_CODE_JOBS = _counter("promo_code_jobs_total", "Finished jobs that add codes, by kind and result", "kind", "result")
+
 _SWEEPS = _counter("promo_sweeps_total", "Steps of the sweepers by result", "sweeper", "result")
 _SWEPT_ROWS = _counter("promo_swept_rows_total", "Rows changed by the sweepers", "sweeper")
 # Prometheus sets the label `job`.
@@ -134,7 +137,14 @@ _rate_limited = {
         "idempotency-keys-per-account",
     )
 }
-_SWEEPERS = ("expired_responses", "feed_changes", "account_deletions", "feed_status", "category_keys", "search_words")
+_code_rows = {result: _CODE_ROWS.labels(result) for result in ("accepted", "duplicates", "rejected")}
+_code_jobs = {
+    (kind, result): _CODE_JOBS.labels(kind, result) for kind in JOB_KINDS for result in ("succeeded", *JOB_FAILURES)
+}
+_SWEEPERS = (
+    "expired_responses", "feed_changes", "account_deletions", "feed_status", "category_keys", "search_words",
+    "job_files",
+)  # fmt: skip
 _sweeps = {(name, end): _SWEEPS.labels(name, end) for name in _SWEEPERS for end in ("done", "failed")}
 _swept_rows = {name: _SWEPT_ROWS.labels(name) for name in _SWEEPERS}
 _last_success = {name: _LAST_SUCCESS.labels(name) for name in _SWEEPERS}
@@ -289,3 +299,13 @@ def sweep_succeeded(sweeper: str, rows: int) -> None:
 def sweep_failed(sweeper: str) -> None:
     """Count a failed step."""
     _sweeps[sweeper, "failed"].inc()
+
+
+def code_rows(result: str, number: int) -> None:
+    """Count rows of imports and generated codes: accepted, duplicates or rejected."""
+    _code_rows[result].inc(number)
+
+
+def code_job_finished(kind: str, result: str) -> None:
+    """Count a finished job; the result is `succeeded` or the reason of its failure."""
+    _code_jobs[kind, result].inc()

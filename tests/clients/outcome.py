@@ -6,6 +6,8 @@ from typing import Any
 from tests.e2e.server import Server
 
 CODES = {"BEAN-1", "BEAN-2"}
+# Added when these were used up.
+ADDED_CODES = 6
 PASSWORD = "Str0ng&Hot"
 
 
@@ -29,11 +31,12 @@ def assert_story_happened(server: Server, output: str) -> None:
     assert {promos["UNIQUE"]["promo_id"], promos["COMMON"]["promo_id"]} == {story["unique"], story["common"]}
     assert set(promos["UNIQUE"]["promo_unique"]) == CODES
     assert (promos["COMMON"]["max_count"], promos["COMMON"]["active_until"]) == (7, "2999-12-31")
+    assert promos["UNIQUE"]["codes_count"] == len(CODES) + ADDED_CODES
     stat = read(f"/business/promo/{story['unique']}/stat", company)
     assert stat == {"activations_count": 2, "countries": [{"country": "fr", "activations_count": 2}]}
     history = read("/user/promo/history", user)
     assert [entry["promo_id"] for entry in history] == [story["unique"]] * 2
-    assert (history[0]["like_count"], history[0]["comment_count"], history[0]["active"]) == (1, 0, False)
+    assert (history[0]["like_count"], history[0]["comment_count"], history[0]["active"]) == (1, 0, True)
     assert {entry["code"] for entry in read("/user/activations", user)} == CODES
     profile = read("/user/profile", user)
     assert (profile["name"], profile["surname"]) == ("Marie", "Noir")

@@ -18,6 +18,14 @@ from promo_client.api.activations import (
     user_activations_list_activations,
     user_activations_list_history,
 )
+from promo_client.api.codes import (
+    business_codes_append_codes,
+    business_codes_generate_codes,
+    business_codes_list_codes,
+    business_jobs_get_job,
+    business_jobs_list_job_errors,
+    business_jobs_list_jobs,
+)
 from promo_client.api.comments import (
     user_comments_create_comment,
     user_comments_delete_comment,
@@ -55,6 +63,8 @@ from promo_client.api.user_accounts import (
 )
 from promo_client.models import (
     AccountDeletion,
+    CodeGeneration,
+    CodeStateName,
     CommentReportWrite,
     CommentWrite,
     CommonMode,
@@ -63,6 +73,7 @@ from promo_client.models import (
     DependencyState,
     ErrorBody,
     ErrorStatus,
+    Job,
     MaxCountChange,
     PromoCreateCommon,
     PromoCreateUnique,
@@ -277,6 +288,29 @@ def activate(user: AuthenticatedClient, unique: UUID) -> None:
     assert good(listed)[0].activated_at >= good(listed)[1].activated_at
 
 
+def _finished(company: AuthenticatedClient, job: Job) -> Job:
+    """Read a job until it has finished."""
+    while job.finished_at is UNSET:
+        job = good(business_jobs_get_job.sync_detailed(job.id, client=company))
+    return job
+
+
+def add_codes(company: AuthenticatedClient, user: AuthenticatedClient, unique: UUID) -> None:
+    """The company adds codes to the exhausted promo, and generates some. The promo is active again."""
+    added = business_codes_append_codes.sync_detailed(unique, client=company, body=["BEAN-2", "BEAN-3"])
+    job = _finished(company, good(added, 202))
+    assert (job.state, job.received, job.accepted, job.duplicates) == ("succeeded", 2, 1, 1)
+    assert good(user_promos_get_promo.sync_detailed(unique, client=user)).active
+    body = CodeGeneration(count=5, pattern="BEAN-########")
+    generated = good(business_codes_generate_codes.sync_detailed(unique, client=company, body=body), 202)
+    assert _finished(company, generated).accepted == 5
+    assert [each.id for each in good(business_jobs_list_jobs.sync_detailed(client=company))] == [generated.id, job.id]
+    assert good(business_jobs_list_job_errors.sync_detailed(job.id, client=company)).payload.read() == b""
+    codes = good(business_codes_list_codes.sync_detailed(unique, client=company, state=CodeStateName.AVAILABLE))
+    assert [(code.position, code.state) for code in codes] == [(number, "available") for number in range(3, 9)]
+    assert codes[0].code == "BEAN-3"
+
+
 def change_profile(user: AuthenticatedClient, unique: UUID) -> None:
     """The user changes the surname; null leaves a value unchanged. Then the user exports all stored data."""
     changes = UserPatch(surname="Noir", avatar_url=None)
@@ -329,6 +363,7 @@ def run(url: str) -> dict[str, str]:
         comment(user, unique)
         moderate(company, user, unique)
         activate(user, unique)
+        add_codes(company, user, unique)
         change_profile(user, unique)
         look_at_statistics(company, unique)
     end_accounts(url)

@@ -13,8 +13,10 @@ from promo_api.app import SPECIFICATION
 from tests.clients.outcome import assert_story_happened
 from tests.e2e.server import Server
 from tests.operations import OPERATIONS
+from tests.pages import page
 
 _CONFIG = Path(__file__).with_name("python_client.yml")
+_TIMEOUT_S = 240
 _STORY = Path(__file__).with_name("python_story.py")
 
 
@@ -22,8 +24,13 @@ _STORY = Path(__file__).with_name("python_story.py")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the generated package `promo_client`. A warning of the generator is an error."""
     folder = tmp_path_factory.mktemp("python_client")
+    [script] = re.findall(r"^sed '(.*)' api.yml > client.yml$", page("docs/api.md"), re.MULTILINE)
+    content = subprocess.run(
+        ["/usr/bin/env", "sed", script, SPECIFICATION], capture_output=True, check=True, timeout=_TIMEOUT_S
+    ).stdout
+    (folder / "client.yml").write_bytes(content)
     done = _python(
-        "-m", "openapi_python_client", "generate", "--path", str(SPECIFICATION), "--meta", "none",
+        "-m", "openapi_python_client", "generate", "--path", "client.yml", "--meta", "none",
         "--config", str(_CONFIG), "--output-path", "promo_client", "--fail-on-warning", folder=folder,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
@@ -68,5 +75,5 @@ def _python(
 ) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, *arguments], cwd=folder, env={**os.environ, "NO_COLOR": "1", **(variables or {})},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240, check=False,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False,
     )  # fmt: skip

@@ -22,6 +22,7 @@ STATUSES = {
     "ActivationDenied": 403,
     "NotFound": 404,
     "EmailTaken": 409,
+    "TooManyJobs": 409,
     "PreconditionFailed": 412,
     "IdempotencyKeyReused": 422,
     "TooManyRequests": 429,

@@ -78,6 +78,8 @@ class AllOperations:
         # Of another user, because users cannot report their own comments.
         author = accounts.sign_up_user(**_user())
         self._reported_id = author.post(self._comments, json={"text": secret("A comment {}")}).json()["id"]
+        codes = self._company.post(f"/business/promo/{self._promo_id}/codes", json=[secret("code-{}")])
+        self._job_id = codes.json()["id"]
         self._sign_ups = {
             "company": ("/business/auth/sign-up", _company, self._company),
             "user": ("/user/auth/sign-up", _user, self._user),
@@ -153,18 +155,24 @@ class AllOperations:
             self._operation = "user_comments.create_comment"
             response = self._user.post(self._comments, json={"text": secret("A comment {}")})
             comment_id = response.json().get("id", comment_id)
-        return path.replace("{id}", self._promo_id).replace("{comment_id}", comment_id)
+        return self._with_ids(path, comment_id)
+
+    def _with_ids(self, path: str, comment_id: str) -> str:
+        id_of_path = self._job_id if "/jobs/" in path else self._promo_id
+        return path.replace("{id}", id_of_path).replace("{comment_id}", comment_id)
 
     def _body(self, operation: Operation) -> Any:
         return self._bodies()[operation.id]() if operation.takes_body else None
 
-    def _bodies(self) -> dict[str, Callable[[], dict[str, Any]]]:
+    def _bodies(self) -> dict[str, Callable[[], Any]]:
         """Return functions that create request bodies, by operationId."""
         return {
             "business_auth.sign_up": _company,
             "business_auth.sign_in": lambda: _sign_in(self._others[0]),
             "business_promos.create_promo": lambda: promo_body(promo_common=secret("code-{}")),
             "business_promos.update_promo": lambda: {"description": secret("A description {}")},
+            "business_codes.append_codes": lambda: [secret("code-{}")],
+            "business_codes.generate_codes": lambda: {"count": 2, "pattern": secret("#######{}")},
             "user_auth.sign_up": _user,
             "user_auth.sign_in": lambda: _sign_in(self._others[1]),
             "user_profile.update_profile": lambda: {"name": secret("{}"), "password": secret("N3w!{}")},
@@ -176,13 +184,14 @@ class AllOperations:
 
     def _invalid_requests(self, path: str, body: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the paths and the other arguments of invalid requests."""
-        full_path = path.replace("{id}", self._promo_id).replace("{comment_id}", self._comment_id)
+        full_path = self._with_ids(path, self._comment_id)
+        members = body if isinstance(body, dict) else {}
         yield f"{full_path}?{secret('x{}')}={secret('{}')}", {"json": body}
         yield full_path, {"json": body, "token": secret("{}")}
         yield full_path, {"json": body, "token": f"{self._user.token}x"}
         yield full_path, {"json": body, "token": self._others[0].token}
-        yield full_path, {"json": (body or {}) | {secret("x{}"): secret("{}")}, "headers": {"Idempotency-Key": ""}}
-        yield full_path, {"json": dict.fromkeys(body or {}, secret("!{}\x00"))}
+        yield full_path, {"json": members | {secret("x{}"): secret("{}")}, "headers": {"Idempotency-Key": ""}}
+        yield full_path, {"json": dict.fromkeys(members, secret("!{}\x00"))}
         yield full_path, {"data": secret("{}"), "headers": {"Content-Type": secret("text/{}")}}
         yield full_path, {"data": secret('{{"{}": '), "headers": {"Content-Type": "application/json"}}
         yield path.replace("{id}", secret("{}")).replace("{comment_id}", self._comment_id), {"json": body}

@@ -23,6 +23,8 @@ BODIES: dict[str, Any] = {
     "user_auth.sign_in": {"email": "nobody@example.com", "password": PASSWORD},
     "business_promos.create_promo": promo_body(),
     "business_promos.update_promo": {"max_count": 5},
+    "business_codes.append_codes": ["added-code"],
+    "business_codes.generate_codes": {"count": 10, "pattern": "NEW-######"},
     "user_profile.update_profile": {"name": "Bob"},
     "user_profile.delete_profile": {"password": PASSWORD},
     "user_comments.create_comment": {"text": "A comment of a user"},

@@ -49,7 +49,13 @@ ALLOWED = {
     "persistence.comments": "persistence.database persistence.pages persistence.schema",
     "persistence.comment_reports": "persistence.database persistence.pages persistence.schema",
     "persistence.idempotency": "persistence.database persistence.schema",
+    "persistence.jobs": "persistence.database persistence.pages persistence.schema",
     "persistence.likes": "persistence.database persistence.schema",
+    "promo_api.code_jobs": (
+        "persistence.accounts persistence.database persistence.feeds persistence.jobs persistence.promos "
+        "promo_api.background promo_api.contract promo_api.errors promo_api.folding promo_api.specification "
+        "promo_api.telemetry"
+    ),
     "promo_api.failure_messages": "persistence.database promo_api.errors",
     "promo_api.clocks": "",
     "promo_api.health": (
@@ -61,14 +67,15 @@ ALLOWED = {
     ),
     "handlers": (
         "persistence.accounts persistence.activations persistence.comment_reports persistence.comments "
-        "persistence.feeds persistence.idempotency persistence.likes persistence.pages persistence.promos "
-        "persistence.search promo_api.errors promo_api.folding promo_api.health promo_api.runtime promo_api.security "
-        "promo_api.specification promo_api.telemetry"
+        "persistence.feeds persistence.idempotency persistence.jobs persistence.likes persistence.pages "
+        "persistence.promos persistence.search promo_api.code_jobs promo_api.contract.streams promo_api.errors "
+        "promo_api.folding promo_api.health promo_api.runtime promo_api.security promo_api.specification "
+        "promo_api.telemetry"
     ),
     "promo_api.admission": "promo_api.config promo_api.contract promo_api.folding promo_api.security",
     "promo_api.sweeper": (
-        "persistence.accounts persistence.database persistence.feeds persistence.idempotency persistence.promos "
-        "persistence.search promo_api.background promo_api.folding promo_api.telemetry"
+        "persistence.accounts persistence.database persistence.feeds persistence.idempotency persistence.jobs "
+        "persistence.promos persistence.search promo_api.background promo_api.folding promo_api.telemetry"
     ),
     "promo_api.inventory": (
         "persistence.database persistence.promos promo_api.background promo_api.config promo_api.redis_client "
@@ -76,9 +83,9 @@ ALLOWED = {
     ),
     # `app` names the handlers as a string: Connexion imports them by operationId.
     "promo_api.app": (
-        "persistence.accounts promo_api promo_api.admission promo_api.background promo_api.config promo_api.contract "
-        "promo_api.errors promo_api.health promo_api.inventory promo_api.runtime promo_api.security promo_api.sweeper "
-        "promo_api.telemetry"
+        "persistence.accounts promo_api promo_api.admission promo_api.background promo_api.code_jobs promo_api.config "
+        "promo_api.contract promo_api.errors promo_api.health promo_api.inventory promo_api.runtime "
+        "promo_api.security promo_api.sweeper promo_api.telemetry"
     ),
     "promo_api.server": "promo_api.config promo_api.contract promo_api.contract.streams promo_api.telemetry",
     "promo_api.check": (
@@ -111,7 +118,8 @@ LIBRARIES = {
     "jsonschema_rs": "promo_api.contract.messages promo_api.contract.schemas",
     "jwt": "promo_api.security.tokens",
     "orjson": (
-        "handlers.serializers handlers.versions persistence.database promo_api.antifraud.client promo_api.contract "
+        "handlers.serializers handlers.streamed_rows handlers.versions persistence.database "
+        "promo_api.antifraud.client promo_api.code_jobs.rows promo_api.contract "
         "promo_api.security.cursors promo_api.telemetry.logs"
     ),
     "prometheus_client": "promo_api.telemetry.metrics promo_api.telemetry.metrics_server",

@@ -23,7 +23,7 @@ UNIT_AND_CONTRACT_TESTS = [
 EMPTY_NAMES = {"utils", "util", "helpers", "common", "base", "misc", "core", "manager", "service"}
 SHARED_BY_HANDLERS = [
     *("handlers.accounts", "handlers.idempotency", "handlers.pages", "handlers.promo_changes"),
-    *("handlers.promo_owners", "handlers.serializers", "handlers.versions"),
+    *("handlers.promo_owners", "handlers.serializers", "handlers.streamed_rows", "handlers.versions"),
 ]
 
 

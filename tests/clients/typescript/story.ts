@@ -199,6 +199,40 @@ assert.deepEqual(
   ["UNIQUE", ["coffee"], "2025-01-10", undefined],
 );
 
+// The company adds codes to the exhausted promo by a file, and generates some. The promo is active again.
+async function finished(id: string) {
+  for (;;) {
+    const job = good(await company.GET("/business/jobs/{id}", { params: { path: { id } } }));
+    if (job.finished_at !== undefined) return job;
+  }
+}
+const file = await company.POST("/business/promo/{id}/codes", {
+  ...ofUnique,
+  body: "Code;Note\r\nBEAN-2;again\r\nBEAN-3;new\r\nX;short\r\n",
+  bodySerializer: (body) => body,
+  headers: { "Content-Type": "text/csv" },
+});
+const job = await finished(good(file, 202).id);
+assert.deepEqual([job.state, job.received, job.accepted, job.duplicates, job.rejected], ["succeeded", 3, 1, 1, 1]);
+assert.equal(good(await user.GET("/user/promo/{id}", ofUnique)).active, true);
+const rejected = await company.GET("/business/jobs/{id}/errors", {
+  params: { path: { id: job.id } },
+  parseAs: "text",
+});
+assert.match(good(rejected), /^{"line":4,"reason":"too_short",/);
+const generation = { body: { count: 5, pattern: "BEAN-########" } };
+const generated = good(await company.POST("/business/promo/{id}/codes/generate", { ...ofUnique, ...generation }), 202);
+assert.equal((await finished(generated.id)).accepted, 5);
+const jobs = good(await company.GET("/business/jobs"));
+assert.deepEqual(jobs.map((each) => each.id), [generated.id, job.id]);
+const available = good(
+  await company.GET("/business/promo/{id}/codes", {
+    params: { ...ofUnique.params, query: { state: "available" } },
+  }),
+);
+assert(Array.isArray(available));
+assert.deepEqual(available.map((each) => each.position), [3, 4, 5, 6, 7, 8]);
+
 // The user changes the surname; null leaves a value unchanged.
 const renamed = good(await user.PATCH("/user/profile", { body: { surname: "Noir", avatar_url: null } }));
 assert.deepEqual([renamed.surname, renamed.avatar_url], ["Noir", "https://mail.example/marie.jpg"]);

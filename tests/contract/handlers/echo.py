@@ -72,6 +72,7 @@ ERRORS: dict[str, errors.RequestError] = {
     "WrongPassword": errors.WrongPassword("This is not the password."),
     "ActivationDenied": errors.ActivationDenied("Not now.", code="promo_expired", reasons=["expired", "age"]),
     "NotFound": errors.NotFound("Not found."),
+    "TooManyJobs": errors.TooManyJobs("Ten jobs are unfinished."),
     "EmailTaken": errors.EmailTaken("It is in use."),
     "PreconditionFailed": errors.PreconditionFailed("It has changed."),
     "IdempotencyKeyReused": errors.IdempotencyKeyReused("Another request has this key."),

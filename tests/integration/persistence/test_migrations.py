@@ -60,8 +60,8 @@ def _definitions(connection: Connection) -> set[str]:
 
 
 def _is_compared(_object: object, name: str | None, *_: object) -> bool:
-    """Skip the index whose CASE Alembic cannot compare. test_names_and_definitions_agree compares it."""
-    return name != "feed_entries_dated"
+    """Skip indexes with expressions that Alembic cannot compare. test_names_and_definitions_agree compares them."""
+    return name not in ("feed_entries_dated", "promo_codes_value")
 
 
 def test_model_and_schema_agree(open_database: Open, empty: Settings) -> None:
@@ -225,7 +225,7 @@ def test_keys_of_earlier_versions(open_database: Open, empty: Settings) -> None:
 
 
 def test_words_of_earlier_versions(open_database: Open, empty: Settings) -> None:
-    """After 0016, the sweeper computes the search words of existing promos, and of those that old processes change."""
+    """After 0017, the sweeper computes the search words of existing promos, and of those that old processes change."""
     database = open_database(empty)
     update_schema(database.engine)
     values = {"mode": "COMMON", "description": "First text", "promo_common": "value", "company_id": UUID(int=1)}
@@ -234,7 +234,7 @@ def test_words_of_earlier_versions(open_database: Open, empty: Settings) -> None
         feeds.insert_accounts(connection)
         for number in range(1, 4):
             insert_promo(connection, UUID(int=number), values, feeds.TODAY, use_limit=number, codes=None)
-    _migrate(database, "0015", down=True)
+    _migrate(database, "0016", down=True)
     update_schema(database.engine)
 
     def find(search: str) -> list[int]:

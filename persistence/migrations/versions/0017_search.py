@@ -8,8 +8,8 @@ them.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0016"
-down_revision = "0015"
+revision = "0017"
+down_revision = "0016"
 
 _FUNCTION = """
     CREATE FUNCTION clear_search_words() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -1,0 +1,106 @@
+"""Codes of UNIQUE promos: added by jobs, listed for their company."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Connection,
+    Integer,
+    Select,
+    Text,
+    Uuid,
+    bindparam,
+    exists,
+    func,
+    insert,
+    select,
+)
+
+from persistence.database.statements import Statement
+from persistence.pages import Key, Page, uncounted_page
+from persistence.schema.tables import promo_codes, promo_counters
+
+
+@dataclass(frozen=True)
+class Code:
+    """A code. Its time and country are None if it is not issued, or was issued before version 0.2.0."""
+
+    position: int
+    value: str
+    is_issued: bool
+    issued_at: datetime | None
+    country: str | None
+
+
+_PROMO_ID = bindparam("promo", type_=Uuid)
+_COUNT = Statement(select(promo_counters.c.use_limit).where(promo_counters.c.promo_id == _PROMO_ID))
+
+
+def _insert(*, skips_duplicates: bool) -> Select[Any]:
+    codes = bindparam("codes", type_=ARRAY(Text))
+    row = func.unnest(codes).table_valued("value", with_ordinality="number", name="row").render_derived()
+    new = select(row.c.value, func.row_number().over(order_by=row.c.number).label("number"))
+    if skips_duplicates:
+        same = promo_codes.c.value.collate("C") == row.c.value.collate("C")
+        new = new.where(~exists(select(promo_codes.c.position).where(promo_codes.c.promo_id == _PROMO_ID, same)))
+    rows = new.subquery("new")
+    position = bindparam("before", type_=Integer) + rows.c.number
+    return insert(promo_codes).from_select(  # type: ignore[return-value]
+        ["promo_id", "position", "value"], select(_PROMO_ID, position, rows.c.value)
+    )
+
+
+_INSERT = {skips: Statement(_insert(skips_duplicates=skips)) for skips in (False, True)}
+_IS_ISSUED = promo_codes.c.activation_id.is_not(None)
+_USED = select(promo_counters.c.used_count).where(promo_counters.c.promo_id == _PROMO_ID).scalar_subquery()
+
+
+def _page(state: str | None) -> Select[Any]:
+    page = select(
+        promo_codes.c.position,
+        promo_codes.c.value,
+        _IS_ISSUED,
+        promo_codes.c.issued_at,
+        promo_codes.c.country_key,
+    ).where(promo_codes.c.promo_id == _PROMO_ID, promo_codes.c.position > bindparam("after", type_=Integer))
+    # The first used_count codes are issued.
+    if state == "available":
+        page = page.where(promo_codes.c.position > _USED, ~_IS_ISSUED)
+    if state == "issued":
+        page = page.where(promo_codes.c.position <= _USED, _IS_ISSUED)
+    # A job may have inserted codes that its transaction has not counted: not in the same snapshot.
+    return page.order_by(promo_codes.c.position).limit(bindparam("limit", type_=BigInteger))
+
+
+_PAGES = {state: Statement(_page(state)) for state in (None, "available", "issued")}
+
+
+def count_codes(connection: Connection, promo_id: UUID) -> int:
+    """Return the number of codes of a promo."""
+    return int(_COUNT.value(connection, {"promo": promo_id}))
+
+
+def insert_codes(
+    connection: Connection, promo_id: UUID, codes: Sequence[str], *, before: int, skips_duplicates: bool
+) -> int:
+    """Insert codes after the last, and return how many; with `skips_duplicates` only new values.
+
+    They are issued only when use_limit counts them. `before` is the number of codes. If another
+    transaction inserts codes meanwhile, the second to commit fails by the primary key.
+    """
+    values = {"promo": promo_id, "codes": [*codes], "before": before}
+    return _INSERT[skips_duplicates].count(connection, values)
+
+
+def list_codes(
+    connection: Connection, promo_id: UUID, *, state: str | None, limit: int, after: Key | None
+) -> Page[Code]:
+    """Return a page of codes in the order of their positions; `state` is `available`, `issued` or None."""
+    values = {"promo": promo_id, "after": after[0] if after else 0, "limit": limit + 1}
+    codes = [Code(*row) for row in _PAGES[state].rows(connection, values)]
+    return uncounted_page(codes, limit, lambda code: [code.position])
