@@ -62,12 +62,23 @@ def list_promos(
     *,
     page: PageRequest,
     country: list[str] | None = None,
+    state: list[str] | None = None,
+    mode: str | None = None,
+    q: str | None = None,
     sort_by: str | None = None,
 ) -> Page[Body]:
     """List the promos of the company, each with its first codes."""
     with runtime.database.autocommit() as connection:
         promos = list_company_promos(
-            connection, company.id, runtime.today(), countries=country, sort_by=sort_by, **vars(page)
+            connection,
+            company.id,
+            runtime.today(),
+            countries=country,
+            states=state,
+            mode=mode,
+            search=q,
+            sort_by=sort_by,
+            **vars(page),
         )
         entries = _serialize_promos(runtime, connection, company, promos.entries, MAX_LISTED_CODES)
     return Page(entries, promos.total, promos.next_key)

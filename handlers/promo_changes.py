@@ -10,7 +10,9 @@ from handlers.serializers import find_changed_members, serialize_promo
 from handlers.versions import Versions, check_version
 from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries
 from persistence.promos.changes import insert_change
+from persistence.promos.promo_words import update_search_words
 from persistence.promos.promos import find_promo, update_promo, update_use_limit
+from persistence.search import search_words
 from promo_api.errors import InvalidInput, NotFound
 from promo_api.specification import PROMO_MEMBERS
 
@@ -30,7 +32,8 @@ def change_promo(
     if promo is None:
         raise NotFound.promo()
     check_version(versions, serialize_promo(promo, "", None), PROMO_MEMBERS)
-    changed_members = find_changed_members(promo, replace(promo, **values))
+    changed = replace(promo, **values)
+    changed_members = find_changed_members(promo, changed)
     if not changed_members:
         return
     index_changes = not _INDEXED_MEMBERS.isdisjoint(changed_members)
@@ -42,6 +45,9 @@ def change_promo(
     # The values may have only one end of the period, so the statement compares the new period.
     if columns and not update_promo(connection, promo_id, columns):
         raise _period_conflict(columns)
+    if (changed.description, changed.categories) != (promo.description, promo.categories):
+        words = search_words(promo.company_id, changed.description, changed.categories, changed.promo_common)
+        update_search_words(connection, {promo_id: words})
     if index_changes:
         insert_feed_entries(connection, promo_id, today)
     insert_change(connection, promo_id, promo.company_id, changed_members)

@@ -5,6 +5,7 @@
 | database/ | connections and statements |
 | schema/ | the tables |
 | conditions | when a promo is active, whom it targets |
+| search | words of promos, and queries for them |
 | accounts/ | sign-in, companies, users, account deletion |
 | promos/ | company promos |
 | feeds/ | feed pages, exact totals |

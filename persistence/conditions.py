@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Date,
     FromClause,
+    ScalarSelect,
     SmallInteger,
     Text,
     and_,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     literal_column,
     not_,
     or_,
+    select,
 )
 
 from persistence.schema.feed_tables import ENDING, LIVE, SCHEDULED
@@ -64,24 +66,31 @@ def has_uses_left() -> ColumnElement[bool]:
     return promo_counters.c.used_count < promo_counters.c.use_limit
 
 
-def is_usable() -> ColumnElement[bool]:
+def read_uses_left(promo_id: ColumnElement[UUID]) -> ScalarSelect[bool]:
+    """A use is left, read for each promo that needs it. A join of many promos could read all counters."""
+    return select(has_uses_left()).where(promo_counters.c.promo_id == promo_id).scalar_subquery()
+
+
+def is_usable(uses_left: ColumnElement[bool] | None = None) -> ColumnElement[bool]:
     """A use is left, and the promo is not paused or archived. Only the period and the target can prevent it."""
-    return and_(has_uses_left(), not_(promos.c.paused), not_(promos.c.archived))
+    uses_left = has_uses_left() if uses_left is None else uses_left
+    return and_(uses_left, not_(promos.c.paused), not_(promos.c.archived))
 
 
-def is_active() -> ColumnElement[bool]:
+def is_active(uses_left: ColumnElement[bool] | None = None) -> ColumnElement[bool]:
     """Its state is `active`."""
-    return and_(in_period(), is_usable())
+    return and_(in_period(), is_usable(uses_left))
 
 
-def promo_state() -> ColumnElement[str]:
+def promo_state(uses_left: ColumnElement[bool] | None = None) -> ColumnElement[str]:
     """The PromoState of api.yml."""
+    uses_left = has_uses_left() if uses_left is None else uses_left
     return case(
         (promos.c.archived, literal_column("'archived'")),
         (promos.c.paused, literal_column("'paused'")),
         (not_(has_begun()), literal_column("'scheduled'")),
         (not_(has_not_ended()), literal_column("'expired'")),
-        (not_(has_uses_left()), literal_column("'exhausted'")),
+        (not_(uses_left), literal_column("'exhausted'")),
         else_=literal_column("'active'"),
     )
 

@@ -18,6 +18,11 @@ _ACTIVATIONS, _PASSWORDS, _HEALTH, _STREAMS = "antifraud", "passwords", "health"
 _PREFETCHED = 3
 # At a larger offset PostgreSQL skips many rows, so an account reads one such page at a time.
 _DEEP_OFFSET = 1000
+# With these filters PostgreSQL counts and reads all promos that match, not only those of the page: one at a time too.
+_SLOW_FILTERS = {
+    "business_promos.list_promos": {"state", "mode", "q"},
+    "user_promos.list_feed": {"company_id", "liked", "q"},
+}
 # A thread waits for its client, which may be slow. Two accounts must not hold them all.
 _STREAM_THREADS, _STREAMS_PER_ACCOUNT = 8, 2
 
@@ -75,7 +80,9 @@ class Admission:
                 self._rate_limits.count_arrival(ACTIVATIONS, account_id)
             # One at a time, because the next would only wait for the verdict of the first.
             return Source(account_id, None, 1)
-        if request.arguments.get("offset", 0) > _DEEP_OFFSET:
+        slow_filters = _SLOW_FILTERS.get(request.operation_id)
+        is_slow = slow_filters is not None and not slow_filters.isdisjoint(request.arguments)
+        if is_slow or request.arguments.get("offset", 0) > _DEEP_OFFSET:
             return Source(("deep", account_id), None, 1)
         return Source(account_id, None, self._half[request.pool])
 

@@ -28,6 +28,7 @@ from promo_api.sweeper import (
     feed_changes_sweeper,
     feed_status_sweeper,
     job_files_sweeper,
+    search_words_sweeper,
 )
 from promo_api.telemetry import metrics
 from promo_api.telemetry.request_log import RequestLog
@@ -84,6 +85,7 @@ def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
         category_keys_sweeper(runtime.database, runtime.today),
         job_files_sweeper(runtime.database, runtime.clock),
         code_jobs(runtime.database, runtime.today),
+        search_words_sweeper(runtime.database),
     ]
     if runtime.settings.metrics_address is not None:
         jobs.append(InventoryJob(runtime.settings, runtime.database, runtime.today))

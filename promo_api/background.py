@@ -22,7 +22,7 @@ def _never() -> bool:
 class BackgroundJob:
     """A thread that repeats a task, with a pause of `every_s` seconds, until it is stopped.
 
-    If `task` returns that more work is waiting, the pause is `rest` times as long as the task took. Each consecutive
+    If `task` returns that more work is waiting, the pause is `rest` times the duration of the task. Each consecutive
     failure doubles the pause, up to `backoff_max_s`.
     """
 

@@ -15,7 +15,9 @@ from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entrie
 from persistence.feeds.feed_status import update_feed_status
 from persistence.idempotency import delete_expired
 from persistence.jobs import delete_job, delete_leftover_pieces, list_abandoned_jobs, list_old_jobs
+from persistence.promos.promo_words import claim_promos_without_words, update_search_words
 from persistence.promos.promos import find_category_keys, find_promo, update_promo
+from persistence.search import search_words
 from promo_api.background import BackgroundJob
 from promo_api.folding import fold
 from promo_api.telemetry import metrics
@@ -29,6 +31,7 @@ _ENTRIES, _ENTRIES_EVERY_S = 500, 1.0
 _PROMOS, _PROMOS_EVERY_S = 100, 60.0
 _JOBS, _JOBS_EVERY_S = 100, 60.0
 _UPLOAD_MAX, _JOBS_STORED = timedelta(hours=1), timedelta(days=30)
+_WORDS, _WORDS_EVERY_S = 100, 60.0
 _FIRST_ID = UUID(int=0)
 
 
@@ -127,6 +130,17 @@ def job_files_sweeper(database: Database, clock: Callable[[], datetime], every_s
             return len(due) + delete_leftover_pieces(connection, limit=_JOBS)
 
     return Sweeper("job_files", step, _JOBS, every_s)
+
+
+def search_words_sweeper(database: Database, every_s: float = _WORDS_EVERY_S) -> Sweeper:
+    """Return the sweeper that computes the search words of promos that an earlier version created or changed."""
+
+    def step() -> int:
+        with database.transaction() as connection:
+            promos = claim_promos_without_words(connection, limit=_WORDS)
+            return update_search_words(connection, {id_: search_words(*texts) for id_, texts in promos.items()})
+
+    return Sweeper("search_words", step, _WORDS, every_s)
 
 
 def _update_category_keys(database: Database, promo_id: UUID, today: date) -> int:

@@ -3,6 +3,7 @@
 | Module | What it does |
 |---|---|
 | user_promos | promos as a user sees them |
+| feed_filters | filters without an index in the feed, as a query |
 | feed_index | inserts and deletes feed entries |
 | feed_entries | parts of these statements |
 | feed_totals | exact totals of feeds, as a query |

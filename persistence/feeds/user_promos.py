@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from typing import Any
 from uuid import UUID
@@ -23,7 +23,6 @@ from sqlalchemy import (
     case,
     desc,
     exists,
-    false,
     func,
     literal,
     literal_column,
@@ -35,10 +34,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import array
 
-from persistence.conditions import TODAY, TargetUser, fits_age, has_uses_left, in_period, is_active
+from persistence.conditions import TODAY, TargetUser, fits_age, in_period, is_active, read_uses_left
 from persistence.database.statements import Statement, lateral_join
+from persistence.feeds.feed_filters import FeedFilters, FilterKind, select_matching
 from persistence.feeds.feed_totals import feed_total, total_parameters
-from persistence.pages import Key, Page, Pages, Window
+from persistence.pages import Columns, CountedPages, Key, Page, Pages, Window, count_and_show
 from persistence.schema.feed_tables import (
     DATE,
     ENDING,
@@ -50,6 +50,7 @@ from persistence.schema.feed_tables import (
     feed_entries,
 )
 from persistence.schema.tables import activations, companies, likes, promo_counters, promos, user_uses
+from persistence.search import without_index
 
 
 @dataclass(frozen=True)
@@ -134,15 +135,10 @@ _HISTORY_TOTAL = Statement(_HISTORY_COUNT)
 _HISTORY = Pages(_history, _HISTORY_COUNT.scalar_subquery(), PromoForUser, key=("activated_at", "id"))
 
 
-def _likely(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Make the planner expect that nearly all rows match, as for any IS NOT NULL."""
-    return func.nullif(condition, false()).is_not(None)
-
-
 _CATEGORY = bindparam("category", type_=Text)
 _COUNTRIES = (literal("", Text), bindparam("user_country", type_=Text))
 _ORDER_COLUMNS = (feed_entries.c.created_at, feed_entries.c.promo_id)
-_HAS_USES = select(has_uses_left()).where(promo_counters.c.promo_id == feed_entries.c.promo_id).scalar_subquery()
+_HAS_USES = read_uses_left(feed_entries.c.promo_id)
 _HAS_STATUS, _IS_EXHAUSTED = feed_entries.c.status.is_not(None), feed_entries.c.status == EXHAUSTED
 # By the filter `active`. The feed of active promos reads no exhausted entries.
 _FITS = {
@@ -159,9 +155,9 @@ def _select_entries(window: Window, fits: ColumnElement[bool], *conditions: Colu
     """Select the first entries that fit the user.
 
     PostgreSQL reads the index in order up to the limit. If it expected many to be filtered out, it would sort all
-    entries of a country, hence `_likely`.
+    entries of a country, hence `without_index`.
     """
-    entries = select(*_ORDER_COLUMNS).where(*conditions, *window.bounds(*_ORDER_COLUMNS), _likely(fits))
+    entries = select(*_ORDER_COLUMNS).where(*conditions, *window.bounds(*_ORDER_COLUMNS), without_index(fits))
     return _limit(window, entries, feed_entries)
 
 
@@ -218,9 +214,23 @@ def _select_feed(active: bool | None, window: Window) -> Select[Any]:
     # Joined after the limit: a join with all matches would read all likes and activations.
     merged = select(parts).order_by(*_feed_order(parts, window))
     page = merged.limit(window.limit).offset(window.offset).subquery("page")
+    return _show(page).order_by(*_newest_first(page.c))
+
+
+def _show(page: FromClause) -> Select[Any]:
     promo = _join_promo(page)
-    rows = select(promo, page.c.created_at).join_from(page, promo, true())
-    return rows.order_by(desc(page.c.created_at), desc(page.c.promo_id))
+    return select(promo, page.c.created_at).join_from(page, promo, true())
+
+
+def _newest_first(columns: Columns) -> list[ColumnElement[Any]]:
+    return [desc(columns.created_at), desc(columns.promo_id)]
+
+
+def _select_filtered(kind: FilterKind, window: Window) -> Select[Any]:
+    matching = select_matching(kind).cte("matching")
+    entries = select(matching).where(*window.bounds(matching.c.created_at, matching.c.promo_id))
+    page = entries.order_by(*_newest_first(matching.c)).limit(window.limit).offset(window.offset)
+    return count_and_show(matching, _show(page.subquery("page")), _newest_first)
 
 
 # In a CTE, because several parts of a page have it.
@@ -235,6 +245,11 @@ _FEED = {
     )
     for active in (None, True, False)
 }
+
+
+@cache
+def _filtered(kind: FilterKind) -> CountedPages[PromoForUser]:
+    return CountedPages(partial(_select_filtered, kind), PromoForUser, key=("created_at", "promo_id"))
 
 
 def find_promo_for_user(connection: Connection, promo_id: UUID, user_id: UUID, today: date) -> PromoForUser | None:
@@ -261,6 +276,27 @@ def list_feed_promos(  # noqa: PLR0913 filters and the page
     """
     values = {**total_parameters(user, today, category=category, active=active), "user": user.id, "total": total}
     return _FEED[active].page(connection, values, total=total, limit=limit, offset=offset, after=after)
+
+
+def list_filtered_promos(
+    connection: Connection,
+    user: TargetUser,
+    today: date,
+    *,
+    filters: FeedFilters,
+    limit: int,
+    offset: int = 0,
+    after: Key | None = None,
+) -> Page[PromoForUser]:
+    """Return a page of the promos that target the user and match filters that the feed index does not have."""
+    values = {
+        **total_parameters(user, today, category=filters.category, active=filters.active),
+        **filters.values(),
+        "user": user.id,
+    }
+    if filters.search is not None and values["search"] is None:
+        return Page([], 0, None)
+    return _filtered(filters.kind()).page(connection, values, limit=limit, offset=offset, after=after)
 
 
 def list_history_promos(

@@ -3,7 +3,9 @@
 | Module | What it does |
 |---|---|
 | promos | promos and the lists of a company |
+| company_filters | filters of these lists, as a query |
 | company_ranges | index ranges of the lists of a company |
+| promo_words | search words of existing promos |
 | changes | the audit log of promos |
 | codes | the codes of UNIQUE promos |
 | code_lists | a cache of the lists that UNIQUE promos were created with |

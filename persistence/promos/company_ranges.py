@@ -8,24 +8,23 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, case, func, literal_column, tuple_
 
-from persistence.pages import Window, after
+from persistence.pages import Columns, Window, after
 from persistence.schema.tables import promos
 
-_NEWEST = promos.c.created_at, promos.c.id
 
-
-def company_ranges(sort_by: str | None, window: Window) -> list[list[ColumnElement[bool]]]:
+def company_ranges(sort_by: str | None, window: Window, columns: Columns = promos.c) -> list[list[ColumnElement[bool]]]:
     """Return the conditions of each range; one range without conditions for a page with an offset."""
+    newest = columns.created_at, columns.id
     if sort_by is None or window.offset is not None:
-        return [window.bounds(*_NEWEST)]
-    by_date = promos.c[sort_by]
+        return [window.bounds(*newest)]
+    by_date = columns[sort_by]
     is_open_first = sort_by == "active_until"
-    key_date, key_created_at, key_id = map(after, (by_date, *_NEWEST))
+    key_date, key_created_at, key_id = map(after, (by_date, *newest))
     # If the key is in one range, all promos of the other follow it, or none.
     first_date = func.coalesce(key_date, _infinity("date", is_open_first))
     first_created_at = case((key_date.is_(None), key_created_at), else_=_infinity("timestamptz", not is_open_first))
-    dated = tuple_(by_date, *_NEWEST) < tuple_(first_date, key_created_at, key_id)
-    undated = tuple_(*_NEWEST) < tuple_(first_created_at, key_id)
+    dated = tuple_(by_date, *newest) < tuple_(first_date, key_created_at, key_id)
+    undated = tuple_(*newest) < tuple_(first_created_at, key_id)
     return [[dated], [by_date.is_(None), undated]]
 
 

@@ -11,10 +11,11 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Connection,
+    FromClause,
     Integer,
     Select,
     Text,
-    Uuid,
+    and_,
     bindparam,
     case,
     cast,
@@ -35,11 +36,20 @@ from sqlalchemy.sql.dml import ReturningInsert
 from persistence.conditions import is_active, promo_state
 from persistence.database.statements import Statement, lateral_join, new_value
 from persistence.feeds.feed_entries import insert_entries
-from persistence.pages import Key, Page, Pages, Window
+from persistence.pages import CountedPages, Key, Page, Pages, Window, count_and_show
+from persistence.promos.company_filters import (
+    COMPANY_ID,
+    COUNTRY_KEYS,
+    ORDER_COLUMNS,
+    CompanyFilters,
+    FilterKind,
+    select_matching,
+)
 from persistence.promos.company_ranges import company_ranges
 from persistence.schema.audit_tables import promo_changes
 from persistence.schema.orders import company_order
 from persistence.schema.tables import TARGET_KEY, companies, company_promo_counts, promo_codes, promo_counters, promos
+from persistence.search import search_words
 from promo_api.folding import fold
 
 
@@ -89,15 +99,11 @@ _FIND = {
     False: Statement(_PROMO),
     True: Statement(_PROMO.with_for_update(key_share=True, of=[promo_counters, promos])),
 }
-_COMPANY_ID = bindparam("company", type_=Uuid)
-_ORDER_COLUMNS = (promos.c.id, promos.c.created_at, promos.c.active_from, promos.c.active_until)
-_OF_COMPANY = select(*_ORDER_COLUMNS).where(promos.c.company_id == _COMPANY_ID, not_(promos.c.archived))
-# The countries of a filter, and '' for promos for all countries.
-_COUNTRY_KEYS = bindparam("country_keys", type_=ARRAY(Text))
+_OF_COMPANY = select(*ORDER_COLUMNS).where(promos.c.company_id == COMPANY_ID, not_(promos.c.archived))
 _COUNT = select(func.coalesce(func.sum(company_promo_counts.c.promos_count), 0)).where(
-    company_promo_counts.c.company_id == _COMPANY_ID
+    company_promo_counts.c.company_id == COMPANY_ID
 )
-_OF_COUNTRIES = company_promo_counts.c.country_key == func.any(cast(_COUNTRY_KEYS, ARRAY(Text)))
+_OF_COUNTRIES = company_promo_counts.c.country_key == func.any(cast(COUNTRY_KEYS, ARRAY(Text)))
 _COUNTS = {False: _COUNT, True: _COUNT.where(_OF_COUNTRIES)}
 _TOTALS = {filtered: Statement(count) for filtered, count in _COUNTS.items()}
 _OWNER = Statement(select(promos.c.company_id).where(promos.c.id == bindparam("id")))
@@ -163,7 +169,7 @@ def _insert() -> Select[Any]:
 _INSERTED_COLUMNS = {column.name for column in promos.c} - {"created_at", "promo_unique", "paused", "archived"}
 _INSERT = Statement(_insert())
 _CHANGE_COUNT = {
-    difference: Statement(_change_count(_COMPANY_ID, bindparam("target_key", type_=Text), difference))
+    difference: Statement(_change_count(COMPANY_ID, bindparam("target_key", type_=Text), difference))
     for difference in (-1, 1)
 }
 _UPDATE_LIMIT = Statement(
@@ -192,25 +198,32 @@ def find_category_keys(connection: Connection, promo_id: UUID) -> list[str] | No
     return keys
 
 
-def list_promos(
+def list_promos(  # noqa: PLR0913 filters and the page
     connection: Connection,
     company_id: UUID,
     today: date,
     *,
-    countries: Sequence[str] | None,
+    countries: Sequence[str] | None = None,
+    states: Sequence[str] | None = None,
+    mode: str | None = None,
+    search: str | None = None,
     sort_by: str | None,
     limit: int,
     offset: int = 0,
     after: Key | None = None,
 ) -> Page[Promo]:
-    """Return a page of a company's promos in `company_order`, without archived ones.
+    """Return a page of a company's promos in `company_order`. Filters apply unless they are None.
 
-    `countries` also selects promos for all countries; case is ignored. None: all promos.
+    `countries` also selects promos for all countries; case is ignored. Archived promos are listed only if `states` has
+    them.
     """
-    values: dict[str, Any] = {"company": company_id, "today": today}
+    filters = CompanyFilters(countries, states, mode, search)
+    values = {**filters.values(company_id), "today": today}
+    if search is not None and values["search"] is None:
+        return Page([], 0, None)
+    if not filters.have_counts:
+        return _counted(filters.kind(), sort_by).page(connection, values, limit=limit, offset=offset, after=after)
     filtered = countries is not None
-    if countries is not None:
-        values["country_keys"] = sorted({"", *map(fold, countries)})
     total = int(_TOTALS[filtered].value(connection, values))
     pages = _PAGES[sort_by, filtered]
     return pages.page(connection, values, total=total, limit=limit, offset=offset, after=after)
@@ -235,6 +248,9 @@ def insert_promo(
         "id": promo_id,
         **values,
         **_fold_keys(values),
+        "search_words": search_words(
+            values["company_id"], values["description"], values.get("categories"), values.get("promo_common")
+        ),
     }
     parameters = {**columns, "today": today, "use_limit": use_limit, "codes": codes}
     return _INSERT.row(connection, parameters) is not None
@@ -248,7 +264,8 @@ def update_use_limit(connection: Connection, promo_id: UUID, use_limit: int) -> 
 def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, Any]) -> bool:
     """Change a promo and the counts of its company, in a transaction; False if the period would end before it begins.
 
-    `changes` must have country and categories together or not at all.
+    `changes` must have country and categories together or not at all. A change of description or categories clears
+    search_words, for `update_search_words`.
     """
     columns = {**changes, **_fold_keys(changes)}
     values = {f"new_{name}": value for name, value in columns.items()}
@@ -286,9 +303,12 @@ def _page(sort_by: str | None, filtered: bool, window: Window) -> Select[Any]:
     listed = (_first_of_countries if filtered else _of_company)(sort_by, window).subquery("listed")
     order = company_order(listed.c, sort_by, backward=window.backward)
     page = select(listed).order_by(*order).limit(window.limit).offset(window.offset).subquery("page")
+    return _show(page).order_by(*company_order(page.c, sort_by))
+
+
+def _show(page: FromClause) -> Select[Any]:
     promo = lateral_join(_PROMOS.where(promos.c.id == page.c.id), "promo")
-    rows = select(promo, page.c.created_at).join_from(page, promo, true())
-    return rows.order_by(*company_order(page.c, sort_by))
+    return select(promo, page.c.created_at).join_from(page, promo, true())
 
 
 def _of_company(sort_by: str | None, window: Window) -> Select[Any]:
@@ -306,22 +326,36 @@ def _first(listed: Select[Any], sort_by: str | None, window: Window) -> Select[A
 
 def _first_of_countries(sort_by: str | None, window: Window) -> Select[Any]:
     """Scan an index in order for each country; a scan of all promos of the company would skip many."""
-    countries = func.unnest(_COUNTRY_KEYS).table_valued("country_key", name="countries").render_derived()
+    countries = func.unnest(COUNTRY_KEYS).table_valued("country_key", name="countries").render_derived()
     of_country = _OF_COMPANY.where(countries.c.country_key == TARGET_KEY).correlate(countries)
     first = _first(of_country, sort_by, window).lateral("first")
     return select(first).select_from(countries.join(first, true()))
 
 
+def _counted_page(kind: FilterKind, sort_by: str | None, window: Window) -> Select[Any]:
+    matching = select_matching(kind).cte("matching")
+    follows = [and_(*bounds) for bounds in company_ranges(sort_by, window, matching.c) if bounds]
+    page = select(matching).where(or_(*follows)) if follows else select(matching)
+    page = page.order_by(*company_order(matching.c, sort_by)).limit(window.limit).offset(window.offset)
+    return count_and_show(matching, _show(page.subquery("page")), partial(company_order, sort_by=sort_by))
+
+
+def _key(sort_by: str | None) -> list[str]:
+    return [*([] if sort_by is None else [sort_by]), "created_at", "id"]
+
+
 _PAGES = {
     (sort_by, filtered): Pages(
-        partial(_page, sort_by, filtered),
-        _COUNTS[filtered].scalar_subquery(),
-        Promo,
-        key=("created_at", "id") if sort_by is None else (sort_by, "created_at", "id"),
+        partial(_page, sort_by, filtered), _COUNTS[filtered].scalar_subquery(), Promo, key=_key(sort_by)
     )
     for sort_by in (None, "active_from", "active_until")
     for filtered in (False, True)
 }
+
+
+@cache
+def _counted(kind: FilterKind, sort_by: str | None) -> CountedPages[Promo]:
+    return CountedPages(partial(_counted_page, kind, sort_by), Promo, key=_key(sort_by))
 
 
 def _fold_keys(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from sqlalchemy import (
     literal_column,
     true,
 )
+from sqlalchemy.dialects.postgresql import TSVECTOR
 
 from persistence.schema.orders import company_order
 
@@ -46,6 +47,12 @@ metadata = MetaData(
 
 # fillfactor 50 leaves room for HOT updates.
 _HALF_FREE = {"fillfactor": "50"}
+
+
+class SearchWords(TSVECTOR):
+    """A tsvector; parameters are cast from text."""
+
+    render_bind_cast = True
 
 
 def _created_at() -> Column[object]:
@@ -122,6 +129,9 @@ promos = Table(
     Column("max_per_user", Integer),
     # False: users cannot write or edit comments.
     Column("comments_enabled", Boolean, nullable=False, server_default=true()),
+    # See persistence.search. A trigger (migration 0017) clears them when the texts change. NULL: an earlier version has
+    # written the promo; the sweeper computes them.
+    Column("search_words", SearchWords),
     CheckConstraint("(mode = 'COMMON') = (promo_common IS NOT NULL)", name="mode"),
     CheckConstraint("(mode = 'UNIQUE') = (promo_unique IS NOT NULL)", name="unique_mode"),
     CheckConstraint("mode IN ('COMMON', 'UNIQUE')", name="known_mode"),
@@ -131,7 +141,8 @@ promos = Table(
 # '': all countries. A literal, because a generic plan could not match a parameter with an index.
 TARGET_KEY = func.coalesce(promos.c.country_key, literal_column("''", Text))
 
-# A later release drops the indexes of all promos, which processes of an earlier version need.
+# Of the indexes of all promos, lists of archived and other promos need promos_company_*. A later release drops
+# promos_country_*, which processes of an earlier version need.
 for _sort_by in (None, "active_from", "active_until"):
     _order = company_order(promos.c, _sort_by)
     for _ending, _condition in (("", None), ("_listed", ~promos.c.archived)):
@@ -141,6 +152,15 @@ for _sort_by in (None, "active_from", "active_until"):
 Index(
     "promos_company_archived", promos.c.company_id, *company_order(promos.c, None), postgresql_where=promos.c.archived
 )
+
+# The list of new entries is short, because each search reads all of it.
+Index(
+    "promos_search",
+    promos.c.search_words,
+    postgresql_using="gin",
+    postgresql_with={"gin_pending_list_limit": 256},
+)
+Index("promos_without_words", promos.c.id, postgresql_where=promos.c.search_words.is_(None))
 
 promo_counters = Table(
     "promo_counters",

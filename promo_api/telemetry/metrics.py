@@ -141,7 +141,10 @@ _code_rows = {result: _CODE_ROWS.labels(result) for result in ("accepted", "dupl
 _code_jobs = {
     (kind, result): _CODE_JOBS.labels(kind, result) for kind in JOB_KINDS for result in ("succeeded", *JOB_FAILURES)
 }
-_SWEEPERS = ("expired_responses", "feed_changes", "account_deletions", "feed_status", "category_keys", "job_files")
+_SWEEPERS = (
+    "expired_responses", "feed_changes", "account_deletions", "feed_status", "category_keys", "search_words",
+    "job_files",
+)  # fmt: skip
 _sweeps = {(name, end): _SWEEPS.labels(name, end) for name in _SWEEPERS for end in ("done", "failed")}
 _swept_rows = {name: _SWEPT_ROWS.labels(name) for name in _SWEEPERS}
 _last_success = {name: _LAST_SUCCESS.labels(name) for name in _SWEEPERS}

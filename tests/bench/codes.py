@@ -47,7 +47,7 @@ class Result:
 
 
 class Prober:
-    """A client that activates, reads and lists at a fixed pace, in a process of its own."""
+    """A client that activates, reads and lists at a fixed pace, in another process."""
 
     def __init__(self, port: int, user: Account, company: Account, promo_id: str, large_id: str) -> None:
         requests = [

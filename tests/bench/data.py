@@ -136,12 +136,21 @@ def _chunks(rows: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + _CHUNK - 1, rows)
 
 
+# `words` returns the same as persistence.search.search_words.
 # `pick` returns a hash of n from 0 to size - 1; `salt` makes the values of one number independent of each other.
 # `skewed` squares a uniform value, so the first countries and categories are frequent and the last are rare.
 _FUNCTIONS = (
     """
     CREATE OR REPLACE FUNCTION pg_temp.id(kind text, n bigint) RETURNS uuid IMMUTABLE LANGUAGE sql
     AS $$ SELECT md5(kind || ' ' || n || ' ' || {seed})::uuid $$
+    """,
+    """
+    CREATE OR REPLACE FUNCTION pg_temp.words(company uuid, public text[], code text[]) RETURNS tsvector IMMUTABLE
+    LANGUAGE sql
+    AS $$
+        SELECT array_to_tsvector(public || array_agg('/' || right(company::text, 8) || '/' || word))
+        FROM unnest(public || code) word
+    $$
     """,
     """
     CREATE OR REPLACE FUNCTION pg_temp.pick(n bigint, salt text, size bigint) RETURNS integer IMMUTABLE LANGUAGE sql
@@ -179,7 +188,7 @@ _NUMBERED = {
     "promos": """
         INSERT INTO promos (
             id, company_id, mode, description, country, country_key, age_from, age_until, categories, category_keys,
-            active_from, active_until, promo_common, promo_unique, created_at
+            active_from, active_until, promo_common, promo_unique, created_at, search_words
         )
         SELECT
             pg_temp.id('promo', n), pg_temp.id('company', company), mode, 'Description of promo ' || n,
@@ -192,7 +201,11 @@ _NUMBERED = {
                 THEN coalesce(active_from, %(today)s::date - 200) + pg_temp.pick(n, 'period', 400) END,
             CASE mode WHEN 'COMMON' THEN 'value-' || n END,
             CASE mode WHEN 'UNIQUE' THEN '[]'::json END,
-            %(today)s::date - 30 - interval '365 days' * (%(promos)s - n) / %(promos)s
+            %(today)s::date - 30 - interval '365 days' * (%(promos)s - n) / %(promos)s,
+            pg_temp.words(
+                pg_temp.id('company', company), ARRAY['description', 'of', 'promo', n::text] || kinds,
+                CASE mode WHEN 'COMMON' THEN ARRAY['value', n::text] END
+            )
         FROM generate_series(%(first)s::bigint, %(last)s) n,
             LATERAL (SELECT
                 CASE WHEN n %% 10 = 1 THEN 1 WHEN n %% %(few_promos_every)s = 2 THEN 2

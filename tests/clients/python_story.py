@@ -81,6 +81,7 @@ from promo_client.models import (
     PromoPatch,
     PromoReadOnlyCommon,
     PromoSortKey,
+    PromoStateFilter,
     ReportReason,
     RequestPart,
     SignIn,
@@ -174,6 +175,9 @@ def list_promos(company: AuthenticatedClient, unique: UUID, common: UUID) -> Non
     assert (first.promo_id, first.promo_unique, first.active_from) == (unique, ["BEAN-1", "BEAN-2"], date(2025, 1, 10))
     assert isinstance(second, PromoReadOnlyCommon)
     assert (second.promo_id, second.promo_common, second.active_from) == (common, "COFFEE-20", UNSET)
+    states = [PromoStateFilter.ACTIVE, PromoStateFilter.PAUSED]
+    found = business_promos_list_promos.sync_detailed(client=company, state=states, mode="COMMON", q="coffee-2 off")
+    assert [promo.promo_id for promo in good(found)] == [common]
     error = refused(business_promos_list_promos.sync_detailed(client=company, limit=-1), 400)
     assert not isinstance(error.details, Unset)
     assert [(violation.in_, violation.pointer) for violation in error.details] == [(RequestPart.QUERY, "/limit")]
@@ -220,6 +224,11 @@ def find_and_like(user: AuthenticatedClient, unique: UUID, common: UUID) -> None
     assert (unique in found, common in found) == (True, False)
     for likes in (user_likes_like_promo, user_likes_unlike_promo, user_likes_like_promo):
         assert good(likes.sync_detailed(unique, client=user)).status == "ok"
+    liked = good(user_promos_list_feed.sync_detailed(client=user, liked=True, q="espresso"))
+    assert [promo.promo_id for promo in liked] == [unique]
+    assert liked == good(
+        user_promos_list_feed.sync_detailed(client=user, company_id=liked[0].company_id, q="COFF free")
+    )
 
 
 def comment(user: AuthenticatedClient, unique: UUID) -> None:

@@ -70,11 +70,14 @@ def test_export(company: Account, user: Account, count: Count) -> None:
 
 
 def test_feed(company: Account, user: Account, count: Count) -> None:
-    """A feed takes three statements, with any number of promos and any filter."""
+    """A feed takes three statements, or two if it has no stored total, with any number of promos and any filter."""
     for _ in range(12):
         company.create_promo(target={"categories": ["statements"]})
     for query in ("", "?limit=100", "?category=statements&active=true&limit=5&offset=2"):
         assert count(lambda query=query: user.get(f"/user/feed{query}")) == 3  # type: ignore[misc]
+    for query in ("?q=coffee", f"?company_id={company.id}&limit=100", "?liked=true&active=true&q=half"):
+        assert count(lambda query=query: user.get(f"/user/feed{query}")) == 2  # type: ignore[misc]
+    assert count(lambda: user.get("/user/feed?q=%26%26")) == 1
     assert count(lambda: user.get("/user/feed?limit=0")) == 2
 
 
@@ -124,14 +127,16 @@ def test_promos_of_a_company(company: Account, count: Count) -> None:
         company.create_promo()
     for query in ("", "&sort_by=active_from", "&country=ru&sort_by=active_until", "&country=ru,fr&offset=3"):
         assert count(lambda query=query: company.get(f"/business/promo?limit=100{query}")) == 3  # type: ignore[misc]
+    for query in ("&state=active", "&q=half+price", "&state=paused,active&mode=COMMON&q=half&country=ru"):
+        assert count(lambda query=query: company.get(f"/business/promo?limit=100{query}")) == 2  # type: ignore[misc]
     assert count(lambda: company.get("/business/promo?limit=0&country=ru")) == 2
     assert count(lambda: company.get(f"/business/promo/{promo_id}")) == 2
     patch = {"description": "A new description", "target": {"country": "ru"}, "max_count": 5}
     by_age = {"target": {"country": "ru", "age_from": 18}, "max_count": 6}
     for changes, number in (
-        (patch, 12),
+        (patch, 13),
         (by_age, 10),
-        ({"description": "Another description"}, 7),
+        ({"description": "Another description"}, 8),
         (by_age, 5),
         ({}, 5),
     ):
@@ -157,7 +162,7 @@ def test_code_lists(company: Account, count: Count) -> None:
     assert [count(lambda: company.get("/business/promo?limit=100")) for _ in range(2)] == [4, 3]
     new_id = company.create_promo(promo_unique=["one", "two"])
     patches = [{"description": f"Another description, {number}"} for number in range(2)]
-    assert [count(partial(company.patch, f"/business/promo/{new_id}", json=change)) for change in patches] == [8, 7]
+    assert [count(partial(company.patch, f"/business/promo/{new_id}", json=change)) for change in patches] == [9, 8]
 
 
 def test_statistics(api: Api, company: Account, count: Count) -> None:

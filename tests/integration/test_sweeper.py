@@ -8,12 +8,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from persistence.database.engine import Database
 from persistence.feeds.feed_counts import count_mismatched_feed_counts
 from persistence.feeds.feed_index import count_mismatched_feed_entries
 from persistence.idempotency import delete_expired
+from persistence.promos.promos import find_promo
 from persistence.schema.feed_tables import feed_count_changes, feed_entries
 from persistence.schema.tables import promos, stored_responses
 from promo_api import sweeper as sweeper_module
@@ -25,6 +26,7 @@ from promo_api.sweeper import (
     expired_responses_sweeper,
     feed_changes_sweeper,
     feed_status_sweeper,
+    search_words_sweeper,
 )
 from promo_api.telemetry import metrics
 from tests.accounts import Account, Api
@@ -253,3 +255,45 @@ def test_keys_that_stay(api: Api, runtime: Runtime, monkeypatch: pytest.MonkeyPa
     assert [sweeper.sweep() for _ in range(3)] == [0, 1, 0]
     monkeypatch.undo()
     assert category_keys_sweeper(runtime.database, runtime.today).sweep() == 2
+
+
+def _clear_words(connection: Connection, ids: list[str]) -> None:
+    """Clear the search words of promos, as if an earlier version had created them."""
+    connection.execute(update(promos).where(promos.c.id.in_(map(UUID, ids))).values(search_words=None))
+
+
+def _count_without_words(database: Database, ids: list[str]) -> int:
+    without = select(func.count()).where(promos.c.id.in_(map(UUID, ids)), promos.c.search_words.is_(None))
+    with database.autocommit() as connection:
+        return int(connection.execute(without).scalar_one())
+
+
+def test_batches_of_search_words(api: Api, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of the sweeper of search words handles a limited number of promos, those without words only."""
+    monkeypatch.setattr(sweeper_module, "_WORDS", 2)
+    sweeper = search_words_sweeper(runtime.database)
+    while sweeper.sweep():
+        pass
+    company = api.sign_up_company()
+    ids = [company.create_promo() for _ in range(6)]
+    with runtime.database.transaction() as connection:
+        _clear_words(connection, ids[:5])
+    assert [sweeper.sweep() for _ in range(4)] == [2, 2, 1, 0]
+    found = company.get("/business/promo?q=half+price+coffee").json()
+    assert [promo["promo_id"] for promo in found] == ids[::-1]
+
+
+def test_locked_promos_without_words(api: Api, runtime: Runtime) -> None:
+    """The sweeper of search words skips promos that a request is changing."""
+    company, sweeper = api.sign_up_company(), search_words_sweeper(runtime.database)
+    while sweeper.sweep():
+        pass
+    ids = [company.create_promo() for _ in range(3)]
+    with runtime.database.transaction() as connection:
+        _clear_words(connection, ids)
+    with runtime.database.transaction() as connection:
+        assert find_promo(connection, UUID(ids[1]), runtime.today(), locked=True) is not None
+        assert sweeper.sweep() == 2
+    assert _count_without_words(runtime.database, ids) == 1
+    assert sweeper.sweep() == 1
+    assert _count_without_words(runtime.database, ids) == 0

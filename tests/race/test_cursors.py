@@ -3,6 +3,7 @@
 from functools import partial
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -22,8 +23,8 @@ def _walk(user: Account, path: str) -> list[str]:
     return walked
 
 
-def _add(company: Account, category: str) -> list[str]:
-    return [company.create_promo(target={"categories": [category]}) for _ in range(_ADDED)]
+def _add(company: Account, category: str, **changes: Any) -> list[str]:
+    return [company.create_promo(target={"categories": [category]}, **changes) for _ in range(_ADDED)]
 
 
 def _remove(company: Account, promo_ids: list[str]) -> list[str]:
@@ -48,4 +49,32 @@ def test_feed(api: Api, active: str, limit: int) -> None:
     for walked in results[2:]:
         assert len(walked) == len(set(walked))
         expected = [promo_id for promo_id in reversed(ids) if promo_id not in leaving]
+        assert [promo_id for promo_id in walked if promo_id in expected] == expected
+
+
+def _archive(company: Account, promo_ids: list[str]) -> None:
+    for number, promo_id in enumerate(promo_ids):
+        patch: dict[str, Any] = {"description": "Something else"} if number % 2 else {"archived": True}
+        assert company.patch(f"/business/promo/{promo_id}", json=patch).status_code == 200
+
+
+@pytest.mark.parametrize("limit", [2, 7])
+@pytest.mark.parametrize("other", ["", "&active=true", "&company_id={id}", "&liked=true"])
+def test_search(api: Api, other: str, limit: int) -> None:
+    """A walk over a search repeats no promo and misses none that stays, while others are created and archived."""
+    word = f"w{uuid4().hex}"
+    company, user = api.sign_up_company(), api.sign_up_user()
+    description = f"A promo with {word}"
+    ids = [company.create_promo(description=description) for _ in range(_STAYING + _LEAVING)]
+    for promo_id in ids:
+        user.post(f"/user/promo/{promo_id}/like")
+    leaving = ids[::3]
+    expected = [promo_id for promo_id in reversed(ids) if promo_id not in leaving]
+    path = f"/user/feed?limit={limit}&q={word.upper()}{other.format(id=company.id)}"
+    own = f"/business/promo?limit={limit}&q={word}&state=active"
+    walks = [partial(_walk, user, path), partial(_walk, user, path), partial(_walk, company, own)]
+    add = partial(_add, company, "search", description=description)
+    results = together([add, partial(_archive, company, leaving), *walks])
+    for walked in results[2:]:
+        assert len(walked) == len(set(walked))
         assert [promo_id for promo_id in walked if promo_id in expected] == expected

@@ -66,6 +66,25 @@ def test_one_deep_page_at_a_time(admission: Admission) -> None:
     assert admission(_request(offset=1001))[1] == Source(("deep", USER_ID), None, 1)
 
 
+@pytest.mark.parametrize(
+    ("operation_id", "slow", "others"),
+    [
+        ("business_promos.list_promos", ("state", "mode", "q"), ("country", "sort_by", "limit", "cursor", "liked")),
+        ("user_promos.list_feed", ("q", "company_id", "liked"), ("category", "active", "limit", "cursor", "state")),
+        ("any.operation", (), ("state", "mode", "q", "company_id", "liked")),
+    ],
+)
+def test_one_filtered_list_at_a_time(
+    admission: Admission, operation_id: str, slow: tuple[str, ...], others: tuple[str, ...]
+) -> None:
+    """An account reads one list at a time whose filters make PostgreSQL read all matches; as with deep pages."""
+    for name in slow:
+        request = _request(**{name: "x", "limit": 10})._replace(operation_id=operation_id)
+        assert admission(request)[1] == Source(("deep", USER_ID), None, 1)
+    request = _request(**dict.fromkeys(others, "x"))._replace(operation_id=operation_id)
+    assert admission(request)[1] == Source(USER_ID, None, 4)
+
+
 def test_hashes_take_turns_by_address_and_account(admission: Admission) -> None:
     """Requests that need a hash take turns by client address, and behind it by account or e-mail address."""
     threads = pool_limits(SETTINGS)["passwords"].threads

@@ -34,15 +34,17 @@ ALLOWED = {
         "persistence.schema promo_api.circuit_breaker promo_api.config promo_api.errors promo_api.telemetry"
     ),
     "persistence.pages": "persistence.database",
+    "persistence.search": "persistence.schema promo_api.folding",
     "persistence.migrations": "persistence.database persistence.schema",
     "persistence.consistency": "persistence.database persistence.schema",
     "persistence.accounts": "persistence.database persistence.pages persistence.schema promo_api.folding",
     "persistence.feeds": (
-        "persistence.conditions persistence.database persistence.pages persistence.schema promo_api.folding"
+        "persistence.conditions persistence.database persistence.pages persistence.schema persistence.search "
+        "promo_api.folding"
     ),
     "persistence.promos": (
         "persistence.conditions persistence.database persistence.feeds persistence.pages persistence.schema "
-        "promo_api.folding"
+        "persistence.search promo_api.folding"
     ),
     "persistence.activations": "persistence.conditions persistence.database persistence.schema",
     "persistence.comments": "persistence.database persistence.pages persistence.schema",
@@ -67,14 +69,14 @@ ALLOWED = {
     "handlers": (
         "persistence.accounts persistence.activations persistence.comment_reports persistence.comments "
         "persistence.feeds persistence.idempotency persistence.jobs persistence.likes persistence.pages "
-        "persistence.promos promo_api.code_jobs promo_api.contract.streams promo_api.errors promo_api.folding "
-        "promo_api.health promo_api.runtime promo_api.security promo_api.short_turns promo_api.specification "
-        "promo_api.telemetry"
+        "persistence.promos persistence.search promo_api.code_jobs promo_api.contract.streams promo_api.errors "
+        "promo_api.folding promo_api.health promo_api.runtime promo_api.security promo_api.short_turns "
+        "promo_api.specification promo_api.telemetry"
     ),
     "promo_api.admission": "promo_api.config promo_api.contract promo_api.folding promo_api.security",
     "promo_api.sweeper": (
         "persistence.accounts persistence.database persistence.feeds persistence.idempotency persistence.jobs "
-        "persistence.promos promo_api.background promo_api.folding promo_api.telemetry"
+        "persistence.promos persistence.search promo_api.background promo_api.folding promo_api.telemetry"
     ),
     "promo_api.inventory": (
         "persistence.database persistence.promos promo_api.background promo_api.config promo_api.redis_client "
@@ -143,6 +145,7 @@ _NOT_QUERIES = (
     "persistence.database", "persistence.schema", "persistence.migrations", "persistence.conditions",
     "persistence.pages", "persistence.feeds.feed_entries", "persistence.feeds.feed_totals",
     "persistence.accounts.events", "persistence.accounts.profiles", "persistence.promos.company_ranges",
+    "persistence.promos.company_filters", "persistence.feeds.feed_filters", "persistence.search",
 )  # fmt: skip
 QUERIES = [
     module.removeprefix("persistence.")
@@ -202,6 +205,7 @@ def test_query_modules_do_not_import_each_other() -> None:
     shared = (
         "persistence.schema persistence.conditions persistence.pages persistence.database.statements "
         "persistence.feeds.feed_entries persistence.feeds.feed_totals persistence.promos.company_ranges "
+        "persistence.promos.company_filters persistence.feeds.feed_filters persistence.search "
         "persistence.accounts.events persistence.accounts.profiles promo_api.folding"
     )
     modules = [f"persistence.{name}" for name in QUERIES]

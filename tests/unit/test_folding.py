@@ -7,7 +7,7 @@ from unicodedata import normalize
 
 import pytest
 
-from promo_api.folding import fold
+from promo_api.folding import fold, list_words
 from tests.cases import all_cases
 from tests.unit.source import files
 
@@ -67,3 +67,29 @@ def test_texts_are_compared_by_fold() -> None:
         if re.search(r"casefold\(|func\.(lower|upper)\(|\bILIKE\b|\.ilike\(", line)
     ]
     assert [place.partition(":")[0] for place in offenders] == ["promo_api.folding"], offenders
+
+
+@all_cases(
+    ("text", "words"),
+    [
+        ("Twenty percent OFF", ["twenty", "percent", "off"]),
+        ("COFFEE-20 (a_b), don't", ["coffee", "20", "a", "b", "don", "t"]),
+        ("Cafe\u0301 Stra\u00dfe \u0130ZM\u0130R", ["café", "strasse", "izmir"]),
+        ("\u0939\u093f\u0928\u094d\u0926\u0940 \u092d\u093e\u0937\u093e", ["हिन्दी", "भाषा"]),
+        ("\u2615\ufe0fcoffee\u2615\ufe0f \u2764\ufe0f", ["coffee"]),
+        ("½ ² ٣", ["½", "²", "٣"]),
+        ("'\\\":*&|!<->()/\t\n\u00a0\u3000", []),
+        ("", []),
+    ],
+)
+def test_words(text: str, words: list[str]) -> None:
+    """Words are letters and numbers with their marks; everything else separates them."""
+    assert list_words(text) == words
+
+
+def test_words_of_every_character() -> None:
+    """No word contains a character that is special in a text search of PostgreSQL. A word is its own word."""
+    for code in range(sys.maxunicode + 1):
+        for word in list_words(f"a{chr(code)}b"):
+            assert not set(word) & set("'\\\":*&|!<>()/ \t\n\r\v\f"), hex(code)
+            assert list_words(word) == [word], hex(code)

@@ -101,6 +101,10 @@ assert.deepEqual(
   [newest?.event, newest?.changes?.max_count, newest?.changes?.active_until],
   ["changed", { from: 5, to: 7 }, { to: "2999-12-31" }],
 );
+const found = await company.GET("/business/promo", {
+  params: { query: { state: ["active", "paused"], mode: "COMMON", q: "coffee-2 off" } },
+});
+assert.deepEqual(good(found).map((promo) => promo.promo_id), [common]);
 const error = refused(await company.GET("/business/promo", { params: { query: { limit: -1 } } }), 400);
 assert.deepEqual(error.details?.map((violation) => [violation.in, violation.pointer]), [["query", "/limit"]]);
 
@@ -124,6 +128,7 @@ const feed = good(
   await user.GET("/user/feed", { params: { query: { category: "Coffee", active: true, limit: 100 } } }),
 ).map((promo) => promo.promo_id);
 assert.deepEqual([feed.includes(unique), feed.includes(common)], [true, false]);
+assert.deepEqual(good(await user.GET("/user/feed", { params: { query: { liked: true, q: "espresso" } } })), []);
 
 // The user likes the promo and comments on it.
 const ofUnique = { params: { path: { id: unique } } };

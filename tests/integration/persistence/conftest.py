@@ -5,18 +5,26 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg import sql
+from sqlalchemy import Connection
 
+from persistence.accounts.users import User, find_user
 from persistence.database.engine import Database
+from persistence.feeds.feed_counts import count_mismatched_feed_counts, update_feed_counts
+from persistence.feeds.feed_index import count_mismatched_feed_entries
+from persistence.migrations import update_schema
 from promo_api.config.settings import Settings
 from promo_api.runtime import Runtime
 from tests.pgbouncer import limited
 
 _numbers = count(1)
+_ROWS = Path(__file__).with_name("many_promos.sql")
 
 
 @contextmanager
@@ -73,3 +81,35 @@ def open_database(settings: Settings, runtime: Runtime) -> Iterator[Callable[...
             return database
 
         yield open_with
+
+
+@pytest.fixture(scope="module")
+def many_promos(empty_for_module: Settings) -> Iterator[Database]:
+    """A database with 50,000 promos and their related rows, after ANALYZE."""
+    # One statement inserts all rows, and takes longer than the default timeout.
+    changed = limited(replace(empty_for_module, postgres_statement_timeout_s=300.0))
+    with closing(Database(changed)) as database:
+        update_schema(database.engine)
+        with database.engine.begin() as connection:
+            rows = _ROWS.read_text(encoding="utf-8")
+            connection.exec_driver_sql(rows, execution_options={"no_parameters": True})
+            assert update_feed_counts(connection, limit=100_000) == 50_000
+            assert (count_mismatched_feed_counts(connection), count_mismatched_feed_entries(connection)) == (0, 0)
+        with database.autocommit() as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE")
+        yield database
+
+
+@pytest.fixture
+def connection(many_promos: Database) -> Iterator[Connection]:
+    """A connection to that database."""
+    with many_promos.autocommit() as connection:
+        yield connection
+
+
+@pytest.fixture
+def user(connection: Connection) -> User:
+    """A user of that database."""
+    user = find_user(connection, UUID(int=1))
+    assert user is not None
+    return user

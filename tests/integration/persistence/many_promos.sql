@@ -14,14 +14,20 @@ FROM generate_series(1, 1000) n;
 
 INSERT INTO promos (
     id, company_id, mode, description, country, country_key, age_from, categories, category_keys,
-    active_from, active_until, promo_common, created_at
+    active_from, active_until, promo_common, created_at, search_words
 )
 SELECT
-    pg_temp.id(n), pg_temp.id(CASE WHEN n <= 20000 THEN 1 + n % 100 ELSE 101 END), 'COMMON', 'A description', country, country, n % 90,
+    pg_temp.id(n), company, 'COMMON', 'A description', country, country, n % 90,
     ARRAY['kind' || n % 500], ARRAY['kind' || n % 500],
     date '2025-01-01' + n % 300, date '2026-01-01' + n % 300, 'value',
-    timestamptz '2025-01-01' + n * interval '1 minute'
-FROM generate_series(1, 50000) n, LATERAL (SELECT (ARRAY['ru', 'us', 'fr', NULL])[1 + n % 4]) AS targeted (country);
+    timestamptz '2025-01-01' + n * interval '1 minute',
+    array_to_tsvector(ARRAY(SELECT scope || word FROM unnest(scopes) scope, unnest(words) word) || (scopes[2] || 'value'))
+FROM generate_series(1, 50000) n,
+    LATERAL (SELECT (ARRAY['ru', 'us', 'fr', NULL])[1 + n % 4]) AS targeted (country),
+    LATERAL (SELECT pg_temp.id(CASE WHEN n <= 20000 THEN 1 + n % 100 ELSE 101 END)) AS owner (company),
+    -- As persistence.search.search_words.
+    LATERAL (SELECT ARRAY['', '/' || right(company::text, 8) || '/'], ARRAY['a', 'description', 'kind' || n % 500])
+        AS searched (scopes, words);
 
 INSERT INTO promo_counters (promo_id, use_limit, used_count, like_count, comment_count)
 SELECT pg_temp.id(n), 1000, 3, 3, CASE WHEN n <= 2000 THEN 10 ELSE 0 END

@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -260,7 +260,7 @@ def test_error_without_parameters(open_database: Open, statement: str) -> None:
 def test_violation_without_the_row(open_database: Open, api: Api) -> None:
     """The error of a violated constraint does not contain the row with the value of its promo, because it is logged."""
     values = {
-        "company_id": api.sign_up_company().id,
+        "company_id": UUID(api.sign_up_company().id),
         "mode": "COMMON",
         "description": "A promo that ends early",
         "promo_common": "c0de-nobody-may-log",

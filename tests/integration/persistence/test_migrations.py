@@ -29,7 +29,7 @@ from persistence.schema.audit_tables import account_events
 from promo_api import check
 from promo_api.config.settings import Settings
 from promo_api.folding import fold
-from promo_api.sweeper import category_keys_sweeper
+from promo_api.sweeper import category_keys_sweeper, search_words_sweeper
 from tests.integration.persistence import feeds
 
 Open = Callable[..., Database]
@@ -222,6 +222,38 @@ def test_keys_of_earlier_versions(open_database: Open, empty: Settings) -> None:
         assert count_feed(connection, viewer, feeds.TODAY, category="IZMIR", active=None) == 3
         assert emails == [(email, fold(email)) for email, _ in emails]
     _migrate(database, "0010", down=True)
+
+
+def test_words_of_earlier_versions(open_database: Open, empty: Settings) -> None:
+    """After 0017, the sweeper computes the search words of existing promos, and of those that old processes change."""
+    database = open_database(empty)
+    update_schema(database.engine)
+    values = {"mode": "COMMON", "description": "First text", "promo_common": "value", "company_id": UUID(int=1)}
+    values |= dict.fromkeys(("country", "age_from", "age_until", "categories", "active_from", "active_until"))
+    with database.transaction() as connection:
+        feeds.insert_accounts(connection)
+        for number in range(1, 4):
+            insert_promo(connection, UUID(int=number), values, feeds.TODAY, use_limit=number, codes=None)
+    _migrate(database, "0016", down=True)
+    update_schema(database.engine)
+
+    def find(search: str) -> list[int]:
+        with database.autocommit() as connection:
+            page = list_promos(connection, UUID(int=1), feeds.TODAY, search=search, sort_by=None, limit=10)
+        return sorted(promo.id.int for promo in page.entries)
+
+    assert find("first") == []
+    sweeper = search_words_sweeper(database)
+    assert [sweeper.sweep(), sweeper.sweep()] == [3, 0]
+    assert find("first val") == [1, 2, 3]
+    with database.engine.begin() as connection:
+        statement = "UPDATE promos SET description = 'Second text', country = 'ru' WHERE id = :promo"
+        connection.execute(text(statement), {"promo": UUID(int=2)})
+        connection.exec_driver_sql("UPDATE promos SET paused = true, description = description")
+    assert find("second") == []
+    assert find("first") == [1, 3]
+    assert sweeper.sweep() == 1
+    assert (find("first"), find("second"), find("text")) == ([1, 3], [2], [1, 2, 3])
 
 
 def test_other_encoding(open_database: Open, empty_in_latin1: Settings) -> None:

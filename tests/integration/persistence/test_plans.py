@@ -1,11 +1,8 @@
 """Query plans: with many promos, requests use indexes and never scan a whole table."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from functools import partial
-from pathlib import Path
 from re import findall
 from typing import Any
 from uuid import UUID, uuid4
@@ -20,22 +17,23 @@ from persistence.accounts.exports import (
     list_own_keys,
 )
 from persistence.accounts.own_activations import list_activations, list_own_activations
-from persistence.accounts.users import User, find_user
+from persistence.accounts.users import User
 from persistence.activations import Claim, claim_values, find_refusal_reasons, list_country_uses
 from persistence.comments import list_comments
 from persistence.database.engine import Database
-from persistence.feeds.feed_counts import count_feed, count_mismatched_feed_counts, update_feed_counts
-from persistence.feeds.feed_index import count_mismatched_feed_entries, list_outdated_promos
+from persistence.feeds.feed_counts import count_feed
+from persistence.feeds.feed_index import list_outdated_promos
 from persistence.feeds.feed_status import update_feed_status
-from persistence.feeds.user_promos import find_promo_for_user, list_feed_promos, list_history_promos
+from persistence.feeds.user_promos import (
+    find_promo_for_user,
+    list_feed_promos,
+    list_history_promos,
+)
 from persistence.likes import insert_like
-from persistence.migrations import update_schema
 from persistence.promos.changes import insert_change, list_changes
 from persistence.promos.code_lists import CodeLists
 from persistence.promos.promos import find_category_keys, find_promo, list_promos
-from promo_api.config.settings import Settings
 from tests.integration.persistence.plans import nodes_of, plan_of, scans_of, tables_read
-from tests.pgbouncer import limited
 
 _TODAY = date(2025, 6, 1)
 _COMPANY, _LARGE_COMPANY, _USER, _PROMO = (UUID(int=number) for number in (1, 101, 1, 777))
@@ -43,39 +41,6 @@ _BIG = {
     "promos", "promo_counters", "promo_codes", "activations", "country_uses", "user_uses", "likes", "comments",
     "company_promo_counts", "feed_entries", "feed_tallies", "promo_changes", "account_events",
 }  # fmt: skip
-_ROWS = Path(__file__).with_name("many_promos.sql")
-
-
-@pytest.fixture(scope="module")
-def full(empty_for_module: Settings) -> Iterator[Database]:
-    """A database with 50,000 promos and their related rows, after ANALYZE."""
-    # One statement inserts all rows, and takes longer than the default timeout.
-    changed = limited(replace(empty_for_module, postgres_statement_timeout_s=300.0))
-    with closing(Database(changed)) as database:
-        update_schema(database.engine)
-        with database.engine.begin() as connection:
-            rows = _ROWS.read_text(encoding="utf-8")
-            connection.exec_driver_sql(rows, execution_options={"no_parameters": True})
-            assert update_feed_counts(connection, limit=100_000) == 50_000
-            assert (count_mismatched_feed_counts(connection), count_mismatched_feed_entries(connection)) == (0, 0)
-        with database.autocommit() as connection:
-            connection.exec_driver_sql("VACUUM ANALYZE")
-        yield database
-
-
-@pytest.fixture
-def connection(full: Database) -> Iterator[Connection]:
-    """A connection to that database."""
-    with full.autocommit() as connection:
-        yield connection
-
-
-@pytest.fixture
-def user(connection: Connection) -> User:
-    """A user of that database."""
-    user = find_user(connection, _USER)
-    assert user is not None
-    return user
 
 
 def _sequential(scans: set[tuple[str, str]]) -> set[str]:
@@ -85,10 +50,10 @@ def _sequential(scans: set[tuple[str, str]]) -> set[str]:
 @pytest.mark.parametrize("offset", [0, 1000, 49_990])
 @pytest.mark.parametrize("category", [None, "Kind7", "nothing"])
 @pytest.mark.parametrize("active", [None, True, False])
-def test_feed_page(full: Database, user: User, active: bool | None, category: str | None, offset: int) -> None:
+def test_feed_page(many_promos: Database, user: User, active: bool | None, category: str | None, offset: int) -> None:
     """A feed page is read in index order and not sorted, except the dated entries of active promos."""
     page = partial(list_feed_promos, category=category, active=active, total=50_000, limit=10, offset=offset)
-    with full.engine.connect() as connection:
+    with many_promos.engine.connect() as connection:
         # The worst case, until the end of the transaction: VACUUM has not run.
         connection.exec_driver_sql("UPDATE pg_class SET relallvisible = 0 WHERE relname = 'feed_entries'")
         plan = plan_of(connection, lambda: page(connection, user, _TODAY))
@@ -202,10 +167,10 @@ def _assert_selected_by_index(plan: dict[str, Any], index: str, *, backward: boo
 
 @pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("name", _PAGES)
-def test_page_is_selected_by_index(full: Database, name: str, deep: bool) -> None:
+def test_page_is_selected_by_index(many_promos: Database, name: str, deep: bool) -> None:
     """An index-only scan from the nearer end selects a page, before any join."""
     index, page, offset = _PAGES[name]
-    with full.engine.connect() as connection:
+    with many_promos.engine.connect() as connection:
         plan = plan_of(connection, lambda: page(connection, limit=5, offset=offset if deep else 0))
     _assert_selected_by_index(plan, index, backward=deep)
 
@@ -259,9 +224,9 @@ def test_deep_page_after_a_key_reads_few_rows(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("index", _PORTIONS)
-def test_export_portion_is_selected_by_index(full: Database, index: str) -> None:
+def test_export_portion_is_selected_by_index(many_promos: Database, index: str) -> None:
     """An index-only scan selects a portion of an export, before any join."""
-    with full.engine.connect() as connection:
+    with many_promos.engine.connect() as connection:
         plan = plan_of(connection, lambda: _PORTIONS[index](connection, _USER, limit=5, offset=3))
     _assert_selected_by_index(plan, index, backward=index == "activations_history")
 
