@@ -42,7 +42,7 @@ UNFINISHED_MAX = 10
 # Rows of 15 bytes: 2,200 in a chunk, which takes 30 ms.
 PIECE_BYTES = 32 * 1024
 _GENERATED = 1500
-_EVERY_S, _REST = 1.0, 0.5
+_EVERY_S, _REST = 1.0, 0.25
 _DUE = 20
 _ATTEMPTS = 10
 
