@@ -47,8 +47,9 @@ window.fetch = async (input, init) => {
 };
 """
 _AXE = """
-const done = arguments[0];
-axe.run(document, { resultTypes: ["violations"] }).then((results) => done(results.violations
+const [rules, done] = arguments;
+const options = { resultTypes: ["violations"], ...(rules.length ? { runOnly: rules } : {}) };
+axe.run(document, options).then((results) => done(results.violations
   .filter(({ impact }) => ["critical", "serious"].includes(impact))
   .flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`))));
 """
@@ -184,10 +185,10 @@ class Page:
         """Return the warnings and errors of the browser console since the last call."""
         return self._log("browser", ("WARNING", "SEVERE"))
 
-    def findings(self, axe: str) -> list[str]:
-        """Return the critical and serious findings of axe."""
+    def findings(self, axe: str, *rules: str) -> list[str]:
+        """Return the critical and serious findings of axe, by all its rules or these."""
         self.browser.execute_script(axe)
-        found: list[str] = self.browser.execute_async_script(_AXE)
+        found: list[str] = self.browser.execute_async_script(_AXE, rules)
         return found
 
     def stored(self) -> str:
