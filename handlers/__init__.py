@@ -8,6 +8,7 @@ status) or (body, status, headers), or raises an error of promo_api.errors.
 |---|---|
 | health | liveness and health |
 | business_auth, user_auth | sign-up, sign-in and sign-out |
+| business_keys | API keys of a company |
 | business_promos | promos of a company |
 | business_comments | moderation of comments |
 | business_codes, business_jobs | codes of UNIQUE promos, and the jobs that add them |

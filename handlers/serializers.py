@@ -5,6 +5,7 @@ from typing import Any
 from orjson import Fragment
 
 from handlers import Body
+from persistence.accounts.api_keys import ApiKey
 from persistence.accounts.exports import OwnEvent
 from persistence.accounts.own_activations import OwnActivation
 from persistence.accounts.users import User
@@ -89,6 +90,11 @@ def serialize_job(job: Job) -> Body:
     times = ("created_at", "started_at", "finished_at")
     percent = MAX_PERCENT * job.steps_done // job.steps if job.steps else 0
     return _without_none({**{name: getattr(job, name) for name in (*names, *times)}, "percent": percent})
+
+
+def serialize_key(key: ApiKey) -> Body:
+    """Return an ApiKey."""
+    return _without_none(vars(key))
 
 
 def serialize_promo_for_user(promo: PromoForUser) -> Body:

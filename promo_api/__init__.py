@@ -7,12 +7,13 @@
 | server/ | the processes: gunicorn and uvicorn |
 | app | the application: api.yml, the contract layer, the handlers |
 | contract/ | makes the server follow api.yml |
+| key_authentication | the company of an API key |
 | admission | thread pools, and requests refused on arrival |
 | runtime | the services that handlers use |
 | errors | the errors of requests |
 | folding | keys for the comparison of texts |
 | specification | values of api.yml that the code needs |
-| security/ | tokens, passwords, rate limits |
+| security/ | tokens, API keys, passwords, rate limits |
 | antifraud/ | the anti-fraud check of an activation |
 | circuit_breaker | refuses calls to an unavailable service |
 | coalescing | processes concurrent requests for a promo together |

@@ -1,6 +1,7 @@
 """The thread pool and the queue of each request, and requests refused on arrival.
 
-Requests queue by account, or by client address without a token. One account uses at most half of the threads of a pool.
+Requests queue by account, or by client address without a token. So does the first request with an API key in a worker,
+because its account is not known. One account uses at most half of the threads of a pool.
 Requests that need a password hash queue by address, then by account. Of operations that can stream, only requests and
 responses that are streamed run in the pool `streams`.
 """
@@ -71,9 +72,9 @@ class Admission:
     def _source(self, request: RequestInfo) -> Source:
         if request.pool == _PASSWORDS:
             return self._hash_source(request)
-        if request.claims is None:
+        account_id = None if request.claims is None else request.claims.account_id
+        if account_id is None:
             return Source(client_network(request.client_address), None, self._half[request.pool])
-        account_id = request.claims.account_id
         if request.pool == _ACTIVATIONS:
             # With an Idempotency-Key it may be a replay, which does not count.
             if request.is_valid and "idempotency_key" not in request.arguments:

@@ -1,7 +1,7 @@
 """The ASGI application: api.yml, the contract layer and the handlers."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from starlette.types import ASGIApp
@@ -15,12 +15,14 @@ from promo_api.code_jobs.runner import code_jobs
 from promo_api.config.values import LogFormat
 from promo_api.contract.application import build_application
 from promo_api.contract.client_address import ClientAddressMiddleware
-from promo_api.contract.security import BearerScheme
+from promo_api.contract.security import BearerScheme, KeyScheme
 from promo_api.errors import ServiceUnavailable, Unauthenticated
 from promo_api.health import Health
 from promo_api.inventory import InventoryJob
+from promo_api.key_authentication import authenticate_key, key_uses_job, store_key_uses
 from promo_api.runtime import Runtime
 from promo_api.security.tokens import Claims
+from promo_api.specification import KEY_SCOPES
 from promo_api.sweeper import (
     account_deletions_sweeper,
     category_keys_sweeper,
@@ -52,6 +54,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
             "companyAuth": BearerScheme(
                 partial(runtime.tokens.read, kind="company"), partial(authenticate_company, runtime)
             ),
+            "companyKey": KeyScheme(runtime.api_keys.read, partial(authenticate_key, runtime), KEY_SCOPES),
             "userAuth": BearerScheme(partial(runtime.tokens.read, kind="user"), partial(authenticate_user, runtime)),
         },
         pools=pool_limits(runtime.settings),
@@ -86,6 +89,7 @@ def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
         job_files_sweeper(runtime.database, runtime.clock),
         code_jobs(runtime.database, runtime.today),
         search_words_sweeper(runtime.database),
+        key_uses_job(runtime.api_keys, runtime.database),
     ]
     if runtime.settings.metrics_address is not None:
         jobs.append(InventoryJob(runtime.settings, runtime.database, runtime.today))
@@ -97,6 +101,8 @@ def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
     finally:
         for job in jobs:
             job.stop()
+        with suppress(Exception):
+            store_key_uses(runtime.api_keys, runtime.database)
         runtime.close()
         request_log.end()
 

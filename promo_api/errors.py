@@ -46,7 +46,7 @@ class InvalidInput(RequestError):
 
 
 class Unauthenticated(RequestError):
-    """The token or the password is not valid."""
+    """The token, the API key or the password is not valid."""
 
     @classmethod
     def account_deleted(cls) -> "Unauthenticated":
@@ -57,6 +57,27 @@ class Unauthenticated(RequestError):
     def token_revoked(cls) -> "Unauthenticated":
         """The account has revoked the token."""
         return cls("This token has been revoked. Sign in again.", code="token_revoked")
+
+    @classmethod
+    def key_invalid(cls) -> "Unauthenticated":
+        """There is no such API key."""
+        return cls("This API key is not valid.", code="key_invalid")
+
+    @classmethod
+    def key_expired(cls) -> "Unauthenticated":
+        """The API key has expired."""
+        return cls("This API key has expired. Create another.", code="key_expired")
+
+    @classmethod
+    def key_revoked(cls) -> "Unauthenticated":
+        """The company has revoked the API key."""
+        return cls("This API key has been revoked. Create another.", code="key_revoked")
+
+
+class ScopeMissing(RequestError):
+    """The API key does not have the scope of the operation."""
+
+    code = "scope_missing"
 
 
 class NotOwner(RequestError):
@@ -118,6 +139,17 @@ class NotFound(RequestError):
     def job(cls) -> "NotFound":
         """Return the error for a job."""
         return cls("Job not found.", code="job_not_found")
+
+    @classmethod
+    def key(cls) -> "NotFound":
+        """Return the error for an API key."""
+        return cls("API key not found.", code="key_not_found")
+
+
+class TooManyKeys(RequestError):
+    """The company has as many API keys as allowed."""
+
+    code = "too_many_keys"
 
 
 class TooManyJobs(RequestError):

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from handlers.promo_changes import change_promo
+from persistence.accounts.api_keys import delete_keys
 from persistence.accounts.companies import close_company, delete_company_email, find_company_by_email
 from persistence.accounts.credentials import COMPANY_ACCOUNTS, USER_ACCOUNTS
 from persistence.accounts.deletion import claim_account_deletion, close_account_by_operator, delete_account_batch
@@ -125,8 +126,9 @@ def _close_company(runtime: Runtime, email: str, *, is_confirmed: bool) -> None:
     _confirm(
         f"This closes the company {company.id} and ends its promos. It cannot be undone.", is_confirmed=is_confirmed
     )
-    with runtime.database.autocommit() as connection:
+    with runtime.database.transaction() as connection:
         close_company(connection, company.id)
+        delete_keys(connection, company.id)
     print("The company is closed. Its promos are being ended.")
     _end_promos(runtime, company.id)
     with runtime.database.autocommit() as connection:

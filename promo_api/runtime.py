@@ -10,6 +10,7 @@ from promo_api.antifraud.checks import Antifraud, DisabledAntifraud, open_antifr
 from promo_api.coalescing import Coalescer
 from promo_api.config.settings import Settings
 from promo_api.health import Health
+from promo_api.security.api_keys import ApiKeys
 from promo_api.security.cursors import Cursors
 from promo_api.security.passwords import Passwords
 from promo_api.security.rate_limits import RateLimits
@@ -36,6 +37,7 @@ class Runtime:
     passwords: Passwords
     coalescer: Coalescer
     tokens: Tokens
+    api_keys: ApiKeys
     cursors: Cursors
     clock: Callable[[], datetime]
 
@@ -53,6 +55,7 @@ class Runtime:
             passwords=Passwords(settings),
             coalescer=Coalescer(),
             tokens=Tokens(settings.secret_keys, settings.token_lifetime_h),
+            api_keys=ApiKeys(),
             cursors=Cursors(settings.secret_keys),
             clock=clock,
         )

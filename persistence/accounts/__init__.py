@@ -3,6 +3,7 @@
 | Module | What it does |
 |---|---|
 | credentials | sign-up, sign-in and tokens |
+| api_keys | API keys of companies |
 | companies, users | the account that sent a request; closed companies |
 | profiles | what a user can change, as a condition |
 | events | the audit log of accounts |

@@ -56,13 +56,15 @@ account_events = Table(
     Column("happened_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Column("event", Text, nullable=False),
     Column("members", ARRAY(Text)),
+    Column("key_id", Uuid),  # of the API key that was created or revoked
     CheckConstraint("num_nonnulls(company_id, user_id) = 1", name="one_account"),
     CheckConstraint(
         "event IN ('signed_up', 'signed_in', 'signed_out', 'password_changed', 'profile_changed', 'deleted',"
-        " 'password_reset', 'closed')",
+        " 'password_reset', 'closed', 'key_created', 'key_revoked')",
         name="known_event",
     ),
     CheckConstraint("(event = 'profile_changed') = (members IS NOT NULL)", name="members"),
+    CheckConstraint("(event IN ('key_created', 'key_revoked')) = (key_id IS NOT NULL)", name="key"),
 )
 for _owner in (account_events.c.company_id, account_events.c.user_id):
     Index(f"account_events_{_owner.name}", _owner, account_events.c.id, postgresql_where=_owner.is_not(None))

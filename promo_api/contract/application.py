@@ -18,7 +18,7 @@ from promo_api.contract.flask_views import KnownView, make_view, run_wsgi, view_
 from promo_api.contract.handler_resolver import HandlerResolver
 from promo_api.contract.response_validation import ResponseValidationMiddleware
 from promo_api.contract.routing import RoutingMiddleware
-from promo_api.contract.security import BearerScheme, SecurityMiddleware
+from promo_api.contract.security import Scheme, SecurityMiddleware
 from promo_api.contract.security_headers import SecurityHeadersMiddleware
 from promo_api.contract.thread_pool import PoolLimits
 from promo_api.contract.thread_pools import Admit, ThreadPools
@@ -34,7 +34,7 @@ def build_application(  # noqa: PLR0913 each part of an application
     *,
     package: str,
     runtime: object,
-    schemes: Mapping[str, BearerScheme],
+    schemes: Mapping[str, Scheme],
     pools: Mapping[str, PoolLimits],
     admit: Admit,
     lifespan: Callable[[], AbstractContextManager[object]],
@@ -57,7 +57,7 @@ def build_application(  # noqa: PLR0913 each part of an application
         specification_dir=specification.parent,
         lifespan=_lifespan(lifespan, closing),
         middlewares=_middlewares(schemes, validate_responses=validate_responses),
-        resolver=HandlerResolver(package, runtime, schemes),
+        resolver=HandlerResolver(package, runtime),
     )
     add_error_handlers(app)
     try:
@@ -68,7 +68,7 @@ def build_application(  # noqa: PLR0913 each part of an application
     return SecurityHeadersMiddleware(allow_origins(app, origins, cross_origin_headers))
 
 
-def _middlewares(schemes: Mapping[str, BearerScheme], *, validate_responses: bool) -> list[Callable[..., ASGIApp]]:
+def _middlewares(schemes: Mapping[str, Scheme], *, validate_responses: bool) -> list[Callable[..., ASGIApp]]:
     """Return the middlewares, the outermost first."""
     return [
         *([ResponseValidationMiddleware] if validate_responses else []),

@@ -1,11 +1,11 @@
 """From an operationId to its handler: `user_likes.like_promo` is `like_promo` in `user_likes.py`.
 
-A handler takes the runtime, the account if its operation needs a token, parameters, body and `client_address` by name,
+A handler takes the runtime, the account if its operation needs one, parameters, body and `client_address` by name,
 and `media_type` if its successful response has several. It returns the body of a 200, `(body, status)` or `(body,
 status, headers)`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any
@@ -17,20 +17,19 @@ from starlette.types import Scope
 from promo_api.contract.client_address import client_address
 from promo_api.contract.conditional_requests import Validators
 from promo_api.contract.media_types import ResponseTypes
-from promo_api.contract.operations import find_scheme
-from promo_api.contract.security import BearerScheme
-from promo_api.contract.sender import claims_of
+from promo_api.contract.operations import find_schemes
+from promo_api.contract.sender import credentials_of
 from promo_api.contract.thread_pools import DEFAULT
 from promo_api.contract.validation import call_of
 
 
 @dataclass(frozen=True)
 class BoundHandler:
-    """A handler with its runtime; `scheme` is None if the operation needs no token."""
+    """A handler with its runtime."""
 
     function: Callable[..., Any]
     runtime: object
-    scheme: BearerScheme | None
+    needs_account: bool
     takes_client_address: bool
     thread_pool: str
     compress: bool
@@ -38,9 +37,9 @@ class BoundHandler:
     validators: Validators
 
     def __call__(self, scope: Scope) -> Any:
-        """Run the handler. A revoked token outranks an invalid request."""
+        """Run the handler. Revoked credentials and a missing scope outrank an invalid request."""
         call = call_of(scope)
-        account = () if self.scheme is None else (self.scheme.authenticate(claims_of(scope)),)
+        account = (credentials_of(scope).authenticate(),) if self.needs_account else ()
         if call.refusal is not None:
             raise call.refusal
         if self.takes_client_address:
@@ -51,21 +50,19 @@ class BoundHandler:
 class HandlerResolver(Resolver):
     """Finds handlers in a package."""
 
-    def __init__(self, package: str, runtime: object, schemes: Mapping[str, BearerScheme]) -> None:
+    def __init__(self, package: str, runtime: object) -> None:
         super().__init__()
         self._package = package
         self._runtime = runtime
-        self._schemes = schemes
 
     def resolve(self, operation: AbstractOperation) -> Resolution:
         """Return the handler; ResolverError if it does not exist."""
         function = self.resolve_function_from_operation_id(f"{self._package}.{operation.operation_id}")
-        scheme = find_scheme(operation.security or (), operation.operation_id)
         declared = operation._operation  # noqa: SLF001 Connexion has no public access to extensions
         handler = BoundHandler(
             function=function,
             runtime=self._runtime,
-            scheme=None if scheme is None else self._schemes[scheme],
+            needs_account=bool(find_schemes(operation.security or (), operation.operation_id)),
             takes_client_address="client_address" in signature(function).parameters,
             thread_pool=declared.get("x-thread-pool", DEFAULT),
             compress=declared.get("x-compress", False),

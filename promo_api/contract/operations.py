@@ -10,19 +10,26 @@ _OPERATION_ID = "contract.operation_id"
 
 
 class Operation(NamedTuple):
-    """An operation. `path` lacks the base path; `scheme` is None if no token is needed."""
+    """An operation.
+
+    Attributes:
+        path: without the base path.
+        schemes: the alternative security schemes; empty if no account is needed.
+        key_scope: the scope that an API key needs; None if no key may call the operation.
+    """
 
     id: str
     method: str
     path: str
     parameters: list[Mapping[str, Any]]
     request_body: Mapping[str, Any] | None
-    scheme: str | None
+    schemes: tuple[str, ...]
+    key_scope: str | None
     responses: Mapping[str, Any]
 
 
 def operations_of(specification: Mapping[str, Any]) -> Iterator[Operation]:
-    """Yield the operations; ValueError if one has more than one security scheme."""
+    """Yield the operations; ValueError if one needs several security schemes at once."""
     for path, item in specification["paths"].items():
         for method in [name for name in item if name in METHODS]:
             declared = item[method]
@@ -32,21 +39,19 @@ def operations_of(specification: Mapping[str, Any]) -> Iterator[Operation]:
                 path=path,
                 parameters=[*item.get("parameters", ()), *declared.get("parameters", ())],
                 request_body=declared.get("requestBody"),
-                scheme=find_scheme(
+                schemes=find_schemes(
                     declared.get("security", specification.get("security", ())), declared["operationId"]
                 ),
+                key_scope=declared.get("x-key-scope"),
                 responses=declared["responses"],
             )
 
 
-def find_scheme(requirements: Sequence[Mapping[str, Any]], operation_id: str) -> str | None:
-    """Return the security scheme of an operation; None: no token is needed."""
-    names = [name for requirement in requirements for name in requirement]
-    if not requirements:
-        return None
-    if len(requirements) != 1 or len(names) != 1:
-        raise ValueError(f"{operation_id} must have one security scheme, or none")
-    return names[0]
+def find_schemes(requirements: Sequence[Mapping[str, Any]], operation_id: str) -> tuple[str, ...]:
+    """Return the alternative security schemes of an operation; empty: no account is needed."""
+    if any(len(requirement) != 1 for requirement in requirements):
+        raise ValueError(f"{operation_id} must not need several security schemes at once, nor make one optional")
+    return tuple(name for requirement in requirements for name in requirement)
 
 
 def set_operation_id(scope: Scope, operation_id: str) -> None:

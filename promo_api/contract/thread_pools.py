@@ -20,7 +20,7 @@ EVENT_LOOP = "event-loop"
 
 
 class RequestInfo(NamedTuple):
-    """A request before it gets a thread. `claims` is None if no token is needed; `is_streamed` as in Call."""
+    """A request before it gets a thread. `claims` is None if no account is needed; `is_streamed` as in Call."""
 
     pool: str
     operation_id: str

@@ -1,6 +1,6 @@
 """The validation of requests, on the event loop.
 
-If an operation needs a token, its thread checks for revocation before it raises the refusal: 401 outranks 400.
+If an operation needs an account, its thread authenticates it before it raises the refusal: 401 outranks 400.
 """
 
 import re
@@ -88,7 +88,7 @@ class _RequestValidator:
         self._headers = [Header(parameter) for parameter in parameters if parameter.location == "header"]
         self._body = make_body(operation.request_body) if operation.request_body else None
         self._response_types = ResponseTypes(operation.responses)
-        self._needs_token = operation.scheme is not None
+        self._needs_account = bool(operation.schemes)
 
     async def validate(self, scope: Scope, receive: Receive, share: MemoryShare) -> Call:
         """Return the validated request; raises InvalidInput, HTTPException and Overloaded."""
@@ -96,7 +96,7 @@ class _RequestValidator:
         try:
             await self._read(scope, receive, share, call.arguments)
         except (InvalidInput, HTTPException) as refusal:
-            if not self._needs_token:
+            if not self._needs_account:
                 raise
             call.refusal = refusal
         else:

@@ -1,8 +1,9 @@
-"""Tokens, cursors, passwords and rate limits.
+"""Tokens, API keys, cursors, passwords and rate limits.
 
 | Module | What it does |
 |---|---|
 | tokens | issues and verifies JWTs |
+| api_keys | generates and reads API keys |
 | cursors | issues and verifies the cursors of lists |
 | passwords | argon2 hashes, with limited concurrency |
 | rate_limits | the limits, and their counters for each kind of request |

@@ -11,7 +11,7 @@ from promo_api.telemetry.requests import RequestFinished
 _log = logging.getLogger(__name__)
 
 _BATCH_S = 0.01
-_TOKEN = re.compile(rb"eyJ[\w-]+\.[\w-]+\.[\w-]+")
+_SECRET = re.compile(rb"eyJ[\w-]+\.[\w-]+\.[\w-]+|pk_[0-9A-Za-z]{33}")
 _UNPRINTABLE = re.compile(rb"[^!-~]")
 _TARGET_MAX_BYTES = 200
 
@@ -53,6 +53,7 @@ def _log_request(request: RequestFinished) -> None:
             "request_id": request.request_id,
             "operation": request.operation_id,
             "method": request.method,
+            "credentials": request.credentials,
             "status": request.status,
             "duration_ms": round(request.duration_s * 1000, 2),
         },
@@ -60,8 +61,8 @@ def _log_request(request: RequestFinished) -> None:
 
 
 def _log_request_with_path(request: RequestFinished) -> None:
-    """Log the path and the query, but no token, for LOG_FORMAT=dev."""
-    target = _UNPRINTABLE.sub(b"?", _TOKEN.sub(b"TOKEN", request.target)[:_TARGET_MAX_BYTES])
+    """Log the path and the query, but no token and no API key, for LOG_FORMAT=dev."""
+    target = _UNPRINTABLE.sub(b"?", _SECRET.sub(b"SECRET", request.target)[:_TARGET_MAX_BYTES])
     _log.info(
         "dev_request",
         extra={

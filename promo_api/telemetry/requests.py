@@ -10,6 +10,7 @@ from uuid import uuid4
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from promo_api.contract.operations import find_operation_id
+from promo_api.contract.sender import credentials_kind
 from promo_api.telemetry.logs import REQUEST_ID
 
 # Needs no escaping, and cannot be an e-mail address.
@@ -29,6 +30,7 @@ class RequestFinished:
         status: 0: no response.
         duration_s: until the last byte of the response.
         target: path and query as sent; b"": unreadable.
+        credentials: `token` or `key`; `none` without valid ones.
     """
 
     request_id: str
@@ -37,6 +39,7 @@ class RequestFinished:
     status: int
     duration_s: float
     target: bytes = b""
+    credentials: str = "none"
 
 
 class InstrumentationMiddleware:
@@ -87,7 +90,13 @@ class InstrumentationMiddleware:
         duration_s = perf_counter() - began_s
         self._on_finish(
             RequestFinished(
-                scope[_ID], scope.get("method", ""), find_operation_id(scope), status, duration_s, _target(scope)
+                scope[_ID],
+                scope.get("method", ""),
+                find_operation_id(scope),
+                status,
+                duration_s,
+                _target(scope),
+                credentials_kind(scope),
             )
         )
 

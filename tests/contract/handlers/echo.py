@@ -72,6 +72,8 @@ ERRORS: dict[str, errors.RequestError] = {
     "WrongPassword": errors.WrongPassword("This is not the password."),
     "ActivationDenied": errors.ActivationDenied("Not now.", code="promo_expired", reasons=["expired", "age"]),
     "NotFound": errors.NotFound("Not found."),
+    "ScopeMissing": errors.ScopeMissing("This key may not do that."),
+    "TooManyKeys": errors.TooManyKeys("There are twenty keys."),
     "TooManyJobs": errors.TooManyJobs("Ten jobs are unfinished."),
     "EmailTaken": errors.EmailTaken("It is in use."),
     "PreconditionFailed": errors.PreconditionFailed("It has changed."),

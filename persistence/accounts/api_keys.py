@@ -1,0 +1,204 @@
+"""API keys of companies.
+
+Changes lock the company, so that concurrent creations cannot exceed the limit, and none follows the closing of the
+company. The lock does not conflict with that of a change of a promo.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    DateTime,
+    Delete,
+    LargeBinary,
+    Select,
+    Text,
+    Uuid,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from persistence.accounts.companies import Company
+from persistence.accounts.events import record_event
+from persistence.database.statements import Statement
+from persistence.schema.key_tables import api_key_digests, api_keys
+from persistence.schema.tables import companies
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """An API key, without the key itself."""
+
+    id: UUID
+    name: str
+    prefix: str
+    scopes: Sequence[str]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True)
+class KeyCompany(Company):
+    """A company whose program sent a request with an API key."""
+
+    key_id: UUID
+
+
+@dataclass(frozen=True)
+class KeyOwner:
+    """A key that a request was sent with, and its company; None: it is closed."""
+
+    scopes: Sequence[str]
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    is_revoked: bool
+    company: KeyCompany | None
+
+
+_KEY = api_keys.c
+_COMPANY_ID, _ID = bindparam("company", type_=Uuid), bindparam("id", type_=Uuid)
+_DIGEST = bindparam("digest", type_=LargeBinary)
+_MINUTE = bindparam("minute", type_=DateTime(timezone=True))
+_IS_OF_COMPANY = _KEY.company_id == _COMPANY_ID
+_IS_USABLE = _KEY.revoked_at.is_(None)
+_COLUMNS = [_KEY[name] for name in ApiKey.__dataclass_fields__]
+
+
+def _find() -> Select[Any]:
+    key = (_KEY.scopes, _KEY.expires_at, _KEY.last_used_at, _KEY.revoked_at.is_not(None))
+    company = [companies.c[name] for name in Company.__dataclass_fields__]
+    is_key = (_KEY.company_id == api_key_digests.c.company_id) & (_KEY.id == api_key_digests.c.id)
+    is_open_company = (companies.c.id == _KEY.company_id) & companies.c.password_hash.is_not(None)
+    return (
+        select(*company, _KEY.id, *key)
+        .join_from(api_key_digests, api_keys, is_key)
+        .outerjoin(companies, is_open_company)
+        .where(api_key_digests.c.digest == _DIGEST)
+    )
+
+
+def _insert() -> Select[Any]:
+    """Return the statement that inserts a key unless the company has as many as allowed.
+
+    It runs after the lock, so that its snapshot has all keys.
+    """
+    values = {
+        "company_id": _COMPANY_ID,
+        "id": _ID,
+        "digest": _DIGEST,
+        "name": bindparam("name", type_=Text),
+        "prefix": bindparam("prefix", type_=Text),
+        "scopes": bindparam("scopes", type_=ARRAY(Text)),
+        "expires_at": bindparam("expires_at", type_=DateTime(timezone=True)),
+    }
+    count = select(func.count()).where(_IS_OF_COMPANY, _IS_USABLE).scalar_subquery()
+    row = select(*values.values()).where(count < bindparam("limit"))
+    inserted = insert(api_keys).from_select([*values], row).returning(*api_keys.c).cte("inserted")
+    digest = insert(api_key_digests).from_select(
+        ["digest", "company_id", "id"], select(inserted.c.digest, inserted.c.company_id, inserted.c.id)
+    )
+    columns = [inserted.c[name] for name in ApiKey.__dataclass_fields__]
+    return select(*columns).add_cte(digest.cte("digest"), _record(inserted, "key_created"))
+
+
+def _revoke() -> Select[Any]:
+    revoked = (
+        update(api_keys)
+        .where(_IS_OF_COMPANY, _KEY.id == _ID, _IS_USABLE)
+        .values(revoked_at=func.clock_timestamp())
+        .returning(_KEY.company_id, _KEY.id)
+        .cte("revoked")
+    )
+    return select(revoked.c.id).add_cte(_record(revoked, "key_revoked"))
+
+
+def _record(changed: Any, event: str) -> Any:
+    owner = select(changed.c.company_id.label("id"), changed.c.id.label("key_id")).cte(f"owner_of_{event}")
+    return record_event(owner, companies, event, key_id=owner.c.key_id)
+
+
+def _delete(keys: Delete) -> Select[Any]:
+    """Return the statement that deletes keys together with their digests."""
+    deleted = keys.returning(_KEY.digest).cte("deleted")
+    digests = delete(api_key_digests).where(api_key_digests.c.digest.in_(select(deleted.c.digest)))
+    return select(func.count()).select_from(deleted).add_cte(digests.cte("digests"))
+
+
+_FIND = Statement(_find())
+_LIST = Statement(select(*_COLUMNS).where(_IS_OF_COMPANY, _IS_USABLE).order_by(_KEY.created_at.desc(), _KEY.id.desc()))
+_LOCK = Statement(
+    select(companies.c.id)
+    .where(companies.c.id == _COMPANY_ID, companies.c.password_hash.is_not(None))
+    .with_for_update(key_share=True)
+)
+_INSERT = Statement(_insert())
+_REVOKE = Statement(_revoke())
+_LONG_REVOKED = (
+    select(_KEY.id)
+    .where(_IS_OF_COMPANY, _KEY.revoked_at.is_not(None))
+    .order_by(_KEY.revoked_at.desc(), _KEY.id)
+    .offset(bindparam("limit"))
+)
+_DELETE_LONG_REVOKED = Statement(_delete(delete(api_keys).where(_IS_OF_COMPANY, _KEY.id.in_(_LONG_REVOKED))))
+_DELETE_ALL = Statement(_delete(delete(api_keys).where(_IS_OF_COMPANY)))
+_UPDATE_LAST_USE = Statement(
+    update(api_keys)
+    .where(_IS_OF_COMPANY, _KEY.id == _ID, or_(_KEY.last_used_at.is_(None), _KEY.last_used_at < _MINUTE))
+    .values(last_used_at=_MINUTE)
+)
+
+
+def find_key_owner(connection: Connection, digest: bytes) -> KeyOwner | None:
+    """Return the key with a digest, even if it is revoked; None if there is none, or it was revoked long ago."""
+    row = _FIND.row(connection, {"digest": digest})
+    if row is None:
+        return None
+    company = row[: len(KeyCompany.__dataclass_fields__)]
+    return KeyOwner(*row[len(company) :], company=None if company[0] is None else KeyCompany(*company))
+
+
+def list_keys(connection: Connection, company_id: UUID) -> list[ApiKey]:
+    """Return the keys of a company, also expired ones, newest first."""
+    return [ApiKey(*row) for row in _LIST.rows(connection, {"company": company_id})]
+
+
+def lock_keys(connection: Connection, company_id: UUID) -> bool:
+    """Lock the keys of a company until the end of the transaction; False if the company is closed."""
+    return _LOCK.row(connection, {"company": company_id}) is not None
+
+
+def insert_key(connection: Connection, company_id: UUID, key_id: UUID, *, limit: int, **values: Any) -> ApiKey | None:
+    """Insert a key and return it; None if the company has `limit` keys. The keys of the company must be locked."""
+    row = _INSERT.row(connection, {"company": company_id, "id": key_id, "limit": limit, **values})
+    return None if row is None else ApiKey(*row)
+
+
+def close_key(connection: Connection, company_id: UUID, key_id: UUID) -> bool:
+    """Revoke a key of a company; False if it has no such key. The keys of the company must be locked."""
+    return _REVOKE.row(connection, {"company": company_id, "id": key_id}) is not None
+
+
+def delete_revoked_keys(connection: Connection, company_id: UUID, *, limit: int) -> None:
+    """Delete the revoked keys of a company but the last `limit`. The keys of the company must be locked."""
+    _DELETE_LONG_REVOKED.value(connection, {"company": company_id, "limit": limit})
+
+
+def delete_keys(connection: Connection, company_id: UUID) -> None:
+    """Delete all keys of a closed company."""
+    _DELETE_ALL.value(connection, {"company": company_id})
+
+
+def update_last_use(connection: Connection, company_id: UUID, key_id: UUID, minute: datetime) -> None:
+    """Record the minute of the last use of a key, unless this or a later one is recorded."""
+    _UPDATE_LAST_USE.count(connection, {"company": company_id, "id": key_id, "minute": minute})
