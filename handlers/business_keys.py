@@ -6,11 +6,11 @@ from uuid import UUID, uuid4
 from handlers import Body
 from handlers.serializers import serialize_key
 from persistence.accounts.api_keys import (
+    claim_keys,
     close_key,
     delete_revoked_keys,
     insert_key,
     list_keys as list_company_keys,
-    lock_keys,
 )
 from persistence.accounts.companies import Company
 from promo_api.errors import InvalidInput, NotFound, TooManyKeys, Unauthenticated
@@ -31,7 +31,7 @@ def create_key(runtime: Runtime, company: Company, *, body: Body) -> tuple[Body,
         "expires_at": _read_expiry(body.get("expires_at"), runtime.clock()),
     }
     with runtime.database.transaction() as connection:
-        if not lock_keys(connection, company.id):
+        if not claim_keys(connection, company.id):
             raise Unauthenticated.account_deleted()
         created = insert_key(connection, company.id, uuid4(), limit=MAX_KEYS, **values)
     if created is None:
@@ -49,7 +49,7 @@ def list_keys(runtime: Runtime, company: Company) -> list[Body]:
 def delete_key(runtime: Runtime, company: Company, *, id: UUID) -> Body:
     """Revoke a key. As many revoked keys as a company can have stay, so that requests with them are told why."""
     with runtime.database.transaction() as connection:
-        if not (lock_keys(connection, company.id) and close_key(connection, company.id, id)):
+        if not (claim_keys(connection, company.id) and close_key(connection, company.id, id)):
             raise NotFound.key()
         delete_revoked_keys(connection, company.id, limit=MAX_KEYS)
     return {"status": "ok"}

@@ -3,8 +3,8 @@
 A background job stores the times, so that no request waits for it. A killed process loses those of the last seconds.
 """
 
-from persistence.accounts.api_keys import find_key_owner, update_last_use
-from persistence.accounts.companies import Company
+from persistence.accounts.api_keys import update_last_use
+from persistence.accounts.companies import Company, find_key_owner
 from persistence.database.engine import Database
 from promo_api.background import BackgroundJob
 from promo_api.errors import ScopeMissing, Unauthenticated

@@ -12,7 +12,8 @@ class Operation(NamedTuple):
         id: the operationId.
         method: in capitals.
         path: without `/api`, with parameters in braces.
-        account: the kind of account that may call it, `company` or `user`; "" if it needs no token.
+        account: the kind of account that may call it, `company` or `user`; "" if it needs none.
+        key_scope: the scope that an API key needs; "" if no key may call it.
         declared: as in the file; references are not resolved.
     """
 
@@ -20,6 +21,7 @@ class Operation(NamedTuple):
     method: str
     path: str
     account: str
+    key_scope: str
     declared: dict[str, Any]
 
     @property
@@ -29,8 +31,10 @@ class Operation(NamedTuple):
 
 
 def _operation(path: str, method: str, declared: dict[str, Any]) -> Operation:
-    account = "".join(name.removesuffix("Auth") for requirement in declared["security"] for name in requirement)
-    return Operation(declared["operationId"], method.upper(), path, account, declared)
+    names = [name for requirement in declared["security"] for name in requirement]
+    account = "".join(name.removesuffix("Auth") for name in names if name != "companyKey")
+    key_scope = declared["x-key-scope"] if "companyKey" in names else ""
+    return Operation(declared["operationId"], method.upper(), path, account, key_scope, declared)
 
 
 def allowed_methods(path: str) -> set[str]:

@@ -28,7 +28,6 @@ from sqlalchemy import (
     update,
 )
 
-from persistence.accounts.companies import Company
 from persistence.accounts.events import record_event
 from persistence.database.statements import Statement
 from persistence.schema.key_tables import api_key_digests, api_keys
@@ -48,24 +47,6 @@ class ApiKey:
     last_used_at: datetime | None
 
 
-@dataclass(frozen=True)
-class KeyCompany(Company):
-    """A company whose program sent a request with an API key."""
-
-    key_id: UUID
-
-
-@dataclass(frozen=True)
-class KeyOwner:
-    """A key that a request was sent with, and its company; None: it is closed."""
-
-    scopes: Sequence[str]
-    expires_at: datetime | None
-    last_used_at: datetime | None
-    is_revoked: bool
-    company: KeyCompany | None
-
-
 _KEY = api_keys.c
 _COMPANY_ID, _ID = bindparam("company", type_=Uuid), bindparam("id", type_=Uuid)
 _DIGEST = bindparam("digest", type_=LargeBinary)
@@ -73,19 +54,6 @@ _MINUTE = bindparam("minute", type_=DateTime(timezone=True))
 _IS_OF_COMPANY = _KEY.company_id == _COMPANY_ID
 _IS_USABLE = _KEY.revoked_at.is_(None)
 _COLUMNS = [_KEY[name] for name in ApiKey.__dataclass_fields__]
-
-
-def _find() -> Select[Any]:
-    key = (_KEY.scopes, _KEY.expires_at, _KEY.last_used_at, _KEY.revoked_at.is_not(None))
-    company = [companies.c[name] for name in Company.__dataclass_fields__]
-    is_key = (_KEY.company_id == api_key_digests.c.company_id) & (_KEY.id == api_key_digests.c.id)
-    is_open_company = (companies.c.id == _KEY.company_id) & companies.c.password_hash.is_not(None)
-    return (
-        select(*company, _KEY.id, *key)
-        .join_from(api_key_digests, api_keys, is_key)
-        .outerjoin(companies, is_open_company)
-        .where(api_key_digests.c.digest == _DIGEST)
-    )
 
 
 def _insert() -> Select[Any]:
@@ -135,7 +103,6 @@ def _delete(keys: Delete) -> Select[Any]:
     return select(func.count()).select_from(deleted).add_cte(digests.cte("digests"))
 
 
-_FIND = Statement(_find())
 _LIST = Statement(select(*_COLUMNS).where(_IS_OF_COMPANY, _IS_USABLE).order_by(_KEY.created_at.desc(), _KEY.id.desc()))
 _LOCK = Statement(
     select(companies.c.id)
@@ -159,21 +126,12 @@ _UPDATE_LAST_USE = Statement(
 )
 
 
-def find_key_owner(connection: Connection, digest: bytes) -> KeyOwner | None:
-    """Return the key with a digest, even if it is revoked; None if there is none, or it was revoked long ago."""
-    row = _FIND.row(connection, {"digest": digest})
-    if row is None:
-        return None
-    company = row[: len(KeyCompany.__dataclass_fields__)]
-    return KeyOwner(*row[len(company) :], company=None if company[0] is None else KeyCompany(*company))
-
-
 def list_keys(connection: Connection, company_id: UUID) -> list[ApiKey]:
     """Return the keys of a company, also expired ones, newest first."""
     return [ApiKey(*row) for row in _LIST.rows(connection, {"company": company_id})]
 
 
-def lock_keys(connection: Connection, company_id: UUID) -> bool:
+def claim_keys(connection: Connection, company_id: UUID) -> bool:
     """Lock the keys of a company until the end of the transaction; False if the company is closed."""
     return _LOCK.row(connection, {"company": company_id}) is not None
 

@@ -4,14 +4,17 @@ Every change of a promo locks its company. So the statement that closes a compan
 follows it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, Uuid, bindparam, null, select, update
+from sqlalchemy import Connection, LargeBinary, Select, Uuid, bindparam, null, select, update
 
 from persistence.accounts.events import record_event
 from persistence.database.statements import Statement
+from persistence.schema.key_tables import api_key_digests, api_keys
 from persistence.schema.tables import companies
 from promo_api.folding import fold
 
@@ -25,6 +28,24 @@ class Company:
     token_version: int
 
 
+@dataclass(frozen=True)
+class KeyCompany(Company):
+    """A company whose program sent a request with an API key."""
+
+    key_id: UUID
+
+
+@dataclass(frozen=True)
+class KeyOwner:
+    """A key that a request was sent with, and its company; None: it is closed."""
+
+    company: KeyCompany | None
+    scopes: Sequence[str]
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    is_revoked: bool
+
+
 _ID = bindparam("id", type_=Uuid)
 _IS_OPEN = companies.c.password_hash.is_not(None)
 _COMPANY = select(*(companies.c[name] for name in Company.__dataclass_fields__))
@@ -33,6 +54,19 @@ _FIND_BY_EMAIL = Statement(_COMPANY.where(companies.c.email_key == bindparam("em
 _CLAIM = Statement(
     select(companies.c.id).where(companies.c.id == _ID, _IS_OPEN).with_for_update(read=True, key_share=True)
 )
+
+
+def _find_by_key() -> Select[Any]:
+    key = (api_keys.c.scopes, api_keys.c.expires_at, api_keys.c.last_used_at, api_keys.c.revoked_at.is_not(None))
+    company = [companies.c[name] for name in Company.__dataclass_fields__]
+    is_key = (api_keys.c.company_id == api_key_digests.c.company_id) & (api_keys.c.id == api_key_digests.c.id)
+    is_open_company = (companies.c.id == api_keys.c.company_id) & companies.c.password_hash.is_not(None)
+    return (
+        select(*company, api_keys.c.id, *key)
+        .join_from(api_key_digests, api_keys, is_key)
+        .outerjoin(companies, is_open_company)
+        .where(api_key_digests.c.digest == bindparam("digest", type_=LargeBinary))
+    )
 
 
 def _close() -> Select[Any]:
@@ -48,6 +82,7 @@ def _close() -> Select[Any]:
     return select(closed.c.id).add_cte(record_event(closed, companies, "closed"))
 
 
+_FIND_BY_KEY = Statement(_find_by_key())
 _CLOSE = Statement(_close())
 _DELETE_EMAIL = Statement(
     update(companies).where(companies.c.id == _ID, ~_IS_OPEN).values(email=null(), email_key=null())
@@ -58,6 +93,16 @@ def find_company(connection: Connection, company_id: UUID) -> Company | None:
     """Return the company; None if it does not exist or is closed."""
     row = _FIND.row(connection, {"id": company_id})
     return None if row is None else Company(*row)
+
+
+def find_key_owner(connection: Connection, digest: bytes) -> KeyOwner | None:
+    """Return the key with a digest, even if it is revoked; None if there is none, or it was revoked long ago."""
+    row = _FIND_BY_KEY.row(connection, {"digest": digest})
+    if row is None:
+        return None
+    company_id, name, token_version, key_id, *key = row
+    company = None if company_id is None else KeyCompany(company_id, name, token_version, key_id)
+    return KeyOwner(company, *key)
 
 
 def find_company_by_email(connection: Connection, email: str) -> Company | None:

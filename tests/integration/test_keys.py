@@ -87,7 +87,13 @@ def test_requests_with_a_key(api: Api) -> None:
 def test_idempotency_keys_belong_to_the_company(api: Api) -> None:
     """A request is replayed for a token or another key of the company."""
     company = api.sign_up_company()
-    body = {"mode": "COMMON", "promo_common": "half", "max_count": 5, "target": {}, "description": "A promo by a key"}
+    body = {
+        "mode": "COMMON",
+        "promo_common": "half-price",
+        "max_count": 5,
+        "target": {},
+        "description": "A promo by a key",
+    }
     sent = {"json": body, "headers": {"Idempotency-Key": uuid4().hex}}
     first = call_with_key(api, create_key(company)["key"], "POST", **sent)
     for again in (

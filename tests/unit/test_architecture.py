@@ -82,11 +82,15 @@ ALLOWED = {
         "persistence.database persistence.promos promo_api.background promo_api.config promo_api.redis_client "
         "promo_api.telemetry"
     ),
+    "promo_api.key_authentication": (
+        "persistence.accounts persistence.database promo_api.background promo_api.errors promo_api.runtime "
+        "promo_api.security"
+    ),
     # `app` names the handlers as a string: Connexion imports them by operationId.
     "promo_api.app": (
         "persistence.accounts promo_api promo_api.admission promo_api.background promo_api.code_jobs promo_api.config "
-        "promo_api.contract promo_api.errors promo_api.health promo_api.inventory promo_api.runtime "
-        "promo_api.security promo_api.sweeper promo_api.telemetry"
+        "promo_api.contract promo_api.errors promo_api.health promo_api.inventory promo_api.key_authentication "
+        "promo_api.runtime promo_api.security promo_api.specification promo_api.sweeper promo_api.telemetry"
     ),
     "promo_api.server": "promo_api.config promo_api.contract promo_api.contract.streams promo_api.telemetry",
     "promo_api.check": (

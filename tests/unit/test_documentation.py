@@ -9,6 +9,7 @@ import yaml
 from promo_api.__main__ import _COMMANDS
 from promo_api.config.settings import Settings, SettingsError, variable
 from tests import error_page, settings_table
+from tests.operations import OPERATIONS
 from tests.pages import PAGES, ROOT, anchors, code, page, tables
 
 _API = (ROOT / "api.yml").read_text(encoding="utf-8")
@@ -31,17 +32,15 @@ def test_error_codes_are_listed() -> None:
 
 
 def test_endpoints_are_listed() -> None:
-    """docs/api.md lists each operation of api.yml with its path, account and summary."""
-    schemes = {"companyAuth": "company", "userAuth": "user"}
+    """docs/api.md lists each operation of api.yml with its path, account, scope for keys and summary."""
     expected = [
         [
-            f"{method.upper()} {path}",
-            operation["operationId"],
-            next((schemes[name] for scheme in operation["security"] for name in scheme), "-"),
-            operation["summary"],
+            f"{operation.method} {operation.path}",
+            operation.id,
+            (operation.account or "-") + (f" or key (`{operation.key_scope}`)" if operation.key_scope else ""),
+            operation.declared["summary"],
         ]
-        for path, methods in yaml.safe_load(_API)["paths"].items()
-        for method, operation in methods.items()
+        for operation in OPERATIONS
     ]
     assert tables("docs/api.md", "Request") == expected
 
