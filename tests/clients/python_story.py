@@ -18,6 +18,7 @@ from promo_client.api.activations import (
     user_activations_list_activations,
     user_activations_list_history,
 )
+from promo_client.api.api_keys import business_keys_create_key, business_keys_delete_key, business_keys_list_keys
 from promo_client.api.codes import (
     business_codes_append_codes,
     business_codes_generate_codes,
@@ -63,6 +64,7 @@ from promo_client.api.user_accounts import (
 )
 from promo_client.models import (
     AccountDeletion,
+    ApiKeyCreate,
     CodeGeneration,
     CodeStateName,
     CommentReportWrite,
@@ -74,6 +76,7 @@ from promo_client.models import (
     ErrorBody,
     ErrorStatus,
     Job,
+    KeyScope,
     MaxCountChange,
     PromoCreateCommon,
     PromoCreateUnique,
@@ -330,6 +333,22 @@ def look_at_statistics(company: AuthenticatedClient, unique: UUID) -> None:
     refused(user_profile_get_profile.sync_detailed(client=company), 401)
 
 
+def use_key(company: AuthenticatedClient, url: str, unique: UUID) -> None:
+    """The company creates an API key, which reads its promos and changes none, and revokes it."""
+    body = ApiKeyCreate(name="Reports", scopes=[KeyScope.READ], expires_at=datetime(2999, 1, 31, tzinfo=UTC))
+    created = good(business_keys_create_key.sync_detailed(client=company, body=body), 201)
+    [listed] = good(business_keys_list_keys.sync_detailed(client=company))
+    assert (listed.id, listed.scopes, listed.expires_at) == (created.id, ["read"], datetime(2999, 1, 31, tzinfo=UTC))
+    with AuthenticatedClient(base_url=url, token=created.key, prefix="", auth_header_name="X-Api-Key") as program:
+        assert good(business_promos_get_promo_stat.sync_detailed(unique, client=program)).activations_count == 2
+        change = PromoPatch(max_count=1)
+        error = refused(business_promos_update_promo.sync_detailed(unique, client=program, body=change), 403)
+        assert error.code == "scope_missing"
+        assert good(business_keys_delete_key.sync_detailed(created.id, client=company)).status == "ok"
+        error = refused(business_promos_get_promo_stat.sync_detailed(unique, client=program), 401)
+        assert error.code == "key_revoked"
+
+
 def end_accounts(url: str) -> None:
     """Another company and another user sign out. The user signs in again and deletes the account."""
     email = f"python-{uuid4()}@mail.example"
@@ -366,6 +385,7 @@ def run(url: str) -> dict[str, str]:
         add_codes(company, user, unique)
         change_profile(user, unique)
         look_at_statistics(company, unique)
+        use_key(company, url, unique)
     end_accounts(url)
     accounts = {"company_email": company_email, "company_token": company_token, "user_email": user_email}
     return {**accounts, "user_token": user_token, "unique": str(unique), "common": str(common)}

@@ -80,6 +80,8 @@ class AllOperations:
         self._reported_id = author.post(self._comments, json={"text": secret("A comment {}")}).json()["id"]
         codes = self._company.post(f"/business/promo/{self._promo_id}/codes", json=[secret("code-{}")])
         self._job_id = codes.json()["id"]
+        key = self._company.post("/business/keys", json={"name": secret("Key {}"), "scopes": ["read", "write"]})
+        self._key_id, self._key = key.json()["id"], key.json()["key"]
         self._sign_ups = {
             "company": ("/business/auth/sign-up", _company, self._company),
             "user": ("/user/auth/sign-up", _user, self._user),
@@ -158,7 +160,7 @@ class AllOperations:
         return self._with_ids(path, comment_id)
 
     def _with_ids(self, path: str, comment_id: str) -> str:
-        id_of_path = self._job_id if "/jobs/" in path else self._promo_id
+        id_of_path = self._key_id if "/keys/" in path else self._job_id if "/jobs/" in path else self._promo_id
         return path.replace("{id}", id_of_path).replace("{comment_id}", comment_id)
 
     def _body(self, operation: Operation) -> Any:
@@ -169,6 +171,7 @@ class AllOperations:
         return {
             "business_auth.sign_up": _company,
             "business_auth.sign_in": lambda: _sign_in(self._others[0]),
+            "business_keys.create_key": lambda: {"name": secret("Key {}"), "scopes": ["read"]},
             "business_promos.create_promo": lambda: promo_body(promo_common=secret("code-{}")),
             "business_promos.update_promo": lambda: {"description": secret("A description {}")},
             "business_codes.append_codes": lambda: [secret("code-{}")],
@@ -190,6 +193,9 @@ class AllOperations:
         yield full_path, {"json": body, "token": secret("{}")}
         yield full_path, {"json": body, "token": f"{self._user.token}x"}
         yield full_path, {"json": body, "token": self._others[0].token}
+        yield full_path, {"json": body, "headers": {"X-Api-Key": self._key}}
+        yield f"{full_path}?{self._key}", {"json": body, "token": None, "headers": {"X-Api-Key": self._key}}
+        yield full_path, {"json": body, "token": None, "headers": {"X-Api-Key": secret("pk_{}")}}
         yield full_path, {"json": members | {secret("x{}"): secret("{}")}, "headers": {"Idempotency-Key": ""}}
         yield full_path, {"json": dict.fromkeys(members, secret("!{}\x00"))}
         yield full_path, {"data": secret("{}"), "headers": {"Content-Type": secret("text/{}")}}

@@ -52,6 +52,22 @@ def test_sign_up_and_sign_in(api: Api, connection: Connection, kind: str) -> Non
     assert _events(connection, account, kind) == ["signed_up", "signed_in", "signed_in"]
 
 
+def test_keys(api: Api, connection: Connection) -> None:
+    """The creation and the revocation of an API key are recorded with its id. A refused creation is not."""
+    company = api.sign_up_company()
+    body = {"name": "Shop", "scopes": ["read"]}
+    key = company.post("/business/keys", json=body).json()
+    for _ in range(2):
+        company.delete(f"/business/keys/{key['id']}")
+    ids = [company.post("/business/keys", json=body).json().get("id") for _ in range(21)]
+    assert ids[-1] is None
+    events = account_events.c
+    query = select(events.event, events.key_id).where(events.company_id == company.id).order_by(events.id)
+    recorded = [(event, str(key_id)) for event, key_id in connection.execute(query)][1:]
+    created = [("key_created", each) for each in ids[:-1]]
+    assert recorded == [("key_created", key["id"]), ("key_revoked", key["id"]), *created]
+
+
 def test_profile_changes(api: Api, connection: Connection) -> None:
     """A profile change is recorded with the names of the changed members. A new password has its own event."""
     user = api.sign_up_user()
@@ -116,7 +132,8 @@ def test_events_follow_an_account(api: Api, connection: Connection, kind: str) -
     moved = table.update().where(table.c.email == account.body["email"]).values(id=new_id)
     assert connection.execute(moved).rowcount == 1
     assert _events(connection, account, kind) == ["signed_up", "signed_in"]
-    assert connection.scalars(select(account_events.c.event).where(owner == new_id)).all() == ["signed_up", "signed_in"]
+    of_new_id = select(account_events.c.event).where(owner == new_id).order_by(account_events.c.id)
+    assert connection.scalars(of_new_id).all() == ["signed_up", "signed_in"]
     with pytest.raises(ProgrammingError, match="is refused"):
         connection.execute(account_events.update().where(owner == new_id).values({owner.name: new_id}))
 

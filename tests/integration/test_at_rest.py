@@ -42,7 +42,12 @@ def _use_api(api: Api) -> Secrets:
         assert api.call("POST", f"/{kind}/auth/sign-in", json=failed).status_code == 401
     user.body["password"] = passwords[2]
     tokens = [company.token, user.token, _sign_in(api, company, "business"), _sign_in(api, user, "user")]
-    return Secrets([*passwords, *tokens], [company.body["email"], user.body["email"], user.body["surname"], code])
+    company.token = tokens[2]
+    api_key = company.post("/business/keys", json={"name": "Shop", "scopes": ["read"]}).json()["key"]
+    assert api.call("GET", "/business/promo", headers={"X-Api-Key": api_key}).status_code == 200
+    return Secrets(
+        [*passwords, *tokens, api_key], [company.body["email"], user.body["email"], user.body["surname"], code]
+    )
 
 
 def _tables_with(runtime: Runtime, searched: str) -> list[str]:
@@ -59,7 +64,7 @@ def _tables_with(runtime: Runtime, searched: str) -> list[str]:
 
 
 def test_database_has_no_credentials(api: Api, runtime: Runtime) -> None:
-    """No row contains a password, a token or the signing key. The search does find the personal data."""
+    """No row contains a password, a token, an API key or the signing key. The search does find the personal data."""
     secrets = _use_api(api)
     assert all(_tables_with(runtime, each) for each in secrets.personal)
     signatures = [token.rpartition(".")[2] for token in secrets.credentials if token.count(".") == 2]

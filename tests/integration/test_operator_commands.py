@@ -163,20 +163,26 @@ def test_close_company(api: Api, runtime: Runtime, settings: Settings, capsys: C
     others = other.create_promo()
     promos = _promos(company)
     code = user.post(f"/user/promo/{promos[1]}/activate").json()["promo"]
+    keys = [company.post("/business/keys", json={"name": "Shop", "scopes": ["read"]}).json() for _ in range(2)]
+    assert company.delete(f"/business/keys/{keys[0]['id']}").status_code == 200
     assert close_account(settings, "company", company.email.upper(), is_confirmed=True) == 0
     assert capsys.readouterr().out.endswith("All its promos have ended, and its e-mail address is removed.\n")
     assert company.get("/business/promo").json()["code"] == "account_deleted"
     assert _sign_in(company, "company").status_code == 401
+    for key in keys:
+        refused = api.call("GET", "/business/promo", headers={"X-Api-Key": key["key"]})
+        assert (refused.status_code, refused.json()["code"]) == (401, "key_invalid")
     shown = [user.get(f"/user/promo/{promo_id}").json() for promo_id in promos]
     assert {promo["active"] for promo in shown} == {False}
     assert {promo["active_until"] for promo in shown[:-2]} == {_day(-1), _day(-2)} & {shown[0]["active_until"]}
     assert {promo["active_until"] for promo in shown[-2:]} == {_day(-5)}, "these had ended before"
-    refused = [user.post(f"/user/promo/{promo_id}/activate").json() for promo_id in promos]
-    assert {response["code"] for response in refused} == {"promo_expired"}
+    activations = [user.post(f"/user/promo/{promo_id}/activate").json() for promo_id in promos]
+    assert {response["code"] for response in activations} == {"promo_expired"}
     active = {promo["promo_id"] for promo in user.get("/user/feed?active=true&limit=100").json()}
     assert (active & set(promos), others in active) == (set(), True)
     assert [entry["code"] for entry in user.get("/user/activations").json()] == [code]
-    assert _events(runtime, company, "company") == ["signed_up", "closed"]
+    events = ["signed_up", "key_created", "key_created", "key_revoked", "closed"]
+    assert _events(runtime, company, "company") == events
     assert _mismatches(runtime) == {}
     successor = api.sign_up_company(email=company.email)
     assert successor.get("/business/promo").json() == []

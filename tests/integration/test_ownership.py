@@ -32,6 +32,9 @@ ACCESS = {
     "business_auth.sign_up": Access.OWN,
     "business_auth.sign_in": Access.OWN,
     "business_auth.sign_out": Access.OWN,
+    "business_keys.create_key": Access.OWN,
+    "business_keys.list_keys": Access.OWN,
+    "business_keys.delete_key": Access.HIDDEN,
     "business_promos.create_promo": Access.OWN,
     "business_promos.list_promos": Access.OWN,
     "business_promos.get_promo": Access.REFUSED,
@@ -96,6 +99,7 @@ class Owned:
         strangers: another company and another user.
         ids: of the promo and the comment, by their names in paths.
         job_id: of a job that has added codes to the promo.
+        key_id: of an API key.
         secret: values that no stranger may see.
         public: values of the owners that users may see on a promo.
     """
@@ -104,12 +108,14 @@ class Owned:
     strangers: dict[str, Account]
     ids: dict[str, str]
     job_id: str
+    key_id: str
     secret: list[str]
     public: list[str]
 
     def path(self, template: str) -> str:
         """Return a path to what the owners have."""
-        return template.format(**self.ids | ({"id": self.job_id} if "/jobs/" in template else {}))
+        others = {"jobs": self.job_id, "keys": self.key_id}
+        return template.format(**self.ids | {"id": others.get(template.split("/")[2], self.ids["id"])})
 
 
 @pytest.fixture
@@ -125,12 +131,14 @@ def owned(api: Api, runtime: Runtime) -> Owned:
     report = {"reason": "other"}
     assert api.sign_up_user().post(f"{path}/comments/{comment_id}/report", json=report).status_code == 200
     job = finish(runtime, company, company.post(f"/business/promo/{promo_id}/codes", json=["owners-code-5"]))
+    key = company.post("/business/keys", json={"name": "Shop", "scopes": ["read"]}).json()
     return Owned(
         owners={"business": company, "user": user},
         strangers={"business": api.sign_up_company(), "user": api.sign_up_user()},
         ids={"id": promo_id, "comment_id": comment_id},
         job_id=job["id"],
-        secret=[job["id"], company.body["email"], user.body["email"], issued],
+        key_id=key["id"],
+        secret=[job["id"], key["id"], key["key"], company.body["email"], user.body["email"], issued],
         public=[promo_id, comment_id, company.id, "owner of", "of its owner", "owners-code"],
     )
 

@@ -13,7 +13,7 @@ DECLARED = [(each.method, each.path, each.declared) for each in OPERATIONS]
 LISTS = [
     path
     for method, path, _ in DECLARED
-    if method == "GET" and not path.endswith(("}", "export", "ping", "profile", "stat"))
+    if method == "GET" and not path.endswith(("}", "export", "keys", "ping", "profile", "stat"))
 ]
 PROMOS = [(method, path) for method, path, _ in DECLARED if "{id}" in path]
 COMMENTS = [(method, path) for method, path, _ in DECLARED if "{comment_id}" in path]
@@ -21,6 +21,7 @@ COMMENTS = [(method, path) for method, path, _ in DECLARED if "{comment_id}" in 
 BODIES: dict[str, Any] = {
     "business_auth.sign_in": {"email": "nobody@example.com", "password": PASSWORD},
     "user_auth.sign_in": {"email": "nobody@example.com", "password": PASSWORD},
+    "business_keys.create_key": {"name": "Shop", "scopes": ["read", "redeem"]},
     "business_promos.create_promo": promo_body(),
     "business_promos.update_promo": {"max_count": 5},
     "business_codes.append_codes": ["added-code"],

@@ -53,6 +53,18 @@ def test_accounts(api: Api, count: Count, kind: str, body: Callable[[], dict[str
     assert count(lambda: api.call("POST", f"/{kind}/auth/sign-out", token=token)) == 2
 
 
+def test_keys(api: Api, company: Account, count: Count) -> None:
+    """A request with an API key takes as many statements as one with a token."""
+    body = {"name": "Shop", "scopes": ["read"]}
+    key = company.post("/business/keys", json=body).json()
+    statements = count(lambda: company.get("/business/promo"))
+    headers = {"X-Api-Key": key["key"]}
+    assert [count(lambda: api.call("GET", "/business/promo", headers=headers)) for _ in range(3)] == [statements] * 3
+    assert count(lambda: company.get("/business/keys")) == 2
+    assert count(lambda: company.post("/business/keys", json=body)) == 3
+    assert count(lambda: company.delete(f"/business/keys/{key['id']}")) == 4
+
+
 def test_profile(user: Account, count: Count) -> None:
     """A profile takes the statement that checks the token; a change takes one more, an empty patch none."""
     assert count(lambda: user.get("/user/profile")) == 1

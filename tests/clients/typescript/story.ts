@@ -250,6 +250,17 @@ const stat = good(await company.GET("/business/promo/{id}/stat", ofUnique));
 assert.deepEqual(stat, { activations_count: 2, countries: [{ country: "fr", activations_count: 2 }] });
 refused(await company.GET("/user/profile"), 401);
 
+// The company creates an API key, which reads its promos and changes none, and revokes it.
+const key = good(await company.POST("/business/keys", { body: { name: "Reports", scopes: ["read"] } }), 201);
+assert.deepEqual(good(await company.GET("/business/keys")).map((each) => [each.id, each.scopes]), [[key.id, ["read"]]]);
+const program = createClient<paths>({ baseUrl, headers: { "X-Api-Key": key.key } });
+assert.deepEqual(good(await program.GET("/business/promo/{id}/stat", ofUnique)), stat);
+const change = { ...ofUnique, body: { max_count: 1 } };
+assert.equal(refused(await program.PATCH("/business/promo/{id}", change), 403).code, "scope_missing");
+const ofKey = { params: { path: { id: key.id } } };
+assert.equal(good(await company.DELETE("/business/keys/{id}", ofKey)).status, "ok");
+assert.equal(refused(await program.GET("/business/promo/{id}/stat", ofUnique), 401).code, "key_revoked");
+
 // Another company and another user sign out.
 const otherEmail = `typescript-${randomUUID()}@mail.example`;
 const other = { name: "Paul", surname: "Gris", email: otherEmail, password, other: { age: 41, country: "fr" } };

@@ -42,6 +42,10 @@ VALUES ({a}, {a}, {b}, 'import', 'running', '{{}}', 2, 3, 1, 2);
 INSERT INTO job_pieces (company_id, job_id, number, content) VALUES ({a}, {a}, 1, 'one'), ({a}, {a}, 2, 'two');
 INSERT INTO job_errors (company_id, job_id, number, lines, reasons)
 VALUES ({a}, {a}, 1, '{{4, 7}}', '{{too_short, too_short}}');
+INSERT INTO api_keys (company_id, id, digest, name, prefix, scopes, revoked_at)
+VALUES ({a}, {a}, sha256('a'), 'Key', 'pk_a', '{{read}}', NULL),
+    ({a}, {b}, sha256('b'), 'Key', 'pk_b', '{{read}}', now());
+INSERT INTO api_key_digests (digest, company_id, id) VALUES (sha256('a'), {a}, {a}), (sha256('b'), {a}, {b});
 INSERT INTO company_promo_counts (company_id, country_key, promos_count)
 VALUES ({a}, 'ru', 2), ({a}, 'ru', -1), ({a}, '', 1), ({b}, 'ru', 0);
 INSERT INTO promo_changes (promo_id, number, company_id, event, changes)
@@ -113,6 +117,18 @@ _MISMATCHES = {
         1,
     ),
     "codes lost": ("DELETE FROM promo_codes", consistency.count_mismatched_codes, 1),
+    "key lost": ("DELETE FROM api_keys WHERE id = {b}", consistency.count_mismatched_keys, 1),
+    "digest lost": ("DELETE FROM api_key_digests", consistency.count_mismatched_keys, 2),
+    "key of another company": (
+        "UPDATE api_key_digests SET company_id = {b} WHERE id = {a}",
+        consistency.count_mismatched_keys,
+        2,
+    ),
+    "other digest": (
+        "UPDATE api_keys SET digest = sha256('c') WHERE id = {a}",
+        consistency.count_mismatched_keys,
+        2,
+    ),
     "added codes": (
         "UPDATE jobs SET received = 4, accepted = 2",
         consistency.count_mismatched_added_codes,
