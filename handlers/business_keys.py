@@ -47,7 +47,7 @@ def list_keys(runtime: Runtime, company: Company) -> list[Body]:
 
 
 def delete_key(runtime: Runtime, company: Company, *, id: UUID) -> Body:
-    """Revoke a key. As many revoked keys as a company can have stay, so that requests with them are told why."""
+    """Revoke a key. The last 20 revoked keys are stored, so that they have the code `key_revoked`."""
     with runtime.database.transaction() as connection:
         if not (claim_keys(connection, company.id) and close_key(connection, company.id, id)):
             raise NotFound.key()

@@ -57,7 +57,7 @@ _COLUMNS = [_KEY[name] for name in ApiKey.__dataclass_fields__]
 
 
 def _insert() -> Select[Any]:
-    """Return the statement that inserts a key unless the company has as many as allowed.
+    """Return the statement that inserts a key, unless the company has reached the limit.
 
     It runs after the lock, so that its snapshot has all keys.
     """

@@ -7,8 +7,8 @@ from sqlalchemy import ARRAY, CheckConstraint, Column, DateTime, LargeBinary, Ta
 
 from persistence.schema.tables import metadata
 
-# A revoked key stays for a while, so that requests with it are told from those with a wrong key. Changes of the keys of
-# a company lock the company.
+# The last 20 revoked keys of a company stay, so that requests with them are distinguished from those with a wrong key.
+# Changes of the keys of a company lock the company.
 api_keys = Table(
     "api_keys",
     metadata,

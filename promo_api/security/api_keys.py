@@ -1,7 +1,6 @@
 """API keys: `pk_`, 160 random bits in base62, and a checksum of them, with which a typo is found without the database.
 
-A key is only valid exactly as issued. The database has its SHA-256 digest: a slow hash is not needed for so many random
-bits.
+A key is only valid exactly as issued. The database has its SHA-256 digest: 160 random bits need no slow hash.
 """
 
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ _BASE62 = digits + ascii_letters
 _MARK = "pk_"
 _RANDOM_BITS, _RANDOM_CHARS, _CHECKSUM_CHARS = 160, 27, 6
 _CHARS = len(_MARK) + _RANDOM_CHARS + _CHECKSUM_CHARS
-# Leaves 130 bits for those who see the list of keys.
+# A reader of the list of keys cannot guess the other 130 bits.
 _PREFIX_CHARS = 8
 _OWNERS_MAX = 10_000
 

@@ -10,13 +10,15 @@ from starlette.types import ASGIApp
 
 from promo_api.contract.application import build_application
 from promo_api.contract.fair_queue import Source
-from promo_api.contract.security import BearerScheme
+from promo_api.contract.security import BearerScheme, KeyScheme
 from promo_api.contract.thread_pool import PoolLimits
 from promo_api.contract.thread_pools import Admit, RequestInfo
-from promo_api.errors import Unauthenticated
+from promo_api.errors import ScopeMissing, Unauthenticated
 
 HANDLERS = "tests.contract.handlers"
 BEARER = {"type": "http", "scheme": "bearer"}
+API_KEY = {"type": "apiKey", "in": "header", "name": "X-Api-Key"}
+GOOD_KEY, REVOKED_KEY = "good key", "good key that was revoked"
 GOOD_TOKEN, REVOKED_TOKEN = "good", "good, but revoked by a later sign-in"
 
 SOURCE = Source("all requests", None, 1000)
@@ -46,7 +48,7 @@ def contract(paths: Mapping[str, Mapping[str, Operation]], **components: Any) ->
         "info": {"title": "Tiny", "version": "1"},
         "servers": [{"url": "/api"}],
         "paths": paths,
-        "components": {"securitySchemes": {"account": BEARER}, **components},
+        "components": {"securitySchemes": {"account": BEARER, "program": API_KEY}, **components},
     }
 
 
@@ -64,7 +66,26 @@ def authenticate(claims: str) -> str:
     return f"account of {claims}"
 
 
-SCHEMES = {"account": BearerScheme(read_token, authenticate)}
+def read_key(key: str) -> str:
+    """Return the claims of a key."""
+    if not key.startswith(GOOD_KEY):
+        raise Unauthenticated.key_invalid()
+    return key
+
+
+def authenticate_key(claims: str, scope: str) -> str:
+    """Return the account of a key with the scope `read` that was not revoked."""
+    if claims == REVOKED_KEY:
+        raise Unauthenticated.key_revoked()
+    if scope != "read":
+        raise ScopeMissing("This key may only read.")
+    return f"account of {claims}"
+
+
+SCHEMES = {
+    "account": BearerScheme(read_token, authenticate),
+    "program": KeyScheme(read_key, authenticate_key, ("read", "write")),
+}
 
 
 def pool_limits(threads: int, *, places: int = 1000, member_places: int = 1000, wait_s: float = 60) -> PoolLimits:

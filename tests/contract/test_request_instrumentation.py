@@ -119,7 +119,7 @@ def test_cancelled_request_has_status_0(reported: list[RequestFinished]) -> None
 def test_each_request_is_logged(
     bare_runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str, operation: str
 ) -> None:
-    """Each request has one log line with its id, operation, method, status and duration."""
+    """Each request has one log line with its id, operation, method, credentials, status and duration."""
     soon = SimpleNamespace(call_later=lambda _delay_s, write, context: context.run(write))
     monkeypatch.setattr(request_log, "get_running_loop", lambda: soon)
     with caplog.at_level("INFO", "promo_api.telemetry.request_log"):
@@ -127,10 +127,11 @@ def test_each_request_is_logged(
     (record,) = [record for record in caplog.records if record.getMessage() == "request"]
     fields = vars(record)
     assert 0 < fields["duration_ms"] < 60_000
-    assert [fields[name] for name in ("request_id", "operation", "method", "status")] == [
+    assert [fields[name] for name in ("request_id", "operation", "method", "credentials", "status")] == [
         response.header("x-request-id"),
         operation,
         "GET",
+        "none",
         response.status,
     ]
 

@@ -10,7 +10,17 @@ from promo_api.runtime import Runtime
 from promo_api.security.tokens import Claims, Kind
 from tests.cases import all_cases
 from tests.contract.asgi import JSON, Header, call
-from tests.contract.sample_api import GOOD_TOKEN, REVOKED_TOKEN, contract, json_body, operation, query, serve
+from tests.contract.sample_api import (
+    GOOD_KEY,
+    GOOD_TOKEN,
+    REVOKED_KEY,
+    REVOKED_TOKEN,
+    contract,
+    json_body,
+    operation,
+    query,
+    serve,
+)
 from tests.operations import OPERATIONS, Operation
 
 ID = "0b6f2d9e-3c1a-4f57-8e0d-2a9b7c4d1e63"
@@ -24,11 +34,21 @@ def bearer(token: str) -> Header:
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> ASGIApp:
-    """An application with one operation that needs a token and one that does not."""
+    """An application with an operation that needs a token, one that needs none, and two that keys may call."""
     body = json_body({"type": "object", "additionalProperties": False})
     parameters = [query("n", {"type": "integer"})]
     secured = operation(security=[{"account": []}], parameters=parameters, requestBody=body)
-    paths = {"/secured": {"post": secured}, "/open": {"get": operation("echo.show_too", parameters=parameters)}}
+    either = [{"account": []}, {"program": []}]
+    by_scope = {
+        scope: operation(function, security=either, parameters=parameters, requestBody=body, **{"x-key-scope": scope})
+        for scope, function in (("read", "echo.show_client"), ("write", "echo.fail_too"))
+    }
+    paths = {
+        "/secured": {"post": secured},
+        "/open": {"get": operation("echo.show_too", parameters=parameters)},
+        "/read": {"post": by_scope["read"]},
+        "/write": {"post": by_scope["write"]},
+    }
     return serve(tmp_path_factory.mktemp("security") / "api.yml", contract(paths))
 
 
@@ -76,6 +96,65 @@ def test_401_outranks_400(
     assert response.header("www-authenticate") == "Bearer"
     assert response.json().keys() == {"status", "code", "message"}
     assert GOOD_TOKEN not in response.content.decode()
+
+
+def key(value: str) -> Header:
+    """Return the header of an API key."""
+    return ("x-api-key", value)
+
+
+@pytest.mark.parametrize("credentials", [bearer(GOOD_TOKEN), key(GOOD_KEY)], ids=["token", "key"])
+def test_token_or_key(app: ASGIApp, credentials: Header) -> None:
+    """An operation with both schemes takes a token or a key, and its handler gets the account of what was sent."""
+    response = call(app, "POST", "/api/read?n=1", headers=[credentials, JSON], body=b"{}")
+    assert response.json()["principal"] == [f"account of {credentials[1].removeprefix('Bearer ')}"]
+
+
+@all_cases(
+    ("headers", "code"),
+    [
+        ([], "token_missing"),
+        ([("authorization", GOOD_TOKEN)], "token_missing"),
+        ([bearer(GOOD_TOKEN), bearer(GOOD_TOKEN)], "token_missing"),
+        ([bearer("bad")], "token_invalid"),
+        ([bearer(GOOD_KEY.replace("good", "no"))], "token_invalid"),
+        ([bearer(REVOKED_TOKEN)], "token_revoked"),
+        ([key("")], "key_invalid"),
+        ([key("bad")], "key_invalid"),
+        ([key("\xff")], "key_invalid"),
+        ([key(f"Bearer {GOOD_KEY}")], "key_invalid"),
+        ([key(REVOKED_KEY)], "key_revoked"),
+        ([key(GOOD_KEY), key(GOOD_KEY)], "credentials_ambiguous"),
+        ([key(GOOD_KEY), key("bad")], "credentials_ambiguous"),
+        ([key(GOOD_KEY), bearer(GOOD_TOKEN)], "credentials_ambiguous"),
+        ([key(GOOD_KEY), bearer("bad")], "credentials_ambiguous"),
+        ([key("bad"), bearer(GOOD_TOKEN)], "credentials_ambiguous"),
+        ([("authorization", ""), key(GOOD_KEY)], "credentials_ambiguous"),
+    ],
+)
+@all_cases("target", ["/api/read", "/api/read?n=x", "/api/write"])
+@all_cases("body", [b"{}", b"no JSON"])
+def test_refused_credentials(app: ASGIApp, headers: list[Header], code: str, target: str, body: bytes) -> None:
+    """Without one valid token or one valid key the response is 401, whatever else is wrong."""
+    response = call(app, "POST", target, headers=[*headers, JSON], body=body)
+    assert (response.status, response.raised, response.json()["code"]) == (401, None, code)
+    assert response.header("www-authenticate") == "Bearer"
+
+
+@pytest.mark.parametrize("body", [b"{}", b"no JSON"])
+def test_scope(app: ASGIApp, body: bytes) -> None:
+    """A key without the scope of an operation is a 403, even if the request is invalid too. A token needs no scope."""
+    refused = call(app, "POST", "/api/write?n=x", headers=[key(GOOD_KEY), JSON], body=body)
+    assert (refused.status, refused.json()["code"]) == (403, "scope_missing")
+    assert call(app, "POST", "/api/write?n=x", headers=[bearer(GOOD_TOKEN), JSON], body=body).status == 400
+
+
+def test_key_where_no_key_is_declared(app: ASGIApp) -> None:
+    """A key does not open an operation that needs a token, and other operations ignore it."""
+    for headers, status in (([], 401), ([bearer(GOOD_TOKEN)], 200)):
+        response = call(app, "POST", "/api/secured", headers=[key(GOOD_KEY), *headers, JSON], body=b"{}")
+        assert response.status == status
+    assert call(app, "GET", "/api/open", headers=[key("bad")]).status == 200
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])

@@ -9,7 +9,7 @@ import pytest
 
 from promo_api.contract.application import BrokenContract, build_application
 from tests.contract.asgi import call
-from tests.contract.sample_api import HANDLERS, contract, json_body, one_source, operation, query, serve
+from tests.contract.sample_api import API_KEY, HANDLERS, contract, json_body, one_source, operation, query, serve
 
 
 def _with(**more: Any) -> dict[str, Any]:
@@ -25,6 +25,14 @@ def _secured(**changes: Any) -> dict[str, Any]:
     document = _with(security=[{"account": []}])
     scheme = deepcopy(document["components"]["securitySchemes"]["account"]) | changes
     document["components"]["securitySchemes"]["account"] = {k: v for k, v in scheme.items() if v is not None}
+    return document
+
+
+def _either(scope: str | None, **changes: Any) -> dict[str, Any]:
+    """Return a contract of one operation that takes a token or a key."""
+    more = {} if scope is None else {"x-key-scope": scope}
+    document = _with(security=[{"account": []}, {"program": []}], **more)
+    document["components"]["securitySchemes"]["program"] = API_KEY | changes
     return document
 
 
@@ -58,6 +66,7 @@ def test_whole_contract_is_served(tmp_path: Path) -> None:
         pytest.param(_with(security=[{"nosuch": []}]), "nosuch", id="security scheme"),
         pytest.param(_secured(scheme="basic"), "account", id="security scheme that is not bearer"),
         pytest.param(_with(**{"x-thread-pool": "nosuch"}), "nosuch", id="thread pool"),
+        pytest.param(_either("nosuch"), "echo.show", id="scope"),
     ],
 )
 def test_unknown_names(tmp_path: Path, document: Any, words: str) -> None:
@@ -80,6 +89,14 @@ def test_unknown_names(tmp_path: Path, document: Any, words: str) -> None:
         pytest.param({"info": {"title": "t", "version": "1"}, "paths": {}}, "openapi", id="no OpenAPI"),
         pytest.param({"openapi": "3.0.3", "info": {"title": "t", "version": "1"}, "paths": {}, "x": 1}, "x", id="more"),
         pytest.param(_with(security=[{"account": []}, {}]), "echo.show", id="optional token"),
+        pytest.param(_with(security=[{"account": [], "program": []}]), "echo.show", id="token and key"),
+        pytest.param(_with(security=[{"account": []}, {"account": []}]), "echo.show", id="two tokens"),
+        pytest.param(_with(security=[{"program": []}]), "echo.show", id="key only"),
+        pytest.param(_either(None), "echo.show", id="no scope"),
+        pytest.param(_with(security=[{"account": []}], **{"x-key-scope": "read"}), "echo.show", id="scope of a token"),
+        pytest.param(_with(**{"x-key-scope": "read"}), "echo.show", id="scope without security"),
+        pytest.param(_either("read", name="X-Other"), "program", id="header of keys"),
+        pytest.param(_either("read", **{"in": "query"}), "program", id="key in the query"),
         pytest.param(contract({"/x": {"get": operation(), "put": operation()}}), "echo", id="operationId twice"),
         pytest.param(contract({"/x/{id}": {"get": operation()}}), "id", id="path parameter that is not declared"),
     ],

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
+from promo_api.dev.processes import wait_until
 from promo_api.key_authentication import store_key_uses
 from promo_api.runtime import Runtime
 from promo_api.specification import MAX_KEYS
@@ -234,3 +235,43 @@ def test_last_use(api: Api, runtime: Runtime, clock: Clock) -> None:
     store_key_uses(runtime.api_keys, runtime.database)
     clock.stopped_at = None
     assert [each["last_used_at"] for each in company.get("/business/keys").json()] == ["2090-05-04T12:30:00+00:00"]
+
+
+def test_queues(api: Api, runtime: Runtime) -> None:
+    """A worker knows the company of a key while the key is valid, and so lets its requests queue by company."""
+    company = api.sign_up_company()
+    created = create_key(company, scopes=["read"])
+    assert runtime.api_keys.read(created["key"]).account_id is None
+    assert call_with_key(api, created["key"]).status_code == 200
+    assert str(runtime.api_keys.read(created["key"]).account_id) == company.id
+    company.delete(f"/business/keys/{created['id']}")
+    assert call_with_key(api, created["key"]).status_code == 401
+    assert runtime.api_keys.read(created["key"]).account_id is None
+
+
+def test_failing_storage_of_uses(api: Api, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A use that cannot be stored is stored later, and its request does not fail."""
+    company = api.sign_up_company()
+    key = create_key(company)["key"]
+    assert call_with_key(api, key).status_code == 200
+    with monkeypatch.context() as patched:
+        patched.setattr("promo_api.key_authentication.update_last_use", None)
+        with pytest.raises(TypeError):
+            store_key_uses(runtime.api_keys, runtime.database)
+    assert "last_used_at" not in company.get("/business/keys").json()[0]
+    store_key_uses(runtime.api_keys, runtime.database)
+    assert company.get("/business/keys").json()[0]["last_used_at"].endswith(":00+00:00")
+
+
+@pytest.mark.parametrize("kind", ["token", "key"])
+def test_log(api: Api, caplog: pytest.LogCaptureFixture, kind: str) -> None:
+    """The log line of a request has the kind of its credentials, and never the key."""
+    company = api.sign_up_company()
+    key = create_key(company)["key"]
+    with caplog.at_level("INFO", "promo_api.telemetry.request_log"):
+        response = company.get("/business/promo") if kind == "token" else call_with_key(api, key)
+        request_id = response.headers["x-request-id"]
+        assert wait_until(lambda: any(vars(each).get("request_id") == request_id for each in caplog.records), 10)
+    [line] = [vars(each) for each in caplog.records if vars(each).get("request_id") == request_id]
+    assert line["credentials"] == kind
+    assert key not in str(line)

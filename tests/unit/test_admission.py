@@ -13,6 +13,7 @@ from promo_api.config.values import Rate
 from promo_api.contract.fair_queue import Source
 from promo_api.contract.thread_pools import RequestInfo
 from promo_api.errors import TooManyRequests
+from promo_api.security.api_keys import KeyClaims
 from promo_api.security.rate_limits import RateLimits
 from promo_api.security.tokens import Claims
 
@@ -36,7 +37,7 @@ def admission() -> Iterator[Admission]:
 
 
 def _request(
-    pool: str = "default", *, claims: Claims | None = CLAIMS, is_valid: bool = True, **arguments: Any
+    pool: str = "default", *, claims: Claims | KeyClaims | None = CLAIMS, is_valid: bool = True, **arguments: Any
 ) -> RequestInfo:
     return RequestInfo(pool, "any.operation", claims, "2001:db8:1:2::1", arguments, is_valid)
 
@@ -49,6 +50,15 @@ def test_account_takes_half_of_the_threads(admission: Admission) -> None:
 def test_client_address_without_a_token(admission: Admission) -> None:
     """Requests without a token take turns by client address."""
     assert admission(_request(claims=None))[1] == Source("2001:db8:1:2::/64", None, 4)
+
+
+def test_api_keys(admission: Admission) -> None:
+    """Requests with a key take turns by account, and by client address while the account of the key is not known."""
+    known, unknown = KeyClaims(b"digest", USER_ID), KeyClaims(b"digest", None)
+    assert admission(_request(claims=known))[1] == admission(_request())[1]
+    assert admission(_request(claims=known, offset=1001))[1] == admission(_request(offset=1001))[1]
+    for arguments in ({}, {"offset": 1001}):
+        assert admission(_request(claims=unknown, **arguments))[1] == Source("2001:db8:1:2::/64", None, 4)
 
 
 def test_streams(admission: Admission) -> None:

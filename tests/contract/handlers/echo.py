@@ -19,6 +19,11 @@ def show_too(runtime: object, *principal: object, **arguments: Any) -> dict[str,
     return show(runtime, *principal, **arguments)
 
 
+def show_client(runtime: object, *principal: object, **arguments: Any) -> dict[str, Any]:
+    """Return the same for a third operation."""
+    return show(runtime, *principal, **arguments)
+
+
 def show_client_address(runtime: object, *, client_address: str) -> dict[str, Any]:
     """Return the address of the client."""
     return show(runtime, client_address=client_address)
@@ -56,6 +61,11 @@ def show_runtime(runtime: object) -> object:
 
 def fail(_runtime: object) -> None:
     """Raise an unexpected exception."""
+    raise ValueError(SECRET)
+
+
+def fail_too(_runtime: object, *_principal: object, **_arguments: Any) -> None:
+    """Raise an unexpected exception for a second operation."""
     raise ValueError(SECRET)
 
 
