@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 
+from persistence.accounts.api_keys import update_last_use
+from persistence.accounts.companies import close_company
 from promo_api.dev.processes import wait_until
 from promo_api.key_authentication import store_key_uses
 from promo_api.runtime import Runtime
@@ -275,3 +277,23 @@ def test_log(api: Api, caplog: pytest.LogCaptureFixture, kind: str) -> None:
     [line] = [vars(each) for each in caplog.records if vars(each).get("request_id") == request_id]
     assert line["credentials"] == kind
     assert key not in str(line)
+
+
+def test_last_use_of_another_worker(api: Api, runtime: Runtime) -> None:
+    """A worker that stores an earlier use does not replace the later one of another worker."""
+    company = api.sign_up_company()
+    key = create_key(company)
+    later = datetime(2090, 5, 4, 12, 30, tzinfo=UTC)
+    with runtime.database.autocommit() as connection:
+        for minute in (later, later - timedelta(minutes=1)):
+            update_last_use(connection, UUID(company.id), UUID(key["id"]), minute)
+    assert company.get("/business/keys").json()[0]["last_used_at"] == later.isoformat()
+
+
+def test_closed_company(api: Api, runtime: Runtime) -> None:
+    """A closed company cannot use its keys, even before they are deleted."""
+    company = api.sign_up_company()
+    key = create_key(company)["key"]
+    with runtime.database.autocommit() as connection:
+        assert close_company(connection, UUID(company.id))
+    assert _outcome(call_with_key(api, key)) == (401, "account_deleted")
