@@ -4,9 +4,11 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
+from promo_api.contract.sender import Credentials, sender_of, set_credentials
 from promo_api.runtime import Runtime
+from promo_api.security.api_keys import KeyClaims
 from promo_api.security.tokens import Claims, Kind
 from tests.cases import all_cases
 from tests.contract.asgi import JSON, Header, call
@@ -209,3 +211,21 @@ def test_no_handler_runs_with_a_revoked_token(tmp_path: Path) -> None:
     app = serve(tmp_path / "api.yml", contract({"/x": {"get": operation("echo.fail", security=[{"account": []}])}}))
     assert call(app, "GET", "/api/x", headers=[bearer(REVOKED_TOKEN)]).status == 401
     assert call(app, "GET", "/api/x", headers=[bearer(GOOD_TOKEN)]).status == 500
+
+
+@pytest.mark.parametrize(
+    ("claims", "sender"),
+    [
+        (None, "192.0.2.1"),
+        ("claims", "claims"),
+        (Claims(UUID(ID), "company", 1), UUID(ID)),
+        (KeyClaims(b"digest", UUID(ID)), UUID(ID)),
+        (KeyClaims(b"digest", None), "192.0.2.1"),
+    ],
+)
+def test_sender(claims: object, sender: object) -> None:
+    """Memory for bodies is shared by account, and by client address while no account is known."""
+    scope: Scope = {"type": "http", "client": ("192.0.2.1", 80), "extensions": {}}
+    if claims is not None:
+        set_credentials(scope, Credentials("key", claims, lambda: None))
+    assert sender_of(scope) == sender
