@@ -13,6 +13,7 @@ from promo_api.health import Health
 from promo_api.security.cursors import Cursors
 from promo_api.security.passwords import Passwords
 from promo_api.security.rate_limits import RateLimits
+from promo_api.security.reset_tokens import ResetTokens
 from promo_api.security.tokens import Tokens
 
 _BUSINESS_CALENDAR = timezone(timedelta(hours=3))
@@ -36,6 +37,7 @@ class Runtime:
     passwords: Passwords
     coalescer: Coalescer
     tokens: Tokens
+    reset_tokens: ResetTokens
     cursors: Cursors
     clock: Callable[[], datetime]
 
@@ -53,6 +55,7 @@ class Runtime:
             passwords=Passwords(settings),
             coalescer=Coalescer(),
             tokens=Tokens(settings.secret_keys, settings.token_lifetime_h),
+            reset_tokens=ResetTokens(settings.secret_keys),
             cursors=Cursors(settings.secret_keys),
             clock=clock,
         )

@@ -10,6 +10,7 @@ from sqlalchemy import ARRAY, ColumnElement, Connection, FromClause, Text, bindp
 from sqlalchemy.dialects.postgresql import array
 
 from persistence.accounts.events import record_event
+from persistence.accounts.password_resets import delete_resets_of
 from persistence.accounts.profiles import PROFILE_COLUMNS, Profile, has_profile, profile_values
 from persistence.database.statements import Statement, new_value
 from persistence.schema.tables import users
@@ -82,7 +83,7 @@ def _update(columns: frozenset[str]) -> Statement:
         record_event(changed, users, "profile_changed", members=changed.c.members)
     )
     if "password_hash" in columns:
-        statement = statement.add_cte(record_event(changed, users, "password_changed"))
+        statement = statement.add_cte(record_event(changed, users, "password_changed"), delete_resets_of(changed))
     return Statement(statement)
 
 
