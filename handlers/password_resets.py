@@ -44,7 +44,7 @@ def reset_password(runtime: Runtime, accounts: Accounts, kind: Kind, address: st
     if token is not None and _is_open(runtime, kind, token):
         new_hash = runtime.passwords.hash(body["password"])
         with runtime.database.autocommit() as connection:
-            email = accounts.recover_password(
+            email = accounts.claim_password_reset(
                 connection, token.account_id, digest=token.digest, now=runtime.clock(), new_hash=new_hash
             )
     if email is None:

@@ -27,8 +27,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import array
 
+from persistence.accounts.ended_resets import end_resets
 from persistence.accounts.events import record_event
-from persistence.accounts.password_resets import delete_resets_of
 from persistence.database.statements import Statement, new_value
 from persistence.schema.tables import companies
 from promo_api.folding import fold
@@ -64,7 +64,7 @@ def _close() -> Select[Any]:
         .returning(companies.c.id)
         .cte("account")
     )
-    return select(closed.c.id).add_cte(record_event(closed, companies, "closed"), delete_resets_of(closed))
+    return select(closed.c.id).add_cte(record_event(closed, companies, "closed"), end_resets(closed))
 
 
 _CLOSE = Statement(_close())
@@ -139,7 +139,7 @@ def _update(columns: frozenset[str]) -> Statement:
         record_event(changed, companies, "profile_changed", members=changed.c.members)
     )
     if "password_hash" in columns:
-        statement = statement.add_cte(record_event(changed, companies, "password_changed"), delete_resets_of(changed))
+        statement = statement.add_cte(record_event(changed, companies, "password_changed"), end_resets(changed))
     return Statement(statement)
 
 

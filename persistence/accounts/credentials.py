@@ -10,8 +10,8 @@ from sqlalchemy import Connection, DateTime, LargeBinary, Select, Table, Text, U
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
+from persistence.accounts.ended_resets import end_resets
 from persistence.accounts.events import record_event
-from persistence.accounts.password_resets import delete_resets_of
 from persistence.database.statements import Statement
 from persistence.schema.reset_tables import password_resets
 from persistence.schema.tables import companies, users
@@ -77,7 +77,7 @@ class Accounts:
         """Replace the password for an operator, and revoke all tokens; False: there is no such account."""
         return self._reset.row(connection, {"email_key": fold(email), "new_hash": new_hash}) is not None
 
-    def recover_password(
+    def claim_password_reset(
         self, connection: Connection, account_id: UUID, *, digest: bytes, now: datetime, new_hash: str
     ) -> str | None:
         """Use up a reset: replace the password, revoke all tokens and return the e-mail address.
@@ -93,7 +93,7 @@ class Accounts:
     ) -> Statement:
         changed = change.cte("changed")
         statement = select(changed.c.token_version).add_cte(record_event(changed, self._table, event))
-        return Statement(statement.add_cte(delete_resets_of(changed)) if ends_resets else statement)
+        return Statement(statement.add_cte(end_resets(changed)) if ends_resets else statement)
 
 
 def _insert(table: Table) -> ReturningInsert[Any]:

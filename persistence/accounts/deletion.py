@@ -27,8 +27,8 @@ from sqlalchemy import (
     update,
 )
 
+from persistence.accounts.ended_resets import end_resets
 from persistence.accounts.events import record_event
-from persistence.accounts.password_resets import delete_resets_of
 from persistence.accounts.profiles import Profile, has_profile, profile_values
 from persistence.database.statements import Statement
 from persistence.schema.audit_tables import account_events
@@ -76,7 +76,7 @@ def _close(event: str, *conditions: ColumnElement[bool]) -> Select[Any]:
         placeholder.cte("placeholder"),
         deletion.cte("deletion"),
         record_event(closed, users, event),
-        delete_resets_of(closed),
+        end_resets(closed),
     )
 
 

@@ -9,11 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    CTE,
     BigInteger,
     Connection,
     DateTime,
-    FromClause,
     LargeBinary,
     Text,
     Uuid,
@@ -94,16 +92,6 @@ _expired = (
     .cte("old")
 )
 _DELETE_EXPIRED = Statement(delete(password_resets).where(_reset.account_id == _expired.c.account_id))
-
-
-def delete_resets_of(account: FromClause) -> CTE:
-    """Delete the open reset of each account, in the statement that changes the accounts."""
-    return (
-        delete(password_resets)
-        .where(_reset.account_id == account.c.id)
-        .returning(_reset.account_id.label("id"))
-        .cte("ended_reset")
-    )
 
 
 def insert_reset(connection: Connection, reset: PasswordReset, now: datetime) -> None:

@@ -150,7 +150,11 @@ def _mail_from(text: str) -> str:
 def _password_reset_url(text: str) -> str:
     example = text.replace("{kind}", "user").replace("{token}", "token", 1)
     is_url = re.fullmatch(r"https?://[a-zA-Z0-9.\[\]:-]+(/[!-z~|]*)?", example)
-    if "{token}" not in text or not is_url or not _has_host(example.partition("?")[0].partition("#")[0]):
+    if (
+        "{token}" not in text.partition("//")[2].partition("/")[2]
+        or not is_url
+        or not _has_host(example.partition("?")[0].partition("#")[0])
+    ):
         raise ValueError("must be an http or https URL with {token}, such as https://shop.example/reset#{token}")
     return text
 

@@ -57,6 +57,7 @@ _STATUSES: dict[type[RequestError], int] = {
     Overloaded: 503,
     MailNotConfigured: 503,
 }
+_TEMPORARY = ActivationDenied | MailNotConfigured | Overloaded | ServiceUnavailable
 _HTTP_CODES = {405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
 
 
@@ -109,10 +110,7 @@ def _headers(error: RequestError) -> dict[str, str]:
             "RateLimit": f'"{error.limit}";r=0;t={error.retry_after_s}',
             "Retry-After": str(error.retry_after_s),
         }
-    if (
-        isinstance(error, ActivationDenied | MailNotConfigured | Overloaded | ServiceUnavailable)
-        and error.retry_after_s is not None
-    ):
+    if isinstance(error, _TEMPORARY) and error.retry_after_s is not None:
         return {"Retry-After": str(error.retry_after_s)}
     return {}
 

@@ -2,6 +2,7 @@
 
 | Module | What it does |
 |---|---|
+| reset_tokens | tokens that reset a password |
 | tokens | issues and verifies JWTs |
 | cursors | issues and verifies the cursors of lists |
 | passwords | argon2 hashes, with limited concurrency |
