@@ -61,16 +61,25 @@ class MailServer(EmbeddedServer):
             thread.join()
 
     def _run(self, loop: asyncio.AbstractEventLoop, listener: Any, on_ready: Callable[[], object]) -> None:
-        server = loop.run_until_complete(
-            loop.create_server(lambda: SMTP(self._handler, loop=loop, **self._options), sock=listener, ssl=self._tls)
-        )
+        sessions: list[SMTP] = []
+
+        def accept() -> SMTP:
+            sessions.append(SMTP(self._handler, loop=loop, **self._options))
+            return sessions[-1]
+
+        server = loop.run_until_complete(loop.create_server(accept, sock=listener, ssl=self._tls))
         loop.call_soon(on_ready)
         loop.run_forever()
         server.close()
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        for session in sessions:
+            if session.transport is not None:
+                session.transport.abort()
+        if tasks := asyncio.all_tasks(loop):
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(tasks))
+        # The event loop closes the sockets in its next round.
+        loop.run_until_complete(asyncio.sleep(0))
         loop.close()
 
 

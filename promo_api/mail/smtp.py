@@ -82,8 +82,10 @@ def _translated() -> Iterator[None]:
         [(code, _)] = error.recipients.values()
         raise _refused(code) from None
     except (smtplib.SMTPException, OSError) as error:
+        # smtplib reports a timeout as a disconnect.
+        cause = error.__context__ if isinstance(error.__context__, TimeoutError) else error
         for kind, reason in _REASONS:
-            if isinstance(error, kind):
+            if isinstance(cause, kind):
                 raise MailError(reason) from None
         if isinstance(error, smtplib.SMTPResponseException):
             raise _refused(error.smtp_code) from None
