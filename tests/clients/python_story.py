@@ -34,7 +34,15 @@ from promo_client.api.comments import (
     user_comments_report_comment,
     user_comments_update_comment,
 )
-from promo_client.api.company_accounts import business_auth_sign_in, business_auth_sign_out, business_auth_sign_up
+from promo_client.api.company_accounts import (
+    business_auth_forgot_password,
+    business_auth_reset_password,
+    business_auth_sign_in,
+    business_auth_sign_out,
+    business_auth_sign_up,
+    business_profile_get_profile,
+    business_profile_update_profile,
+)
 from promo_client.api.feed import user_promos_get_promo, user_promos_list_feed
 from promo_client.api.health import health_get_health, health_ping
 from promo_client.api.likes import user_likes_like_promo, user_likes_unlike_promo
@@ -53,6 +61,8 @@ from promo_client.api.promos import (
     business_promos_update_promo,
 )
 from promo_client.api.user_accounts import (
+    user_auth_forgot_password,
+    user_auth_reset_password,
     user_auth_sign_in,
     user_auth_sign_out,
     user_auth_sign_up,
@@ -68,13 +78,16 @@ from promo_client.models import (
     CommentReportWrite,
     CommentWrite,
     CommonMode,
+    CompanyPatch,
     CompanySignUp,
     DateChange,
     DependencyState,
     ErrorBody,
     ErrorStatus,
+    ForgottenPassword,
     Job,
     MaxCountChange,
+    PasswordReset,
     PromoCreateCommon,
     PromoCreateUnique,
     PromoListedUnique,
@@ -138,6 +151,23 @@ def sign_up_company(guest: Client) -> tuple[str, str]:
     assert refused(business_auth_sign_up.sync_detailed(client=guest, body=body), 409).details is UNSET
     signs_in = business_auth_sign_in.sync_detailed(client=guest, body=SignIn(email=email, password=PASSWORD))
     return email, good(signs_in).token
+
+
+def forget_passwords(guest: Client, email: str) -> None:
+    """A company and a user ask for a mail, which this server does not send, and guess a token."""
+    forgotten, reset = ForgottenPassword(email), PasswordReset(token="x" * 64, password=PASSWORD)
+    for mail in (business_auth_forgot_password, user_auth_forgot_password):
+        assert refused(mail.sync_detailed(client=guest, body=forgotten), 503).code == "mail_not_configured"
+    for guess in (business_auth_reset_password, user_auth_reset_password):
+        assert refused(guess.sync_detailed(client=guest, body=reset), 400).code == "reset_token_invalid"
+
+
+def change_company(company: AuthenticatedClient, email: str) -> None:
+    """The company reads its profile, and changes the password without a sign-in."""
+    changes = CompanyPatch(password=PASSWORD, old_password=PASSWORD)
+    changed = good(business_profile_update_profile.sync_detailed(client=company, body=changes))
+    assert (changed.name, changed.email) == ("Northern Coffee", email)
+    assert good(business_profile_get_profile.sync_detailed(client=company)) == changed
 
 
 def create_promos(company: AuthenticatedClient) -> tuple[UUID, UUID]:

@@ -43,6 +43,10 @@ def _sign_in(account: Account) -> dict[str, Any]:
     return {name: account.body[name] for name in ("email", "password")}
 
 
+def _reset() -> dict[str, str]:
+    return {"token": secret("token-{}"), "password": secret("Pass!{}")}
+
+
 def _address_and_password() -> dict[str, str]:
     return {"email": secret("{}@secret.example"), "password": secret("Pass!{}")}
 
@@ -169,18 +173,27 @@ class AllOperations:
         return {
             "business_auth.sign_up": _company,
             "business_auth.sign_in": lambda: _sign_in(self._others[0]),
+            "business_auth.forgot_password": lambda: {"email": self._company.email},
+            "business_auth.reset_password": _reset,
+            "business_profile.update_profile": self._company_profile,
             "business_promos.create_promo": lambda: promo_body(promo_common=secret("code-{}")),
             "business_promos.update_promo": lambda: {"description": secret("A description {}")},
             "business_codes.append_codes": lambda: [secret("code-{}")],
             "business_codes.generate_codes": lambda: {"count": 2, "pattern": secret("#######{}")},
             "user_auth.sign_up": _user,
             "user_auth.sign_in": lambda: _sign_in(self._others[1]),
+            "user_auth.forgot_password": lambda: {"email": self._user.email},
+            "user_auth.reset_password": _reset,
             "user_profile.update_profile": lambda: {"name": secret("{}"), "password": secret("N3w!{}")},
             "user_profile.delete_profile": lambda: {"password": _TEMPORARY_PASSWORD},
             "user_comments.create_comment": lambda: {"text": secret("A comment {}")},
             "user_comments.update_comment": lambda: {"text": secret("Another comment {}")},
             "user_comments.report_comment": lambda: {"reason": "other"},
         }
+
+    def _company_profile(self) -> dict[str, str]:
+        password = self._company.body["password"]
+        return {"name": secret("Company {}"), "password": password, "old_password": password}
 
     def _invalid_requests(self, path: str, body: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the paths and the other arguments of invalid requests."""

@@ -18,6 +18,7 @@ from promo_api.runtime import Runtime
 from tests.accounts import PASSWORD, Account, Api, company_body
 from tests.conftest import Clock
 from tests.mailbox import Mailbox
+from tests.statements import sent_statements
 
 NEW_PASSWORD = "An0ther&Word"
 _PATHS = {"company": "/business", "user": "/user"}
@@ -155,6 +156,19 @@ def test_unknown_address(api: Api, mailbox: Mailbox, kind: str) -> None:
 
 
 @_KINDS
+def test_same_work_for_any_address(api: Api, kind: str) -> None:
+    """A request for an unknown address sends the same statements, the first time and again."""
+    account, unknown = _sign_up(api, kind), company_body()["email"]
+    sent = []
+    for email in (account.email, unknown, account.email, unknown):
+        with sent_statements() as statements:
+            assert _forgot(api, kind, email).status_code == 200
+        sent.append([statement for statement, _ in statements])
+    assert len(sent[0]) == 2
+    assert sent[1:] == [sent[0]] * 3
+
+
+@_KINDS
 def test_case_of_the_address(api: Api, mailbox: Mailbox, kind: str) -> None:
     """The case of the address does not matter; the mail goes to the address of the account."""
     account = _sign_up(api, kind)
@@ -244,7 +258,7 @@ def test_limits_of_requests(settings: Settings, kind: str) -> None:
             assert [_forgot(api, kind, email).status_code for _ in range(3)] == [200, 200, 429]
             assert _forgot(api, _OTHER[kind], email).status_code == 200
     rates = {"forgot_passwords_per_address": Rate(2, 3600)}
-    with _app(replace(settings, secret_key="another key for this test" * 3, **rates)) as client:
+    with _app(replace(settings, secret_key=f"the key of requests of a {kind}" * 3, **rates)) as client:
         emails = [company_body()["email"] for _ in range(3)]
         assert [_forgot(Api(client), kind, email).status_code for email in emails] == [200, 200, 429]
 

@@ -21,6 +21,11 @@ COMMENTS = [(method, path) for method, path, _ in DECLARED if "{comment_id}" in 
 BODIES: dict[str, Any] = {
     "business_auth.sign_in": {"email": "nobody@example.com", "password": PASSWORD},
     "user_auth.sign_in": {"email": "nobody@example.com", "password": PASSWORD},
+    "business_auth.forgot_password": {"email": "nobody@example.com"},
+    "user_auth.forgot_password": {"email": "nobody@example.com"},
+    "business_auth.reset_password": {"token": "x" * 64, "password": PASSWORD},
+    "user_auth.reset_password": {"token": "x" * 64, "password": PASSWORD},
+    "business_profile.update_profile": {"name": "Another company"},
     "business_promos.create_promo": promo_body(),
     "business_promos.update_promo": {"max_count": 5},
     "business_codes.append_codes": ["added-code"],
