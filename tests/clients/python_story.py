@@ -385,7 +385,9 @@ def run(url: str) -> dict[str, str]:
     with Client(base_url=url, raise_on_unexpected_status=True) as guest:
         company_email, company_token = sign_up_company(guest)
         user_email, user_token = sign_up_user(guest)
+        forget_passwords(guest, company_email)
     with signed_in(url, company_token) as company, signed_in(url, user_token) as user:
+        change_company(company, company_email)
         unique, common = create_promos(company)
         list_promos(company, unique, common)
         change_promo(company, common)
