@@ -12,7 +12,7 @@ from promo_api.runtime import Runtime
 from promo_api.security.reset_tokens import ResetToken
 from promo_api.security.tokens import Kind
 
-_LIFETIME = timedelta(minutes=30)
+_LIFETIME = timedelta(seconds=1800)
 
 
 def request_reset(runtime: Runtime, accounts: Accounts, kind: Kind, address: str, *, email: str) -> Body:

@@ -90,8 +90,7 @@ class ResetMails:
 
     def _fail(self, mail: DueMail, reason: str, *, is_permanent: bool) -> None:
         """Record a failure, and try again later unless it is permanent."""
-        extra = {"reason": reason, "attempts": mail.attempts, "will_retry": not is_permanent}
-        _log.warning("mail_failed", extra=extra)
+        _log.warning("mail_failed", extra={"reason": reason, "attempts": mail.attempts, "will_retry": not is_permanent})
         metrics.mail_failed(will_retry=not is_permanent)
         if is_permanent:
             self._close(mail.reset)

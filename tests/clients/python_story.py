@@ -153,20 +153,15 @@ def sign_up_company(guest: Client) -> tuple[str, str]:
     return email, good(signs_in).token
 
 
-def forget_passwords(guest: Client, email: str) -> None:
-    """A company and a user ask for a mail, which this server does not send, and guess a token."""
-    forgotten, reset = ForgottenPassword(email), PasswordReset(token="x" * 64, password=PASSWORD)
+def recover(guest: Client, company: AuthenticatedClient, email: str) -> None:
+    """The server sends no mail and refuses a guessed token. The company changes its password without a sign-in."""
+    reset = PasswordReset(token="x" * 64, password=PASSWORD)
     for mail in (business_auth_forgot_password, user_auth_forgot_password):
-        assert refused(mail.sync_detailed(client=guest, body=forgotten), 503).code == "mail_not_configured"
+        refused(mail.sync_detailed(client=guest, body=ForgottenPassword(email)), 503)
     for guess in (business_auth_reset_password, user_auth_reset_password):
-        assert refused(guess.sync_detailed(client=guest, body=reset), 400).code == "reset_token_invalid"
-
-
-def change_company(company: AuthenticatedClient, email: str) -> None:
-    """The company reads its profile, and changes the password without a sign-in."""
-    changes = CompanyPatch(password=PASSWORD, old_password=PASSWORD)
-    changed = good(business_profile_update_profile.sync_detailed(client=company, body=changes))
-    assert (changed.name, changed.email) == ("Northern Coffee", email)
+        refused(guess.sync_detailed(client=guest, body=reset), 400)
+    body = CompanyPatch(password=PASSWORD, old_password=PASSWORD)
+    changed = good(business_profile_update_profile.sync_detailed(client=company, body=body))
     assert good(business_profile_get_profile.sync_detailed(client=company)) == changed
 
 
@@ -385,9 +380,8 @@ def run(url: str) -> dict[str, str]:
     with Client(base_url=url, raise_on_unexpected_status=True) as guest:
         company_email, company_token = sign_up_company(guest)
         user_email, user_token = sign_up_user(guest)
-        forget_passwords(guest, company_email)
     with signed_in(url, company_token) as company, signed_in(url, user_token) as user:
-        change_company(company, company_email)
+        recover(guest, company, company_email)
         unique, common = create_promos(company)
         list_promos(company, unique, common)
         change_promo(company, common)
