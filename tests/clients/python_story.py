@@ -153,9 +153,9 @@ def sign_up_company(guest: Client) -> tuple[str, str]:
 
 
 def recover(guest: Client, company: AuthenticatedClient, email: str) -> None:
-    """The server sends no mail and refuses a guessed token. The company changes its password without a sign-in."""
+    """The server sends mails, if it can, and refuses a guessed token. The company changes its password."""
     for mail in (business_auth_forgot_password, user_auth_forgot_password):
-        refused(mail.sync_detailed(client=guest, body=ForgottenPassword(email)), 503)
+        assert mail.sync_detailed(client=guest, body=ForgottenPassword(email)).status_code in (200, 503)
     for guess in (business_auth_reset_password, user_auth_reset_password):
         refused(guess.sync_detailed(client=guest, body=PasswordReset("x" * 64, PASSWORD)), 400)
     body = CompanyPatch(password=PASSWORD, old_password=PASSWORD)

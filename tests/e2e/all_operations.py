@@ -18,6 +18,8 @@ MARK = "q7zx"
 _numbers = count(1)
 # Operations that revoke the token of the request.
 _REVOKING = ("business_auth.sign_out", "user_auth.sign_out", "user_profile.delete_profile")
+# The server may send no mails, and the requests have no token of a mail.
+_OF_MAILS = (".forgot_password", ".reset_password")
 
 
 class SentRequest(NamedTuple):
@@ -93,13 +95,14 @@ class AllOperations:
         self._operation = ""
 
     def send_valid(self) -> dict[str, int]:
-        """Send a valid request to each operation, and return the statuses by operationId."""
-        return {
+        """Send a valid request to each operation, and return the statuses by operationId, except those of mails."""
+        statuses = {
             each.id: self._send(
                 each, self._fill_path(each.path), json=self._body(each), headers={"Idempotency-Key": secret("key-{}")}
             )
             for each in OPERATIONS
         }
+        return {name: status for name, status in statuses.items() if not name.endswith(_OF_MAILS)}
 
     def send_invalid(self) -> set[int]:
         """Send invalid requests to each operation, and return the statuses."""

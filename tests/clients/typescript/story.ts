@@ -49,13 +49,13 @@ const companySignsIn = await guest.POST("/business/auth/sign-in", { body: { emai
 const companyToken = good(companySignsIn).token;
 const company = signedIn(companyToken);
 
-// This server sends no mails, and refuses a guessed token. The company changes the password.
-for (const kind of ["business", "user"] as const) {
-  const forgotten = await guest.POST(`/${kind}/auth/forgot-password`, { body: { email: companyEmail } });
-  assert.equal(refused(forgotten, 503).code, "mail_not_configured");
-  const guess = await guest.POST(`/${kind}/auth/reset-password`, { body: { token: "x".repeat(64), password } });
-  assert.equal(refused(guess, 400).code, "reset_token_invalid");
-}
+// The server sends mails, if it has a mail server, and refuses a guessed token. The company changes the password.
+const forgotten = { body: { email: companyEmail } };
+const reset = { body: { token: "x".repeat(64), password } };
+assert([200, 503].includes((await guest.POST("/business/auth/forgot-password", forgotten)).response.status));
+assert([200, 503].includes((await guest.POST("/user/auth/forgot-password", forgotten)).response.status));
+assert.equal(refused(await guest.POST("/business/auth/reset-password", reset), 400).code, "reset_token_invalid");
+assert.equal(refused(await guest.POST("/user/auth/reset-password", reset), 400).code, "reset_token_invalid");
 const profile = good(await company.PATCH("/business/profile", { body: { password, old_password: password } }));
 assert.deepEqual(profile, { id: companyId, name: "Northern Coffee", email: companyEmail });
 assert.deepEqual(good(await company.GET("/business/profile")), profile);
