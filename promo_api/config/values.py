@@ -149,7 +149,7 @@ def _mail_from(text: str) -> str:
 
 def _password_reset_url(text: str) -> str:
     example = text.replace("{kind}", "user").replace("{token}", "token", 1)
-    is_url = re.fullmatch(r"https?://[a-zA-Z0-9.\[\]:-]+(/[!-z~|]*)?", example)
+    is_url = re.fullmatch(r"https?://[a-zA-Z0-9.\[\]:-]+(/[!#-;=?-z~|]*)?", example)
     if (
         "{token}" not in text.partition("//")[2].partition("/")[2]
         or not is_url
