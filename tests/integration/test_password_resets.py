@@ -15,6 +15,7 @@ from promo_api.config.settings import Settings
 from promo_api.config.values import Rate
 from promo_api.operator_commands import close_account, reset_password
 from promo_api.runtime import Runtime
+from promo_api.security.passwords import Passwords
 from tests.accounts import PASSWORD, Account, Api, company_body
 from tests.conftest import Clock
 from tests.mailbox import Mailbox
@@ -123,6 +124,23 @@ def test_newer_token_replaces_the_older(api: Api, mailbox: Mailbox, kind: str) -
     assert first != second
     assert _outcome(_reset(api, kind, first)) == _REFUSED
     assert _outcome(_reset(api, kind, second)) == (200, "")
+
+
+@_KINDS
+def test_newer_request_during_a_reset(api: Api, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """If a newer request comes between the check of a token and its use, the token is refused."""
+    account = _sign_up(api, kind)
+    token, original = _request_token(api, mailbox, kind, account), Passwords.hash
+
+    def request_and_hash(passwords: Passwords, password: str) -> str:
+        assert _forgot(api, kind, account.email).status_code == 200
+        return original(passwords, password)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Passwords, "hash", request_and_hash)
+        assert _outcome(_reset(api, kind, token)) == _REFUSED
+    assert _sign_in(api, kind, account.email, PASSWORD) == 200
+    assert _outcome(_reset(api, kind, mailbox.token(account.email, 2))) == (200, "")
 
 
 @_KINDS
