@@ -7,15 +7,17 @@ status) or (body, status, headers), or raises an error of promo_api.errors.
 | Module | What it does |
 |---|---|
 | health | liveness and health |
-| business_auth, user_auth | sign-up, sign-in and sign-out |
+| business_auth, user_auth | sign-up, sign-in, sign-out and forgotten passwords |
 | business_keys | API keys of a company |
 | business_promos | promos of a company |
 | business_comments | moderation of comments |
 | business_codes, business_jobs | codes of UNIQUE promos, and the jobs that add them |
+| business_profile | the account of a company |
 | user_profile, user_export | the account of a user |
 | user_promos | the feed |
 | user_activations, user_likes, user_comments | what a user does with a promo |
 | accounts | shared: sign-up and sign-in of both kinds |
+| password_resets | shared: forgotten passwords of both kinds |
 | promo_changes | shared: changes of a promo, with its feed entries and audit log |
 | promo_owners | shared: the check that a promo belongs to the company |
 | pages | shared: pages of lists and their cursors |

@@ -1,6 +1,6 @@
-"""Sign-up, sign-in and sign-out of users."""
+"""Sign-up, sign-in, sign-out and forgotten passwords of users."""
 
-from handlers import Body, accounts
+from handlers import Body, accounts, password_resets
 from persistence.accounts.credentials import USER_ACCOUNTS
 from persistence.accounts.users import User
 from promo_api.folding import fold
@@ -32,3 +32,13 @@ def sign_in(runtime: Runtime, *, body: Body, client_address: str) -> Body:
 def sign_out(runtime: Runtime, user: User) -> Body:
     """Revoke all tokens of the user."""
     return accounts.sign_out(runtime, USER_ACCOUNTS, user.id, user.token_version)
+
+
+def forgot_password(runtime: Runtime, *, body: Body, client_address: str) -> Body:
+    """Send a mail with a link to reset the password, if the account exists."""
+    return password_resets.request_reset(runtime, USER_ACCOUNTS, "user", client_address, email=body["email"])
+
+
+def reset_password(runtime: Runtime, *, body: Body, client_address: str) -> Body:
+    """Replace the password by a token of a mail."""
+    return password_resets.reset_password(runtime, USER_ACCOUNTS, "user", client_address, body)

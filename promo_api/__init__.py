@@ -18,6 +18,7 @@
 | circuit_breaker | refuses calls to an unavailable service |
 | coalescing | processes concurrent requests for a promo together |
 | code_jobs/ | works through the jobs that add codes |
+| mail/ | mails that reset a password |
 | redis_client | a client for Redis |
 | short_turns | lets requests run between the steps of a long computation |
 | background, sweeper, inventory | background jobs: cleaning of the database, and a count for metrics |

@@ -14,7 +14,7 @@ from promo_api.contract.thread_pools import DEFAULT, RequestInfo
 from promo_api.folding import fold
 from promo_api.security.rate_limits import ACTIVATIONS, PASSWORD_CHANGES, RateLimits
 
-_UPDATE_PROFILE = "user_profile.update_profile"
+_UPDATE_PROFILE = {"user_profile.update_profile", "business_profile.update_profile"}
 _ACTIVATIONS, _PASSWORDS, _HEALTH, _STREAMS = "antifraud", "passwords", "health", "streams"
 _PREFETCHED = 3
 # At a larger offset PostgreSQL skips many rows, so an account reads one such page at a time.
@@ -63,7 +63,7 @@ class Admission:
 
     def __call__(self, request: RequestInfo) -> tuple[str, Source]:
         """Return the thread pool and the source of a request. Raise TooManyRequests over a limit."""
-        if request.operation_id == _UPDATE_PROFILE and request.arguments.get("body", {}).get("password"):
+        if request.operation_id in _UPDATE_PROFILE and request.arguments.get("body", {}).get("password"):
             request = request._replace(pool=_PASSWORDS)
         elif request.pool == _STREAMS and not request.is_streamed:
             request = request._replace(pool=DEFAULT)
@@ -90,7 +90,7 @@ class Admission:
     def _hash_source(self, request: RequestInfo) -> Source:
         network = client_network(request.client_address)
         if request.claims is not None:
-            if request.operation_id == _UPDATE_PROFILE and request.is_valid:
+            if request.operation_id in _UPDATE_PROFILE and request.is_valid:
                 self._rate_limits.count_arrival(PASSWORD_CHANGES, request.claims.account_id)
             return Source(network, request.claims.account_id, self._hashing_threads)
         email = request.arguments.get("body", {}).get("email", "")

@@ -30,6 +30,7 @@ from promo_api.sweeper import (
     feed_changes_sweeper,
     feed_status_sweeper,
     job_files_sweeper,
+    reset_mails_sweeper,
     search_words_sweeper,
 )
 from promo_api.telemetry import metrics
@@ -90,6 +91,7 @@ def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
         code_jobs(runtime.database, runtime.today),
         search_words_sweeper(runtime.database),
         key_uses_job(runtime.api_keys, runtime.database),
+        reset_mails_sweeper(runtime.settings, runtime.database, runtime.clock),
     ]
     if runtime.settings.metrics_address is not None:
         jobs.append(InventoryJob(runtime.settings, runtime.database, runtime.today))

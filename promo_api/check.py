@@ -50,7 +50,17 @@ from promo_api.config.unknown_settings import describe_unknown_setting
 from promo_api.contract.application import BrokenContract
 from promo_api.errors import ServiceUnavailable
 from promo_api.failure_messages import describe_failure
+from promo_api.mail.smtp import Mailer, MailError
 from promo_api.runtime import Runtime
+
+_MAIL_REASONS = {
+    "unavailable": "it is unavailable. Check SMTP_URL",
+    "timeout": "it did not respond in time",
+    "disconnected": "it closed the connection",
+    "login_failed": "it refuses the user or the password in SMTP_URL",
+    "not_supported": "it does not offer STARTTLS, or no sign-in",
+    "tls_failed": "its certificate is not trusted, or it does not use TLS. Check SMTP_CA_FILE",
+}
 
 
 class Level(StrEnum):
@@ -176,6 +186,17 @@ def _redis(runtime: Runtime) -> str:
     return f"{address} is available."
 
 
+def _mail(runtime: Runtime) -> str:
+    url = runtime.settings.smtp
+    if url is None:
+        return "SMTP_URL is not set, so no mails are sent, and only an operator can reset a password."
+    try:
+        Mailer(runtime.settings, url).ping()
+    except MailError as error:
+        raise _Problem(f"{url} does not accept mails: {_MAIL_REASONS.get(error.reason, error.reason)}.") from error
+    return f"{url} is available."
+
+
 def _clocks(runtime: Runtime) -> str:
     readers: dict[str, Callable[[], datetime]] = {
         "PostgreSQL": partial(_read_postgres_clock, runtime.database),
@@ -282,6 +303,7 @@ _CHECKS: dict[str, Callable[[Runtime], str]] = {
     "clocks": _clocks,
     "anti-fraud": _antifraud,
     "breakers": _breakers,
+    "mail": _mail,
     "counts": _counts,
 }
 SUBJECTS = tuple(_CHECKS)

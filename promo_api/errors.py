@@ -158,6 +158,13 @@ class TooManyJobs(RequestError):
     code = "too_many_jobs"
 
 
+class MailNotConfigured(RequestError):
+    """The operation sends a mail, and there is no mail server."""
+
+    code = "mail_not_configured"
+    retry_after_s = 3600
+
+
 class EmailTaken(RequestError):
     """An account of the same kind has the e-mail address."""
 

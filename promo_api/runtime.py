@@ -14,6 +14,7 @@ from promo_api.security.api_keys import ApiKeys
 from promo_api.security.cursors import Cursors
 from promo_api.security.passwords import Passwords
 from promo_api.security.rate_limits import RateLimits
+from promo_api.security.reset_tokens import ResetTokens
 from promo_api.security.tokens import Tokens
 
 _BUSINESS_CALENDAR = timezone(timedelta(hours=3))
@@ -38,6 +39,7 @@ class Runtime:
     coalescer: Coalescer
     tokens: Tokens
     api_keys: ApiKeys
+    reset_tokens: ResetTokens
     cursors: Cursors
     clock: Callable[[], datetime]
 
@@ -56,6 +58,7 @@ class Runtime:
             coalescer=Coalescer(),
             tokens=Tokens(settings.secret_keys, settings.token_lifetime_h),
             api_keys=ApiKeys(),
+            reset_tokens=ResetTokens(settings.secret_keys),
             cursors=Cursors(settings.secret_keys),
             clock=clock,
         )

@@ -48,6 +48,7 @@ MAX_EXPORT_ENTRIES: int = _schemas["UserExport"]["properties"]["likes"]["maxItem
 REFUSAL_REASONS: tuple[str, ...] = tuple(_schemas["RefusalReason"]["x-extensible-enum"])
 PROMO_MEMBERS = _changeable(_schemas["PromoReadOnlyCommon"], _schemas["PromoPatch"])
 USER_MEMBERS = _changeable(_schemas["User"], _schemas["UserPatch"])
+COMPANY_MEMBERS = _changeable(_schemas["CompanyProfile"], _schemas["CompanyPatch"])
 COMMENT_MEMBERS = _changeable(_schemas["Comment"], _schemas["CommentWrite"])
 
 del _document, _schemas

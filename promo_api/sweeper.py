@@ -19,7 +19,9 @@ from persistence.promos.promo_words import claim_promos_without_words, update_se
 from persistence.promos.promos import find_category_keys, find_promo, update_promo
 from persistence.search import search_words
 from promo_api.background import BackgroundJob
+from promo_api.config.settings import Settings
 from promo_api.folding import fold
+from promo_api.mail.reset_mails import ResetMails
 from promo_api.telemetry import metrics
 
 # Rows per step, and the pause when no work is waiting.
@@ -32,6 +34,7 @@ _PROMOS, _PROMOS_EVERY_S = 100, 60.0
 _JOBS, _JOBS_EVERY_S = 100, 60.0
 _UPLOAD_MAX, _JOBS_STORED = timedelta(hours=1), timedelta(days=30)
 _WORDS, _WORDS_EVERY_S = 100, 60.0
+_MAILS_EVERY_S, _EXPIRED_RESETS_EVERY_S = 1.0, 60.0
 _FIRST_ID = UUID(int=0)
 
 
@@ -141,6 +144,12 @@ def search_words_sweeper(database: Database, every_s: float = _WORDS_EVERY_S) ->
             return update_search_words(connection, {id_: search_words(*texts) for id_, texts in promos.items()})
 
     return Sweeper("search_words", step, _WORDS, every_s)
+
+
+def reset_mails_sweeper(settings: Settings, database: Database, clock: Callable[[], datetime]) -> Sweeper:
+    """Return the sweeper that sends the mails of password resets, and deletes expired resets."""
+    every_s = _MAILS_EVERY_S if settings.smtp_url else _EXPIRED_RESETS_EVERY_S
+    return Sweeper("reset_mails", ResetMails(settings, database, clock).send_next, 1, every_s)
 
 
 def _update_category_keys(database: Database, promo_id: UUID, today: date) -> int:

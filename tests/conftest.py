@@ -31,6 +31,7 @@ from promo_api.dev.valkey import EmbeddedValkey
 from promo_api.runtime import Runtime
 from tests.accounts import Account, Api
 from tests.antifraud_control import AntifraudControl
+from tests.mailbox import Mailbox
 from tests.pgbouncer import LEFT_OUT, THROUGH_PGBOUNCER, behind_pgbouncer
 from tests.watchdog import Watchdog
 
@@ -45,6 +46,10 @@ _FOR_TESTS = {
     "FAILED_SIGN_INS_PER_ADDRESS": "1000000/3600",
     "SIGN_UPS_PER_ADDRESS": "1000000/3600",
     "ACTIVATIONS_PER_USER": "1000000/60",
+    "FORGOT_PASSWORDS_PER_ADDRESS": "1000000/3600",
+    "FAILED_RESETS_PER_ADDRESS": "1000000/900",
+    "MAIL_FROM": "Promo <promo@shop.example>",
+    "PASSWORD_RESET_URL": "https://shop.example/{kind}/reset#{token}",
     "VALIDATE_RESPONSES": "true",
 }
 
@@ -90,13 +95,24 @@ def antifraud() -> Iterator[EmbeddedAntifraud]:
 
 
 @pytest.fixture(scope="session")
-def environment(antifraud: EmbeddedAntifraud, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+def mailbox() -> Iterator[Mailbox]:
+    """The mail server, which accepts every mail."""
+    mailbox = Mailbox()
+    with mailbox.server():
+        yield mailbox
+
+
+@pytest.fixture(scope="session")
+def environment(
+    antifraud: EmbeddedAntifraud, mailbox: Mailbox, request: pytest.FixtureRequest
+) -> Iterator[dict[str, str]]:
     """The environment variables of a service on real servers, with an empty database that is dropped at the end."""
     worker = getattr(request.config, "workerinput", {}).get("workerid", "main")
     with ExitStack() as stack:
         # Not tmp_path: another run of pytest may remove access to it for the user of PostgreSQL.
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="promo-tests-")))
         settings = {"ANTIFRAUD_ADDRESS": str(antifraud.address), "SECRET_KEY": "the key for tests" * 3, **_FOR_TESTS}
+        settings["SMTP_URL"] = mailbox.url
         settings |= _postgres(stack, folder) | _redis(stack, folder)
         name = f"promo_test_{worker}_{os.getpid()}"
         stack.enter_context(_database(settings, name))

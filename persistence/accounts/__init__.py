@@ -6,6 +6,8 @@
 | api_keys | API keys of companies |
 | companies, users | the account that sent a request; closed companies |
 | profiles | what a user can change, as a condition |
+| password_resets | passwords reset by mail, and the outbox of the mails |
+| ended_resets | the end of password resets, as a part of statements |
 | events | the audit log of accounts |
 | deletion | deletion of a user in batches |
 | own_activations | the activations of a user, with their codes |

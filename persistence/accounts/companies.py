@@ -4,16 +4,34 @@ Every change of a promo locks its company. So the statement that closes a compan
 follows it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, LargeBinary, Select, Uuid, bindparam, null, select, update
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    Connection,
+    LargeBinary,
+    Select,
+    Text,
+    Uuid,
+    bindparam,
+    case,
+    func,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import array
 
+from persistence.accounts.ended_resets import end_resets
 from persistence.accounts.events import record_event
-from persistence.database.statements import Statement
+from persistence.database.statements import Statement, new_value
 from persistence.schema.key_tables import api_key_digests, api_keys
 from persistence.schema.tables import companies
 from promo_api.folding import fold
@@ -25,6 +43,7 @@ class Company:
 
     id: UUID
     name: str
+    email: str
     token_version: int
 
 
@@ -79,7 +98,7 @@ def _close() -> Select[Any]:
         .returning(companies.c.id)
         .cte("account")
     )
-    return select(closed.c.id).add_cte(record_event(closed, companies, "closed"))
+    return select(closed.c.id).add_cte(record_event(closed, companies, "closed"), end_resets(closed))
 
 
 _FIND_BY_KEY = Statement(_find_by_key())
@@ -100,15 +119,73 @@ def find_key_owner(connection: Connection, digest: bytes) -> KeyOwner | None:
     row = _FIND_BY_KEY.row(connection, {"digest": digest})
     if row is None:
         return None
-    company_id, name, token_version, key_id, *key = row
-    company = None if company_id is None else KeyCompany(company_id, name, token_version, key_id)
-    return KeyOwner(company, *key)
+    size = len(KeyCompany.__dataclass_fields__)
+    company, key = row[:size], row[size:]
+    return KeyOwner(None if company[0] is None else KeyCompany(*company), *key)
 
 
 def find_company_by_email(connection: Connection, email: str) -> Company | None:
     """Return the company, also if it is closed but still has its e-mail address; case is ignored."""
     row = _FIND_BY_EMAIL.row(connection, {"email_key": fold(email)})
     return None if row is None else Company(*row)
+
+
+def update_company(
+    connection: Connection,
+    company: Company,
+    changes: Mapping[str, Any],
+    *,
+    any_name: bool = True,
+    checked_hash: str | None = None,
+) -> Company | None:
+    """Change the name or password_hash, record it and return the company.
+
+    None: nothing was changed, because the tokens of the company are revoked, its hash is not `checked_hash`, or, unless
+    `any_name`, its name has changed.
+    """
+    values = {f"new_{name}": value for name, value in changes.items()}
+    conditions = {
+        "id": company.id,
+        "checked_version": company.token_version,
+        "any_name": any_name,
+        "old_name": company.name,
+        "checked_hash": checked_hash,
+    }
+    row = _update(frozenset(changes)).row(connection, {**conditions, **values})
+    return None if row is None else Company(*row)
+
+
+@cache
+def _update(columns: frozenset[str]) -> Statement:
+    checked_hash = bindparam("checked_hash", type_=Text)
+    # Locked, so that concurrent changes wait. A closed company has another version.
+    before = (
+        select(companies)
+        .where(
+            companies.c.id == _ID,
+            companies.c.token_version == bindparam("checked_version"),
+            or_(bindparam("any_name", type_=Boolean), companies.c.name == bindparam("old_name", type_=Text)),
+            or_(checked_hash.is_(None), companies.c.password_hash == checked_hash),
+        )
+        .with_for_update(key_share=True)
+        .cte("before")
+    )
+    is_renamed = case((companies.c.name.is_distinct_from(before.c.name), "name"))
+    fields = [companies.c[name] for name in Company.__dataclass_fields__]
+    members = func.array_remove(array[Any]([is_renamed], type_=Text()), None, type_=ARRAY(Text))
+    changed = (
+        update(companies)
+        .where(companies.c.id == before.c.id)
+        .values({name: new_value(companies.c[name]) for name in columns})
+        .returning(*fields, members.label("members"))
+        .cte("changed")
+    )
+    statement = select(*(changed.c[column.name] for column in fields)).add_cte(
+        record_event(changed, companies, "profile_changed", members=changed.c.members)
+    )
+    if "password_hash" in columns:
+        statement = statement.add_cte(record_event(changed, companies, "password_changed"), end_resets(changed))
+    return Statement(statement)
 
 
 def claim_company(connection: Connection, company_id: UUID) -> bool:

@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Table, bindparam, select, update
+from sqlalchemy import Connection, DateTime, LargeBinary, Select, Table, Text, Uuid, bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
+from persistence.accounts.ended_resets import end_resets
 from persistence.accounts.events import record_event
 from persistence.database.statements import Statement
+from persistence.schema.reset_tables import password_resets
 from persistence.schema.tables import companies, users
 from promo_api.folding import fold
 
@@ -44,7 +47,8 @@ class Accounts:
         returned = (columns.id, columns.token_version)
         self._sign_out = self._record(sign_out.returning(*returned), "signed_out")
         self._sign_in = self._record(sign_in.returning(*returned), "signed_in")
-        self._reset = self._record(reset.returning(*returned), "password_reset")
+        self._reset = self._record(reset.returning(*returned), "password_reset", ends_resets=True)
+        self._recover = Statement(_recover(table))
 
     def find_credentials(self, connection: Connection, email: str) -> Credentials | None:
         """Return the credentials of an account; case is ignored."""
@@ -73,9 +77,23 @@ class Accounts:
         """Replace the password for an operator, and revoke all tokens; False: there is no such account."""
         return self._reset.row(connection, {"email_key": fold(email), "new_hash": new_hash}) is not None
 
-    def _record(self, change: ReturningInsert[Any] | ReturningUpdate[Any], event: str) -> Statement:
+    def claim_password_reset(
+        self, connection: Connection, account_id: UUID, *, digest: bytes, now: datetime, new_hash: str
+    ) -> str | None:
+        """Use up a reset: replace the password, revoke all tokens and return the e-mail address.
+
+        None: the account has no open reset with this digest, or is closed.
+        """
+        values = {"account_id": account_id, "digest": digest, "now": now, "new_hash": new_hash}
+        email: str | None = self._recover.value(connection, values)
+        return email
+
+    def _record(
+        self, change: ReturningInsert[Any] | ReturningUpdate[Any], event: str, *, ends_resets: bool = False
+    ) -> Statement:
         changed = change.cte("changed")
-        return Statement(select(changed.c.token_version).add_cte(record_event(changed, self._table, event)))
+        statement = select(changed.c.token_version).add_cte(record_event(changed, self._table, event))
+        return Statement(statement.add_cte(end_resets(changed)) if ends_resets else statement)
 
 
 def _insert(table: Table) -> ReturningInsert[Any]:
@@ -83,6 +101,36 @@ def _insert(table: Table) -> ReturningInsert[Any]:
     values = {column.name: bindparam(column.name, type_=column.type) for column in inserted}
     statement = insert(table).values(**values).on_conflict_do_nothing(index_elements=["email_key"])
     return statement.returning(table.c.id, table.c.token_version)
+
+
+def _recover(table: Table) -> Select[Any]:
+    """Return the statement that uses up a reset. It locks the account first, as the closing of an account does."""
+    columns, reset = table.c, password_resets.c
+    account = (
+        select(columns.id)
+        .where(columns.id == bindparam("account_id", type_=Uuid), columns.password_hash.is_not(None))
+        .with_for_update(key_share=True)
+        .cte("account")
+    )
+    used = (
+        delete(password_resets)
+        .where(
+            reset.account_id == account.c.id,
+            reset.kind == bindparam("kind", "company" if table is companies else "user", Text),
+            reset.digest == bindparam("digest", type_=LargeBinary),
+            reset.expires_at > bindparam("now", type_=DateTime(timezone=True)),
+        )
+        .returning(reset.account_id)
+        .cte("used")
+    )
+    changed = (
+        update(table)
+        .where(columns.id == used.c.account_id)
+        .values(password_hash=bindparam("new_hash", type_=Text), token_version=columns.token_version + 1)
+        .returning(columns.id, columns.email)
+        .cte("changed")
+    )
+    return select(changed.c.email).add_cte(record_event(changed, table, "password_recovered"))
 
 
 COMPANY_ACCOUNTS = Accounts(companies)

@@ -27,10 +27,12 @@ from sqlalchemy import (
     update,
 )
 
+from persistence.accounts.ended_resets import end_resets
 from persistence.accounts.events import record_event
 from persistence.accounts.profiles import Profile, has_profile, profile_values
 from persistence.database.statements import Statement
 from persistence.schema.audit_tables import account_events
+from persistence.schema.reset_tables import password_resets
 from persistence.schema.tables import (
     account_deletions,
     activations,
@@ -71,7 +73,10 @@ def _close(event: str, *conditions: ColumnElement[bool]) -> Select[Any]:
         ["user_id", "placeholder_id"], select(closed.c.id, _PLACEHOLDER_ID)
     )
     return select(closed.c.id).add_cte(
-        placeholder.cte("placeholder"), deletion.cte("deletion"), record_event(closed, users, event)
+        placeholder.cte("placeholder"),
+        deletion.cte("deletion"),
+        record_event(closed, users, event),
+        end_resets(closed),
     )
 
 
@@ -99,11 +104,13 @@ _IS_DUPLICATE = (
 )
 _OWNERS = (
     user_uses.c.user_id, activations.c.user_id, likes.c.user_id, comments.c.author_id, comment_reports.c.user_id,
-    stored_responses.c.account_id,
+    stored_responses.c.account_id, password_resets.c.account_id,
 )  # fmt: skip
 _STEPS = (
     # First: a stored response may contain personal data.
     _delete(stored_responses.c.account_id),
+    # A request may have stored one while the account was closed.
+    _delete(password_resets.c.account_id),
     _delete(user_uses.c.user_id),
     _move(activations.c.user_id),
     _move(likes.c.user_id, _select_owned(likes.c.user_id).where(not_(_IS_DUPLICATE))),

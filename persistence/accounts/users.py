@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, ColumnElement, Connection, FromClause, Text, bindparam, case, func, select, update
 from sqlalchemy.dialects.postgresql import array
 
+from persistence.accounts.ended_resets import end_resets
 from persistence.accounts.events import record_event
 from persistence.accounts.profiles import PROFILE_COLUMNS, Profile, has_profile, profile_values
 from persistence.database.statements import Statement, new_value
@@ -82,7 +83,7 @@ def _update(columns: frozenset[str]) -> Statement:
         record_event(changed, users, "profile_changed", members=changed.c.members)
     )
     if "password_hash" in columns:
-        statement = statement.add_cte(record_event(changed, users, "password_changed"))
+        statement = statement.add_cte(record_event(changed, users, "password_changed"), end_resets(changed))
     return Statement(statement)
 
 

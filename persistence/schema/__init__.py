@@ -7,5 +7,6 @@
 | feed_tables | derived data for feeds |
 | job_tables | background jobs of companies |
 | key_tables | API keys of companies |
+| reset_tables | passwords reset by mail |
 | orders | sort orders of indexes and statements |
 """

@@ -44,8 +44,9 @@ promo_changes = Table(
     CheckConstraint("(event = 'comment_removed') = (comment_id IS NOT NULL)", name="comment"),
 )
 
-# Operators cause `password_reset` and `closed`, and the account itself the other events. Without personal data. Failed
-# sign-ins are only logged, or anyone could fill this table.
+# Operators cause `password_reset` and `closed`, and the account itself the other events; `password_recovered` is a
+# reset by mail. Without personal data. Failed sign-ins and requested mails are not recorded, or anyone could fill this
+# table.
 account_events = Table(
     "account_events",
     metadata,
@@ -60,7 +61,7 @@ account_events = Table(
     CheckConstraint("num_nonnulls(company_id, user_id) = 1", name="one_account"),
     CheckConstraint(
         "event IN ('signed_up', 'signed_in', 'signed_out', 'password_changed', 'profile_changed', 'deleted',"
-        " 'password_reset', 'closed', 'key_created', 'key_revoked')",
+        " 'password_reset', 'closed', 'key_created', 'key_revoked', 'password_recovered')",
         name="known_event",
     ),
     CheckConstraint("(event = 'profile_changed') = (members IS NOT NULL)", name="members"),

@@ -6,4 +6,5 @@
 | unknown_settings | variables that look like misspelt settings |
 | values | parsers for their values |
 | redis_url | the address of Redis |
+| smtp_url | the address of the mail server |
 """

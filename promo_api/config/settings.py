@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from promo_api.config.redis_url import RedisUrl
+from promo_api.config.smtp_url import SmtpUrl
 from promo_api.config.values import KEY_MIN_CHARACTERS, PORT_MAX, Address, LogFormat, Rate, parse_value
 
 _ALL_INTERFACES = Address("0.0.0.0", 8080)  # noqa: S104 as a container does
-_SETTINGS_WITH_FILE = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "SECRET_KEY")
+_SETTINGS_WITH_FILE = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "SECRET_KEY", "SMTP_URL")
 
 
 class SettingsError(Exception):
@@ -125,6 +126,22 @@ class Settings:
         low=1,
         high=256,
     )
+    smtp_url: str = setting(
+        "URL of the mail server: smtp:// with STARTTLS if it is offered, or smtps://; empty: no mails are sent",
+        "",
+        secret=True,
+    )
+    smtp_url_file: str = setting("file with that URL; used if SMTP_URL is empty", "")
+    smtp_ca_file: str = setting("PEM file of the CA certificates trusted for SMTP_URL; empty: the public CAs", "")
+    smtp_timeout_s: float = setting(
+        "time limit for connecting to the mail server, and for each response", 10.0, unit="s", low=0.1, high=60
+    )
+    mail_from: str = setting("sender of mails, such as Shop <noreply@shop.example>; required with SMTP_URL", "")
+    password_reset_url: str = setting(
+        "page that the link in a mail opens, with {token} and maybe {kind}, which is business or user; required with"
+        " SMTP_URL",
+        "",
+    )
     server_address: Address = setting("host:port to listen on", _ALL_INTERFACES)  # noqa: RUF009 it makes a field
     server_workers: int = setting("worker processes", 2, low=1, high=64)
     server_threads: int = setting("threads per worker for other requests", 8, low=1, high=256)
@@ -188,7 +205,18 @@ class Settings:
         "successful sign-ins to one account, times/seconds; 0: no limit", Rate(1200, 600)
     )
     password_changes_per_user: Rate = setting(  # noqa: RUF009 it makes a field
-        "password changes of one user, times/seconds; 0: no limit", Rate(30, 3600)
+        "password changes of one account, times/seconds; 0: no limit", Rate(30, 3600)
+    )
+    forgot_passwords_per_account: Rate = setting(  # noqa: RUF009 it makes a field
+        "requests for a mail that resets the password of one account, times/seconds; 0: no limit", Rate(5, 3600)
+    )
+    forgot_passwords_per_address: Rate = setting(  # noqa: RUF009 it makes a field
+        "requests for such mails from one client address, times/seconds; 0: no limit. Raise it if many people share an"
+        " address",
+        Rate(300, 3600),
+    )
+    failed_resets_per_address: Rate = setting(  # noqa: RUF009 it makes a field
+        "refused password resets from one client address, times/seconds; 0: no limit", Rate(300, 900)
     )
     sign_ups_per_address: Rate = setting(  # noqa: RUF009 it makes a field
         "sign-ups from one client address, times/seconds; 0: no limit", Rate(20_000, 3600)
@@ -269,6 +297,10 @@ class Settings:
         settings = cls(**values)
         if settings.postgres_port.count(",") not in (0, settings.postgres_host.count(",")):
             raise SettingsError(["POSTGRES_PORT must be one port for all hosts of POSTGRES_HOST, or one for each."])
+        if settings.smtp_url:
+            missing = [name for name in ("mail_from", "password_reset_url") if not getattr(settings, name)]
+            if missing:
+                raise SettingsError([f"{name.upper()} is not set: SMTP_URL needs it." for name in missing])
         return settings
 
     @property
@@ -277,6 +309,11 @@ class Settings:
         if self.redis_url:
             return RedisUrl.parse(self.redis_url)
         return RedisUrl(hosts=((self.redis_host, self.redis_port),), password=self.redis_password or None)
+
+    @property
+    def smtp(self) -> SmtpUrl | None:
+        """The address and credentials of the mail server; None: no mails are sent."""
+        return SmtpUrl.parse(self.smtp_url) if self.smtp_url else None
 
     @property
     def antifraud_display_url(self) -> str:

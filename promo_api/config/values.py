@@ -3,11 +3,13 @@
 import re
 import ssl
 from collections.abc import Callable
+from email.policy import SMTP
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from promo_api.config.redis_url import RedisUrl
+from promo_api.config.smtp_url import SmtpUrl
 
 PORT_MAX = 65535
 KEY_MIN_CHARACTERS = 32
@@ -132,6 +134,31 @@ def _redis_url(text: str) -> str:
     return text
 
 
+def _smtp_url(text: str) -> str:
+    SmtpUrl.parse(text)
+    return text
+
+
+def _mail_from(text: str) -> str:
+    header = SMTP.header_factory("From", text if text.isascii() and text.isprintable() else "")
+    addresses: tuple[Any, ...] = getattr(header, "addresses", ())
+    if header.defects or len(addresses) != 1 or not addresses[0].username or not addresses[0].domain:
+        raise ValueError("must be an e-mail address, such as noreply@shop.example or Shop <noreply@shop.example>")
+    return text
+
+
+def _password_reset_url(text: str) -> str:
+    example = text.replace("{kind}", "user").replace("{token}", "token", 1)
+    is_url = re.fullmatch(r"https?://[a-zA-Z0-9.\[\]:-]+(/[!#-;=?-z~|]*)?", example)
+    if (
+        "{token}" not in text.partition("//")[2].partition("/")[2]
+        or not is_url
+        or not _has_host(example.partition("?")[0].partition("#")[0])
+    ):
+        raise ValueError("must be an http or https URL with {token}, such as https://shop.example/reset#{token}")
+    return text
+
+
 def _antifraud_url(text: str) -> str | None:
     if text.lower() == "none":
         return None
@@ -180,5 +207,9 @@ _PARSERS_BY_NAME: dict[str, Callable[[str], Any]] = {
     "secret_key": _secret_key,
     "antifraud_address": _antifraud_url,
     "antifraud_ca_file": _ca_file,
+    "smtp_url": _smtp_url,
+    "smtp_ca_file": _ca_file,
+    "mail_from": _mail_from,
+    "password_reset_url": _password_reset_url,
     "client_address_header": _header,
 }

@@ -15,6 +15,7 @@ from promo_api.errors import (
     EmailTaken,
     IdempotencyKeyReused,
     InvalidInput,
+    MailNotConfigured,
     NotFound,
     NotOwner,
     Overloaded,
@@ -58,7 +59,9 @@ _STATUSES: dict[type[RequestError], int] = {
     TooManyRequests: 429,
     ServiceUnavailable: 503,
     Overloaded: 503,
+    MailNotConfigured: 503,
 }
+_TEMPORARY = ActivationDenied | MailNotConfigured | Overloaded | ServiceUnavailable
 _HTTP_CODES = {405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
 
 
@@ -111,7 +114,7 @@ def _headers(error: RequestError) -> dict[str, str]:
             "RateLimit": f'"{error.limit}";r=0;t={error.retry_after_s}',
             "Retry-After": str(error.retry_after_s),
         }
-    if isinstance(error, ActivationDenied | Overloaded | ServiceUnavailable) and error.retry_after_s is not None:
+    if isinstance(error, _TEMPORARY) and error.retry_after_s is not None:
         return {"Retry-After": str(error.retry_after_s)}
     return {}
 

@@ -7,6 +7,7 @@
 | postgres, postgres_programs | EmbeddedPostgres, and how its programs are run |
 | valkey | EmbeddedValkey |
 | antifraud_stub, antifraud_behaviour | EmbeddedAntifraud, and the behaviour that clients configure |
-| embedded | the base class of the three servers |
+| mailbox | a mail server that stores mails |
+| embedded | the base class of these servers |
 | folder, ports, processes, signals | data folder, free ports, leftover processes, stop signals |
 """

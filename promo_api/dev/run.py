@@ -17,6 +17,7 @@ from promo_api.config.values import Address
 from promo_api.dev.antifraud_stub import EmbeddedAntifraud
 from promo_api.dev.embedded import DevError
 from promo_api.dev.folder import find_or_create_secret_key, lock_folder
+from promo_api.dev.mailbox import dev_mailbox
 from promo_api.dev.ports import check_service_port
 from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.processes import end_group, read_pid_file, write_pid_file
@@ -30,6 +31,8 @@ _DEFAULTS = {
     "ANTIFRAUD_ADDRESS": "127.0.0.1:1",
     "SECRET_KEY": "-" * 64,
     "LOG_FORMAT": "dev",
+    "MAIL_FROM": "Promo Code API <promo@localhost>",
+    "PASSWORD_RESET_URL": "http://localhost:3000/{kind}/reset-password#{token}",
 }
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 maps to the address that clients use
 _READY_S = 60
@@ -112,6 +115,7 @@ class _Dev:
             ("POSTGRES_HOST",): ("PostgreSQL", self._start_postgres),
             ("REDIS_URL", "REDIS_HOST"): ("Valkey", self._start_valkey),
             ("ANTIFRAUD_ADDRESS",): ("Anti-fraud stub", self._start_antifraud),
+            ("SMTP_URL", "SMTP_URL_FILE"): ("Mailbox", self._start_mailbox),
         }
         for names, (server, start) in servers.items():
             configured = [name for name in names if name in self._configured]
@@ -138,6 +142,10 @@ class _Dev:
     def _start_antifraud(self, stack: ExitStack) -> None:
         antifraud = stack.enter_context(EmbeddedAntifraud())
         self._environment.update(ANTIFRAUD_ADDRESS=antifraud.address)
+
+    def _start_mailbox(self, stack: ExitStack) -> None:
+        mailbox = stack.enter_context(dev_mailbox(self._folder / "mail", _print))
+        self._environment.update(SMTP_URL=f"smtp://{mailbox.address}")
 
     def _migrate(self, signals: StopSignals) -> int:
         began = time.monotonic()
@@ -187,6 +195,9 @@ class _Dev:
         finally:
             connection.close()
 
+    def _mails(self) -> Path | str:
+        return "sent by SMTP_URL" if self._configured & {"SMTP_URL", "SMTP_URL_FILE"} else self._folder / "mail"
+
     def _print_addresses(self, duration_s: float) -> None:
         host, port = self._client_address
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -195,6 +206,7 @@ class _Dev:
             f"  API                  {url}/api\n"
             f"  Documentation        {url}/api/docs\n"
             f"  Anti-fraud service   {_url(self._environment['ANTIFRAUD_ADDRESS'])}\n"
+            f"  Mails                {self._mails()}\n"
             f"  Try it               curl {url}/api/ping\n\n"
             f"Press Ctrl-C to stop. The data stays in {self._folder}.\n"
         )

@@ -2,6 +2,7 @@
 
 | Module | What it does |
 |---|---|
+| reset_tokens | tokens that reset a password |
 | tokens | issues and verifies JWTs |
 | api_keys | generates and reads API keys |
 | cursors | issues and verifies the cursors of lists |

@@ -1,7 +1,7 @@
 """Rate limits, counted in Redis in fixed windows.
 
-The setting of `likes-per-user` is LIKES_PER_USER. Sign-ins, sign-ups and activations are counted exactly, other events
-in steps of 1 % of the limit. Without Redis only arrivals are limited.
+The setting of `likes-per-user` is LIKES_PER_USER. Sign-ins, sign-ups, password resets and activations are counted
+exactly, other events in steps of 1 % of the limit. Without Redis only arrivals are limited.
 """
 
 import logging
@@ -45,6 +45,9 @@ class RateLimits:
         self._failures_of_address = RateLimit("failed-sign-ins-per-address", *settings.failed_sign_ins_per_address)
         self._sign_ups = RateLimit("sign-ups-per-address", *settings.sign_ups_per_address)
         self._sign_ins = RateLimit("sign-ins-per-account", *settings.sign_ins_per_account)
+        self._forgot_of_account = RateLimit("forgot-passwords-per-account", *settings.forgot_passwords_per_account)
+        self._forgot_of_address = RateLimit("forgot-passwords-per-address", *settings.forgot_passwords_per_address)
+        self._failed_resets = RateLimit("failed-resets-per-address", *settings.failed_resets_per_address)
         rates = {
             PASSWORD_CHANGES: settings.password_changes_per_user,
             ACTIVATIONS: settings.activations_per_user,
@@ -73,6 +76,17 @@ class RateLimits:
     def sign_ups(self, address: str) -> list[Counter]:
         """Return the counter of a client address."""
         return _counters(self._sign_ups, self.digest_address(address))
+
+    def forgot_passwords(self, kind: str, email: str, address: str) -> list[Counter]:
+        """Return the counters of an account, which may not exist, and of a client address."""
+        return [
+            *_counters(self._forgot_of_account, self.digest_account(kind, email)),
+            *_counters(self._forgot_of_address, self.digest_address(address)),
+        ]
+
+    def failed_resets(self, address: str) -> list[Counter]:
+        """Return the counter of a client address."""
+        return _counters(self._failed_resets, self.digest_address(address))
 
     def digest_account(self, kind: str, email: str) -> str:
         """Return the account's digest for Redis and the log."""

@@ -88,6 +88,8 @@ _CODES_LEFT = _gauge("promo_codes_left", "Codes of active promos that are not is
 _CODE_ROWS = _counter("promo_code_rows_total", "Rows of code imports, and generated codes, by result", "result")
 _CODE_JOBS = _counter("promo_code_jobs_total", "Finished jobs that add codes, by kind and result", "kind", "result")
 
+_MAILS = _counter("promo_mails_total", "Mails by result; a failed one is retried, a dropped one is not", "result")
+
 _SWEEPS = _counter("promo_sweeps_total", "Steps of the sweepers by result", "sweeper", "result")
 _SWEPT_ROWS = _counter("promo_swept_rows_total", "Rows changed by the sweepers", "sweeper")
 # Prometheus sets the label `job`.
@@ -128,6 +130,9 @@ _rate_limited = {
         "sign-ins-per-account",
         "sign-ups-per-address",
         "password-changes-per-user",
+        "forgot-passwords-per-account",
+        "forgot-passwords-per-address",
+        "failed-resets-per-address",
         "activations-per-user",
         "likes-per-user",
         "comments-per-user",
@@ -138,12 +143,13 @@ _rate_limited = {
     )
 }
 _code_rows = {result: _CODE_ROWS.labels(result) for result in ("accepted", "duplicates", "rejected")}
+_mails = {result: _MAILS.labels(result) for result in ("sent", "failed", "dropped")}
 _code_jobs = {
     (kind, result): _CODE_JOBS.labels(kind, result) for kind in JOB_KINDS for result in ("succeeded", *JOB_FAILURES)
 }
 _SWEEPERS = (
     "expired_responses", "feed_changes", "account_deletions", "feed_status", "category_keys", "search_words",
-    "job_files",
+    "job_files", "reset_mails",
 )  # fmt: skip
 _sweeps = {(name, end): _SWEEPS.labels(name, end) for name in _SWEEPERS for end in ("done", "failed")}
 _swept_rows = {name: _SWEPT_ROWS.labels(name) for name in _SWEEPERS}
@@ -287,6 +293,16 @@ def inventory_counted(active_promos: int, codes_left: int) -> None:
 def rate_limits_unavailable() -> None:
     """Count a check while Redis was unavailable."""
     _RATE_LIMITS_UNAVAILABLE.inc()
+
+
+def mail_sent() -> None:
+    """Count a mail that the mail server accepted."""
+    _mails["sent"].inc()
+
+
+def mail_failed(*, will_retry: bool) -> None:
+    """Count a mail that was not sent."""
+    _mails["failed" if will_retry else "dropped"].inc()
 
 
 def sweep_succeeded(sweeper: str, rows: int) -> None:

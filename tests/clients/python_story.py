@@ -1,7 +1,6 @@
 """The story of a promo, with the Python client that openapi-python-client generates from api.yml.
 
-test_python_client.py generates `promo_client`, type-checks this file against it, and runs it with the URL of a server.
-It calls every operation and prints the created data as JSON.
+test_python_client.py type-checks it and runs it with a URL. It calls every operation and prints the data as JSON.
 """
 
 import json
@@ -35,7 +34,15 @@ from promo_client.api.comments import (
     user_comments_report_comment,
     user_comments_update_comment,
 )
-from promo_client.api.company_accounts import business_auth_sign_in, business_auth_sign_out, business_auth_sign_up
+from promo_client.api.company_accounts import (
+    business_auth_forgot_password,
+    business_auth_reset_password,
+    business_auth_sign_in,
+    business_auth_sign_out,
+    business_auth_sign_up,
+    business_profile_get_profile,
+    business_profile_update_profile,
+)
 from promo_client.api.feed import user_promos_get_promo, user_promos_list_feed
 from promo_client.api.health import health_get_health, health_ping
 from promo_client.api.likes import user_likes_like_promo, user_likes_unlike_promo
@@ -54,6 +61,8 @@ from promo_client.api.promos import (
     business_promos_update_promo,
 )
 from promo_client.api.user_accounts import (
+    user_auth_forgot_password,
+    user_auth_reset_password,
     user_auth_sign_in,
     user_auth_sign_out,
     user_auth_sign_up,
@@ -70,14 +79,17 @@ from promo_client.models import (
     CommentReportWrite,
     CommentWrite,
     CommonMode,
+    CompanyPatch,
     CompanySignUp,
     DateChange,
     DependencyState,
     ErrorBody,
     ErrorStatus,
+    ForgottenPassword,
     Job,
     KeyScope,
     MaxCountChange,
+    PasswordReset,
     PromoCreateCommon,
     PromoCreateUnique,
     PromoListedUnique,
@@ -141,6 +153,17 @@ def sign_up_company(guest: Client) -> tuple[str, str]:
     assert refused(business_auth_sign_up.sync_detailed(client=guest, body=body), 409).details is UNSET
     signs_in = business_auth_sign_in.sync_detailed(client=guest, body=SignIn(email=email, password=PASSWORD))
     return email, good(signs_in).token
+
+
+def recover(guest: Client, company: AuthenticatedClient, email: str) -> None:
+    """The server sends mails, if it can, and refuses a guessed token. The company changes its password."""
+    for mail in (business_auth_forgot_password, user_auth_forgot_password):
+        assert mail.sync_detailed(client=guest, body=ForgottenPassword(email)).status_code in (200, 503)
+    for guess in (business_auth_reset_password, user_auth_reset_password):
+        refused(guess.sync_detailed(client=guest, body=PasswordReset("x" * 64, PASSWORD)), 400)
+    body = CompanyPatch(password=PASSWORD, old_password=PASSWORD)
+    assert good(business_profile_update_profile.sync_detailed(client=company, body=body)).email == email
+    assert good(business_profile_get_profile.sync_detailed(client=company)).email == email
 
 
 def create_promos(company: AuthenticatedClient) -> tuple[UUID, UUID]:
@@ -374,6 +397,8 @@ def run(url: str) -> dict[str, str]:
     with Client(base_url=url, raise_on_unexpected_status=True) as guest:
         company_email, company_token = sign_up_company(guest)
         user_email, user_token = sign_up_user(guest)
+        with signed_in(url, company_token) as company:
+            recover(guest, company, company_email)
     with signed_in(url, company_token) as company, signed_in(url, user_token) as user:
         unique, common = create_promos(company)
         list_promos(company, unique, common)

@@ -52,6 +52,7 @@ def _by_id(operation: Operation) -> str:
 _JSON = "application/json"
 _STATUSES_OF_HEADERS = {"Idempotency-Key": "422", "If-Match": "412", "If-None-Match": "304"}
 _CONDITIONAL_CHANGES = {
+    "business_profile.update_profile",
     "business_promos.update_promo",
     "user_profile.update_profile",
     "user_profile.delete_profile",
@@ -75,9 +76,9 @@ def test_no_python_path_or_setting_is_published() -> None:
 
 @every_operation
 def test_path_names_the_account(operation: Operation) -> None:
-    """The path says which kind of account an operation needs; sign-up, sign-in, ping and health need none."""
+    """The path says which kind of account an operation needs; those before a sign-in, ping and health need none."""
     kind = {"business": "company", "user": "user"}.get(operation.path.split("/")[1], "")
-    is_open = operation.id.endswith((".sign_up", ".sign_in")) or not kind
+    is_open = operation.id.endswith((".sign_up", ".sign_in", ".forgot_password", ".reset_password")) or not kind
     assert operation.account == ("" if is_open else kind)
     assert operation.id.partition("_")[0] == operation.path.split("/")[1] or not kind
 

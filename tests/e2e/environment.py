@@ -20,7 +20,9 @@ def assert_no_secrets(server: Server) -> None:
     """Assert that the log of a server contains no secret that the server received, sent or was configured with."""
     log = server.log
     assert log, "the log is empty"
-    configured = {server.environment.get(name) for name in ("SECRET_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD")}
+    configured = {
+        server.environment.get(name) for name in ("SECRET_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD", "SMTP_URL")
+    }
     leaked = {secret for secret in server.remote.secrets | configured if secret and secret in log}
     assert not leaked, f"the log contains {sorted(leaked)}"
 

@@ -13,6 +13,7 @@ from persistence.database.server import uses_utc
 from promo_api.check import Level, _clocks, _Warning, check_all
 from promo_api.config.settings import Settings
 from promo_api.runtime import Runtime, utc_now
+from tests.mailbox import Mailbox
 
 # What a message must not contain: names of classes, objects, error numbers, and levels of libpq.
 _NOISE = re.compile(r"[A-Z][a-z]+(Error|Exception|Timeout)\b|<|0x|Errno|Error -?\d|_ssl|FATAL|\w\(")
@@ -48,6 +49,12 @@ def _find(environment: dict[str, str], subject: str) -> tuple[Level, str]:
         ("Redis", {"REDIS_URL": "redis+cluster://:hunter2@127.0.0.1:1"}, "connection refused"),
         ("Redis", {"REDIS_URL": "redis+cluster://127.0.0.1:REDIS"}, "cluster mode is not enabled"),
         ("anti-fraud", {"ANTIFRAUD_ADDRESS": "127.0.0.1:1"}, "connection refused"),
+        (
+            "mail",
+            {"SMTP_URL": "smtp://bob:hunter2@127.0.0.1:1"},
+            "does not accept mails: it is unavailable",
+        ),
+        ("mail", {"SMTP_URL": "smtp://127.0.0.1:HOLE", "SMTP_TIMEOUT_S": "0.2"}, "did not respond in time"),
         ("anti-fraud", {"ANTIFRAUD_ADDRESS": "nowhere.invalid:80"}, "is unavailable"),
         ("anti-fraud", {"ANTIFRAUD_ADDRESS": "https://STUB"}, "TLS failed"),
         ("anti-fraud", {"ANTIFRAUD_ADDRESS": "https://127.0.0.1:HOLE"}, "did not respond in time"),
@@ -115,3 +122,11 @@ def test_time_of_redis(runtime: Runtime) -> None:
     """The time of Redis has a time zone."""
     time: datetime = runtime.antifraud.read_cache_clock()
     assert abs((time - utc_now()).total_seconds()) < 60
+
+
+def test_mail_server(environment: dict[str, str], mailbox: Mailbox) -> None:
+    """An available mail server is reported without its password; without one, no mails are sent."""
+    address = mailbox.url.removeprefix("smtp://")
+    assert _find(environment, "mail") == (Level.OK, f"{address} is available.")
+    level, message = _find(environment | {"SMTP_URL": ""}, "mail")
+    assert (level, "no mails are sent" in message) == (Level.OK, True)

@@ -77,6 +77,7 @@ class Change(NamedTuple):
 PROMO, COMMENT = "/business/promo/{id}", "/user/promo/{id}/comments/{comment_id}"
 CHANGES = {
     "business_promos.update_promo": Change("company", "PATCH", PROMO, {"description": "Another description"}),
+    "business_profile.update_profile": Change("company", "PATCH", "/business/profile", {"name": "Another name"}),
     "user_profile.update_profile": Change("user", "PATCH", "/user/profile", {"surname": "Another"}),
     "user_profile.delete_profile": Change("user", "DELETE", "/user/profile", {"password": PASSWORD}),
     "user_comments.update_comment": Change("user", "PUT", COMMENT, {"text": "It was cold after all"}),
@@ -183,7 +184,9 @@ def test_malformed_conditions(world: World, name: str, condition: str) -> None:
     assert change.get(world).json() == before.json()
 
 
-@pytest.mark.parametrize("name", ["business_promos.update_promo", "user_profile.update_profile"])
+@pytest.mark.parametrize(
+    "name", ["business_profile.update_profile", "business_promos.update_promo", "user_profile.update_profile"]
+)
 def test_empty_change(world: World, name: str) -> None:
     """A change of nothing is checked too."""
     change = CHANGES[name]._replace(body={})
@@ -241,6 +244,7 @@ def test_every_changeable_member_matters(world: World) -> None:
         ("business_promos.update_promo", {"max_count": 77}),
         ("business_promos.update_promo", {"active_from": "2025-01-10"}),
         ("business_promos.update_promo", {"active_until": "2999-01-10"}),
+        ("business_profile.update_profile", {"name": "Another"}),
         ("user_profile.update_profile", {"name": "Another"}),
         ("user_profile.update_profile", {"surname": "Another"}),
         ("user_profile.update_profile", {"avatar_url": "https://a.example/b.png"}),

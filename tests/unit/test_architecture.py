@@ -57,6 +57,9 @@ ALLOWED = {
         "promo_api.background promo_api.contract promo_api.errors promo_api.folding promo_api.short_turns "
         "promo_api.specification promo_api.telemetry"
     ),
+    "promo_api.mail": (
+        "persistence.accounts persistence.database promo_api.config promo_api.security promo_api.telemetry"
+    ),
     "promo_api.failure_messages": "persistence.database promo_api.errors",
     "promo_api.clocks": "",
     "promo_api.health": (
@@ -76,7 +79,8 @@ ALLOWED = {
     "promo_api.admission": "promo_api.config promo_api.contract promo_api.folding promo_api.security",
     "promo_api.sweeper": (
         "persistence.accounts persistence.database persistence.feeds persistence.idempotency persistence.jobs "
-        "persistence.promos persistence.search promo_api.background promo_api.folding promo_api.telemetry"
+        "persistence.promos persistence.search promo_api.background promo_api.config promo_api.folding promo_api.mail "
+        "promo_api.telemetry"
     ),
     "promo_api.inventory": (
         "persistence.database persistence.promos promo_api.background promo_api.config promo_api.redis_client "
@@ -96,7 +100,7 @@ ALLOWED = {
     "promo_api.check": (
         "persistence.consistency persistence.database persistence.feeds promo_api.antifraud promo_api.app "
         "promo_api.clocks promo_api.config promo_api.contract promo_api.errors promo_api.failure_messages "
-        "promo_api.runtime"
+        "promo_api.mail promo_api.runtime"
     ),
     "promo_api.operator_commands": (
         "handlers persistence.accounts persistence.database persistence.promos promo_api.config promo_api.errors "
@@ -112,6 +116,7 @@ ALLOWED = {
 }
 # Each library, and the packages or modules that may import it.
 LIBRARIES = {
+    "aiosmtpd": "promo_api.dev.mailbox",
     "alembic": "persistence.migrations",
     "argon2": "promo_api.security.passwords",
     "cachetools": "persistence.promos.code_lists promo_api.security.local_counters",
@@ -148,8 +153,9 @@ LIBRARIES = {
 _NOT_QUERIES = (
     "persistence.database", "persistence.schema", "persistence.migrations", "persistence.conditions",
     "persistence.pages", "persistence.feeds.feed_entries", "persistence.feeds.feed_totals",
-    "persistence.accounts.events", "persistence.accounts.profiles", "persistence.promos.company_ranges",
-    "persistence.promos.company_filters", "persistence.feeds.feed_filters", "persistence.search",
+    "persistence.accounts.ended_resets", "persistence.accounts.events", "persistence.accounts.profiles",
+    "persistence.promos.company_ranges", "persistence.promos.company_filters", "persistence.feeds.feed_filters",
+    "persistence.search",
 )  # fmt: skip
 QUERIES = [
     module.removeprefix("persistence.")
@@ -210,7 +216,7 @@ def test_query_modules_do_not_import_each_other() -> None:
         "persistence.schema persistence.conditions persistence.pages persistence.database.statements "
         "persistence.feeds.feed_entries persistence.feeds.feed_totals persistence.promos.company_ranges "
         "persistence.promos.company_filters persistence.feeds.feed_filters persistence.search "
-        "persistence.accounts.events persistence.accounts.profiles promo_api.folding"
+        "persistence.accounts.ended_resets persistence.accounts.events persistence.accounts.profiles promo_api.folding"
     )
     modules = [f"persistence.{name}" for name in QUERIES]
     offences = [

@@ -85,6 +85,7 @@ def test_check_without_servers(tmp_path: Path) -> None:
         ["WARN", "clocks"],
         ["FAIL", "anti-fraud"],
         ["FAIL", "breakers"],
+        ["ok", "mail"],
         ["FAIL", "counts"],
     ]
 

@@ -254,7 +254,7 @@ def test_network_policy(render: Render) -> None:
     peers = [rule["from"][0]["namespaceSelector"]["matchLabels"] for rule in policy["ingress"]]
     assert peers == [{"kubernetes.io/metadata.name": name} for name in ("ingress-nginx", "monitoring")]
     assert [rule["ports"] for rule in policy["ingress"]] == [[{"port": "http"}], [{"port": "metrics"}]]
-    assert _egress(policy) == {53, 5432, 6379, 9090}
+    assert _egress(policy) == {53, 5432, 6379, 9090, 25, 465, 587}
     migrate = _find(objects, "NetworkPolicy", "promo-promo-code-api-migrate")["spec"]
     assert (_egress(migrate), migrate.get("ingress")) == ({53, 5432}, None)
     assert migrate["policyTypes"] == policy["policyTypes"] == ["Ingress", "Egress"]

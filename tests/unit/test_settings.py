@@ -205,6 +205,7 @@ def test_secrets_are_not_shown() -> None:
         "redis_url",
         "redis_password",
         "antifraud_address",
+        "smtp_url",
         "secret_key",
     ]
 

@@ -49,6 +49,17 @@ const companySignsIn = await guest.POST("/business/auth/sign-in", { body: { emai
 const companyToken = good(companySignsIn).token;
 const company = signedIn(companyToken);
 
+// The server sends mails, if it has a mail server, and refuses a guessed token. The company changes the password.
+const forgotten = { body: { email: companyEmail } };
+const reset = { body: { token: "x".repeat(64), password } };
+assert([200, 503].includes((await guest.POST("/business/auth/forgot-password", forgotten)).response.status));
+assert([200, 503].includes((await guest.POST("/user/auth/forgot-password", forgotten)).response.status));
+assert.equal(refused(await guest.POST("/business/auth/reset-password", reset), 400).code, "reset_token_invalid");
+assert.equal(refused(await guest.POST("/user/auth/reset-password", reset), 400).code, "reset_token_invalid");
+const profile = good(await company.PATCH("/business/profile", { body: { password, old_password: password } }));
+assert.deepEqual(profile, { id: companyId, name: "Northern Coffee", email: companyEmail });
+assert.deepEqual(good(await company.GET("/business/profile")), profile);
+
 // The company creates a promo of each mode and lists both. The mode determines the types of the other members.
 const unique = good(
   await company.POST("/business/promo", {
