@@ -225,7 +225,7 @@ def test_keys_of_earlier_versions(open_database: Open, empty: Settings) -> None:
 
 
 def test_words_of_earlier_versions(open_database: Open, empty: Settings) -> None:
-    """After 0017, the sweeper computes the search words of existing promos and of the ones that old processes change."""
+    """After 0017, the sweeper computes the words of existing promos and of the ones that old processes change."""
     database = open_database(empty)
     update_schema(database.engine)
     values = {"mode": "COMMON", "description": "First text", "promo_common": "value", "company_id": UUID(int=1)}
