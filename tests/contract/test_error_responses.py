@@ -29,6 +29,7 @@ STATUSES = {
     "IdempotencyKeyReused": 422,
     "TooManyRequests": 429,
     "Overloaded": 503,
+    "MailNotConfigured": 503,
     "ServiceUnavailable": 503,
 }
 

@@ -90,5 +90,6 @@ ERRORS: dict[str, errors.RequestError] = {
     "IdempotencyKeyReused": errors.IdempotencyKeyReused("Another request has this key."),
     "TooManyRequests": errors.TooManyRequests("Too many tries.", limit="tries", times=3, period_s=60, retry_after_s=5),
     "Overloaded": errors.Overloaded("Too much."),
+    "MailNotConfigured": errors.MailNotConfigured("No mails are sent."),
     "ServiceUnavailable": errors.ServiceUnavailable("Later.", reason="timeout", retry_after_s=7),
 }
