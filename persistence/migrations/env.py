@@ -5,8 +5,9 @@ from alembic import context
 from persistence.schema.audit_tables import account_events
 from persistence.schema.feed_tables import feed_entries
 from persistence.schema.job_tables import jobs
+from persistence.schema.redemption_tables import redemptions
 
 # Imports all tables.
-[metadata] = {table.metadata for table in (feed_entries, account_events, jobs)}
+[metadata] = {table.metadata for table in (feed_entries, account_events, jobs, redemptions)}
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()

@@ -6,5 +6,6 @@
 | audit_tables | the append-only audit log |
 | feed_tables | derived data for feeds |
 | job_tables | background jobs of companies |
+| redemption_tables | redemptions of codes |
 | orders | sort orders of indexes and statements |
 """
