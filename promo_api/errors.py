@@ -119,11 +119,28 @@ class NotFound(RequestError):
         """Return the error for a job."""
         return cls("Job not found.", code="job_not_found")
 
+    @classmethod
+    def redemption(cls) -> "NotFound":
+        """Return the error for a redemption."""
+        return cls("Redemption not found.", code="redemption_not_found")
+
 
 class TooManyJobs(RequestError):
     """The company has too many unfinished jobs."""
 
     code = "too_many_jobs"
+
+
+class RedemptionRefused(RequestError):
+    """The code cannot be redeemed, or the redemption cannot be changed.
+
+    Attributes:
+        candidates: the promos of an ambiguous code.
+    """
+
+    def __init__(self, message: str, *, code: str, candidates: Sequence[object] = ()) -> None:
+        super().__init__(message, code=code)
+        self.candidates = tuple(map(str, candidates))
 
 
 class EmailTaken(RequestError):

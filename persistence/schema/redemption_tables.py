@@ -5,8 +5,20 @@ They belong to the promos: their keys begin with the promo, and company_id is no
 country_redemptions.
 """
 
-from sqlalchemy import CheckConstraint, Column, DateTime, Index, Integer, Table, Text, Uuid, and_, desc, func
-from sqlalchemy import literal_column as literal
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    Table,
+    Text,
+    Uuid,
+    and_,
+    desc,
+    func,
+    literal_column as literal,
+)
 
 from persistence.schema.tables import metadata
 
@@ -66,7 +78,8 @@ redemption_counters = Table(
     postgresql_with={"fillfactor": "50"},
 )
 
-# Confirmed redemptions of a UNIQUE promo by country, as a sum of parts, which may be negative: see company_promo_counts.
+# Confirmed redemptions of a UNIQUE promo by country, as a sum of parts, which may be negative, like
+# company_promo_counts.
 country_redemptions = Table(
     "country_redemptions",
     metadata,

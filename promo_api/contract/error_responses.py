@@ -19,6 +19,7 @@ from promo_api.errors import (
     NotOwner,
     Overloaded,
     PreconditionFailed,
+    RedemptionRefused,
     RequestError,
     ServiceUnavailable,
     TooManyJobs,
@@ -49,6 +50,7 @@ _STATUSES: dict[type[RequestError], int] = {
     NotFound: 404,
     EmailTaken: 409,
     TooManyJobs: 409,
+    RedemptionRefused: 409,
     PreconditionFailed: 412,
     IdempotencyKeyReused: 422,
     TooManyRequests: 429,
@@ -88,6 +90,8 @@ def _members(error: RequestError) -> dict[str, Any]:
     """Return the further members of the body."""
     if isinstance(error, ActivationDenied):
         return {"reasons": error.reasons}
+    if isinstance(error, RedemptionRefused) and error.candidates:
+        return {"candidates": error.candidates}
     if isinstance(error, InvalidInput) and error.violations:
         return {"details": [_detail(violation) for violation in error.violations]}
     return {}

@@ -1,7 +1,7 @@
 """Rate limits, counted in Redis in fixed windows.
 
-The setting of `likes-per-user` is LIKES_PER_USER. Sign-ins, sign-ups and activations are counted exactly, other events
-in steps of 1 % of the limit. Without Redis only arrivals are limited.
+The setting of `likes-per-user` is LIKES_PER_USER. Sign-ins, sign-ups, activations and unknown codes are counted exactly,
+other events in steps of 1 % of the limit. Without Redis only arrivals are limited.
 """
 
 import logging
@@ -45,6 +45,7 @@ class RateLimits:
         self._failures_of_address = RateLimit("failed-sign-ins-per-address", *settings.failed_sign_ins_per_address)
         self._sign_ups = RateLimit("sign-ups-per-address", *settings.sign_ups_per_address)
         self._sign_ins = RateLimit("sign-ins-per-account", *settings.sign_ins_per_account)
+        self._unknown_codes = RateLimit("unknown-codes-per-company", *settings.unknown_codes_per_company)
         rates = {
             PASSWORD_CHANGES: settings.password_changes_per_user,
             ACTIVATIONS: settings.activations_per_user,
@@ -73,6 +74,10 @@ class RateLimits:
     def sign_ups(self, address: str) -> list[Counter]:
         """Return the counter of a client address."""
         return _counters(self._sign_ups, self.digest_address(address))
+
+    def unknown_codes(self, company_id: UUID) -> list[Counter]:
+        """Return the counter of codes that a company does not have."""
+        return _counters(self._unknown_codes, self._digest(str(company_id)))
 
     def digest_account(self, kind: str, email: str) -> str:
         """Return the account's digest for Redis and the log."""

@@ -88,12 +88,13 @@ _COUNT = """
         END IF;
     END $$
 """
-# Redeems a code (`hold_s` NULL) or holds it. A position is that of a code of a UNIQUE promo, NULL: the promo is COMMON.
-_REDEEM = f"""
+# Redeems a code, or holds it for `hold_s` seconds. A position is that of a code of a UNIQUE promo; NULL: of a COMMON
+# promo.
+_REDEEM = """
     CREATE FUNCTION redeem_code(
         redeemed_promo uuid, redeemed_position integer, new_id uuid, redeeming_company uuid, new_order_ref text,
         hold_s integer
-    ) RETURNS TABLE ({_COLUMNS}) LANGUAGE plpgsql AS $$
+    ) RETURNS TABLE (COLUMNS) LANGUAGE plpgsql AS $$
     #variable_conflict use_column
     DECLARE
         is_common CONSTANT boolean := redeemed_position IS NULL;
@@ -162,13 +163,13 @@ _REDEEM = f"""
                 redeemed_promo, is_common, country, is_confirmed::integer, (NOT is_confirmed)::integer
             );
         END IF;
-{_RESULT}
+RESULT
     END $$
 """
 # Confirms, releases or voids a redemption. In its state already, it stays as it is.
-_CHANGE = f"""
+_CHANGE = """
     CREATE FUNCTION change_redemption(changed_promo uuid, changed_id uuid, new_state text)
-    RETURNS TABLE ({_COLUMNS}) LANGUAGE plpgsql AS $$
+    RETURNS TABLE (COLUMNS) LANGUAGE plpgsql AS $$
     #variable_conflict use_column
     DECLARE
         moment timestamptz;
@@ -213,10 +214,15 @@ _CHANGE = f"""
                 reason := 'redemption_state';
             END IF;
         END IF;
-{_RESULT}
+RESULT
     END $$
 """
-_FUNCTIONS = (_LOCK, _FIND_ROOM, _COUNT, _REDEEM, _CHANGE)
+_FUNCTIONS = (
+    _LOCK,
+    _FIND_ROOM,
+    _COUNT,
+    *(text.replace("COLUMNS", _COLUMNS).replace("RESULT", _RESULT) for text in (_REDEEM, _CHANGE)),
+)
 _TIMES = ("held_until", "created_at", "confirmed_at", "ended_at")
 
 
