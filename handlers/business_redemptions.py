@@ -40,6 +40,8 @@ _STATE_MESSAGES = {
     "released": "Only a held redemption can be released.",
     "voided": "Only a confirmed redemption can be voided.",
 }
+# Also the end of a line, which scanners add.
+_BLANKS = f"{BLANKS}\r\n"
 # An attempt fails only if another request has redeemed or held the code meanwhile.
 _ATTEMPTS = 100
 
@@ -142,7 +144,7 @@ def _find(runtime: Runtime, company: Company, body: Body) -> list[IssuedCode]:
     promo_id = UUID(body["promo_id"]) if "promo_id" in body else None
     with runtime.database.autocommit() as connection:
         codes = find_codes(
-            connection, company.id, body["code"].strip(BLANKS), promo_id, order_ref=body.get("order_ref")
+            connection, company.id, body["code"].strip(_BLANKS), promo_id, order_ref=body.get("order_ref")
         )
     if not codes:
         runtime.rate_limits.count(counters)
@@ -160,7 +162,7 @@ def _decide(codes: Sequence[IssuedCode], body: Body) -> _Decision:
         return _Decision(None, [reason for reason in _MESSAGES if reason in reasons], candidates)
     if len(candidates) > 1:
         return _Decision(None, ["ambiguous_code"], candidates)
-    entered = body["code"].strip(BLANKS)
+    entered = body["code"].strip(_BLANKS)
     return _Decision(min(free, key=lambda code: (code.value != entered, code.position or 0)), [], candidates)
 
 

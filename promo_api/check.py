@@ -11,6 +11,7 @@ import redis
 from sqlalchemy import Connection
 
 from persistence.consistency import (
+    count_excessive_redemptions,
     count_mismatched_added_codes,
     count_mismatched_change_numbers,
     count_mismatched_changes,
@@ -19,10 +20,12 @@ from persistence.consistency import (
     count_mismatched_codes,
     count_mismatched_comments,
     count_mismatched_company_promos,
+    count_mismatched_country_redemptions,
     count_mismatched_country_uses,
     count_mismatched_issued_codes,
     count_mismatched_jobs,
     count_mismatched_likes,
+    count_mismatched_redemptions,
     count_mismatched_reports,
     count_mismatched_user_uses,
     count_mismatched_uses,
@@ -258,6 +261,9 @@ _COUNTS: dict[str, Callable[[Connection], int]] = {
     "codes of promos": count_mismatched_codes,
     "added codes of promos": count_mismatched_added_codes,
     "rejected rows and files of jobs": count_mismatched_jobs,
+    "redemptions of issued codes": count_excessive_redemptions,
+    "redemptions of promos": count_mismatched_redemptions,
+    "redemptions of promos by country": count_mismatched_country_redemptions,
     "promos of companies by country": count_mismatched_company_promos,
     "numbers of changes of promos": count_mismatched_change_numbers,
     "changes of promos": count_mismatched_changes,

@@ -66,7 +66,7 @@ class _Response:
         self._body = compile_schema(closed(content["schema"])) if content else None
         # The examples of an error response are its codes.
         examples = [example["value"] for example in content.get("examples", {}).values()]
-        self._codes = {value["code"] for value in examples if "code" in value}
+        self._codes = {value["code"] for value in examples if "code" in value and value.get("status") == "error"}
         self._headers = [_Header(name, header) for name, header in declared.get("headers", {}).items()]
 
     def violations(self, headers: Headers, content: bytes) -> list[Violation]:
