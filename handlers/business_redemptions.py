@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from handlers import Body
@@ -15,10 +15,10 @@ from persistence.pages import Page
 from persistence.promos.code_search import IssuedCode, find_codes
 from persistence.redemptions import (
     NewRedemption,
-    Result,
+    Redemption,
+    claim_redemptions,
     find_redemption,
     list_redemptions as list_company_redemptions,
-    redeem_codes,
     update_redemption,
 )
 from promo_api.code_jobs.code_rules import BLANKS
@@ -43,7 +43,7 @@ _STATE_MESSAGES = {
 # Also the end of a line, which scanners add.
 _BLANKS = f"{BLANKS}\r\n"
 # An attempt fails only if another request has redeemed or held the code meanwhile.
-_ATTEMPTS = 100
+_ATTEMPTS = 200
 
 
 class _Decision(NamedTuple):
@@ -191,8 +191,8 @@ def _redeem_all(
 ) -> list[Response | None]:
     """Redeem the code for each, and store the responses in the same transaction."""
     with connect(runtime, *(key for _, key in redemptions)) as connection:
-        results = redeem_codes(connection, company_id, code.promo_id, code.position, [new for new, _ in redemptions])
-        responses = [_respond(code, result) for result in results]
+        claimed = claim_redemptions(connection, company_id, code, [new for new, _ in redemptions])
+        responses = [_respond(each) for each in claimed]
         stored = [
             (key, response) for (_, key), response in zip(redemptions, responses, strict=True) if response is not None
         ]
@@ -200,14 +200,13 @@ def _redeem_all(
     return responses
 
 
-def _respond(code: IssuedCode, result: Result) -> Response | None:
-    redemption = result.of_code(code.promo_id, code.value)
+def _respond(redemption: Redemption | None) -> Response | None:
     return None if redemption is None else (serialize_redemption(redemption), 201)
 
 
 def _change(runtime: Runtime, company: Company, redemption_id: UUID, state: str) -> Body:
     with runtime.database.autocommit() as connection:
-        redemption: Any = find_redemption(connection, company.id, redemption_id)
+        redemption = find_redemption(connection, company.id, redemption_id)
         if redemption is None:
             raise NotFound.redemption()
         changed = update_redemption(connection, redemption, state)

@@ -35,10 +35,11 @@ from sqlalchemy import (
 
 from persistence.database.statements import Statement, lateral_join
 from persistence.pages import Key, Page, after, uncounted_page
+from persistence.promos.code_search import IssuedCode
 from persistence.schema.redemption_tables import IS_HELD, country_redemptions, redemption_counters, redemptions
 from persistence.schema.tables import promo_codes, promos
 
-OK = "ok"
+_OK = "ok"
 
 
 @dataclass(frozen=True)
@@ -65,30 +66,10 @@ class NewRedemption:
     hold_s: int | None
 
 
-@dataclass(frozen=True)
-class Result:
-    """Columns of the redemption, or why there is none."""
-
-    outcome: str
-    id: UUID
-    state: str
-    order_ref: str | None
-    held_until: datetime | None
-    created_at: datetime
-    confirmed_at: datetime | None
-    ended_at: datetime | None
-
-    def of_code(self, promo_id: UUID, code: str) -> Redemption | None:
-        """Return the redemption."""
-        if self.outcome != OK:
-            return None
-        members = {name: value for name, value in vars(self).items() if name != "outcome"}
-        return Redemption(**members, promo_id=promo_id, code=code)
-
-
 _PROMO_ID, _COMPANY_ID = bindparam("promo", type_=Uuid), bindparam("company", type_=Uuid)
 _ID = bindparam("redemption", type_=Uuid)
-_RESULT = tuple(Result.__dataclass_fields__)
+# The columns of the functions' results.
+_RESULT = ("outcome", *(name for name in Redemption.__dataclass_fields__ if name not in ("promo_id", "code")))
 
 
 def _redeem() -> Select[Any]:
@@ -178,32 +159,28 @@ _COUNTRIES = Statement(
 )
 
 
-def redeem_codes(
-    connection: Connection,
-    company_id: UUID,
-    promo_id: UUID,
-    position: int | None,
-    new: Sequence[NewRedemption],
-) -> list[Result]:
-    """Redeem or hold one code of a UNIQUE promo, or the code of a COMMON promo several times, and return the results.
+def claim_redemptions(
+    connection: Connection, company_id: UUID, code: IssuedCode, new: Sequence[NewRedemption]
+) -> list[Redemption | None]:
+    """Redeem or hold a code once, or the code of a COMMON promo several times; None: another request was faster.
 
     A hold of the same order is extended or confirmed instead.
     """
     values = {
-        "promo": promo_id,
-        "position": position,
+        "promo": code.promo_id,
+        "position": code.position,
         "company": company_id,
         "ids": [each.id for each in new],
         "orders": [each.order_ref for each in new],
         "holds": [each.hold_s for each in new],
     }
-    return [Result(*row) for row in _REDEEM.rows(connection, values)]
+    return [_read(row, code.promo_id, code.value) for row in _REDEEM.rows(connection, values)]
 
 
 def update_redemption(connection: Connection, redemption: Redemption, state: str) -> Redemption | None:
     """Confirm, release or void a redemption; None: its state does not allow it."""
-    row = _CHANGE.row(connection, {"promo": redemption.promo_id, "redemption": redemption.id, "new_state": state})
-    return Result(*row).of_code(redemption.promo_id, redemption.code) if row else None
+    [row] = _CHANGE.rows(connection, {"promo": redemption.promo_id, "redemption": redemption.id, "new_state": state})
+    return _read(row, redemption.promo_id, redemption.code)
 
 
 def find_redemption(connection: Connection, company_id: UUID, redemption_id: UUID) -> Redemption | None:
@@ -239,3 +216,8 @@ def count_redemptions(connection: Connection, promo_id: UUID) -> int:
 def list_country_redemptions(connection: Connection, promo_id: UUID) -> dict[str, int]:
     """Return the confirmed redemptions of a UNIQUE promo by country of the activation."""
     return {country: int(number) for country, number in _COUNTRIES.rows(connection, {"promo": promo_id})}
+
+
+def _read(row: Sequence[Any], promo_id: UUID, code: str) -> Redemption | None:
+    outcome, *members = row
+    return Redemption(*members, promo_id=promo_id, code=code) if outcome == _OK else None

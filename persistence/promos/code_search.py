@@ -34,7 +34,7 @@ from persistence.schema.redemption_tables import IS_COMMON_HOLD, IS_OF_CODE, red
 from persistence.schema.tables import promo_codes, promo_counters, promos
 from promo_api.folding import fold
 
-HYPHEN = "-"
+_HYPHEN = "-"
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,6 @@ class IssuedCode:
     is_generated: bool
     reason: str | None
     is_own_hold: bool
-
-    def equals(self, code: str) -> bool:
-        """Return whether a person would enter this code like that: in any case, a generated one without hyphens."""
-        key, entered = fold(self.value), fold(code)
-        if self.is_generated:
-            return key.replace(HYPHEN, "") == entered.replace(HYPHEN, "")
-        return key == entered
 
 
 _COMPANY_ID, _PROMO_ID = bindparam("company", type_=Uuid), bindparam("promo", type_=Uuid)
@@ -162,4 +155,12 @@ def find_codes(
     """
     values = {"company": company_id, "code": code, "order": order_ref, "promo": promo_id}
     rows = _find(of_promo=promo_id is not None).rows(connection, values)
-    return [each for each in (IssuedCode(*row) for row in rows) if each.equals(code)]
+    return [each for each in (IssuedCode(*row) for row in rows) if _is_meant(each, code)]
+
+
+def _is_meant(issued: IssuedCode, code: str) -> bool:
+    """Return whether a person would enter the issued code like that: in any case, a generated one without hyphens."""
+    key, entered = fold(issued.value), fold(code)
+    if issued.is_generated:
+        return key.replace(_HYPHEN, "") == entered.replace(_HYPHEN, "")
+    return key == entered
