@@ -28,7 +28,13 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by, array, dis
 from persistence.database.statements import Statement
 from persistence.schema.audit_tables import promo_changes
 from persistence.schema.job_tables import IS_WAITING, job_errors, job_pieces, jobs
-from persistence.schema.redemption_tables import country_redemptions, redemption_counters, redemptions
+from persistence.schema.redemption_tables import (
+    IS_CONFIRMED,
+    IS_HELD,
+    country_redemptions,
+    redemption_counters,
+    redemptions,
+)
 from persistence.schema.tables import (
     TARGET_KEY,
     activations,
@@ -190,7 +196,7 @@ def count_mismatched_redemptions(connection: Connection) -> int:
     counts = state.table_valued("state", "number", name="counts").render_derived()
     stored = select(_COUNTERS.promo_id, counts.c.state, counts.c.number).join_from(redemption_counters, counts, true())
     counted = _count_rows(redemptions, redemptions.c.promo_id, redemptions.c.state)
-    is_counted = redemptions.c.code_position.is_(None) & redemptions.c.state.in_(["confirmed", "held"])
+    is_counted = redemptions.c.code_position.is_(None) & or_(IS_HELD, IS_CONFIRMED)
     return _count_mismatched(connection, stored, counted.where(is_counted))
 
 
@@ -199,15 +205,15 @@ def count_mismatched_country_redemptions(connection: Connection) -> int:
     keys = (country_redemptions.c.promo_id, country_redemptions.c.country_key)
     stored = select(*keys, func.sum(country_redemptions.c.redemptions_count)).group_by(*keys)
     counted = _count_rows(redemptions, redemptions.c.promo_id, redemptions.c.country_key)
-    is_counted = redemptions.c.code_position.is_not(None) & (redemptions.c.state == "confirmed")
+    is_counted = redemptions.c.code_position.is_not(None) & IS_CONFIRMED
     return _count_mismatched(connection, stored, counted.where(is_counted))
 
 
 def count_excessive_redemptions(connection: Connection) -> int:
     """Count promos with a redeemed or held code that is not issued, or with more redemptions than activations."""
     live = or_(
-        redemptions.c.state == "confirmed",
-        and_(redemptions.c.state == "held", redemptions.c.held_until > func.clock_timestamp()),
+        IS_CONFIRMED,
+        and_(IS_HELD, redemptions.c.held_until > func.clock_timestamp()),
     )
     keys = (redemptions.c.promo_id, redemptions.c.code_position)
     taken = select(*keys, func.count().label("number")).where(live).group_by(*keys).subquery("taken")

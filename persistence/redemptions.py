@@ -219,5 +219,5 @@ def list_country_redemptions(connection: Connection, promo_id: UUID) -> dict[str
 
 
 def _read(row: Sequence[Any], promo_id: UUID, code: str) -> Redemption | None:
-    outcome, *members = row
-    return Redemption(*members, promo_id=promo_id, code=code) if outcome == _OK else None
+    members = dict(zip(_RESULT, row, strict=True))
+    return Redemption(**members, promo_id=promo_id, code=code) if members.pop("outcome") == _OK else None
