@@ -52,6 +52,15 @@ from promo_client.api.promos import (
     business_promos_list_promos,
     business_promos_update_promo,
 )
+from promo_client.api.redemptions import (
+    business_redemptions_confirm_redemption,
+    business_redemptions_create_redemption,
+    business_redemptions_get_redemption,
+    business_redemptions_list_redemptions,
+    business_redemptions_release_redemption,
+    business_redemptions_validate_code,
+    business_redemptions_void_redemption,
+)
 from promo_client.api.user_accounts import (
     user_auth_sign_in,
     user_auth_sign_out,
@@ -65,6 +74,7 @@ from promo_client.models import (
     AccountDeletion,
     CodeGeneration,
     CodeStateName,
+    CodeValidation,
     CommentReportWrite,
     CommentWrite,
     CommonMode,
@@ -82,6 +92,7 @@ from promo_client.models import (
     PromoReadOnlyCommon,
     PromoSortKey,
     PromoStateFilter,
+    RedemptionCreate,
     ReportReason,
     RequestPart,
     SignIn,
@@ -311,6 +322,26 @@ def add_codes(company: AuthenticatedClient, user: AuthenticatedClient, unique: U
     assert codes[0].code == "BEAN-3"
 
 
+def redeem_codes(company: AuthenticatedClient, unique: UUID) -> None:
+    """The company checks a code, holds it, confirms and voids the redemption, and releases another hold."""
+    check = CodeValidation(code="bean-1")
+    assert good(business_redemptions_validate_code.sync_detailed(client=company, body=check)).valid
+    hold = RedemptionCreate(code="bean-1", order_ref="A-1", hold_s=60)
+    held = good(business_redemptions_create_redemption.sync_detailed(client=company, body=hold), 201)
+    assert (held.promo_id, held.code, held.state) == (unique, "BEAN-1", "held")
+    confirmed = good(business_redemptions_confirm_redemption.sync_detailed(held.id, client=company))
+    assert (confirmed.id, confirmed.state) == (held.id, "confirmed")
+    error = refused(business_redemptions_create_redemption.sync_detailed(client=company, body=hold), 409)
+    assert error.code == "already_redeemed"
+    voided = good(business_redemptions_void_redemption.sync_detailed(held.id, client=company))
+    assert voided.state == "voided"
+    second = good(business_redemptions_create_redemption.sync_detailed(client=company, body=hold), 201)
+    released = good(business_redemptions_release_redemption.sync_detailed(second.id, client=company))
+    assert good(business_redemptions_get_redemption.sync_detailed(second.id, client=company)) == released
+    listed = good(business_redemptions_list_redemptions.sync_detailed(client=company, order_ref="A-1"))
+    assert [each.id for each in listed] == [second.id, held.id]
+
+
 def change_profile(user: AuthenticatedClient, unique: UUID) -> None:
     """The user changes the surname; null leaves a value unchanged. Then the user exports all stored data."""
     changes = UserPatch(surname="Noir", avatar_url=None)
@@ -364,6 +395,7 @@ def run(url: str) -> dict[str, str]:
         moderate(company, user, unique)
         activate(user, unique)
         add_codes(company, user, unique)
+        redeem_codes(company, unique)
         change_profile(user, unique)
         look_at_statistics(company, unique)
     end_accounts(url)
