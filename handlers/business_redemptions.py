@@ -14,6 +14,7 @@ from persistence.idempotency import IdempotencyKey
 from persistence.pages import Page
 from persistence.promos.code_search import IssuedCode, find_codes
 from persistence.redemptions import (
+    CodePlace,
     NewRedemption,
     Redemption,
     claim_redemptions,
@@ -190,8 +191,9 @@ def _redeem_all(
     runtime: Runtime, company_id: UUID, code: IssuedCode, redemptions: Sequence[_KeyedRedemption]
 ) -> list[Response | None]:
     """Redeem the code for each, and store the responses in the same transaction."""
+    place = CodePlace(code.promo_id, code.position, code.value)
     with connect(runtime, *(key for _, key in redemptions)) as connection:
-        claimed = claim_redemptions(connection, company_id, code, [new for new, _ in redemptions])
+        claimed = claim_redemptions(connection, company_id, place, [new for new, _ in redemptions])
         responses = [_respond(each) for each in claimed]
         stored = [
             (key, response) for (_, key), response in zip(redemptions, responses, strict=True) if response is not None
@@ -211,6 +213,6 @@ def _change(runtime: Runtime, company: Company, redemption_id: UUID, state: str)
             raise NotFound.redemption()
         changed = update_redemption(connection, redemption, state)
     if changed is None:
-        raise RedemptionRefused(_STATE_MESSAGES[state], code="redemption_state")
+        raise RedemptionRefused(_STATE_MESSAGES[state])
     metrics.redemption(changed.state)
     return serialize_redemption(changed)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -35,7 +35,6 @@ from sqlalchemy import (
 
 from persistence.database.statements import Statement, lateral_join
 from persistence.pages import Key, Page, after, uncounted_page
-from persistence.promos.code_search import IssuedCode
 from persistence.schema.redemption_tables import IS_HELD, country_redemptions, redemption_counters, redemptions
 from persistence.schema.tables import promo_codes, promos
 
@@ -64,6 +63,14 @@ class NewRedemption:
     id: UUID
     order_ref: str | None
     hold_s: int | None
+
+
+class CodePlace(NamedTuple):
+    """A code and where it is; the position is None for the code of a COMMON promo."""
+
+    promo_id: UUID
+    position: int | None
+    value: str
 
 
 _PROMO_ID, _COMPANY_ID = bindparam("promo", type_=Uuid), bindparam("company", type_=Uuid)
@@ -134,11 +141,14 @@ _FIND = Statement(
 def _list(state: str | None, *, of_promo: bool, of_order: bool, is_first: bool) -> Statement:
     """Return the statement for a page: the first entries of each range of an index."""
     newest = redemptions.c.created_at, redemptions.c.id
-    rows = select(redemptions).where(redemptions.c.company_id == _COMPANY_ID)
+    rows = select(redemptions)
+    # Without company_id, so that the planner uses the index of the promo.
     if of_promo:
         rows = rows.where(redemptions.c.promo_id == _PROMO_ID, _OWN_PROMO)
     if of_order:
-        rows = rows.where(_ORDER_REF)
+        rows = rows.where(redemptions.c.company_id == _COMPANY_ID, _ORDER_REF)
+    if not (of_promo or of_order):
+        rows = rows.where(redemptions.c.company_id == _COMPANY_ID)
     if not is_first:
         rows = rows.where(tuple_(*newest) < tuple_(*map(after, newest)))
     limit = bindparam("limit", type_=BigInteger)
@@ -160,7 +170,7 @@ _COUNTRIES = Statement(
 
 
 def claim_redemptions(
-    connection: Connection, company_id: UUID, code: IssuedCode, new: Sequence[NewRedemption]
+    connection: Connection, company_id: UUID, code: CodePlace, new: Sequence[NewRedemption]
 ) -> list[Redemption | None]:
     """Redeem or hold a code once, or the code of a COMMON promo several times; None: another request was faster.
 

@@ -138,7 +138,9 @@ class RedemptionRefused(RequestError):
         candidates: the promos of an ambiguous code.
     """
 
-    def __init__(self, message: str, *, code: str, candidates: Sequence[object] = ()) -> None:
+    code = "redemption_state"
+
+    def __init__(self, message: str, *, code: str | None = None, candidates: Sequence[object] = ()) -> None:
         super().__init__(message, code=code)
         self.candidates = tuple(map(str, candidates))
 

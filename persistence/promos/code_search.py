@@ -29,7 +29,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from persistence.database.statements import Statement
+from persistence.database.statements import Statement, lateral_join
 from persistence.schema.redemption_tables import IS_COMMON_HOLD, IS_OF_CODE, redemption_counters, redemptions
 from persistence.schema.tables import promo_codes, promo_counters, promos
 from promo_api.folding import fold
@@ -77,16 +77,21 @@ def _holders() -> FromClause:
 
 def _codes(promo_id: ColumnElement[Any]) -> FromClause:
     """Select the codes of a UNIQUE promo, first those that can be redeemed."""
-    is_held = and_(redemptions.c.held_until > _NOW, redemptions.c.state == literal_column("'held'"))
-    is_own_hold = func.coalesce(and_(is_held, redemptions.c.order_ref == _ORDER_REF), false())
+    current = lateral_join(
+        select(redemptions.c.state, redemptions.c.held_until, redemptions.c.order_ref).where(
+            redemptions.c.promo_id == promo_codes.c.promo_id,
+            redemptions.c.code_position == promo_codes.c.position,
+            IS_OF_CODE,
+        ),
+        "current",
+    )
+    is_held = and_(current.c.held_until > _NOW, current.c.state == literal_column("'held'"))
+    is_own_hold = func.coalesce(and_(is_held, current.c.order_ref == _ORDER_REF), false())
     reason = case(
         (promo_codes.c.activation_id.is_(None), literal("not_issued", Text)),
-        (redemptions.c.state == literal_column("'confirmed'"), literal("already_redeemed", Text)),
+        (current.c.state == literal_column("'confirmed'"), literal("already_redeemed", Text)),
         (is_own_hold, null()),
         (is_held, literal("held", Text)),
-    )
-    is_current = and_(
-        redemptions.c.promo_id == promo_codes.c.promo_id, redemptions.c.code_position == promo_codes.c.position
     )
     codes = select(
         promo_codes.c.position,
@@ -94,19 +99,23 @@ def _codes(promo_id: ColumnElement[Any]) -> FromClause:
         promo_codes.c.generated,
         reason.label("reason"),
         is_own_hold.label("is_own_hold"),
-    ).outerjoin_from(promo_codes, redemptions, and_(is_current, IS_OF_CODE))
+    ).outerjoin_from(promo_codes, current, true())
     codes = codes.where(promo_codes.c.promo_id == promo_id, func.code_hash(promo_codes.c.value) == _HASH)
     return codes.order_by(reason.is_not(None), promo_codes.c.position).limit(_MAX_CODES).lateral("codes")
 
 
 def _unique(*, of_promo: bool) -> Select[Any]:
-    codes = _codes(promos.c.id)
-    source: FromClause = promos
-    if not of_promo:
+    """Join by index, whatever the number of promos of the company."""
+    promo = select(promos.c.id, promos.c.mode, promos.c.description).where(promos.c.company_id == _COMPANY_ID)
+    if of_promo:
+        shown: FromClause = lateral_join(promo.where(promos.c.id == _PROMO_ID), "promo")
+        source = shown
+    else:
         holders = _holders()
-        source = source.join(holders, holders.c.promo_id == promos.c.id)
-    code = select(promos.c.id, promos.c.mode, promos.c.description, *codes.c).select_from(source.join(codes, true()))
-    return code.where(promos.c.company_id == _COMPANY_ID, *([promos.c.id == _PROMO_ID] if of_promo else []))
+        shown = lateral_join(promo.where(promos.c.id == holders.c.promo_id), "promo")
+        source = holders.join(shown, true())
+    codes = _codes(shown.c.id)
+    return select(*shown.c, *codes.c).select_from(source.join(codes, true()))
 
 
 def _common(*, of_promo: bool) -> Select[Any]:

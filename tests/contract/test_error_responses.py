@@ -21,6 +21,7 @@ STATUSES = {
     "WrongPassword": 403,
     "ActivationDenied": 403,
     "NotFound": 404,
+    "RedemptionRefused": 409,
     "EmailTaken": 409,
     "TooManyJobs": 409,
     "PreconditionFailed": 412,

@@ -73,6 +73,7 @@ ERRORS: dict[str, errors.RequestError] = {
     "ActivationDenied": errors.ActivationDenied("Not now.", code="promo_expired", reasons=["expired", "age"]),
     "NotFound": errors.NotFound("Not found."),
     "TooManyJobs": errors.TooManyJobs("Ten jobs are unfinished."),
+    "RedemptionRefused": errors.RedemptionRefused("It is voided."),
     "EmailTaken": errors.EmailTaken("It is in use."),
     "PreconditionFailed": errors.PreconditionFailed("It has changed."),
     "IdempotencyKeyReused": errors.IdempotencyKeyReused("Another request has this key."),
