@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -65,7 +65,8 @@ class NewRedemption:
     hold_s: int | None
 
 
-class CodePlace(NamedTuple):
+@dataclass(frozen=True)
+class CodePlace:
     """A code and where it is; the position is None for the code of a COMMON promo."""
 
     promo_id: UUID

@@ -5,6 +5,7 @@ once; `hold` extends holds of 1,000 codes. The hand-written server (redemption_f
 """
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,13 +14,13 @@ from itertools import islice
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import sleep
 from uuid import uuid4
 
 import psycopg
 
 from promo_api.dev.ports import free_port
 from promo_api.dev.postgres import EmbeddedPostgres
+from promo_api.dev.processes import wait_until
 from tests.bench.load import Request, requests_per_s
 from tests.bench.options import parse_rounds
 from tests.bench.output import write_line
@@ -148,11 +149,16 @@ def _floor_served(postgres: EmbeddedPostgres) -> Iterator[int]:
         [*command, "--port", str(port), "--log-level", "warning"], env={**os.environ, "DSN": _dsn(postgres, "floor")}
     )
     try:
-        sleep(4)
+        assert wait_until(lambda: _listens(port), 30)
         yield port
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def main() -> None:
