@@ -76,7 +76,7 @@ def _holders() -> FromClause:
 
 
 def _codes(promo_id: ColumnElement[Any]) -> FromClause:
-    """Select the codes of a UNIQUE promo, first those that can be redeemed."""
+    """Select the codes of a UNIQUE promo, the redeemable ones first."""
     current = lateral_join(
         select(redemptions.c.state, redemptions.c.held_until, redemptions.c.order_ref).where(
             redemptions.c.promo_id == promo_codes.c.promo_id,
@@ -105,7 +105,7 @@ def _codes(promo_id: ColumnElement[Any]) -> FromClause:
 
 
 def _unique(*, of_promo: bool) -> Select[Any]:
-    """Join by index, whatever the number of promos of the company."""
+    """Join by index, with any number of promos of the company."""
     promo = select(promos.c.id, promos.c.mode, promos.c.description).where(promos.c.company_id == _COMPANY_ID)
     if of_promo:
         shown: FromClause = lateral_join(promo.where(promos.c.id == _PROMO_ID), "promo")
@@ -160,7 +160,7 @@ def find_codes(
 ) -> list[IssuedCode]:
     """Return the codes of a company, or of one of its promos, that a person means by `code`.
 
-    Of many equal codes of a promo some are left out, first those that cannot be redeemed.
+    Of more than 200 equal codes of a promo some are left out; redeemable codes come first.
     """
     values = {"company": company_id, "code": code, "order": order_ref, "promo": promo_id}
     rows = _find(of_promo=promo_id is not None).rows(connection, values)

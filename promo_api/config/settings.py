@@ -213,7 +213,7 @@ class Settings:
         "new codes of one company, times/seconds; 0: no limit", Rate(5_000_000, 3600)
     )
     unknown_codes_per_company: Rate = setting(  # noqa: RUF009 it makes a field
-        "codes that one company tries to redeem or validate and does not have, times/seconds; 0: no limit",
+        "unknown codes in requests of one company, times/seconds; 0: no limit",
         Rate(1000, 3600),
     )
     idempotency_keys_per_account: Rate = setting(  # noqa: RUF009 it makes a field

@@ -374,7 +374,7 @@ def test_counters_survive_key_rotation(make_api: Make, settings: Settings) -> No
 
 
 def test_unknown_codes(make_api: Make) -> None:
-    """After too many unknown codes a company is refused, whatever it sends; known codes do not count."""
+    """After too many unknown codes every request of the company is refused; known codes do not count."""
     api = make_api(unknown_codes_per_company=Rate(3, 60))
     company, user = api.sign_up_company(), api.sign_up_user()
     promo_id = company.create_promo(promo_unique=["one"])

@@ -220,7 +220,7 @@ def test_transitions(runtime: Runtime, company: Account, user: Account, promo: d
 
 
 def test_equal_codes_of_a_promo(company: Account, user: Account) -> None:
-    """A code that a promo has twice is redeemed as often as it was issued."""
+    """A code that a promo has twice is redeemed once for each time that it was issued."""
     promo_id = company.create_promo(promo_unique=["same", "SAME"])
     activate(user, promo_id)
     assert redeem(company, "Same")["code"] == "same"

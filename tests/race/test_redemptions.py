@@ -1,4 +1,4 @@
-"""Redemptions: at most one of a code is live, and of a COMMON code as many as its activations, in any order."""
+"""Redemptions: at most one is live for each issued code, in any order of requests."""
 
 from collections import Counter
 from collections.abc import Callable
