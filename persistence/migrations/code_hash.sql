@@ -1,12 +1,11 @@
--- A hash of a code that ignores case, blanks and hyphens, also those of other writing systems: the index that finds
--- codes has it. Codes with the same key of promo_api.folding have the same hash.
+-- A hash of a code that ignores hyphens and case, of all writing systems: the index that finds codes has it. Codes with
+-- the same key of promo_api.folding have the same hash.
 CREATE OR REPLACE FUNCTION code_hash(code text) RETURNS bigint LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
     folded text;
 BEGIN
     IF octet_length(code) = char_length(code) THEN
-        folded := translate(code, E'ABCDEFGHIJKLMNOPQRSTUVWXYZ- \t', 'abcdefghijklmnopqrstuvwxyz');
-        RETURN hashtextextended(folded COLLATE "C", 0);
+        RETURN hashtextextended(lower(replace(code, '-', '') COLLATE "C"), 0);
     END IF;
     DECLARE
         -- As in promo_api.folding: letters in NFD with a folded form of one letter, and those with a longer one.
@@ -146,7 +145,6 @@ BEGIN
             folded := replace(folded, ligatures[number], letters[number]);
         END LOOP;
         folded := regexp_replace(normalize(folded, NFD), U&'i\0307+' COLLATE "C", 'i', 'g');
-        folded := translate(normalize(folded, NFC), U&'- \0009\00A0\3000\FEFF', '');
-        RETURN hashtextextended(folded COLLATE "C", 0);
+        RETURN hashtextextended(replace(normalize(folded, NFC), '-', '') COLLATE "C", 0);
     END;
 END $$

@@ -194,7 +194,7 @@ promo_codes = Table(
 )
 # Finds duplicates; not unique, because a company may want a code twice. The C collation compares fastest.
 Index("promo_codes_value", promo_codes.c.promo_id, promo_codes.c.value.collate("C"))
-# Find codes in any spelling: code_hash (migrations/code_hash.sql) ignores case, blanks and hyphens.
+# Find codes in any spelling: code_hash (migrations/code_hash.sql) ignores case and hyphens.
 Index("promo_codes_hash", func.code_hash(promo_codes.c.value), promo_codes.c.promo_id, promo_codes.c.position)
 Index(
     "promos_code_hash",
