@@ -209,7 +209,7 @@ def count_mismatched_country_redemptions(connection: Connection) -> int:
     return _count_mismatched(connection, stored, counted.where(is_counted))
 
 
-def count_excessive_redemptions(connection: Connection) -> int:
+def count_mismatched_live_redemptions(connection: Connection) -> int:
     """Count promos with a redeemed or held code that is not issued, or with more redemptions than activations."""
     live = or_(
         IS_CONFIRMED,

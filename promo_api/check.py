@@ -11,7 +11,6 @@ import redis
 from sqlalchemy import Connection
 
 from persistence.consistency import (
-    count_excessive_redemptions,
     count_mismatched_added_codes,
     count_mismatched_change_numbers,
     count_mismatched_changes,
@@ -25,6 +24,7 @@ from persistence.consistency import (
     count_mismatched_issued_codes,
     count_mismatched_jobs,
     count_mismatched_likes,
+    count_mismatched_live_redemptions,
     count_mismatched_redemptions,
     count_mismatched_reports,
     count_mismatched_user_uses,
@@ -261,7 +261,7 @@ _COUNTS: dict[str, Callable[[Connection], int]] = {
     "codes of promos": count_mismatched_codes,
     "added codes of promos": count_mismatched_added_codes,
     "rejected rows and files of jobs": count_mismatched_jobs,
-    "redemptions of issued codes": count_excessive_redemptions,
+    "redemptions of issued codes": count_mismatched_live_redemptions,
     "redemptions of promos": count_mismatched_redemptions,
     "redemptions of promos by country": count_mismatched_country_redemptions,
     "promos of companies by country": count_mismatched_company_promos,

@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import Connection
 
 from persistence.consistency import (
-    count_excessive_redemptions,
     count_mismatched_country_redemptions,
+    count_mismatched_live_redemptions,
     count_mismatched_redemptions,
 )
 from persistence.schema.redemption_tables import redemption_counters
@@ -72,7 +72,7 @@ def _consistent(runtime: Runtime) -> Any:
 
 def mismatches(runtime: Runtime) -> list[int]:
     """Return what `check` finds about redemptions."""
-    checks = (count_mismatched_redemptions, count_mismatched_country_redemptions, count_excessive_redemptions)
+    checks = (count_mismatched_redemptions, count_mismatched_country_redemptions, count_mismatched_live_redemptions)
     with runtime.database.autocommit() as connection:
         return [check(connection) for check in checks]
 

@@ -133,7 +133,7 @@ _MISMATCHES = {
     "redeemed too often": (
         "INSERT INTO redemptions (promo_id, id, company_id, state, created_at, confirmed_at)"
         " SELECT {b}, gen_random_uuid(), {a}, 'confirmed', now(), now() FROM generate_series(1, 100)",
-        consistency.count_excessive_redemptions,
+        consistency.count_mismatched_live_redemptions,
         1,
     ),
     "gap": (
