@@ -131,8 +131,10 @@ _MISMATCHES = {
         1,
     ),
     "redeemed too often": (
-        "INSERT INTO redemptions (promo_id, id, company_id, state, created_at, confirmed_at)"
-        " SELECT {b}, gen_random_uuid(), {a}, 'confirmed', now(), now() FROM generate_series(1, 100)",
+        (
+            "INSERT INTO redemptions (promo_id, id, company_id, state, created_at, confirmed_at)"
+            " SELECT {b}, gen_random_uuid(), {a}, 'confirmed', now(), now() FROM generate_series(1, 100)"
+        ),
         consistency.count_mismatched_live_redemptions,
         1,
     ),
