@@ -38,7 +38,7 @@ help:
 	@echo
 	@echo "make bench         all benchmarks of docs/benchmarks.md, in an hour:"
 	@echo "  bench-speed      contract layer, one popular promo, and throughput next to YARDSTICK=FOLDER"
-	@echo "  bench-codes      import, generation and export of a million codes next to other requests; 2 minutes"
+	@echo "  bench-codes      import, generation, export and redemption of a million codes; 5 minutes"
 	@echo "  bench-growth     response times up to a million promos; 25 minutes, 9 GB"
 	@echo "  bench-memory     memory of the workers under load; 10 minutes"
 	@echo "  bench-abuse      response times of honest clients next to abusive clients; 17 minutes"
@@ -112,6 +112,7 @@ bench-speed: install
 
 bench-codes: install
 	@$(BIN)/python -m tests.bench.codes
+	@$(BIN)/python -m tests.bench.redemptions
 
 bench-growth: install
 	@$(BIN)/python -m tests.bench.growth

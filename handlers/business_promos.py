@@ -24,6 +24,7 @@ from persistence.promos.promos import (
     insert_promo,
     list_promos as list_company_promos,
 )
+from persistence.redemptions import count_redemptions, list_country_redemptions
 from promo_api.errors import InvalidInput, NotFound, Unauthenticated
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import CODES, PROMOS
@@ -123,14 +124,21 @@ def list_changes(runtime: Runtime, company: Company, *, id: UUID, page: PageRequ
 
 
 def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:
-    """Return the activations of a promo, in total and by country."""
+    """Return the activations and redemptions of a promo, in total and by country."""
     with runtime.database.autocommit() as connection:
         check_owner(find_promo_owner(connection, id), company)
-        uses = list_country_uses(connection, id)
+        uses, redeemed = list_country_uses(connection, id), list_country_redemptions(connection, id)
+        total = sum(redeemed.values()) or count_redemptions(connection, id)
     return {
         "activations_count": sum(use.activations_count for use in uses),
-        "countries": [vars(use) for use in uses],
+        "countries": [vars(use) | _count(redeemed.get(use.country)) for use in uses],
+        **_count(total),
     }
+
+
+def _count(redemptions: int | None) -> Body:
+    """Return the member with the number of redemptions; none without any."""
+    return {"redemptions_count": redemptions} if redemptions else {}
 
 
 def _serialize_promos(

@@ -17,7 +17,7 @@ from uuid import UUID
 from handlers import Body, Headers
 from persistence.idempotency import IdempotencyKey, StoredResponse, find_response, insert_responses
 from promo_api.contract.streams import StreamedBody
-from promo_api.errors import ActivationDenied, ConcurrentRequest, IdempotencyKeyReused
+from promo_api.errors import ActivationDenied, ConcurrentRequest, IdempotencyKeyReused, RedemptionRefused
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import IDEMPOTENCY_KEYS
 
@@ -55,8 +55,8 @@ def idempotent(handler: Callable[..., Response]) -> Callable[..., Response | tup
                 return handler(runtime, account, key=key, **request)
             except ConcurrentRequest:
                 return respond(runtime, account, idempotency_key=idempotency_key, **request)
-            except ActivationDenied:
-                # A concurrent request with this key may have taken the last use.
+            except (ActivationDenied, RedemptionRefused):
+                # A concurrent request with this key may have taken the last use, or redeemed the code.
                 stored = _find_response(runtime, key, now)
                 if stored is None:
                     raise

@@ -15,6 +15,7 @@ from persistence.jobs import Job
 from persistence.promos.changes import PromoChange
 from persistence.promos.codes import Code
 from persistence.promos.promos import Promo
+from persistence.redemptions import Redemption
 from promo_api.specification import MAX_PERCENT, PROMO_MEMBERS
 
 # The author of a comment whose account was deleted.
@@ -77,11 +78,16 @@ def serialize_code(code: Code) -> Body:
         {
             "code": code.value,
             "position": code.position,
-            "state": "issued" if code.is_issued else "available",
+            "state": code.state,
             "issued_at": code.issued_at,
             "country": code.country,
         }
     )
+
+
+def serialize_redemption(redemption: Redemption) -> Body:
+    """Return a Redemption."""
+    return _without_none(vars(redemption))
 
 
 def serialize_job(job: Job) -> Body:

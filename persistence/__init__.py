@@ -10,6 +10,7 @@
 | promos/ | company promos |
 | feeds/ | feed pages, exact totals |
 | activations, likes, comments, comment_reports | user actions |
+| redemptions | redemptions of codes |
 | jobs | jobs of companies, with their files and rejected rows |
 | idempotency | stored responses |
 | pages | pages by offset or after a key |

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    case,
     desc,
     false,
     func,
@@ -22,12 +23,19 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by, distinct_on
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by, array, distinct_on
 
 from persistence.database.statements import Statement
 from persistence.schema.audit_tables import promo_changes
 from persistence.schema.job_tables import IS_WAITING, job_errors, job_pieces, jobs
 from persistence.schema.key_tables import api_key_digests, api_keys
+from persistence.schema.redemption_tables import (
+    IS_CONFIRMED,
+    IS_HELD,
+    country_redemptions,
+    redemption_counters,
+    redemptions,
+)
 from persistence.schema.tables import (
     TARGET_KEY,
     activations,
@@ -42,6 +50,8 @@ from persistence.schema.tables import (
     user_uses,
     users,
 )
+
+_COUNTERS = redemption_counters.c
 
 
 def count_mismatched_uses(connection: Connection) -> int:
@@ -191,6 +201,48 @@ def count_mismatched_keys(connection: Connection) -> int:
     pairs = api_keys.join(api_key_digests, same, full=True)
     is_alone = or_(api_keys.c.id.is_(None), api_key_digests.c.id.is_(None))
     return _value(connection, select(func.count()).select_from(pairs).where(is_alone))
+
+
+def count_mismatched_redemptions(connection: Connection) -> int:
+    """Count COMMON promos with a wrong confirmed_count or held_count in redemption_counters."""
+    state = func.unnest(array(["confirmed", "held"]), array([_COUNTERS.confirmed_count, _COUNTERS.held_count]))
+    counts = state.table_valued("state", "number", name="counts").render_derived()
+    stored = select(_COUNTERS.promo_id, counts.c.state, counts.c.number).join_from(redemption_counters, counts, true())
+    counted = _count_rows(redemptions, redemptions.c.promo_id, redemptions.c.state)
+    is_counted = redemptions.c.code_position.is_(None) & or_(IS_HELD, IS_CONFIRMED)
+    return _count_mismatched(connection, stored, counted.where(is_counted))
+
+
+def count_mismatched_country_redemptions(connection: Connection) -> int:
+    """Count UNIQUE promos with a wrong number in country_redemptions."""
+    keys = (country_redemptions.c.promo_id, country_redemptions.c.country_key)
+    stored = select(*keys, func.sum(country_redemptions.c.redemptions_count)).group_by(*keys)
+    counted = _count_rows(redemptions, redemptions.c.promo_id, redemptions.c.country_key)
+    is_counted = redemptions.c.code_position.is_not(None) & IS_CONFIRMED
+    return _count_mismatched(connection, stored, counted.where(is_counted))
+
+
+def count_mismatched_live_redemptions(connection: Connection) -> int:
+    """Count promos with a redeemed or held code that is not issued, or with more redemptions than activations."""
+    live = or_(
+        IS_CONFIRMED,
+        and_(IS_HELD, redemptions.c.held_until > func.clock_timestamp()),
+    )
+    keys = (redemptions.c.promo_id, redemptions.c.code_position)
+    taken = select(*keys, func.count().label("number")).where(live).group_by(*keys).subquery("taken")
+    is_code = and_(promo_codes.c.promo_id == taken.c.promo_id, promo_codes.c.position == taken.c.code_position)
+    allowed = case(
+        (taken.c.code_position.is_(None), promo_counters.c.used_count),
+        (promo_codes.c.activation_id.is_not(None), 1),
+        else_=0,
+    )
+    statement = (
+        select(func.count(taken.c.promo_id.distinct()))
+        .join_from(taken, promo_counters, promo_counters.c.promo_id == taken.c.promo_id)
+        .outerjoin(promo_codes, is_code)
+        .where(taken.c.number > allowed)
+    )
+    return _value(connection, statement)
 
 
 def count_mismatched_change_numbers(connection: Connection) -> int:

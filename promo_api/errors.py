@@ -145,6 +145,11 @@ class NotFound(RequestError):
         """Return the error for an API key."""
         return cls("API key not found.", code="key_not_found")
 
+    @classmethod
+    def redemption(cls) -> "NotFound":
+        """Return the error for a redemption."""
+        return cls("Redemption not found.", code="redemption_not_found")
+
 
 class TooManyKeys(RequestError):
     """The company has as many API keys as allowed."""
@@ -163,6 +168,20 @@ class MailNotConfigured(RequestError):
 
     code = "mail_not_configured"
     retry_after_s = 3600
+
+
+class RedemptionRefused(RequestError):
+    """The code cannot be redeemed, or the redemption cannot be changed.
+
+    Attributes:
+        candidates: the promos of an ambiguous code.
+    """
+
+    code = "redemption_state"
+
+    def __init__(self, message: str, *, code: str | None = None, candidates: Sequence[object] = ()) -> None:
+        super().__init__(message, code=code)
+        self.candidates = tuple(map(str, candidates))
 
 
 class EmailTaken(RequestError):

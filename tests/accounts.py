@@ -71,7 +71,7 @@ def check_response(response: Any) -> None:
         return
     body = response.json()
     if response.status_code >= _FIRST_ERROR and "dependencies" not in body:
-        assert body.keys() <= {"status", "code", "message", "details", "reasons"}
+        assert body.keys() <= {"status", "code", "message", "details", "reasons", "candidates"}
         assert body["status"] == "error"
         assert body["code"]
         assert body["message"]

@@ -5,9 +5,10 @@ from alembic import context
 from persistence.schema.audit_tables import account_events
 from persistence.schema.feed_tables import feed_entries
 from persistence.schema.job_tables import jobs
+from persistence.schema.redemption_tables import redemptions
 from persistence.schema.reset_tables import password_resets
 
 # Imports all tables.
-[metadata] = {table.metadata for table in (feed_entries, account_events, jobs, password_resets)}
+[metadata] = {table.metadata for table in (feed_entries, account_events, jobs, password_resets, redemptions)}
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()

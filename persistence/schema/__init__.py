@@ -8,5 +8,6 @@
 | job_tables | background jobs of companies |
 | key_tables | API keys of companies |
 | reset_tables | passwords reset by mail |
+| redemption_tables | redemptions of codes |
 | orders | sort orders of indexes and statements |
 """

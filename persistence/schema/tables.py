@@ -1,7 +1,7 @@
 """Accounts, promos, activations, likes and comments.
 
-Lock order: promo_counters, promos, user_uses, activations, country_uses, promo_codes, likes, comments,
-comment_reports, feed_entries, company_promo_counts. Sweepers skip locked rows, or lock in this order.
+Lock order: promo_counters, promos, user_uses, activations, country_uses, promo_codes, the tables of redemptions, likes,
+comments, comment_reports, feed_entries, company_promo_counts. Sweepers skip locked rows, or lock in this order.
 
 Primary keys of large tables begin with promo_id, for sharding. Columns `..._key` are folded in Python
 (promo_api.folding), because the C locale folds ASCII only.
@@ -187,11 +187,21 @@ promo_codes = Table(
     Column("activation_id", Uuid),
     Column("issued_at", DateTime(timezone=True)),
     Column("country_key", Text),
+    # In a generated code hyphens are for reading only.
+    Column("generated", Boolean, nullable=False, server_default=false()),
     # Room for HOT updates: a page of codes is issued in order.
     postgresql_with={"fillfactor": "80"},
 )
 # Finds duplicates; not unique, because a company may want a code twice. The C collation compares fastest.
 Index("promo_codes_value", promo_codes.c.promo_id, promo_codes.c.value.collate("C"))
+# Find codes in any spelling: code_hash (migrations/code_hash.sql) ignores case and hyphens.
+Index("promo_codes_hash", func.code_hash(promo_codes.c.value), promo_codes.c.promo_id, promo_codes.c.position)
+Index(
+    "promos_code_hash",
+    promos.c.company_id,
+    func.code_hash(promos.c.promo_common),
+    postgresql_where=promos.c.promo_common.is_not(None),
+)
 
 activations = Table(
     "activations",

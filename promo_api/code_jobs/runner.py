@@ -150,7 +150,7 @@ def _generate(connection: Any, job: Job, before: int) -> Chunk:
     """Generate codes. The next chunk replaces the ones that the promo has already."""
     pattern = Pattern(job.options["pattern"], job.options["alphabet"])
     codes = set(pattern.generate(min(_GENERATED, (job.steps or 0) - job.steps_done)))
-    accepted = insert_codes(connection, job.promo_id, list(codes), before=before, skips_duplicates=True)
+    accepted = insert_codes(connection, job.promo_id, list(codes), before=before, skips_duplicates=True, generated=True)
     return Chunk(received=accepted, accepted=accepted, duplicates=0, rejected=0, steps=accepted)
 
 

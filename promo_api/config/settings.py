@@ -240,6 +240,10 @@ class Settings:
     codes_per_company: Rate = setting(  # noqa: RUF009 it makes a field
         "new codes of one company, times/seconds; 0: no limit", Rate(5_000_000, 3600)
     )
+    unknown_codes_per_company: Rate = setting(  # noqa: RUF009 it makes a field
+        "unknown codes in requests of one company, times/seconds; 0: no limit",
+        Rate(1000, 3600),
+    )
     idempotency_keys_per_account: Rate = setting(  # noqa: RUF009 it makes a field
         "requests of one account with a new Idempotency-Key, times/seconds; 0: no limit", Rate(20_000, 3600)
     )

@@ -20,6 +20,7 @@ from promo_api.errors import (
     NotOwner,
     Overloaded,
     PreconditionFailed,
+    RedemptionRefused,
     RequestError,
     ScopeMissing,
     ServiceUnavailable,
@@ -54,6 +55,7 @@ _STATUSES: dict[type[RequestError], int] = {
     EmailTaken: 409,
     TooManyJobs: 409,
     TooManyKeys: 409,
+    RedemptionRefused: 409,
     PreconditionFailed: 412,
     IdempotencyKeyReused: 422,
     TooManyRequests: 429,
@@ -95,6 +97,8 @@ def _members(error: RequestError) -> dict[str, Any]:
     """Return the further members of the body."""
     if isinstance(error, ActivationDenied):
         return {"reasons": error.reasons}
+    if isinstance(error, RedemptionRefused) and error.candidates:
+        return {"candidates": error.candidates}
     if isinstance(error, InvalidInput) and error.violations:
         return {"details": [_detail(violation) for violation in error.violations]}
     return {}

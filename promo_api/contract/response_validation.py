@@ -23,7 +23,7 @@ from promo_api.errors import Violation
 
 _log = logging.getLogger(__name__)
 
-_INTERNAL_ERROR = 500
+_FIRST_ERROR, _INTERNAL_ERROR = 400, 500
 _MAX_LOGGED = 10
 
 
@@ -59,14 +59,14 @@ def closed(schema: Any) -> Any:
 class _Response:
     """The responses of an operation with one status."""
 
-    def __init__(self, declared: Mapping[str, Any]) -> None:
+    def __init__(self, status: int, declared: Mapping[str, Any]) -> None:
         # A 304 has no body.
         content = declared.get("content", {}).get(JSON, {})
         self.streamed_types = declared.get("content", {}).keys() - {JSON}
         self._body = compile_schema(closed(content["schema"])) if content else None
         # The examples of an error response are its codes.
         examples = [example["value"] for example in content.get("examples", {}).values()]
-        self._codes = {value["code"] for value in examples if "code" in value}
+        self._codes = {value["code"] for value in examples if status >= _FIRST_ERROR and "code" in value}
         self._headers = [_Header(name, header) for name, header in declared.get("headers", {}).items()]
 
     def violations(self, headers: Headers, content: bytes) -> list[Violation]:
@@ -100,7 +100,7 @@ class ResponseValidationMiddleware(SpecMiddleware):
         """Compile the schemas."""
         for operation in operations_of(specification):
             self._responses[operation.id] = {
-                int(status): _Response(declared) for status, declared in operation.responses.items()
+                int(status): _Response(int(status), declared) for status, declared in operation.responses.items()
             }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,7 +1,7 @@
 """Rate limits, counted in Redis in fixed windows.
 
-The setting of `likes-per-user` is LIKES_PER_USER. Sign-ins, sign-ups, password resets and activations are counted
-exactly, other events in steps of 1 % of the limit. Without Redis only arrivals are limited.
+The setting of `likes-per-user` is LIKES_PER_USER. Sign-ins, sign-ups, password resets, activations and unknown codes are
+counted exactly, other events in steps of 1 % of the limit. Without Redis only arrivals are limited.
 """
 
 import logging
@@ -48,6 +48,7 @@ class RateLimits:
         self._forgot_of_account = RateLimit("forgot-passwords-per-account", *settings.forgot_passwords_per_account)
         self._forgot_of_address = RateLimit("forgot-passwords-per-address", *settings.forgot_passwords_per_address)
         self._failed_resets = RateLimit("failed-resets-per-address", *settings.failed_resets_per_address)
+        self._unknown_codes = RateLimit("unknown-codes-per-company", *settings.unknown_codes_per_company)
         rates = {
             PASSWORD_CHANGES: settings.password_changes_per_user,
             ACTIVATIONS: settings.activations_per_user,
@@ -87,6 +88,10 @@ class RateLimits:
     def failed_resets(self, address: str) -> list[Counter]:
         """Return the counter of a client address."""
         return _counters(self._failed_resets, self.digest_address(address))
+
+    def unknown_codes(self, company_id: UUID) -> list[Counter]:
+        """Return the counter of codes that a company does not have."""
+        return _counters(self._unknown_codes, self._digest(str(company_id)))
 
     def digest_account(self, kind: str, email: str) -> str:
         """Return the account's digest for Redis and the log."""

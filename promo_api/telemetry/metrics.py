@@ -11,7 +11,7 @@ from time import perf_counter, process_time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from promo_api.background import BackgroundJob
-from promo_api.specification import JOB_FAILURES, JOB_KINDS, REFUSAL_REASONS
+from promo_api.specification import JOB_FAILURES, JOB_KINDS, REDEMPTION_REASONS, REDEMPTION_STATES, REFUSAL_REASONS
 from promo_api.telemetry.process import resident_bytes
 
 REGISTRY = CollectorRegistry()
@@ -54,7 +54,9 @@ _CONNECTIONS_CLOSED = _counter("promo_connections_closed_total", "Connections cl
 
 _ACTIVATIONS = _counter("promo_activations_total", "Activations by outcome and reason", "outcome", "reason")
 _BATCH_CLAIMS = _histogram(
-    "promo_activation_batch_claims", "Activations granted by one statement", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+    "promo_activation_batch_claims",
+    "Activations, or redemptions of a COMMON promo, by one statement",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
 
 _CALL_DURATION = _histogram(
@@ -89,6 +91,7 @@ _CODE_ROWS = _counter("promo_code_rows_total", "Rows of code imports, and genera
 _CODE_JOBS = _counter("promo_code_jobs_total", "Finished jobs that add codes, by kind and result", "kind", "result")
 
 _MAILS = _counter("promo_mails_total", "Mails by result; a failed one is retried, a dropped one is not", "result")
+_REDEMPTIONS = _counter("promo_redemptions_total", "Redemptions by new state or reason against them", "result")
 
 _SWEEPS = _counter("promo_sweeps_total", "Steps of the sweepers by result", "sweeper", "result")
 _SWEPT_ROWS = _counter("promo_swept_rows_total", "Rows changed by the sweepers", "sweeper")
@@ -139,6 +142,7 @@ _rate_limited = {
         "reports-per-user",
         "promos-per-company",
         "codes-per-company",
+        "unknown-codes-per-company",
         "idempotency-keys-per-account",
     )
 }
@@ -146,6 +150,9 @@ _code_rows = {result: _CODE_ROWS.labels(result) for result in ("accepted", "dupl
 _mails = {result: _MAILS.labels(result) for result in ("sent", "failed", "dropped")}
 _code_jobs = {
     (kind, result): _CODE_JOBS.labels(kind, result) for kind in JOB_KINDS for result in ("succeeded", *JOB_FAILURES)
+}
+_redemptions = {
+    result: _REDEMPTIONS.labels(result) for result in (*REDEMPTION_STATES, *REDEMPTION_REASONS) if result != "expired"
 }
 _SWEEPERS = (
     "expired_responses", "feed_changes", "account_deletions", "feed_status", "category_keys", "search_words",
@@ -217,8 +224,13 @@ def activation_refused(reason: str) -> None:
     _refused[reason].inc()
 
 
+def redemption(result: str) -> None:
+    """Record the new state of a redemption, or the reason against it."""
+    _redemptions[result].inc()
+
+
 def claims_coalesced(claims: int) -> None:
-    """Record the number of activations in a statement."""
+    """Record the number of activations or redemptions in a statement."""
     _BATCH_CLAIMS.observe(claims)
 
 

@@ -60,6 +60,15 @@ from promo_client.api.promos import (
     business_promos_list_promos,
     business_promos_update_promo,
 )
+from promo_client.api.redemptions import (
+    business_redemptions_confirm_redemption,
+    business_redemptions_create_redemption,
+    business_redemptions_get_redemption,
+    business_redemptions_list_redemptions,
+    business_redemptions_release_redemption,
+    business_redemptions_validate_code,
+    business_redemptions_void_redemption,
+)
 from promo_client.api.user_accounts import (
     user_auth_forgot_password,
     user_auth_reset_password,
@@ -76,6 +85,7 @@ from promo_client.models import (
     ApiKeyCreate,
     CodeGeneration,
     CodeStateName,
+    CodeValidation,
     CommentReportWrite,
     CommentWrite,
     CommonMode,
@@ -97,6 +107,7 @@ from promo_client.models import (
     PromoReadOnlyCommon,
     PromoSortKey,
     PromoStateFilter,
+    RedemptionCreate,
     ReportReason,
     RequestPart,
     SignIn,
@@ -337,6 +348,19 @@ def add_codes(company: AuthenticatedClient, user: AuthenticatedClient, unique: U
     assert codes[0].code == "BEAN-3"
 
 
+def redeem_codes(company: AuthenticatedClient) -> None:
+    """The company checks a code, holds it, confirms and voids the redemption, and releases another hold."""
+    code, hold = CodeValidation(code="bean-1"), RedemptionCreate(code="bean-1", order_ref="A-1", hold_s=60)
+    assert good(business_redemptions_validate_code.sync_detailed(client=company, body=code)).valid
+    held = good(business_redemptions_create_redemption.sync_detailed(client=company, body=hold), 201)
+    assert good(business_redemptions_confirm_redemption.sync_detailed(held.id, client=company)).state == "confirmed"
+    assert good(business_redemptions_void_redemption.sync_detailed(held.id, client=company)).state == "voided"
+    other = good(business_redemptions_create_redemption.sync_detailed(client=company, body=hold), 201)
+    assert good(business_redemptions_release_redemption.sync_detailed(other.id, client=company)).state == "released"
+    assert good(business_redemptions_get_redemption.sync_detailed(other.id, client=company)).code == "BEAN-1"
+    assert len(good(business_redemptions_list_redemptions.sync_detailed(client=company, order_ref="A-1"))) == 2
+
+
 def change_profile(user: AuthenticatedClient, unique: UUID) -> None:
     """The user changes the surname; null leaves a value unchanged. Then the user exports all stored data."""
     changes = UserPatch(surname="Noir", avatar_url=None)
@@ -408,6 +432,7 @@ def run(url: str) -> dict[str, str]:
         moderate(company, user, unique)
         activate(user, unique)
         add_codes(company, user, unique)
+        redeem_codes(company)
         change_profile(user, unique)
         look_at_statistics(company, unique)
         use_key(company, url, unique)

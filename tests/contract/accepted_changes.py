@@ -16,6 +16,7 @@ ACCEPTED: dict[str, set[tuple[str, str]]] = {
         *product(("code", "reasons", "codes_count", "comments_enabled"), ("member",)),
         *product(("mode", "categories", "active_from", "active_until"), ("member",)),
         *product(("state", "paused", "archived", "max_per_user"), ("member",)),
+        *product(("candidates", "redemptions_count"), ("member",)),
     },
     "Go and PHP clients cannot evaluate the pattern of U+0000, and refused every text of a response.": {
         *product(("company_name", "promo"), ("pattern",)),

@@ -131,6 +131,10 @@ _OWNERS = {
     "business_keys.delete_key": Company,
     "business_jobs.get_job": Company,
     "business_jobs.list_job_errors": Company,
+    "business_redemptions.get_redemption": Company,
+    "business_redemptions.confirm_redemption": Company,
+    "business_redemptions.release_redemption": Company,
+    "business_redemptions.void_redemption": Company,
     "user_comments.update_comment": User,
 }
 _other_account = cache(lambda kind, base_url: kind.sign_up(base_url))

@@ -22,6 +22,7 @@ STATUSES = {
     "WrongPassword": 403,
     "ActivationDenied": 403,
     "NotFound": 404,
+    "RedemptionRefused": 409,
     "EmailTaken": 409,
     "TooManyKeys": 409,
     "TooManyJobs": 409,

@@ -18,7 +18,8 @@ _BIDI_CONTROLS = [chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 
 _LINE_BREAKS = "\n\r\u2028\u2029"
 _CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))]
 # Texts that may have line breaks and tabs. A password to check may be any text.
-_TEXTS, _ANY = ("description", "text"), ("password", "old_password")
+# A scanner ends a code with a line break.
+_TEXTS, _ANY = ("description", "text", "code"), ("password", "old_password")
 
 CONTROL = "must not contain control characters or line breaks"
 CONTROL_OF_TEXT = "must not contain control characters other than line breaks and tabs"

@@ -88,6 +88,7 @@ class AllOperations:
         self._job_id = codes.json()["id"]
         key = self._company.post("/business/keys", json={"name": secret("Key {}"), "scopes": ["read", "write"]})
         self._key_id, self._key = key.json()["id"], key.json()["key"]
+        self._redeemed = self._create_redemptions()
         self._sign_ups = {
             "company": ("/business/auth/sign-up", _company, self._company),
             "user": ("/user/auth/sign-up", _user, self._user),
@@ -95,6 +96,23 @@ class AllOperations:
         self.sent: list[SentRequest] = []
         server.remote.hooks["response"].append(self._remember)
         self._operation = ""
+
+    def _create_redemptions(self) -> dict[str, str]:
+        """Return the id of a redemption by the last segment of the paths that need it."""
+        self._code, order = secret("common-{}"), secret("order-{}")
+        common = self._company.create_promo(promo_common=self._code)
+        self._hold = {"code": self._code, "promo_id": common, "order_ref": order, "hold_s": 600}
+        for _ in range(4):
+            self._user.post(f"/user/promo/{common}/activate")
+        redemption = {"code": self._code}
+        bodies = {
+            "confirm": {**redemption, "hold_s": 600},
+            "release": {**redemption, "hold_s": 600},
+            "void": redemption,
+        }
+        return {
+            name: self._company.post("/business/redemptions", json=body).json()["id"] for name, body in bodies.items()
+        }
 
     def send_valid(self) -> dict[str, int]:
         """Send a valid request to each operation, and return the statuses by operationId, except those of mails."""
@@ -167,7 +185,10 @@ class AllOperations:
         return self._with_ids(path, comment_id)
 
     def _with_ids(self, path: str, comment_id: str) -> str:
-        id_of_path = self._key_id if "/keys/" in path else self._job_id if "/jobs/" in path else self._promo_id
+        ids = {"keys": self._key_id, "jobs": self._job_id}
+        id_of_path = ids.get(path.split("/")[2], self._promo_id)
+        if "/redemptions/" in path:
+            id_of_path = self._redeemed.get(path.rpartition("/")[2], self._redeemed["void"])
         return path.replace("{id}", id_of_path).replace("{comment_id}", comment_id)
 
     def _body(self, operation: Operation) -> Any:
@@ -186,6 +207,8 @@ class AllOperations:
             "business_promos.update_promo": lambda: {"description": secret("A description {}")},
             "business_codes.append_codes": lambda: [secret("code-{}")],
             "business_codes.generate_codes": lambda: {"count": 2, "pattern": secret("#######{}")},
+            "business_redemptions.validate_code": lambda: {"code": self._code},
+            "business_redemptions.create_redemption": lambda: dict(self._hold),
             "user_auth.sign_up": _user,
             "user_auth.sign_in": lambda: _sign_in(self._others[1]),
             "user_auth.forgot_password": lambda: {"email": self._user.email},

@@ -22,11 +22,13 @@ class _Resources(NamedTuple):
     promo_id: str
     comment_id: str
     job_id: str
+    redemption_id: str
     tokens: dict[str, list[bytes]]
 
     def target(self, path: str) -> bytes:
         """Return the path of these resources, below /api."""
-        id_of_path = self.job_id if "/jobs/" in path else self.promo_id
+        ids = {"/jobs/": self.job_id, "/redemptions/": self.redemption_id}
+        id_of_path = next((each for part, each in ids.items() if part in path), self.promo_id)
         return ("/api" + path.replace("{id}", id_of_path).replace("{comment_id}", self.comment_id)).encode()
 
 
@@ -41,7 +43,9 @@ def resources(server: Server) -> _Resources:
     unique = company.create_promo(promo_unique=["first"])
     job_id = company.post(f"/business/promo/{unique}/codes", json=["second"]).json()["id"]
     assert wait_until(lambda: "finished_at" in company.get(f"/business/jobs/{job_id}").json(), 60)
-    return _Resources(promo_id, comments[0].json()["id"], job_id, headers)
+    assert user.post(f"/user/promo/{unique}/activate").status_code == 200
+    redemption_id = company.post("/business/redemptions", json={"code": "first"}).json()["id"]
+    return _Resources(promo_id, comments[0].json()["id"], job_id, redemption_id, headers)
 
 
 def _assert_like_get(server: Server, target: bytes, *headers: bytes, status: int) -> None:

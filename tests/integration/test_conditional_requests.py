@@ -25,10 +25,12 @@ class World(NamedTuple):
     promo: str
     comment: str
     job: str
+    redemption: str
 
     def path(self, template: str) -> str:
         """Return the path of these resources."""
-        id_of_path = self.job if "/jobs/" in template else self.promo
+        ids = {"/jobs/": self.job, "/redemptions/": self.redemption}
+        id_of_path = next((each for part, each in ids.items() if part in template), self.promo)
         return template.replace("{id}", id_of_path).replace("{comment_id}", self.comment)
 
 
@@ -42,7 +44,8 @@ def world(api: Api, runtime: Runtime) -> World:
         assert user.post(f"/user/promo/{promo}/{action}").status_code == 200
     unique = company.create_promo(promo_unique=["one"])
     job = finish(runtime, company, company.post(f"/business/promo/{unique}/codes", json=["two"]))
-    return World(company, user, promo, comment, job["id"])
+    redemption = company.post("/business/redemptions", json={"code": "half-price"}).json()
+    return World(company, user, promo, comment, job["id"], redemption["id"])
 
 
 class Change(NamedTuple):

@@ -371,3 +371,21 @@ def test_counters_survive_key_rotation(make_api: Make, settings: Settings) -> No
     api, other = make_api(failed_sign_ins_per_account=once), make_api(failed_sign_ins_per_account=once, secret_key=keys)
     email = new_email()
     assert [_sign_in(each, email, _WRONG).status_code for each in (api, other)] == [401, 429]
+
+
+def test_unknown_codes(make_api: Make) -> None:
+    """After too many unknown codes every request of the company is refused; known codes do not count."""
+    api = make_api(unknown_codes_per_company=Rate(3, 60))
+    company, user = api.sign_up_company(), api.sign_up_user()
+    promo_id = company.create_promo(promo_unique=["one"])
+    assert user.post(f"/user/promo/{promo_id}/activate").status_code == 200
+    paths = ("/business/redemptions/validate", "/business/redemptions")
+    for _ in range(5):
+        assert company.post(paths[0], json={"code": "one"}).json()["valid"]
+    assert [company.post(paths[number % 2], json={"code": "guess"}).status_code for number in range(3)] == [
+        200,
+        409,
+        200,
+    ]
+    for path in paths:
+        _assert_refused(company.post(path, json={"code": "one"}), "unknown-codes-per-company", 3, 60)

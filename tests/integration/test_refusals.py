@@ -31,6 +31,8 @@ BODIES: dict[str, Any] = {
     "business_promos.update_promo": {"max_count": 5},
     "business_codes.append_codes": ["added-code"],
     "business_codes.generate_codes": {"count": 10, "pattern": "NEW-######"},
+    "business_redemptions.validate_code": {"code": "owners-code-0"},
+    "business_redemptions.create_redemption": {"code": "owners-code-0"},
     "user_profile.update_profile": {"name": "Bob"},
     "user_profile.delete_profile": {"password": PASSWORD},
     "user_comments.create_comment": {"text": "A comment of a user"},

@@ -244,6 +244,22 @@ const available = good(
 assert(Array.isArray(available));
 assert.deepEqual(available.map((each) => each.position), [3, 4, 5, 6, 7, 8]);
 
+// The company checks a code, holds it, confirms and voids the redemption, and releases another hold.
+const validity = good(await company.POST("/business/redemptions/validate", { body: { code: "bean-1" } }));
+assert.deepEqual([validity.valid, validity.promo?.promo_id], [true, unique]);
+const hold = { body: { code: "bean-1", order_ref: "A-1", hold_s: 60 } };
+const held = good(await company.POST("/business/redemptions", hold), 201);
+const ofHeld = { params: { path: { id: held.id } } };
+assert.deepEqual([held.code, held.state], ["BEAN-1", "held"]);
+assert.equal(good(await company.POST("/business/redemptions/{id}/confirm", ofHeld)).state, "confirmed");
+assert.equal(good(await company.POST("/business/redemptions/{id}/void", ofHeld)).state, "voided");
+const second = good(await company.POST("/business/redemptions", hold), 201);
+const ofSecond = { params: { path: { id: second.id } } };
+const released = good(await company.POST("/business/redemptions/{id}/release", ofSecond));
+assert.deepEqual(good(await company.GET("/business/redemptions/{id}", ofSecond)), released);
+const redemptions = good(await company.GET("/business/redemptions", { params: { query: { order_ref: "A-1" } } }));
+assert.deepEqual(redemptions.map((each) => each.id), [second.id, held.id]);
+
 // The user changes the surname; null leaves a value unchanged.
 const renamed = good(await user.PATCH("/user/profile", { body: { surname: "Noir", avatar_url: null } }));
 assert.deepEqual([renamed.surname, renamed.avatar_url], ["Noir", "https://mail.example/marie.jpg"]);

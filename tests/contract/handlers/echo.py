@@ -85,6 +85,7 @@ ERRORS: dict[str, errors.RequestError] = {
     "ScopeMissing": errors.ScopeMissing("This key may not do that."),
     "TooManyKeys": errors.TooManyKeys("There are twenty keys."),
     "TooManyJobs": errors.TooManyJobs("Ten jobs are unfinished."),
+    "RedemptionRefused": errors.RedemptionRefused("It is voided."),
     "EmailTaken": errors.EmailTaken("It is in use."),
     "PreconditionFailed": errors.PreconditionFailed("It has changed."),
     "IdempotencyKeyReused": errors.IdempotencyKeyReused("Another request has this key."),

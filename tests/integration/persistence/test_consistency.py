@@ -136,6 +136,24 @@ _MISMATCHES = {
     ),
     "rejected rows lost": ("UPDATE job_errors SET lines = '{{4}}'", consistency.count_mismatched_jobs, 1),
     "piece lost": ("DELETE FROM job_pieces WHERE number = 2", consistency.count_mismatched_jobs, 1),
+    "redemption counted": (
+        "INSERT INTO redemption_counters (promo_id, confirmed_count) VALUES ({b}, 1)",
+        consistency.count_mismatched_redemptions,
+        1,
+    ),
+    "redemption of a country counted": (
+        "INSERT INTO country_redemptions (promo_id, country_key, redemptions_count) VALUES ({b}, 'ru', 1)",
+        consistency.count_mismatched_country_redemptions,
+        1,
+    ),
+    "redeemed too often": (
+        (
+            "INSERT INTO redemptions (promo_id, id, company_id, state, created_at, confirmed_at)"
+            " SELECT {b}, gen_random_uuid(), {a}, 'confirmed', now(), now() FROM generate_series(1, 100)"
+        ),
+        consistency.count_mismatched_live_redemptions,
+        1,
+    ),
     "gap": (
         "INSERT INTO promo_changes (promo_id, number, company_id, event) VALUES ({b}, 3, {a}, 'created')",
         consistency.count_mismatched_change_numbers,

@@ -1,0 +1,234 @@
+"""Redemptions of issued codes, exact at any concurrency.
+
+The functions of migration 0020 lock the code (UNIQUE), or the row of the promo in redemption_counters (COMMON). Their
+next statements see all committed changes, decide and write, by the clock of PostgreSQL.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    case,
+    desc,
+    exists,
+    func,
+    literal_column,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
+
+from persistence.database.statements import Statement, lateral_join
+from persistence.pages import Key, Page, after, uncounted_page
+from persistence.schema.redemption_tables import IS_HELD, country_redemptions, redemption_counters, redemptions
+from persistence.schema.tables import promo_codes, promos
+
+_OK = "ok"
+
+
+@dataclass(frozen=True)
+class Redemption:
+    """A redemption of a code. An expired hold has the state `expired` at once."""
+
+    id: UUID
+    state: str
+    order_ref: str | None
+    held_until: datetime | None
+    created_at: datetime
+    confirmed_at: datetime | None
+    ended_at: datetime | None
+    promo_id: UUID
+    code: str
+
+
+@dataclass(frozen=True)
+class NewRedemption:
+    """A redemption to be made; `hold_s` is None if it is confirmed at once."""
+
+    id: UUID
+    order_ref: str | None
+    hold_s: int | None
+
+
+@dataclass(frozen=True)
+class CodePlace:
+    """A code and where it is; the position is None for the code of a COMMON promo."""
+
+    promo_id: UUID
+    position: int | None
+    value: str
+
+
+_PROMO_ID, _COMPANY_ID = bindparam("promo", type_=Uuid), bindparam("company", type_=Uuid)
+_ID = bindparam("redemption", type_=Uuid)
+# The columns of the functions' results.
+_RESULT = ("outcome", *(name for name in Redemption.__dataclass_fields__ if name not in ("promo_id", "code")))
+
+
+def _redeem() -> Select[Any]:
+    """Redeem one code, or the code of a COMMON promo several times, one after the other."""
+    names = {"ids": Uuid, "orders": Text, "holds": Integer}
+    arrays: list[ColumnElement[Any]] = [bindparam(name, type_=ARRAY(type_)) for name, type_ in names.items()]
+    item = func.unnest(*arrays).table_valued("id", "order_ref", "hold_s", with_ordinality="number", name="item")
+    item = item.render_derived()
+    position = bindparam("position", type_=Integer)
+    call = func.redeem_code(_PROMO_ID, position, item.c.id, _COMPANY_ID, item.c.order_ref, item.c.hold_s)
+    result = call.table_valued(*_RESULT, name="result").lateral("result")
+    return select(*(result.c[name] for name in _RESULT)).select_from(item.join(result, true())).order_by(item.c.number)
+
+
+_REDEEM = Statement(_redeem())
+_CHANGE = Statement(
+    select(
+        *func.change_redemption(_PROMO_ID, _ID, bindparam("new_state", type_=Text))
+        .table_valued(*_RESULT, name="result")
+        .c
+    )
+)
+# A list is read at one moment.
+_NOW = func.statement_timestamp()
+_IS_LIVE = redemptions.c.held_until > _NOW
+_CONDITIONS: dict[str, list[ColumnElement[bool]]] = {
+    "held": [and_(IS_HELD, _IS_LIVE)],
+    "confirmed": [redemptions.c.state == literal_column("'confirmed'")],
+    "released": [redemptions.c.state == literal_column("'released'")],
+    "expired": [and_(IS_HELD, ~_IS_LIVE), redemptions.c.state == literal_column("'expired'")],
+    "voided": [redemptions.c.state == literal_column("'voided'")],
+}
+_ANY_STATE = [IS_HELD, *(redemptions.c.state == literal_column(f"'{state}'") for state in list(_CONDITIONS)[1:])]
+_ORDER_REF = redemptions.c.order_ref == bindparam("order", type_=Text)
+_OWN_PROMO = exists(select(promos.c.id).where(promos.c.id == _PROMO_ID, promos.c.company_id == _COMPANY_ID))
+
+
+def _show(page: Any) -> Select[Any]:
+    """Select the columns of Redemption."""
+    values = select(promo_codes.c.value).where(
+        promo_codes.c.promo_id == page.c.promo_id, promo_codes.c.position == page.c.code_position
+    )
+    code = lateral_join(values, "code")
+    promo = lateral_join(select(promos.c.promo_common).where(promos.c.id == page.c.promo_id), "promo")
+    is_expired = and_(page.c.state == literal_column("'held'"), page.c.held_until <= _NOW)
+    columns = {
+        "state": case((is_expired, literal_column("'expired'", Text)), else_=page.c.state),
+        "ended_at": case((is_expired, page.c.held_until), else_=page.c.ended_at),
+        "code": func.coalesce(code.c.value, promo.c.promo_common),
+    }
+    names = Redemption.__dataclass_fields__
+    source = page.outerjoin(code, true()).join(promo, true())
+    return select(*(columns.get(name, page.c.get(name)) for name in names)).select_from(source)
+
+
+_FIND = Statement(
+    _show(select(redemptions).where(redemptions.c.company_id == _COMPANY_ID, redemptions.c.id == _ID).subquery("found"))
+)
+
+
+@cache
+def _list(state: str | None, *, of_promo: bool, of_order: bool, is_first: bool) -> Statement:
+    """Return the statement for a page: the first entries of each range of an index."""
+    newest = redemptions.c.created_at, redemptions.c.id
+    rows = select(redemptions)
+    # Without company_id, so that the planner uses the index of the promo.
+    if of_promo:
+        rows = rows.where(redemptions.c.promo_id == _PROMO_ID, _OWN_PROMO)
+    if of_order:
+        rows = rows.where(redemptions.c.company_id == _COMPANY_ID, _ORDER_REF)
+    if not (of_promo or of_order):
+        rows = rows.where(redemptions.c.company_id == _COMPANY_ID)
+    if not is_first:
+        rows = rows.where(tuple_(*newest) < tuple_(*map(after, newest)))
+    limit = bindparam("limit", type_=BigInteger)
+    conditions: list[ColumnElement[bool]] = _CONDITIONS[state] if state else [true()] if of_order else _ANY_STATE
+    ranges = [rows.where(each).order_by(*map(desc, newest)).limit(limit).subquery() for each in conditions]
+    first = union_all(*map(select, ranges)).subquery("ranges")
+    page = select(first).order_by(desc(first.c.created_at), desc(first.c.id)).limit(limit).subquery("page")
+    return Statement(_show(page).order_by(desc(page.c.created_at), desc(page.c.id)))
+
+
+_COMMON_COUNT = Statement(
+    select(redemption_counters.c.confirmed_count).where(redemption_counters.c.promo_id == _PROMO_ID)
+)
+_COUNTRIES = Statement(
+    select(country_redemptions.c.country_key, func.sum(country_redemptions.c.redemptions_count))
+    .where(country_redemptions.c.promo_id == _PROMO_ID)
+    .group_by(country_redemptions.c.country_key)
+)
+
+
+def claim_redemptions(
+    connection: Connection, company_id: UUID, code: CodePlace, new: Sequence[NewRedemption]
+) -> list[Redemption | None]:
+    """Redeem or hold a code once, or the code of a COMMON promo several times; None: another request was faster.
+
+    A hold of the same order is extended or confirmed instead.
+    """
+    values = {
+        "promo": code.promo_id,
+        "position": code.position,
+        "company": company_id,
+        "ids": [each.id for each in new],
+        "orders": [each.order_ref for each in new],
+        "holds": [each.hold_s for each in new],
+    }
+    return [_read(row, code.promo_id, code.value) for row in _REDEEM.rows(connection, values)]
+
+
+def update_redemption(connection: Connection, redemption: Redemption, state: str) -> Redemption | None:
+    """Confirm, release or void a redemption; None: its state does not allow it."""
+    [row] = _CHANGE.rows(connection, {"promo": redemption.promo_id, "redemption": redemption.id, "new_state": state})
+    return _read(row, redemption.promo_id, redemption.code)
+
+
+def find_redemption(connection: Connection, company_id: UUID, redemption_id: UUID) -> Redemption | None:
+    """Return a redemption of the company."""
+    row = _FIND.row(connection, {"company": company_id, "redemption": redemption_id})
+    return None if row is None else Redemption(*row)
+
+
+def list_redemptions(
+    connection: Connection,
+    company_id: UUID,
+    *,
+    promo_id: UUID | None,
+    order_ref: str | None,
+    state: str | None,
+    limit: int,
+    after: Key | None,
+) -> Page[Redemption]:
+    """Return a page of the redemptions of the company, newest first. Filters apply unless they are None."""
+    statement = _list(state, of_promo=promo_id is not None, of_order=order_ref is not None, is_first=after is None)
+    values = {"company": company_id, "promo": promo_id, "order": order_ref, "limit": limit + 1}
+    if after is not None:
+        values |= {"after_created_at": after[0], "after_id": after[1]}
+    rows = [Redemption(*row) for row in statement.rows(connection, values)]
+    return uncounted_page(rows, limit, lambda each: [each.created_at, each.id])
+
+
+def count_redemptions(connection: Connection, promo_id: UUID) -> int:
+    """Return the number of confirmed redemptions of a COMMON promo."""
+    return int(_COMMON_COUNT.value(connection, {"promo": promo_id}) or 0)
+
+
+def list_country_redemptions(connection: Connection, promo_id: UUID) -> dict[str, int]:
+    """Return the confirmed redemptions of a UNIQUE promo by country of the activation."""
+    return {country: int(number) for country, number in _COUNTRIES.rows(connection, {"promo": promo_id})}
+
+
+def _read(row: Sequence[Any], promo_id: UUID, code: str) -> Redemption | None:
+    members = dict(zip(_RESULT, row, strict=True))
+    return Redemption(**members, promo_id=promo_id, code=code) if members.pop("outcome") == _OK else None
