@@ -9,11 +9,11 @@ from typing import TypeVar
 import orjson
 
 from handlers import Body
+from promo_api.code_jobs.rows import CSV
 from promo_api.contract.streams import StreamedResponse
 from promo_api.short_turns import short_turns
 
 _Entry = TypeVar("_Entry")
-CSV = "text/csv"
 
 
 def stream_rows(
