@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from handlers import Body, Headers
 from handlers.idempotency import Upload, connect, idempotent, idempotent_upload, store_responses
 from handlers.pages import PageRequest, paged, serialize_page
-from handlers.promo_owners import check_owner
+from handlers.promo_owners import check_owner, find_own_promo
 from handlers.serializers import serialize_code, serialize_job
 from handlers.streamed_rows import stream_rows
 from persistence.accounts.companies import Company
@@ -17,12 +17,12 @@ from persistence.idempotency import IdempotencyKey
 from persistence.jobs import close_upload, delete_job, insert_job, insert_piece
 from persistence.pages import Key, Page
 from persistence.promos.codes import Code, list_codes as list_promo_codes
-from persistence.promos.promos import Promo, find_promo
+from persistence.promos.promos import find_promo_owner
 from promo_api.code_jobs.patterns import DEFAULT_ALPHABET, PLACEHOLDER, Pattern
 from promo_api.code_jobs.rows import CSV, NDJSON, count_lines
 from promo_api.code_jobs.runner import GENERATE, IMPORT, PIECE_BYTES, UNFINISHED_MAX
 from promo_api.contract.streams import StreamedResponse
-from promo_api.errors import InvalidInput, NotFound, ServiceUnavailable, TooManyJobs, Unauthenticated
+from promo_api.errors import InvalidInput, ServiceUnavailable, TooManyJobs, Unauthenticated
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import CODES
 from promo_api.specification import MAX_NEW_CODES, PATHS
@@ -84,7 +84,8 @@ def list_codes(
     runtime: Runtime, company: Company, *, id: UUID, page: PageRequest, media_type: str, state: str | None = None
 ) -> Page[Body] | StreamedResponse:
     """List codes of a promo, or return all as a stream."""
-    _check_promo(runtime, company, id)
+    with runtime.database.autocommit() as connection:
+        check_owner(find_promo_owner(connection, id), company)
     if media_type != "application/json":
         return stream_rows(media_type, _COLUMNS, _read_codes(runtime, id, state), serialize_code)
     with runtime.database.autocommit() as connection:
@@ -93,7 +94,9 @@ def list_codes(
 
 
 def _create_job(runtime: Runtime, company: Company, promo_id: UUID, kind: str, options: Body) -> UUID:
-    if _check_promo(runtime, company, promo_id).mode != "UNIQUE":
+    with runtime.database.autocommit() as connection:
+        promo = find_own_promo(connection, promo_id, company, runtime.today())
+    if promo.mode != "UNIQUE":
         raise InvalidInput("Only UNIQUE promos have a list of codes.", code="promo_not_unique")
     job_id = uuid4()
     with runtime.database.transaction() as connection:
@@ -111,7 +114,7 @@ def _queue(
     with connect(runtime, key) as connection:
         job = close_upload(connection, company.id, job_id, steps)
         if job is None:
-            raise ServiceUnavailable("The upload took too long.", reason="an upload took longer than an hour")
+            raise ServiceUnavailable("The upload took too long.", reason="an upload stored nothing for an hour")
         response = serialize_job(job), 202
         store_responses(connection, [(key, response)])
     return response
@@ -167,16 +170,6 @@ def _check_pattern(pattern: Pattern, count: int) -> None:
             "that a code cannot be guessed",
             code="pattern_too_short",
         )
-
-
-def _check_promo(runtime: Runtime, company: Company, promo_id: UUID) -> Promo:
-    """Return a promo of the company."""
-    with runtime.database.autocommit() as connection:
-        promo = find_promo(connection, promo_id, runtime.today())
-    if promo is None:
-        raise NotFound.promo()
-    check_owner(promo.company_id, company)
-    return promo
 
 
 def _read_codes(runtime: Runtime, promo_id: UUID, state: str | None) -> Iterator[list[Code]]:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from handlers import Body
 from handlers.pages import PageRequest, Response, paged, serialize_page
-from handlers.promo_owners import check_owner
+from handlers.promo_owners import check_owner, find_own_promo
 from handlers.serializers import serialize_moderated_comment
 from persistence.accounts.companies import Company, claim_company
 from persistence.comment_reports import list_reports as list_comment_reports
@@ -16,7 +16,7 @@ from persistence.comments import (
 )
 from persistence.pages import Page
 from persistence.promos.changes import insert_comment_removal
-from persistence.promos.promos import find_promo, find_promo_owner
+from persistence.promos.promos import find_promo_owner
 from promo_api.errors import NotFound, Unauthenticated
 from promo_api.runtime import Runtime
 from promo_api.specification import MAX_PAGE_ENTRIES
@@ -52,8 +52,7 @@ def delete_comment(runtime: Runtime, company: Company, *, id: UUID, comment_id: 
         if not claim_company(connection, company.id):
             raise Unauthenticated.account_deleted()
         # The lock numbers the entries of the audit log.
-        promo = find_promo(connection, id, runtime.today(), locked=True)
-        check_owner(None if promo is None else promo.company_id, company)
+        find_own_promo(connection, id, company, runtime.today(), locked=True)
         if not delete_any_comment(connection, id, comment_id):
             raise NotFound.comment()
         insert_comment_removal(connection, id, company.id, comment_id)

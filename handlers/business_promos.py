@@ -9,7 +9,7 @@ from handlers import Body, Headers
 from handlers.idempotency import Response, connect, idempotent, store_responses
 from handlers.pages import PageRequest, paged, serialize_page
 from handlers.promo_changes import CONFLICT, ENDS_TOO_EARLY, change_promo
-from handlers.promo_owners import check_owner
+from handlers.promo_owners import check_owner, find_own_promo
 from handlers.serializers import serialize_change, serialize_promo
 from handlers.versions import read_if_match, versioned
 from persistence.accounts.companies import Company, claim_company
@@ -19,13 +19,12 @@ from persistence.pages import Page
 from persistence.promos.changes import list_changes as list_promo_changes
 from persistence.promos.promos import (
     Promo,
-    find_promo,
     find_promo_owner,
     insert_promo,
     list_promos as list_company_promos,
 )
 from persistence.redemptions import count_redemptions, list_country_redemptions
-from promo_api.errors import InvalidInput, NotFound, Unauthenticated
+from promo_api.errors import InvalidInput, Unauthenticated
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import CODES, PROMOS
 from promo_api.specification import MAX_LISTED_CODES, PROMO_MEMBERS
@@ -89,7 +88,7 @@ def list_promos(
 def get_promo(runtime: Runtime, company: Company, *, id: UUID) -> Body:
     """Return a promo of the company."""
     with runtime.database.autocommit() as connection:
-        promo = _find_own_promo(runtime, connection, company, id)
+        promo = find_own_promo(connection, id, company, runtime.today())
         return _serialize_promos(runtime, connection, company, [promo])[0]
 
 
@@ -102,7 +101,7 @@ def update_promo(
         raise InvalidInput.body("/active_until", ENDS_TOO_EARLY)
     # Without a lock, because the owner and the mode never change.
     with runtime.database.autocommit() as connection:
-        promo = _find_own_promo(runtime, connection, company, id)
+        promo = find_own_promo(connection, id, company, runtime.today())
     if promo.mode == "UNIQUE" and use_limit not in (None, 1):
         raise InvalidInput.body("/max_count", _LIMIT_OF_UNIQUE, code=CONFLICT)
     if use_limit is not None:
@@ -147,14 +146,6 @@ def _serialize_promos(
     unique = [promo.id for promo in promos if promo.mode == "UNIQUE"]
     code_lists = runtime.code_lists.find_lists(connection, unique, first=codes_max)
     return [serialize_promo(promo, company.name, code_lists.get(promo.id)) for promo in promos]
-
-
-def _find_own_promo(runtime: Runtime, connection: Any, company: Company, promo_id: UUID) -> Promo:
-    promo = find_promo(connection, promo_id, runtime.today())
-    if promo is None:
-        raise NotFound.promo()
-    check_owner(promo.company_id, company)
-    return promo
 
 
 def _read_definition(body: Body) -> dict[str, Any]:

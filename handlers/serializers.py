@@ -73,7 +73,7 @@ def serialize_change(change: PromoChange) -> Body:
 
 
 def serialize_code(code: Code) -> Body:
-    """Return an IssuedCode."""
+    """Return a CodeEntry."""
     return _without_none(
         {
             "code": code.value,

@@ -2,18 +2,19 @@
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from io import StringIO
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
 from handlers import Body
+from promo_api.code_jobs.rows import CSV
 from promo_api.contract.streams import StreamedResponse
 from promo_api.short_turns import short_turns
 
 _Entry = TypeVar("_Entry")
-CSV = "text/csv"
 
 
 def stream_rows(
@@ -35,8 +36,13 @@ def stream_rows(
 
 def _to_csv(columns: Sequence[str], rows: Iterable[Body]) -> bytes:
     file = StringIO()
-    csv.writer(file).writerows([row.get(name, "") for name in columns] for row in rows)
+    csv.writer(file).writerows([_cell(row.get(name, "")) for name in columns] for row in rows)
     return file.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as in JSON: `str` of a time has no T."""
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _to_json(rows: Iterable[Body]) -> bytes:

@@ -17,7 +17,6 @@ from sqlalchemy import (
     DateTime,
     Integer,
     LargeBinary,
-    Select,
     Text,
     Uuid,
     and_,
@@ -35,6 +34,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.sql.dml import ReturningInsert
 
 from persistence.database.statements import Statement, as_json
 from persistence.pages import Key, Page, after, uncounted_page
@@ -104,7 +104,7 @@ _LOCK_COMPANY = Statement(
 )
 
 
-def _insert() -> Select[Any]:
+def _insert() -> ReturningInsert[Any]:
     unfinished = select(func.count()).where(jobs.c.company_id == _COMPANY_ID, jobs.c.finished_at.is_(None))
     values = {
         "company_id": _COMPANY_ID,
@@ -115,7 +115,7 @@ def _insert() -> Select[Any]:
         "options": bindparam("new_options", type_=JSON),
     }
     row = select(*values.values()).where(unfinished.scalar_subquery() < bindparam("maximum", type_=Integer))
-    return insert(jobs).from_select([*values], row).returning(jobs.c.id)  # type: ignore[return-value]
+    return insert(jobs).from_select([*values], row).returning(jobs.c.id)
 
 
 _INSERT = Statement(_insert())

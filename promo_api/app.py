@@ -80,6 +80,23 @@ def _finish(request_log: RequestLog, request: RequestFinished) -> None:
 @contextmanager
 def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
     """Run the background jobs, and close the runtime at the end."""
+    jobs = background_jobs(runtime)
+    for job in jobs:
+        job.start(is_outage=lambda: not runtime.health.is_postgres_usable(is_fresh=True))
+    try:
+        with metrics.worker_serving(__version__, runtime.settings.pool_size, runtime.database.count_connections_in_use):
+            yield
+    finally:
+        for job in jobs:
+            job.stop()
+        with suppress(Exception):
+            store_key_uses(runtime.api_keys, runtime.database)
+        runtime.close()
+        request_log.end()
+
+
+def background_jobs(runtime: Runtime) -> list[BackgroundJob]:
+    """Return the background jobs of a worker, not yet started."""
     jobs: list[BackgroundJob] = [
         BackgroundJob("postgres", partial(_watch_postgres, runtime.health), _WATCH_EVERY_S, _WATCH_BACKOFF_MAX_S),
         expired_responses_sweeper(runtime.database, runtime.clock),
@@ -95,18 +112,7 @@ def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
     ]
     if runtime.settings.metrics_address is not None:
         jobs.append(InventoryJob(runtime.settings, runtime.database, runtime.today))
-    for job in jobs:
-        job.start(is_outage=lambda: not runtime.health.is_postgres_usable(is_fresh=True))
-    try:
-        with metrics.worker_serving(__version__, runtime.settings.pool_size, runtime.database.count_connections_in_use):
-            yield
-    finally:
-        for job in jobs:
-            job.stop()
-        with suppress(Exception):
-            store_key_uses(runtime.api_keys, runtime.database)
-        runtime.close()
-        request_log.end()
+    return jobs
 
 
 def _watch_postgres(health: Health) -> bool:

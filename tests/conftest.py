@@ -20,15 +20,19 @@ from psycopg import sql
 from starlette.testclient import TestClient
 
 from persistence.migrations import update_schema
+from promo_api import app
 from promo_api.antifraud.checks import Antifraud
 from promo_api.antifraud.client import Verdict
 from promo_api.antifraud.verdict_cache import Decision, Lease, VerdictCache
 from promo_api.app import create_app
+from promo_api.background import BackgroundJob
+from promo_api.code_jobs.runner import code_jobs
 from promo_api.config.settings import Settings
 from promo_api.dev.antifraud_stub import EmbeddedAntifraud
 from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.valkey import EmbeddedValkey
 from promo_api.runtime import Runtime
+from promo_api.sweeper import account_deletions_sweeper
 from tests.accounts import Account, Api
 from tests.antifraud_control import AntifraudControl
 from tests.mailbox import Mailbox
@@ -85,6 +89,18 @@ class Clock:
     def __call__(self) -> datetime:
         """Return the time."""
         return self.stopped_at or datetime.now(UTC)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_background_jobs() -> Iterator[None]:
+    """Let the API in this process run no sweepers: tests run them, and count the rows that they change."""
+
+    def few_jobs(runtime: Runtime) -> list[BackgroundJob]:
+        return [code_jobs(runtime.database, runtime.today), account_deletions_sweeper(runtime.database)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "background_jobs", few_jobs)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Connection,
+    Insert,
     Integer,
     Select,
     Text,
@@ -47,7 +48,7 @@ _PROMO_ID = bindparam("promo", type_=Uuid)
 _COUNT = Statement(select(promo_counters.c.use_limit).where(promo_counters.c.promo_id == _PROMO_ID))
 
 
-def _insert(*, skips_duplicates: bool) -> Select[Any]:
+def _insert(*, skips_duplicates: bool) -> Insert:
     codes = bindparam("codes", type_=ARRAY(Text))
     row = func.unnest(codes).table_valued("value", with_ordinality="number", name="row").render_derived()
     new = select(row.c.value, func.row_number().over(order_by=row.c.number).label("number"))
@@ -56,7 +57,7 @@ def _insert(*, skips_duplicates: bool) -> Select[Any]:
         new = new.where(~exists(select(promo_codes.c.position).where(promo_codes.c.promo_id == _PROMO_ID, same)))
     rows = new.subquery("new")
     position = bindparam("before", type_=Integer) + rows.c.number
-    return insert(promo_codes).from_select(  # type: ignore[return-value]
+    return insert(promo_codes).from_select(
         ["promo_id", "position", "value", "generated"],
         select(_PROMO_ID, position, rows.c.value, bindparam("are_generated", type_=Boolean)),
     )

@@ -1,7 +1,7 @@
 """Rate limits, counted in Redis in fixed windows.
 
-The setting of `likes-per-user` is LIKES_PER_USER. Sign-ins, sign-ups, password resets, activations and unknown codes are
-counted exactly, other events in steps of 1 % of the limit. Without Redis only arrivals are limited.
+The setting of `likes-per-user` is LIKES_PER_USER. Sign-ins, sign-ups, password resets, activations and unknown codes
+are counted exactly, other events in steps of 1 % of the limit. Without Redis only arrivals are limited.
 """
 
 import logging

@@ -19,8 +19,6 @@ from promo_api.runtime import Runtime
 from tests.accounts import PASSWORD, Account, Api
 
 PROFILE = "/user/profile"
-AVATAR = "https://example.com/avatar-to-delete.png"
-NAME, SURNAME, TEXT = "Leocadia", "Wegganger", "A comment of a deleted user."
 
 
 def _id(runtime: Runtime, user: Account) -> UUID:
@@ -55,9 +53,13 @@ class Scene:
     """A company with two promos, and two users with activations and likes; `user` also has a comment."""
 
     def __init__(self, api: Api, cached_verdict: Callable[[Account], None]) -> None:
+        # Other scenes in the same database have accounts that are not deleted.
+        word = uuid4().hex
+        self.name, self.surname, self.text = f"Name {word}", f"Surname {word}", f"The comment {word}"
+        self.avatar = f"https://example.com/{word}.png"
         self.company = api.sign_up_company()
         self.other = api.sign_up_user(country="fr")
-        self.user = api.sign_up_user(name=NAME, surname=SURNAME, avatar_url=AVATAR, country="FR")
+        self.user = api.sign_up_user(name=self.name, surname=self.surname, avatar_url=self.avatar, country="FR")
         cached_verdict(self.user)
         self.promos = [
             self.company.create_promo(target={"categories": [uuid4().hex[:20]]}),
@@ -69,7 +71,7 @@ class Scene:
                 assert user.post(f"/user/promo/{promo_id}/activate", headers=headers).is_success
                 assert user.post(f"/user/promo/{promo_id}/like").is_success
         path = f"/user/promo/{self.promos[0]}/comments"
-        self.comment = self.user.post(path, json={"text": TEXT}, headers={"Idempotency-Key": str(uuid4())}).json()
+        self.comment = self.user.post(path, json={"text": self.text}, headers={"Idempotency-Key": str(uuid4())}).json()
         self.path = f"{path}/{self.comment['id']}"
 
     def view_of_company(self) -> list[bytes]:
@@ -91,14 +93,14 @@ def test_no_personal_data_is_left(scene: Scene, runtime: Runtime, cache: Any) ->
     with runtime.database.autocommit() as connection:
         query = text("SELECT password_hash, created_at FROM users WHERE id = :id")
         password_hash, created_at = connection.execute(query, {"id": user_id}).one()
-    traces = [str(user_id), scene.user.body["email"], NAME, SURNAME, AVATAR, password_hash]
+    traces = [str(user_id), scene.user.body["email"], scene.name, scene.surname, scene.avatar, password_hash]
     assert [trace for trace in traces if not _traces_of(runtime, cache, trace)] == [], "each is stored before"
     assert (_delete(scene.user).status_code, scene.user.get(PROFILE).status_code) == (200, 401)
     assert [row for trace in traces for row in _traces_of(runtime, cache, trace)] == []
     with runtime.database.autocommit() as connection:
         same_instant = text("SELECT count(*) FROM users WHERE created_at = :at")
         assert connection.execute(same_instant, {"at": created_at}).scalar_one() == 0
-    [comment] = _traces_of(runtime, cache, TEXT)
+    [comment] = _traces_of(runtime, cache, scene.text)
     assert comment.startswith(f"({scene.promos[0]},{scene.comment['id']},"), (
         "the comment itself, and no stored response"
     )
@@ -153,7 +155,8 @@ def test_account_is_closed_before_its_rows_change(
     assert scene.user.api.call("POST", "/user/auth/sign-in", json=credentials).status_code == 401
     assert scene.other.get(scene.path).json()["author"] == {"name": "Deleted", "surname": "user"}
     assert (scene.view_of_company(), set(_count_mismatches(runtime).values())) == (before, {0})
-    personal = [row for trace in (scene.user.body["email"], NAME, AVATAR) for row in _traces_of(runtime, cache, trace)]
+    traces = scene.user.body["email"], scene.name, scene.avatar
+    personal = [row for trace in traces for row in _traces_of(runtime, cache, trace)]
     assert [row for row in personal if ",user_comments.create_comment," not in row] == [], "except in a stored response"
     assert _traces_of(runtime, cache, user_id), "rows are left"
     successor = scene.user.api.sign_up_user(email=scene.user.body["email"])
@@ -207,7 +210,7 @@ def test_wrong_password(scene: Scene) -> None:
     assert (response.status_code, response.json()["message"]) == (403, "The password is wrong.")
     assert "www-authenticate" not in response.headers
     assert scene.user.get(scene.path).json() == scene.comment
-    assert scene.user.get(PROFILE).json()["name"] == NAME
+    assert scene.user.get(PROFILE).json()["name"] == scene.name
 
 
 def test_wrong_passwords_are_limited(scene: Scene) -> None:

@@ -224,3 +224,13 @@ def test_jobs_of_others(runtime: Runtime, api: Api, company: Account) -> None:
     for path in ("", "/errors"):
         response = api.sign_up_company().get(f"/business/jobs/{job['id']}{path}")
         assert (response.status_code, response.json()["code"]) == (404, "job_not_found")
+
+
+def test_times_in_csv(api: Api, company: Account) -> None:
+    """A CSV file has the same times as JSON."""
+    promo_id = company.create_promo(promo_unique=["one"])
+    assert api.sign_up_user().post(f"/user/promo/{promo_id}/activate").status_code == 200
+    path = f"/business/promo/{promo_id}/codes"
+    [entry] = company.get(path).json()
+    [_, row] = csv.reader(StringIO(company.get(path, headers={"Accept": "text/csv"}).text))
+    assert row[3] == entry["issued_at"]

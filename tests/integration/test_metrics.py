@@ -7,14 +7,16 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import insert
 
 from persistence.database.engine import Database
+from persistence.schema.feed_tables import feed_count_changes
 from promo_api.config.settings import Settings
 from promo_api.dev.processes import wait_until
 from promo_api.errors import ServiceUnavailable
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import RateLimits
-from promo_api.sweeper import expired_responses_sweeper, feed_changes_sweeper, feed_status_sweeper
+from promo_api.sweeper import expired_responses_sweeper, feed_changes_sweeper
 from tests.accounts import Account, Api
 from tests.antifraud_control import HOUR_MS, AntifraudControl, AntifraudUser
 from tests.metric_delta import MetricDelta
@@ -137,19 +139,20 @@ def test_connections(settings: Settings, runtime: Runtime) -> None:
 
 
 def test_sweeps(runtime: Runtime, settings: Settings) -> None:
-    """Sweeps are counted by result, and swept rows by sweeper."""
+    """Sweeps are counted by result, and swept rows by sweeper. The sweepers of the API may run in between."""
     delta = MetricDelta()
+    change = {"promo_count": 0, "usable_count": 0, "category_keys": []}
+    with runtime.database.autocommit() as connection:
+        connection.execute(insert(feed_count_changes), [change] * 3)
+    feed_changes_sweeper(runtime.database).sweep()
+    assert delta("promo_sweeps_total", sweeper="feed_changes", result="done") >= 1
+    assert wait_until(lambda: delta("promo_swept_rows_total", sweeper="feed_changes") >= 3, 20)
     expired_responses_sweeper(runtime.database, runtime.clock).sweep()
-    assert delta("promo_sweeps_total", sweeper="expired_responses", result="done") == 1
-    rows = feed_changes_sweeper(runtime.database).sweep()
-    assert delta("promo_swept_rows_total", sweeper="feed_changes") == rows
-    rows = feed_status_sweeper(runtime.database, runtime.today).sweep()
-    assert delta("promo_sweeps_total", sweeper="feed_status", result="done") == 1
-    assert delta("promo_swept_rows_total", sweeper="feed_status") == rows
+    assert delta("promo_sweeps_total", sweeper="expired_responses", result="done") >= 1
     unreachable = Database(replace(settings, postgres_port=1))
     failing = feed_changes_sweeper(unreachable, every_s=60)
     failing.start()
-    assert wait_until(lambda: delta("promo_sweeps_total", sweeper="feed_changes", result="failed") == 1, 20)
+    assert wait_until(lambda: delta("promo_sweeps_total", sweeper="feed_changes", result="failed") >= 1, 20)
     failing.stop()
     unreachable.close()
 
