@@ -32,7 +32,7 @@ from promo_api.dev.antifraud_stub import EmbeddedAntifraud
 from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.valkey import EmbeddedValkey
 from promo_api.runtime import Runtime
-from promo_api.sweeper import account_deletions_sweeper
+from promo_api.sweeper import account_deletions_sweeper, reset_mails_sweeper
 from tests.accounts import Account, Api
 from tests.antifraud_control import AntifraudControl
 from tests.mailbox import Mailbox
@@ -93,10 +93,14 @@ class Clock:
 
 @pytest.fixture(scope="session", autouse=True)
 def _few_background_jobs() -> Iterator[None]:
-    """Let the API in this process run no sweepers: tests run them, and count the rows that they change."""
+    """Let the API in this process run few sweepers. Tests run the others, and count the rows that they change."""
 
     def few_jobs(runtime: Runtime) -> list[BackgroundJob]:
-        return [code_jobs(runtime.database, runtime.today), account_deletions_sweeper(runtime.database)]
+        return [
+            code_jobs(runtime.database, runtime.today),
+            account_deletions_sweeper(runtime.database),
+            reset_mails_sweeper(runtime.settings, runtime.database, runtime.clock),
+        ]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "background_jobs", few_jobs)

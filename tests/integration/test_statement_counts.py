@@ -178,11 +178,11 @@ def test_code_lists(company: Account, count: Count) -> None:
 
 
 def test_statistics(api: Api, company: Account, count: Count) -> None:
-    """Statistics take three statements, for any number of countries."""
+    """Statistics take four statements, for any number of countries."""
     promo_id = company.create_promo()
     for country in ("ru", "fr", "us"):
         api.sign_up_user(country=country).post(f"/user/promo/{promo_id}/activate")
-        assert count(lambda: company.get(f"/business/promo/{promo_id}/stat")) == 3
+        assert count(lambda: company.get(f"/business/promo/{promo_id}/stat")) == 4
 
 
 def test_malformed_token(api: Api) -> None:
