@@ -7,6 +7,7 @@ are counted exactly, other events in steps of 1 % of the limit. Without Redis on
 import logging
 from collections.abc import Callable, Sequence
 from hashlib import blake2b, sha256
+from itertools import groupby
 from math import ceil
 from uuid import UUID
 
@@ -48,7 +49,8 @@ class RateLimits:
         self._forgot_of_account = RateLimit("forgot-passwords-per-account", *settings.forgot_passwords_per_account)
         self._forgot_of_address = RateLimit("forgot-passwords-per-address", *settings.forgot_passwords_per_address)
         self._failed_resets = RateLimit("failed-resets-per-address", *settings.failed_resets_per_address)
-        self._unknown_codes = RateLimit("unknown-codes-per-company", *settings.unknown_codes_per_company)
+        self._unknown_codes_of_company = RateLimit("unknown-codes-per-company", *settings.unknown_codes_per_company)
+        self._unknown_codes_of_key = RateLimit("unknown-codes-per-key", *settings.unknown_codes_per_key)
         rates = {
             PASSWORD_CHANGES: settings.password_changes_per_user,
             ACTIVATIONS: settings.activations_per_user,
@@ -89,9 +91,14 @@ class RateLimits:
         """Return the counter of a client address."""
         return _counters(self._failed_resets, self.digest_address(address))
 
-    def unknown_codes(self, company_id: UUID) -> list[Counter]:
-        """Return the counter of codes that a company does not have."""
-        return _counters(self._unknown_codes, self._digest(str(company_id)))
+    def unknown_codes(self, company_id: UUID, key_id: UUID | None) -> list[Counter]:
+        """Return the counters of codes that a company does not have: of the API key, if one was used, and the company.
+
+        The key comes first: once it exceeds its limit, it does not use up the limit of the company.
+        """
+        company = self._digest(str(company_id))
+        of_key = [] if key_id is None else _counters(self._unknown_codes_of_key, company, self._digest(str(key_id)))
+        return [*of_key, *_counters(self._unknown_codes_of_company, company)]
 
     def digest_account(self, kind: str, email: str) -> str:
         """Return the account's digest for Redis and the log."""
@@ -106,7 +113,7 @@ class RateLimits:
         self._apply(self._counter.check, counters)
 
     def count(self, counters: Sequence[Counter]) -> None:
-        """Count an event on each counter."""
+        """Count an event on each counter. Of counters in a row with one subject, those after an exceeded one do not."""
         self._apply(self._counter.count, counters)
 
     def count_for(self, name: str, account_id: UUID, amount: int = 1) -> None:
@@ -117,7 +124,7 @@ class RateLimits:
             return
         counter = Counter(limit, self._digest(str(account_id)))
         try:
-            self._apply(lambda counter: self._counter.count(counter, due), [counter])
+            self._apply(lambda counters: self._counter.count(counters, due), [counter])
         except TooManyRequests:
             self._steps.flush_next(key, limit.times)
             raise
@@ -129,15 +136,15 @@ class RateLimits:
         """
         counter = self._activations(user_id)
         try:
-            count = self._counter.count(counter, read=verdict_key(user_id) if self._reads_verdicts else None)
+            count = self._counter.count([counter], read=verdict_key(user_id) if self._reads_verdicts else None)
         except redis.RedisError as error:
             _warn(error)
             if not self._reads_verdicts:
                 return True
             metrics.verdict_cache_unavailable()
             return None
-        if count.wait_ms:
-            raise _too_many(counter.limit, count.wait_ms / 1000)
+        if count.limit is not None:
+            raise _too_many(count.limit, count.wait_ms / 1000)
         return read_verdict(count.value) if self._reads_verdicts else True
 
     def delete_activations(self, user_id: UUID) -> None:
@@ -172,23 +179,23 @@ class RateLimits:
     def _activations(self, user_id: UUID) -> Counter:
         return Counter(self._account_limits[ACTIVATIONS], str(user_id))
 
-    def _apply(self, command: Callable[[Counter], Count], counters: Sequence[Counter]) -> None:
+    def _apply(self, command: Callable[[Sequence[Counter]], Count], counters: Sequence[Counter]) -> None:
+        """Run a command for the counters of each subject, in one round trip each."""
         try:
-            waits_ms = {counter.limit: command(counter).wait_ms for counter in counters}
+            counts = [command([*group]) for _, group in groupby(counters, key=lambda counter: counter.subject)]
         except redis.RedisError as error:
             _warn(error)
             return
-        # The longest wait decides.
-        limit = max(waits_ms, key=waits_ms.__getitem__, default=None)
-        if limit is not None and waits_ms[limit]:
-            raise _too_many(limit, waits_ms[limit] / 1000)
+        longest = max(counts, key=lambda count: count.wait_ms, default=Count(None))
+        if longest.limit is not None:
+            raise _too_many(longest.limit, longest.wait_ms / 1000)
 
     def _digest(self, text: str) -> str:
         return blake2b(text.encode(), key=self._key, digest_size=16).hexdigest()
 
 
-def _counters(limit: RateLimit, subject: str) -> list[Counter]:
-    return [Counter(limit, subject)] if limit.times else []
+def _counters(limit: RateLimit, subject: str, part: str = "") -> list[Counter]:
+    return [Counter(limit, subject, part)] if limit.times else []
 
 
 def _warn(error: redis.RedisError) -> None:
