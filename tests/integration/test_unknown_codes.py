@@ -15,8 +15,9 @@ from promo_api.config.values import Rate
 from promo_api.errors import TooManyRequests
 from promo_api.security.rate_limits import RateLimits
 from tests.accounts import Account, Api
-from tests.integration.test_keys import call_with_key, create_key
+from tests.integration.test_keys import call_with_key
 from tests.integration.test_limits import Make, _assert_refused, make_api
+from tests.key_matrix import create_key
 from tests.race.interleaving import together
 
 __all__ = ["make_api"]
