@@ -242,7 +242,7 @@ def test_another_account(api: Api, owned: Owned, method: str, template: str, ope
 
 @pytest.mark.parametrize(("method", "template", "operation"), _FOR_KEYS, ids=_label)
 def test_key_of_another_company(api: Api, owned: Owned, method: str, template: str, operation: dict[str, Any]) -> None:
-    """A key with all scopes opens no more of another company than the token of its own company does."""
+    """A key with all scopes opens no more of another company than a token does."""
     key = create_key(owned.strangers["business"])["key"]
     _assert_denied(api, owned, method, template, operation, headers=key_header(key))
 
