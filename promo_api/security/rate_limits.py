@@ -17,7 +17,7 @@ from promo_api.config.settings import Settings
 from promo_api.contract.client_address import client_network
 from promo_api.errors import TooManyRequests
 from promo_api.folding import fold
-from promo_api.security.local_counters import ArrivalCounter, StepCounter
+from promo_api.security.local_counters import ArrivalCounter, ExceededLimits, StepCounter
 from promo_api.security.rate_limit_counter import Count, Counter, RateLimit, RateLimitCounter
 from promo_api.telemetry import metrics
 
@@ -61,6 +61,7 @@ class RateLimits:
         }
         self._account_limits = {name: RateLimit(name, *rate) for name, rate in rates.items()}
         self._steps = StepCounter()
+        self._exceeded = ExceededLimits()
         self._arrivals = {name: ArrivalCounter(*rates[name]) for name in (PASSWORD_CHANGES, ACTIVATIONS)}
 
     def failed_sign_ins(self, kind: str, email: str, address: str) -> list[Counter]:
@@ -103,11 +104,22 @@ class RateLimits:
 
     def check(self, counters: Sequence[Counter]) -> None:
         """Check whether another event is allowed, without counting it."""
-        self._apply(self._counter.check, counters)
+        _refuse(self._wait_s(self._counter.check, counters))
 
     def count(self, counters: Sequence[Counter]) -> None:
         """Count an event on each counter."""
-        self._apply(self._counter.count, counters)
+        _refuse(self._wait_s(self._counter.count, counters))
+
+    def check_locally(self, counters: Sequence[Counter]) -> None:
+        """Refuse if `count_unknown_code` has refused an event in this worker. No round trip to Redis."""
+        _refuse({counter: self._exceeded.wait_s(counter) for counter in counters})
+
+    def count_unknown_code(self, counters: Sequence[Counter]) -> None:
+        """Count an unknown code on each counter, and keep for `check_locally` which limits are exceeded."""
+        wait_s = self._wait_s(self._counter.count, counters)
+        for counter in counters:
+            self._exceeded.add(counter, wait_s.get(counter, 0.0))
+        _refuse(wait_s)
 
     def count_for(self, name: str, account_id: UUID, amount: int = 1) -> None:
         """Count events of an account, in steps."""
@@ -117,7 +129,7 @@ class RateLimits:
             return
         counter = Counter(limit, self._digest(str(account_id)))
         try:
-            self._apply(lambda counter: self._counter.count(counter, due), [counter])
+            _refuse(self._wait_s(lambda counter: self._counter.count(counter, due), [counter]))
         except TooManyRequests:
             self._steps.flush_next(key, limit.times)
             raise
@@ -172,16 +184,13 @@ class RateLimits:
     def _activations(self, user_id: UUID) -> Counter:
         return Counter(self._account_limits[ACTIVATIONS], str(user_id))
 
-    def _apply(self, command: Callable[[Counter], Count], counters: Sequence[Counter]) -> None:
+    def _wait_s(self, command: Callable[[Counter], Count], counters: Sequence[Counter]) -> dict[Counter, float]:
+        """Return the seconds to wait, for each counter; empty if Redis is unavailable."""
         try:
-            waits_ms = {counter.limit: command(counter).wait_ms for counter in counters}
+            return {counter: command(counter).wait_ms / 1000 for counter in counters}
         except redis.RedisError as error:
             _warn(error)
-            return
-        # The longest wait decides.
-        limit = max(waits_ms, key=waits_ms.__getitem__, default=None)
-        if limit is not None and waits_ms[limit]:
-            raise _too_many(limit, waits_ms[limit] / 1000)
+            return {}
 
     def _digest(self, text: str) -> str:
         return blake2b(text.encode(), key=self._key, digest_size=16).hexdigest()
@@ -189,6 +198,13 @@ class RateLimits:
 
 def _counters(limit: RateLimit, subject: str) -> list[Counter]:
     return [Counter(limit, subject)] if limit.times else []
+
+
+def _refuse(wait_s: dict[Counter, float]) -> None:
+    """Refuse the request if a limit is exceeded; the longest wait decides."""
+    longest = max(wait_s, key=wait_s.__getitem__, default=None)
+    if longest is not None and wait_s[longest]:
+        raise _too_many(longest.limit, wait_s[longest])
 
 
 def _warn(error: redis.RedisError) -> None:
