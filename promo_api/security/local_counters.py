@@ -52,3 +52,23 @@ class StepCounter:
         """Flush the next count at once, because the limit is exceeded."""
         with self._lock:
             self._pending[key] = times // _STEPS
+
+
+class ExceededLimits:
+    """The limits that this worker has found exceeded, until their windows end. Thread-safe."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self._ends_s: LRUCache[Hashable, float] = LRUCache(_ACCOUNTS_MAX)
+
+    def add(self, key: Hashable, wait_s: float) -> None:
+        """Store that a limit is exceeded for `wait_s` seconds; 0: it is not."""
+        if wait_s:
+            with self._lock:
+                self._ends_s[key] = self._clock() + wait_s
+
+    def wait_s(self, key: Hashable) -> float:
+        """Return the seconds until the window ends; 0: the limit is not known to be exceeded."""
+        with self._lock:
+            return max(self._ends_s.get(key, 0.0) - self._clock(), 0.0)

@@ -33,11 +33,11 @@ class Counter(NamedTuple):
 
 
 class Count(NamedTuple):
-    """`limit`: the exceeded limit, or None. `wait_ms`: until its window ends. `value`: the other key's string."""
+    """`wait_ms`: until the window of `exceeded` ends; 0: within all limits. `value`: the other key's string."""
 
-    limit: RateLimit | None
-    wait_ms: int = 0
+    wait_ms: int
     value: bytes | None = None
+    exceeded: Counter | None = None
 
 
 # KEYS: counters, optional other key. ARGV: amount, then times and period in ms of each counter. Returns the number of
@@ -65,10 +65,12 @@ class RateLimitCounter:
         self._redis = RedisClient(settings.redis, settings.redis_timeout_s)
 
     def count(self, counters: Sequence[Counter], amount: int = 1, *, read: str | None = None) -> Count:
-        """Count events and read a key, in one round trip. All keys must share a slot.
+        """Count events and read a key of the same slot, in one round trip.
 
-        Once a counter exceeds its limit, those after it do not count the events.
+        The counters, of one subject, count in order; those after an exceeded one do not.
         """
+        if not counters and read is None:
+            return Count(0)
         keys = [counter.key for counter in counters]
         arguments = [amount]
         for counter in counters:
@@ -76,20 +78,16 @@ class RateLimitCounter:
         result = self._redis.run(_COUNT, keys if read is None else [*keys, read], arguments)
         if isinstance(result, list):
             number, wait_ms = result
-            return Count(counters[number - 1].limit, wait_ms)
-        return Count(None, value=result)
+            return Count(wait_ms, exceeded=counters[number - 1])
+        return Count(0, result)
 
-    def check(self, counters: Sequence[Counter]) -> Count:
-        """Return the result of one more event, without counting it. All keys must share a slot."""
-        exceeded = Count(None)
+    def check(self, counter: Counter) -> Count:
+        """Return the result of one more event, without counting it."""
         with self._redis.client() as client:
-            counts = client.mget([counter.key for counter in counters])
-            for counter, count in zip(counters, counts, strict=True):
-                if int(count or 0) >= counter.limit.times:
-                    # Negative: the window has just ended.
-                    wait_ms = max(client.pttl(counter.key), 0)
-                    exceeded = max(exceeded, Count(counter.limit, wait_ms), key=lambda each: each.wait_ms)
-        return exceeded
+            count = int(client.get(counter.key) or 0)
+            wait_ms = client.pttl(counter.key) if count >= counter.limit.times else 0
+        # Negative: the window has just ended.
+        return Count(max(wait_ms, 0))
 
     def delete(self, counter: Counter) -> None:
         """Delete a counter."""

@@ -7,7 +7,6 @@ are counted exactly, other events in steps of 1 % of the limit. Without Redis on
 import logging
 from collections.abc import Callable, Sequence
 from hashlib import blake2b, sha256
-from itertools import groupby
 from math import ceil
 from uuid import UUID
 
@@ -18,7 +17,7 @@ from promo_api.config.settings import Settings
 from promo_api.contract.client_address import client_network
 from promo_api.errors import TooManyRequests
 from promo_api.folding import fold
-from promo_api.security.local_counters import ArrivalCounter, StepCounter
+from promo_api.security.local_counters import ArrivalCounter, ExceededLimits, StepCounter
 from promo_api.security.rate_limit_counter import Count, Counter, RateLimit, RateLimitCounter
 from promo_api.telemetry import metrics
 
@@ -63,6 +62,7 @@ class RateLimits:
         }
         self._account_limits = {name: RateLimit(name, *rate) for name, rate in rates.items()}
         self._steps = StepCounter()
+        self._exceeded = ExceededLimits()
         self._arrivals = {name: ArrivalCounter(*rates[name]) for name in (PASSWORD_CHANGES, ACTIVATIONS)}
 
     def failed_sign_ins(self, kind: str, email: str, address: str) -> list[Counter]:
@@ -110,11 +110,26 @@ class RateLimits:
 
     def check(self, counters: Sequence[Counter]) -> None:
         """Check whether another event is allowed, without counting it."""
-        self._apply(self._counter.check, counters)
+        _refuse(self._wait_s(self._counter.check, counters))
 
     def count(self, counters: Sequence[Counter]) -> None:
-        """Count an event on each counter. Of counters in a row with one subject, those after an exceeded one do not."""
-        self._apply(self._counter.count, counters)
+        """Count an event on each counter."""
+        _refuse(self._wait_s(lambda counter: self._counter.count([counter]), counters))
+
+    def check_locally(self, counters: Sequence[Counter]) -> None:
+        """Refuse if `count_unknown_code` has refused an event in this worker. No round trip to Redis."""
+        _refuse({counter: self._exceeded.wait_s(counter) for counter in counters})
+
+    def count_unknown_code(self, counters: Sequence[Counter]) -> None:
+        """Count an unknown code on the counters in order, up to an exceeded one, which `check_locally` then knows."""
+        try:
+            count = self._counter.count(counters)
+        except redis.RedisError as error:
+            _warn(error)
+            return
+        if count.exceeded is not None:
+            self._exceeded.add(count.exceeded, count.wait_ms / 1000)
+            raise _too_many(count.exceeded.limit, count.wait_ms / 1000)
 
     def count_for(self, name: str, account_id: UUID, amount: int = 1) -> None:
         """Count events of an account, in steps."""
@@ -124,7 +139,7 @@ class RateLimits:
             return
         counter = Counter(limit, self._digest(str(account_id)))
         try:
-            self._apply(lambda counters: self._counter.count(counters, due), [counter])
+            _refuse(self._wait_s(lambda counter: self._counter.count([counter], due), [counter]))
         except TooManyRequests:
             self._steps.flush_next(key, limit.times)
             raise
@@ -143,8 +158,8 @@ class RateLimits:
                 return True
             metrics.verdict_cache_unavailable()
             return None
-        if count.limit is not None:
-            raise _too_many(count.limit, count.wait_ms / 1000)
+        if count.wait_ms:
+            raise _too_many(counter.limit, count.wait_ms / 1000)
         return read_verdict(count.value) if self._reads_verdicts else True
 
     def delete_activations(self, user_id: UUID) -> None:
@@ -179,16 +194,13 @@ class RateLimits:
     def _activations(self, user_id: UUID) -> Counter:
         return Counter(self._account_limits[ACTIVATIONS], str(user_id))
 
-    def _apply(self, command: Callable[[Sequence[Counter]], Count], counters: Sequence[Counter]) -> None:
-        """Run a command for the counters of each subject, in one round trip each."""
+    def _wait_s(self, command: Callable[[Counter], Count], counters: Sequence[Counter]) -> dict[Counter, float]:
+        """Return the seconds to wait, for each counter; empty if Redis is unavailable."""
         try:
-            counts = [command([*group]) for _, group in groupby(counters, key=lambda counter: counter.subject)]
+            return {counter: command(counter).wait_ms / 1000 for counter in counters}
         except redis.RedisError as error:
             _warn(error)
-            return
-        longest = max(counts, key=lambda count: count.wait_ms, default=Count(None))
-        if longest.limit is not None:
-            raise _too_many(longest.limit, longest.wait_ms / 1000)
+            return {}
 
     def _digest(self, text: str) -> str:
         return blake2b(text.encode(), key=self._key, digest_size=16).hexdigest()
@@ -196,6 +208,13 @@ class RateLimits:
 
 def _counters(limit: RateLimit, subject: str, part: str = "") -> list[Counter]:
     return [Counter(limit, subject, part)] if limit.times else []
+
+
+def _refuse(wait_s: dict[Counter, float]) -> None:
+    """Refuse the request if a limit is exceeded; the longest wait decides."""
+    longest = max(wait_s, key=wait_s.__getitem__, default=None)
+    if longest is not None and wait_s[longest]:
+        raise _too_many(longest.limit, wait_s[longest])
 
 
 def _warn(error: redis.RedisError) -> None:

@@ -374,18 +374,22 @@ def test_counters_survive_key_rotation(make_api: Make, settings: Settings) -> No
 
 
 def test_unknown_codes(make_api: Make) -> None:
-    """After too many unknown codes every request of the company is refused; known codes do not count."""
-    api = make_api(unknown_codes_per_company=Rate(3, 60))
+    """After too many unknown codes every request of the company is refused; known codes do not count.
+
+    Another worker learns that the limit is exceeded from its next unknown code.
+    """
+    api, other = (make_api(unknown_codes_per_company=Rate(3, 60)) for _ in range(2))
     company, user = api.sign_up_company(), api.sign_up_user()
     promo_id = company.create_promo(promo_unique=["one"])
     assert user.post(f"/user/promo/{promo_id}/activate").status_code == 200
     paths = ("/business/redemptions/validate", "/business/redemptions")
     for _ in range(5):
         assert company.post(paths[0], json={"code": "one"}).json()["valid"]
-    assert [company.post(paths[number % 2], json={"code": "guess"}).status_code for number in range(3)] == [
-        200,
-        409,
-        200,
-    ]
-    for path in paths:
-        _assert_refused(company.post(path, json={"code": "one"}), "unknown-codes-per-company", 3, 60)
+    guesses = [company.post(paths[number % 2], json={"code": "guess"}).status_code for number in range(4)]
+    assert guesses == [200, 409, 200, 429]
+    in_other = Account(other, company.token, company.body, company.id)
+    assert in_other.post(paths[0], json={"code": "one"}).json()["valid"]
+    _assert_refused(in_other.post(paths[1], json={"code": "guess"}), "unknown-codes-per-company", 3, 60)
+    for account in (company, in_other):
+        for path in paths:
+            _assert_refused(account.post(path, json={"code": "one"}), "unknown-codes-per-company", 3, 60)

@@ -119,10 +119,8 @@ def _is_within_limit(limits: RateLimits, user_id: UUID) -> bool:
 
 def _is_code_allowed(limits: RateLimits, company_id: UUID) -> bool:
     """Count an unknown code of a company's key, and return whether it is within the limits."""
-    counters = limits.unknown_codes(company_id, company_id)
     try:
-        limits.check(counters)
-        limits.count(counters)
+        limits.count_unknown_code(limits.unknown_codes(company_id, company_id))
     except TooManyRequests:
         return False
     return True

@@ -85,7 +85,7 @@ def test_simultaneous_unknown_codes(make_limits: MakeLimits) -> None:
 
     def count(key_id: Any) -> str | None:
         try:
-            limits.count(limits.unknown_codes(company, key_id))
+            limits.count_unknown_code(limits.unknown_codes(company, key_id))
         except TooManyRequests as error:
             return error.limit
         return None
@@ -96,14 +96,15 @@ def test_simultaneous_unknown_codes(make_limits: MakeLimits) -> None:
 
 
 def test_one_round_trip(make_limits: MakeLimits, sent_to_redis: list[str]) -> None:
-    """One command to Redis checks the limits of a key and its company, and one counts for both."""
+    """One command to Redis counts an unknown code for a key and its company, and known codes need none."""
     limits = make_limits()
     counters = limits.unknown_codes(uuid4(), uuid4())
-    limits.count(counters)  # loads the script
+    limits.count_unknown_code(counters)  # loads the script
     sent_to_redis.clear()
-    limits.check(counters)
-    limits.count(counters)
-    assert sent_to_redis == ["MGET", "EVALSHA"]
+    limits.check_locally(counters)
+    assert sent_to_redis == []
+    limits.count_unknown_code(counters)
+    assert sent_to_redis == ["EVALSHA"]
 
 
 def test_counters_share_a_slot(make_limits: MakeLimits) -> None:
@@ -119,8 +120,8 @@ def test_one_limit_is_off(make_limits: MakeLimits, key: int, company: int, expec
     limits = make_limits(unknown_codes_per_key=Rate(key, 60), unknown_codes_per_company=Rate(company, 60))
     counters = limits.unknown_codes(uuid4(), uuid4())
     for _ in range(2):
-        limits.count(counters)
-    for command in (limits.check, limits.count):
+        limits.count_unknown_code(counters)
+    for command in (limits.count_unknown_code, limits.check_locally):
         with pytest.raises(TooManyRequests) as caught:
             command(counters)
         assert caught.value.limit == expected

@@ -1,10 +1,10 @@
-"""Counters in the memory of a worker: fixed windows on arrival, and counts that are flushed in steps."""
+"""Counters in the memory of a worker: windows on arrival, counts that are flushed in steps, exceeded limits."""
 
 from uuid import uuid4
 
 import pytest
 
-from promo_api.security.local_counters import ArrivalCounter, StepCounter
+from promo_api.security.local_counters import ArrivalCounter, ExceededLimits, StepCounter
 
 
 def test_arrivals_in_a_window() -> None:
@@ -40,3 +40,16 @@ def test_exceeded_limit() -> None:
     counter.flush_next("key", 300)
     assert counter.add("key", 1, 300) > 0
     assert counter.add("key", 1, 300) == 0
+
+
+def test_known_limits() -> None:
+    """An exceeded limit is known until its window ends, for each key apart; 0 seconds change nothing."""
+    now_s = 100.0
+    limits = ExceededLimits(lambda: now_s)
+    limits.add("key", 30)
+    limits.add("key", 0)
+    assert [limits.wait_s("key"), limits.wait_s("other")] == [30, 0]
+    now_s = 129.0
+    assert limits.wait_s("key") == 1
+    now_s = 131.0
+    assert limits.wait_s("key") == 0
