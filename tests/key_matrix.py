@@ -7,14 +7,14 @@ from promo_api.specification import KEY_SCOPES
 from tests.accounts import Account, Api
 from tests.operations import OPERATIONS, Operation
 
-ALL_SCOPES, TOKEN, NOTHING = "all scopes", "token", "nothing"
+ALL_SCOPES, TOKEN, NOTHING, CLOSED = "all scopes", "token", "nothing", "key of a closed company"
 # The codes of keys that open nothing.
 _UNUSABLE = {
     "expired key": "key_expired",
     "revoked key": "key_revoked",
     "wrong checksum": "key_invalid",
     "unknown key": "key_invalid",
-    "key of a closed company": "account_deleted",
+    CLOSED: "account_deleted",
 }
 KINDS = (*KEY_SCOPES, ALL_SCOPES, TOKEN, NOTHING, *_UNUSABLE)
 OPERATIONS_FOR_KEYS = [each for each in OPERATIONS if each.key_scope]
@@ -63,6 +63,8 @@ def assert_matrix(api: Api, operation: Operation, kind: str, headers: dict[str, 
             assert (response.status_code, response.json()["code"]) == (status, expected)
         else:
             assert response.status_code not in (_UNAUTHORIZED, _FORBIDDEN), response.text
+        if operation.method == "GET":
+            assert api.call("HEAD", path, headers=headers).status_code == response.status_code
 
 
 def _expected_code(operation: Operation, kind: str) -> str:

@@ -1,17 +1,22 @@
 """API keys on several server processes."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from threading import Event
 
 import pytest
 
+from promo_api.dev.processes import wait_until
+from promo_api.security.api_keys import ApiKeys
 from tests.accounts import Api
 from tests.cases import all_cases
 from tests.e2e.server import Server
-from tests.key_matrix import KINDS, assert_matrix, create_credentials, create_key, key_header
+from tests.key_matrix import CLOSED, KINDS, assert_matrix, create_credentials, create_key, key_header
 from tests.operations import OPERATIONS, Operation
 
 _PATH = "/business/promo"
+# A company is closed by a command, which deletes its keys.
+_KINDS = [kind for kind in KINDS if kind != CLOSED]
 _CLIENTS = 4
 Credentials = dict[str, dict[str, str]]
 
@@ -19,17 +24,24 @@ Credentials = dict[str, dict[str, str]]
 @pytest.fixture
 def credentials(server: Server) -> Credentials:
     """The headers of credentials, by kind."""
-    return create_credentials(server.accounts.sign_up_company())
+    company = server.accounts.sign_up_company()
+    expires_at = datetime.now(UTC) + timedelta(seconds=1)
+    expired = create_key(company, expires_at=expires_at.isoformat())["key"]
+    credentials = create_credentials(company) | {
+        "expired key": key_header(expired),
+        "unknown key": key_header(ApiKeys().generate().text),
+    }
+    assert wait_until(lambda: _code(server.accounts, expired) == "key_expired", 10)
+    return credentials
 
 
 @all_cases("operation", OPERATIONS)
-@all_cases("kind", KINDS)
+@all_cases("kind", _KINDS)
 def test_every_operation_with_every_scope(
     server: Server, credentials: Credentials, operation: Operation, kind: str
 ) -> None:
     """A key opens the operations of its scope and no others, on a server."""
-    if kind in credentials:
-        assert_matrix(server.accounts, operation, kind, credentials[kind])
+    assert_matrix(server.accounts, operation, kind, credentials[kind])
 
 
 def _code(api: Api, key: str) -> str:

@@ -11,7 +11,15 @@ from promo_api.specification import KEY_SCOPES
 from tests.accounts import Api, promo_body
 from tests.cases import all_cases
 from tests.conftest import Clock
-from tests.key_matrix import KINDS, OPERATIONS_FOR_KEYS, assert_matrix, create_credentials, create_key, key_header
+from tests.key_matrix import (
+    CLOSED,
+    KINDS,
+    OPERATIONS_FOR_KEYS,
+    assert_matrix,
+    create_credentials,
+    create_key,
+    key_header,
+)
 from tests.operations import OPERATIONS, Operation
 
 Credentials = dict[str, dict[str, str]]
@@ -31,7 +39,7 @@ def credentials(api: Api, runtime: Runtime, clock: Clock) -> Credentials:
     return create_credentials(company) | {
         "expired key": key_header(expired),
         "unknown key": key_header(runtime.api_keys.generate().text),
-        "key of a closed company": key_header(orphan),
+        CLOSED: key_header(orphan),
     }
 
 
