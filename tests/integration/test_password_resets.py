@@ -195,6 +195,35 @@ def test_case_of_the_address(api: Api, mailbox: Mailbox, kind: str) -> None:
 
 
 @_KINDS
+def test_tag_of_the_address(api: Api, mailbox: Mailbox, kind: str) -> None:
+    """An address with a tag is another one than the address without it."""
+    plain = company_body()["email"]
+    name, _, domain = plain.partition("@")
+    account = _sign_up(api, kind, email=f"{name}+tag@{domain}")
+    for email in (plain, account.email):
+        assert _forgot(api, kind, email).status_code == 200
+    assert _outcome(_reset(api, kind, mailbox.token(account.email))) == (200, "")
+    assert mailbox.now(plain) == []
+
+
+@_KINDS
+def test_invalid_addresses(api: Api, mailbox: Mailbox, kind: str) -> None:
+    """An address with a line break, a second address, or a character that is not ASCII is refused, without a mail."""
+    account = _sign_up(api, kind)
+    name, _, domain = account.email.partition("@")
+    hostile = [
+        *(f"{account.email}{end}" for end in ("\n", "\r\nBcc: eve@mail.example", ",eve@mail.example", "\x00", " ")),
+        *(f"{name}{end}@{domain}" for end in ("é", "\u0131", "\u200b", "\u202e")),
+        *(f"Anna <{account.email}>", f'"{name}"@{domain}', f"{name}@[127.0.0.1]", f"{name}@{'m' * 120}.example"),
+    ]
+    for email in hostile:
+        response = _forgot(api, kind, email)
+        assert (response.status_code, response.json()["details"][0]["pointer"]) == (400, "/email"), email
+    _request_token(api, mailbox, kind, account)
+    assert len(mailbox.now(account.email)) == 1
+
+
+@_KINDS
 def test_database_has_no_token(api: Api, mailbox: Mailbox, runtime: Runtime, kind: str) -> None:
     """The database contains neither the token nor the address of the mail, and after the mail no nonce."""
     account = _sign_up(api, kind)

@@ -297,6 +297,45 @@ def test_closed_and_unknown_accounts(outbox: Outbox, mailbox: Mailbox, reasons: 
     assert (outbox.pending(), reasons()) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("url", "start", "end"),
+    [
+        ("https://shop.example/reset?lang=en&token={token}", "https://shop.example/reset?lang=en&token=", ""),
+        ("https://shop.example/?a=1#kind={kind}&t={token}&b", "https://shop.example/?a=1#kind=user&t=", "&b"),
+        ("http://localhost:3000/{kind}/reset/{token}/", "http://localhost:3000/user/reset/", "/"),
+    ],
+)
+def test_link(outbox: Outbox, mailbox: Mailbox, url: str, start: str, end: str) -> None:
+    """The token stands where the setting says, also in a URL with a query or a fragment."""
+    email = outbox.request()
+    assert outbox.sweep(smtp_url=mailbox.url, password_reset_url=url) == 1
+    body = mailbox.to(email)[0].get_body(("plain",))
+    assert body is not None
+    link = body.get_content().splitlines()[2]
+    token = link.removeprefix(start).removesuffix(end)
+    assert (link, len(urlsafe_b64decode(token))) == (f"{start}{token}{end}", 48)
+
+
+def test_mail_has_no_input(outbox: Outbox, mailbox: Mailbox) -> None:
+    """A mail contains no text that a user or company has entered, except the address."""
+    name = "<b>Eve</b> Bcc: eve@mail.example"
+    user_email = outbox.request(name=name, surname=name)
+    company = outbox.api.sign_up_company(name=name)
+    outbox.insert("company", outbox.runtime.tokens.read(company.token, "company").account_id)
+    assert [outbox.sweep(smtp_url=mailbox.url) for _ in range(3)] == [1, 1, 0]
+    for email in (user_email, company.email):
+        [message] = mailbox.to(email)
+        assert "Bcc" not in message
+        assert "eve" not in message.as_string().lower()
+
+
+def test_address_that_no_mail_can_have(outbox: Outbox, mailbox: Mailbox, reasons: Callable[[], Any]) -> None:
+    """A mail is dropped if its address, which is a valid one, looks like an encoded header."""
+    email = outbox.request(email=f"=?utf-8?q?{uuid4().hex}?=@mail.example")
+    assert outbox.sweep(smtp_url=mailbox.url) == 1
+    assert (reasons(), mailbox.now(email), outbox.pending()) == ([("invalid_address", False)], [], [])
+
+
 def test_key_rotation(outbox: Outbox, mailbox: Mailbox, reasons: Callable[[], Any]) -> None:
     """Mails of an earlier key are sent while the key is configured, afterwards by a process that has it."""
     email, key = outbox.request(), outbox.settings.secret_key
