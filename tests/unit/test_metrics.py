@@ -70,7 +70,7 @@ def test_gauges_survive_an_error(monkeypatch: pytest.MonkeyPatch, caplog: pytest
     monkeypatch.setattr(metrics, "_GAUGES_EVERY_S", 0.01)
     errors = [ValueError()]
 
-    def count_connections_gauge("promo_postgres_connections_in_use") -> int:
+    def count_connections_in_use() -> int:
         if errors:
             raise errors.pop()
         return 3
