@@ -15,8 +15,8 @@ from tests.e2e.server import Server
 
 # 1,000 requests for known addresses and 1,000 for unknown ones, four for each address: five are allowed.
 _ADDRESSES, _REQUESTS = 250, 4
-# The deviation of the rank statistic from 1/2: five standard deviations. A mail sent, or a hash computed, in the request
-# shows; for a single statement see integration/test_password_resets.py.
+# The deviation of the rank statistic from 1/2: five standard deviations. A mail that is sent in the request shows; for
+# single statements see integration/test_password_resets.py.
 _NOISE = 0.07
 _HEADERS = {"Content-Type": "application/json"}
 _CHANGING = ("date", "x-request-id")
