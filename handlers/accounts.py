@@ -100,6 +100,15 @@ def confirm_password(
     raise error
 
 
+def find_own_credentials(accounts: Accounts, account_id: UUID, email: str, connection: Any) -> Credentials:
+    """Return the credentials of the account that sent a request, or raise Unauthenticated if it was deleted."""
+    credentials = accounts.find_credentials(connection, email)
+    # After a deletion, another account may have the e-mail address.
+    if credentials is None or credentials.account_id != account_id:
+        raise Unauthenticated.account_deleted()
+    return credentials
+
+
 def sign_out(runtime: Runtime, accounts: Accounts, account_id: UUID, token_version: int) -> Body:
     """Revoke the tokens of this version. The token of a concurrent sign-in has a newer one."""
     with runtime.database.autocommit() as connection:

@@ -1,9 +1,9 @@
 """The profile of the company: read and change."""
 
-from typing import Any
+from functools import partial
 
 from handlers import Body
-from handlers.accounts import PasswordAttempt, confirm_password
+from handlers.accounts import PasswordAttempt, confirm_password, find_own_credentials
 from handlers.versions import Versions, check_version, read_if_match, versioned
 from persistence.accounts.companies import Company, find_company, update_company
 from persistence.accounts.credentials import COMPANY_ACCOUNTS, Credentials
@@ -51,12 +51,6 @@ def _change_password(
     """Change the password, and maybe the name, if the old password is right."""
     password = changes.pop("password")
 
-    def find(connection: Any) -> Credentials:
-        credentials = COMPANY_ACCOUNTS.find_credentials(connection, company.email)
-        if credentials is None or credentials.account_id != company.id:
-            raise Unauthenticated.account_deleted()
-        return credentials
-
     def change(credentials: Credentials) -> Body | None:
         values = {**changes, "password_hash": runtime.passwords.hash(password)}
         with runtime.database.autocommit() as connection:
@@ -73,7 +67,12 @@ def _change_password(
         return None  # the hash has changed
 
     return confirm_password(
-        runtime, attempt, old_password, find=find, on_success=change, error=WrongPassword("The password is wrong.")
+        runtime,
+        attempt,
+        old_password,
+        find=partial(find_own_credentials, COMPANY_ACCOUNTS, company.id, company.email),
+        on_success=change,
+        error=WrongPassword("The password is wrong."),
     )
 
 

@@ -1,12 +1,12 @@
 """The profile of the user: read, change, delete the account."""
 
 from contextlib import suppress
+from functools import partial
 from time import monotonic, sleep
-from typing import Any
 from uuid import UUID
 
 from handlers import Body
-from handlers.accounts import PasswordAttempt, confirm_password
+from handlers.accounts import PasswordAttempt, confirm_password, find_own_credentials
 from handlers.serializers import serialize_user
 from handlers.versions import Versions, check_version, read_if_match, versioned
 from persistence.accounts.credentials import USER_ACCOUNTS, Credentials
@@ -60,13 +60,6 @@ def delete_profile(
     """Close the account, then delete its rows; a background job deletes the rest of a large account."""
     versions = read_if_match(if_match)
 
-    def find(connection: Any) -> Credentials:
-        credentials = USER_ACCOUNTS.find_credentials(connection, user.email)
-        # After a deletion, another account may have the e-mail address.
-        if credentials is None or credentials.account_id != user.id:
-            raise Unauthenticated.account_deleted()
-        return credentials
-
     def close(credentials: Credentials) -> bool | None:
         check_version(versions, serialize_user(user), USER_MEMBERS)
         old_profile = _old_profile(user, versions)
@@ -82,7 +75,7 @@ def delete_profile(
         runtime,
         PasswordAttempt("user", user.email, client_address),
         body["password"],
-        find=find,
+        find=partial(find_own_credentials, USER_ACCOUNTS, user.id, user.email),
         on_success=close,
         error=WrongPassword("The password is wrong."),
     )

@@ -141,12 +141,12 @@ def find_email(connection: Connection, kind: str, account_id: UUID) -> str | Non
 
 
 def update_mail_due(connection: Connection, reset: PasswordReset, due_at: datetime) -> None:
-    """Send the mail later, unless a newer request has replaced it."""
+    """Postpone a mail, unless a newer request has replaced it."""
     _POSTPONE_MAIL.count(connection, {**_key(reset), "due_at": due_at})
 
 
 def close_mail(connection: Connection, reset: PasswordReset) -> None:
-    """Send the mail no more."""
+    """Record that a mail is not sent again."""
     _CLOSE_MAIL.count(connection, _key(reset))
 
 

@@ -28,13 +28,13 @@ from promo_api.telemetry import metrics
 _log = logging.getLogger(__name__)
 
 _FIRST_RETRY_S, _RETRY_MAX_S, _JITTER_MIN = 5.0, 300.0, 0.75
-_EXPIRED = 1000
+_DELETED_PER_STEP = 1000
 # As in the paths of the API.
 _KINDS = {"company": "business", "user": "user"}
 
 
 class ResetMails:
-    """Sends mails that are due, and deletes expired resets. Without SMTP_URL, mails that are left stay until then."""
+    """Sends mails that are due, and deletes expired resets; without SMTP_URL it only deletes."""
 
     def __init__(self, settings: Settings, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
@@ -50,7 +50,7 @@ class ResetMails:
         with self._database.autocommit() as connection:
             mail = claim_due_mail(connection, now, due_at=now + self._lease) if mailer else None
             if mail is None or mailer is None:
-                delete_expired_resets(connection, now, limit=_EXPIRED)
+                delete_expired_resets(connection, now, limit=_DELETED_PER_STEP)
                 return 0
             recipient = find_email(connection, mail.reset.kind, mail.reset.account_id)
         if recipient is None:  # an unknown address, or the account was closed

@@ -1,4 +1,4 @@
-"""Sends mails by SMTP. Each response of the server has a time limit, so sending ends after a few of these."""
+"""Sends mails by SMTP. The server must continue each response within a time limit."""
 
 import smtplib
 import ssl

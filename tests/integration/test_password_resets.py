@@ -76,6 +76,15 @@ def test_reset(api: Api, mailbox: Mailbox, runtime: Runtime, kind: str) -> None:
     assert _events(runtime, account, kind) == ["signed_up", "signed_in", "password_recovered", "signed_in"]
 
 
+def test_reset_and_api_keys(api: Api, mailbox: Mailbox) -> None:
+    """A reset revokes the tokens of a company, and leaves its API keys: they are revoked one by one."""
+    company = _sign_up(api, "company")
+    key = company.post("/business/keys", json={"name": "Shop", "scopes": ["read"]}).json()["key"]
+    assert _reset(api, "company", _request_token(api, mailbox, "company", company)).status_code == 200
+    assert _outcome(company.get("/business/promo")) == (401, "token_revoked")
+    assert api.call("GET", "/business/promo", headers={"X-Api-Key": key}).status_code == 200
+
+
 @_KINDS
 def test_mail(api: Api, mailbox: Mailbox, kind: str) -> None:
     """The mail has a text and a simple HTML version with the link of the setting, and loads nothing."""
