@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from promo_api import check, operator_commands
+from promo_api import check, operator_commands, sweeper
 from promo_api.config.settings import Settings
 from promo_api.operator_commands import close_account, reset_password
 from promo_api.runtime import Runtime
@@ -235,6 +235,8 @@ def test_interrupted_command(
 def test_progress(api: Api, settings: Settings, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     """A long command prints its progress."""
     monkeypatch.setattr(operator_commands, "_REPORT_EVERY_S", 0.0)
+    # The background job of the API must not delete the rows first.
+    monkeypatch.setattr(sweeper, "claim_account_deletion", lambda _connection: None)
     company, user = api.sign_up_company(), api.sign_up_user()
     promos = [company.create_promo() for _ in range(2)]
     for promo_id in promos:
