@@ -254,7 +254,7 @@ def test_holds_and_refused_redemptions(history: _History, api: Api) -> None:
         assert total == sum(entry["redemptions"] for bucket in buckets for entry in bucket["countries"])
         return total
 
-    held = [company.post("/business/redemptions", json={"code": code, "hold_for_s": 600}).json() for code in codes]
+    held = [company.post("/business/redemptions", json={"code": code, "hold_s": 600}).json() for code in codes]
     assert redemptions() == 0
     assert company.post(f"/business/redemptions/{held[0]['id']}/release").status_code == 200
     assert company.post(f"/business/redemptions/{held[1]['id']}/confirm").status_code == 200
