@@ -17,14 +17,14 @@ from persistence.database.statements import Statement
 
 # Requests may wait for a batch, so it must take milliseconds.
 _BATCH_ROWS = 500
-# A batch of activations reads about so many, or one promo: no request waits while it reads.
+# A batch of activations reads about this many, or one promo: no request waits while it reads.
 _BATCH_ACTIVATIONS = 20_000
 _TYPES: dict[str, Any] = {"promo": Uuid, "row": Uuid, "began_at": DateTime(timezone=True), "promos": ARRAY(Uuid)}
 
 
 @dataclass(frozen=True)
 class Backfill:
-    """What is left to count of a table: the rows after this one."""
+    """What is left to count of a table: the rows after `row_id`, or the promos after `promo_id`."""
 
     source: str
     promo_id: UUID
@@ -38,7 +38,7 @@ def _statement(sql: str, *parameters: str) -> Statement:
     return Statement(text(sql).bindparams(*(bindparam(name, type_=_TYPES[name]) for name in parameters)))
 
 
-_IS_UNFINISHED = Statement(text("SELECT EXISTS (SELECT FROM activity_backfills)"))
+_UNFINISHED = Statement(text("SELECT count(*) FROM activity_backfills"))
 _CLAIM = _statement(
     """
     SELECT source, promo_id, row_id, began_at FROM activity_backfills
@@ -121,9 +121,9 @@ _COUNT_REDEMPTIONS = _statement(
 _ROWS = {"comments": _COUNT_COMMENTS, "redemptions": _COUNT_REDEMPTIONS}
 
 
-def has_backfill(connection: Connection) -> bool:
-    """Return whether earlier activity is left to count."""
-    return bool(_IS_UNFINISHED.value(connection, {}))
+def count_backfills(connection: Connection) -> int:
+    """Return how many tables have rows left to count."""
+    return int(_UNFINISHED.value(connection, {}))
 
 
 def claim_backfill(connection: Connection) -> Backfill | None:
@@ -133,7 +133,7 @@ def claim_backfill(connection: Connection) -> Backfill | None:
 
 
 def count_earlier_activity(connection: Connection, backfill: Backfill) -> int:
-    """Count a batch in the transaction of the claim, and return its rows; after the last one delete the backfill."""
+    """Count a batch in the transaction of the claim, and return its rows. Without rows, delete the backfill."""
     values = {"promo": backfill.promo_id, "row": backfill.row_id, "began_at": backfill.began_at}
     count = _count_activations if backfill.source == "activations" else _ROWS[backfill.source].value
     return int(count(connection, values)) or _FINISH.count(connection, {"source": backfill.source})

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from persistence.accounts.deletion import claim_account_deletion, delete_account_batch
-from persistence.activity_backfills import claim_backfill, count_earlier_activity, has_backfill
+from persistence.activity_backfills import claim_backfill, count_backfills, count_earlier_activity
 from persistence.database.engine import Database
 from persistence.database.timeouts import unlimited_transaction
 from persistence.feeds.feed_counts import update_feed_counts
@@ -154,7 +154,7 @@ def activity_backfills_sweeper(database: Database, every_s: float = _BACKFILLS_E
 
     def step() -> int:
         with database.autocommit() as connection:
-            if not has_backfill(connection):
+            if not count_backfills(connection):
                 return 0
         # Outside the pool, without a time limit, because a promo may have millions of activations.
         with database.translated(), unlimited_transaction(database.engine) as connection:

@@ -48,6 +48,8 @@ ACCESS = {
     "business_promos.get_promo": Access.REFUSED,
     "business_promos.update_promo": Access.REFUSED,
     "business_promos.get_promo_stat": Access.REFUSED,
+    "business_series.get_promo_series": Access.REFUSED,
+    "business_series.get_company_series": Access.OWN,
     "business_promos.list_changes": Access.REFUSED,
     "business_comments.list_comments": Access.REFUSED,
     "business_comments.get_comment": Access.REFUSED,

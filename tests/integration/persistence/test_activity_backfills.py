@@ -194,7 +194,7 @@ def test_batches(database: Database) -> None:
 
 
 def test_one_process_at_a_time(database: Database) -> None:
-    """A second process takes another table, or nothing, and the first one repeats a batch that failed."""
+    """A second process takes another table, or nothing, and a batch that failed is repeated."""
     update_schema(database.engine)
     with database.transaction() as first, database.transaction() as second, database.transaction() as third:
         backfills = [activity_backfills.claim_backfill(each) for each in (first, second, third)]
