@@ -16,8 +16,8 @@ from promo_api.code_jobs.rows import CSV
 from promo_api.contract.streams import StreamedResponse
 from promo_api.errors import InvalidInput
 from promo_api.runtime import Runtime
-from promo_api.specification import DEFAULT_SERIES_DAYS, MAX_BUCKETS
-from promo_api.time_buckets import find_time_zone, list_boundaries
+from promo_api.specification import MAX_BUCKETS
+from promo_api.time_buckets import DEFAULT_PERIOD, find_time_zone, list_boundaries
 
 _MEASURES = tuple(Activity.__dataclass_fields__)
 
@@ -66,7 +66,7 @@ def _read(
     if zone is None:
         raise InvalidInput.query("/time_zone", "is not the name of a time zone of IANA", code="unknown_time_zone")
     end = date.fromisoformat(to) if to else runtime.clock().astimezone(zone).date() + timedelta(days=1)
-    first = date.fromisoformat(from_) if from_ else end - timedelta(days=DEFAULT_SERIES_DAYS)
+    first = date.fromisoformat(from_) if from_ else end - DEFAULT_PERIOD
     if first >= end:
         raise InvalidInput.query("/to", "must be after `from`")
     boundaries = list_boundaries(bucket, first, end, zone, maximum=MAX_BUCKETS)

@@ -46,7 +46,6 @@ REDEMPTION_STATES: tuple[str, ...] = tuple(_schemas["RedemptionState"]["x-extens
 REDEMPTION_REASONS: tuple[str, ...] = tuple(_schemas["RedemptionReason"]["x-extensible-enum"])
 MAX_CANDIDATES: int = _schemas["PromoCandidates"]["maxItems"]
 MAX_BUCKETS: int = _schemas["Series"]["properties"]["buckets"]["maxItems"]
-DEFAULT_SERIES_DAYS: int = _document["components"]["parameters"]["SeriesFrom"]["x-default-days"]
 MAX_PERCENT: int = _schemas["Job"]["properties"]["percent"]["maximum"]
 MAX_CODES: int = _schemas["CodesCount"]["maximum"]
 MAX_EXPORT_ENTRIES: int = _schemas["UserExport"]["properties"]["likes"]["maxItems"]

@@ -7,6 +7,7 @@ from functools import cache
 from itertools import islice
 from zoneinfo import ZoneInfo, available_timezones
 
+DEFAULT_PERIOD = timedelta(days=30)
 _MINUTES_PER_HOUR, _DAYS_PER_WEEK = 60, 7
 
 

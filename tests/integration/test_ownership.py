@@ -98,10 +98,12 @@ _ERRORS = "/business/jobs/{id}/errors"
 OF_ACCOUNTS = [
     (method, path, operation) for method, path, operation in DECLARED if operation["security"] or "/auth/" in path
 ]
-# Counts, and a response, that actions of any user change.
+# Counts, and responses, that actions of any user change.
 COUNTS = {
     "business_codes.list_codes",
     "business_comments.list_reports",
+    "business_series.get_promo_series",
+    "business_series.get_company_series",
     "like_count",
     "comment_count",
     "used_count",
