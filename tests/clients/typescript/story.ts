@@ -279,8 +279,10 @@ const perWeek = { bucket: "week", time_zone: "Asia/Kathmandu", by: "country" } a
 const series = good(
   await company.GET("/business/promo/{id}/stat/series", { params: { ...ofUnique.params, query: perWeek } }),
 );
+assert(typeof series !== "string");
 assert.equal(series.buckets.at(-1)?.countries?.[0]?.activations, 2);
 const ofAll = good(await company.GET("/business/stat/series", { params: { query: { bucket: "day" } } }));
+assert(typeof ofAll !== "string");
 assert.equal(ofAll.buckets.length, 30);
 refused(await company.GET("/user/profile"), 401);
 
