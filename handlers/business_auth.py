@@ -27,7 +27,7 @@ def sign_out(runtime: Runtime, company: Company) -> Body:
 
 def forgot_password(runtime: Runtime, *, body: Body, client_address: str) -> Body:
     """Send a mail with a link to reset the password, if the account exists."""
-    return password_resets.request_reset(runtime, COMPANY_ACCOUNTS, "company", client_address, email=body["email"])
+    return password_resets.request_reset(runtime, "company", client_address, email=body["email"])
 
 
 def reset_password(runtime: Runtime, *, body: Body, client_address: str) -> Body:

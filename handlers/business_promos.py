@@ -23,7 +23,7 @@ from persistence.promos.promos import (
     insert_promo,
     list_promos as list_company_promos,
 )
-from persistence.redemptions import count_redemptions, list_country_redemptions
+from persistence.redemptions import count_redemptions
 from promo_api.errors import InvalidInput, Unauthenticated
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import CODES, PROMOS
@@ -126,12 +126,11 @@ def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:
     """Return the activations and redemptions of a promo, in total and by country."""
     with runtime.database.autocommit() as connection:
         check_owner(find_promo_owner(connection, id), company)
-        uses, redeemed = list_country_uses(connection, id), list_country_redemptions(connection, id)
-        total = sum(redeemed.values()) or count_redemptions(connection, id)
+        uses, redeemed = list_country_uses(connection, id), count_redemptions(connection, id)
     return {
         "activations_count": sum(use.activations_count for use in uses),
         "countries": [vars(use) | _count(redeemed.get(use.country)) for use in uses],
-        **_count(total),
+        **_count(sum(redeemed.values())),
     }
 
 

@@ -9,7 +9,7 @@ from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
 from handlers.pages import PageRequest, paged, serialize_page
 from handlers.serializers import serialize_redemption
-from persistence.accounts.companies import Company
+from persistence.accounts.companies import Company, KeyCompany
 from persistence.idempotency import IdempotencyKey
 from persistence.pages import Page
 from persistence.promos.code_search import IssuedCode, find_codes
@@ -141,10 +141,11 @@ def void_redemption(runtime: Runtime, company: Company, *, id: UUID) -> Body:
 def _find(runtime: Runtime, company: Company, body: Body) -> list[IssuedCode]:
     """Return the codes that the request means.
 
-    A company that tries too many unknown codes is refused: each worker learns this from its next unknown code, so
-    known codes cost no round trip to Redis.
+    A company or key that tries too many unknown codes is refused: each worker learns this from its next unknown code,
+    so known codes cost no round trip to Redis.
     """
-    counters = runtime.rate_limits.unknown_codes(company.id)
+    key_id = company.key_id if isinstance(company, KeyCompany) else None
+    counters = runtime.rate_limits.unknown_codes(company.id, key_id)
     runtime.rate_limits.check_locally(counters)
     promo_id = UUID(body["promo_id"]) if "promo_id" in body else None
     with runtime.database.autocommit() as connection:

@@ -15,22 +15,21 @@ from promo_api.security.tokens import Kind
 _LIFETIME = timedelta(seconds=1800)
 
 
-def request_reset(runtime: Runtime, accounts: Accounts, kind: Kind, address: str, *, email: str) -> Body:
+def request_reset(runtime: Runtime, kind: Kind, address: str, *, email: str) -> Body:
     """Store a token, and the mail with it, which the sweeper sends.
 
-    An unknown e-mail address runs the same statements, with a row of its own that sends no mail. So neither the
-    response nor the time reveals whether the account exists.
+    For an unknown e-mail address the same statement stores a row that sends no mail. So neither the response nor the
+    time reveals whether the account exists.
     """
     if not runtime.settings.smtp_url:
         raise MailNotConfigured("This server sends no mails. Ask its operator to reset the password.")
     runtime.rate_limits.count(runtime.rate_limits.forgot_passwords(kind, email, address))
     unknown_id = UUID(hex=runtime.rate_limits.digest_account(kind, email))
+    nonce, digest = runtime.reset_tokens.create()
     now = runtime.clock()
+    reset = PasswordReset(unknown_id, kind, digest, nonce, now + _LIFETIME)
     with runtime.database.autocommit() as connection:
-        credentials = accounts.find_credentials(connection, email)
-        account_id = unknown_id if credentials is None else credentials.account_id
-        nonce, digest = runtime.reset_tokens.create(account_id)
-        insert_reset(connection, PasswordReset(account_id, kind, digest, nonce, now + _LIFETIME), now)
+        insert_reset(connection, email, reset, now)
     return {"status": "ok"}
 
 

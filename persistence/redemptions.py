@@ -27,6 +27,7 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
+    null,
     select,
     true,
     tuple_,
@@ -160,13 +161,11 @@ def _list(state: str | None, *, of_promo: bool, of_order: bool, is_first: bool) 
     return Statement(_show(page).order_by(desc(page.c.created_at), desc(page.c.id)))
 
 
-_COMMON_COUNT = Statement(
-    select(redemption_counters.c.confirmed_count).where(redemption_counters.c.promo_id == _PROMO_ID)
-)
-_COUNTRIES = Statement(
+_COUNTS = Statement(
     select(country_redemptions.c.country_key, func.sum(country_redemptions.c.redemptions_count))
     .where(country_redemptions.c.promo_id == _PROMO_ID)
     .group_by(country_redemptions.c.country_key)
+    .union_all(select(null(), redemption_counters.c.confirmed_count).where(redemption_counters.c.promo_id == _PROMO_ID))
 )
 
 
@@ -219,14 +218,9 @@ def list_redemptions(
     return uncounted_page(rows, limit, lambda each: [each.created_at, each.id])
 
 
-def count_redemptions(connection: Connection, promo_id: UUID) -> int:
-    """Return the number of confirmed redemptions of a COMMON promo."""
-    return int(_COMMON_COUNT.value(connection, {"promo": promo_id}) or 0)
-
-
-def list_country_redemptions(connection: Connection, promo_id: UUID) -> dict[str, int]:
-    """Return the confirmed redemptions of a UNIQUE promo by country of the activation."""
-    return {country: int(number) for country, number in _COUNTRIES.rows(connection, {"promo": promo_id})}
+def count_redemptions(connection: Connection, promo_id: UUID) -> dict[str | None, int]:
+    """Return the confirmed redemptions of a promo by country of the activation; None: those of a COMMON promo."""
+    return {country: int(number) for country, number in _COUNTS.rows(connection, {"promo": promo_id})}
 
 
 def _read(row: Sequence[Any], promo_id: UUID, code: str) -> Redemption | None:

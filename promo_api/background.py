@@ -23,7 +23,7 @@ class BackgroundJob:
     """A thread that repeats a task, with a pause of `every_s` seconds, until it is stopped.
 
     If `task` returns that more work is waiting, the pause is `rest` times the duration of the task. Each consecutive
-    failure doubles the pause, up to `backoff_max_s`.
+    failure doubles the pause, up to `backoff_max_s`. `stop` waits for a running task, at most `stop_max_s` if given.
     """
 
     def __init__(
@@ -33,12 +33,14 @@ class BackgroundJob:
         every_s: float,
         backoff_max_s: float = _BACKOFF_MAX_S,
         rest: float = 1.0,
+        stop_max_s: float | None = None,
     ) -> None:
         self._name = name
         self._task = task
         self._every_s = every_s
         self._backoff_max_s = max(every_s, backoff_max_s)
         self._rest = rest
+        self._stop_max_s = stop_max_s
         self._failures = 0
         self._is_outage: Callable[[], bool] = _never
         self._stopped = Event()
@@ -54,9 +56,9 @@ class BackgroundJob:
         self._thread.start()
 
     def stop(self) -> None:
-        """Wait until the thread ends."""
+        """Wait until the thread ends; after `stop_max_s` it is left to end with the process."""
         self._stopped.set()
-        self._thread.join()
+        self._thread.join(self._stop_max_s)
 
     def _repeat(self) -> None:
         pause_s = 0.0

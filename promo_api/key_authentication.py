@@ -4,7 +4,7 @@ A background job stores the times, so that no request waits for it. A killed pro
 """
 
 from persistence.accounts.api_keys import update_last_use
-from persistence.accounts.companies import Company, find_key_owner
+from persistence.accounts.companies import Company, find_key
 from persistence.database.engine import Database
 from promo_api.background import BackgroundJob
 from promo_api.errors import ScopeMissing, Unauthenticated
@@ -30,7 +30,7 @@ def authenticate_key(runtime: Runtime, claims: KeyClaims, scope: str) -> Company
 
 def _find_company(runtime: Runtime, claims: KeyClaims, scope: str) -> Company:
     with runtime.database.autocommit() as connection:
-        key = find_key_owner(connection, claims.digest)
+        key = find_key(connection, claims.digest)
     if key is None:
         raise Unauthenticated.key_invalid()
     if key.is_revoked:

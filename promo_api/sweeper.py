@@ -38,14 +38,18 @@ _UPLOAD_MAX, _JOBS_STORED = timedelta(hours=1), timedelta(days=30)
 _WORDS, _WORDS_EVERY_S = 100, 60.0
 _BACKFILLS_EVERY_S = 60.0
 _MAILS_EVERY_S, _EXPIRED_RESETS_EVERY_S = 1.0, 60.0
+# A mail server may hang for longer than a stop may take. Another process sends the mail then.
+_MAIL_STOP_MAX_S = 2.0
 _FIRST_ID = UUID(int=0)
 
 
 class Sweeper(BackgroundJob):
     """A background job that counts its steps in metrics. After `full_step` rows, more work is waiting."""
 
-    def __init__(self, name: str, step: Callable[[], int], full_step: int, every_s: float) -> None:
-        super().__init__(name, self._has_more, every_s)
+    def __init__(
+        self, name: str, step: Callable[[], int], full_step: int, every_s: float, stop_max_s: float | None = None
+    ) -> None:
+        super().__init__(name, self._has_more, every_s, stop_max_s=stop_max_s)
         self._step = step
         self._full_step = full_step
 
@@ -167,7 +171,8 @@ def activity_backfills_sweeper(database: Database, every_s: float = _BACKFILLS_E
 def reset_mails_sweeper(settings: Settings, database: Database, clock: Callable[[], datetime]) -> Sweeper:
     """Return the sweeper that sends the mails of password resets, and deletes expired resets."""
     every_s = _MAILS_EVERY_S if settings.smtp_url else _EXPIRED_RESETS_EVERY_S
-    return Sweeper("reset_mails", ResetMails(settings, database, clock).send_next, 1, every_s)
+    mails = ResetMails(settings, database, clock)
+    return Sweeper("reset_mails", mails.send_next, 1, every_s, stop_max_s=_MAIL_STOP_MAX_S)
 
 
 def _update_category_keys(database: Database, promo_id: UUID, today: date) -> int:

@@ -1,7 +1,7 @@
 """API keys of companies.
 
 Changes lock the company, so that concurrent creations cannot exceed the limit, and none follows the closing of the
-company. The lock does not conflict with that of a change of a promo.
+company or the revocation of the token. The lock does not conflict with that of a change of a promo.
 """
 
 from collections.abc import Sequence
@@ -106,7 +106,7 @@ def _delete(keys: Delete) -> Select[Any]:
 _LIST = Statement(select(*_COLUMNS).where(_IS_OF_COMPANY, _IS_USABLE).order_by(_KEY.created_at.desc(), _KEY.id.desc()))
 _LOCK = Statement(
     select(companies.c.id)
-    .where(companies.c.id == _COMPANY_ID, companies.c.password_hash.is_not(None))
+    .where(companies.c.id == _COMPANY_ID, companies.c.token_version == bindparam("checked_version"))
     .with_for_update(key_share=True)
 )
 _INSERT = Statement(_insert())
@@ -131,9 +131,9 @@ def list_keys(connection: Connection, company_id: UUID) -> list[ApiKey]:
     return [ApiKey(*row) for row in _LIST.rows(connection, {"company": company_id})]
 
 
-def claim_keys(connection: Connection, company_id: UUID) -> bool:
-    """Lock the keys of a company until the end of the transaction; False if the company is closed."""
-    return _LOCK.row(connection, {"company": company_id}) is not None
+def claim_keys(connection: Connection, company_id: UUID, token_version: int) -> bool:
+    """Lock the keys of a company until the end of the transaction; False if tokens of this version are revoked."""
+    return _LOCK.row(connection, {"company": company_id, "checked_version": token_version}) is not None
 
 
 def insert_key(connection: Connection, company_id: UUID, key_id: UUID, *, limit: int, **values: Any) -> ApiKey | None:

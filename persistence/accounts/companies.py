@@ -55,8 +55,8 @@ class KeyCompany(Company):
 
 
 @dataclass(frozen=True)
-class KeyOwner:
-    """A key that a request was sent with, and its company; None: it is closed."""
+class StoredKey:
+    """An API key and its company; None: the company is closed."""
 
     company: KeyCompany | None
     scopes: Sequence[str]
@@ -114,14 +114,14 @@ def find_company(connection: Connection, company_id: UUID) -> Company | None:
     return None if row is None else Company(*row)
 
 
-def find_key_owner(connection: Connection, digest: bytes) -> KeyOwner | None:
+def find_key(connection: Connection, digest: bytes) -> StoredKey | None:
     """Return the key with a digest, even if it is revoked; None if there is none, or it was revoked long ago."""
     row = _FIND_BY_KEY.row(connection, {"digest": digest})
     if row is None:
         return None
     size = len(KeyCompany.__dataclass_fields__)
     company, key = row[:size], row[size:]
-    return KeyOwner(None if company[0] is None else KeyCompany(*company), *key)
+    return StoredKey(None if company[0] is None else KeyCompany(*company), *key)
 
 
 def find_company_by_email(connection: Connection, email: str) -> Company | None:

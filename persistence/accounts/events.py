@@ -18,12 +18,11 @@ def record_event(
 ) -> CTE:
     """Record an event for each changed row, unless `members` is an empty array."""
     owner = "user_id" if table is users else "company_id"
+    optional = {"members": members, "key_id": key_id}
     # A literal: two events in one statement need different values.
-    columns = [changed.c.id, literal_column(f"'{event}'")]
-    if key_id is not None:
-        rows = select(*columns, key_id)
-        return insert(account_events).from_select([owner, "event", "key_id"], rows).cte(event)
-    if members is None:
-        return insert(account_events).from_select([owner, "event"], select(*columns)).cte(event)
-    rows = select(*columns, members).where(members != literal_column("'{}'"))
-    return insert(account_events).from_select([owner, "event", "members"], rows).cte(event)
+    values: dict[str, ColumnElement[Any]] = {owner: changed.c.id, "event": literal_column(f"'{event}'")}
+    values |= {name: value for name, value in optional.items() if value is not None}
+    rows = select(*values.values())
+    if members is not None:
+        rows = rows.where(members != literal_column("'{}'"))
+    return insert(account_events).from_select([*values], rows).cte(event)

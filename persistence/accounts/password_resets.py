@@ -13,10 +13,12 @@ from sqlalchemy import (
     Connection,
     DateTime,
     LargeBinary,
+    Table,
     Text,
     Uuid,
     bindparam,
     delete,
+    func,
     literal_column,
     null,
     select,
@@ -27,11 +29,12 @@ from sqlalchemy.dialects.postgresql import insert
 from persistence.database.statements import Statement
 from persistence.schema.reset_tables import password_resets
 from persistence.schema.tables import companies, users
+from promo_api.folding import fold
 
 
 @dataclass(frozen=True)
 class PasswordReset:
-    """A request to reset a password. `digest`: of the token; `nonce`: what the token is derived from."""
+    """A request to reset a password. `digest`: of the secret in the token; `nonce`: what it is derived from."""
 
     account_id: UUID
     kind: str
@@ -53,11 +56,13 @@ _ACCOUNT_ID, _DIGEST = bindparam("account_id", type_=Uuid), bindparam("digest", 
 _NOW, _DUE_AT = (bindparam(name, type_=DateTime(timezone=True)) for name in ("now", "due_at"))
 _LIMIT = bindparam("limit", type_=BigInteger)
 _FIELDS = [_reset[name] for name in PasswordReset.__dataclass_fields__]
-_NEW = {column.name: bindparam(f"new_{column.name}", type_=column.type) for column in _FIELDS}
-_INSERTED = {**_NEW, "created_at": _NOW, "mail_due_at": _NOW, "mail_attempts": literal_column("0")}
-_INSERT = Statement(
-    insert(password_resets).values(_INSERTED).on_conflict_do_update(index_elements=["account_id"], set_=_INSERTED)
-)
+_NEW = {
+    **{column.name: bindparam(f"new_{column.name}", type_=column.type) for column in _FIELDS},
+    "created_at": _NOW,
+    "mail_due_at": _NOW,
+    "mail_attempts": literal_column("0"),
+}
+_UNKNOWN_ID = _NEW.pop("account_id")
 _FIND_DIGEST = Statement(
     select(_reset.digest).where(
         _reset.account_id == _ACCOUNT_ID, _reset.kind == bindparam("kind", type_=Text), _reset.expires_at > _NOW
@@ -80,9 +85,10 @@ _CLAIM_MAIL = Statement(
 )
 _POSTPONE_MAIL = Statement(update(password_resets).where(*_IS_MAIL).values(mail_due_at=_DUE_AT))
 _CLOSE_MAIL = Statement(update(password_resets).where(*_IS_MAIL).values(mail_due_at=null(), nonce=null()))
+_TABLES = {"company": companies, "user": users}
 _EMAILS = {
     kind: Statement(select(table.c.email).where(table.c.id == _ACCOUNT_ID, table.c.password_hash.is_not(None)))
-    for kind, table in (("company", companies), ("user", users))
+    for kind, table in _TABLES.items()
 }
 _expired = (
     select(_reset.account_id)
@@ -94,10 +100,26 @@ _expired = (
 _DELETE_EXPIRED = Statement(delete(password_resets).where(_reset.account_id == _expired.c.account_id))
 
 
-def insert_reset(connection: Connection, reset: PasswordReset, now: datetime) -> None:
-    """Store a reset whose mail is due now, in place of an earlier one of the account."""
+def _insert(table: Table) -> Statement:
+    columns = table.c
+    account = select(columns.id).where(
+        columns.email_key == bindparam("email_key", type_=Text), columns.password_hash.is_not(None)
+    )
+    statement = insert(password_resets).values(account_id=func.coalesce(account.scalar_subquery(), _UNKNOWN_ID), **_NEW)
+    return Statement(statement.on_conflict_do_update(index_elements=["account_id"], set_=_NEW))
+
+
+_INSERTS = {kind: _insert(table) for kind, table in _TABLES.items()}
+
+
+def insert_reset(connection: Connection, email: str, reset: PasswordReset, now: datetime) -> None:
+    """Store a reset whose mail is due now, in place of an earlier one of the account.
+
+    If an account has the e-mail address, its id is stored instead of that of `reset`. As the statement decides, an
+    unknown address takes the same time.
+    """
     values = {f"new_{name}": getattr(reset, name) for name in PasswordReset.__dataclass_fields__}
-    _INSERT.count(connection, {**values, "now": now})
+    _INSERTS[reset.kind].count(connection, {**values, "now": now, "email_key": fold(email)})
 
 
 def find_reset_digest(connection: Connection, account_id: UUID, kind: str, now: datetime) -> bytes | None:

@@ -244,6 +244,10 @@ class Settings:
         "unknown codes in requests of one company, times/seconds; 0: no limit",
         Rate(1000, 3600),
     )
+    unknown_codes_per_key: Rate = setting(  # noqa: RUF009 it makes a field
+        "unknown codes in requests with one API key, times/seconds; 0: no limit",
+        Rate(300, 3600),
+    )
     idempotency_keys_per_account: Rate = setting(  # noqa: RUF009 it makes a field
         "requests of one account with a new Idempotency-Key, times/seconds; 0: no limit", Rate(20_000, 3600)
     )

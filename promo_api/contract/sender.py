@@ -38,7 +38,7 @@ def credentials_of(scope: Scope) -> Credentials:
 
 
 def credentials_kind(scope: Scope) -> str:
-    """Return the kind of the credentials; `none` if the request has none, or none that are valid."""
+    """Return the kind of the credentials, even if revoked; `none` if the request has none or malformed ones."""
     credentials: Credentials | None = scope.get("extensions", {}).get(_CREDENTIALS)
     return "none" if credentials is None else credentials.kind
 

@@ -65,7 +65,8 @@ class ResetMails:
         reset = mail.reset
         token = self._tokens.issue(reset.account_id, reset.nonce, reset.digest)
         if token is None:
-            self._fail(mail, "key_removed", is_permanent=True)
+            # Another process may have the key, while SECRET_KEY is being replaced.
+            self._fail(mail, "unknown_key")
             return
         link = self._link.replace("{kind}", _KINDS[reset.kind]).replace("{token}", token)
         try:
@@ -88,7 +89,7 @@ class ResetMails:
             metrics.mail_sent()
             self._close(reset)
 
-    def _fail(self, mail: DueMail, reason: str, *, is_permanent: bool) -> None:
+    def _fail(self, mail: DueMail, reason: str, *, is_permanent: bool = False) -> None:
         """Record a failure, and try again later unless it is permanent."""
         _log.warning("mail_failed", extra={"reason": reason, "attempts": mail.attempts, "will_retry": not is_permanent})
         metrics.mail_failed(will_retry=not is_permanent)

@@ -13,10 +13,11 @@ from promo_api.config.smtp_url import SmtpUrl
 # More than the responses that one mail needs.
 RESPONSES_MAX = 12
 _PERMANENT = 500
-# The first that fits. A password or a certificate may be corrected while the mail waits.
+# The first that fits; others are "unavailable". Each may be corrected while the mail waits: the password, the
+# certificate, the sender.
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (smtplib.SMTPAuthenticationError, "login_failed"),
-    (smtplib.SMTPConnectError, "unavailable"),
+    (smtplib.SMTPSenderRefused, "sender_refused"),
     (smtplib.SMTPServerDisconnected, "disconnected"),
     (smtplib.SMTPNotSupportedError, "not_supported"),  # STARTTLS, AUTH, or an address that is not ASCII
     (ssl.SSLError, "tls_failed"),
@@ -81,16 +82,17 @@ def _translated() -> Iterator[None]:
     except smtplib.SMTPRecipientsRefused as error:
         [(code, _)] = error.recipients.values()
         raise _refused(code) from None
+    except smtplib.SMTPDataError as error:
+        raise _refused(error.smtp_code) from None
     except (smtplib.SMTPException, OSError) as error:
         # smtplib reports a timeout as a disconnect.
         cause = error.__context__ if isinstance(error.__context__, TimeoutError) else error
         for kind, reason in _REASONS:
             if isinstance(cause, kind):
                 raise MailError(reason) from None
-        if isinstance(error, smtplib.SMTPResponseException):
-            raise _refused(error.smtp_code) from None
         raise MailError("unavailable") from None
 
 
 def _refused(code: int) -> MailError:
+    """Return the error for a response that decides about the recipient or the content."""
     return MailError("refused", is_permanent=True) if code >= _PERMANENT else MailError("deferred")

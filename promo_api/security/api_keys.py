@@ -34,7 +34,7 @@ class NewKey:
 
 @dataclass(frozen=True)
 class KeyClaims:
-    """What is known of a key before the database is asked; the account is known if it was valid before."""
+    """What a worker reads from a key without the database. The account is known if the key was valid before."""
 
     digest: bytes
     account_id: UUID | None

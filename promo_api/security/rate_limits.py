@@ -48,7 +48,8 @@ class RateLimits:
         self._forgot_of_account = RateLimit("forgot-passwords-per-account", *settings.forgot_passwords_per_account)
         self._forgot_of_address = RateLimit("forgot-passwords-per-address", *settings.forgot_passwords_per_address)
         self._failed_resets = RateLimit("failed-resets-per-address", *settings.failed_resets_per_address)
-        self._unknown_codes = RateLimit("unknown-codes-per-company", *settings.unknown_codes_per_company)
+        self._unknown_codes_of_company = RateLimit("unknown-codes-per-company", *settings.unknown_codes_per_company)
+        self._unknown_codes_of_key = RateLimit("unknown-codes-per-key", *settings.unknown_codes_per_key)
         rates = {
             PASSWORD_CHANGES: settings.password_changes_per_user,
             ACTIVATIONS: settings.activations_per_user,
@@ -90,9 +91,14 @@ class RateLimits:
         """Return the counter of a client address."""
         return _counters(self._failed_resets, self.digest_address(address))
 
-    def unknown_codes(self, company_id: UUID) -> list[Counter]:
-        """Return the counter of codes that a company does not have."""
-        return _counters(self._unknown_codes, self._digest(str(company_id)))
+    def unknown_codes(self, company_id: UUID, key_id: UUID | None) -> list[Counter]:
+        """Return the counters of codes that a company does not have: of the API key, if one was used, and the company.
+
+        The key comes first: once it exceeds its limit, it does not use up the limit of the company.
+        """
+        company = self._digest(str(company_id))
+        of_key = [] if key_id is None else _counters(self._unknown_codes_of_key, company, self._digest(str(key_id)))
+        return [*of_key, *_counters(self._unknown_codes_of_company, company)]
 
     def digest_account(self, kind: str, email: str) -> str:
         """Return the account's digest for Redis and the log."""
@@ -108,18 +114,22 @@ class RateLimits:
 
     def count(self, counters: Sequence[Counter]) -> None:
         """Count an event on each counter."""
-        _refuse(self._wait_s(self._counter.count, counters))
+        _refuse(self._wait_s(lambda counter: self._counter.count([counter]), counters))
 
     def check_locally(self, counters: Sequence[Counter]) -> None:
         """Refuse if `count_unknown_code` has refused an event in this worker. No round trip to Redis."""
         _refuse({counter: self._exceeded.wait_s(counter) for counter in counters})
 
     def count_unknown_code(self, counters: Sequence[Counter]) -> None:
-        """Count an unknown code on each counter, and keep for `check_locally` which limits are exceeded."""
-        wait_s = self._wait_s(self._counter.count, counters)
-        for counter in counters:
-            self._exceeded.add(counter, wait_s.get(counter, 0.0))
-        _refuse(wait_s)
+        """Count an unknown code on the counters in order, up to an exceeded one, which `check_locally` then knows."""
+        try:
+            count = self._counter.count(counters)
+        except redis.RedisError as error:
+            _warn(error)
+            return
+        if count.exceeded is not None:
+            self._exceeded.add(count.exceeded, count.wait_ms / 1000)
+            raise _too_many(count.exceeded.limit, count.wait_ms / 1000)
 
     def count_for(self, name: str, account_id: UUID, amount: int = 1) -> None:
         """Count events of an account, in steps."""
@@ -129,7 +139,7 @@ class RateLimits:
             return
         counter = Counter(limit, self._digest(str(account_id)))
         try:
-            _refuse(self._wait_s(lambda counter: self._counter.count(counter, due), [counter]))
+            _refuse(self._wait_s(lambda counter: self._counter.count([counter], due), [counter]))
         except TooManyRequests:
             self._steps.flush_next(key, limit.times)
             raise
@@ -141,7 +151,7 @@ class RateLimits:
         """
         counter = self._activations(user_id)
         try:
-            count = self._counter.count(counter, read=verdict_key(user_id) if self._reads_verdicts else None)
+            count = self._counter.count([counter], read=verdict_key(user_id) if self._reads_verdicts else None)
         except redis.RedisError as error:
             _warn(error)
             if not self._reads_verdicts:
@@ -196,8 +206,8 @@ class RateLimits:
         return blake2b(text.encode(), key=self._key, digest_size=16).hexdigest()
 
 
-def _counters(limit: RateLimit, subject: str) -> list[Counter]:
-    return [Counter(limit, subject)] if limit.times else []
+def _counters(limit: RateLimit, subject: str, part: str = "") -> list[Counter]:
+    return [Counter(limit, subject, part)] if limit.times else []
 
 
 def _refuse(wait_s: dict[Counter, float]) -> None:

@@ -1,6 +1,6 @@
 """Tokens that reset a password: the id of the account and 256 secret bits, in base64url.
 
-The secret is an HMAC of the account and a random nonce. So the mail can be sent later, and again, from what the
+The secret is an HMAC of a random nonce. So the mail can be sent later, and again, from what the
 database stores: the nonce and a digest. Neither contains the token. The keys are derived from the secret keys, which
 sign tokens.
 """
@@ -33,15 +33,15 @@ class ResetTokens:
     def __init__(self, secret_keys: Sequence[str]) -> None:
         self._keys = [digest(key.encode(), _PURPOSE, _HASH) for key in secret_keys]
 
-    def create(self, account_id: UUID) -> tuple[bytes, bytes]:
-        """Return a new nonce and the digest of its token."""
+    def create(self) -> tuple[bytes, bytes]:
+        """Return a new nonce and the digest of its secret."""
         nonce = token_bytes(_SECRET_BYTES)
-        return nonce, sha256(_secret(self._keys[0], account_id, nonce)).digest()
+        return nonce, sha256(_secret(self._keys[0], nonce)).digest()
 
     def issue(self, account_id: UUID, nonce: bytes, expected: bytes) -> str | None:
-        """Return the token of a nonce, whose digest is `expected`; None: its key is not configured any more."""
+        """Return the token of a nonce and an account; None: no key gives the digest `expected` any more."""
         for key in self._keys:
-            secret = _secret(key, account_id, nonce)
+            secret = _secret(key, nonce)
             if compare_digest(sha256(secret).digest(), expected):
                 return urlsafe_b64encode(account_id.bytes + secret).decode()
         return None
@@ -58,5 +58,5 @@ class ResetTokens:
         return ResetToken(UUID(bytes=decoded[:_ID_BYTES]), sha256(decoded[_ID_BYTES:]).digest())
 
 
-def _secret(key: bytes, account_id: UUID, nonce: bytes) -> bytes:
-    return digest(key, account_id.bytes + nonce, _HASH)
+def _secret(key: bytes, nonce: bytes) -> bytes:
+    return digest(key, nonce, _HASH)

@@ -143,6 +143,7 @@ _rate_limited = {
         "promos-per-company",
         "codes-per-company",
         "unknown-codes-per-company",
+        "unknown-codes-per-key",
         "idempotency-keys-per-account",
     )
 }

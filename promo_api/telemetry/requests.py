@@ -30,7 +30,7 @@ class RequestFinished:
         status: 0: no response.
         duration_s: until the last byte of the response.
         target: path and query as sent; b"": unreadable.
-        credentials: `token` or `key`; `none` without valid ones.
+        credentials: `token` or `key`, even if revoked; `none` if there are none or malformed ones.
     """
 
     request_id: str

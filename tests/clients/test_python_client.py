@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,9 @@ from tests.pages import page
 
 _CONFIG = Path(__file__).with_name("python_client.yml")
 _TIMEOUT_S = 240
-_STORY = Path(__file__).with_name("python_story.py")
+_STORY = Path(__file__).with_name("python")
+_PACKAGE = "tests.clients.python"
+_ROOT = SPECIFICATION.parent
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,8 @@ def test_each_operation_is_generated(generated: Path) -> None:
     modules = {path.stem for path in (generated / "promo_client/api").rglob("*.py")} - {"__init__"}
     wanted = {each.id.replace(".", "_") for each in OPERATIONS}
     assert modules == wanted
-    assert wanted <= set(re.findall(r"\w+", _STORY.read_text(encoding="utf-8")))
+    story = "".join(file.read_text(encoding="utf-8") for file in _STORY.glob("*.py"))
+    assert wanted <= set(re.findall(r"\w+", story))
 
 
 def test_client_compiles(generated: Path) -> None:
@@ -56,24 +58,23 @@ def test_types(generated: Path) -> None:
     """The client and the story pass mypy in strict mode."""
     done = _python(
         "-m", "mypy", "--config-file", os.devnull, "--strict", "--warn-unreachable", "--cache-dir", "cache",
-        "promo_client", str(_STORY), folder=generated, variables={"MYPYPATH": str(generated)},
+        "-p", "promo_client", "-p", _PACKAGE, folder=generated,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_story_happens(generated: Path, server: Server) -> None:
     """The client can call every operation of a server, and parses responses and errors."""
-    done = _python(
-        "-W", "error", str(_STORY), f"{server.url}/api", folder=generated, variables={"PYTHONPATH": str(generated)}
-    )  # fmt: skip
+    done = _python("-W", "error", "-m", f"{_PACKAGE}.story", f"{server.url}/api", folder=generated)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert_story_happened(server, done.stdout)
 
 
-def _python(
-    *arguments: str, folder: Path, variables: Mapping[str, str] | None = None
-) -> "subprocess.CompletedProcess[str]":
+def _python(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run Python with the packages in the folder and those of the project."""
+    path = f"{folder}{os.pathsep}{_ROOT}"
     return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env={**os.environ, "NO_COLOR": "1", **(variables or {})},
+        [sys.executable, *arguments], cwd=folder,
+        env={**os.environ, "NO_COLOR": "1", "PYTHONPATH": path, "MYPYPATH": path},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False,
     )  # fmt: skip

@@ -12,14 +12,14 @@ import requests
 from tests.accounts import Account, company_body, promo_body, user_body
 from tests.e2e.raw import fields, request, send_raw
 from tests.e2e.server import Server
+from tests.mailbox import Mailbox
 from tests.operations import OPERATIONS, Operation
 
 MARK = "q7zx"
 _numbers = count(1)
+_KINDS = ("business", "user")
 # Operations that revoke the token of the request.
 _REVOKING = ("business_auth.sign_out", "user_auth.sign_out", "user_profile.delete_profile")
-# The server may send no mails, and the requests have no token of a mail.
-_OF_MAILS = (".forgot_password", ".reset_password")
 
 
 class SentRequest(NamedTuple):
@@ -45,10 +45,6 @@ def _sign_in(account: Account) -> dict[str, Any]:
     return {name: account.body[name] for name in ("email", "password")}
 
 
-def _reset() -> dict[str, str]:
-    return {"token": secret("token-{}"), "password": secret("Pass!{}")}
-
-
 def _address_and_password() -> dict[str, str]:
     return {"email": secret("{}@secret.example"), "password": secret("Pass!{}")}
 
@@ -66,13 +62,13 @@ _TEMPORARY_PASSWORD = secret("Pass!{}")
 
 
 class AllOperations:
-    """Sends requests to every operation of a server.
+    """Sends requests to every operation of a server, which sends its mails to the mailbox.
 
     Attributes:
         sent: the requests, in order.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, mailbox: Mailbox) -> None:
         self._server = server
         self._accounts = accounts = server.accounts
         self._company, self._user = accounts.sign_up_company(**_company()), accounts.sign_up_user(**_user())
@@ -89,6 +85,7 @@ class AllOperations:
         key = self._company.post("/business/keys", json={"name": secret("Key {}"), "scopes": ["read", "write"]})
         self._key_id, self._key = key.json()["id"], key.json()["key"]
         self._redeemed = self._create_redemptions()
+        self._resets = [self._request_reset(mailbox, *each) for each in zip(_KINDS, self._others, strict=True)]
         self._sign_ups = {
             "company": ("/business/auth/sign-up", _company, self._company),
             "user": ("/user/auth/sign-up", _user, self._user),
@@ -114,15 +111,21 @@ class AllOperations:
             name: self._company.post("/business/redemptions", json=body).json()["id"] for name, body in bodies.items()
         }
 
+    def _request_reset(self, mailbox: Mailbox, kind: str, account: Account) -> dict[str, str]:
+        """Return the body that resets the password of an account, once, to its own password."""
+        body = {"email": account.email}
+        requested = self._accounts.call("POST", f"/{kind}/auth/forgot-password", json=body)
+        assert requested.status_code == 200, requested.text
+        return {"token": mailbox.token(account.email), "password": account.body["password"]}
+
     def send_valid(self) -> dict[str, int]:
-        """Send a valid request to each operation, and return the statuses by operationId, except those of mails."""
-        statuses = {
+        """Send a valid request to each operation, and return the statuses by operationId."""
+        return {
             each.id: self._send(
                 each, self._fill_path(each.path), json=self._body(each), headers={"Idempotency-Key": secret("key-{}")}
             )
             for each in OPERATIONS
         }
-        return {name: status for name, status in statuses.items() if not name.endswith(_OF_MAILS)}
 
     def send_invalid(self) -> set[int]:
         """Send invalid requests to each operation, and return the statuses."""
@@ -185,8 +188,8 @@ class AllOperations:
         return self._with_ids(path, comment_id)
 
     def _with_ids(self, path: str, comment_id: str) -> str:
-        ids = {"keys": self._key_id, "jobs": self._job_id}
-        id_of_path = ids.get(path.split("/")[2], self._promo_id)
+        ids = {"/business/keys/": self._key_id, "/business/jobs/": self._job_id}
+        id_of_path = next((id_ for start, id_ in ids.items() if path.startswith(start)), self._promo_id)
         if "/redemptions/" in path:
             id_of_path = self._redeemed.get(path.rpartition("/")[2], self._redeemed["void"])
         return path.replace("{id}", id_of_path).replace("{comment_id}", comment_id)
@@ -201,7 +204,7 @@ class AllOperations:
             "business_auth.sign_in": lambda: _sign_in(self._others[0]),
             "business_keys.create_key": lambda: {"name": secret("Key {}"), "scopes": ["read"]},
             "business_auth.forgot_password": lambda: {"email": self._company.email},
-            "business_auth.reset_password": _reset,
+            "business_auth.reset_password": lambda: self._resets[0],
             "business_profile.update_profile": self._company_profile,
             "business_promos.create_promo": lambda: promo_body(promo_common=secret("code-{}")),
             "business_promos.update_promo": lambda: {"description": secret("A description {}")},
@@ -212,7 +215,7 @@ class AllOperations:
             "user_auth.sign_up": _user,
             "user_auth.sign_in": lambda: _sign_in(self._others[1]),
             "user_auth.forgot_password": lambda: {"email": self._user.email},
-            "user_auth.reset_password": _reset,
+            "user_auth.reset_password": lambda: self._resets[1],
             "user_profile.update_profile": lambda: {"name": secret("{}"), "password": secret("N3w!{}")},
             "user_profile.delete_profile": lambda: {"password": _TEMPORARY_PASSWORD},
             "user_comments.create_comment": lambda: {"text": secret("A comment {}")},

@@ -111,6 +111,8 @@ def _package_env(tmp_path_factory: pytest.TempPathFactory, environment: dict[str
             "REDIS_HOST": valkey.host,
             "REDIS_PORT": str(valkey.port),
             "ANTIFRAUD_ADDRESS": antifraud.address,
+            # It would take the mails of another server with the same database, whose SECRET_KEY it may not have.
+            "SMTP_URL": "",
         }
         own |= behind_pgbouncer(stack, postgres, data / "pgbouncer")
         server = stack.enter_context(Server(environment | own, folder))

@@ -4,7 +4,7 @@ from typing import Any
 
 import requests
 
-_SECRETS = ("email", "password", "token", "promo", "promo_common", "promo_unique", "text")
+_SECRETS = ("email", "password", "token", "key", "promo", "promo_common", "promo_unique", "text")
 _TIMEOUT_S = 30
 
 
@@ -12,7 +12,7 @@ class Remote(requests.Session):
     """A client of one server. Each request opens a connection, so that any worker may accept it.
 
     Attributes:
-        secrets: all e-mail addresses, passwords, tokens, keys, comments and promo codes so far.
+        secrets: all e-mail addresses, passwords, tokens, API keys, idempotency keys, comments and promo codes so far.
     """
 
     def __init__(self, url: str) -> None:

@@ -13,7 +13,7 @@ from tests.e2e.server import Server, run_command
 
 _ALL = [
     "settings", "passwords", "specification", "PostgreSQL", "schema", "Redis", "clocks", "anti-fraud", "breakers",
-    "counts",
+    "mail", "counts",
 ]  # fmt: skip
 # The tests use cheap password hashes, which gives a warning.
 _ALL_OK = dict.fromkeys(_ALL, True) | {"passwords": False}

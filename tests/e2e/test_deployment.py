@@ -26,6 +26,7 @@ from tests.deployment_page import block
 from tests.e2e.all_operations import AllOperations
 from tests.e2e.environment import assert_no_secrets
 from tests.e2e.server import Server, run_command
+from tests.mailbox import Mailbox
 
 _ROOT = Path(__file__).parents[2]
 _HOST = "127.0.0.1"
@@ -139,7 +140,9 @@ def test_role_limits_backup_and_restore(
 
 
 @pytest.mark.parametrize("role", [None, "promo_owner"], ids=["superuser", "owner"])
-def test_two_roles(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_path: Path, role: str | None) -> None:
+def test_two_roles(
+    postgres: EmbeddedPostgres, environment: dict[str, str], mailbox: Mailbox, tmp_path: Path, role: str | None
+) -> None:
     """The rights of grants.sql suffice for all operations, sweepers and commands; other statements are refused."""
     _administer(postgres, block("sql role"))
     _administer(postgres, block("sql limits"))
@@ -151,7 +154,7 @@ def test_two_roles(postgres: EmbeddedPostgres, environment: dict[str, str], tmp_
     server = Server(settings, tmp_path)
     try:
         server.start()
-        assert set(AllOperations(server).send_valid().values()) <= {200, 201, 202}
+        assert set(AllOperations(server, mailbox).send_valid().values()) <= {200, 201, 202}
         with closing(Database(Settings.from_environment(settings))) as database:
             assert expired_responses_sweeper(database, lambda: datetime.now(UTC) + timedelta(days=9)).sweep() > 0
             feed_changes_sweeper(database).sweep()

@@ -47,13 +47,13 @@ def test_log_on_a_terminal(terminal: Terminal, address: str) -> None:
     assert requests.get(f"http://{address}/api/x?token={_JWT}", timeout=10).status_code == 404
     assert send_raw(f"http://{address}", b"GET / HTTP/9.9\r\n\r\n").status == 400
     # Workers write in any order.
-    for text in ("sign-up", "category=coffee", "TOKEN", "unreadable"):
+    for text in ("sign-up", "category=coffee", "SECRET", "unreadable"):
         output = terminal.read_until(text)
     time = r"^\d\d:\d\d:\d\d "
     for line in (
         r"POST /api/user/auth/sign-up \x1b\[32m200\x1b\[0m [\d.]+ ms\r$",
         r"GET /api/user/feed\?category=coffee \x1b\[32m200\x1b\[0m [\d.]+ ms\r$",
-        r"GET /api/x\?token=TOKEN \x1b\[33m404\x1b\[0m [\d.]+ ms\r$",
+        r"GET /api/x\?token=SECRET \x1b\[33m404\x1b\[0m [\d.]+ ms\r$",
     ):
         assert re.search(time + line, output, re.MULTILINE), output
     assert not any(secret in output for secret in remote.secrets)

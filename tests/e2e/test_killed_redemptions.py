@@ -41,7 +41,7 @@ def test_killed_workers_during_redemptions(own_server: Server) -> None:
             own_server.kill_worker()
         try:
             return company.post("/business/redemptions", json={"code": codes[number]})
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
             return None
 
     with ThreadPoolExecutor(_THREADS) as threads:

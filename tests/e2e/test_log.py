@@ -14,6 +14,7 @@ from promo_api.dev.processes import wait_until
 from tests.e2e.all_operations import MARK, AllOperations, secret
 from tests.e2e.environment import Environment, assert_no_secrets
 from tests.e2e.server import Server
+from tests.mailbox import Mailbox
 
 _EVERY_LINE = {"at", "level", "event", "process"}
 _OUTAGE_EVENTS = {
@@ -27,12 +28,13 @@ _HASHES = "SELECT password_hash FROM users UNION SELECT password_hash FROM compa
 
 
 @pytest.fixture(params=["json", "text"])
-def server(request: pytest.FixtureRequest, env: Environment, tmp_path: Path) -> Iterator[Server]:
+def server(request: pytest.FixtureRequest, env: Environment, mailbox: Mailbox, tmp_path: Path) -> Iterator[Server]:
     """A server with marked secrets, for each log format."""
     own = {
         "LOG_FORMAT": request.param,
         "POSTGRES_PASSWORD": secret("{}"),
         "SECRET_KEY": secret("a key for tests that is long enough {}"),
+        "SMTP_URL": mailbox.url,
     }
     with Server(env.variables | own, tmp_path) as server:
         yield server
@@ -115,9 +117,9 @@ def _assert_format(server: Server) -> None:
         assert [line for line in lines if not first.match(line) and not of_traceback.match(line)] == []
 
 
-def test_log_of_a_full_run(env: Environment, server: Server) -> None:
+def test_log_of_a_full_run(env: Environment, server: Server, mailbox: Mailbox) -> None:
     """Valid and invalid requests to all operations, also during outages, leave one line each and no secrets."""
-    operations = AllOperations(server)
+    operations = AllOperations(server, mailbox)
     assert set(operations.send_valid().values()) == {200, 201, 202}
     assert {400, 401, 404, 415} <= operations.send_invalid()
     operations.send_malformed()

@@ -11,7 +11,10 @@ from tests.e2e.terminal import SHELLS, Terminal
 from tests.pages import code
 
 _STORY = code("README.md", "sh story")
-_STATISTICS = '{"activations_count":1,"countries":[{"country":"fr","activations_count":1}]}'
+_STATISTICS = (
+    '{"activations_count":1,"countries":[{"country":"fr","activations_count":1,"redemptions_count":1}],'
+    '"redemptions_count":1}'
+)
 
 
 def _run(url: str, story: str = _STORY) -> "subprocess.CompletedProcess[str]":
@@ -22,7 +25,7 @@ def _run(url: str, story: str = _STORY) -> "subprocess.CompletedProcess[str]":
 
 
 def test_example_session(server: Server) -> None:
-    """Each command works, and the company's code reaches the user and the statistics."""
+    """Each command works, and the company's code reaches the user, the shop and the statistics."""
     done = _run(server.url)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -55,7 +58,7 @@ def test_failed_step(server: Server) -> None:
     done = _run(server.url, _STORY.replace("Str0ng&Hot", "weak"))
     assert done.returncode == 1
     assert '"pointer":"/password"' in done.stdout
-    assert "The company reads" not in done.stdout
+    assert "The user shows" not in done.stdout
     assert "Traceback" not in done.stderr
 
 

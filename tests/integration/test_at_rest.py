@@ -43,8 +43,9 @@ def _use_api(api: Api) -> Secrets:
     user.body["password"] = passwords[2]
     tokens = [company.token, user.token, _sign_in(api, company, "business"), _sign_in(api, user, "user")]
     company.token = tokens[2]
-    api_key = company.post("/business/keys", json={"name": "Shop", "scopes": ["read"]}).json()["key"]
-    assert api.call("GET", "/business/promo", headers={"X-Api-Key": api_key}).status_code == 200
+    api_key = company.post("/business/keys", json={"name": "Shop", "scopes": ["redeem"]}).json()["key"]
+    redemption = {"headers": {"X-Api-Key": api_key}, "json": {"code": "unknown"}}
+    assert api.call("POST", "/business/redemptions/validate", **redemption).status_code == 200
     return Secrets(
         [*passwords, *tokens, api_key], [company.body["email"], user.body["email"], user.body["surname"], code]
     )

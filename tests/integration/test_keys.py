@@ -14,18 +14,9 @@ from promo_api.dev.processes import wait_until
 from promo_api.key_authentication import store_key_uses
 from promo_api.runtime import Runtime
 from promo_api.specification import MAX_KEYS
-from tests.accounts import Account, Api
+from tests.accounts import Api
 from tests.conftest import Clock
-
-_ALL = ["read", "write", "redeem"]
-
-
-def create_key(company: Account, **values: Any) -> dict[str, Any]:
-    """Create a key with all scopes, and return the response."""
-    response = company.post("/business/keys", json={"name": "Shop", "scopes": _ALL, **values})
-    assert response.status_code == 201, response.text
-    created: dict[str, Any] = response.json()
-    return created
+from tests.key_matrix import create_key
 
 
 def call_with_key(api: Api, key: str, method: str = "GET", path: str = "/business/promo", **request: Any) -> Any:

@@ -10,6 +10,7 @@ from promo_api.runtime import Runtime
 from tests.accounts import PASSWORD, Account, Api, company_body, user_body
 from tests.integration.test_codes import finish
 from tests.integration.test_refusals import BODIES, DECLARED
+from tests.key_matrix import create_key, key_header
 
 
 class Access(Enum):
@@ -98,6 +99,7 @@ _ERRORS = "/business/jobs/{id}/errors"
 OF_ACCOUNTS = [
     (method, path, operation) for method, path, operation in DECLARED if operation["security"] or "/auth/" in path
 ]
+_FOR_KEYS = [each for each in OF_ACCOUNTS if {"companyKey": []} in each[2]["security"]]
 # Counts, and responses, that actions of any user change.
 COUNTS = {
     "business_codes.list_codes",
@@ -238,10 +240,24 @@ def test_table_covers_every_operation() -> None:
 @pytest.mark.parametrize(("method", "template", "operation"), OF_ACCOUNTS, ids=_label)
 def test_another_account(api: Api, owned: Owned, method: str, template: str, operation: dict[str, Any]) -> None:
     """Another account sees nothing private of the owner, and changes nothing that the owner has."""
+    token = owned.strangers[_kind(template)].token if operation["security"] else None
+    _assert_denied(api, owned, method, template, operation, token=token)
+
+
+@pytest.mark.parametrize(("method", "template", "operation"), _FOR_KEYS, ids=_label)
+def test_key_of_another_company(api: Api, owned: Owned, method: str, template: str, operation: dict[str, Any]) -> None:
+    """A key with all scopes opens no more of another company than a token does."""
+    key = create_key(owned.strangers["business"])["key"]
+    _assert_denied(api, owned, method, template, operation, headers=key_header(key))
+
+
+def _assert_denied(
+    api: Api, owned: Owned, method: str, template: str, operation: dict[str, Any], **credentials: Any
+) -> None:
+    """Assert that the credentials of a stranger have only the access of the table."""
     stranger, access = owned.strangers[_kind(template)], ACCESS[operation["operationId"]]
-    token = stranger.token if operation["security"] else None
     before = _views(owned, template)
-    response = api.call(method, owned.path(template), token=token, **_request(operation, stranger))
+    response = api.call(method, owned.path(template), **credentials, **_request(operation, stranger))
     statuses = {Access.REFUSED: {403}, Access.HIDDEN: {404}, Access.TOKEN: {400}, Access.UNKNOWN: {409}}
     expected = statuses.get(access, {200, 201})
     assert response.status_code in expected, response.text
@@ -266,3 +282,12 @@ def test_owner_is_allowed(owned: Owned, method: str, template: str, operation: d
     owner = owned.owners[_kind(template)]
     response = owner.api.call(method, owned.path(template), token=owner.token, **_request(operation, owner))
     assert response.status_code in (200, 201, 202)
+
+
+@pytest.mark.parametrize(("method", "template", "operation"), _FOR_KEYS, ids=_label)
+def test_key_of_the_owner(api: Api, owned: Owned, method: str, template: str, operation: dict[str, Any]) -> None:
+    """A valid request with a key of the owner succeeds if the key has the scope of the operation and no other."""
+    owner = owned.owners["business"]
+    key = create_key(owner, scopes=[operation["x-key-scope"]])["key"]
+    response = api.call(method, owned.path(template), headers=key_header(key), **_request(operation, owner))
+    assert response.status_code in (200, 201, 202), response.text

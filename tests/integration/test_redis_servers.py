@@ -97,7 +97,9 @@ def _is_reachable(antifraud: Antifraud) -> bool:
 
 
 def _limits(stack: ExitStack, settings: Settings, url: str) -> RateLimits:
-    limits = RateLimits(replace(settings, redis_url=url, activations_per_user=Rate(2, 600)))
+    limits = RateLimits(
+        replace(settings, redis_url=url, activations_per_user=Rate(2, 600), unknown_codes_per_key=Rate(2, 600))
+    )
     stack.callback(limits.close)
     return limits
 
@@ -110,6 +112,15 @@ def _is_within_limit(limits: RateLimits, user_id: UUID) -> bool:
     """Count an activation; return whether it is within the limit."""
     try:
         limits.count_activation(user_id)
+    except TooManyRequests:
+        return False
+    return True
+
+
+def _is_code_allowed(limits: RateLimits, company_id: UUID) -> bool:
+    """Count an unknown code of a company's key, and return whether it is within the limits."""
+    try:
+        limits.count_unknown_code(limits.unknown_codes(company_id, company_id))
     except TooManyRequests:
         return False
     return True
@@ -189,6 +200,7 @@ def test_cluster(
     ]
     counter_counts = [len(node.client.keys("rate-limit:*")) for node in nodes]
     assert (sum(counter_counts), min(counter_counts) > 0) == (30, True)
+    assert [_is_code_allowed(limits, company) for company in ids for _ in range(3)] == [True, True, False] * 30
     nodes[2].kill()
     assert _count_calls(antifraud_control, antifraud, *users) >= verdict_counts[2]
     assert sum(_is_within_limit(limits, user_id) for user_id in ids) >= counter_counts[2]

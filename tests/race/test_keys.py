@@ -1,4 +1,4 @@
-"""API keys: exact limits, one revocation, and no key after the closing of the company."""
+"""API keys: exact limits, one revocation, and no change by a revoked token or a closed company."""
 
 from collections import Counter
 from functools import partial
@@ -10,10 +10,17 @@ from persistence.accounts.companies import close_company
 from persistence.schema.tables import companies
 from promo_api.runtime import Runtime
 from promo_api.specification import MAX_KEYS
-from tests.accounts import Api
+from tests.accounts import Account, Api
 from tests.race.interleaving import Stage, together
 
 _BODY = {"name": "Shop", "scopes": ["read"]}
+
+
+def _count_keys(runtime: Runtime, company: Account) -> int:
+    """Return the number of keys that are not revoked."""
+    with runtime.database.engine.connect() as connection:
+        query = text("SELECT count(*) FROM api_keys WHERE company_id = :id AND revoked_at IS NULL")
+        return int(connection.scalar(query, {"id": company.id}) or 0)
 
 
 def test_limit(api: Api) -> None:
@@ -55,6 +62,20 @@ def test_creation_during_the_closing(api: Api, runtime: Runtime, stage: Stage) -
         assert close_company(holder, UUID(company.id))
     [refused] = queue.results()
     assert (refused.status_code, refused.json()["code"]) == (401, "account_deleted")
-    with runtime.database.engine.connect() as connection:
-        query = text("SELECT count(*) FROM api_keys WHERE company_id = :id")
-        assert connection.scalar(query, {"id": company.id}) == 0
+    assert _count_keys(runtime, company) == 0
+
+
+def test_changes_during_the_revocation_of_the_token(api: Api, runtime: Runtime, stage: Stage) -> None:
+    """Once a token is revoked, it neither creates nor revokes a key, even if it was authenticated before."""
+    company = api.sign_up_company()
+    key = company.post("/business/keys", json=_BODY).json()
+    with stage.lock_row(companies, id=UUID(company.id)) as (holder, queue):
+        queue.add(
+            partial(company.post, "/business/keys", json=_BODY), partial(company.delete, f"/business/keys/{key['id']}")
+        )
+        holder.execute(
+            text("UPDATE companies SET token_version = token_version + 1 WHERE id = :id"), {"id": company.id}
+        )
+    outcomes = [(response.status_code, response.json()["code"]) for response in queue.results()]
+    assert outcomes == [(401, "token_revoked")] * 2
+    assert _count_keys(runtime, company) == 1

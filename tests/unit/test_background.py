@@ -92,6 +92,23 @@ def test_no_pause_while_more_work_is_waiting(monkeypatch: pytest.MonkeyPatch) ->
     assert BackgroundJob("test", lambda: True, 600.0)._run() == 0.25
 
 
+def test_stop_leaves_a_task_that_hangs() -> None:
+    """With a time limit, a stop does not wait for a task that hangs."""
+    running, released = Event(), Event()
+
+    def task() -> bool:
+        running.set()
+        return released.wait(60)
+
+    job = BackgroundJob("job", task, 60, stop_max_s=0.01)
+    job.start()
+    assert running.wait(5)
+    job.stop()
+    assert job._thread.is_alive()
+    released.set()
+    job._thread.join()
+
+
 def test_stop_waits_for_the_task() -> None:
     """A job that is stopped finishes its task, and does not run again."""
     began, may_end, runs = Event(), Event(), SimpleQueue[str]()

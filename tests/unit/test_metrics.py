@@ -36,9 +36,9 @@ def test_requests() -> None:
     assert counted("promo_request_duration_seconds_bucket", operation="health.ping", le="0.005") == 1
 
 
-def _in_use() -> float | None:
-    # Not a difference: other services of this process set the same gauge once a second.
-    return metrics.REGISTRY.get_sample_value("promo_postgres_connections_in_use")
+def _gauge(name: str) -> float | None:
+    # Not a difference: other services of this process set the same gauges.
+    return metrics.REGISTRY.get_sample_value(name)
 
 
 def test_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,10 +48,10 @@ def test_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
     with metrics.worker_serving("1.2.3", 24, lambda: in_use[0]):
         metrics.request_started()
         assert wait_until(lambda: counted("promo_requests_in_progress") == 1, 10)
-        assert wait_until(lambda: _in_use() == 3, 10)
-        assert counted("promo_build_info", version="1.2.3") == counted("promo_workers") == 1
-        assert metrics.REGISTRY.get_sample_value("promo_postgres_pool_size") == 24
-        memory_bytes = metrics.REGISTRY.get_sample_value("promo_worker_memory_bytes")
+        assert wait_until(lambda: _gauge("promo_postgres_connections_in_use") == 3, 10)
+        assert counted("promo_build_info", version="1.2.3") == _gauge("promo_workers") == 1
+        assert _gauge("promo_postgres_pool_size") == 24
+        memory_bytes = _gauge("promo_worker_memory_bytes")
         assert memory_bytes is not None
         assert memory_bytes > 10_000_000
         began_s = process_time()
@@ -61,8 +61,8 @@ def test_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
         metrics.request_finished("health.ping", 200, 0.003)
         in_use[0] = 0
         assert wait_until(lambda: counted("promo_requests_in_progress") == 0, 10)
-        assert wait_until(lambda: _in_use() == 0, 10)
-    assert counted("promo_workers") == 0
+        assert wait_until(lambda: _gauge("promo_postgres_connections_in_use") == 0, 10)
+    assert _gauge("promo_workers") == 0
 
 
 def test_gauges_survive_an_error(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -76,7 +76,7 @@ def test_gauges_survive_an_error(monkeypatch: pytest.MonkeyPatch, caplog: pytest
         return 3
 
     with metrics.worker_serving("1.2.3", 24, count_connections_in_use):
-        assert wait_until(lambda: _in_use() == 3, 10)
+        assert wait_until(lambda: _gauge("promo_postgres_connections_in_use") == 3, 10)
     assert [vars(record)["job"] for record in caplog.records if record.getMessage() == "job_failed"] == ["gauges"]
     metrics._IN_USE.set(0)
 

@@ -1,13 +1,12 @@
 """The story of a promo, with the Python client that openapi-python-client generates from api.yml.
 
-test_python_client.py type-checks it and runs it with a URL. It calls every operation and prints the data as JSON.
+test_python_client.py type-checks this package and runs it with a URL. It calls every operation and prints the data as
+JSON.
 """
 
 import json
 import sys
 from datetime import UTC, date, datetime
-from http import HTTPStatus
-from typing import Protocol, TypeVar
 from uuid import UUID, uuid4
 
 from promo_client import AuthenticatedClient, Client
@@ -17,15 +16,6 @@ from promo_client.api.activations import (
     user_activations_list_activations,
     user_activations_list_history,
 )
-from promo_client.api.api_keys import business_keys_create_key, business_keys_delete_key, business_keys_list_keys
-from promo_client.api.codes import (
-    business_codes_append_codes,
-    business_codes_generate_codes,
-    business_codes_list_codes,
-    business_jobs_get_job,
-    business_jobs_list_job_errors,
-    business_jobs_list_jobs,
-)
 from promo_client.api.comments import (
     user_comments_create_comment,
     user_comments_delete_comment,
@@ -34,15 +24,7 @@ from promo_client.api.comments import (
     user_comments_report_comment,
     user_comments_update_comment,
 )
-from promo_client.api.company_accounts import (
-    business_auth_forgot_password,
-    business_auth_reset_password,
-    business_auth_sign_in,
-    business_auth_sign_out,
-    business_auth_sign_up,
-    business_profile_get_profile,
-    business_profile_update_profile,
-)
+from promo_client.api.company_accounts import business_auth_sign_in, business_auth_sign_out, business_auth_sign_up
 from promo_client.api.feed import user_promos_get_promo, user_promos_list_feed
 from promo_client.api.health import health_get_health, health_ping
 from promo_client.api.likes import user_likes_like_promo, user_likes_unlike_promo
@@ -62,18 +44,7 @@ from promo_client.api.promos import (
     business_series_get_company_series,
     business_series_get_promo_series,
 )
-from promo_client.api.redemptions import (
-    business_redemptions_confirm_redemption,
-    business_redemptions_create_redemption,
-    business_redemptions_get_redemption,
-    business_redemptions_list_redemptions,
-    business_redemptions_release_redemption,
-    business_redemptions_validate_code,
-    business_redemptions_void_redemption,
-)
 from promo_client.api.user_accounts import (
-    user_auth_forgot_password,
-    user_auth_reset_password,
     user_auth_sign_in,
     user_auth_sign_out,
     user_auth_sign_up,
@@ -84,25 +55,14 @@ from promo_client.api.user_accounts import (
 )
 from promo_client.models import (
     AccountDeletion,
-    ApiKeyCreate,
     BucketName,
-    CodeGeneration,
-    CodeStateName,
-    CodeValidation,
     CommentReportWrite,
     CommentWrite,
     CommonMode,
-    CompanyPatch,
     CompanySignUp,
     DateChange,
     DependencyState,
-    ErrorBody,
-    ErrorStatus,
-    ForgottenPassword,
-    Job,
-    KeyScope,
     MaxCountChange,
-    PasswordReset,
     PromoCreateCommon,
     PromoCreateUnique,
     PromoListedUnique,
@@ -110,7 +70,6 @@ from promo_client.models import (
     PromoReadOnlyCommon,
     PromoSortKey,
     PromoStateFilter,
-    RedemptionCreate,
     ReportReason,
     RequestPart,
     SeriesGroup,
@@ -124,38 +83,8 @@ from promo_client.models import (
 )
 from promo_client.types import UNSET, Unset
 
-PASSWORD = "Str0ng&Hot"
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
-
-class TypedResponse(Protocol[T_co]):
-    """A covariant view of the client's `Response`, which is invariant: mypy cannot remove ErrorBody from its union."""
-
-    @property
-    def status_code(self) -> HTTPStatus:
-        """The status."""
-
-    @property
-    def parsed(self) -> T_co | None:
-        """The body, with the type for this status."""
-
-
-def good(response: TypedResponse[ErrorBody | T], status: int = 200) -> T:
-    """Return the body of a successful response."""
-    assert response.status_code == status, response
-    assert response.parsed is not None
-    assert not isinstance(response.parsed, ErrorBody), response
-    return response.parsed
-
-
-def refused(response: TypedResponse[object], status: int) -> ErrorBody:
-    """Return the body of an error response."""
-    assert response.status_code == status, response
-    assert isinstance(response.parsed, ErrorBody)
-    assert response.parsed.status is ErrorStatus.ERROR
-    assert response.parsed.message
-    return response.parsed
+from tests.clients.python.company_systems import add_codes, recover, redeem_codes, use_key
+from tests.clients.python.responses import PASSWORD, good, refused, signed_in
 
 
 def sign_up_company(guest: Client) -> tuple[str, str]:
@@ -168,17 +97,6 @@ def sign_up_company(guest: Client) -> tuple[str, str]:
     assert refused(business_auth_sign_up.sync_detailed(client=guest, body=body), 409).details is UNSET
     signs_in = business_auth_sign_in.sync_detailed(client=guest, body=SignIn(email=email, password=PASSWORD))
     return email, good(signs_in).token
-
-
-def recover(guest: Client, company: AuthenticatedClient, email: str) -> None:
-    """The server sends mails, if it can, and refuses a guessed token. The company changes its password."""
-    for mail in (business_auth_forgot_password, user_auth_forgot_password):
-        assert mail.sync_detailed(client=guest, body=ForgottenPassword(email)).status_code in (200, 503)
-    for guess in (business_auth_reset_password, user_auth_reset_password):
-        refused(guess.sync_detailed(client=guest, body=PasswordReset("x" * 64, PASSWORD)), 400)
-    body = CompanyPatch(password=PASSWORD, old_password=PASSWORD)
-    assert good(business_profile_update_profile.sync_detailed(client=company, body=body)).email == email
-    assert good(business_profile_get_profile.sync_detailed(client=company)).email == email
 
 
 def create_promos(company: AuthenticatedClient) -> tuple[UUID, UUID]:
@@ -329,42 +247,6 @@ def activate(user: AuthenticatedClient, unique: UUID) -> None:
     assert good(listed)[0].activated_at >= good(listed)[1].activated_at
 
 
-def _finished(company: AuthenticatedClient, job: Job) -> Job:
-    """Read a job until it has finished."""
-    while job.finished_at is UNSET:
-        job = good(business_jobs_get_job.sync_detailed(job.id, client=company))
-    return job
-
-
-def add_codes(company: AuthenticatedClient, user: AuthenticatedClient, unique: UUID) -> None:
-    """The company adds codes to the exhausted promo, and generates some. The promo is active again."""
-    added = business_codes_append_codes.sync_detailed(unique, client=company, body=["BEAN-2", "BEAN-3"])
-    job = _finished(company, good(added, 202))
-    assert (job.state, job.received, job.accepted, job.duplicates) == ("succeeded", 2, 1, 1)
-    assert good(user_promos_get_promo.sync_detailed(unique, client=user)).active
-    body = CodeGeneration(count=5, pattern="BEAN-########")
-    generated = good(business_codes_generate_codes.sync_detailed(unique, client=company, body=body), 202)
-    assert _finished(company, generated).accepted == 5
-    assert [each.id for each in good(business_jobs_list_jobs.sync_detailed(client=company))] == [generated.id, job.id]
-    assert good(business_jobs_list_job_errors.sync_detailed(job.id, client=company)).payload.read() == b""
-    codes = good(business_codes_list_codes.sync_detailed(unique, client=company, state=CodeStateName.AVAILABLE))
-    assert [(code.position, code.state) for code in codes] == [(number, "available") for number in range(3, 9)]
-    assert codes[0].code == "BEAN-3"
-
-
-def redeem_codes(company: AuthenticatedClient) -> None:
-    """The company checks a code, holds it, confirms and voids the redemption, and releases another hold."""
-    code, hold = CodeValidation(code="bean-1"), RedemptionCreate(code="bean-1", order_ref="A-1", hold_s=60)
-    assert good(business_redemptions_validate_code.sync_detailed(client=company, body=code)).valid
-    held = good(business_redemptions_create_redemption.sync_detailed(client=company, body=hold), 201)
-    assert good(business_redemptions_confirm_redemption.sync_detailed(held.id, client=company)).state == "confirmed"
-    assert good(business_redemptions_void_redemption.sync_detailed(held.id, client=company)).state == "voided"
-    other = good(business_redemptions_create_redemption.sync_detailed(client=company, body=hold), 201)
-    assert good(business_redemptions_release_redemption.sync_detailed(other.id, client=company)).state == "released"
-    assert good(business_redemptions_get_redemption.sync_detailed(other.id, client=company)).code == "BEAN-1"
-    assert len(good(business_redemptions_list_redemptions.sync_detailed(client=company, order_ref="A-1"))) == 2
-
-
 def change_profile(user: AuthenticatedClient, unique: UUID) -> None:
     """The user changes the surname; null leaves a value unchanged. Then the user exports all stored data."""
     changes = UserPatch(surname="Noir", avatar_url=None)
@@ -387,27 +269,14 @@ def look_at_statistics(company: AuthenticatedClient, unique: UUID) -> None:
 
 def look_at_series(company: AuthenticatedClient, unique: UUID) -> None:
     """The company reads its statistics over time, of one promo by country, and of all promos."""
-    query = {"bucket": BucketName.WEEK, "time_zone": "Asia/Kathmandu", "by": SeriesGroup.COUNTRY}
-    series = good(business_series_get_promo_series.sync_detailed(unique, client=company, **query))
+    series = good(
+        business_series_get_promo_series.sync_detailed(
+            unique, client=company, bucket=BucketName.WEEK, time_zone="Asia/Kathmandu", by=SeriesGroup.COUNTRY
+        )
+    )
     assert [(entry.country, entry.activations) for entry in series.buckets[-1].countries] == [("fr", 2)]
     of_all = good(business_series_get_company_series.sync_detailed(client=company))
     assert len(of_all.buckets) == 30
-
-
-def use_key(company: AuthenticatedClient, url: str, unique: UUID) -> None:
-    """The company creates an API key, which reads its promos and changes none, and revokes it."""
-    body = ApiKeyCreate(name="Reports", scopes=[KeyScope.READ], expires_at=datetime(2999, 1, 31, tzinfo=UTC))
-    created = good(business_keys_create_key.sync_detailed(client=company, body=body), 201)
-    [listed] = good(business_keys_list_keys.sync_detailed(client=company))
-    assert (listed.id, listed.scopes, listed.expires_at) == (created.id, ["read"], datetime(2999, 1, 31, tzinfo=UTC))
-    with AuthenticatedClient(base_url=url, token=created.key, prefix="", auth_header_name="X-Api-Key") as program:
-        assert good(business_promos_get_promo_stat.sync_detailed(unique, client=program)).activations_count == 2
-        change = PromoPatch(max_count=1)
-        error = refused(business_promos_update_promo.sync_detailed(unique, client=program, body=change), 403)
-        assert error.code == "scope_missing"
-        assert good(business_keys_delete_key.sync_detailed(created.id, client=company)).status == "ok"
-        error = refused(business_promos_get_promo_stat.sync_detailed(unique, client=program), 401)
-        assert error.code == "key_revoked"
 
 
 def end_accounts(url: str) -> None:
@@ -423,11 +292,6 @@ def end_accounts(url: str) -> None:
         signs_in = user_auth_sign_in.sync_detailed(client=guest, body=SignIn(email=email, password=PASSWORD))
         with signed_in(url, good(signs_in).token) as user:
             good(user_profile_delete_profile.sync_detailed(client=user, body=AccountDeletion(PASSWORD)))
-
-
-def signed_in(url: str, token: str) -> AuthenticatedClient:
-    """Return a client with the token of an account."""
-    return AuthenticatedClient(base_url=url, token=token, raise_on_unexpected_status=True)
 
 
 def run(url: str) -> dict[str, str]:
