@@ -253,12 +253,12 @@ const ofHeld = { params: { path: { id: held.id } } };
 assert.deepEqual([held.code, held.state], ["BEAN-1", "held"]);
 assert.equal(good(await company.POST("/business/redemptions/{id}/confirm", ofHeld)).state, "confirmed");
 assert.equal(good(await company.POST("/business/redemptions/{id}/void", ofHeld)).state, "voided");
-const second = good(await company.POST("/business/redemptions", hold), 201);
-const ofSecond = { params: { path: { id: second.id } } };
+const again = good(await company.POST("/business/redemptions", hold), 201);
+const ofSecond = { params: { path: { id: again.id } } };
 const released = good(await company.POST("/business/redemptions/{id}/release", ofSecond));
 assert.deepEqual(good(await company.GET("/business/redemptions/{id}", ofSecond)), released);
 const redemptions = good(await company.GET("/business/redemptions", { params: { query: { order_ref: "A-1" } } }));
-assert.deepEqual(redemptions.map((each) => each.id), [second.id, held.id]);
+assert.deepEqual(redemptions.map((each) => each.id), [again.id, held.id]);
 
 // The user changes the surname; null leaves a value unchanged.
 const renamed = good(await user.PATCH("/user/profile", { body: { surname: "Noir", avatar_url: null } }));
