@@ -19,15 +19,23 @@ _QUARTER = """
         SELECT date_bin('15 minutes', moment, timestamptz '2000-01-01 00:00+00')
     $$
 """
-# In the order of the primary key, as the sweeper, so that neither waits for the other in a circle.
-_ACTIVATIONS = """
-    CREATE FUNCTION count_activations() RETURNS trigger LANGUAGE plpgsql AS $$
+# In the order of the primary key, as the sweeper, so that there is no deadlock. One update for all added rows, because
+# repeated updates of a row in one transaction become slower and slower.
+_ADDED = """
+    CREATE FUNCTION count_COLUMN() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        INSERT INTO promo_activity AS stored (promo_id, quarter, country_key, activations)
-        SELECT promo_id, quarter_of(activated_at) AS quarter, country_key, count(*) FROM added
-        GROUP BY promo_id, quarter, country_key ORDER BY promo_id, quarter, country_key
-        ON CONFLICT (promo_id, quarter, country_key)
-        DO UPDATE SET activations = stored.activations + excluded.activations;
+        INSERT INTO promo_activity AS stored (promo_id, quarter, country_key, COLUMN)
+        SELECT promo_id, quarter_of(TIME), country_key, count(*) FROM added
+        GROUP BY promo_id, quarter_of(TIME), country_key ORDER BY promo_id, quarter_of(TIME), country_key
+        ON CONFLICT (promo_id, quarter, country_key) DO UPDATE SET COLUMN = stored.COLUMN + excluded.COLUMN;
+        RETURN NULL;
+    END $$
+"""
+_DELETED = """
+    CREATE FUNCTION count_deleted_COLUMN() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        UPDATE promo_activity SET COLUMN = COLUMN - 1
+        WHERE promo_id = OLD.promo_id AND quarter = quarter_of(OLD.TIME) AND country_key = OLD.country_key;
         RETURN NULL;
     END $$
 """
@@ -45,20 +53,6 @@ _COMPLETE_COMMENT = """
     BEGIN
         NEW.country_key := coalesce((SELECT country_key FROM users WHERE id = NEW.author_id), '');
         RETURN NEW;
-    END $$
-"""
-_COUNT = """
-    CREATE FUNCTION NAME() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        IF TG_OP = 'INSERT' THEN
-            INSERT INTO promo_activity AS stored (promo_id, quarter, country_key, COLUMN)
-            VALUES (NEW.promo_id, quarter_of(NEW.TIME), NEW.country_key, 1)
-            ON CONFLICT (promo_id, quarter, country_key) DO UPDATE SET COLUMN = stored.COLUMN + 1;
-        ELSE
-            UPDATE promo_activity SET COLUMN = COLUMN - 1
-            WHERE promo_id = OLD.promo_id AND quarter = quarter_of(OLD.TIME) AND country_key = OLD.country_key;
-        END IF;
-        RETURN NULL;
     END $$
 """
 # As count_redemption of migration 0020: changes an unlocked part, or adds one.
@@ -86,24 +80,29 @@ _REDEMPTION = """
         RETURN NEW;
     END $$
 """
+_TIMES = {"activations": "activated_at", "likes": "quarter", "comments": "created_at"}
+
+
+def _fill(function: str, table: str) -> str:
+    return function.replace("COLUMN", table).replace("TIME", _TIMES[table])
+
+
 _FUNCTIONS = {
     "quarter_of(timestamptz)": _QUARTER,
-    "count_activations()": _ACTIVATIONS,
     "complete_like()": _COMPLETE_LIKE,
     "complete_comment()": _COMPLETE_COMMENT,
-    "count_like()": _COUNT.replace("NAME", "count_like").replace("COLUMN", "likes").replace("TIME", "quarter"),
-    "count_comment()": (
-        _COUNT.replace("NAME", "count_comment").replace("COLUMN", "comments").replace("TIME", "created_at")
-    ),
+    **{f"count_{table}()": _fill(_ADDED, table) for table in _TIMES},
+    **{f"count_deleted_{table}()": _fill(_DELETED, table) for table in ("likes", "comments")},
     "count_redemption_activity()": _REDEMPTION,
 }
+
+
+def _on_insert(table: str) -> str:
+    return f"AFTER INSERT ON {table} REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION count_{table}()"
+
+
 _TRIGGERS = {
-    "activations": {
-        "count_activations": (
-            "AFTER INSERT ON activations REFERENCING NEW TABLE AS added FOR EACH STATEMENT"
-            " EXECUTE FUNCTION count_activations()"
-        )
-    },
+    "activations": {"count_activations": _on_insert("activations")},
     "redemptions": {
         "count_redemption": (
             "BEFORE INSERT ON redemptions FOR EACH ROW WHEN (NEW.state = 'confirmed')"
@@ -121,10 +120,10 @@ _TRIGGERS = {
                 f"BEFORE INSERT ON {table} FOR EACH ROW WHEN (NEW.country_key IS NULL)"
                 f" EXECUTE FUNCTION complete_{row}()"
             ),
-            f"count_{row}": f"AFTER INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION count_{row}()",
-            f"count_deleted_{row}": (
+            f"count_{table}": _on_insert(table),
+            f"count_deleted_{table}": (
                 f"AFTER DELETE ON {table} FOR EACH ROW WHEN (OLD.country_key IS NOT NULL)"
-                f" EXECUTE FUNCTION count_{row}()"
+                f" EXECUTE FUNCTION count_deleted_{table}()"
             ),
         }
         for table, row in {"likes": "like", "comments": "comment"}.items()
