@@ -19,8 +19,8 @@ def find_time_zone(name: str) -> ZoneInfo | None:
 def list_boundaries(bucket: str, first: date, end: date, zone: tzinfo, *, maximum: int) -> list[datetime] | None:
     """Return the start of each bucket from `first` to before `end`, and the end of the last; None: more than `maximum`.
 
-    The first and the last bucket may be parts. Buckets are as long as the clock makes them: a day with a change of
-    daylight saving time has 23 or 25 hours. A day that a time zone has skipped has no bucket.
+    The first and the last bucket may be parts. Their length follows the clock: a day with a change of daylight
+    saving time has 23 or 25 hours. A day that a time zone has skipped has no bucket.
     """
     starts = _hours(first, end, zone) if bucket == "hour" else _dates(first, end, zone, _NEXT[bucket])
     boundaries = list(islice(starts, maximum + 1))

@@ -48,7 +48,7 @@ _INSERT = dict(zip(_MEASURES, (_ACTIVATION, _REDEMPTION, _LIKE, _COMMENT), stric
 
 
 class _History:
-    """A promo whose activity the test writes with times of its own."""
+    """A promo whose activity the test writes with given times."""
 
     def __init__(self, api: Api, runtime: Runtime) -> None:
         self.company = api.sign_up_company()
