@@ -10,6 +10,7 @@ status) or (body, status, headers), or raises an error of promo_api.errors.
 | business_auth, user_auth | sign-up, sign-in, sign-out and forgotten passwords |
 | business_keys | API keys of a company |
 | business_promos | promos of a company |
+| business_series | statistics over time |
 | business_comments | moderation of comments |
 | business_codes, business_jobs | codes of UNIQUE promos, and the jobs that add them |
 | business_profile | the account of a company |

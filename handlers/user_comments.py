@@ -32,7 +32,9 @@ def create_comment(runtime: Runtime, user: User, *, id: UUID, body: Body, key: I
     runtime.rate_limits.count_for(COMMENTS, user.id)
     comment_id = uuid4()
     with connect(runtime, key) as connection:
-        written = insert_comment(connection, id, comment_id=comment_id, author_id=user.id, text=body["text"])
+        written = insert_comment(
+            connection, id, comment_id=comment_id, author_id=user.id, country_key=user.country_key, text=body["text"]
+        )
         if written is None:
             raise NotFound.promo()
         if written.written_at is None:

@@ -14,7 +14,7 @@ def like_promo(runtime: Runtime, user: User, *, id: UUID) -> Body:
     """Like a promo."""
     runtime.rate_limits.count_for(LIKES, user.id)
     with runtime.database.autocommit() as connection:
-        return _response(insert_like(connection, id, user.id))
+        return _response(insert_like(connection, id, user.id, user.country_key))
 
 
 def unlike_promo(runtime: Runtime, user: User, *, id: UUID) -> Body:

@@ -11,6 +11,7 @@
 | feeds/ | feed pages, exact totals |
 | activations, likes, comments, comment_reports | user actions |
 | redemptions | redemptions of codes |
+| activity, activity_backfills | statistics over time, and the counting of what happened before they existed |
 | jobs | jobs of companies, with their files and rejected rows |
 | idempotency | stored responses |
 | pages | pages by offset or after a key |

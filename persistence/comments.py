@@ -1,4 +1,4 @@
-"""Comments. The same statement changes comment_count."""
+"""Comments. The same statement changes comment_count, and a trigger promo_activity."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,10 +101,11 @@ def _insert() -> Select[Any]:
         .returning(promo_counters.c.promo_id)
         .cte("counted")
     )
-    row = select(counted.c.promo_id, _ID, _AUTHOR_ID, bindparam("new_text", type_=Text))
+    texts = (bindparam(name, type_=Text) for name in ("new_text", "country"))
+    row = select(counted.c.promo_id, _ID, _AUTHOR_ID, *texts)
     inserted = (
         insert(comments)
-        .from_select(["promo_id", "id", "author_id", "text"], row)
+        .from_select(["promo_id", "id", "author_id", "text", "country_key"], row)
         .returning(comments.c.created_at)
         .cte("inserted")
     )
@@ -180,10 +181,10 @@ def list_reported_comments(
 
 
 def insert_comment(
-    connection: Connection, promo_id: UUID, *, comment_id: UUID, author_id: UUID, text: str
+    connection: Connection, promo_id: UUID, *, comment_id: UUID, author_id: UUID, country_key: str, text: str
 ) -> Written | None:
     """Insert a comment if the promo has comments enabled; None: no such promo."""
-    values = {"promo": promo_id, "comment": comment_id, "author": author_id, "new_text": text}
+    values = {"promo": promo_id, "comment": comment_id, "author": author_id, "country": country_key, "new_text": text}
     row = _INSERT.row(connection, values)
     return None if row is None else Written(*row)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     Connection,
     Select,
     Table,
@@ -15,17 +16,21 @@ from sqlalchemy import (
     and_,
     case,
     desc,
+    exists,
     false,
     func,
     literal,
+    literal_column,
     not_,
     or_,
     select,
     true,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by, array, distinct_on
 
 from persistence.database.statements import Statement
+from persistence.schema.activity_tables import activity_backfills, promo_activity, redemption_activity
 from persistence.schema.audit_tables import promo_changes
 from persistence.schema.job_tables import IS_WAITING, job_errors, job_pieces, jobs
 from persistence.schema.key_tables import api_key_digests, api_keys
@@ -222,6 +227,48 @@ def count_mismatched_country_redemptions(connection: Connection) -> int:
     return _count_mismatched(connection, stored, counted.where(is_counted))
 
 
+def count_mismatched_activity(connection: Connection) -> int:
+    """Count promos with a wrong number in promo_activity."""
+    columns = promo_activity.c
+    names = ("activations", "likes", "comments")
+    numbers = func.unnest(array(names), array([columns[name] for name in names]))
+    counts = numbers.table_valued("name", "number", name="counts").render_derived()
+    keys = (columns.promo_id, columns.quarter, columns.country_key)
+    stored = select(*keys, counts.c.name, counts.c.number).join_from(promo_activity, counts, true())
+    is_left = _is_left(
+        "activations",
+        activity_backfills.c.promo_id < activations.c.promo_id,
+        activity_backfills.c.began_at > activations.c.activated_at,
+    )
+    counted = union_all(
+        _count_activity(activations, "activations", activations.c.activated_at).where(~is_left),
+        _count_activity(likes, "likes", likes.c.quarter).where(likes.c.country_key.is_not(None)),
+        _count_activity(comments, "comments", comments.c.created_at).where(
+            or_(comments.c.country_key.is_not(None), ~_is_left("comments"))
+        ),
+    )
+    return _count_mismatched(connection, stored, counted)
+
+
+def count_mismatched_redemption_activity(connection: Connection) -> int:
+    """Count promos with a wrong number in redemption_activity."""
+    keys = [redemption_activity.c[name] for name in ("promo_id", "quarter", "country_key")]
+    stored = select(*keys, literal("redemptions"), func.sum(redemption_activity.c.redemptions)).group_by(*keys)
+    counted = _count_activity(redemptions, "redemptions", redemptions.c.confirmed_at)
+    is_counted = or_(redemptions.c.is_counted, ~_is_left("redemptions"))
+    return _count_mismatched(connection, stored, counted.where(IS_CONFIRMED, is_counted))
+
+
+def _count_activity(rows: Table, name: str, time: ColumnElement[Any]) -> Select[Any]:
+    keys = (rows.c.promo_id, func.quarter_of(time), func.coalesce(rows.c.country_key, literal_column("''", Text)))
+    return select(*keys, literal(name), func.count()).group_by(*keys)
+
+
+def _is_left(source: str, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The sweeper has not counted the rows yet."""
+    return exists(select(activity_backfills).where(activity_backfills.c.source == source, *conditions))
+
+
 def count_mismatched_live_redemptions(connection: Connection) -> int:
     """Count promos with a redeemed or held code that is not issued, or with more redemptions than activations."""
     live = or_(
@@ -289,7 +336,7 @@ def _object(members: Mapping[str, ColumnElement[Any]]) -> ColumnElement[Any]:
     return func.jsonb_strip_nulls(func.jsonb_build_object(*pairs, type_=JSONB), type_=JSONB)
 
 
-def _count_mismatched(connection: Connection, stored: Select[Any], counted: Select[Any]) -> int:
+def _count_mismatched(connection: Connection, stored: Select[Any], counted: Select[Any] | CompoundSelect[Any]) -> int:
     """Count ids with a difference between two selects of id, further keys, number. No row means 0."""
     left, right = stored.subquery("stored"), counted.subquery("counted")
     *keys, (stored_number, counted_number) = zip(left.c, right.c, strict=True)

@@ -1,15 +1,16 @@
-"""Likes: at most one per user and promo. The same statement changes like_count."""
+"""Likes: at most one per user and promo. The same statement changes like_count, and a trigger promo_activity."""
 
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CTE, Connection, Select, Uuid, bindparam, delete, select, update
+from sqlalchemy import CTE, Connection, Select, Text, Uuid, bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from persistence.database.statements import Statement
 from persistence.schema.tables import likes, promo_counters
 
 _PROMO_ID, _USER_ID = bindparam("promo", type_=Uuid), bindparam("user", type_=Uuid)
+_NOW = func.quarter_of(func.statement_timestamp())
 
 
 def _lock_promo() -> CTE:
@@ -31,7 +32,8 @@ def _count(promo: CTE, changed: CTE, difference: int) -> Select[Any]:
 
 def _like() -> Select[Any]:
     promo = _lock_promo()
-    liked = insert(likes).from_select(["promo_id", "user_id"], select(promo.c.promo_id, _USER_ID))
+    row = select(promo.c.promo_id, _USER_ID, _NOW, bindparam("country", type_=Text))
+    liked = insert(likes).from_select(["promo_id", "user_id", "quarter", "country_key"], row)
     return _count(promo, liked.on_conflict_do_nothing().returning(likes.c.promo_id).cte("liked"), 1)
 
 
@@ -44,9 +46,10 @@ def _unlike() -> Select[Any]:
 _LIKE, _UNLIKE = Statement(_like()), Statement(_unlike())
 
 
-def insert_like(connection: Connection, promo_id: UUID, user_id: UUID) -> bool:
-    """Insert a like unless it exists; False: no such promo."""
-    return _LIKE.row(connection, {"promo": promo_id, "user": user_id}) is not None
+def insert_like(connection: Connection, promo_id: UUID, user_id: UUID, country_key: str) -> bool:
+    """Insert a like of a user from a country unless it exists; False: no such promo."""
+    values = {"promo": promo_id, "user": user_id, "country": country_key}
+    return _LIKE.row(connection, values) is not None
 
 
 def delete_like(connection: Connection, promo_id: UUID, user_id: UUID) -> bool:

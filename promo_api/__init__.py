@@ -20,6 +20,7 @@
 | code_jobs/ | works through the jobs that add codes |
 | mail/ | mails that reset a password |
 | redis_client | a client for Redis |
+| time_buckets | hours, days, weeks and months of a time zone |
 | short_turns | lets requests run between the steps of a long computation |
 | background, sweeper, inventory | background jobs: cleaning of the database, and a count for metrics |
 | health | health of the dependencies |

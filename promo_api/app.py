@@ -25,6 +25,7 @@ from promo_api.security.tokens import Claims
 from promo_api.specification import KEY_SCOPES
 from promo_api.sweeper import (
     account_deletions_sweeper,
+    activity_backfills_sweeper,
     category_keys_sweeper,
     expired_responses_sweeper,
     feed_changes_sweeper,
@@ -107,6 +108,7 @@ def background_jobs(runtime: Runtime) -> list[BackgroundJob]:
         job_files_sweeper(runtime.database, runtime.clock),
         code_jobs(runtime.database, runtime.today),
         search_words_sweeper(runtime.database),
+        activity_backfills_sweeper(runtime.database),
         key_uses_job(runtime.api_keys, runtime.database),
         reset_mails_sweeper(runtime.settings, runtime.database, runtime.clock),
     ]

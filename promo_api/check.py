@@ -11,6 +11,7 @@ import redis
 from sqlalchemy import Connection
 
 from persistence.consistency import (
+    count_mismatched_activity,
     count_mismatched_added_codes,
     count_mismatched_change_numbers,
     count_mismatched_changes,
@@ -26,6 +27,7 @@ from persistence.consistency import (
     count_mismatched_keys,
     count_mismatched_likes,
     count_mismatched_live_redemptions,
+    count_mismatched_redemption_activity,
     count_mismatched_redemptions,
     count_mismatched_reports,
     count_mismatched_user_uses,
@@ -287,6 +289,8 @@ _COUNTS: dict[str, Callable[[Connection], int]] = {
     "redemptions of issued codes": count_mismatched_live_redemptions,
     "redemptions of promos": count_mismatched_redemptions,
     "redemptions of promos by country": count_mismatched_country_redemptions,
+    "activity of promos by time": count_mismatched_activity,
+    "redemptions of promos by time": count_mismatched_redemption_activity,
     "promos of companies by country": count_mismatched_company_promos,
     "numbers of changes of promos": count_mismatched_change_numbers,
     "changes of promos": count_mismatched_changes,

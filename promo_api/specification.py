@@ -45,6 +45,7 @@ JOB_FAILURES: tuple[str, ...] = tuple(_schemas["JobFailure"]["x-extensible-enum"
 REDEMPTION_STATES: tuple[str, ...] = tuple(_schemas["RedemptionState"]["x-extensible-enum"])
 REDEMPTION_REASONS: tuple[str, ...] = tuple(_schemas["RedemptionReason"]["x-extensible-enum"])
 MAX_CANDIDATES: int = _schemas["PromoCandidates"]["maxItems"]
+MAX_BUCKETS: int = _schemas["Series"]["properties"]["buckets"]["maxItems"]
 MAX_PERCENT: int = _schemas["Job"]["properties"]["percent"]["maximum"]
 MAX_CODES: int = _schemas["CodesCount"]["maximum"]
 MAX_EXPORT_ENTRIES: int = _schemas["UserExport"]["properties"]["likes"]["maxItems"]

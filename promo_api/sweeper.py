@@ -9,7 +9,9 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from persistence.accounts.deletion import claim_account_deletion, delete_account_batch
+from persistence.activity_backfills import claim_backfill, count_backfills, count_earlier_activity
 from persistence.database.engine import Database
+from persistence.database.timeouts import unlimited_transaction
 from persistence.feeds.feed_counts import update_feed_counts
 from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries, list_outdated_promos
 from persistence.feeds.feed_status import update_feed_status
@@ -34,6 +36,7 @@ _PROMOS, _PROMOS_EVERY_S = 100, 60.0
 _JOBS, _JOBS_EVERY_S = 100, 60.0
 _UPLOAD_MAX, _JOBS_STORED = timedelta(hours=1), timedelta(days=30)
 _WORDS, _WORDS_EVERY_S = 100, 60.0
+_BACKFILLS_EVERY_S = 60.0
 _MAILS_EVERY_S, _EXPIRED_RESETS_EVERY_S = 1.0, 60.0
 # A mail server may hang for longer than a stop may take. Another process sends the mail then.
 _MAIL_STOP_MAX_S = 2.0
@@ -148,6 +151,21 @@ def search_words_sweeper(database: Database, every_s: float = _WORDS_EVERY_S) ->
             return update_search_words(connection, {id_: search_words(*texts) for id_, texts in promos.items()})
 
     return Sweeper("search_words", step, _WORDS, every_s)
+
+
+def activity_backfills_sweeper(database: Database, every_s: float = _BACKFILLS_EVERY_S) -> Sweeper:
+    """Return the sweeper that counts the activity of the time before migration 0021."""
+
+    def step() -> int:
+        with database.autocommit() as connection:
+            if not count_backfills(connection):
+                return 0
+        # Outside the pool, without a time limit, because a promo may have millions of activations.
+        with database.translated(), unlimited_transaction(database.engine) as connection:
+            backfill = claim_backfill(connection)
+            return 0 if backfill is None else count_earlier_activity(connection, backfill)
+
+    return Sweeper("activity_backfills", step, 1, every_s)
 
 
 def reset_mails_sweeper(settings: Settings, database: Database, clock: Callable[[], datetime]) -> Sweeper:

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from persistence.schema.activity_tables import promo_activity
 from persistence.schema.audit_tables import account_events
 from persistence.schema.feed_tables import feed_entries
 from persistence.schema.job_tables import jobs
@@ -9,6 +10,7 @@ from persistence.schema.redemption_tables import redemptions
 from persistence.schema.reset_tables import password_resets
 
 # Imports all tables.
-[metadata] = {table.metadata for table in (feed_entries, account_events, jobs, password_resets, redemptions)}
+_tables = (feed_entries, account_events, jobs, password_resets, redemptions, promo_activity)
+[metadata] = {table.metadata for table in _tables}
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()

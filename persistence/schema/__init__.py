@@ -9,5 +9,6 @@
 | key_tables | API keys of companies |
 | reset_tables | passwords reset by mail |
 | redemption_tables | redemptions of codes |
+| activity_tables | activity of promos by quarter of an hour |
 | orders | sort orders of indexes and statements |
 """

@@ -6,6 +6,7 @@ country_redemptions.
 """
 
 from sqlalchemy import (
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Uuid,
     and_,
     desc,
+    false,
     func,
     literal_column as literal,
 )
@@ -39,6 +41,8 @@ redemptions = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("confirmed_at", DateTime(timezone=True)),
     Column("ended_at", DateTime(timezone=True)),
+    # In redemption_activity, of all that are confirmed. A trigger of migration 0021 sets it.
+    Column("is_counted", Boolean, nullable=False, server_default=false()),
     CheckConstraint("state IN ('held', 'confirmed', 'released', 'expired', 'voided')", name="known_state"),
     CheckConstraint("state <> 'held' OR held_until IS NOT NULL", name="held"),
     CheckConstraint("(state IN ('confirmed', 'voided')) = (confirmed_at IS NOT NULL)", name="confirmed"),

@@ -2,6 +2,7 @@
 
 Lock order: promo_counters, promos, user_uses, activations, country_uses, promo_codes, the tables of redemptions, likes,
 comments, comment_reports, feed_entries, company_promo_counts. Sweepers skip locked rows, or lock in this order.
+promo_activity comes after activations, likes and comments.
 
 Primary keys of large tables begin with promo_id, for sharding. Columns `..._key` are folded in Python
 (promo_api.folding), because the C locale folds ASCII only.
@@ -241,6 +242,9 @@ likes = Table(
     metadata,
     Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
     Column("user_id", Uuid, ForeignKey("users.id"), primary_key=True),
+    # Where promo_activity counts it. NULL: not counted, because a version before 0021 has written it.
+    Column("quarter", DateTime(timezone=True)),
+    Column("country_key", Text),  # of the user at that time
 )
 Index("likes_user", likes.c.user_id, likes.c.promo_id)
 
@@ -253,6 +257,8 @@ comments = Table(
     Column("text", Text, nullable=False),
     _created_at(),
     Column("report_count", Integer, nullable=False, server_default="0"),
+    # Of the author at that time. NULL: a version before 0021 has written it, and promo_activity does not count it yet.
+    Column("country_key", Text),
     CheckConstraint("report_count >= 0", name="reports"),
 )
 Index("comments_author", comments.c.author_id, comments.c.created_at, comments.c.id)

@@ -6,6 +6,7 @@ Common parsers accept more than api.yml: `1_0`, `+5`, invalid UTF-8, a second va
 import re
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
+from keyword import iskeyword
 from typing import Any
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
@@ -35,8 +36,9 @@ class Parameter:
         schema = declared["schema"]
         self.name: str = declared["name"]
         self.location: str = declared["in"]
-        # The handler's argument for the header `X-Name` is `x_name`.
-        self._argument = self.name.lower().replace("-", "_") if self.location == "header" else self.name
+        # The handler's argument for the header `X-Name` is `x_name`, and for `from`, a keyword of Python, `from_`.
+        argument = self.name.lower().replace("-", "_") if self.location == "header" else self.name
+        self._argument = f"{argument}_" if iskeyword(argument) else argument
         self._required: bool = declared.get("required", False)
         self._default = schema.get("default")
         self._is_array = schema["type"] == "array"

@@ -157,7 +157,7 @@ _redemptions = {
 }
 _SWEEPERS = (
     "expired_responses", "feed_changes", "account_deletions", "feed_status", "category_keys", "search_words",
-    "job_files", "reset_mails",
+    "job_files", "reset_mails", "activity_backfills",
 )  # fmt: skip
 _sweeps = {(name, end): _SWEEPS.labels(name, end) for name in _SWEEPERS for end in ("done", "failed")}
 _swept_rows = {name: _SWEPT_ROWS.labels(name) for name in _SWEEPERS}

@@ -16,7 +16,7 @@ from schemathesis import AuthContext, Case, CheckContext, HookContext, Response,
 
 _INTERNATIONAL = re.compile(r"\.xn--[^.@]*$", re.IGNORECASE)
 _CONDITIONS = {"If-Match": "*", "If-None-Match": '"0"'}
-_PAIRS = (("age_from", "age_until"), ("active_from", "active_until"))
+_PAIRS = (("age_from", "age_until"), ("active_from", "active_until"), ("from", "to"))
 # Longer than any run. One account of each kind serves a whole run, so that requests find earlier resources.
 _RUN_S = 6 * 3600
 # The password of the examples in api.yml, because schemathesis sends them.
@@ -120,6 +120,7 @@ _OWNERS = {
     "business_promos.get_promo": Company,
     "business_promos.update_promo": Company,
     "business_promos.get_promo_stat": Company,
+    "business_series.get_promo_series": Company,
     "business_promos.list_changes": Company,
     "business_comments.list_comments": Company,
     "business_comments.get_comment": Company,

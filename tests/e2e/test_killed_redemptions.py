@@ -28,7 +28,7 @@ def _listed(company: Account) -> list[dict[str, Any]]:
 
 
 def test_killed_workers_during_redemptions(own_server: Server) -> None:
-    """Of 500 redemptions of 100 issued codes, with two kills of a worker, exactly 100 are confirmed."""
+    """Of 500 redemptions of 100 issued codes, with two kills of a worker, exactly 100 are confirmed and counted."""
     company, user = own_server.accounts.sign_up_company(), own_server.accounts.sign_up_user()
     promo_id = company.create_promo(promo_unique=[f"killed-code-{number}" for number in range(_CODES)])
     for _ in range(_CODES):
@@ -58,3 +58,5 @@ def test_killed_workers_during_redemptions(own_server: Server) -> None:
     assert len({*received}) == len(received)
     stat = company.get(f"/business/promo/{promo_id}/stat").json()
     assert (stat["redemptions_count"], stat["activations_count"]) == (_CODES, _CODES)
+    buckets = company.get(f"/business/promo/{promo_id}/stat/series").json()["buckets"]
+    assert [sum(each[name] for each in buckets) for name in ("redemptions", "activations")] == [_CODES, _CODES]

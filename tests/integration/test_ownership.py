@@ -49,6 +49,8 @@ ACCESS = {
     "business_promos.get_promo": Access.REFUSED,
     "business_promos.update_promo": Access.REFUSED,
     "business_promos.get_promo_stat": Access.REFUSED,
+    "business_series.get_promo_series": Access.REFUSED,
+    "business_series.get_company_series": Access.OWN,
     "business_promos.list_changes": Access.REFUSED,
     "business_comments.list_comments": Access.REFUSED,
     "business_comments.get_comment": Access.REFUSED,
@@ -98,10 +100,12 @@ OF_ACCOUNTS = [
     (method, path, operation) for method, path, operation in DECLARED if operation["security"] or "/auth/" in path
 ]
 _FOR_KEYS = [each for each in OF_ACCOUNTS if {"companyKey": []} in each[2]["security"]]
-# Counts, and a response, that actions of any user change.
+# Counts, and responses, that actions of any user change.
 COUNTS = {
     "business_codes.list_codes",
     "business_comments.list_reports",
+    "business_series.get_promo_series",
+    "business_series.get_company_series",
     "like_count",
     "comment_count",
     "used_count",

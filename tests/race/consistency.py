@@ -1,11 +1,13 @@
 """Compares the counters of a promo with its rows."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Table, func, select
+from sqlalchemy import ColumnElement, Table, func, literal_column, select, true
 
 from persistence.database.engine import Database
+from persistence.schema.activity_tables import promo_activity, redemption_activity
+from persistence.schema.redemption_tables import IS_CONFIRMED, redemptions
 from persistence.schema.tables import (
     activations,
     comments,
@@ -27,8 +29,9 @@ class Counts(NamedTuple):
 
 
 def recounted(database: Database, promo_id: str) -> Counts:
-    """Assert that the counters of a promo equal its rows and respect its limit, and return them."""
+    """Assert that the counters and the activity of a promo equal its rows; return the counters."""
     promo = UUID(promo_id)
+    _assert_activity(database, promo)
 
     def rows(table: Table, *conditions: ColumnElement[bool]) -> int:
         statement = select(func.count()).select_from(table).where(table.c.promo_id == promo, *conditions)
@@ -63,3 +66,21 @@ def recounted(database: Database, promo_id: str) -> Counts:
                 rows(promo_codes, promo_codes.c.position > counts.uses, promo_codes.c.activation_id.is_not(None)) == 0
             )
     return counts
+
+
+def _assert_activity(database: Database, promo: UUID) -> None:
+    """Assert that the activity of a promo equals its rows in each quarter of an hour and country."""
+    recounts: dict[str, tuple[Table, Table, ColumnElement[Any], ColumnElement[bool]]] = {
+        "activations": (promo_activity, activations, activations.c.activated_at, true()),
+        "likes": (promo_activity, likes, likes.c.quarter, true()),
+        "comments": (promo_activity, comments, comments.c.created_at, true()),
+        "redemptions": (redemption_activity, redemptions, redemptions.c.confirmed_at, IS_CONFIRMED),
+    }
+    with database.autocommit() as connection:
+        for name, (activity, rows, time, condition) in recounts.items():
+            number = func.sum(activity.c[name])
+            stored = select(activity.c.quarter, activity.c.country_key, number).where(activity.c.promo_id == promo)
+            stored = stored.group_by(activity.c.quarter, activity.c.country_key).having(number != 0)
+            keys = (func.quarter_of(time), func.coalesce(rows.c.country_key, literal_column("''")))
+            counted = select(*keys, func.count()).where(rows.c.promo_id == promo, condition).group_by(*keys)
+            assert sorted(connection.execute(stored)) == sorted(connection.execute(counted)), name

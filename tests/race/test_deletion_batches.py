@@ -73,11 +73,13 @@ class _ClosedAccount:
     def like(self, promo_id: UUID) -> None:
         """Like a promo, like a request that passed authentication before the account was closed."""
         with self._database.autocommit() as connection:
-            assert insert_like(connection, promo_id, self.id)
+            assert insert_like(connection, promo_id, self.id, "ru")
 
     def comment(self, connection: Connection) -> None:
         """Comment on the promo, like a request that passed authentication before the account was closed."""
-        assert insert_comment(connection, self.promo_id, comment_id=uuid4(), author_id=self.id, text="A late comment")
+        assert insert_comment(
+            connection, self.promo_id, comment_id=uuid4(), author_id=self.id, country_key="ru", text="A late comment"
+        )
 
     def count(self, table: Table) -> int:
         """Return the number of rows of the table that refer to the user."""

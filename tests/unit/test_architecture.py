@@ -47,6 +47,8 @@ ALLOWED = {
         "persistence.search promo_api.folding"
     ),
     "persistence.activations": "persistence.conditions persistence.database persistence.schema",
+    "persistence.activity": "persistence.database persistence.schema",
+    "persistence.activity_backfills": "persistence.database",
     "persistence.comments": "persistence.database persistence.pages persistence.schema",
     "persistence.comment_reports": "persistence.database persistence.pages persistence.schema",
     "persistence.idempotency": "persistence.database persistence.schema",
@@ -71,17 +73,18 @@ ALLOWED = {
         "promo_api.health promo_api.security"
     ),
     "handlers": (
-        "persistence.accounts persistence.activations persistence.comment_reports persistence.comments "
-        "persistence.feeds persistence.idempotency persistence.jobs persistence.likes persistence.pages "
-        "persistence.promos persistence.redemptions persistence.search promo_api.code_jobs promo_api.contract.streams "
-        "promo_api.errors promo_api.folding promo_api.health promo_api.runtime promo_api.security "
-        "promo_api.short_turns promo_api.specification promo_api.telemetry"
+        "persistence.accounts persistence.activations persistence.activity persistence.comment_reports "
+        "persistence.comments persistence.feeds persistence.idempotency persistence.jobs persistence.likes "
+        "persistence.pages persistence.promos persistence.redemptions persistence.search promo_api.code_jobs "
+        "promo_api.contract.streams promo_api.errors promo_api.folding promo_api.health promo_api.runtime "
+        "promo_api.security promo_api.short_turns promo_api.specification promo_api.telemetry promo_api.time_buckets"
     ),
+    "promo_api.time_buckets": "",
     "promo_api.admission": "promo_api.config promo_api.contract promo_api.folding promo_api.security",
     "promo_api.sweeper": (
-        "persistence.accounts persistence.database persistence.feeds persistence.idempotency persistence.jobs "
-        "persistence.promos persistence.search promo_api.background promo_api.config promo_api.folding promo_api.mail "
-        "promo_api.telemetry"
+        "persistence.accounts persistence.activity_backfills persistence.database persistence.feeds "
+        "persistence.idempotency persistence.jobs persistence.promos persistence.search promo_api.background "
+        "promo_api.config promo_api.folding promo_api.mail promo_api.telemetry"
     ),
     "promo_api.inventory": (
         "persistence.database persistence.promos promo_api.background promo_api.config promo_api.redis_client "

@@ -41,6 +41,8 @@ from promo_client.api.promos import (
     business_promos_list_changes,
     business_promos_list_promos,
     business_promos_update_promo,
+    business_series_get_company_series,
+    business_series_get_promo_series,
 )
 from promo_client.api.user_accounts import (
     user_auth_sign_in,
@@ -53,6 +55,7 @@ from promo_client.api.user_accounts import (
 )
 from promo_client.models import (
     AccountDeletion,
+    BucketName,
     CommentReportWrite,
     CommentWrite,
     CommonMode,
@@ -69,6 +72,7 @@ from promo_client.models import (
     PromoStateFilter,
     ReportReason,
     RequestPart,
+    SeriesGroup,
     SignIn,
     Target,
     TargetWrite,
@@ -259,7 +263,20 @@ def look_at_statistics(company: AuthenticatedClient, unique: UUID) -> None:
     stat = good(business_promos_get_promo_stat.sync_detailed(unique, client=company))
     assert stat.activations_count == 2
     assert [(entry.country, entry.activations_count) for entry in stat.countries] == [("fr", 2)]
+    look_at_series(company, unique)
     refused(user_profile_get_profile.sync_detailed(client=company), 401)
+
+
+def look_at_series(company: AuthenticatedClient, unique: UUID) -> None:
+    """The company reads its statistics over time, of one promo by country, and of all promos."""
+    series = good(
+        business_series_get_promo_series.sync_detailed(
+            unique, client=company, bucket=BucketName.WEEK, time_zone="Asia/Kathmandu", by=SeriesGroup.COUNTRY
+        )
+    )
+    assert [(entry.country, entry.activations) for entry in series.buckets[-1].countries] == [("fr", 2)]
+    of_all = good(business_series_get_company_series.sync_detailed(client=company))
+    assert len(of_all.buckets) == 30
 
 
 def end_accounts(url: str) -> None:

@@ -275,6 +275,15 @@ assert.deepEqual(nextPage.activations, []);
 // The company reads the statistics. Its token is refused by operations of users.
 const stat = good(await company.GET("/business/promo/{id}/stat", ofUnique));
 assert.deepEqual(stat, { activations_count: 2, countries: [{ country: "fr", activations_count: 2 }] });
+const perWeek = { bucket: "week", time_zone: "Asia/Kathmandu", by: "country" } as const;
+const series = good(
+  await company.GET("/business/promo/{id}/stat/series", { params: { ...ofUnique.params, query: perWeek } }),
+);
+assert(typeof series !== "string");
+assert.equal(series.buckets.at(-1)?.countries?.[0]?.activations, 2);
+const ofAll = good(await company.GET("/business/stat/series", { params: { query: { bucket: "day" } } }));
+assert(typeof ofAll !== "string");
+assert.equal(ofAll.buckets.length, 30);
 refused(await company.GET("/user/profile"), 401);
 
 // The company creates an API key, which reads its promos and changes none, and revokes it.

@@ -146,6 +146,22 @@ _MISMATCHES = {
         consistency.count_mismatched_country_redemptions,
         1,
     ),
+    "activity": (
+        "UPDATE promo_activity SET activations = activations + 1 WHERE country_key = 'fr'",
+        consistency.count_mismatched_activity,
+        1,
+    ),
+    "like not counted": ("DELETE FROM promo_activity WHERE likes = 1", consistency.count_mismatched_activity, 1),
+    "time of a comment": (
+        "UPDATE comments SET created_at = created_at - interval '1 hour'",
+        consistency.count_mismatched_activity,
+        1,
+    ),
+    "redemption of a time counted": (
+        "INSERT INTO redemption_activity (promo_id, quarter, country_key, redemptions) VALUES ({b}, now(), 'ru', 1)",
+        consistency.count_mismatched_redemption_activity,
+        1,
+    ),
     "redeemed too often": (
         (
             "INSERT INTO redemptions (promo_id, id, company_id, state, created_at, confirmed_at)"

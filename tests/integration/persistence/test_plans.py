@@ -263,7 +263,7 @@ _STATEMENTS: dict[str, Callable[[Connection, User], Any]] = {
     "offer": lambda connection, user: find_refusal_reasons(connection, _PROMO, user, _TODAY),
     "comments": lambda connection, _user: list_comments(connection, _PROMO, limit=10, offset=0),
     "statistics": lambda connection, _user: list_country_uses(connection, _PROMO),
-    "like": lambda connection, user: insert_like(connection, _PROMO, user.id),
+    "like": lambda connection, user: insert_like(connection, _PROMO, user.id, user.country_key),
     "promos with outdated keys": lambda connection, _user: list_outdated_promos(connection, after=_USER, limit=100),
     "category keys": lambda connection, _user: find_category_keys(connection, _PROMO),
     "standings": lambda connection, _user: update_feed_status(connection, _TODAY, limit=500),

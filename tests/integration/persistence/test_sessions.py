@@ -127,7 +127,7 @@ def test_lock_timeout(open_database: Open, api: Api) -> None:
 
     def like() -> None:
         with database.autocommit() as connection:
-            insert_like(connection, promo_id, promo_id)
+            insert_like(connection, promo_id, promo_id, "ru")
 
     with database.transaction() as holder:
         before = holder.execute(row.with_for_update()).one()
