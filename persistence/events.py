@@ -33,7 +33,7 @@ from persistence.pages import Key, Page
 from persistence.schema.event_tables import IS_UNPUBLISHED, event_feeds, events
 from persistence.schema.tables import HAS_UNREPORTED_END, promos
 
-# A publisher numbers up to so many events at once. A literal, so that the planner expects few rows.
+# The events that a publisher numbers at once. A literal in SQL, so that the planner expects few rows.
 PUBLISHED_MAX = 500
 _EXPIRED = "promo.expired"
 
@@ -186,7 +186,7 @@ def publish_events(connection: Connection, company_id: UUID) -> list[str]:
     Empty: there are none, or another process publishes events of the company.
     """
     values = {"company": company_id}
-    # The lock is a statement of its own, so that the next one sees the events that are committed by then.
+    # A separate statement for the lock, so that the next one sees the events that are committed by then.
     feed = _CLAIM_FEED.row(connection, values) or _INSERT_FEED.row(connection, values)
     if feed is None:
         return []

@@ -101,7 +101,7 @@ _TRIGGERS = (
         "promo_used_up", f"UPDATE OF {_OPTIONS}", "promo_counters",
         "NEW.used_count = NEW.use_limit AND OLD.used_count < OLD.use_limit", "record_use_events('promo.exhausted')",
     ),
-    # Jobs record codes_count, and have an event of their own.
+    # Jobs record codes_count, and cause codes.imported.
     (
         "promo_changed", "INSERT", "promo_changes",
         "NEW.event = 'created' OR NEW.event = 'changed' AND NEW.changes -> 'codes_count' IS NULL",
