@@ -17,6 +17,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
+    exists,
     func,
     insert,
     literal_column,
@@ -83,8 +84,13 @@ _WAITING = Statement(
 _CLAIM_FEED = Statement(
     select(event_feeds.c.last_number).where(event_feeds.c.company_id == _COMPANY_ID).with_for_update(skip_locked=True)
 )
+# Not by ON CONFLICT alone, which waits for a transaction that has changed the row.
+_has_feed = exists(select(event_feeds.c.company_id).where(event_feeds.c.company_id == _COMPANY_ID))
 _INSERT_FEED = Statement(
-    upsert(event_feeds).values(company_id=_COMPANY_ID).on_conflict_do_nothing().returning(event_feeds.c.last_number)
+    upsert(event_feeds)
+    .from_select(["company_id"], select(_COMPANY_ID).where(~_has_feed), include_defaults=False)
+    .on_conflict_do_nothing()
+    .returning(event_feeds.c.last_number)
 )
 _next = (
     select(events.c.id)
@@ -186,7 +192,7 @@ def publish_events(connection: Connection, company_id: UUID) -> list[str]:
     Empty: there are none, or another process publishes events of the company.
     """
     values = {"company": company_id}
-    # A separate statement for the lock, so that the next one sees the events that are committed by then.
+    # A separate statement for the lock, so that the update sees the events that are committed by then.
     feed = _CLAIM_FEED.row(connection, values) or _INSERT_FEED.row(connection, values)
     if feed is None:
         return []
