@@ -12,6 +12,7 @@
 | activations, likes, comments, comment_reports | user actions |
 | redemptions | redemptions of codes |
 | jobs | jobs of companies, with their files and rejected rows |
+| events | events of companies |
 | idempotency | stored responses |
 | pages | pages by offset or after a key |
 | consistency | checks of derived data |

@@ -186,7 +186,7 @@ def list_waiting_companies(connection: Connection, *, after: UUID, limit: int) -
     return [row[0] for row in _WAITING.rows(connection, {"company": after, "limit": limit})]
 
 
-def publish_events(connection: Connection, company_id: UUID) -> list[str]:
+def update_event_numbers(connection: Connection, company_id: UUID) -> list[str]:
     """Number the next events of a company in a transaction, and return their types.
 
     Empty: there are none, or another process publishes events of the company.
@@ -225,6 +225,6 @@ def count_backlog(connection: Connection, *, limit: int) -> Backlog:
     return Backlog(int(row[0]), float(row[1] or 0))
 
 
-def report_ended_promos(connection: Connection, today: date, *, limit: int) -> int:
+def insert_end_events(connection: Connection, today: date, *, limit: int) -> int:
     """Write an event for promos whose last day has ended, once for each end, and return how many."""
     return int(_REPORT_ENDS.value(connection, {"today": today, "limit": limit}))

@@ -22,6 +22,7 @@
 | redis_client | a client for Redis |
 | short_turns | lets requests run between the steps of a long computation |
 | background, sweeper, inventory | background jobs: cleaning of the database, and a count for metrics |
+| event_sweepers | background jobs that publish and delete events |
 | health | health of the dependencies |
 | failure_messages | why a dependency is unavailable, in words |
 | check, clocks | the command `check`, and its comparison of clocks |

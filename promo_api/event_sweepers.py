@@ -9,9 +9,9 @@ from persistence.events import (
     PUBLISHED_MAX,
     count_backlog,
     delete_old_events,
+    insert_end_events,
     list_waiting_companies,
-    publish_events,
-    report_ended_promos,
+    update_event_numbers,
 )
 from promo_api.background import BackgroundJob
 from promo_api.sweeper import Sweeper
@@ -44,7 +44,7 @@ def ended_promos_sweeper(database: Database, today: Callable[[], date], every_s:
 
     def step() -> int:
         with database.autocommit() as connection:
-            return report_ended_promos(connection, today(), limit=_ENDS)
+            return insert_end_events(connection, today(), limit=_ENDS)
 
     return Sweeper("ended_promos", step, _ENDS, every_s)
 
@@ -75,7 +75,7 @@ def events_backlog_job(database: Database, every_s: float = _BACKLOG_EVERY_S) ->
 
 def _publish(database: Database, company_id: UUID) -> int:
     with database.transaction() as connection:
-        types = publish_events(connection, company_id)
+        types = update_event_numbers(connection, company_id)
     for type_ in types:
         metrics.event_published(type_)
     return len(types)

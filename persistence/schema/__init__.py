@@ -9,5 +9,6 @@
 | key_tables | API keys of companies |
 | reset_tables | passwords reset by mail |
 | redemption_tables | redemptions of codes |
+| event_tables | events of companies |
 | orders | sort orders of indexes and statements |
 """

@@ -49,6 +49,7 @@ ALLOWED = {
     "persistence.activations": "persistence.conditions persistence.database persistence.schema",
     "persistence.comments": "persistence.database persistence.pages persistence.schema",
     "persistence.comment_reports": "persistence.database persistence.pages persistence.schema",
+    "persistence.events": "persistence.conditions persistence.database persistence.pages persistence.schema",
     "persistence.idempotency": "persistence.database persistence.schema",
     "persistence.jobs": "persistence.database persistence.pages persistence.schema",
     "persistence.likes": "persistence.database persistence.schema",
@@ -73,8 +74,8 @@ ALLOWED = {
     "handlers": (
         "persistence.accounts persistence.activations persistence.comment_reports persistence.comments "
         "persistence.events persistence.feeds persistence.idempotency persistence.jobs persistence.likes "
-        "persistence.pages persistence.promos persistence.redemptions persistence.search promo_api.code_jobs promo_api.contract.streams "
-        "promo_api.errors promo_api.folding promo_api.health promo_api.runtime promo_api.security "
+        "persistence.pages persistence.promos persistence.redemptions persistence.search promo_api.code_jobs "
+        "promo_api.contract.streams promo_api.errors promo_api.folding promo_api.health promo_api.runtime promo_api.security "
         "promo_api.short_turns promo_api.specification promo_api.telemetry"
     ),
     "promo_api.admission": "promo_api.config promo_api.contract promo_api.folding promo_api.security",
