@@ -14,13 +14,15 @@ down_revision = "0020"
 
 # A UUIDv7 (RFC 9562, method 3: 12 bits are the fraction of the millisecond).
 _EVENT_ID = """
-    CREATE FUNCTION event_id() RETURNS uuid LANGUAGE sql VOLATILE AS $$
-        SELECT (
-            lpad(to_hex(clock.us / 1000), 12, '0') || '7' || lpad(to_hex(clock.us % 1000 * 4096 / 1000), 3, '0')
+    CREATE FUNCTION event_id() RETURNS uuid LANGUAGE plpgsql AS $$
+    DECLARE
+        us CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000000;
+    BEGIN
+        RETURN (
+            lpad(to_hex(us / 1000), 12, '0') || '7' || lpad(to_hex(us % 1000 * 4096 / 1000), 3, '0')
             || right(gen_random_uuid()::text, 18)
-        )::uuid
-        FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS us) AS clock
-    $$
+        )::uuid;
+    END $$
 """
 # The argument of the trigger is the type. One event, or one for each use.
 _USES = """
@@ -31,14 +33,15 @@ _USES = """
             ELSE NEW.used_count
         END;
         percent CONSTANT smallint := CASE TG_ARGV[0] WHEN 'promo.low_stock' THEN NEW.low_stock_percent END;
+        owner uuid;
     BEGIN
-        INSERT INTO events (company_id, type, promo_id, data)
-        SELECT promos.company_id, TG_ARGV[0], NEW.promo_id, jsonb_strip_nulls(jsonb_build_object(
-            'used_count', uses.number, 'use_limit', NEW.use_limit, 'low_stock_percent', percent
-        ))
-        FROM promos CROSS JOIN generate_series(first_use, NEW.used_count) AS uses (number)
-        WHERE promos.id = NEW.promo_id
-        ORDER BY uses.number;
+        SELECT company_id INTO owner FROM promos WHERE id = NEW.promo_id;
+        FOR use_number IN first_use..NEW.used_count LOOP
+            INSERT INTO events (company_id, type, promo_id, data)
+            VALUES (owner, TG_ARGV[0], NEW.promo_id, jsonb_strip_nulls(jsonb_build_object(
+                'used_count', use_number, 'use_limit', NEW.use_limit, 'low_stock_percent', percent
+            )));
+        END LOOP;
         RETURN NULL;
     END $$
 """
