@@ -221,6 +221,25 @@ def test_comments(runtime: Runtime, company: Account, user: Account) -> None:
     assert (event["type"], event["data"]) == ("comment.created", {"promo_id": promo_id, "comment_id": comment_id})
 
 
+def test_no_personal_data(runtime: Runtime, company: Account, api: Api) -> None:
+    """Events contain no codes, no texts and nothing about a user, also in the database."""
+    user = api.sign_up_user(name="Wilhelmina", surname="Oyelaran", country="nz")
+    common = company.create_promo(promo_common="SECRET-COMMON", activation_events=True, description="A secret text")
+    unique = company.create_promo(promo_unique=["SECRET-UNIQUE"], activation_events=True)
+    for promo_id in (common, unique):
+        user.post(f"/user/promo/{promo_id}/comments", json={"text": "A secret comment"})
+        redeem(company, activate(user, promo_id))
+    company.patch(f"/business/promo/{common}", json={"description": "Another secret text", "target": {"country": "nz"}})
+    rows = select(events).where(events.c.company_id == UUID(company.id))
+    with runtime.database.autocommit() as connection:
+        text = str([*connection.execute(rows), *read(runtime, company)]).lower()
+    claims = runtime.tokens.read(user.token, "user")
+    assert claims is not None
+    found = ("secret", "wilhelmina", "oyelaran", "'nz'", user.email, str(claims.account_id), "northern")
+    assert [word for word in found if word in text] == []
+    assert text.count("promo.activated") == 4
+
+
 def test_replayed_requests(runtime: Runtime, company: Account, user: Account) -> None:
     """A replayed request causes no second event."""
     key = {"headers": {"Idempotency-Key": "1"}}
