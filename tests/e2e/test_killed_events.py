@@ -36,7 +36,7 @@ class _Receiver:
                 self._cursor = {"cursor": response.headers["X-Next-Cursor"]}
 
     def has_read(self, type_: str, count: int) -> bool:
-        """Read a page, and return whether there were so many events of a type."""
+        """Read a page, and return whether at least `count` events of a type were read."""
         self.read()
         return self.count(type_) >= count
 

@@ -100,7 +100,7 @@ def test_lower_limit_exhausts(runtime: Runtime, company: Account, user: Account)
     activate(user, promo_id)
     for limit in (5, 1, 1):
         company.patch(f"/business/promo/{promo_id}", json={"max_count": limit})
-    company.patch(f"/business/promo/{promo_id}", json={"description": "Twenty percent off"})
+    company.patch(f"/business/promo/{promo_id}", json={"low_stock_percent": 10})
     assert types(runtime, company).count("promo.exhausted") == 1
 
 
