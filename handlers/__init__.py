@@ -15,6 +15,7 @@ status) or (body, status, headers), or raises an error of promo_api.errors.
 | business_codes, business_jobs | codes of UNIQUE promos, and the jobs that add them |
 | business_profile | the account of a company |
 | business_redemptions | redemption of codes |
+| business_events | events of a company |
 | user_profile, user_export | the account of a user |
 | user_promos | the feed |
 | user_activations, user_likes, user_comments | what a user does with a promo |

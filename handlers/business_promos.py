@@ -30,7 +30,10 @@ from promo_api.security.rate_limits import CODES, PROMOS
 from promo_api.specification import MAX_LISTED_CODES, PROMO_MEMBERS
 
 # Members that are columns.
-_PLAIN_MEMBERS = ("description", "image_url", "paused", "archived", "max_per_user", "comments_enabled")
+_PLAIN_MEMBERS = (
+    "description", "image_url", "paused", "archived", "max_per_user", "comments_enabled", "low_stock_percent",
+    "activation_events",
+)  # fmt: skip
 _LIMIT_OF_UNIQUE = "must be 1 for a UNIQUE promo; to stop the promo, set paused to true"
 
 
@@ -149,9 +152,10 @@ def _serialize_promos(
 
 def _read_definition(body: Body) -> dict[str, Any]:
     """Return the changeable columns of a new promo; None for members that are left out."""
-    names = ("description", "image_url", "target", "active_from", "active_until", "max_per_user")
+    names = ("description", "image_url", "target", "active_from", "active_until", "max_per_user", "low_stock_percent")
     definition = _read_values({name: body.get(name) for name in names})
-    return {**definition, "comments_enabled": body.get("comments_enabled", True)}
+    flags = {"comments_enabled": True, "activation_events": False}
+    return {**definition, **{name: body.get(name, default) for name, default in flags.items()}}
 
 
 def _read_values(body: Body) -> dict[str, Any]:

@@ -56,7 +56,10 @@ def paged(handler: Callable[..., Page[Body] | StreamedResponse]) -> Callable[...
         headers = {} if page.total is None else {"X-Total-Count": str(page.total)}
         next_cursor = cursors.issue(page.next_key)
         if next_cursor is not None:
-            headers |= _next_page(PATHS[operation], limit, filters, next_cursor)
+            headers["X-Next-Cursor"] = next_cursor
+        # Not after an empty page, which may have a cursor: a client that follows links would never end.
+        if next_cursor is not None and page.entries:
+            headers["Link"] = _next_link(PATHS[operation], limit, filters, next_cursor)
         return page.entries, 200, headers
 
     return respond
@@ -67,11 +70,11 @@ def serialize_page(page: Page[_Entry], serialize: Callable[[_Entry], Body]) -> P
     return Page([serialize(entry) for entry in page.entries], page.total, page.next_key)
 
 
-def _next_page(path: str, limit: int, filters: Mapping[str, Any], cursor: str) -> Headers:
-    """Return the cursor and the link (RFC 8288). The link has no host, so that it is right behind any proxy."""
+def _next_link(path: str, limit: int, filters: Mapping[str, Any], cursor: str) -> str:
+    """Return the link (RFC 8288). It has no host, so that it is right behind any proxy."""
     others = [f"{name}={_quoted(value)}" for name, value in filters.items() if f"{{{name}}}" not in path]
     query = "&".join([f"limit={limit}", *others, f"cursor={cursor}"])
-    return {"X-Next-Cursor": cursor, "Link": f'<{path.format_map(filters)}?{query}>; rel="next"'}
+    return f'<{path.format_map(filters)}?{query}>; rel="next"'
 
 
 def _quoted(value: Any) -> str:

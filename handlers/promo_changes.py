@@ -11,7 +11,7 @@ from handlers.versions import Versions, check_version
 from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries
 from persistence.promos.changes import insert_change
 from persistence.promos.promo_words import update_search_words
-from persistence.promos.promos import find_promo, update_promo, update_use_limit
+from persistence.promos.promos import find_promo, update_counters, update_promo
 from persistence.search import search_words
 from promo_api.errors import InvalidInput, NotFound
 from promo_api.specification import PROMO_MEMBERS
@@ -20,6 +20,12 @@ from promo_api.specification import PROMO_MEMBERS
 CONFLICT = "promo_conflict"
 ENDS_TOO_EARLY = "must not be before active_from"
 _BEGINS_TOO_LATE = "must not be after active_until"
+# The members that are columns of promo_counters.
+_COUNTERS = {
+    "max_count": "use_limit",
+    "low_stock_percent": "low_stock_percent",
+    "activation_events": "activation_events",
+}
 # The feed index has copies of these members.
 _INDEXED_MEMBERS = {"target", "active_from", "active_until", "max_count", "paused", "archived"}
 
@@ -39,9 +45,12 @@ def change_promo(
     index_changes = not _INDEXED_MEMBERS.isdisjoint(changed_members)
     if index_changes:
         delete_feed_entries(connection, promo_id)  # before the change: it finds the entries by the old values
-    if "max_count" in changed_members and not update_use_limit(connection, promo_id, values["max_count"]):
+    counters = {column: values[name] for name, column in _COUNTERS.items() if name in changed_members}
+    if counters and not update_counters(connection, promo_id, counters):
         raise InvalidInput.body("/max_count", "must not be less than used_count", code=CONFLICT)
-    columns = {name: value for name, value in values.items() if name != "max_count"}
+    columns = {name: value for name, value in values.items() if name not in _COUNTERS}
+    if "active_until" in changed_members and (changed.active_until is None or changed.active_until >= today):
+        columns["reported_until"] = None
     # The values may have only one end of the period, so the statement compares the new period.
     if columns and not update_promo(connection, promo_id, columns):
         raise _period_conflict(columns)

@@ -10,6 +10,7 @@ from persistence.accounts.exports import OwnEvent
 from persistence.accounts.own_activations import OwnActivation
 from persistence.accounts.users import User
 from persistence.comments import Comment
+from persistence.events import Event
 from persistence.feeds.user_promos import PromoForUser
 from persistence.jobs import Job
 from persistence.promos.changes import PromoChange
@@ -53,6 +54,8 @@ def serialize_promo(promo: Promo, company_name: str, code_list: bytes | None) ->
             "archived": promo.archived or None,
             "max_per_user": promo.max_per_user,
             "comments_enabled": None if promo.comments_enabled else False,
+            "low_stock_percent": promo.low_stock_percent,
+            "activation_events": promo.activation_events or None,
         }
     )
 
@@ -96,6 +99,12 @@ def serialize_job(job: Job) -> Body:
     times = ("created_at", "started_at", "finished_at")
     percent = MAX_PERCENT * job.steps_done // job.steps if job.steps else 0
     return _without_none({**{name: getattr(job, name) for name in (*names, *times)}, "percent": percent})
+
+
+def serialize_company_event(event: Event) -> Body:
+    """Return an Event."""
+    data = _without_none({"promo_id": event.promo_id, **event.data})
+    return {"id": event.id, "type": event.type, "timestamp": event.created_at, "data": data}
 
 
 def serialize_key(key: ApiKey) -> Body:

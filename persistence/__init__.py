@@ -13,6 +13,7 @@
 | redemptions | redemptions of codes |
 | activity, activity_backfills | statistics over time, and the counting of what happened before they existed |
 | jobs | jobs of companies, with their files and rejected rows |
+| events | events of companies |
 | idempotency | stored responses |
 | pages | pages by offset or after a key |
 | consistency | checks of derived data |

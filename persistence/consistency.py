@@ -24,6 +24,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    text,
     true,
     union_all,
 )
@@ -32,6 +33,7 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by, array, dis
 from persistence.database.statements import Statement
 from persistence.schema.activity_tables import activity_backfills, promo_activity, redemption_activity
 from persistence.schema.audit_tables import promo_changes
+from persistence.schema.event_tables import IS_UNPUBLISHED, event_feeds, events
 from persistence.schema.job_tables import IS_WAITING, job_errors, job_pieces, jobs
 from persistence.schema.key_tables import api_key_digests, api_keys
 from persistence.schema.redemption_tables import (
@@ -292,6 +294,28 @@ def count_mismatched_live_redemptions(connection: Connection) -> int:
     return _value(connection, statement)
 
 
+def count_mismatched_event_numbers(connection: Connection) -> int:
+    """Count companies whose numbers of events have a gap, or do not end with last_number."""
+    last = func.max(events.c.number)
+    numbers = (
+        select(events.c.company_id, last.label("last"), (last - func.min(events.c.number) + 1).label("number"))
+        .add_columns(func.count().label("rows"))
+        .where(~IS_UNPUBLISHED)
+        .group_by(events.c.company_id)
+        .subquery("numbers")
+    )
+    feed = event_feeds.c
+    statement = select(func.count()).outerjoin_from(numbers, event_feeds, feed.company_id == numbers.c.company_id)
+    is_wrong = or_(numbers.c.number != numbers.c.rows, feed.last_number.is_distinct_from(numbers.c.last))
+    return _value(connection, statement.where(is_wrong))
+
+
+def count_mismatched_publications(connection: Connection) -> int:
+    """Count companies with an event that was written ten minutes ago or earlier and is not published."""
+    is_late = events.c.created_at < func.clock_timestamp() - text("interval '10 minutes'")
+    return _value(connection, select(func.count(events.c.company_id.distinct())).where(IS_UNPUBLISHED, is_late))
+
+
 def count_mismatched_change_numbers(connection: Connection) -> int:
     """Count promos with a gap in the numbers of their changes."""
     promo_id = promo_changes.c.promo_id
@@ -327,7 +351,9 @@ def _members() -> ColumnElement[Any]:
     target = _object({name: promos.c[name] for name in ("age_from", "age_until", "country", "categories")})
     flags = {name: func.nullif(promos.c[name], false()) for name in ("paused", "archived")}
     flags["comments_enabled"] = func.nullif(promos.c.comments_enabled, true())
+    flags["activation_events"] = func.nullif(promo_counters.c.activation_events, false())
     numbers = {"max_count": promo_counters.c.use_limit, "max_per_user": promos.c.max_per_user}
+    numbers["low_stock_percent"] = promo_counters.c.low_stock_percent
     return _object({**columns, **flags, **numbers, "target": target})
 
 

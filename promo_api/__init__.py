@@ -23,6 +23,7 @@
 | time_buckets | hours, days, weeks and months of a time zone |
 | short_turns | lets requests run between the steps of a long computation |
 | background, sweeper, inventory | background jobs: cleaning of the database, and a count for metrics |
+| event_sweepers | background jobs that publish and delete events |
 | health | health of the dependencies |
 | failure_messages | why a dependency is unavailable, in words |
 | check, clocks | the command `check`, and its comparison of clocks |

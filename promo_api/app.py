@@ -17,6 +17,7 @@ from promo_api.contract.application import build_application
 from promo_api.contract.client_address import ClientAddressMiddleware
 from promo_api.contract.security import BearerScheme, KeyScheme
 from promo_api.errors import ServiceUnavailable, Unauthenticated
+from promo_api.event_sweepers import ended_promos_sweeper, events_backlog_job, events_sweeper, old_events_sweeper
 from promo_api.health import Health
 from promo_api.inventory import InventoryJob
 from promo_api.key_authentication import authenticate_key, key_uses_job, store_key_uses
@@ -111,9 +112,13 @@ def background_jobs(runtime: Runtime) -> list[BackgroundJob]:
         activity_backfills_sweeper(runtime.database),
         key_uses_job(runtime.api_keys, runtime.database),
         reset_mails_sweeper(runtime.settings, runtime.database, runtime.clock),
+        events_sweeper(runtime.database),
+        ended_promos_sweeper(runtime.database, runtime.today),
+        old_events_sweeper(runtime.database, runtime.clock, runtime.settings.events_days),
     ]
     if runtime.settings.metrics_address is not None:
         jobs.append(InventoryJob(runtime.settings, runtime.database, runtime.today))
+        jobs.append(events_backlog_job(runtime.database))
     return jobs
 
 

@@ -44,6 +44,7 @@ JOB_KINDS: tuple[str, ...] = tuple(_schemas["JobKind"]["x-extensible-enum"])
 JOB_FAILURES: tuple[str, ...] = tuple(_schemas["JobFailure"]["x-extensible-enum"])
 REDEMPTION_STATES: tuple[str, ...] = tuple(_schemas["RedemptionState"]["x-extensible-enum"])
 REDEMPTION_REASONS: tuple[str, ...] = tuple(_schemas["RedemptionReason"]["x-extensible-enum"])
+EVENT_TYPES: tuple[str, ...] = tuple(_schemas["EventType"]["x-extensible-enum"])
 MAX_CANDIDATES: int = _schemas["PromoCandidates"]["maxItems"]
 MAX_BUCKETS: int = _schemas["Series"]["properties"]["buckets"]["maxItems"]
 MAX_PERCENT: int = _schemas["Job"]["properties"]["percent"]["maximum"]

@@ -4,13 +4,14 @@ from alembic import context
 
 from persistence.schema.activity_tables import promo_activity
 from persistence.schema.audit_tables import account_events
+from persistence.schema.event_tables import events
 from persistence.schema.feed_tables import feed_entries
 from persistence.schema.job_tables import jobs
 from persistence.schema.redemption_tables import redemptions
 from persistence.schema.reset_tables import password_resets
 
 # Imports all tables.
-_tables = (feed_entries, account_events, jobs, password_resets, redemptions, promo_activity)
-[metadata] = {table.metadata for table in _tables}
+_TABLES = (feed_entries, account_events, events, jobs, password_resets, promo_activity, redemptions)
+[metadata] = {table.metadata for table in _TABLES}
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()

@@ -79,8 +79,12 @@ class Promo:
     archived: bool
     max_per_user: int | None
     comments_enabled: bool
+    low_stock_percent: int | None
+    activation_events: bool
 
 
+# The members that promo_counters stores.
+_COUNTED_OPTIONS = ("low_stock_percent", "activation_events")
 _DERIVED: dict[str, ColumnElement[Any]] = {
     # The use_limit of a UNIQUE promo is the number of its codes.
     "codes_count": case((promos.c.mode == "UNIQUE", promo_counters.c.use_limit)),
@@ -89,6 +93,7 @@ _DERIVED: dict[str, ColumnElement[Any]] = {
     "like_count": promo_counters.c.like_count,
     "active": is_active(),
     "state": promo_state(),
+    **{name: promo_counters.c[name] for name in _COUNTED_OPTIONS},
 }
 _PROMOS = select(
     *(_DERIVED[name].label(name) if name in _DERIVED else promos.c[name] for name in Promo.__dataclass_fields__)
@@ -144,7 +149,10 @@ def _insert() -> Select[Any]:
     locked = company.with_for_update(read=True, key_share=True).cte("company")
     row = select(*columns.values(), func.to_json(codes)).select_from(locked)
     promo = insert(promos).from_select([*columns, "promo_unique"], row).returning(*promos.c).cte("promo")
-    counters = insert(promo_counters).from_select(["promo_id", "use_limit"], select(promo.c.id, use_limit))
+    options = [bindparam(name, type_=promo_counters.c[name].type) for name in _COUNTED_OPTIONS]
+    counters = insert(promo_counters).from_select(
+        ["promo_id", "use_limit", *_COUNTED_OPTIONS], select(promo.c.id, use_limit, *options)
+    )
     code = func.unnest(codes).table_valued("value", with_ordinality="position", name="code").render_derived()
     code_rows = insert(promo_codes).from_select(
         ["promo_id", "position", "value"],
@@ -166,18 +174,14 @@ def _insert() -> Select[Any]:
     )
 
 
-_INSERTED_COLUMNS = {column.name for column in promos.c} - {"created_at", "promo_unique", "paused", "archived"}
+_INSERTED_COLUMNS = {column.name for column in promos.c} - {
+    "created_at", "promo_unique", "paused", "archived", "reported_until",
+}  # fmt: skip
 _INSERT = Statement(_insert())
 _CHANGE_COUNT = {
     difference: Statement(_change_count(COMPANY_ID, bindparam("target_key", type_=Text), difference))
     for difference in (-1, 1)
 }
-_UPDATE_LIMIT = Statement(
-    update(promo_counters)
-    .where(promo_counters.c.promo_id == bindparam("promo"), promo_counters.c.used_count <= bindparam("limit"))
-    .values(use_limit=bindparam("limit"))
-    .returning(promo_counters.c.promo_id)
-)
 
 
 def find_promo(connection: Connection, promo_id: UUID, today: date, *, locked: bool = False) -> Promo | None:
@@ -240,11 +244,14 @@ def insert_promo(
 ) -> bool:
     """Insert a promo and its rows in all other tables, in one statement; False if its company is closed.
 
-    `values` has columns of promos without the case-folded keys; `codes` is None for other modes than UNIQUE.
+    `values` has columns of promos without the case-folded keys, and the options of promo_counters; `codes` is None for
+    other modes than UNIQUE.
     """
     columns = {
         **dict.fromkeys(_INSERTED_COLUMNS),
         "comments_enabled": True,
+        "low_stock_percent": None,
+        "activation_events": False,
         "id": promo_id,
         **values,
         **_fold_keys(values),
@@ -256,9 +263,25 @@ def insert_promo(
     return _INSERT.row(connection, parameters) is not None
 
 
-def update_use_limit(connection: Connection, promo_id: UUID, use_limit: int) -> bool:
-    """Set the maximum number of uses; False if there are more uses already."""
-    return _UPDATE_LIMIT.row(connection, {"promo": promo_id, "limit": use_limit}) is not None
+def update_counters(connection: Connection, promo_id: UUID, changes: Mapping[str, Any]) -> bool:
+    """Change use_limit and the options of events; False if there are more uses than the new limit.
+
+    All in one statement, because its triggers compare the promo before and after.
+    """
+    values = {f"new_{name}": value for name, value in changes.items()}
+    return _update_counters(frozenset(changes)).row(connection, {"promo": promo_id, **values}) is not None
+
+
+@cache
+def _update_counters(columns: frozenset[str]) -> Statement:
+    new = {name: new_value(promo_counters.c[name]) for name in columns}
+    counters = promo_counters.c
+    return Statement(
+        update(promo_counters)
+        .where(counters.promo_id == bindparam("promo"), counters.used_count <= new.get("use_limit", counters.use_limit))
+        .values(new)
+        .returning(counters.promo_id)
+    )
 
 
 def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, Any]) -> bool:

@@ -10,5 +10,6 @@
 | reset_tables | passwords reset by mail |
 | redemption_tables | redemptions of codes |
 | activity_tables | activity of promos by quarter of an hour |
+| event_tables | events of companies |
 | orders | sort orders of indexes and statements |
 """

@@ -26,10 +26,12 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    and_,
     desc,
     false,
     func,
     literal_column,
+    or_,
     true,
 )
 from sqlalchemy.dialects.postgresql import TSVECTOR
@@ -133,6 +135,8 @@ promos = Table(
     # See persistence.search. A trigger (migration 0017) clears them when the texts change. NULL: an earlier version has
     # written the promo; the sweeper computes them.
     Column("search_words", SearchWords),
+    # The ends up to this day have been reported as events. NULL: none since the promo was created or extended.
+    Column("reported_until", Date),
     CheckConstraint("(mode = 'COMMON') = (promo_common IS NOT NULL)", name="mode"),
     CheckConstraint("(mode = 'UNIQUE') = (promo_unique IS NOT NULL)", name="unique_mode"),
     CheckConstraint("mode IN ('COMMON', 'UNIQUE')", name="known_mode"),
@@ -162,6 +166,13 @@ Index(
     postgresql_with={"gin_pending_list_limit": 256},
 )
 Index("promos_without_words", promos.c.id, postgresql_where=promos.c.search_words.is_(None))
+HAS_UNREPORTED_END = or_(promos.c.reported_until.is_(None), promos.c.reported_until < promos.c.active_until)
+Index(
+    "promos_unreported_end",
+    promos.c.active_until,
+    promos.c.id,
+    postgresql_where=and_(promos.c.active_until.is_not(None), HAS_UNREPORTED_END),
+)
 
 promo_counters = Table(
     "promo_counters",
@@ -172,6 +183,9 @@ promo_counters = Table(
     Column("used_count", Integer, nullable=False, server_default="0"),
     Column("like_count", Integer, nullable=False, server_default="0"),
     Column("comment_count", Integer, nullable=False, server_default="0"),
+    # Here, so that the triggers that write events need no other row: see event_tables.
+    Column("low_stock_percent", SmallInteger),
+    Column("activation_events", Boolean, nullable=False, server_default=false()),
     CheckConstraint("used_count BETWEEN 0 AND use_limit", name="used"),
     CheckConstraint("like_count >= 0", name="likes"),
     CheckConstraint("comment_count >= 0", name="comments"),

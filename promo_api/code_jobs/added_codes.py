@@ -9,7 +9,7 @@ from uuid import UUID
 
 from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries
 from persistence.promos.changes import insert_change
-from persistence.promos.promos import Promo, find_promo, update_use_limit
+from persistence.promos.promos import Promo, find_promo, update_counters
 
 
 def count_added_codes(connection: Any, promo_id: UUID, added: int, today: date) -> None:
@@ -18,7 +18,7 @@ def count_added_codes(connection: Any, promo_id: UUID, added: int, today: date) 
     is_exhausted = promo.used_count == promo.codes_count
     if is_exhausted:
         delete_feed_entries(connection, promo_id)
-    update_use_limit(connection, promo_id, (promo.codes_count or 0) + added)
+    update_counters(connection, promo_id, {"use_limit": (promo.codes_count or 0) + added})
     if is_exhausted:
         insert_feed_entries(connection, promo_id, today)
 

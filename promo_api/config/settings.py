@@ -254,6 +254,7 @@ class Settings:
     idempotency_lifetime_h: int = setting(
         "how long the response to a request with an Idempotency-Key is stored", 24, unit="h", low=1, high=720
     )
+    events_days: int = setting("how long events are stored", 30, unit="days", low=1, high=3650)
     code_lists_memory_mib: int = setting(
         "memory per worker for cached code lists of UNIQUE promos",
         16,

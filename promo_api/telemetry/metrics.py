@@ -11,7 +11,14 @@ from time import perf_counter, process_time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from promo_api.background import BackgroundJob
-from promo_api.specification import JOB_FAILURES, JOB_KINDS, REDEMPTION_REASONS, REDEMPTION_STATES, REFUSAL_REASONS
+from promo_api.specification import (
+    EVENT_TYPES,
+    JOB_FAILURES,
+    JOB_KINDS,
+    REDEMPTION_REASONS,
+    REDEMPTION_STATES,
+    REFUSAL_REASONS,
+)
 from promo_api.telemetry.process import resident_bytes
 
 REGISTRY = CollectorRegistry()
@@ -93,6 +100,13 @@ _CODE_JOBS = _counter("promo_code_jobs_total", "Finished jobs that add codes, by
 _MAILS = _counter("promo_mails_total", "Mails by result; a failed one is retried, a dropped one is not", "result")
 _REDEMPTIONS = _counter("promo_redemptions_total", "Redemptions by new state or reason against them", "result")
 
+_EVENTS = _counter("promo_events_published_total", "Published events by type", "type")
+# The same in each worker, so no sum.
+_EVENTS_WAITING = _gauge("promo_events_unpublished", "Events that are not published yet", mode="livemostrecent")
+_EVENTS_LAG = _gauge(
+    "promo_events_oldest_unpublished_seconds", "Age of the oldest event that is not published", mode="livemostrecent"
+)
+
 _SWEEPS = _counter("promo_sweeps_total", "Steps of the sweepers by result", "sweeper", "result")
 _SWEPT_ROWS = _counter("promo_swept_rows_total", "Rows changed by the sweepers", "sweeper")
 # Prometheus sets the label `job`.
@@ -155,9 +169,11 @@ _code_jobs = {
 _redemptions = {
     result: _REDEMPTIONS.labels(result) for result in (*REDEMPTION_STATES, *REDEMPTION_REASONS) if result != "expired"
 }
+for _type in EVENT_TYPES:
+    _EVENTS.labels(_type)
 _SWEEPERS = (
     "expired_responses", "feed_changes", "account_deletions", "feed_status", "category_keys", "search_words",
-    "job_files", "reset_mails", "activity_backfills",
+    "job_files", "reset_mails", "activity_backfills", "events", "ended_promos", "old_events",
 )  # fmt: skip
 _sweeps = {(name, end): _SWEEPS.labels(name, end) for name in _SWEEPERS for end in ("done", "failed")}
 _swept_rows = {name: _SWEPT_ROWS.labels(name) for name in _SWEEPERS}
@@ -316,6 +332,17 @@ def mail_sent() -> None:
 def mail_failed(*, will_retry: bool) -> None:
     """Count a mail that was not sent."""
     _mails["failed" if will_retry else "dropped"].inc()
+
+
+def event_published(type_: str) -> None:
+    """Count a published event. A later version may have written it, so its type may be new."""
+    _EVENTS.labels(type_).inc()
+
+
+def events_waiting(number: int, age_s: float) -> None:
+    """Publish the number of unpublished events, and the age of the oldest."""
+    _EVENTS_WAITING.set(number)
+    _EVENTS_LAG.set(age_s)
 
 
 def sweep_succeeded(sweeper: str, rows: int) -> None:

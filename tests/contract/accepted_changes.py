@@ -17,6 +17,7 @@ ACCEPTED: dict[str, set[tuple[str, str]]] = {
         *product(("mode", "categories", "active_from", "active_until"), ("member",)),
         *product(("state", "paused", "archived", "max_per_user"), ("member",)),
         *product(("candidates", "redemptions_count"), ("member",)),
+        *product(("low_stock_percent", "activation_events"), ("member",)),
     },
     "Go and PHP clients cannot evaluate the pattern of U+0000, and refused every text of a response.": {
         *product(("company_name", "promo"), ("pattern",)),

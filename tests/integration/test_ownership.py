@@ -69,6 +69,7 @@ ACCESS = {
     "business_redemptions.confirm_redemption": Access.HIDDEN,
     "business_redemptions.release_redemption": Access.HIDDEN,
     "business_redemptions.void_redemption": Access.HIDDEN,
+    "business_events.list_events": Access.OWN,
     "user_auth.sign_up": Access.OWN,
     "user_auth.sign_in": Access.OWN,
     "user_auth.sign_out": Access.OWN,

@@ -51,6 +51,7 @@ ALLOWED = {
     "persistence.activity_backfills": "persistence.database",
     "persistence.comments": "persistence.database persistence.pages persistence.schema",
     "persistence.comment_reports": "persistence.database persistence.pages persistence.schema",
+    "persistence.events": "persistence.conditions persistence.database persistence.pages persistence.schema",
     "persistence.idempotency": "persistence.database persistence.schema",
     "persistence.jobs": "persistence.database persistence.pages persistence.schema",
     "persistence.likes": "persistence.database persistence.schema",
@@ -74,10 +75,10 @@ ALLOWED = {
     ),
     "handlers": (
         "persistence.accounts persistence.activations persistence.activity persistence.comment_reports "
-        "persistence.comments persistence.feeds persistence.idempotency persistence.jobs persistence.likes "
-        "persistence.pages persistence.promos persistence.redemptions persistence.search promo_api.code_jobs "
-        "promo_api.contract.streams promo_api.errors promo_api.folding promo_api.health promo_api.runtime "
-        "promo_api.security promo_api.short_turns promo_api.specification promo_api.telemetry promo_api.time_buckets"
+        "persistence.comments persistence.events persistence.feeds persistence.idempotency persistence.jobs "
+        "persistence.likes persistence.pages persistence.promos persistence.redemptions persistence.search "
+        "promo_api.code_jobs promo_api.contract.streams promo_api.errors promo_api.folding promo_api.health "
+        "promo_api.runtime promo_api.security promo_api.short_turns promo_api.specification promo_api.telemetry promo_api.time_buckets"
     ),
     "promo_api.time_buckets": "",
     "promo_api.admission": "promo_api.config promo_api.contract promo_api.folding promo_api.security",
@@ -85,6 +86,9 @@ ALLOWED = {
         "persistence.accounts persistence.activity_backfills persistence.database persistence.feeds "
         "persistence.idempotency persistence.jobs persistence.promos persistence.search promo_api.background "
         "promo_api.config promo_api.folding promo_api.mail promo_api.telemetry"
+    ),
+    "promo_api.event_sweepers": (
+        "persistence.database persistence.events promo_api.background promo_api.sweeper promo_api.telemetry"
     ),
     "promo_api.inventory": (
         "persistence.database persistence.promos promo_api.background promo_api.config promo_api.redis_client "
@@ -97,8 +101,9 @@ ALLOWED = {
     # `app` names the handlers as a string: Connexion imports them by operationId.
     "promo_api.app": (
         "persistence.accounts promo_api promo_api.admission promo_api.background promo_api.code_jobs promo_api.config "
-        "promo_api.contract promo_api.errors promo_api.health promo_api.inventory promo_api.key_authentication "
-        "promo_api.runtime promo_api.security promo_api.specification promo_api.sweeper promo_api.telemetry"
+        "promo_api.contract promo_api.errors promo_api.event_sweepers promo_api.health promo_api.inventory "
+        "promo_api.key_authentication promo_api.runtime promo_api.security promo_api.specification promo_api.sweeper "
+        "promo_api.telemetry"
     ),
     "promo_api.server": "promo_api.config promo_api.contract promo_api.contract.streams promo_api.telemetry",
     "promo_api.check": (

@@ -116,5 +116,6 @@ def test_dashboard_can_be_imported() -> None:
 def test_labels_have_few_values() -> None:
     """No label has values from input: each has one value per operation or status, or few values."""
     assert {name for each in _declared().values() for name in _label_names(each)} == {
-        "kind", "limit", "operation", "pool", "status", "outcome", "reason", "result", "state", "sweeper", "version",
+        "kind", "limit", "operation", "pool", "status", "outcome", "reason", "result", "state", "sweeper", "type",
+        "version",
     }  # fmt: skip

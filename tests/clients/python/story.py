@@ -25,6 +25,7 @@ from promo_client.api.comments import (
     user_comments_update_comment,
 )
 from promo_client.api.company_accounts import business_auth_sign_in, business_auth_sign_out, business_auth_sign_up
+from promo_client.api.events import business_events_list_events
 from promo_client.api.feed import user_promos_get_promo, user_promos_list_feed
 from promo_client.api.health import health_get_health, health_ping
 from promo_client.api.likes import user_likes_like_promo, user_likes_unlike_promo
@@ -62,6 +63,7 @@ from promo_client.models import (
     CompanySignUp,
     DateChange,
     DependencyState,
+    EventTypeFilter,
     MaxCountChange,
     PromoCreateCommon,
     PromoCreateUnique,
@@ -247,6 +249,13 @@ def activate(user: AuthenticatedClient, unique: UUID) -> None:
     assert good(listed)[0].activated_at >= good(listed)[1].activated_at
 
 
+def list_events(company: AuthenticatedClient) -> None:
+    """The company reads its events. They are published within a second or two, so the list may still be empty."""
+    response = business_events_list_events.sync_detailed(client=company, type_=[EventTypeFilter.PROMO_EXHAUSTED])
+    assert {event.type_ for event in good(response)} <= {"promo.exhausted"}
+    assert response.headers["X-Next-Cursor"]
+
+
 def change_profile(user: AuthenticatedClient, unique: UUID) -> None:
     """The user changes the surname; null leaves a value unchanged. Then the user exports all stored data."""
     changes = UserPatch(surname="Noir", avatar_url=None)
@@ -311,6 +320,7 @@ def run(url: str) -> dict[str, str]:
         activate(user, unique)
         add_codes(company, user, unique)
         redeem_codes(company)
+        list_events(company)
         change_profile(user, unique)
         look_at_statistics(company, unique)
         use_key(company, url, unique)

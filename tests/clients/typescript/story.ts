@@ -260,6 +260,10 @@ assert.deepEqual(good(await company.GET("/business/redemptions/{id}", ofAgain)),
 const redemptions = good(await company.GET("/business/redemptions", { params: { query: { order_ref: "A-1" } } }));
 assert.deepEqual(redemptions.map((each) => each.id), [again.id, held.id]);
 
+// The company reads its events. They are published within a second or two, so the list may still be empty.
+const events = good(await company.GET("/business/events", { params: { query: { type: ["promo.exhausted"] } } }));
+assert.ok(events.every((each) => each.type === "promo.exhausted" && each.data.used_count === each.data.use_limit));
+
 // The user changes the surname; null leaves a value unchanged.
 const renamed = good(await user.PATCH("/user/profile", { body: { surname: "Noir", avatar_url: null } }));
 assert.deepEqual([renamed.surname, renamed.avatar_url], ["Noir", "https://mail.example/marie.jpg"]);

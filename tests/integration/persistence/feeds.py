@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from persistence.activations import Claim, claim_values
 from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries
 from persistence.feeds.feed_status import update_feed_status
-from persistence.promos.promos import insert_promo, update_promo, update_use_limit
+from persistence.promos.promos import insert_promo, update_counters, update_promo
 from persistence.schema.tables import companies, promo_counters, promos, users
 
 COUNTRIES = [None, "Ru", "rU", "us", "FR"]
@@ -77,7 +77,7 @@ def change_promo(connection: Connection, promo_id: UUID, random: Random) -> None
     """Change the target, period or use limit of a promo as the handler does, in the transaction of the connection."""
     delete_feed_entries(connection, promo_id)
     if random.random() < 0.5:
-        update_use_limit(connection, promo_id, random.randrange(4))
+        update_counters(connection, promo_id, {"use_limit": random.randrange(4)})
     if random.random() < 0.7:
         update_promo(connection, promo_id, random_target(random))
     if random.random() < 0.5:

@@ -170,6 +170,32 @@ _MISMATCHES = {
         consistency.count_mismatched_live_redemptions,
         1,
     ),
+    "event missing": (
+        (
+            "WITH feed AS (INSERT INTO event_feeds VALUES ({b}, 3)) INSERT INTO events"
+            " (company_id, type, number, published_at) VALUES ({b}, 'x', 1, now()), ({b}, 'x', 3, now())"
+        ),
+        consistency.count_mismatched_event_numbers,
+        1,
+    ),
+    "last event missing": (
+        (
+            "WITH feed AS (INSERT INTO event_feeds VALUES ({b}, 4)) INSERT INTO events"
+            " (company_id, type, number, published_at) VALUES ({b}, 'x', 2, now()), ({b}, 'x', 3, now())"
+        ),
+        consistency.count_mismatched_event_numbers,
+        1,
+    ),
+    "event without a feed": (
+        "INSERT INTO events (company_id, type, number, published_at) VALUES ({b}, 'x', 1, now())",
+        consistency.count_mismatched_event_numbers,
+        1,
+    ),
+    "event not published": (
+        "INSERT INTO events (company_id, type, created_at) VALUES ({b}, 'x', now() - interval '11 minutes')",
+        consistency.count_mismatched_publications,
+        1,
+    ),
     "gap": (
         "INSERT INTO promo_changes (promo_id, number, company_id, event) VALUES ({b}, 3, {a}, 'created')",
         consistency.count_mismatched_change_numbers,

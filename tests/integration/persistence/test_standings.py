@@ -17,7 +17,7 @@ from persistence.feeds.feed_index import count_mismatched_feed_entries, delete_f
 from persistence.feeds.feed_status import update_feed_status
 from persistence.feeds.user_promos import list_feed_promos
 from persistence.migrations import update_schema
-from persistence.promos.promos import insert_promo, update_use_limit
+from persistence.promos.promos import insert_promo, update_counters
 from promo_api.config.settings import Settings
 from tests.integration.persistence import feeds
 from tests.integration.persistence.feeds import TODAY, Viewer
@@ -171,7 +171,7 @@ def test_new_promo(database: Database, use_limit: int, first: int | None, last: 
         promo_id = _create(connection, use_limit, **period)
         assert _standing(connection, promo_id) == standing
         delete_feed_entries(connection, promo_id)
-        update_use_limit(connection, promo_id, 1 - use_limit)
+        update_counters(connection, promo_id, {"use_limit": 1 - use_limit})
         insert_feed_entries(connection, promo_id, TODAY)
         assert _standing(connection, promo_id) == ("scheduled" if standing == "exhausted" else "exhausted")
 

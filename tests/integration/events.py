@@ -1,0 +1,46 @@
+"""The events of companies, for tests: written, published and read."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert
+
+from persistence.database.engine import Database
+from persistence.schema.event_tables import events
+from promo_api.event_sweepers import events_sweeper
+from promo_api.runtime import Runtime
+from tests.accounts import Account
+
+PATH = "/business/events"
+
+
+def publish(runtime: Runtime) -> None:
+    """Publish all events."""
+    sweeper = events_sweeper(runtime.database)
+    while sweeper.sweep():
+        pass
+
+
+def read(runtime: Runtime, company: Account, query: str = "limit=100") -> list[dict[str, Any]]:
+    """Publish all events, and return those of the company."""
+    publish(runtime)
+    response = company.get(f"{PATH}?{query}")
+    assert response.status_code == 200, response.text
+    page: list[dict[str, Any]] = response.json()
+    return page
+
+
+def types(runtime: Runtime, company: Account, query: str = "limit=100") -> list[str]:
+    """Return the types of the events of the company, without the creation of promos."""
+    return [event["type"] for event in read(runtime, company, query) if event["type"] != "promo.created"]
+
+
+def data_of(runtime: Runtime, company: Account, type_: str) -> list[dict[str, Any]]:
+    """Return the data of the events of a type."""
+    return [event["data"] for event in read(runtime, company, f"limit=100&type={type_}")]
+
+
+def fill(database: Database, company_id: UUID, count: int) -> None:
+    """Write events that are not published."""
+    with database.autocommit() as connection:
+        connection.execute(insert(events), [{"company_id": company_id, "type": "promo.changed"}] * count)
