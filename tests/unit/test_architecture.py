@@ -78,7 +78,8 @@ ALLOWED = {
         "persistence.comments persistence.events persistence.feeds persistence.idempotency persistence.jobs "
         "persistence.likes persistence.pages persistence.promos persistence.redemptions persistence.search "
         "promo_api.code_jobs promo_api.contract.streams promo_api.errors promo_api.folding promo_api.health "
-        "promo_api.runtime promo_api.security promo_api.short_turns promo_api.specification promo_api.telemetry promo_api.time_buckets"
+        "promo_api.runtime promo_api.security promo_api.short_turns promo_api.specification "
+        "promo_api.telemetry promo_api.time_buckets"
     ),
     "promo_api.time_buckets": "",
     "promo_api.admission": "promo_api.config promo_api.contract promo_api.folding promo_api.security",
