@@ -7,9 +7,10 @@ from handlers.accounts import PasswordAttempt, confirm_password, find_own_creden
 from handlers.versions import Versions, check_version, read_if_match, versioned
 from persistence.accounts.companies import Company, find_company, update_company
 from persistence.accounts.credentials import COMPANY_ACCOUNTS, Credentials
-from promo_api.errors import InvalidInput, PreconditionFailed, RequestError, Unauthenticated, WrongPassword
+from promo_api.errors import InvalidInput, PreconditionFailed, WrongPassword
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import PASSWORD_CHANGES
+from promo_api.security.tokens import check_token_version
 from promo_api.specification import COMPANY_MEMBERS
 
 
@@ -41,7 +42,8 @@ def update_profile(
     with runtime.database.autocommit() as connection:
         changed = update_company(connection, company, changes, any_name=versions is None)
         if changed is None:
-            raise _refusal(company, find_company(connection, company.id))
+            check_token_version(find_company(connection, company.id), company.token_version)
+            raise PreconditionFailed.changed()
     return _serialize(changed)
 
 
@@ -59,9 +61,7 @@ def _change_password(
             )
             if changed is not None:
                 return _serialize(changed)
-            current = find_company(connection, company.id)
-        if current is None or current.token_version != company.token_version:
-            raise _refusal(company, current)
+            current = check_token_version(find_company(connection, company.id), company.token_version)
         if versions is not None and current.name != company.name:
             raise PreconditionFailed.changed()
         return None  # the hash has changed
@@ -78,12 +78,3 @@ def _change_password(
 
 def _serialize(company: Company) -> Body:
     return {"id": str(company.id), "name": company.name, "email": company.email}
-
-
-def _refusal(company: Company, current: Company | None) -> RequestError:
-    """Return the error for a change that the current row of the company did not allow."""
-    if current is None:
-        return Unauthenticated.account_deleted()
-    if current.token_version != company.token_version:
-        return Unauthenticated.token_revoked()
-    return PreconditionFailed.changed()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from handlers import Body
@@ -117,10 +117,7 @@ def list_redemptions(
 def get_redemption(runtime: Runtime, company: Company, *, id: UUID) -> Body:
     """Return a redemption."""
     with runtime.database.autocommit() as connection:
-        redemption = find_redemption(connection, company.id, id)
-    if redemption is None:
-        raise NotFound.redemption()
-    return serialize_redemption(redemption)
+        return serialize_redemption(_find_own(connection, company, id))
 
 
 def confirm_redemption(runtime: Runtime, company: Company, *, id: UUID) -> Body:
@@ -136,6 +133,13 @@ def release_redemption(runtime: Runtime, company: Company, *, id: UUID) -> Body:
 def void_redemption(runtime: Runtime, company: Company, *, id: UUID) -> Body:
     """Undo the redemption of a code."""
     return _change(runtime, company, id, "voided")
+
+
+def _find_own(connection: Any, company: Company, redemption_id: UUID) -> Redemption:
+    redemption = find_redemption(connection, company.id, redemption_id)
+    if redemption is None:
+        raise NotFound.redemption()
+    return redemption
 
 
 def _find(runtime: Runtime, company: Company, body: Body) -> list[IssuedCode]:
@@ -213,10 +217,7 @@ def _respond(redemption: Redemption | None) -> Response | None:
 
 def _change(runtime: Runtime, company: Company, redemption_id: UUID, state: str) -> Body:
     with runtime.database.autocommit() as connection:
-        redemption = find_redemption(connection, company.id, redemption_id)
-        if redemption is None:
-            raise NotFound.redemption()
-        changed = update_redemption(connection, redemption, state)
+        changed = update_redemption(connection, _find_own(connection, company, redemption_id), state)
     if changed is None:
         raise RedemptionRefused(_STATE_MESSAGES[state])
     metrics.redemption(changed.state)

@@ -13,9 +13,10 @@ from persistence.accounts.credentials import USER_ACCOUNTS, Credentials
 from persistence.accounts.deletion import claim_account_deletion, close_account, delete_account_batch
 from persistence.accounts.profiles import Profile
 from persistence.accounts.users import User, find_user, update_user
-from promo_api.errors import PreconditionFailed, RequestError, ServiceUnavailable, Unauthenticated, WrongPassword
+from promo_api.errors import PreconditionFailed, ServiceUnavailable, WrongPassword
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import PASSWORD_CHANGES
+from promo_api.security.tokens import check_token_version
 from promo_api.specification import USER_MEMBERS
 
 # Short, because the request occupies a thread for passwords.
@@ -50,7 +51,8 @@ def update_profile(runtime: Runtime, user: User, *, body: Body, if_match: str | 
             old_profile=_old_profile(user, versions),
         )
         if changed_user is None:
-            raise _refusal(user, find_user(connection, user.id))
+            check_token_version(find_user(connection, user.id), user.token_version)
+            raise PreconditionFailed.changed()
     return serialize_user(changed_user)
 
 
@@ -103,12 +105,3 @@ def _delete_rows(runtime: Runtime, user_id: UUID) -> None:
             rows = delete_account_batch(connection, deletion)
         if not rows:  # a concurrent request has locked the remaining rows
             sleep(_RETRY_S)
-
-
-def _refusal(user: User, current: User | None) -> RequestError:
-    """Return the error for a change that the current row of the user did not allow."""
-    if current is None:
-        return Unauthenticated.account_deleted()
-    if current.token_version != user.token_version:
-        return Unauthenticated.token_revoked()
-    return PreconditionFailed.changed()

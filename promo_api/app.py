@@ -16,13 +16,13 @@ from promo_api.config.values import LogFormat
 from promo_api.contract.application import build_application
 from promo_api.contract.client_address import ClientAddressMiddleware
 from promo_api.contract.security import BearerScheme, KeyScheme
-from promo_api.errors import ServiceUnavailable, Unauthenticated
+from promo_api.errors import ServiceUnavailable
 from promo_api.event_sweepers import ended_promos_sweeper, events_backlog_job, events_sweeper, old_events_sweeper
 from promo_api.health import Health
 from promo_api.inventory import InventoryJob
 from promo_api.key_authentication import authenticate_key, key_uses_job, store_key_uses
 from promo_api.runtime import Runtime
-from promo_api.security.tokens import Claims
+from promo_api.security.tokens import Claims, check_token_version
 from promo_api.specification import KEY_SCOPES
 from promo_api.sweeper import (
     account_deletions_sweeper,
@@ -133,19 +133,11 @@ def authenticate_company(runtime: Runtime, claims: Claims) -> Company:
     """Return the company of a token. Raise Unauthenticated if it was deleted or the token was revoked."""
     with runtime.database.autocommit() as connection:
         company = find_company(connection, claims.account_id)
-    if company is None:
-        raise Unauthenticated.account_deleted()
-    if company.token_version != claims.version:
-        raise Unauthenticated.token_revoked()
-    return company
+    return check_token_version(company, claims.version)
 
 
 def authenticate_user(runtime: Runtime, claims: Claims) -> User:
     """Return the user of a token. Raise Unauthenticated if it was deleted or the token was revoked."""
     with runtime.database.autocommit() as connection:
         user = find_user(connection, claims.account_id)
-    if user is None:
-        raise Unauthenticated.account_deleted()
-    if user.token_version != claims.version:
-        raise Unauthenticated.token_revoked()
-    return user
+    return check_token_version(user, claims.version)

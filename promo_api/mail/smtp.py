@@ -10,7 +10,7 @@ from email.utils import parseaddr
 from promo_api.config.settings import Settings
 from promo_api.config.smtp_url import SmtpUrl
 
-# More than the responses that one mail needs.
+# A mail needs fewer responses.
 RESPONSES_MAX = 12
 _PERMANENT = 500
 # The first that fits; others are "unavailable". Each may be corrected while the mail waits: the password, the

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from time import time
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
 import jwt
@@ -36,6 +36,26 @@ class Claims:
     account_id: UUID
     kind: Kind
     version: int
+
+
+class Account(Protocol):
+    """An account that tokens belong to."""
+
+    @property
+    def token_version(self) -> int:
+        """The version of the tokens that are not revoked."""
+
+
+_Account = TypeVar("_Account", bound=Account)
+
+
+def check_token_version(account: _Account | None, version: int) -> _Account:
+    """Return the account of a token. Raise Unauthenticated if it was deleted or tokens of this version are revoked."""
+    if account is None:
+        raise Unauthenticated.account_deleted()
+    if account.token_version != version:
+        raise Unauthenticated.token_revoked()
+    return account
 
 
 class Tokens:

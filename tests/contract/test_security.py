@@ -137,7 +137,7 @@ def test_token_or_key(app: ASGIApp, credentials: Header) -> None:
 @all_cases("target", ["/api/read", "/api/read?n=x", "/api/write"])
 @all_cases("body", [b"{}", b"no JSON"])
 def test_refused_credentials(app: ASGIApp, headers: list[Header], code: str, target: str, body: bytes) -> None:
-    """Without one valid token or one valid key the response is 401, whatever else is wrong."""
+    """Without one valid token or one valid key the response is 401, also for requests with other errors."""
     response = call(app, "POST", target, headers=[*headers, JSON], body=body)
     assert (response.status, response.raised, response.json()["code"]) == (401, None, code)
     assert response.header("www-authenticate") == "Bearer"

@@ -11,12 +11,6 @@ from tests.cases import all_cases
 pytestmark = pytest.mark.usefixtures("both_verdict_paths")
 
 
-@pytest.fixture
-def company(api: Api) -> Account:
-    """A company without promos."""
-    return api.sign_up_company()
-
-
 def _activate(user: Account, promo_id: str) -> Any:
     return user.post(f"/user/promo/{promo_id}/activate")
 

@@ -16,12 +16,6 @@ from tests.accounts import Account, Api, promo_body
 _TARGET = {"age_from": 18, "age_until": 65, "country": "Ru", "categories": ["food", "Coffee"]}
 
 
-@pytest.fixture
-def company(api: Api) -> Account:
-    """A company without promos."""
-    return api.sign_up_company()
-
-
 def _changes(company: Account, promo_id: str, query: str = "") -> list[dict[str, Any]]:
     response = company.get(f"/business/promo/{promo_id}/changes{query}")
     assert response.status_code == 200, response.text

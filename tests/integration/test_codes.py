@@ -5,7 +5,6 @@ from io import StringIO
 from typing import Any
 
 import orjson
-import pytest
 
 from promo_api.code_jobs.code_rules import describe_reason
 from promo_api.code_jobs.runner import CodeJobs
@@ -13,12 +12,6 @@ from promo_api.runtime import Runtime
 from tests.accounts import Account, Api
 
 CSV, NDJSON = {"Content-Type": "text/csv"}, {"Content-Type": "application/x-ndjson"}
-
-
-@pytest.fixture
-def company(api: Api) -> Account:
-    """A company."""
-    return api.sign_up_company()
 
 
 def finish(runtime: Runtime, company: Account, response: Any) -> dict[str, Any]:

@@ -17,12 +17,6 @@ EXPORT = "/user/export"
 LISTS = ("likes", "comments", "activations", "idempotency_keys")
 
 
-@pytest.fixture
-def company(api: Api) -> Account:
-    """A company without promos."""
-    return api.sign_up_company()
-
-
 def _activate(user: Account, promo_id: str, key: str | None = None) -> str:
     headers = {} if key is None else {"Idempotency-Key": key}
     response = user.post(f"/user/promo/{promo_id}/activate", headers=headers)

@@ -12,12 +12,6 @@ PROMO = "/business/promo"
 MAX_INT64_OF_JSON = 2**53 - 1
 
 
-@pytest.fixture
-def company(api: Api) -> Account:
-    """A company without promos."""
-    return api.sign_up_company()
-
-
 def _list(company: Account, query: str = "") -> tuple[list[str], int]:
     """Return the ids on a page, and the total."""
     response = company.get(f"{PROMO}?{query}")

@@ -297,7 +297,7 @@ def test_export_shows_the_reset(api: Api, mailbox: Mailbox) -> None:
 @pytest.mark.usefixtures("runtime")
 @_KINDS
 def test_without_mail_server(settings: Settings, kind: str) -> None:
-    """Without SMTP_URL the request is refused with a code of its own."""
+    """Without SMTP_URL the request is refused with the code `mail_not_configured`."""
     with _app(replace(settings, smtp_url="")) as client:
         response = _forgot(Api(client), kind, company_body()["email"])
     assert _outcome(response) == (503, "mail_not_configured")

@@ -21,18 +21,6 @@ _REFUSED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture
-def company(api: Api) -> Account:
-    """A company without promos."""
-    return api.sign_up_company()
-
-
-@pytest.fixture
-def user(api: Api) -> Account:
-    """A user whom the promos of the tests target."""
-    return api.sign_up_user()
-
-
 def _patch(company: Account, promo_id: str, **changes: Any) -> Any:
     response = company.patch(f"{PROMO}/{promo_id}", json=changes)
     assert response.status_code == 200, response.text

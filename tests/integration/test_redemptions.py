@@ -16,18 +16,6 @@ from tests.integration.test_codes import finish
 PATH = "/business/redemptions"
 
 
-@pytest.fixture
-def company(api: Api) -> Account:
-    """A company."""
-    return api.sign_up_company()
-
-
-@pytest.fixture
-def user(api: Api) -> Account:
-    """A user."""
-    return api.sign_up_user()
-
-
 def activate(user: Account, promo_id: str) -> str:
     """Activate a promo and return its code."""
     response = user.post(f"/user/promo/{promo_id}/activate")

@@ -17,18 +17,6 @@ from tests.integration.walks import walk
 Found = Callable[..., tuple[list[str], list[str]]]
 
 
-@pytest.fixture
-def company(api: Api) -> Account:
-    """A company without promos."""
-    return api.sign_up_company()
-
-
-@pytest.fixture
-def user(api: Api) -> Account:
-    """A user of the age 30."""
-    return api.sign_up_user()
-
-
 def _list(account: Account, path: str, **query: object) -> list[str]:
     response = account.get(path, params={"limit": 100, **query})
     assert response.status_code == 200, response.text

@@ -25,18 +25,6 @@ def count() -> Count:
     return count_statements
 
 
-@pytest.fixture
-def company(api: Api) -> Account:
-    """A company without promos."""
-    return api.sign_up_company()
-
-
-@pytest.fixture
-def user(api: Api) -> Account:
-    """A user without data."""
-    return api.sign_up_user()
-
-
 def test_ping(api: Api, count: Count) -> None:
     """The liveness check sends no statement."""
     assert count(lambda: api.call("GET", "/ping")) == 0

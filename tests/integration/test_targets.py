@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import pytest
-
-from tests.accounts import Account, Api, promo_body
+from tests.accounts import Account, promo_body
 from tests.cases import all_cases
 
 PROMO = "/business/promo"
@@ -62,12 +60,6 @@ INVALID: list[tuple[Any, str]] = [
 def _pointers(response: Any) -> set[str]:
     assert response.status_code == 400, response.text
     return {detail["pointer"] for detail in response.json()["details"]}
-
-
-@pytest.fixture
-def company(api: Api) -> Account:
-    """A company without promos."""
-    return api.sign_up_company()
 
 
 @all_cases("target", VALID)

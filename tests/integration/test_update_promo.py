@@ -31,12 +31,6 @@ _STATES: dict[tuple[str, Any], dict[str, Any]] = {
 }
 
 
-@pytest.fixture
-def company(api: Api) -> Account:
-    """A company without promos."""
-    return api.sign_up_company()
-
-
 def _read(company: Account, promo_id: str) -> Any:
     return company.get(f"{PROMO}/{promo_id}").json()
 
