@@ -9,9 +9,10 @@ from persistence.schema.feed_tables import feed_entries
 from persistence.schema.job_tables import jobs
 from persistence.schema.redemption_tables import redemptions
 from persistence.schema.reset_tables import password_resets
+from persistence.schema.webhook_tables import webhooks
 
 # Imports all tables.
-_TABLES = (feed_entries, account_events, events, jobs, password_resets, promo_activity, redemptions)
+_TABLES = (feed_entries, account_events, events, jobs, password_resets, promo_activity, redemptions, webhooks)
 [metadata] = {table.metadata for table in _TABLES}
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()

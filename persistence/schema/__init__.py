@@ -11,5 +11,6 @@
 | redemption_tables | redemptions of codes |
 | activity_tables | activity of promos by quarter of an hour |
 | event_tables | events of companies |
+| webhook_tables | webhooks of companies, and their deliveries |
 | orders | sort orders of indexes and statements |
 """
