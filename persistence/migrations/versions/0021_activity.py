@@ -11,6 +11,8 @@ The clock of PostgreSQL must not be set back while the migration runs.
 import sqlalchemy as sa
 from alembic import op
 
+from persistence.migrations.locks import lock_tables
+
 revision = "0021"
 down_revision = "0020"
 
@@ -133,15 +135,16 @@ _TRIGGERS = {
 
 def upgrade() -> None:
     """Create the tables, the columns, the functions and the triggers."""
+    # Also the tables that migration 0022 changes, because both run in one transaction.
+    lock_tables("jobs", "promo_counters", "promos", "promo_changes", "activations", "redemptions", "likes", "comments")
     _create_tables()
     for function in _FUNCTIONS.values():
         op.execute(function)
-    # In the lock order of the tables.
     for table, triggers in _TRIGGERS.items():
         _add_columns(table)
         for name, definition in triggers.items():
             op.execute(f"CREATE TRIGGER {name} {definition}")
-    # After the locks: each earlier activation has an earlier time.
+    # After the locks, so that each earlier activation has an earlier time.
     op.execute(
         "INSERT INTO activity_backfills (source, promo_id, row_id, began_at)"
         " SELECT source, first, first, clock_timestamp()"

@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
+from persistence.migrations.locks import lock_tables
+
 revision = "0022"
 down_revision = "0021"
 
@@ -129,6 +131,7 @@ def upgrade() -> None:
     `reported_until` and its index may exist already: on a large table, create them beforehand (see
     docs/deployment.md). What has ended before is not reported.
     """
+    lock_tables(*sorted({table for _, _, table, *_ in _TRIGGERS} | {"promos"}))
     op.execute(_EVENT_ID)
     op.create_table(
         "events",

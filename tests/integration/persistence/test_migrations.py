@@ -28,6 +28,7 @@ from persistence.promos.promos import insert_promo, list_promos
 from persistence.schema.audit_tables import account_events
 from promo_api import check
 from promo_api.config.settings import Settings
+from promo_api.dev.processes import wait_until
 from promo_api.folding import fold
 from promo_api.sweeper import category_keys_sweeper, search_words_sweeper
 from tests.integration.persistence import feeds
@@ -262,6 +263,27 @@ def test_other_encoding(open_database: Open, empty_in_latin1: Settings) -> None:
     with pytest.raises(RuntimeError, match="has the encoding LATIN1 and needs UTF8"):
         update_schema(database.engine)
     assert _tables(database) == set()
+
+
+def test_waiting_migration(open_database: Open, empty: Settings) -> None:
+    """A migration that waits for a table lets requests pass, also one that already uses the table."""
+    database = open_database(empty)
+    _migrate(database, "0020")
+    with ThreadPoolExecutor(1) as threads, database.transaction() as request:
+        request.execute(text("SELECT FROM likes"))
+        upgrade = threads.submit(update_schema, database.engine)
+        assert wait_until(lambda: _count_lock_waits(database) == 1, 30)
+        request.execute(text("SELECT FROM promos"))
+        request.commit()
+        upgrade.result(30)
+    with database.autocommit() as connection:
+        assert find_revision(connection) == newest_revision()
+
+
+def _count_lock_waits(database: Database) -> int:
+    query = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database WHERE datname = current_database()"
+    with database.autocommit() as connection:
+        return int(connection.execute(text(f"{query} AND NOT granted")).scalar_one())
 
 
 def test_failed_migration_leaves_nothing(open_database: Open, empty: Settings) -> None:
