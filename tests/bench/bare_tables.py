@@ -1,7 +1,7 @@
-"""Tables without indexes and constraints, for bulk loading.
+"""Tables without indexes, constraints and triggers, for bulk loading.
 
-Otherwise each of millions of rows is checked against other tables and inserted at random places of some indexes. It is
-faster to sort the indexes and check the constraints once, after all rows have been inserted.
+Otherwise each of millions of rows is checked against other tables, inserted at random places of some indexes, and
+counted. It is faster to do all this once, after all rows have been inserted.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,17 +23,23 @@ _INDEXES = """
     WHERE relnamespace = 'public'::regnamespace AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
     ORDER BY relname
 """
+_TRIGGERS = """
+    SELECT DISTINCT 'triggers of ' || relname, format('ALTER TABLE %s DISABLE TRIGGER USER', tgrelid::regclass),
+        format('ALTER TABLE %s ENABLE TRIGGER USER', tgrelid::regclass)
+    FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+    WHERE relnamespace = 'public'::regnamespace AND NOT tgisinternal
+"""
 
 
 @contextmanager
-def without_indexes(connection: psycopg.Connection, report: Callable[[str], None]) -> Iterator[None]:
-    """Drop all indexes and keys of the schema `public`, and create them again at the end of the block.
+def bare_tables(connection: psycopg.Connection, report: Callable[[str], None]) -> Iterator[None]:
+    """Drop all indexes and keys of the schema `public` and disable its triggers, and undo this after the block.
 
     Args:
         connection: in autocommit mode.
         report: called with lines about the progress.
     """
-    dropped = [*connection.execute(_CONSTRAINTS).fetchall(), *connection.execute(_INDEXES).fetchall()]
+    dropped = [row for query in (_CONSTRAINTS, _INDEXES, _TRIGGERS) for row in connection.execute(query).fetchall()]
     for _, drop, _ in dropped:
         connection.execute(drop)
     yield

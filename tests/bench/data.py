@@ -19,7 +19,7 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
-from tests.bench.bare_tables import without_indexes
+from tests.bench.bare_tables import bare_tables
 from tests.bench.derived import DERIVED
 
 FEW_PROMOS = 100
@@ -111,7 +111,7 @@ def fill(connection: psycopg.Connection, size: Size, *, seed: int, today: date, 
         "reader_country": READER_COUNTRY,
         "today": today,
     }
-    with without_indexes(connection, report):
+    with bare_tables(connection, report):
         for table, statement in _NUMBERED.items():
             for first, last in _chunks(values[table]):
                 connection.execute(statement, {**values, "first": first, "last": last})

@@ -1,6 +1,6 @@
 """Statements that fill the derived tables, by table, in the order of their dependencies.
 
-They are those of the migrations, which fill these tables in databases of older versions.
+Most are those of the migrations, which fill these tables in databases of older versions.
 """
 
 from alembic.script import ScriptDirectory
@@ -19,6 +19,11 @@ _STANDINGS = """
     END
     FROM promo_counters WHERE promo_counters.promo_id = feed_entries.promo_id
 """
+# A sweeper does it in steps.
+_ACTIVITY = """
+    INSERT INTO promo_activity (promo_id, quarter, country_key, activations)
+    SELECT promo_id, quarter_of(activated_at), country_key, count(*) FROM activations GROUP BY 1, 2, 3
+"""
 
 DERIVED: dict[str, str] = {
     "promos": _NUMBERS._CODES,
@@ -27,4 +32,5 @@ DERIVED: dict[str, str] = {
     "user_uses": _USERS._USER_USES,
     "feed_entries": f"{_FEEDS._ENTRIES}; {_STANDINGS}",
     "feed_tallies": _FEEDS._TALLIES,
+    "promo_activity": _ACTIVITY,
 }
