@@ -144,9 +144,11 @@ def test_equal_times(scene: Scene, runtime: Runtime) -> None:
         "UPDATE activations SET activated_at = '2025-01-01' WHERE promo_id = ANY(:promos)",
         "UPDATE comments SET created_at = '2025-01-01' WHERE promo_id = ANY(:promos)",
         "UPDATE likes SET quarter = '2025-01-01' WHERE promo_id = ANY(:promos)",
-        "WITH moved AS (DELETE FROM promo_activity WHERE promo_id = ANY(:promos) RETURNING *)"
-        " INSERT INTO promo_activity SELECT promo_id, '2025-01-01', country_key, sum(activations), sum(likes),"
-        " sum(comments) FROM moved GROUP BY promo_id, country_key",
+        (
+            "WITH moved AS (DELETE FROM promo_activity WHERE promo_id = ANY(:promos) RETURNING *)"
+            " INSERT INTO promo_activity SELECT promo_id, '2025-01-01', country_key, sum(activations), sum(likes),"
+            " sum(comments) FROM moved GROUP BY promo_id, country_key"
+        ),
     )
     with runtime.database.transaction() as connection:
         for statement in statements:
