@@ -82,7 +82,7 @@ def get_webhook(runtime: Runtime, company: Company, *, id: UUID) -> Body:
 
 
 def update_webhook(runtime: Runtime, company: Company, *, id: UUID, body: Body) -> Body:
-    """Change members of a webhook; null stands for all event types. Enabling it or another URL begins anew."""
+    """Change members of a webhook; null stands for all event types. A failing webhook is retried."""
     if "url" in body:
         _check_url(runtime, body["url"])
     changes = {**body, "event_types": body["event_types"] or []} if "event_types" in body else body
@@ -92,8 +92,8 @@ def update_webhook(runtime: Runtime, company: Company, *, id: UUID, body: Body) 
         is_retried = body.get("enabled", False) and webhook.failing_since is not None
         if changed != webhook or is_retried:
             is_other = (changed.url, changed.enabled) != (webhook.url, webhook.enabled)
-            begins_anew = changed.enabled and (is_other or is_retried)
-            webhook = _existing(update_company_webhook(connection, company.id, changed, begins_anew=begins_anew))
+            is_cleared = changed.enabled and (is_other or is_retried)
+            webhook = _existing(update_company_webhook(connection, company.id, changed, is_cleared=is_cleared))
     return serialize_webhook(webhook)
 
 

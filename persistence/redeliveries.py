@@ -20,6 +20,7 @@ from sqlalchemy import (
     insert,
     literal,
     literal_column,
+    null,
     or_,
     select,
     true,
@@ -82,7 +83,7 @@ _AFTER = Statement(_list().where(deliveries.c.event_id < after(deliveries.c.even
 
 
 def _redeliver() -> Any:
-    # The test of another webhook is not for this one.
+    # A test is delivered to its own webhook only.
     is_for_webhook = or_(events.c.type != _TEST, events.c.data["webhook_id"].astext == cast(_WEBHOOK_ID, Text))
     event = select(events.c.company_id, _WEBHOOK_ID.label("webhook_id"), events.c.id).where(
         events.c.company_id == _COMPANY_ID,
@@ -91,7 +92,7 @@ def _redeliver() -> Any:
         is_for_webhook,
     )
     repeated = {"state": literal_column("'pending'"), "due_at": _NOW, "created_at": _NOW, "attempts": 0}
-    result = {"attempted_at": None, "status": None, "error": None}
+    result = {"attempted_at": null(), "status": null(), "error": null()}
     return (
         upsert(deliveries)
         .from_select(["company_id", "webhook_id", "event_id"], event, include_defaults=False)
@@ -106,9 +107,9 @@ def _number_before() -> Select[Any]:
     The numbers of the stored events have no gap, and the later one is published later.
     """
     last = select(event_feeds.c.last_number).where(event_feeds.c.company_id == _COMPANY_ID).scalar_subquery()
-    first = select(literal(0, BigInteger).label("low"), (func.coalesce(last, 0) + 1).label("high"))
+    first = select(literal(0, BigInteger).label("low"), (func.coalesce(last, literal(0, BigInteger)) + 1).label("high"))
     search = first.cte("search", recursive=True)
-    middle = (search.c.low + search.c.high) // literal_column("2")
+    middle = (search.c.low + search.c.high) // literal_column("2", BigInteger)
     is_earlier = select(events.c.published_at < bindparam("since", type_=DateTime(timezone=True))).where(
         events.c.company_id == _COMPANY_ID, events.c.number == middle, ~IS_UNPUBLISHED
     )
@@ -147,7 +148,7 @@ def insert_test(connection: Connection, company_id: UUID, webhook_id: UUID) -> U
 
 
 def redeliver_event(connection: Connection, company_id: UUID, webhook_id: UUID, event_id: UUID) -> bool:
-    """Let an event be delivered again, whatever the state of its delivery; False: there is no such event."""
+    """Let an event be delivered again, also a delivered one; False: there is no such event."""
     values = {"company": company_id, "webhook": webhook_id, "event": event_id}
     return _REDELIVER.row(connection, values) is not None
 

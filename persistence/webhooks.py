@@ -98,7 +98,7 @@ def _insert() -> Select[Any]:
 
 
 def _update() -> Select[Any]:
-    begins_anew = bindparam("begins_anew", type_=Boolean)
+    is_cleared = bindparam("is_cleared", type_=Boolean)
     cleared = {
         "failing_since": None,
         "failures": 0,
@@ -108,7 +108,7 @@ def _update() -> Select[Any]:
         "mail_due_at": None,
         "mail_attempts": 0,
     }
-    values = {name: case((begins_anew, value), else_=_WEBHOOK[name]) for name, value in cleared.items()}
+    values = {name: case((is_cleared, value), else_=_WEBHOOK[name]) for name, value in cleared.items()}
     changed = update(webhooks).where(_IS_WEBHOOK).values(url=_URL, event_types=_TYPES, enabled=_ENABLED, **values)
     return _record(changed, "webhook_changed")
 
@@ -164,13 +164,13 @@ def insert_webhook(
     return _read(_INSERT.row(connection, {"company": company_id, "id": webhook_id, "limit": limit, **values}))
 
 
-def update_webhook(connection: Connection, company_id: UUID, webhook: Webhook, *, begins_anew: bool) -> Webhook | None:
+def update_webhook(connection: Connection, company_id: UUID, webhook: Webhook, *, is_cleared: bool) -> Webhook | None:
     """Store the URL, the event types and whether the webhook is enabled; None: it does not exist.
 
-    If it begins anew, its failures are forgotten, and why it was disabled.
+    `is_cleared` says whether its failures are forgotten, with the reason why it was disabled.
     """
     values = {"new_url": webhook.url, "new_types": [*webhook.event_types], "new_enabled": webhook.enabled}
-    row = _UPDATE.row(connection, {"company": company_id, "id": webhook.id, "begins_anew": begins_anew, **values})
+    row = _UPDATE.row(connection, {"company": company_id, "id": webhook.id, "is_cleared": is_cleared, **values})
     return _read(row)
 
 
