@@ -86,7 +86,7 @@ def test_pages_of_deliveries(company: Account, runtime: Runtime) -> None:
 
 
 def test_members_of_a_delivery(company: Account, runtime: Runtime) -> None:
-    """A delivery has the result of its last attempt, and the time of the next one while it is pending."""
+    """A delivery has the result of its last attempt, and, while it is pending, the time of the following attempt."""
     webhook = create_webhook(company)
     ids = _events(runtime, company, 3)
     attempted = {"attempts": 2, "attempted_at": _PAST}
