@@ -16,10 +16,10 @@ from persistence.accounts.companies import Company
 from persistence.idempotency import IdempotencyKey
 from persistence.pages import Page
 from persistence.redeliveries import (
+    insert_redelivery,
     insert_test,
     list_deliveries as list_webhook_deliveries,
-    redeliver_event,
-    redeliver_since,
+    update_redelivery,
 )
 from persistence.webhooks import (
     Webhook,
@@ -139,8 +139,8 @@ def redeliver(runtime: Runtime, company: Company, *, id: UUID, body: Body) -> Re
     with lock_own_company(runtime, company) as connection:
         _check_enabled(claim_webhook(connection, company.id, id))
         if "since" in body:
-            redeliver_since(connection, company.id, id, _read_time(body["since"]))
-        elif not redeliver_event(connection, company.id, id, UUID(body["event_id"])):
+            update_redelivery(connection, company.id, id, _read_time(body["since"]))
+        elif not insert_redelivery(connection, company.id, id, UUID(body["event_id"])):
             raise NotFound.event()
     return {"status": "ok"}, 202
 

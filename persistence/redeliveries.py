@@ -147,12 +147,12 @@ def insert_test(connection: Connection, company_id: UUID, webhook_id: UUID) -> U
     return event_id
 
 
-def redeliver_event(connection: Connection, company_id: UUID, webhook_id: UUID, event_id: UUID) -> bool:
+def insert_redelivery(connection: Connection, company_id: UUID, webhook_id: UUID, event_id: UUID) -> bool:
     """Let an event be delivered again, also a delivered one; False: there is no such event."""
     values = {"company": company_id, "webhook": webhook_id, "event": event_id}
     return _REDELIVER.row(connection, values) is not None
 
 
-def redeliver_since(connection: Connection, company_id: UUID, webhook_id: UUID, since: datetime) -> None:
+def update_redelivery(connection: Connection, company_id: UUID, webhook_id: UUID, since: datetime) -> None:
     """Let a sweeper deliver the events again that were published at or after a time."""
     _REDELIVER_SINCE.count(connection, {"company": company_id, "webhook": webhook_id, "since": since})

@@ -1,7 +1,7 @@
 """Webhooks as their companies see and change them.
 
-Changes lock the company, see `lock_company`, so that concurrent creations cannot exceed the limit. Deleted webhooks
-are ignored: a sweeper removes them.
+Changes lock the company, see `claim_company_exclusively`, so that concurrent creations cannot exceed the limit.
+Deleted webhooks are ignored: a sweeper removes them.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """API keys of companies.
 
-Changes lock the company, see `lock_company`, so that concurrent creations cannot exceed the limit.
+Changes lock the company, see `claim_company_exclusively`, so that concurrent creations cannot exceed the limit.
 """
 
 from collections.abc import Sequence

@@ -198,7 +198,7 @@ def claim_company(connection: Connection, company_id: UUID) -> bool:
     return _CLAIM.row(connection, {"id": company_id}) is not None
 
 
-def lock_company(connection: Connection, company_id: UUID, token_version: int) -> bool:
+def claim_company_exclusively(connection: Connection, company_id: UUID, token_version: int) -> bool:
     """Lock the company until the end of the transaction; False if tokens of this version are revoked.
 
     The lock does not conflict with `claim_company`, so changes of promos go on.
