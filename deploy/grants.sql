@@ -24,5 +24,5 @@ REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM :"service";
 -- The cascade of a deleted user's new id runs with the rights of the owner, so the service needs no UPDATE for it.
 REVOKE INSERT, UPDATE, DELETE ON promo_changes, account_events FROM :"service";
 GRANT INSERT (promo_id, number, company_id, event, changes, comment_id) ON promo_changes TO :"service";
-GRANT INSERT (company_id, user_id, event, members, key_id) ON account_events TO :"service";
+GRANT INSERT (company_id, user_id, event, members, key_id, webhook_id) ON account_events TO :"service";
 COMMIT;

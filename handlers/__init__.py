@@ -16,12 +16,14 @@ status) or (body, status, headers), or raises an error of promo_api.errors.
 | business_profile | the account of a company |
 | business_redemptions | redemption of codes |
 | business_events | events of a company |
+| business_webhooks | webhooks of a company |
 | user_profile, user_export | the account of a user |
 | user_promos | the feed |
 | user_activations, user_likes, user_comments | what a user does with a promo |
 | accounts | shared: sign-up and sign-in of both kinds |
 | password_resets | shared: forgotten passwords of both kinds |
 | promo_changes | shared: changes of a promo, with its feed entries and audit log |
+| company_locks | shared: transactions that change keys and webhooks |
 | promo_owners | shared: the check that a promo belongs to the company |
 | pages | shared: pages of lists and their cursors |
 | streamed_rows | shared: whole lists as CSV or lines of JSON |

@@ -1,22 +1,19 @@
 """API keys of a company."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID, uuid4
 
 from handlers import Body
+from handlers.company_locks import lock_own_company
 from handlers.serializers import serialize_key
 from persistence.accounts.api_keys import (
-    claim_keys,
     close_key,
     delete_revoked_keys,
     insert_key,
     list_keys as list_company_keys,
 )
-from persistence.accounts.companies import Company, find_company
-from promo_api.errors import InvalidInput, NotFound, TooManyKeys, Unauthenticated
+from persistence.accounts.companies import Company
+from promo_api.errors import InvalidInput, NotFound, TooManyKeys
 from promo_api.runtime import Runtime
 from promo_api.specification import MAX_KEYS
 
@@ -33,7 +30,7 @@ def create_key(runtime: Runtime, company: Company, *, body: Body) -> tuple[Body,
         "scopes": body["scopes"],
         "expires_at": _read_expiry(body.get("expires_at"), runtime.clock()),
     }
-    with _lock_keys(runtime, company) as connection:
+    with lock_own_company(runtime, company) as connection:
         created = insert_key(connection, company.id, uuid4(), limit=MAX_KEYS, **values)
     if created is None:
         raise TooManyKeys(f"The company has {MAX_KEYS} API keys. Revoke one that is not needed.")
@@ -49,21 +46,11 @@ def list_keys(runtime: Runtime, company: Company) -> list[Body]:
 
 def delete_key(runtime: Runtime, company: Company, *, id: UUID) -> Body:
     """Revoke a key. The last 20 revoked keys are stored, so that they have the code `key_revoked`."""
-    with _lock_keys(runtime, company) as connection:
+    with lock_own_company(runtime, company) as connection:
         if not close_key(connection, company.id, id):
             raise NotFound.key()
         delete_revoked_keys(connection, company.id, limit=MAX_KEYS)
     return {"status": "ok"}
-
-
-@contextmanager
-def _lock_keys(runtime: Runtime, company: Company) -> Iterator[Any]:
-    """Open a transaction that changes keys. The token must be valid until its commit, because a key outlives it."""
-    with runtime.database.transaction() as connection:
-        if not claim_keys(connection, company.id, company.token_version):
-            is_deleted = find_company(connection, company.id) is None
-            raise Unauthenticated.account_deleted() if is_deleted else Unauthenticated.token_revoked()
-        yield connection
 
 
 def _read_expiry(text: str | None, now: datetime) -> datetime | None:

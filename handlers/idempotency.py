@@ -17,7 +17,13 @@ from uuid import UUID
 from handlers import Body, Headers
 from persistence.idempotency import IdempotencyKey, StoredResponse, find_response, insert_responses
 from promo_api.contract.streams import StreamedBody
-from promo_api.errors import ActivationDenied, ConcurrentRequest, IdempotencyKeyReused, RedemptionRefused
+from promo_api.errors import (
+    ActivationDenied,
+    ConcurrentRequest,
+    IdempotencyKeyReused,
+    RedemptionRefused,
+    TooManyWebhooks,
+)
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import IDEMPOTENCY_KEYS
 
@@ -55,8 +61,9 @@ def idempotent(handler: Callable[..., Response]) -> Callable[..., Response | tup
                 return handler(runtime, account, key=key, **request)
             except ConcurrentRequest:
                 return respond(runtime, account, idempotency_key=idempotency_key, **request)
-            except (ActivationDenied, RedemptionRefused):
-                # A concurrent request with this key may have taken the last use, or redeemed the code.
+            except (ActivationDenied, RedemptionRefused, TooManyWebhooks):
+                # A concurrent request with this key may have taken the last use, redeemed the code, or created the
+                # last webhook.
                 stored = _find_response(runtime, key, now)
                 if stored is None:
                     raise

@@ -16,7 +16,9 @@ from persistence.jobs import Job
 from persistence.promos.changes import PromoChange
 from persistence.promos.codes import Code
 from persistence.promos.promos import Promo
+from persistence.redeliveries import Delivery
 from persistence.redemptions import Redemption
+from persistence.webhooks import Webhook
 from promo_api.specification import MAX_PERCENT, PROMO_MEMBERS
 
 # The author of a comment whose account was deleted.
@@ -110,6 +112,17 @@ def serialize_company_event(event: Event) -> Body:
 def serialize_key(key: ApiKey) -> Body:
     """Return an ApiKey."""
     return _without_none(vars(key))
+
+
+def serialize_webhook(webhook: Webhook) -> Body:
+    """Return a Webhook."""
+    return _without_none({**vars(webhook), "event_types": webhook.event_types or None})
+
+
+def serialize_delivery(delivery: Delivery) -> Body:
+    """Return a Delivery."""
+    values = vars(delivery)
+    return _without_none({"next_attempt_at" if name == "due_at" else name: value for name, value in values.items()})
 
 
 def serialize_promo_for_user(promo: PromoForUser) -> Body:

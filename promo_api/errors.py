@@ -150,11 +150,33 @@ class NotFound(RequestError):
         """Return the error for a redemption."""
         return cls("Redemption not found.", code="redemption_not_found")
 
+    @classmethod
+    def webhook(cls) -> "NotFound":
+        """Return the error for a webhook."""
+        return cls("Webhook not found.", code="webhook_not_found")
+
+    @classmethod
+    def event(cls) -> "NotFound":
+        """Return the error for an event."""
+        return cls("Event not found.", code="event_not_found")
+
 
 class TooManyKeys(RequestError):
     """The company has as many API keys as allowed."""
 
     code = "too_many_keys"
+
+
+class TooManyWebhooks(RequestError):
+    """The company has as many webhooks as allowed."""
+
+    code = "too_many_webhooks"
+
+
+class WebhookDisabled(RequestError):
+    """Nothing is delivered to the webhook."""
+
+    code = "webhook_disabled"
 
 
 class TooManyJobs(RequestError):

@@ -16,6 +16,7 @@ from promo_api.security.passwords import Passwords
 from promo_api.security.rate_limits import RateLimits
 from promo_api.security.reset_tokens import ResetTokens
 from promo_api.security.tokens import Tokens
+from promo_api.security.webhook_secrets import WebhookSecrets
 
 _BUSINESS_CALENDAR = timezone(timedelta(hours=3))
 
@@ -40,6 +41,7 @@ class Runtime:
     tokens: Tokens
     api_keys: ApiKeys
     reset_tokens: ResetTokens
+    webhook_secrets: WebhookSecrets
     cursors: Cursors
     clock: Callable[[], datetime]
 
@@ -59,6 +61,7 @@ class Runtime:
             tokens=Tokens(settings.secret_keys, settings.token_lifetime_h),
             api_keys=ApiKeys(),
             reset_tokens=ResetTokens(settings.secret_keys),
+            webhook_secrets=WebhookSecrets(settings.secret_keys),
             cursors=Cursors(settings.secret_keys),
             clock=clock,
         )

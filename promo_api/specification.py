@@ -38,6 +38,7 @@ MAX_PAGE_ENTRIES: int = _success(_document, "/user/feed")["maxItems"]
 MAX_LISTED_CODES: int = _schemas["PromoListedUnique"]["properties"]["promo_unique"]["maxItems"]
 UNIQUE_CODE: dict[str, Any] = _schemas["UniqueCode"]
 MAX_KEYS: int = _success(_document, "/business/keys")["maxItems"]
+MAX_WEBHOOKS: int = _success(_document, "/business/webhooks")["maxItems"]
 KEY_SCOPES: tuple[str, ...] = tuple(_schemas["KeyScope"]["enum"])
 MAX_NEW_CODES: int = _schemas["CodeGeneration"]["properties"]["count"]["maximum"]
 JOB_KINDS: tuple[str, ...] = tuple(_schemas["JobKind"]["x-extensible-enum"])

@@ -1,7 +1,6 @@
 """API keys of companies.
 
-Changes lock the company, so that concurrent creations cannot exceed the limit, and none follows the closing of the
-company or the revocation of the token. The lock does not conflict with that of a change of a promo.
+Changes lock the company, see `claim_company_exclusively`, so that concurrent creations cannot exceed the limit.
 """
 
 from collections.abc import Sequence
@@ -104,11 +103,6 @@ def _delete(keys: Delete) -> Select[Any]:
 
 
 _LIST = Statement(select(*_COLUMNS).where(_IS_OF_COMPANY, _IS_USABLE).order_by(_KEY.created_at.desc(), _KEY.id.desc()))
-_LOCK = Statement(
-    select(companies.c.id)
-    .where(companies.c.id == _COMPANY_ID, companies.c.token_version == bindparam("checked_version"))
-    .with_for_update(key_share=True)
-)
 _INSERT = Statement(_insert())
 _REVOKE = Statement(_revoke())
 _LONG_REVOKED = (
@@ -131,24 +125,19 @@ def list_keys(connection: Connection, company_id: UUID) -> list[ApiKey]:
     return [ApiKey(*row) for row in _LIST.rows(connection, {"company": company_id})]
 
 
-def claim_keys(connection: Connection, company_id: UUID, token_version: int) -> bool:
-    """Lock the keys of a company until the end of the transaction; False if tokens of this version are revoked."""
-    return _LOCK.row(connection, {"company": company_id, "checked_version": token_version}) is not None
-
-
 def insert_key(connection: Connection, company_id: UUID, key_id: UUID, *, limit: int, **values: Any) -> ApiKey | None:
-    """Insert a key and return it; None if the company has `limit` keys. The keys of the company must be locked."""
+    """Insert a key and return it; None if the company has `limit` keys. The company must be locked."""
     row = _INSERT.row(connection, {"company": company_id, "id": key_id, "limit": limit, **values})
     return None if row is None else ApiKey(*row)
 
 
 def close_key(connection: Connection, company_id: UUID, key_id: UUID) -> bool:
-    """Revoke a key of a company; False if it has no such key. The keys of the company must be locked."""
+    """Revoke a key of a company; False if it has no such key. The company must be locked."""
     return _REVOKE.row(connection, {"company": company_id, "id": key_id}) is not None
 
 
 def delete_revoked_keys(connection: Connection, company_id: UUID, *, limit: int) -> None:
-    """Delete the revoked keys of a company but the last `limit`. The keys of the company must be locked."""
+    """Delete the revoked keys of a company but the last `limit`. The company must be locked."""
     _DELETE_LONG_REVOKED.value(connection, {"company": company_id, "limit": limit})
 
 

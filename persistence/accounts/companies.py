@@ -73,6 +73,11 @@ _FIND_BY_EMAIL = Statement(_COMPANY.where(companies.c.email_key == bindparam("em
 _CLAIM = Statement(
     select(companies.c.id).where(companies.c.id == _ID, _IS_OPEN).with_for_update(read=True, key_share=True)
 )
+_LOCK = Statement(
+    select(companies.c.id)
+    .where(companies.c.id == _ID, companies.c.token_version == bindparam("checked_version"))
+    .with_for_update(key_share=True)
+)
 
 
 def _find_by_key() -> Select[Any]:
@@ -191,6 +196,14 @@ def _update(columns: frozenset[str]) -> Statement:
 def claim_company(connection: Connection, company_id: UUID) -> bool:
     """Keep the company from being closed until the end of the transaction; False if it is closed."""
     return _CLAIM.row(connection, {"id": company_id}) is not None
+
+
+def claim_company_exclusively(connection: Connection, company_id: UUID, token_version: int) -> bool:
+    """Lock the company until the end of the transaction; False if tokens of this version are revoked.
+
+    The lock does not conflict with `claim_company`, so changes of promos go on.
+    """
+    return _LOCK.row(connection, {"id": company_id, "checked_version": token_version}) is not None
 
 
 def close_company(connection: Connection, company_id: UUID) -> bool:

@@ -15,10 +15,11 @@ def record_event(
     *,
     members: ColumnElement[Any] | None = None,
     key_id: ColumnElement[Any] | None = None,
+    webhook_id: ColumnElement[Any] | None = None,
 ) -> CTE:
     """Record an event for each changed row, unless `members` is an empty array."""
     owner = "user_id" if table is users else "company_id"
-    optional = {"members": members, "key_id": key_id}
+    optional = {"members": members, "key_id": key_id, "webhook_id": webhook_id}
     # A literal: two events in one statement need different values.
     values: dict[str, ColumnElement[Any]] = {owner: changed.c.id, "event": literal_column(f"'{event}'")}
     values |= {name: value for name, value in optional.items() if value is not None}

@@ -58,14 +58,21 @@ account_events = Table(
     Column("event", Text, nullable=False),
     Column("members", ARRAY(Text)),
     Column("key_id", Uuid),  # of the API key that was created or revoked
+    Column("webhook_id", Uuid),
     CheckConstraint("num_nonnulls(company_id, user_id) = 1", name="one_account"),
     CheckConstraint(
         "event IN ('signed_up', 'signed_in', 'signed_out', 'password_changed', 'profile_changed', 'deleted',"
-        " 'password_reset', 'closed', 'key_created', 'key_revoked', 'password_recovered')",
+        " 'password_reset', 'closed', 'key_created', 'key_revoked', 'password_recovered', "
+        "'webhook_created', 'webhook_changed', 'webhook_secret_rotated', 'webhook_deleted')",
         name="known_event",
     ),
     CheckConstraint("(event = 'profile_changed') = (members IS NOT NULL)", name="members"),
     CheckConstraint("(event IN ('key_created', 'key_revoked')) = (key_id IS NOT NULL)", name="key"),
+    CheckConstraint(
+        "(event IN ('webhook_created', 'webhook_changed', 'webhook_secret_rotated', 'webhook_deleted'))"
+        " = (webhook_id IS NOT NULL)",
+        name="webhook",
+    ),
 )
 for _owner in (account_events.c.company_id, account_events.c.user_id):
     Index(f"account_events_{_owner.name}", _owner, account_events.c.id, postgresql_where=_owner.is_not(None))

@@ -27,8 +27,10 @@ from promo_api.errors import (
     TooManyJobs,
     TooManyKeys,
     TooManyRequests,
+    TooManyWebhooks,
     Unauthenticated,
     Violation,
+    WebhookDisabled,
     WrongPassword,
 )
 
@@ -55,6 +57,8 @@ _STATUSES: dict[type[RequestError], int] = {
     EmailTaken: 409,
     TooManyJobs: 409,
     TooManyKeys: 409,
+    TooManyWebhooks: 409,
+    WebhookDisabled: 409,
     RedemptionRefused: 409,
     PreconditionFailed: 412,
     IdempotencyKeyReused: 422,

@@ -136,6 +136,13 @@ _OWNERS = {
     "business_redemptions.confirm_redemption": Company,
     "business_redemptions.release_redemption": Company,
     "business_redemptions.void_redemption": Company,
+    "business_webhooks.get_webhook": Company,
+    "business_webhooks.update_webhook": Company,
+    "business_webhooks.delete_webhook": Company,
+    "business_webhooks.rotate_secret": Company,
+    "business_webhooks.send_test": Company,
+    "business_webhooks.list_deliveries": Company,
+    "business_webhooks.redeliver": Company,
     "user_comments.update_comment": User,
 }
 _other_account = cache(lambda kind, base_url: kind.sign_up(base_url))

@@ -25,6 +25,8 @@ STATUSES = {
     "RedemptionRefused": 409,
     "EmailTaken": 409,
     "TooManyKeys": 409,
+    "TooManyWebhooks": 409,
+    "WebhookDisabled": 409,
     "TooManyJobs": 409,
     "PreconditionFailed": 412,
     "IdempotencyKeyReused": 422,

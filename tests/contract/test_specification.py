@@ -84,8 +84,8 @@ def test_path_names_the_account(operation: Operation) -> None:
 
 
 def _success(operation: Operation) -> str:
-    """Return the status of success: 201 if something is created, 202 if a job will do it."""
-    if "JobLocation" in str(operation.declared["responses"].get("202")):
+    """Return the status of success: 201 if something is created, 202 if it is done later."""
+    if "202" in operation.declared["responses"]:
         return "202"
     return "201" if ".create_" in operation.id else "200"
 
@@ -120,7 +120,8 @@ def test_response_headers(operation: Operation) -> None:
     assert ("X-Total-Count" in headers) == is_page
     assert ("Idempotent-Replayed" in headers) == ("Idempotency-Key" in _parameters(operation, "header"))
     assert {"Link", "X-Next-Cursor"} & headers.keys() == ({"Link", "X-Next-Cursor"} if has_cursor else set())
-    assert ("Location" in headers) == (_success(operation) == "202")
+    returns_job = "'#/components/schemas/Job'" in str(operation.declared["responses"].get("202"))
+    assert ("Location" in headers) == returns_job
     headers.pop("Location", None)
     assert headers.keys() <= {"Link", "X-Next-Cursor", "X-Total-Count", "Idempotent-Replayed", "ETag", "Cache-Control"}
 

@@ -84,6 +84,8 @@ class AllOperations:
         self._job_id = codes.json()["id"]
         key = self._company.post("/business/keys", json={"name": secret("Key {}"), "scopes": ["read", "write"]})
         self._key_id, self._key = key.json()["id"], key.json()["key"]
+        # The first is deleted.
+        self._webhook_ids = [self._create_webhook() for _ in range(2)]
         self._redeemed = self._create_redemptions()
         self._resets = [self._request_reset(mailbox, *each) for each in zip(_KINDS, self._others, strict=True)]
         self._sign_ups = {
@@ -110,6 +112,11 @@ class AllOperations:
         return {
             name: self._company.post("/business/redemptions", json=body).json()["id"] for name, body in bodies.items()
         }
+
+    def _create_webhook(self) -> str:
+        webhook = self._company.post("/business/webhooks", json={"url": secret("https://shop.example/{}")}).json()
+        webhook_id: str = webhook["id"]
+        return webhook_id
 
     def _request_reset(self, mailbox: Mailbox, kind: str, account: Account) -> dict[str, str]:
         """Return the body that resets the password of an account, once, to its own password."""
@@ -192,6 +199,8 @@ class AllOperations:
         id_of_path = next((id_ for start, id_ in ids.items() if path.startswith(start)), self._promo_id)
         if "/redemptions/" in path:
             id_of_path = self._redeemed.get(path.rpartition("/")[2], self._redeemed["void"])
+        if path.startswith("/business/webhooks/"):
+            id_of_path = self._webhook_ids[0 if path.endswith("{id}") else 1]
         return path.replace("{id}", id_of_path).replace("{comment_id}", comment_id)
 
     def _body(self, operation: Operation) -> Any:
@@ -212,6 +221,9 @@ class AllOperations:
             "business_codes.generate_codes": lambda: {"count": 2, "pattern": secret("#######{}")},
             "business_redemptions.validate_code": lambda: {"code": self._code},
             "business_redemptions.create_redemption": lambda: dict(self._hold),
+            "business_webhooks.create_webhook": lambda: {"url": secret("https://shop.example/{}")},
+            "business_webhooks.update_webhook": lambda: {"url": secret("https://shop.example/{}")},
+            "business_webhooks.redeliver": lambda: {"since": "2025-01-16T12:30:00Z"},
             "user_auth.sign_up": _user,
             "user_auth.sign_in": lambda: _sign_in(self._others[1]),
             "user_auth.forgot_password": lambda: {"email": self._user.email},

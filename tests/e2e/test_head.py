@@ -23,11 +23,12 @@ class _Resources(NamedTuple):
     comment_id: str
     job_id: str
     redemption_id: str
+    webhook_id: str
     tokens: dict[str, list[bytes]]
 
     def target(self, path: str) -> bytes:
         """Return the path of these resources, below /api."""
-        ids = {"/jobs/": self.job_id, "/redemptions/": self.redemption_id}
+        ids = {"/jobs/": self.job_id, "/redemptions/": self.redemption_id, "/webhooks/": self.webhook_id}
         id_of_path = next((each for part, each in ids.items() if part in path), self.promo_id)
         return ("/api" + path.replace("{id}", id_of_path).replace("{comment_id}", self.comment_id)).encode()
 
@@ -45,7 +46,8 @@ def resources(server: Server) -> _Resources:
     assert wait_until(lambda: "finished_at" in company.get(f"/business/jobs/{job_id}").json(), 60)
     assert user.post(f"/user/promo/{unique}/activate").status_code == 200
     redemption_id = company.post("/business/redemptions", json={"code": "first"}).json()["id"]
-    return _Resources(promo_id, comments[0].json()["id"], job_id, redemption_id, headers)
+    webhook_id = company.post("/business/webhooks", json={"url": "https://shop.example/hooks"}).json()["id"]
+    return _Resources(promo_id, comments[0].json()["id"], job_id, redemption_id, webhook_id, headers)
 
 
 def _assert_like_get(server: Server, target: bytes, *headers: bytes, status: int) -> None:

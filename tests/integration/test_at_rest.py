@@ -44,10 +44,14 @@ def _use_api(api: Api) -> Secrets:
     tokens = [company.token, user.token, _sign_in(api, company, "business"), _sign_in(api, user, "user")]
     company.token = tokens[2]
     api_key = company.post("/business/keys", json={"name": "Shop", "scopes": ["redeem"]}).json()["key"]
+    webhook = company.post("/business/webhooks", json={"url": "https://shop.example/hooks"}, headers=key).json()
+    rotated = company.post(f"/business/webhooks/{webhook['id']}/rotate-secret", headers=key).json()
     redemption = {"headers": {"X-Api-Key": api_key}, "json": {"code": "unknown"}}
     assert api.call("POST", "/business/redemptions/validate", **redemption).status_code == 200
+    secrets = [webhook["secret"], rotated["secret"]]
     return Secrets(
-        [*passwords, *tokens, api_key], [company.body["email"], user.body["email"], user.body["surname"], code]
+        [*passwords, *tokens, api_key, *secrets],
+        [company.body["email"], user.body["email"], user.body["surname"], code],
     )
 
 
@@ -65,7 +69,7 @@ def _tables_with(runtime: Runtime, searched: str) -> list[str]:
 
 
 def test_database_has_no_credentials(api: Api, runtime: Runtime) -> None:
-    """No row contains a password, a token, an API key or the signing key. The search does find the personal data."""
+    """No row contains a secret: a password, token, API key, signing key. The search does find the personal data."""
     secrets = _use_api(api)
     assert all(_tables_with(runtime, each) for each in secrets.personal)
     signatures = [token.rpartition(".")[2] for token in secrets.credentials if token.count(".") == 2]

@@ -8,6 +8,7 @@ import pytest
 from promo_api.runtime import Runtime
 from tests.accounts import PASSWORD, Account, Api
 from tests.integration.test_codes import finish
+from tests.integration.webhook_rows import create_webhook
 from tests.operations import OPERATIONS
 
 # The rejected rows are only a stream.
@@ -26,10 +27,11 @@ class World(NamedTuple):
     comment: str
     job: str
     redemption: str
+    webhook: str
 
     def path(self, template: str) -> str:
         """Return the path of these resources."""
-        ids = {"/jobs/": self.job, "/redemptions/": self.redemption}
+        ids = {"/jobs/": self.job, "/redemptions/": self.redemption, "/webhooks/": self.webhook}
         id_of_path = next((each for part, each in ids.items() if part in template), self.promo)
         return template.replace("{id}", id_of_path).replace("{comment_id}", self.comment)
 
@@ -45,7 +47,8 @@ def world(api: Api, runtime: Runtime) -> World:
     unique = company.create_promo(promo_unique=["one"])
     job = finish(runtime, company, company.post(f"/business/promo/{unique}/codes", json=["two"]))
     redemption = company.post("/business/redemptions", json={"code": "half-price"}).json()
-    return World(company, user, promo, comment, job["id"], redemption["id"])
+    webhook = create_webhook(company)
+    return World(company, user, promo, comment, job["id"], redemption["id"], webhook["id"])
 
 
 class Change(NamedTuple):

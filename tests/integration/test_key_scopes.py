@@ -51,9 +51,9 @@ def test_every_operation_with_every_scope(api: Api, credentials: Credentials, op
 
 
 def test_scopes_are_declared() -> None:
-    """Keys open all operations of companies but those of accounts and keys, which need a token."""
+    """Keys open all operations of companies but those of accounts, keys and changes of webhooks, which need a token."""
     without = {each.id.partition(".")[0] for each in OPERATIONS if each.account == "company" and not each.key_scope}
-    assert without <= {"business_auth", "business_keys", "business_profile"}
+    assert without <= {"business_auth", "business_keys", "business_profile", "business_webhooks"}
     assert {each.account for each in OPERATIONS_FOR_KEYS} == {"company"}
     assert {each.key_scope for each in OPERATIONS_FOR_KEYS} == {*KEY_SCOPES}
 

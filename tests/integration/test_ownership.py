@@ -10,6 +10,7 @@ from promo_api.runtime import Runtime
 from tests.accounts import PASSWORD, Account, Api, company_body, user_body
 from tests.integration.test_codes import finish
 from tests.integration.test_refusals import BODIES, DECLARED
+from tests.integration.webhook_rows import create_webhook
 from tests.key_matrix import create_key, key_header
 
 
@@ -70,6 +71,15 @@ ACCESS = {
     "business_redemptions.release_redemption": Access.HIDDEN,
     "business_redemptions.void_redemption": Access.HIDDEN,
     "business_events.list_events": Access.OWN,
+    "business_webhooks.create_webhook": Access.OWN,
+    "business_webhooks.list_webhooks": Access.OWN,
+    "business_webhooks.get_webhook": Access.HIDDEN,
+    "business_webhooks.update_webhook": Access.HIDDEN,
+    "business_webhooks.delete_webhook": Access.HIDDEN,
+    "business_webhooks.rotate_secret": Access.HIDDEN,
+    "business_webhooks.send_test": Access.HIDDEN,
+    "business_webhooks.list_deliveries": Access.HIDDEN,
+    "business_webhooks.redeliver": Access.HIDDEN,
     "user_auth.sign_up": Access.OWN,
     "user_auth.sign_in": Access.OWN,
     "user_auth.sign_out": Access.OWN,
@@ -126,6 +136,7 @@ class Owned:
         job_id: of a job that has added codes to the promo.
         key_id: of an API key.
         held_id, redeemed_id: of redemptions.
+        webhook_id: of a webhook.
         secret: values that no stranger may see.
         public: values of the owners that users may see on a promo.
     """
@@ -137,12 +148,13 @@ class Owned:
     key_id: str
     held_id: str
     redeemed_id: str
+    webhook_id: str
     secret: list[str]
     public: list[str]
 
     def path(self, template: str) -> str:
         """Return a path to what the owners have."""
-        others = {"jobs": self.job_id, "keys": self.key_id, "redemptions": self.held_id}
+        others = {"jobs": self.job_id, "keys": self.key_id, "redemptions": self.held_id, "webhooks": self.webhook_id}
         if template.endswith("/void"):
             return template.format(id=self.redeemed_id)
         return template.format(**self.ids | {"id": others.get(template.split("/")[2], self.ids["id"])})
@@ -166,6 +178,7 @@ def owned(api: Api, runtime: Runtime) -> Owned:
         assert user.post(f"{path}/activate").status_code == 200
     redeemed = company.post("/business/redemptions", json={"code": "owners-code-1"}).json()
     held = company.post("/business/redemptions", json={"code": "owners-code-2", "hold_s": 600}).json()
+    webhook = create_webhook(company)
     return Owned(
         owners={"business": company, "user": user},
         strangers={"business": api.sign_up_company(), "user": api.sign_up_user()},
@@ -174,8 +187,9 @@ def owned(api: Api, runtime: Runtime) -> Owned:
         key_id=key["id"],
         held_id=held["id"],
         redeemed_id=redeemed["id"],
+        webhook_id=webhook["id"],
         secret=[
-            *(job["id"], key["id"], key["key"], held["id"], redeemed["id"]),
+            *(job["id"], key["id"], key["key"], held["id"], redeemed["id"], webhook["id"], webhook["secret"]),
             *(company.body["email"], user.body["email"], issued),
         ],
         public=[promo_id, comment_id, company.id, "owner of", "of its owner", "owners-code"],

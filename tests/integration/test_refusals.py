@@ -13,7 +13,7 @@ DECLARED = [(each.method, each.path, each.declared) for each in OPERATIONS]
 LISTS = [
     path
     for method, path, _ in DECLARED
-    if method == "GET" and not path.endswith(("}", "export", "keys", "ping", "profile", "stat"))
+    if method == "GET" and not path.endswith(("}", "export", "keys", "ping", "profile", "stat", "webhooks"))
 ]
 PROMOS = [(method, path) for method, path, _ in DECLARED if "{id}" in path]
 COMMENTS = [(method, path) for method, path, _ in DECLARED if "{comment_id}" in path]
@@ -33,6 +33,9 @@ BODIES: dict[str, Any] = {
     "business_codes.generate_codes": {"count": 10, "pattern": "NEW-######"},
     "business_redemptions.validate_code": {"code": "owners-code-0"},
     "business_redemptions.create_redemption": {"code": "owners-code-0"},
+    "business_webhooks.create_webhook": {"url": "https://shop.example/hooks"},
+    "business_webhooks.update_webhook": {"enabled": False},
+    "business_webhooks.redeliver": {"since": "2025-01-16T12:30:00Z"},
     "user_profile.update_profile": {"name": "Bob"},
     "user_profile.delete_profile": {"password": PASSWORD},
     "user_comments.create_comment": {"text": "A comment of a user"},

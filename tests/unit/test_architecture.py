@@ -56,6 +56,8 @@ ALLOWED = {
     "persistence.jobs": "persistence.database persistence.pages persistence.schema",
     "persistence.likes": "persistence.database persistence.schema",
     "persistence.redemptions": "persistence.database persistence.pages persistence.schema",
+    "persistence.redeliveries": "persistence.database persistence.pages persistence.schema",
+    "persistence.webhooks": "persistence.accounts persistence.database persistence.schema",
     "promo_api.code_jobs": (
         "persistence.accounts persistence.database persistence.feeds persistence.jobs persistence.promos "
         "promo_api.background promo_api.contract promo_api.errors promo_api.folding promo_api.short_turns "
@@ -76,10 +78,10 @@ ALLOWED = {
     "handlers": (
         "persistence.accounts persistence.activations persistence.activity persistence.comment_reports "
         "persistence.comments persistence.events persistence.feeds persistence.idempotency persistence.jobs "
-        "persistence.likes persistence.pages persistence.promos persistence.redemptions persistence.search "
-        "promo_api.code_jobs promo_api.contract.streams promo_api.errors promo_api.folding promo_api.health "
-        "promo_api.runtime promo_api.security promo_api.short_turns promo_api.specification "
-        "promo_api.telemetry promo_api.time_buckets"
+        "persistence.likes persistence.pages persistence.promos persistence.redeliveries persistence.redemptions "
+        "persistence.search persistence.webhooks promo_api.code_jobs promo_api.contract.streams promo_api.errors "
+        "promo_api.folding promo_api.health promo_api.runtime promo_api.security promo_api.short_turns "
+        "promo_api.specification promo_api.telemetry promo_api.time_buckets"
     ),
     "promo_api.time_buckets": "",
     "promo_api.admission": "promo_api.config promo_api.contract promo_api.folding promo_api.security",
@@ -131,6 +133,7 @@ LIBRARIES = {
     "argon2": "promo_api.security.passwords",
     "cachetools": "persistence.promos.code_lists promo_api.security.local_counters",
     "connexion": "promo_api.contract",
+    "cryptography": "promo_api.security.webhook_secrets",
     "dotenv": "promo_api.__main__",
     "flask": "promo_api.contract.flask_views",
     "gunicorn": "promo_api.server.gunicorn_app",

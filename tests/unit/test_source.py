@@ -22,7 +22,8 @@ UNIT_AND_CONTRACT_TESTS = [
 # These names say nothing about the contents.
 EMPTY_NAMES = {"utils", "util", "helpers", "common", "base", "misc", "core", "manager", "service"}
 SHARED_BY_HANDLERS = [
-    *("handlers.accounts", "handlers.idempotency", "handlers.pages", "handlers.password_resets"),
+    *("handlers.accounts", "handlers.company_locks", "handlers.idempotency", "handlers.pages"),
+    "handlers.password_resets",
     *(
         "handlers.promo_changes",
         "handlers.promo_owners",

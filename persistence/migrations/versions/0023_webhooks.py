@@ -1,4 +1,4 @@
-"""Webhooks of companies, and their deliveries.
+"""Webhooks of companies, their deliveries, and the events of the audit log about them.
 
 Processes of an earlier version keep working. They publish events without deliveries, so webhooks are complete only
 after the last of them has stopped.
@@ -11,6 +11,11 @@ revision = "0023"
 down_revision = "0022"
 
 _TIME = sa.DateTime(timezone=True)
+_EARLIER_EVENTS = (
+    "signed_up", "signed_in", "signed_out", "password_changed", "profile_changed", "deleted", "password_reset",
+    "closed", "key_created", "key_revoked", "password_recovered",
+)  # fmt: skip
+_WEBHOOK_EVENTS = ("webhook_created", "webhook_changed", "webhook_secret_rotated", "webhook_deleted")
 
 
 def upgrade() -> None:
@@ -63,9 +68,35 @@ def upgrade() -> None:
         sa.CheckConstraint("(state = 'pending') = (due_at IS NOT NULL)", name=op.f("deliveries_due_ck")),
     )
     op.execute("CREATE INDEX deliveries_due ON deliveries (company_id, webhook_id, due_at) WHERE due_at IS NOT NULL")
+    op.add_column("account_events", sa.Column("webhook_id", sa.Uuid))
+    _set_events((*_EARLIER_EVENTS, *_WEBHOOK_EVENTS))
+    _add_check("account_events_webhook_ck", f"({_is_one_of(_WEBHOOK_EVENTS)}) = (webhook_id IS NOT NULL)")
+
+
+def _set_events(events: tuple[str, ...]) -> None:
+    name = "account_events_known_event_ck"
+    op.drop_constraint(op.f(name), "account_events")
+    _add_check(name, _is_one_of(events))
+
+
+def _add_check(name: str, condition: str) -> None:
+    op.create_check_constraint(op.f(name), "account_events", condition)
+
+
+def _is_one_of(events: tuple[str, ...]) -> str:
+    return f"event IN ({', '.join(map(repr, events))})"
 
 
 def downgrade() -> None:
-    """Drop the tables."""
+    """Drop the tables, and remove the events.
+
+    Raises:
+        RuntimeError: the audit log has such events, which no earlier version knows and which must not change.
+    """
+    if op.get_bind().execute(sa.text("SELECT count(*) FROM account_events WHERE webhook_id IS NOT NULL")).scalar_one():
+        raise RuntimeError("The audit log has events of webhooks, which an earlier version cannot have.")
+    op.drop_constraint(op.f("account_events_webhook_ck"), "account_events")
+    _set_events(_EARLIER_EVENTS)
+    op.drop_column("account_events", "webhook_id")
     for name in ("webhooks", "deliveries"):
         op.drop_table(name)

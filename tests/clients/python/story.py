@@ -87,6 +87,7 @@ from promo_client.types import UNSET, Unset
 
 from tests.clients.python.company_systems import add_codes, recover, redeem_codes, use_key
 from tests.clients.python.responses import PASSWORD, good, refused, signed_in
+from tests.clients.python.webhooks import manage_webhooks
 
 
 def sign_up_company(guest: Client) -> tuple[str, str]:
@@ -321,6 +322,7 @@ def run(url: str) -> dict[str, str]:
         add_codes(company, user, unique)
         redeem_codes(company)
         list_events(company)
+        manage_webhooks(company)
         change_profile(user, unique)
         look_at_statistics(company, unique)
         use_key(company, url, unique)

@@ -301,6 +301,22 @@ const ofKey = { params: { path: { id: key.id } } };
 assert.equal(good(await company.DELETE("/business/keys/{id}", ofKey)).status, "ok");
 assert.equal(refused(await program.GET("/business/promo/{id}/stat", ofUnique), 401).code, "key_revoked");
 
+// The company creates a webhook, tests it, rotates its secret and deletes it.
+const stock = { url: "https://shop.example/hooks", event_types: ["promo.exhausted" as const] };
+const webhook = good(await company.POST("/business/webhooks", { body: stock }), 201);
+const ofWebhook = { params: { path: { id: webhook.id } } };
+assert.deepEqual(good(await company.GET("/business/webhooks")).map((each) => each.id), [webhook.id]);
+assert.deepEqual(good(await company.GET("/business/webhooks/{id}", ofWebhook)).event_types, ["promo.exhausted"]);
+const allTypes = good(await company.PATCH("/business/webhooks/{id}", { ...ofWebhook, body: { event_types: null } }));
+assert.equal(allTypes.event_types, undefined);
+assert.notEqual(good(await company.POST("/business/webhooks/{id}/rotate-secret", ofWebhook)).secret, webhook.secret);
+const testId = good(await company.POST("/business/webhooks/{id}/test", ofWebhook), 202).event_id;
+const deliveries = good(await company.GET("/business/webhooks/{id}/deliveries", ofWebhook));
+assert.ok(deliveries.every((each) => each.event_id === testId));
+const since = { ...ofWebhook, body: { since: "2025-01-16T12:30:00Z" } };
+assert.equal(good(await company.POST("/business/webhooks/{id}/redeliver", since), 202).status, "ok");
+assert.equal(good(await company.DELETE("/business/webhooks/{id}", ofWebhook)).status, "ok");
+
 // Another company and another user sign out.
 const otherEmail = `typescript-${randomUUID()}@mail.example`;
 const other = { name: "Paul", surname: "Gris", email: otherEmail, password, other: { age: 41, country: "fr" } };

@@ -84,6 +84,8 @@ ERRORS: dict[str, errors.RequestError] = {
     "NotFound": errors.NotFound("Not found."),
     "ScopeMissing": errors.ScopeMissing("This key may not do that."),
     "TooManyKeys": errors.TooManyKeys("There are twenty keys."),
+    "TooManyWebhooks": errors.TooManyWebhooks("There are twenty webhooks."),
+    "WebhookDisabled": errors.WebhookDisabled("The webhook is disabled."),
     "TooManyJobs": errors.TooManyJobs("Ten jobs are unfinished."),
     "RedemptionRefused": errors.RedemptionRefused("It is voided."),
     "EmailTaken": errors.EmailTaken("It is in use."),
