@@ -16,8 +16,8 @@ _FIRST_RETRY_S, _RETRY_MAX_S = 5.0, 300.0
 def send_mail(mailer: Mailer, create: Callable[[], EmailMessage], recipient: str, attempts: int) -> float | None:
     """Send a mail, and return the pause before the next attempt; None: none follows.
 
-    `attempts` includes the present one. `create` returns the mail, or raises ValueError if the address of the recipient cannot
-    be in a mail.
+    `attempts` includes the present one. `create` returns the mail, or raises ValueError if the address of the recipient
+    cannot be in a mail.
     """
     try:
         message = create()
