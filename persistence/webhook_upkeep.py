@@ -38,7 +38,7 @@ from persistence.schema.webhook_tables import IS_DUE, deliveries, webhooks
 
 @dataclass(frozen=True)
 class StoredSecrets:
-    """The encrypted secrets of a webhook."""
+    """The encrypted secrets of a webhook, the previous one until it expires."""
 
     company_id: UUID
     id: UUID
@@ -139,8 +139,9 @@ def _is_for(webhook: Any, event: Any) -> ColumnElement[bool]:
 
 _REDELIVER = Statement(_redeliver())
 
+_previous = case((_webhook.previous_until > _NOW, _webhook.previous_secret))
 _SECRETS = Statement(
-    select(*(_webhook[name] for name in StoredSecrets.__dataclass_fields__))
+    select(_webhook.company_id, _webhook.id, _webhook.secret, _previous)
     .where(tuple_(_webhook.company_id, _webhook.id) > tuple_(_COMPANY_ID, _WEBHOOK_ID))
     .order_by(_webhook.company_id, _webhook.id)
     .limit(_LIMIT)
@@ -195,7 +196,8 @@ def _count() -> Select[Any]:
 
 
 _COUNT = Statement(_count())
-_FIRST_ID = UUID(int=0)
+# Before each webhook.
+FIRST_WEBHOOK = (UUID(int=0), UUID(int=0))
 
 
 def close_webhooks(connection: Connection, company_id: UUID) -> None:
@@ -246,7 +248,8 @@ def count_webhooks(connection: Connection, *, limit: int, webhooks_limit: int) -
     `limit` is the maximum of each number. Only the first `webhooks_limit` webhooks with pending deliveries are read for
     the number of deliveries and the age.
     """
-    values = {"company": _FIRST_ID, "webhook": _FIRST_ID, "limit": limit, "webhooks_limit": webhooks_limit}
+    company_id, webhook_id = FIRST_WEBHOOK
+    values = {"company": company_id, "webhook": webhook_id, "limit": limit, "webhooks_limit": webhooks_limit}
     [row] = _COUNT.rows(connection, values)
     enabled, failing, disabled, pending, oldest_due_s = row
     return WebhookCounts(enabled, failing, disabled, pending, float(oldest_due_s or 0))

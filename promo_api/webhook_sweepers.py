@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from uuid import UUID
 
 from persistence.database.engine import Database
 from persistence.webhook_upkeep import (
+    FIRST_WEBHOOK,
     count_webhooks,
     delete_webhook_batch,
     insert_redeliveries,
@@ -26,7 +26,6 @@ _MAILS_EVERY_S, _UNSENT_MAILS_EVERY_S = 1.0, 60.0
 # A mail server may hang for longer than a stop may take. Another process sends the mail then.
 _MAIL_STOP_MAX_S = 2.0
 _COUNTED_MAX, _COUNTED_WEBHOOKS_MAX, _COUNT_EVERY_S = 100_000, 10_000, 15.0
-_FIRST = (UUID(int=0), UUID(int=0))
 
 
 def deleted_webhooks_sweeper(database: Database, every_s: float = _DELETED_EVERY_S) -> Sweeper:
@@ -51,13 +50,13 @@ def redeliveries_sweeper(database: Database, every_s: float = _REDELIVERIES_EVER
 
 def webhook_secrets_sweeper(database: Database, secrets: WebhookSecrets, every_s: float = _SECRETS_EVERY_S) -> Sweeper:
     """Return the sweeper that encrypts secrets with the first SECRET_KEY. It reads a batch of webhooks at a time."""
-    after = _FIRST
+    after = FIRST_WEBHOOK
 
     def step() -> int:
         nonlocal after
         with database.autocommit() as connection:
             webhooks = list_secrets(connection, after=after, limit=_SECRETS)
-            after = (webhooks[-1].company_id, webhooks[-1].id) if len(webhooks) == _SECRETS else _FIRST
+            after = (webhooks[-1].company_id, webhooks[-1].id) if len(webhooks) == _SECRETS else FIRST_WEBHOOK
             return sum(
                 update_secret(connection, webhook, name, new)
                 for webhook in webhooks

@@ -197,7 +197,7 @@ def test_secrets_are_encrypted_again(runtime: Runtime) -> None:
     """Secrets of an earlier SECRET_KEY are encrypted with the first; an unreadable one stays."""
     old, both, new = WebhookSecrets(["old"]), WebhookSecrets(["new", "old"]), WebhookSecrets(["new"])
     secrets = [old.generate() for _ in range(3)]
-    times = {"previous_until": _PAST}
+    times = {"previous_until": runtime.clock() + timedelta(hours=1)}
     first = store_webhook(
         runtime.database, secret=old.encrypt(secrets[0]), previous_secret=old.encrypt(secrets[1]), **times
     )
