@@ -104,26 +104,35 @@ def _redeliver() -> Select[Any]:
         .with_for_update(read=True, key_share=True)
         .cte("following")
     )
-    row = select(_COMPANY_ID, _WEBHOOK_ID, following.c.id).join_from(following, of_webhook, true())
-    statement = insert(deliveries).from_select(
-        ["company_id", "webhook_id", "event_id"], row.where(_is_for(of_webhook.c, following.c)), include_defaults=False
+    # MATERIALIZED, because it is read twice.
+    wanted = (
+        select(following.c.id)
+        .join_from(following, of_webhook, _is_for(of_webhook.c, following.c))
+        .cte("wanted")
+        .prefix_with("MATERIALIZED")
     )
-    renewed = {
-        "state": literal_column("'pending'"),
-        "due_at": _NOW,
-        "created_at": _NOW,
-        "attempts": literal_column("0"),
-    }
-    inserted = statement.on_conflict_do_update(
-        index_elements=["company_id", "webhook_id", "event_id"], set_=renewed, where=_delivery.state == "failed"
-    ).cte("inserted")
+    # Not by ON CONFLICT, which waits for a sender that has changed the row.
+    renewed = (
+        update(deliveries)
+        .where(*_IS_OF_WEBHOOK, _delivery.event_id == wanted.c.id, _delivery.state == "failed")
+        .values(state="pending", due_at=_NOW, created_at=_NOW, attempts=0)
+        .cte("renewed")
+    )
+    stored = select(_delivery.event_id).where(*_IS_OF_WEBHOOK, _delivery.event_id == wanted.c.id)
+    row = select(_COMPANY_ID, _WEBHOOK_ID, wanted.c.id).where(~exists(stored))
+    inserted = (
+        insert(deliveries)
+        .from_select(["company_id", "webhook_id", "event_id"], row, include_defaults=False)
+        .on_conflict_do_nothing()
+        .cte("inserted")
+    )
     moved = (
         update(webhooks)
         .where(*_IS_WEBHOOK)
         .values(redeliver_after=select(case((func.count() == _LIMIT, func.max(following.c.number)))).scalar_subquery())
         .cte("moved")
     )
-    return select(func.count()).select_from(following).add_cte(inserted, moved)
+    return select(func.count()).select_from(following).add_cte(renewed, inserted, moved)
 
 
 def _is_for(webhook: Any, event: Any) -> ColumnElement[bool]:

@@ -25,7 +25,7 @@ _SECRETS, _SECRETS_EVERY_S = 1000, 60.0
 _MAILS_EVERY_S, _UNSENT_MAILS_EVERY_S = 1.0, 60.0
 # A mail server may hang for longer than a stop may take. Another process sends the mail then.
 _MAIL_STOP_MAX_S = 2.0
-_COUNTED_MAX, _COUNTED_WEBHOOKS_MAX, _COUNT_EVERY_S = 100_000, 10_000, 15.0
+_COUNTED_MAX, _COUNTED_WEBHOOKS_MAX, _COUNT_EVERY_S = 100_000, 2_000, 15.0
 
 
 def deleted_webhooks_sweeper(database: Database, every_s: float = _DELETED_EVERY_S) -> Sweeper:

@@ -177,6 +177,7 @@ _rate_limited = {
         "idempotency-keys-per-account",
     )
 }
+_webhooks = {state: _WEBHOOKS.labels(state) for state in ("enabled", "failing", "disabled")}
 _code_rows = {result: _CODE_ROWS.labels(result) for result in ("accepted", "duplicates", "rejected")}
 _mails = {result: _MAILS.labels(result) for result in ("sent", "failed", "dropped")}
 _code_jobs = {
@@ -365,7 +366,7 @@ def events_waiting(number: int, age_s: float) -> None:
 def webhooks_counted(states: Mapping[str, int], pending: int, oldest_due_s: float) -> None:
     """Publish the number of webhooks by state, of pending deliveries, and how late the oldest is."""
     for state, number in states.items():
-        _WEBHOOKS.labels(state).set(number)
+        _webhooks[state].set(number)
     _DELIVERIES_PENDING.set(pending)
     _DELIVERIES_LAG.set(oldest_due_s)
 
