@@ -138,29 +138,15 @@ _old = (
     .table_valued("company_id", "id", name="old")
     .render_derived()
 )
-# Each webhook, also one that is being deleted, so that the primary key finds the deliveries.
-_old_deliveries = (
-    select(deliveries.c.company_id, deliveries.c.webhook_id, deliveries.c.event_id)
+# Of each webhook, also of one that is being deleted. MATERIALIZED, so that the primary key finds the deliveries.
+_keys = (
+    select(_old.c.company_id, webhooks.c.id.label("webhook_id"), _old.c.id.label("event_id"))
     .join_from(_old, webhooks, webhooks.c.company_id == _old.c.company_id)
-    .join(
-        deliveries,
-        and_(
-            deliveries.c.company_id == _old.c.company_id,
-            deliveries.c.webhook_id == webhooks.c.id,
-            deliveries.c.event_id == _old.c.id,
-        ),
-    )
-    .order_by(deliveries.c.company_id, deliveries.c.webhook_id, deliveries.c.event_id)
-    .with_for_update(of=deliveries)
-    .cte("old_deliveries")
+    .order_by(_old.c.company_id, webhooks.c.id, _old.c.id)
+    .cte("keys")
+    .prefix_with("MATERIALIZED")
 )
-_DELETE_DELIVERIES = Statement(
-    delete(deliveries).where(
-        deliveries.c.company_id == _old_deliveries.c.company_id,
-        deliveries.c.webhook_id == _old_deliveries.c.webhook_id,
-        deliveries.c.event_id == _old_deliveries.c.event_id,
-    )
-)
+_DELETE_DELIVERIES = Statement(delete(deliveries).where(*(deliveries.c[key.name] == key for key in _keys.c)))
 _DELETE_OLD = Statement(delete(events).where(events.c.company_id == _old.c.company_id, events.c.id == _old.c.id))
 _oldest = (
     select(events.c.created_at)

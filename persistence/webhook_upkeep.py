@@ -57,6 +57,8 @@ class WebhookCounts:
     oldest_due_s: float
 
 
+# The events of a step. A literal in SQL, so that the planner expects few rows.
+REDELIVERED_MAX = 1000
 _webhook, _delivery = webhooks.c, deliveries.c
 _COMPANY_ID, _WEBHOOK_ID = bindparam("company", type_=Uuid), bindparam("webhook", type_=Uuid)
 _LIMIT = bindparam("limit", type_=BigInteger)
@@ -100,38 +102,36 @@ def _redeliver() -> Select[Any]:
         select(events.c.id, events.c.number, events.c.type, events.c.data)
         .where(events.c.company_id == _COMPANY_ID, events.c.number > after)
         .order_by(events.c.number)
-        .limit(_LIMIT)
+        .limit(literal_column(str(REDELIVERED_MAX)))
         .with_for_update(read=True, key_share=True)
         .cte("following")
     )
-    # MATERIALIZED, because it is read twice.
+    is_stored = (*_IS_OF_WEBHOOK, _delivery.event_id == following.c.id)
+    stored = lateral_join(select(_delivery.state).where(*is_stored).correlate(following), "stored")
     wanted = (
-        select(following.c.id)
-        .join_from(following, of_webhook, _is_for(of_webhook.c, following.c))
+        select(following.c.id, stored.c.state)
+        .select_from(following.join(of_webhook, _is_for(of_webhook.c, following.c)).outerjoin(stored, true()))
         .cte("wanted")
+        # Because it is read twice.
         .prefix_with("MATERIALIZED")
     )
-    # Not by ON CONFLICT, which waits for a sender that has changed the row.
+    failed = select(wanted.c.id).where(wanted.c.state == "failed").scalar_subquery()
     renewed = (
         update(deliveries)
-        .where(*_IS_OF_WEBHOOK, _delivery.event_id == wanted.c.id, _delivery.state == "failed")
+        .where(*_IS_OF_WEBHOOK, _delivery.event_id == any_(func.array(failed)), _delivery.state == "failed")
         .values(state="pending", due_at=_NOW, created_at=_NOW, attempts=0)
         .cte("renewed")
     )
-    stored = select(_delivery.event_id).where(*_IS_OF_WEBHOOK, _delivery.event_id == wanted.c.id)
-    row = select(_COMPANY_ID, _WEBHOOK_ID, wanted.c.id).where(~exists(stored))
+    # Not by ON CONFLICT alone, which waits for a sender that has changed the row.
+    missing = select(_COMPANY_ID, _WEBHOOK_ID, wanted.c.id).where(wanted.c.state.is_(None))
     inserted = (
         insert(deliveries)
-        .from_select(["company_id", "webhook_id", "event_id"], row, include_defaults=False)
+        .from_select(["company_id", "webhook_id", "event_id"], missing, include_defaults=False)
         .on_conflict_do_nothing()
         .cte("inserted")
     )
-    moved = (
-        update(webhooks)
-        .where(*_IS_WEBHOOK)
-        .values(redeliver_after=select(case((func.count() == _LIMIT, func.max(following.c.number)))).scalar_subquery())
-        .cte("moved")
-    )
+    last = select(case((func.count() == REDELIVERED_MAX, func.max(following.c.number)))).scalar_subquery()
+    moved = update(webhooks).where(*_IS_WEBHOOK).values(redeliver_after=last).cte("moved")
     return select(func.count()).select_from(following).add_cte(renewed, inserted, moved)
 
 
@@ -227,7 +227,7 @@ def delete_webhook_batch(connection: Connection, *, limit: int) -> int:
     return rows if rows == limit else rows + _DELETE_WEBHOOK.count(connection, values)
 
 
-def insert_redeliveries(connection: Connection, *, limit: int) -> int:
+def insert_redeliveries(connection: Connection) -> int:
     """Insert or renew deliveries of the next events that a webhook gets again, and return how many events were read.
 
     Call it in a transaction. Pending and successful deliveries stay as they are.
@@ -235,7 +235,7 @@ def insert_redeliveries(connection: Connection, *, limit: int) -> int:
     row = _CLAIM_REDELIVERY.row(connection, {})
     if row is None:
         return 0
-    return int(_REDELIVER.value(connection, {"company": row[0], "webhook": row[1], "limit": limit}))
+    return int(_REDELIVER.value(connection, {"company": row[0], "webhook": row[1]}))
 
 
 def list_secrets(connection: Connection, *, after: tuple[UUID, UUID], limit: int) -> list[StoredSecrets]:

@@ -20,7 +20,7 @@ from promo_api.sweeper import Sweeper
 from promo_api.telemetry import metrics
 
 _DELETED, _DELETED_EVERY_S = 1000, 5.0
-_REDELIVERIES, _REDELIVERIES_EVERY_S = 1000, 1.0
+_REDELIVERIES_EVERY_S = 1.0
 _SECRETS, _SECRETS_EVERY_S = 1000, 60.0
 _MAILS_EVERY_S, _UNSENT_MAILS_EVERY_S = 1.0, 60.0
 # A mail server may hang for longer than a stop may take. Another process sends the mail then.
@@ -43,7 +43,7 @@ def redeliveries_sweeper(database: Database, every_s: float = _REDELIVERIES_EVER
 
     def step() -> int:
         with database.transaction() as connection:
-            return insert_redeliveries(connection, limit=_REDELIVERIES)
+            return insert_redeliveries(connection)
 
     return Sweeper("redeliveries", step, 1, every_s)
 

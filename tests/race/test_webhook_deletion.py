@@ -45,7 +45,7 @@ def test_deletion_during_a_redelivery(runtime: Runtime) -> None:
     webhook = store_webhook(runtime.database, company_id, redeliver_after=0)
     sweeper = deleted_webhooks_sweeper(runtime.database)
     with runtime.database.transaction() as connection, Stage(runtime.database).queue() as queue:
-        assert insert_redeliveries(connection, limit=10) == 3
+        assert insert_redeliveries(connection) == 3
         queue.add(lambda: webhook.change(deleted_at=func.now()))
         assert sweeper.sweep() == 0
         connection.commit()
@@ -66,7 +66,7 @@ def test_old_events_during_a_redelivery(runtime: Runtime) -> None:
     sweeper = old_events_sweeper(runtime.database, runtime.clock, 30)
     with Stage(runtime.database).queue() as queue:
         with runtime.database.transaction() as connection:
-            assert insert_redeliveries(connection, limit=10) == 3
+            assert insert_redeliveries(connection) == 3
             queue.add(sweeper.sweep)
         assert queue.results() == [3]
     assert (webhook.deliveries(), _mismatches(runtime)) == ({}, 0)
