@@ -58,7 +58,7 @@ class WebhookCounts:
 
 
 # The events of a step. A literal in SQL, so that the planner expects few rows.
-REDELIVERED_MAX = 1000
+_REDELIVERED_MAX: ColumnElement[int] = literal_column("1000")
 _webhook, _delivery = webhooks.c, deliveries.c
 _COMPANY_ID, _WEBHOOK_ID = bindparam("company", type_=Uuid), bindparam("webhook", type_=Uuid)
 _LIMIT = bindparam("limit", type_=BigInteger)
@@ -102,7 +102,7 @@ def _redeliver() -> Select[Any]:
         select(events.c.id, events.c.number, events.c.type, events.c.data)
         .where(events.c.company_id == _COMPANY_ID, events.c.number > after)
         .order_by(events.c.number)
-        .limit(literal_column(str(REDELIVERED_MAX)))
+        .limit(_REDELIVERED_MAX)
         .with_for_update(read=True, key_share=True)
         .cte("following")
     )
@@ -118,7 +118,7 @@ def _redeliver() -> Select[Any]:
     failed = select(wanted.c.id).where(wanted.c.state == "failed").scalar_subquery()
     renewed = (
         update(deliveries)
-        .where(*_IS_OF_WEBHOOK, _delivery.event_id == any_(func.array(failed)), _delivery.state == "failed")
+        .where(*_IS_OF_WEBHOOK, _delivery.event_id == any_(func.array(failed)))
         .values(state="pending", due_at=_NOW, created_at=_NOW, attempts=0)
         .cte("renewed")
     )
@@ -130,7 +130,7 @@ def _redeliver() -> Select[Any]:
         .on_conflict_do_nothing()
         .cte("inserted")
     )
-    last = select(case((func.count() == REDELIVERED_MAX, func.max(following.c.number)))).scalar_subquery()
+    last = select(case((func.count() == _REDELIVERED_MAX, func.max(following.c.number)))).scalar_subquery()
     moved = update(webhooks).where(*_IS_WEBHOOK).values(redeliver_after=last).cte("moved")
     return select(func.count()).select_from(following).add_cte(renewed, inserted, moved)
 

@@ -90,7 +90,7 @@ def test_webhook_stays_while_deliveries_are_inserted(runtime: Runtime) -> None:
 
 
 def test_redelivery(runtime: Runtime) -> None:
-    """Missing deliveries are inserted and failed ones begin anew; pending and successful ones stay."""
+    """Missing deliveries are inserted and failed ones start again; pending and successful ones stay."""
     company_id, ids = _publish(runtime, 6)
     webhook = store_webhook(runtime.database, company_id, redeliver_after=1)
     webhook.deliver(ids[2:3], **_FAILED)
