@@ -15,6 +15,7 @@
 | jobs | jobs of companies, with their files and rejected rows |
 | events | events of companies |
 | webhooks, redeliveries | webhooks as companies see them; their deliveries, tests and repeated deliveries |
+| webhook_mails, webhook_upkeep | mails about disabled webhooks; deletion, redelivery and counts of webhooks |
 | idempotency | stored responses |
 | pages | pages by offset or after a key |
 | consistency | checks of derived data |

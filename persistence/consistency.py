@@ -57,6 +57,7 @@ from persistence.schema.tables import (
     user_uses,
     users,
 )
+from persistence.schema.webhook_tables import deliveries, webhooks
 
 _COUNTERS = redemption_counters.c
 
@@ -314,6 +315,15 @@ def count_mismatched_publications(connection: Connection) -> int:
     """Count companies with an event that was written ten minutes ago or earlier and is not published."""
     is_late = events.c.created_at < func.clock_timestamp() - text("interval '10 minutes'")
     return _value(connection, select(func.count(events.c.company_id.distinct())).where(IS_UNPUBLISHED, is_late))
+
+
+def count_mismatched_deliveries(connection: Connection) -> int:
+    """Count companies with a delivery whose event is missing or not published, or whose webhook is missing."""
+    of = deliveries.c
+    event = select(events.c.id).where(events.c.company_id == of.company_id, events.c.id == of.event_id, ~IS_UNPUBLISHED)
+    webhook = select(webhooks.c.id).where(webhooks.c.company_id == of.company_id, webhooks.c.id == of.webhook_id)
+    is_alone = or_(~exists(event), ~exists(webhook))
+    return _value(connection, select(func.count(of.company_id.distinct())).where(is_alone))
 
 
 def count_mismatched_change_numbers(connection: Connection) -> int:

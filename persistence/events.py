@@ -23,7 +23,6 @@ from sqlalchemy import (
     literal_column,
     select,
     true,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert as upsert
@@ -33,6 +32,7 @@ from persistence.database.statements import Statement
 from persistence.pages import Key, Page
 from persistence.schema.event_tables import IS_UNPUBLISHED, event_feeds, events
 from persistence.schema.tables import HAS_UNREPORTED_END, promos
+from persistence.schema.webhook_tables import deliveries, webhooks
 
 # The events that a publisher numbers at once. A literal in SQL, so that the planner expects few rows.
 PUBLISHED_MAX = 500
@@ -125,7 +125,7 @@ def _list_types() -> Select[Any]:
 
 
 _LIST_TYPES = Statement(_list_types())
-_OLD = (
+_CLAIM_OLD = Statement(
     select(events.c.company_id, events.c.id)
     .where(events.c.published_at < bindparam("since", type_=DateTime(timezone=True)), ~IS_UNPUBLISHED)
     .order_by(events.c.published_at, events.c.number)
@@ -133,7 +133,21 @@ _OLD = (
     # Without SKIP LOCKED: two sweepers could delete events of a company in another order, which makes a gap.
     .with_for_update()
 )
-_DELETE_OLD = Statement(delete(events).where(tuple_(events.c.company_id, events.c.id).in_(_OLD)))
+_old = (
+    func.unnest(bindparam("companies", type_=ARRAY(Uuid)), bindparam("ids", type_=ARRAY(Uuid)))
+    .table_valued("company_id", "id", name="old")
+    .render_derived()
+)
+# Of each webhook, also of one that is being deleted. MATERIALIZED, so that the primary key finds the deliveries.
+_keys = (
+    select(_old.c.company_id, webhooks.c.id.label("webhook_id"), _old.c.id.label("event_id"))
+    .join_from(_old, webhooks, webhooks.c.company_id == _old.c.company_id)
+    .order_by(_old.c.company_id, webhooks.c.id, _old.c.id)
+    .cte("keys")
+    .prefix_with("MATERIALIZED")
+)
+_DELETE_DELIVERIES = Statement(delete(deliveries).where(*(deliveries.c[key.name] == key for key in _keys.c)))
+_DELETE_OLD = Statement(delete(events).where(events.c.company_id == _old.c.company_id, events.c.id == _old.c.id))
 _oldest = (
     select(events.c.created_at)
     .where(events.c.company_id == _companies.c.company_id, IS_UNPUBLISHED)
@@ -215,8 +229,15 @@ def list_events(
 
 
 def delete_old_events(connection: Connection, since: datetime, *, limit: int) -> int:
-    """Delete events that were published before this time, the oldest first, and return how many."""
-    return _DELETE_OLD.count(connection, {"since": since, "limit": limit})
+    """Delete events that were published before this time, the oldest first, and return how many.
+
+    Call it in a transaction. The deliveries of an event are deleted with it.
+    """
+    rows = _CLAIM_OLD.rows(connection, {"since": since, "limit": limit})
+    values = {"companies": [row[0] for row in rows], "ids": [row[1] for row in rows]}
+    # A separate statement after the lock, so that it sees the deliveries that are committed by then.
+    _DELETE_DELIVERIES.count(connection, values)
+    return _DELETE_OLD.count(connection, values)
 
 
 def count_backlog(connection: Connection, *, limit: int) -> Backlog:

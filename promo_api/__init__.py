@@ -18,12 +18,14 @@
 | circuit_breaker | refuses calls to an unavailable service |
 | coalescing | processes concurrent requests for a promo together |
 | code_jobs/ | works through the jobs that add codes |
-| mail/ | mails that reset a password |
+| mail/ | mails that reset a password, and about disabled webhooks |
 | redis_client | a client for Redis |
 | time_buckets | hours, days, weeks and months of a time zone |
 | short_turns | lets requests run between the steps of a long computation |
-| background, sweeper, inventory | background jobs: cleaning of the database, and a count for metrics |
+| background, backoff | threads that repeat a task, and pauses after failures |
+| sweeper, inventory | background jobs: cleaning of the database, and a count for metrics |
 | event_sweepers | background jobs that publish and delete events |
+| webhook_sweepers | background jobs that clean up webhooks and send mails about them |
 | health | health of the dependencies |
 | failure_messages | why a dependency is unavailable, in words |
 | check, clocks | the command `check`, and its comparison of clocks |

@@ -23,6 +23,7 @@ from promo_api.inventory import InventoryJob
 from promo_api.key_authentication import authenticate_key, key_uses_job, store_key_uses
 from promo_api.runtime import Runtime
 from promo_api.security.tokens import Claims, check_token_version
+from promo_api.security.webhook_secrets import WebhookSecrets
 from promo_api.specification import KEY_SCOPES
 from promo_api.sweeper import (
     account_deletions_sweeper,
@@ -38,6 +39,13 @@ from promo_api.sweeper import (
 from promo_api.telemetry import metrics
 from promo_api.telemetry.request_log import RequestLog
 from promo_api.telemetry.requests import InstrumentationMiddleware, RequestFinished
+from promo_api.webhook_sweepers import (
+    deleted_webhooks_sweeper,
+    redeliveries_sweeper,
+    webhook_mails_sweeper,
+    webhook_secrets_sweeper,
+    webhooks_job,
+)
 
 _WATCH_EVERY_S, _WATCH_BACKOFF_MAX_S = 5.0, 15.0
 
@@ -115,10 +123,15 @@ def background_jobs(runtime: Runtime) -> list[BackgroundJob]:
         events_sweeper(runtime.database),
         ended_promos_sweeper(runtime.database, runtime.today),
         old_events_sweeper(runtime.database, runtime.clock, runtime.settings.events_days),
+        deleted_webhooks_sweeper(runtime.database),
+        redeliveries_sweeper(runtime.database),
+        webhook_secrets_sweeper(runtime.database, WebhookSecrets(runtime.settings.secret_keys)),
+        webhook_mails_sweeper(runtime.settings, runtime.database, runtime.clock),
     ]
     if runtime.settings.metrics_address is not None:
         jobs.append(InventoryJob(runtime.settings, runtime.database, runtime.today))
         jobs.append(events_backlog_job(runtime.database))
+        jobs.append(webhooks_job(runtime.database))
     return jobs
 
 

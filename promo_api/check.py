@@ -22,6 +22,7 @@ from persistence.consistency import (
     count_mismatched_company_promos,
     count_mismatched_country_redemptions,
     count_mismatched_country_uses,
+    count_mismatched_deliveries,
     count_mismatched_event_numbers,
     count_mismatched_issued_codes,
     count_mismatched_jobs,
@@ -49,6 +50,7 @@ from persistence.database.server import (
 from persistence.database.timeouts import unlimited_transaction
 from persistence.feeds.feed_counts import count_mismatched_feed_counts
 from persistence.feeds.feed_index import count_mismatched_feed_entries
+from persistence.webhook_upkeep import FIRST_WEBHOOK, list_secrets
 from promo_api.antifraud.checks import DISABLED, Antifraud
 from promo_api.app import create_app
 from promo_api.clocks import measure_difference_s
@@ -59,6 +61,7 @@ from promo_api.errors import ServiceUnavailable
 from promo_api.failure_messages import describe_failure
 from promo_api.mail.smtp import Mailer, MailError
 from promo_api.runtime import Runtime
+from promo_api.security.webhook_secrets import WebhookSecrets
 
 _MAIL_REASONS = {
     "unavailable": "it is unavailable. Check SMTP_URL",
@@ -256,6 +259,30 @@ def _breakers(runtime: Runtime) -> str:
     return "None is open. Each process calls the anti-fraud service."
 
 
+def _webhooks(runtime: Runtime) -> str:
+    secrets, unreadable, outdated, after = WebhookSecrets(runtime.settings.secret_keys), 0, 0, FIRST_WEBHOOK
+    try:
+        with runtime.database.autocommit() as connection:
+            while page := list_secrets(connection, after=after, limit=_SECRETS_PER_PAGE):
+                after = (page[-1].company_id, page[-1].id)
+                stored = [secret for each in page for secret in (each.secret, each.previous_secret) if secret]
+                unreadable += sum(secrets.decrypt(secret) is None for secret in stored)
+                outdated += sum(secrets.reencrypt(secret) is not None for secret in stored)
+    except ServiceUnavailable as error:
+        raise _Problem("Unknown, because PostgreSQL or its schema is unavailable.") from error
+    if unreadable:
+        raise _Problem(
+            f"Secrets that no SECRET_KEY decrypts: {unreadable}. Their webhooks get nothing. Add the SECRET_KEY that is"
+            " missing, or ask the companies to rotate these secrets."
+        )
+    if outdated:
+        raise _Warning(
+            f"Secrets that an earlier SECRET_KEY encrypts: {outdated}. Keep that key until the service has encrypted"
+            " them with the first key."
+        )
+    return "The first SECRET_KEY decrypts all their secrets."
+
+
 def _counts(runtime: Runtime) -> str:
     try:
         with runtime.database.translated(), unlimited_transaction(runtime.database.engine) as connection:
@@ -298,9 +325,11 @@ _COUNTS: dict[str, Callable[[Connection], int]] = {
     "changes of promos": count_mismatched_changes,
     "numbers of events": count_mismatched_event_numbers,
     "published events": count_mismatched_publications,
+    "deliveries of events": count_mismatched_deliveries,
     "feed entries": count_mismatched_feed_entries,
     "feed counts": count_mismatched_feed_counts,
 }
+_SECRETS_PER_PAGE = 1000
 _CLOCK_DIFFERENCE_MAX_S = 1
 _CLOCK_ADVICE = (
     "Synchronise the clocks, for example with systemd-timesyncd: tokens, cached verdicts and the periods of promos end"
@@ -318,6 +347,7 @@ _CHECKS: dict[str, Callable[[Runtime], str]] = {
     "anti-fraud": _antifraud,
     "breakers": _breakers,
     "mail": _mail,
+    "webhooks": _webhooks,
     "counts": _counts,
 }
 SUBJECTS = tuple(_CHECKS)

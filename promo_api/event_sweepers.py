@@ -52,10 +52,10 @@ def ended_promos_sweeper(database: Database, today: Callable[[], date], every_s:
 def old_events_sweeper(
     database: Database, clock: Callable[[], datetime], stored_days: int, every_s: float = _OLD_EVERY_S
 ) -> Sweeper:
-    """Return the sweeper that deletes old events."""
+    """Return the sweeper that deletes old events with their deliveries."""
 
     def step() -> int:
-        with database.autocommit() as connection:
+        with database.transaction() as connection:
             return delete_old_events(connection, clock() - timedelta(days=stored_days), limit=_OLD)
 
     return Sweeper("old_events", step, _OLD, every_s)

@@ -19,6 +19,7 @@ from persistence.accounts.deletion import claim_account_deletion, close_account_
 from persistence.database.errors import MissingPrivilege
 from persistence.database.revisions import find_revision, newest_revision
 from persistence.promos.promos import Promo, list_promos
+from persistence.webhook_upkeep import close_webhooks
 from promo_api.config.settings import Settings
 from promo_api.errors import ServiceUnavailable
 from promo_api.runtime import Runtime
@@ -129,6 +130,7 @@ def _close_company(runtime: Runtime, email: str, *, is_confirmed: bool) -> None:
     with runtime.database.transaction() as connection:
         close_company(connection, company.id)
         delete_keys(connection, company.id)
+        close_webhooks(connection, company.id)
     print("The company is closed. Its promos are being ended.")
     _end_promos(runtime, company.id)
     with runtime.database.autocommit() as connection:

@@ -4,5 +4,6 @@
 |---|---|
 | messages | the texts of mails |
 | smtp | sends a mail |
-| reset_mails | the sweeper that sends the mails of password resets |
+| attempts | attempts to send a mail, and the pauses between them |
+| reset_mails, webhook_mails | what the sweepers send: mails of password resets, and about disabled webhooks |
 """

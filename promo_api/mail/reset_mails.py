@@ -4,14 +4,12 @@ A process moves the due time of a mail forward before it sends the mail, outside
 another one sends the mail at that time. A mail that fails is tried again until its link expires.
 """
 
-import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from random import uniform
+from functools import partial
 
 from persistence.accounts.password_resets import (
     DueMail,
-    PasswordReset,
     claim_due_mail,
     close_mail,
     delete_expired_resets,
@@ -20,14 +18,11 @@ from persistence.accounts.password_resets import (
 )
 from persistence.database.engine import Database
 from promo_api.config.settings import Settings
+from promo_api.mail.attempts import record_failure, send_mail
 from promo_api.mail.messages import reset_message
-from promo_api.mail.smtp import RESPONSES_MAX, Mailer, MailError
+from promo_api.mail.smtp import RESPONSES_MAX, Mailer
 from promo_api.security.reset_tokens import ResetTokens
-from promo_api.telemetry import metrics
 
-_log = logging.getLogger(__name__)
-
-_FIRST_RETRY_S, _RETRY_MAX_S, _JITTER_MIN = 5.0, 300.0, 0.75
 _DELETED_PER_STEP = 1000
 # As in the paths of the API.
 _KINDS = {"company": "business", "user": "user"}
@@ -53,53 +48,31 @@ class ResetMails:
                 delete_expired_resets(connection, now, limit=_DELETED_PER_STEP)
                 return 0
             recipient = find_email(connection, mail.reset.kind, mail.reset.account_id)
-        if recipient is None:  # an unknown address, or the account was closed
-            self._close(mail.reset)
-        elif mail.reset.expires_at <= now:
-            self._fail(mail, "expired", is_permanent=True)
-        else:
-            self._send(mailer, mail, recipient)
+        # Without a recipient: an unknown address, or the account was closed.
+        pause_s = None if recipient is None else self._send(mailer, mail, recipient, now)
+        with self._database.autocommit() as connection:
+            if pause_s is None:
+                close_mail(connection, mail.reset)
+            else:
+                update_mail_due(connection, mail.reset, self._clock() + timedelta(seconds=pause_s))
         return 1
 
-    def _send(self, mailer: Mailer, mail: DueMail, recipient: str) -> None:
+    def _send(self, mailer: Mailer, mail: DueMail, recipient: str, now: datetime) -> float | None:
+        """Send a mail, and return the pause before the next attempt; None: none follows."""
         reset = mail.reset
+        if reset.expires_at <= now:
+            return record_failure("expired", mail.attempts, is_permanent=True)
         token = self._tokens.issue(reset.account_id, reset.nonce, reset.digest)
         if token is None:
             # Another process may have the key, while SECRET_KEY is being replaced.
-            self._fail(mail, "unknown_key")
-            return
-        link = self._link.replace("{kind}", _KINDS[reset.kind]).replace("{token}", token)
-        try:
-            message = reset_message(
-                mailer.sender,
-                recipient,
-                link,
-                date=self._clock(),
-                expires_at=reset.expires_at,
-                reference=reset.digest[:16].hex(),
-            )
-        except ValueError:
-            self._fail(mail, "invalid_address", is_permanent=True)
-            return
-        try:
-            mailer.send(message, recipient)
-        except MailError as error:
-            self._fail(mail, error.reason, is_permanent=error.is_permanent)
-        else:
-            metrics.mail_sent()
-            self._close(reset)
-
-    def _fail(self, mail: DueMail, reason: str, *, is_permanent: bool = False) -> None:
-        """Record a failure, and try again later unless it is permanent."""
-        _log.warning("mail_failed", extra={"reason": reason, "attempts": mail.attempts, "will_retry": not is_permanent})
-        metrics.mail_failed(will_retry=not is_permanent)
-        if is_permanent:
-            self._close(mail.reset)
-            return
-        pause_s = min(_FIRST_RETRY_S * 2.0 ** (mail.attempts - 1), _RETRY_MAX_S) * uniform(_JITTER_MIN, 1.0)  # noqa: S311
-        with self._database.autocommit() as connection:
-            update_mail_due(connection, mail.reset, self._clock() + timedelta(seconds=pause_s))
-
-    def _close(self, reset: PasswordReset) -> None:
-        with self._database.autocommit() as connection:
-            close_mail(connection, reset)
+            return record_failure("unknown_key", mail.attempts)
+        create = partial(
+            reset_message,
+            mailer.sender,
+            recipient,
+            self._link.replace("{kind}", _KINDS[reset.kind]).replace("{token}", token),
+            date=now,
+            expires_at=reset.expires_at,
+            reference=reset.digest[:16].hex(),
+        )
+        return send_mail(mailer, create, recipient, mail.attempts)

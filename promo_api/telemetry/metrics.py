@@ -3,7 +3,7 @@
 A label has few values: never an id, a path or other request data.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from time import perf_counter, process_time
@@ -107,6 +107,22 @@ _EVENTS_LAG = _gauge(
     "promo_events_oldest_unpublished_seconds", "Age of the oldest event that is not published", mode="livemostrecent"
 )
 
+# The same in each worker, so no sum.
+_WEBHOOKS = _gauge(
+    "promo_webhooks",
+    "Webhooks: enabled, enabled with a failed last delivery, and disabled by the service",
+    "state",
+    mode="livemostrecent",
+)
+_DELIVERIES_PENDING = _gauge(
+    "promo_webhook_deliveries_pending", "Pending deliveries of enabled webhooks", mode="livemostrecent"
+)
+_DELIVERIES_LAG = _gauge(
+    "promo_webhook_deliveries_oldest_due_seconds",
+    "Time since the oldest delivery of a webhook that is not failing was due",
+    mode="livemostrecent",
+)
+
 _SWEEPS = _counter("promo_sweeps_total", "Steps of the sweepers by result", "sweeper", "result")
 _SWEPT_ROWS = _counter("promo_swept_rows_total", "Rows changed by the sweepers", "sweeper")
 # Prometheus sets the label `job`.
@@ -161,6 +177,7 @@ _rate_limited = {
         "idempotency-keys-per-account",
     )
 }
+_webhooks = {state: _WEBHOOKS.labels(state) for state in ("enabled", "failing", "disabled")}
 _code_rows = {result: _CODE_ROWS.labels(result) for result in ("accepted", "duplicates", "rejected")}
 _mails = {result: _MAILS.labels(result) for result in ("sent", "failed", "dropped")}
 _code_jobs = {
@@ -174,6 +191,7 @@ for _type in EVENT_TYPES:
 _SWEEPERS = (
     "expired_responses", "feed_changes", "account_deletions", "feed_status", "category_keys", "search_words",
     "job_files", "reset_mails", "activity_backfills", "events", "ended_promos", "old_events",
+    "deleted_webhooks", "redeliveries", "webhook_secrets", "webhook_mails",
 )  # fmt: skip
 _sweeps = {(name, end): _SWEEPS.labels(name, end) for name in _SWEEPERS for end in ("done", "failed")}
 _swept_rows = {name: _SWEPT_ROWS.labels(name) for name in _SWEEPERS}
@@ -343,6 +361,14 @@ def events_waiting(number: int, age_s: float) -> None:
     """Publish the number of unpublished events, and the age of the oldest."""
     _EVENTS_WAITING.set(number)
     _EVENTS_LAG.set(age_s)
+
+
+def webhooks_counted(states: Mapping[str, int], pending: int, oldest_due_s: float) -> None:
+    """Publish the number of webhooks by state, of pending deliveries, and how late the oldest is."""
+    for state, number in states.items():
+        _webhooks[state].set(number)
+    _DELIVERIES_PENDING.set(pending)
+    _DELIVERIES_LAG.set(oldest_due_s)
 
 
 def sweep_succeeded(sweeper: str, rows: int) -> None:

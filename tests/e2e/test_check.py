@@ -13,7 +13,7 @@ from tests.e2e.server import Server, run_command
 
 _ALL = [
     "settings", "passwords", "specification", "PostgreSQL", "schema", "Redis", "clocks", "anti-fraud", "breakers",
-    "mail", "counts",
+    "mail", "webhooks", "counts",
 ]  # fmt: skip
 # The tests use cheap password hashes, which gives a warning.
 _ALL_OK = dict.fromkeys(_ALL, True) | {"passwords": False}
@@ -102,10 +102,11 @@ def test_open_breaker(env: Environment, tmp_path: Path) -> None:
 
 
 def test_postgresql_unavailable(env: Environment, tmp_path: Path) -> None:
-    """Without PostgreSQL schema and counts are unknown, and `migrate` fails with a reason."""
+    """Without PostgreSQL schema, webhooks and counts are unknown, and `migrate` fails with a reason."""
     env.postgres.stop()
     status, results, output = _run_check(env.variables, tmp_path)
-    assert (status, results) == (1, _ALL_OK | {"PostgreSQL": False, "schema": False, "clocks": False, "counts": False})
+    unknown = dict.fromkeys(("PostgreSQL", "schema", "clocks", "webhooks", "counts"), False)
+    assert (status, results) == (1, _ALL_OK | unknown)
     assert env.variables["POSTGRES_HOST"] in output
     done = run_command(env.variables, "migrate", folder=tmp_path)
     assert done.returncode == 1

@@ -13,6 +13,8 @@ from persistence.database.server import uses_utc
 from promo_api.check import Level, _clocks, _Warning, check_all
 from promo_api.config.settings import Settings
 from promo_api.runtime import Runtime, utc_now
+from promo_api.security.webhook_secrets import WebhookSecrets
+from tests.integration.stored_webhooks import delete_all, store_webhook
 from tests.mailbox import Mailbox
 
 # What a message must not contain: names of classes, objects, error numbers, and levels of libpq.
@@ -130,3 +132,23 @@ def test_mail_server(environment: dict[str, str], mailbox: Mailbox) -> None:
     assert _find(environment, "mail") == (Level.OK, f"{address} is available.")
     level, message = _find(environment | {"SMTP_URL": ""}, "mail")
     assert (level, "no mails are sent" in message) == (Level.OK, True)
+
+
+def test_secrets_of_webhooks(environment: dict[str, str], runtime: Runtime) -> None:
+    """Secrets of an earlier SECRET_KEY are a warning, and those of a lost one a failure, without the secrets."""
+    first = environment["SECRET_KEY"]
+    earlier, lost = (WebhookSecrets([name * 32]).encrypt("whsec_hunter2") for name in "el")
+    delete_all(runtime.database)
+    assert _find(environment, "webhooks") == (Level.OK, "The first SECRET_KEY decrypts all their secrets.")
+    expired = {"previous_secret": lost, "previous_until": utc_now() - timedelta(seconds=1)}
+    webhook = store_webhook(runtime.database, secret=earlier, **expired)
+    both = environment | {"SECRET_KEY": f"{first},{'e' * 32}"}
+    level, message = _find(both, "webhooks")
+    assert level is Level.WARN
+    assert message.startswith("Secrets that an earlier SECRET_KEY encrypts: 1.")
+    webhook.change(previous_until=utc_now() + timedelta(hours=1))
+    level, message = _find(both, "webhooks")
+    assert level is Level.FAIL
+    assert message.startswith("Secrets that no SECRET_KEY decrypts: 1.")
+    assert "hunter2" not in message
+    delete_all(runtime.database)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
@@ -14,7 +14,9 @@ from promo_api import check, operator_commands, sweeper
 from promo_api.config.settings import Settings
 from promo_api.operator_commands import close_account, reset_password
 from promo_api.runtime import Runtime
+from promo_api.webhook_sweepers import deleted_webhooks_sweeper
 from tests.accounts import PASSWORD, Account, Api, company_body
+from tests.integration.stored_webhooks import store_webhook
 
 _PATHS = {"company": "/business", "user": "/user"}
 
@@ -186,6 +188,24 @@ def test_close_company(api: Api, runtime: Runtime, settings: Settings, capsys: C
     assert _mismatches(runtime) == {}
     successor = api.sign_up_company(email=company.email)
     assert successor.get("/business/promo").json() == []
+
+
+def test_close_company_with_webhooks(api: Api, runtime: Runtime, settings: Settings) -> None:
+    """The webhooks of a closed company are deleted, without a mail about them; others stay."""
+    company, other = api.sign_up_company(), api.sign_up_company()
+    disabled = {"enabled": False, "disabled_reason": "gone", "disabled_at": datetime.now(UTC)}
+    webhooks = [
+        store_webhook(runtime.database, UUID(company.id), **values)
+        for values in ({}, {**disabled, "mail_due_at": datetime.now(UTC)})
+    ]
+    of_other = store_webhook(runtime.database, UUID(other.id))
+    assert close_account(settings, "company", company.email, is_confirmed=True) == 0
+    rows = [webhook.read() or {} for webhook in (*webhooks, of_other)]
+    assert [(row["deleted_at"] is None, row["mail_due_at"]) for row in rows] == [*[(False, None)] * 2, (True, None)]
+    sweeper = deleted_webhooks_sweeper(runtime.database)
+    while sweeper.sweep():
+        pass
+    assert [webhook.read() is None for webhook in (*webhooks, of_other)] == [True, True, False]
 
 
 def test_changes_of_ended_promos(api: Api, runtime: Runtime, settings: Settings) -> None:

@@ -240,7 +240,7 @@ def test_concurrent_processes(outbox: Outbox, mailbox: Mailbox) -> None:
     emails = [outbox.request() for _ in range(12)]
 
     def sweep_all() -> None:
-        while outbox.sweep(smtp_url=mailbox.url):
+        while outbox.sweep(smtp_url=mailbox.url, smtp_timeout_s=30):
             pass
 
     threads = [Thread(target=sweep_all) for _ in range(4)]

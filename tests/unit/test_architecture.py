@@ -13,7 +13,8 @@ ALLOWED = {
     "promo_api.folding": "",
     "promo_api.short_turns": "",
     "promo_api.specification": "promo_api",
-    "promo_api.background": "promo_api.errors",
+    "promo_api.backoff": "",
+    "promo_api.background": "promo_api.backoff promo_api.errors",
     "promo_api.redis_client": "promo_api.config",
     "promo_api.contract": "promo_api.contract.streams promo_api.errors",
     # The bodies that handlers read and return.
@@ -58,13 +59,16 @@ ALLOWED = {
     "persistence.redemptions": "persistence.database persistence.pages persistence.schema",
     "persistence.redeliveries": "persistence.database persistence.pages persistence.schema",
     "persistence.webhooks": "persistence.accounts persistence.database persistence.schema",
+    "persistence.webhook_mails": "persistence.database persistence.schema",
+    "persistence.webhook_upkeep": "persistence.database persistence.schema",
     "promo_api.code_jobs": (
         "persistence.accounts persistence.database persistence.feeds persistence.jobs persistence.promos "
         "promo_api.background promo_api.contract promo_api.errors promo_api.folding promo_api.short_turns "
         "promo_api.specification promo_api.telemetry"
     ),
     "promo_api.mail": (
-        "persistence.accounts persistence.database promo_api.config promo_api.security promo_api.telemetry"
+        "persistence.accounts persistence.database persistence.webhook_mails promo_api.backoff promo_api.config "
+        "promo_api.security promo_api.telemetry"
     ),
     "promo_api.failure_messages": "persistence.database promo_api.errors",
     "promo_api.clocks": "",
@@ -93,6 +97,10 @@ ALLOWED = {
     "promo_api.event_sweepers": (
         "persistence.database persistence.events promo_api.background promo_api.sweeper promo_api.telemetry"
     ),
+    "promo_api.webhook_sweepers": (
+        "persistence.database persistence.webhook_upkeep promo_api.background promo_api.config promo_api.mail "
+        "promo_api.security promo_api.sweeper promo_api.telemetry"
+    ),
     "promo_api.inventory": (
         "persistence.database persistence.promos promo_api.background promo_api.config promo_api.redis_client "
         "promo_api.telemetry"
@@ -106,17 +114,17 @@ ALLOWED = {
         "persistence.accounts promo_api promo_api.admission promo_api.background promo_api.code_jobs promo_api.config "
         "promo_api.contract promo_api.errors promo_api.event_sweepers promo_api.health promo_api.inventory "
         "promo_api.key_authentication promo_api.runtime promo_api.security promo_api.specification promo_api.sweeper "
-        "promo_api.telemetry"
+        "promo_api.telemetry promo_api.webhook_sweepers"
     ),
     "promo_api.server": "promo_api.config promo_api.contract promo_api.contract.streams promo_api.telemetry",
     "promo_api.check": (
-        "persistence.consistency persistence.database persistence.feeds promo_api.antifraud promo_api.app "
-        "promo_api.clocks promo_api.config promo_api.contract promo_api.errors promo_api.failure_messages "
-        "promo_api.mail promo_api.runtime"
+        "persistence.consistency persistence.database persistence.feeds persistence.webhook_upkeep "
+        "promo_api.antifraud promo_api.app promo_api.clocks promo_api.config promo_api.contract promo_api.errors "
+        "promo_api.failure_messages promo_api.mail promo_api.runtime promo_api.security"
     ),
     "promo_api.operator_commands": (
-        "handlers persistence.accounts persistence.database persistence.promos promo_api.config promo_api.errors "
-        "promo_api.runtime promo_api.security"
+        "handlers persistence.accounts persistence.database persistence.promos persistence.webhook_upkeep "
+        "promo_api.config promo_api.errors promo_api.runtime promo_api.security"
     ),
     "promo_api.dev": "promo_api.config",
     "promo_api.__main__": (

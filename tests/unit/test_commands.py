@@ -86,6 +86,7 @@ def test_check_without_servers(tmp_path: Path) -> None:
         ["FAIL", "anti-fraud"],
         ["FAIL", "breakers"],
         ["ok", "mail"],
+        ["FAIL", "webhooks"],
         ["FAIL", "counts"],
     ]
 

@@ -52,6 +52,10 @@ INSERT INTO promo_changes (promo_id, number, company_id, event, changes)
 VALUES ({a}, 1, {a}, 'created', NULL), ({a}, 2, {a}, 'changed', '{{"max_count": {{"from": 7, "to": 8}}}}'),
     ({a}, 3, {a}, 'changed', '{{"max_count": {{"from": 8, "to": 9}}, "description": {{"from": "", "to": "A promo"}}}}'),
     ({b}, 1, {a}, 'changed', '{{"target": {{"from": {{"country": "ru"}}, "to": {{}}}}}}');
+INSERT INTO webhooks (company_id, id, url, event_types, secret) VALUES ({c}, {a}, 'u', '{{}}', 's');
+INSERT INTO event_feeds (company_id, last_number) VALUES ({c}, 1);
+INSERT INTO events (company_id, id, type, number, published_at) VALUES ({c}, {a}, 'x', 1, now());
+INSERT INTO deliveries (company_id, webhook_id, event_id) VALUES ({c}, {a}, {a});
 """
 _IDS = {name: f"'{UUID(int=number)}'" for number, name in enumerate("abc", 1)}
 # A statement that breaks the counts, the check that finds it, and the number of promos or companies it returns.
@@ -194,6 +198,34 @@ _MISMATCHES = {
     "event not published": (
         "INSERT INTO events (company_id, type, created_at) VALUES ({b}, 'x', now() - interval '11 minutes')",
         consistency.count_mismatched_publications,
+        1,
+    ),
+    "delivery without an event": (
+        (
+            "WITH webhook AS (INSERT INTO webhooks (company_id, id, url, event_types, secret)"
+            " VALUES ({b}, {a}, 'u', '{{}}', 's')) INSERT INTO deliveries (company_id, webhook_id, event_id)"
+            " VALUES ({b}, {a}, {c})"
+        ),
+        consistency.count_mismatched_deliveries,
+        1,
+    ),
+    "delivery before the publication": (
+        (
+            "WITH webhook AS (INSERT INTO webhooks (company_id, id, url, event_types, secret)"
+            " VALUES ({b}, {a}, 'u', '{{}}', 's')), event AS (INSERT INTO events (company_id, id, type)"
+            " VALUES ({b}, {c}, 'x')) INSERT INTO deliveries (company_id, webhook_id, event_id)"
+            " VALUES ({b}, {a}, {c})"
+        ),
+        consistency.count_mismatched_deliveries,
+        1,
+    ),
+    "delivery without a webhook": (
+        (
+            "WITH event AS (INSERT INTO events (company_id, id, type, number, published_at)"
+            " VALUES ({b}, {c}, 'x', 1, now())) INSERT INTO deliveries (company_id, webhook_id, event_id)"
+            " VALUES ({b}, {a}, {c})"
+        ),
+        consistency.count_mismatched_deliveries,
         1,
     ),
     "gap": (

@@ -1,0 +1,264 @@
+"""Upkeep of webhooks: deletion, redelivery of earlier events, secrets, and counts for metrics.
+
+A process that inserts deliveries holds a lock of the webhook, at least FOR KEY SHARE, and of published events too. So a
+deletion, which locks FOR UPDATE, leaves no delivery behind. Lock order: webhooks, events, deliveries.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    Uuid,
+    any_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    true,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from persistence.database.statements import Statement, lateral_join
+from persistence.schema.event_tables import events
+from persistence.schema.webhook_tables import IS_DUE, deliveries, webhooks
+
+
+@dataclass(frozen=True)
+class StoredSecrets:
+    """The encrypted secrets of a webhook, the previous one until it expires."""
+
+    company_id: UUID
+    id: UUID
+    secret: str
+    previous_secret: str | None
+
+
+@dataclass(frozen=True)
+class WebhookCounts:
+    """Numbers of webhooks and deliveries, each up to a maximum, and the age of the oldest due delivery."""
+
+    enabled: int
+    failing: int
+    disabled: int
+    pending: int
+    oldest_due_s: float
+
+
+# The events of a step. A literal in SQL, so that the planner expects few rows.
+_REDELIVERED_MAX: ColumnElement[int] = literal_column("1000")
+_webhook, _delivery = webhooks.c, deliveries.c
+_COMPANY_ID, _WEBHOOK_ID = bindparam("company", type_=Uuid), bindparam("webhook", type_=Uuid)
+_LIMIT = bindparam("limit", type_=BigInteger)
+_NOW = func.clock_timestamp()
+_IS_WEBHOOK = (_webhook.company_id == _COMPANY_ID, _webhook.id == _WEBHOOK_ID)
+_IS_OF_WEBHOOK = (_delivery.company_id == _COMPANY_ID, _delivery.webhook_id == _WEBHOOK_ID)
+_IS_USABLE = (_webhook.enabled, _webhook.deleted_at.is_(None))
+
+_CLOSE_ALL = Statement(
+    update(webhooks)
+    .where(_webhook.company_id == _COMPANY_ID, _webhook.deleted_at.is_(None))
+    .values(deleted_at=_NOW, mail_due_at=null())
+)
+# Random, so that a webhook that fails does not block others.
+_CLAIM_DELETED = Statement(
+    select(_webhook.company_id, _webhook.id)
+    .where(_webhook.deleted_at.is_not(None))
+    .order_by(func.random())
+    .limit(literal_column("1"))
+    .with_for_update(skip_locked=True)
+)
+_ROW_ID: ColumnElement[Any] = literal_column("deliveries.ctid")
+_batch = select(_ROW_ID).select_from(deliveries).where(*_IS_OF_WEBHOOK).limit(_LIMIT).with_for_update(skip_locked=True)
+_DELETE_BATCH = Statement(delete(deliveries).where(any_(func.array(_batch.scalar_subquery())) == _ROW_ID))
+_has_deliveries = exists(select(_delivery.event_id).where(*_IS_OF_WEBHOOK))
+_DELETE_WEBHOOK = Statement(delete(webhooks).where(*_IS_WEBHOOK, ~_has_deliveries))
+
+_CLAIM_REDELIVERY = Statement(
+    select(_webhook.company_id, _webhook.id)
+    .where(_webhook.redeliver_after.is_not(None), *_IS_USABLE)
+    .order_by(func.random())
+    .limit(literal_column("1"))
+    .with_for_update(key_share=True, skip_locked=True)
+)
+
+
+def _redeliver() -> Select[Any]:
+    of_webhook = select(webhooks).where(*_IS_WEBHOOK).cte("of_webhook")
+    after = select(of_webhook.c.redeliver_after).scalar_subquery()
+    following = (
+        select(events.c.id, events.c.number, events.c.type, events.c.data)
+        .where(events.c.company_id == _COMPANY_ID, events.c.number > after)
+        .order_by(events.c.number)
+        .limit(_REDELIVERED_MAX)
+        .with_for_update(read=True, key_share=True)
+        .cte("following")
+    )
+    is_stored = (*_IS_OF_WEBHOOK, _delivery.event_id == following.c.id)
+    stored = lateral_join(select(_delivery.state).where(*is_stored).correlate(following), "stored")
+    wanted = (
+        select(following.c.id, stored.c.state)
+        .select_from(following.join(of_webhook, _is_for(of_webhook.c, following.c)).outerjoin(stored, true()))
+        .cte("wanted")
+        # Because it is read twice.
+        .prefix_with("MATERIALIZED")
+    )
+    failed = select(wanted.c.id).where(wanted.c.state == "failed").scalar_subquery()
+    renewed = (
+        update(deliveries)
+        .where(*_IS_OF_WEBHOOK, _delivery.event_id == any_(func.array(failed)))
+        .values(state="pending", due_at=_NOW, created_at=_NOW, attempts=0)
+        .cte("renewed")
+    )
+    # Not by ON CONFLICT alone, which waits for a sender that has changed the row.
+    missing = select(_COMPANY_ID, _WEBHOOK_ID, wanted.c.id).where(wanted.c.state.is_(None))
+    inserted = (
+        insert(deliveries)
+        .from_select(["company_id", "webhook_id", "event_id"], missing, include_defaults=False)
+        .on_conflict_do_nothing()
+        .cte("inserted")
+    )
+    last = select(case((func.count() == _REDELIVERED_MAX, func.max(following.c.number)))).scalar_subquery()
+    moved = update(webhooks).where(*_IS_WEBHOOK).values(redeliver_after=last).cte("moved")
+    return select(func.count()).select_from(following).add_cte(renewed, inserted, moved)
+
+
+def _is_for(webhook: Any, event: Any) -> ColumnElement[bool]:
+    """An event is delivered to a webhook of its company."""
+    is_named = event.data["webhook_id"].astext == webhook.id.cast(Text)
+    is_selected = or_(func.cardinality(webhook.event_types) == 0, event.type == any_(webhook.event_types))
+    return case(
+        (event.type == "webhook.test", is_named),
+        (event.type == "webhook.disabled", is_selected & ~is_named),
+        else_=is_selected,
+    )
+
+
+_REDELIVER = Statement(_redeliver())
+
+_previous = case((_webhook.previous_until > _NOW, _webhook.previous_secret))
+_SECRETS = Statement(
+    select(_webhook.company_id, _webhook.id, _webhook.secret, _previous)
+    .where(tuple_(_webhook.company_id, _webhook.id) > tuple_(_COMPANY_ID, _WEBHOOK_ID))
+    .order_by(_webhook.company_id, _webhook.id)
+    .limit(_LIMIT)
+)
+
+
+def _replace(name: str) -> Statement:
+    column = _webhook[name]
+    is_old = column == bindparam("old", type_=Text)
+    return Statement(update(webhooks).where(*_IS_WEBHOOK, is_old).values({name: bindparam("new", type_=Text)}))
+
+
+_REPLACE_SECRET = {name: _replace(name) for name in ("secret", "previous_secret")}
+
+
+def _following(company_id: Any, webhook_id: Any) -> Select[Any]:
+    """Find the first webhook after another one that has pending deliveries, with one look into the index."""
+    key = (_delivery.company_id, _delivery.webhook_id)
+    found = select(*key).where(IS_DUE, tuple_(*key) > tuple_(company_id, webhook_id))
+    return found.order_by(*key).limit(literal_column("1"))
+
+
+def _count() -> Select[Any]:
+    first = select(_following(_COMPANY_ID, _WEBHOOK_ID).subquery("first"))
+    found = first.cte("found", recursive=True)
+    following = _following(found.c.company_id, found.c.webhook_id).correlate(found)
+    next_ = lateral_join(following, "next")
+    found = found.union_all(select(next_).select_from(found.join(next_, true())))
+    few = select(found).limit(bindparam("webhooks_limit", type_=BigInteger)).subquery("few")
+    is_same = (_webhook.company_id == few.c.company_id, _webhook.id == few.c.webhook_id)
+    # MATERIALIZED, because it is read twice.
+    waiting = (
+        select(_webhook.company_id, _webhook.id, _webhook.failing_since)
+        .join_from(few, webhooks, is_same[0] & is_same[1])
+        .where(*_IS_USABLE)
+        .cte("waiting")
+        .prefix_with("MATERIALIZED")
+    )
+    of_waiting = (IS_DUE, _delivery.company_id == waiting.c.company_id, _delivery.webhook_id == waiting.c.id)
+    each = lateral_join(select(_delivery.due_at).where(*of_waiting).limit(_LIMIT), "each")
+    pending = select(each.c.due_at).select_from(waiting.join(each, true())).limit(_LIMIT).subquery("pending")
+    oldest = select(_delivery.due_at).where(*of_waiting).order_by(_delivery.due_at).limit(literal_column("1"))
+    age = func.extract("epoch", _NOW - func.min(oldest.scalar_subquery()))
+    some = select(webhooks).where(_webhook.deleted_at.is_(None)).limit(_LIMIT).subquery("some")
+    return select(
+        func.count().filter(some.c.enabled),
+        func.count().filter(some.c.enabled, some.c.failing_since.is_not(None)),
+        func.count().filter(some.c.disabled_reason.is_not(None)),
+        select(func.count()).select_from(pending).scalar_subquery(),
+        select(func.greatest(age, 0)).select_from(waiting).where(waiting.c.failing_since.is_(None)).scalar_subquery(),
+    ).select_from(some)
+
+
+_COUNT = Statement(_count())
+# Before each webhook.
+FIRST_WEBHOOK = (UUID(int=0), UUID(int=0))
+
+
+def close_webhooks(connection: Connection, company_id: UUID) -> None:
+    """Mark all webhooks of a closed company for deletion."""
+    _CLOSE_ALL.count(connection, {"company": company_id})
+
+
+def delete_webhook_batch(connection: Connection, *, limit: int) -> int:
+    """Delete deliveries of a webhook that is marked for deletion, then the webhook, and return how many rows.
+
+    Call it in a transaction. 0: there is none, or the rows are locked.
+    """
+    row = _CLAIM_DELETED.row(connection, {})
+    if row is None:
+        return 0
+    values = {"company": row[0], "webhook": row[1], "limit": limit}
+    rows = _DELETE_BATCH.count(connection, values)
+    return rows if rows == limit else rows + _DELETE_WEBHOOK.count(connection, values)
+
+
+def insert_redeliveries(connection: Connection) -> int:
+    """Insert or renew deliveries of the next events that a webhook gets again, and return how many events were read.
+
+    Call it in a transaction. Pending and successful deliveries stay as they are.
+    """
+    row = _CLAIM_REDELIVERY.row(connection, {})
+    if row is None:
+        return 0
+    return int(_REDELIVER.value(connection, {"company": row[0], "webhook": row[1]}))
+
+
+def list_secrets(connection: Connection, *, after: tuple[UUID, UUID], limit: int) -> list[StoredSecrets]:
+    """Return the secrets of the next webhooks, in the order of their companies and ids."""
+    company_id, webhook_id = after
+    rows = _SECRETS.rows(connection, {"company": company_id, "webhook": webhook_id, "limit": limit})
+    return [StoredSecrets(*row) for row in rows]
+
+
+def update_secret(connection: Connection, webhook: StoredSecrets, name: str, new: str) -> int:
+    """Replace `secret` or `previous_secret` by another encryption of it, unless it has changed, and count this."""
+    values = {"company": webhook.company_id, "webhook": webhook.id, "old": getattr(webhook, name), "new": new}
+    return _REPLACE_SECRET[name].count(connection, values)
+
+
+def count_webhooks(connection: Connection, *, limit: int, webhooks_limit: int) -> WebhookCounts:
+    """Count webhooks, and pending deliveries of enabled ones; the age is that of webhooks that are not failing.
+
+    `limit` is the maximum of each number. Only the first `webhooks_limit` webhooks with pending deliveries are read for
+    the number of deliveries and the age.
+    """
+    company_id, webhook_id = FIRST_WEBHOOK
+    values = {"company": company_id, "webhook": webhook_id, "limit": limit, "webhooks_limit": webhooks_limit}
+    [row] = _COUNT.rows(connection, values)
+    enabled, failing, disabled, pending, oldest_due_s = row
+    return WebhookCounts(enabled, failing, disabled, pending, float(oldest_due_s or 0))

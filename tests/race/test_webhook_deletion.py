@@ -1,0 +1,100 @@
+"""Deleted webhooks and old events leave no delivery behind, in any order of publisher, redelivery and sweeper."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+from sqlalchemy import func, update
+
+from persistence.consistency import count_mismatched_deliveries
+from persistence.events import update_event_numbers
+from persistence.schema.event_tables import events
+from persistence.schema.webhook_tables import deliveries
+from persistence.webhook_upkeep import insert_redeliveries
+from promo_api.event_sweepers import old_events_sweeper
+from promo_api.runtime import Runtime
+from promo_api.webhook_sweepers import deleted_webhooks_sweeper, redeliveries_sweeper
+from tests.integration.events import fill, publish
+from tests.integration.stored_webhooks import event_ids, store_webhook
+from tests.race.interleaving import Stage
+
+
+def _mismatches(runtime: Runtime) -> int:
+    with runtime.database.autocommit() as connection:
+        return count_mismatched_deliveries(connection)
+
+
+def test_deletion_during_a_publication(runtime: Runtime) -> None:
+    """A webhook that is deleted while a publisher inserts its deliveries is deleted after them."""
+    webhook = store_webhook(runtime.database)
+    fill(runtime.database, webhook.company_id, 2)
+    sweeper = deleted_webhooks_sweeper(runtime.database)
+    with runtime.database.transaction() as publisher:
+        assert len(update_event_numbers(publisher, webhook.company_id)) == 2
+        webhook.change(deleted_at=func.now())
+        sweeper.sweep()
+    while sweeper.sweep():
+        pass
+    assert (webhook.read(), webhook.deliveries()) == (None, {})
+
+
+def test_deletion_during_a_redelivery(runtime: Runtime) -> None:
+    """A webhook that is deleted while events are delivered again is deleted after them."""
+    company_id = uuid4()
+    fill(runtime.database, company_id, 3)
+    publish(runtime)
+    webhook = store_webhook(runtime.database, company_id, redeliver_after=0)
+    sweeper = deleted_webhooks_sweeper(runtime.database)
+    with runtime.database.transaction() as connection, Stage(runtime.database).queue() as queue:
+        assert insert_redeliveries(connection) == 3
+        queue.add(lambda: webhook.change(deleted_at=func.now()))
+        assert sweeper.sweep() == 0
+        connection.commit()
+    while sweeper.sweep():
+        pass
+    assert (webhook.read(), webhook.deliveries()) == (None, {})
+
+
+def test_old_events_during_a_redelivery(runtime: Runtime) -> None:
+    """An old event is deleted after a redelivery that has read it, with the new delivery."""
+    company_id = uuid4()
+    fill(runtime.database, company_id, 3)
+    publish(runtime)
+    webhook = store_webhook(runtime.database, company_id, redeliver_after=0)
+    with runtime.database.autocommit() as connection:
+        is_old = events.c.company_id == company_id
+        connection.execute(update(events).where(is_old).values(published_at=func.now() - timedelta(days=31)))
+    sweeper = old_events_sweeper(runtime.database, runtime.clock, 30)
+    with Stage(runtime.database).queue() as queue:
+        with runtime.database.transaction() as connection:
+            assert insert_redeliveries(connection) == 3
+            queue.add(sweeper.sweep)
+        assert queue.results() == [3]
+    assert (webhook.deliveries(), _mismatches(runtime)) == ({}, 0)
+
+
+def test_redelivery_during_a_deletion_of_old_events(runtime: Runtime) -> None:
+    """A redelivery waits for the deletion of old events, and inserts nothing for them."""
+    company_id = uuid4()
+    fill(runtime.database, company_id, 3)
+    publish(runtime)
+    first, *_, last = event_ids(runtime.database, company_id)
+    webhook = store_webhook(runtime.database, company_id, redeliver_after=0)
+    with Stage(runtime.database).lock_row(events, company_id=company_id, id=first) as (holder, queue):
+        queue.add(redeliveries_sweeper(runtime.database).sweep)
+        holder.execute(events.delete().where(events.c.company_id == company_id, events.c.id != last))
+    assert queue.results() == [1]
+    assert (list(webhook.deliveries()), _mismatches(runtime)) == ([last], 0)
+
+
+def test_redelivery_does_not_wait_for_a_sender(runtime: Runtime) -> None:
+    """A redelivery does not wait for the pending deliveries that a sender has locked."""
+    company_id = uuid4()
+    fill(runtime.database, company_id, 3)
+    publish(runtime)
+    ids = event_ids(runtime.database, company_id)
+    webhook = store_webhook(runtime.database, company_id, redeliver_after=0)
+    webhook.deliver(ids[:2])
+    with runtime.database.transaction() as sender:
+        sender.execute(update(deliveries).where(deliveries.c.webhook_id == webhook.id).values(attempts=1))
+        assert redeliveries_sweeper(runtime.database).sweep() == 3
+    assert [row.attempts for row in webhook.deliveries().values()] == [1, 1, 0]
