@@ -6,15 +6,22 @@ Each field is read once, from the variable with its name in capitals. All proble
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
-from pathlib import Path
 from typing import Any, Self
 
+from promo_api.config.reading import parse_setting, read_text
 from promo_api.config.redis_url import RedisUrl
 from promo_api.config.smtp_url import SmtpUrl
-from promo_api.config.values import KEY_MIN_CHARACTERS, PORT_MAX, Address, LogFormat, Rate, parse_value
+from promo_api.config.values import (
+    KEY_MIN_CHARACTERS,
+    PORT_MAX,
+    Address,
+    LogFormat,
+    Network,
+    Rate,
+    parse_networks,
+)
 
 _ALL_INTERFACES = Address("0.0.0.0", 8080)  # noqa: S104 as a container does
-_SETTINGS_WITH_FILE = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "SECRET_KEY", "SMTP_URL")
 
 
 class SettingsError(Exception):
@@ -254,6 +261,13 @@ class Settings:
     idempotency_lifetime_h: int = setting(
         "how long the response to a request with an Idempotency-Key is stored", 24, unit="h", low=1, high=720
     )
+    webhook_http_allowed: bool = setting(
+        "whether webhooks may have http:// URLs, which anyone on the way can read; for tests", default=False
+    )
+    webhook_allowed_networks: str = setting(
+        "private or special networks that webhooks may reach, such as 10.1.0.0/16, separated by commas; empty: none", ""
+    )
+    webhook_ca_file: str = setting("PEM file of the CA certificates trusted for webhooks; empty: the public CAs", "")
     events_days: int = setting("how long events are stored", 30, unit="days", low=1, high=3650)
     code_lists_memory_mib: int = setting(
         "memory per worker for cached code lists of UNIQUE promos",
@@ -294,8 +308,8 @@ class Settings:
         for declared in fields(cls):
             name = variable(declared)
             try:
-                if text := _read_text(declared, environment):
-                    values[declared.name] = _parse(declared, text)
+                if text := read_text(name, declared.metadata["formerly"], environment):
+                    values[declared.name] = parse_setting(declared, text)
                 elif declared.default is MISSING:
                     problems.append(f"{name} is not set: {declared.metadata['sentence']}.")
             except ValueError as error:
@@ -340,6 +354,11 @@ class Settings:
         return tuple(self.cors_headers.split(",")) if self.cors_headers else ()
 
     @property
+    def webhook_networks(self) -> tuple[Network, ...]:
+        """The private or special networks that webhooks may reach."""
+        return parse_networks(self.webhook_allowed_networks)
+
+    @property
     def secret_keys(self) -> tuple[str, ...]:
         """The keys for tokens: the first signs, all verify."""
         return tuple(self.secret_key.split(","))
@@ -366,33 +385,3 @@ def known_names() -> set[str]:
     return {name for declared in fields(Settings) for name in (variable(declared), declared.metadata["formerly"])} - {
         ""
     }
-
-
-def _read_text(declared: Field[Any], environment: Mapping[str, str]) -> str:
-    name, formerly = variable(declared), declared.metadata["formerly"]
-    return environment.get(name, "") or _read_file(name, environment) or environment.get(formerly, "")
-
-
-def _read_file(name: str, environment: Mapping[str, str]) -> str:
-    file = environment.get(f"{name}_FILE", "") if name in _SETTINGS_WITH_FILE else ""
-    if not file:
-        return ""
-    try:
-        return Path(file).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ValueError(f"can't be read from {file}, {(error.strerror or str(error)).lower()}") from error
-    except UnicodeDecodeError:
-        # No cause: its message contains a part of the file.
-        raise ValueError(f"can't be read from {file}, which is not UTF-8") from None
-
-
-def _parse(declared: Field[Any], text: str) -> Any:
-    value = parse_value(declared.name, declared.type, text)
-    low, high = declared.metadata["low"], declared.metadata["high"]
-    size = len(value) if isinstance(value, str) else value
-    unit = " characters long" if isinstance(value, str) else ""
-    if low is not None and size < low:
-        raise ValueError(f"must be at least {low}{unit}")
-    if high is not None and size > high:
-        raise ValueError(f"must be at most {high}{unit}")
-    return value

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Callable
 from email.policy import SMTP
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from promo_api.config.smtp_url import SmtpUrl
 
 PORT_MAX = 65535
 KEY_MIN_CHARACTERS = 32
+Network = IPv4Network | IPv6Network
 # Lower case and without a path, as browsers send it.
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
@@ -59,6 +61,14 @@ class LogFormat(StrEnum):
     JSON = "json"
     TEXT = "text"
     DEV = "dev"
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """Parse networks separated by commas, or raise ValueError; empty: none."""
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(",")) if text else ()
+    except ValueError:
+        raise ValueError("must be a network such as 10.1.0.0/16, or several separated by commas") from None
 
 
 def parse_value(name: str, type_: Any, text: str) -> Any:
@@ -181,6 +191,11 @@ def _ca_file(path: str) -> str:
     return path
 
 
+def _networks(text: str) -> str:
+    parse_networks(text)
+    return text
+
+
 def _has_host(url: str) -> bool:
     try:
         parts = urlsplit(url)
@@ -209,6 +224,8 @@ _PARSERS_BY_NAME: dict[str, Callable[[str], Any]] = {
     "antifraud_ca_file": _ca_file,
     "smtp_url": _smtp_url,
     "smtp_ca_file": _ca_file,
+    "webhook_allowed_networks": _networks,
+    "webhook_ca_file": _ca_file,
     "mail_from": _mail_from,
     "password_reset_url": _password_reset_url,
     "client_address_header": _header,

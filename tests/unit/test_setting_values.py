@@ -1,5 +1,6 @@
 """Values of settings: valid and invalid ones."""
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -247,3 +248,17 @@ def test_headers(text: str) -> None:
 def test_invalid_headers(text: str) -> None:
     """A value that is not the name of a header is a problem."""
     assert problem_of(CLIENT_ADDRESS_HEADER=text).startswith("CLIENT_ADDRESS_HEADER must be the name of a header")
+
+
+def test_networks() -> None:
+    """Networks are listed as CIDR blocks or as single addresses; by default there is none."""
+    assert read().webhook_networks == ()
+    expected = (ip_network("10.1.0.0/16"), ip_network("fd00::/8"), ip_network("127.0.0.1/32"))
+    assert read(WEBHOOK_ALLOWED_NETWORKS="10.1.0.0/16, fd00::/8,127.0.0.1").webhook_networks == expected
+
+
+@pytest.mark.parametrize("text", ["10.1.0.1/16", "10.0.0.0/33", "shop.example", "10.0.0.0/8,,fd00::/8", "*"])
+def test_invalid_networks(text: str) -> None:
+    """A text that is no network, or has bits after its prefix, is a problem."""
+    problem = "WEBHOOK_ALLOWED_NETWORKS must be a network such as 10.1.0.0/16, or several separated by commas"
+    assert problem_of(WEBHOOK_ALLOWED_NETWORKS=text).startswith(f"{problem} (it is {text!r})")
