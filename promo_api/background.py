@@ -2,17 +2,15 @@
 
 import logging
 from collections.abc import Callable
-from random import uniform
 from threading import Event, Thread
 from time import monotonic
 
+from promo_api.backoff import backoff_s
 from promo_api.errors import ServiceUnavailable
 
 _log = logging.getLogger(__name__)
 
 _BACKOFF_MAX_S = 60.0
-_DOUBLINGS_MAX = 16
-_JITTER_MIN = 0.75
 
 
 def _never() -> bool:
@@ -74,7 +72,7 @@ class BackgroundJob:
             self._failures += 1
             if not isinstance(error, ServiceUnavailable) or not self._is_outage():
                 self._log_failure(error)
-            return self._backoff_s()
+            return backoff_s(self._failures, 2 * self._every_s, self._backoff_max_s)
         self._failures = 0
         return self._rest * (monotonic() - began_s) if has_more else self._every_s
 
@@ -82,8 +80,3 @@ class BackgroundJob:
         is_outage = isinstance(error, ServiceUnavailable)
         reason = error.reason if isinstance(error, ServiceUnavailable) else type(error).__qualname__
         _log.warning("job_failed", extra={"job": self._name, "reason": reason}, exc_info=None if is_outage else error)
-
-    def _backoff_s(self) -> float:
-        """Return the next pause, which is partly random, so that the workers do not retry together."""
-        doublings = min(self._failures, _DOUBLINGS_MAX)
-        return min(self._every_s * 2.0**doublings, self._backoff_max_s) * uniform(_JITTER_MIN, 1.0)  # noqa: S311

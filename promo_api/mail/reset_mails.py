@@ -7,7 +7,6 @@ another one sends the mail at that time. A mail that fails is tried again until 
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from random import uniform
 
 from persistence.accounts.password_resets import (
     DueMail,
@@ -19,6 +18,7 @@ from persistence.accounts.password_resets import (
     update_mail_due,
 )
 from persistence.database.engine import Database
+from promo_api.backoff import backoff_s
 from promo_api.config.settings import Settings
 from promo_api.mail.messages import reset_message
 from promo_api.mail.smtp import RESPONSES_MAX, Mailer, MailError
@@ -27,7 +27,7 @@ from promo_api.telemetry import metrics
 
 _log = logging.getLogger(__name__)
 
-_FIRST_RETRY_S, _RETRY_MAX_S, _JITTER_MIN = 5.0, 300.0, 0.75
+_FIRST_RETRY_S, _RETRY_MAX_S = 5.0, 300.0
 _DELETED_PER_STEP = 1000
 # As in the paths of the API.
 _KINDS = {"company": "business", "user": "user"}
@@ -96,7 +96,7 @@ class ResetMails:
         if is_permanent:
             self._close(mail.reset)
             return
-        pause_s = min(_FIRST_RETRY_S * 2.0 ** (mail.attempts - 1), _RETRY_MAX_S) * uniform(_JITTER_MIN, 1.0)  # noqa: S311
+        pause_s = backoff_s(mail.attempts, _FIRST_RETRY_S, _RETRY_MAX_S)
         with self._database.autocommit() as connection:
             update_mail_due(connection, mail.reset, self._clock() + timedelta(seconds=pause_s))
 
