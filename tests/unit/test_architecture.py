@@ -131,6 +131,7 @@ LIBRARIES = {
     "argon2": "promo_api.security.passwords",
     "cachetools": "persistence.promos.code_lists promo_api.security.local_counters",
     "connexion": "promo_api.contract",
+    "cryptography": "promo_api.security.webhook_secrets",
     "dotenv": "promo_api.__main__",
     "flask": "promo_api.contract.flask_views",
     "gunicorn": "promo_api.server.gunicorn_app",
