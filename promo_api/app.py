@@ -38,6 +38,7 @@ from promo_api.sweeper import (
 from promo_api.telemetry import metrics
 from promo_api.telemetry.request_log import RequestLog
 from promo_api.telemetry.requests import InstrumentationMiddleware, RequestFinished
+from promo_api.webhooks.job import WebhookJob
 
 _WATCH_EVERY_S, _WATCH_BACKOFF_MAX_S = 5.0, 15.0
 
@@ -115,6 +116,7 @@ def background_jobs(runtime: Runtime) -> list[BackgroundJob]:
         events_sweeper(runtime.database),
         ended_promos_sweeper(runtime.database, runtime.today),
         old_events_sweeper(runtime.database, runtime.clock, runtime.settings.events_days),
+        WebhookJob(runtime.settings, runtime.database),
     ]
     if runtime.settings.metrics_address is not None:
         jobs.append(InventoryJob(runtime.settings, runtime.database, runtime.today))
