@@ -212,7 +212,7 @@ _RETURN = Statement(
     .values(due_at=func.now() + bindparam("pause", type_=Interval))
 )
 _CLEAR_FAILURES = Statement(
-    update(webhooks).where(_THIS, webhooks.c.failures > 0).values(failing_since=None, failures=0, paused_until=None)
+    update(webhooks).where(_THIS, webhooks.c.failures > 0).values(failing_since=null(), failures=0, paused_until=null())
 )
 _is_first = bindparam("is_first", type_=Boolean)
 _UPDATE_FAILURES = Statement(

@@ -7,8 +7,7 @@ from email.utils import format_datetime
 import pytest
 from aiohttp import web
 
-from tests.accounts import Account
-from tests.integration.webhooks.shop import Hook, Shop
+from tests.integration.webhooks.shop import Shop
 from tests.metric_delta import MetricDelta
 from tests.webhook_receiver import Receiver, accept, with_status
 
@@ -210,15 +209,3 @@ def test_one_refused_event(shop: Shop, receiver: Receiver) -> None:
     shop.deliver()
     results = [each[0] for each in shop.results(hook)]
     assert (results.count("succeeded"), results.count("pending")) == (49, 1)
-
-
-def test_disabled_event_is_in_the_list(shop: Shop, receiver: Receiver, company: Account) -> None:
-    """The event of a disabled webhook belongs to its company."""
-    receiver.respond = with_status(410)
-    hook: Hook = shop.add(receiver.url)
-    shop.publish()
-    shop.deliver()
-    assert "webhook.disabled" in shop.types()
-    [event] = [each for each in shop.company.get("/business/events").json() if each["type"] == "webhook.disabled"]
-    assert event["data"] == {"webhook_id": str(hook.id), "reason": "gone"}
-    assert company.get("/business/events").json() == []
