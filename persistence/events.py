@@ -16,11 +16,14 @@ from sqlalchemy import (
     Uuid,
     and_,
     bindparam,
+    case,
+    cast,
     delete,
     exists,
     func,
     insert,
     literal_column,
+    or_,
     select,
     true,
     update,
@@ -100,12 +103,36 @@ _next = (
     .subquery("next")
 )
 _numbered = select(_next.c.id, func.row_number().over(order_by=_next.c.id).label("place")).cte("numbered")
-_PUBLISH = Statement(
-    update(events)
-    .where(events.c.company_id == _COMPANY_ID, events.c.id == _numbered.c.id)
-    .values(number=_AFTER + _numbered.c.place, published_at=func.now())
-    .returning(events.c.type)
-)
+
+
+def _publish() -> Select[Any]:
+    """Number the next events, and insert the deliveries to the webhooks of the company."""
+    published = (
+        update(events)
+        .where(events.c.company_id == _COMPANY_ID, events.c.id == _numbered.c.id)
+        .values(number=_AFTER + _numbered.c.place, published_at=func.now())
+        .returning(events.c.id, events.c.type, events.c.data)
+        .cte("published")
+    )
+    is_test = published.c.type == literal_column("'webhook.test'")
+    is_tested = published.c.data.op("->>")(literal_column("'webhook_id'")) == cast(webhooks.c.id, Text)
+    is_wanted = or_(func.cardinality(webhooks.c.event_types) == 0, published.c.type == func.any(webhooks.c.event_types))
+    receivers = select(webhooks.c.company_id, webhooks.c.id, published.c.id).where(
+        webhooks.c.company_id == _COMPANY_ID,
+        webhooks.c.enabled,
+        webhooks.c.deleted_at.is_(None),
+        case((is_test, is_tested), else_=is_wanted),
+    )
+    inserted = (
+        upsert(deliveries)
+        .from_select(["company_id", "webhook_id", "event_id"], receivers, include_defaults=False)
+        .on_conflict_do_nothing()
+        .cte("inserted")
+    )
+    return select(published.c.type).add_cte(inserted)
+
+
+_PUBLISH = Statement(_publish())
 _UPDATE_FEED = Statement(
     update(event_feeds)
     .where(event_feeds.c.company_id == _COMPANY_ID)
@@ -201,7 +228,7 @@ def list_waiting_companies(connection: Connection, *, after: UUID, limit: int) -
 
 
 def update_event_numbers(connection: Connection, company_id: UUID) -> list[str]:
-    """Number the next events of a company in a transaction, and return their types.
+    """Number the next events of a company in a transaction, insert their deliveries, and return their types.
 
     Empty: there are none, or another process publishes events of the company.
     """

@@ -46,6 +46,7 @@ from promo_api.webhook_sweepers import (
     webhook_secrets_sweeper,
     webhooks_job,
 )
+from promo_api.webhooks.job import WebhookJob
 
 _WATCH_EVERY_S, _WATCH_BACKOFF_MAX_S = 5.0, 15.0
 
@@ -127,6 +128,7 @@ def background_jobs(runtime: Runtime) -> list[BackgroundJob]:
         redeliveries_sweeper(runtime.database),
         webhook_secrets_sweeper(runtime.database, WebhookSecrets(runtime.settings.secret_keys)),
         webhook_mails_sweeper(runtime.settings, runtime.database, runtime.clock),
+        WebhookJob(runtime.settings, runtime.database),
     ]
     if runtime.settings.metrics_address is not None:
         jobs.append(InventoryJob(runtime.settings, runtime.database, runtime.today))

@@ -52,6 +52,7 @@ ALLOWED = {
     "persistence.activity_backfills": "persistence.database",
     "persistence.comments": "persistence.database persistence.pages persistence.schema",
     "persistence.comment_reports": "persistence.database persistence.pages persistence.schema",
+    "persistence.deliveries": "persistence.database persistence.schema",
     "persistence.events": "persistence.conditions persistence.database persistence.pages persistence.schema",
     "persistence.idempotency": "persistence.database persistence.schema",
     "persistence.jobs": "persistence.database persistence.pages persistence.schema",
@@ -69,6 +70,10 @@ ALLOWED = {
     "promo_api.mail": (
         "persistence.accounts persistence.database persistence.webhook_mails promo_api.backoff promo_api.config "
         "promo_api.security promo_api.telemetry"
+    ),
+    "promo_api.webhooks": (
+        "handlers persistence.database persistence.deliveries persistence.events promo_api promo_api.background "
+        "promo_api.backoff promo_api.config promo_api.errors promo_api.security promo_api.telemetry"
     ),
     "promo_api.failure_messages": "persistence.database promo_api.errors",
     "promo_api.clocks": "",
@@ -114,7 +119,7 @@ ALLOWED = {
         "persistence.accounts promo_api promo_api.admission promo_api.background promo_api.code_jobs promo_api.config "
         "promo_api.contract promo_api.errors promo_api.event_sweepers promo_api.health promo_api.inventory "
         "promo_api.key_authentication promo_api.runtime promo_api.security promo_api.specification promo_api.sweeper "
-        "promo_api.telemetry promo_api.webhook_sweepers"
+        "promo_api.telemetry promo_api.webhook_sweepers promo_api.webhooks"
     ),
     "promo_api.server": "promo_api.config promo_api.contract promo_api.contract.streams promo_api.telemetry",
     "promo_api.check": (
@@ -136,6 +141,7 @@ ALLOWED = {
 }
 # Each library, and the packages or modules that may import it.
 LIBRARIES = {
+    "aiohttp": "promo_api.webhooks.addresses promo_api.webhooks.client",
     "aiosmtpd": "promo_api.dev.mailbox",
     "alembic": "persistence.migrations",
     "argon2": "promo_api.security.passwords",
@@ -151,9 +157,11 @@ LIBRARIES = {
     "orjson": (
         "handlers.serializers handlers.streamed_rows handlers.versions persistence.database "
         "promo_api.antifraud.client promo_api.code_jobs.rows promo_api.contract "
-        "promo_api.security.cursors promo_api.telemetry.logs"
+        "promo_api.security.cursors promo_api.telemetry.logs promo_api.webhooks.sender"
     ),
-    "prometheus_client": "promo_api.telemetry.metrics promo_api.telemetry.metrics_server",
+    "prometheus_client": (
+        "promo_api.telemetry.metrics promo_api.telemetry.metrics_server promo_api.telemetry.webhook_metrics"
+    ),
     "psutil": "promo_api.dev",
     "psycopg": "persistence.database promo_api.dev.postgres",
     "redis": (
@@ -167,6 +175,7 @@ LIBRARIES = {
     "urllib3": "promo_api.antifraud.client",
     "werkzeug": "promo_api.contract.media_types",
     "uvicorn": "promo_api.server.early_responses promo_api.server.graceful_stop promo_api.server.pipelining",
+    "uvloop": "promo_api.webhooks.job",
     "uvicorn_worker": "promo_api.server.gunicorn_app",
     "yaml": "promo_api.specification",
 }
