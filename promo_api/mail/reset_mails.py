@@ -17,7 +17,6 @@ from persistence.accounts.password_resets import (
     update_mail_due,
 )
 from persistence.database.engine import Database
-from promo_api.backoff import backoff_s
 from promo_api.config.settings import Settings
 from promo_api.mail.attempts import record_failure, send_mail
 from promo_api.mail.messages import reset_message
