@@ -66,18 +66,20 @@ def test_concurrent_changes(api: Api) -> None:
         assert {name: changed[name] for each in changes for name in each} == {**changes[0], **changes[1], **changes[2]}
 
 
-def test_change_during_a_failure(api: Api, runtime: Runtime, stage: Stage) -> None:
-    """A change waits for the sender, and keeps what it has written meanwhile."""
+def test_change_while_the_service_disables(api: Api, runtime: Runtime, stage: Stage) -> None:
+    """A change waits for the sender, and leaves the webhook disabled if the sender disables it meanwhile."""
     company = api.sign_up_company()
     webhook = create_webhook(company)
     with stage.lock_row(webhooks, id=UUID(webhook["id"])) as (holder, queue):
         queue.add(partial(company.patch, f"{PATH}/{webhook['id']}", json={"event_types": ["promo.expired"]}))
-        values = {"failing_since": func.now(), "failures": 1}
-        holder.execute(webhooks.update().where(webhooks.c.id == UUID(webhook["id"])).values(**values))
+        disabled = {"enabled": False, "disabled_reason": "gone", "disabled_at": func.now()}
+        failing = {"failing_since": func.now(), "failures": 1}
+        holder.execute(webhooks.update().where(webhooks.c.id == UUID(webhook["id"])).values(**disabled, **failing))
     [changed] = queue.results()
-    assert "failing_since" in changed.json()
+    assert changed.status_code == 200, changed.text
+    assert (changed.json()["enabled"], changed.json()["disabled_reason"]) == (False, "gone")
     row = row_of(runtime, webhook)
-    assert (row.failures, row.event_types) == (1, ["promo.expired"])
+    assert (row.enabled, row.failures, row.event_types) == (False, 1, ["promo.expired"])
 
 
 def _all_changes(company: Account, webhook: dict[str, Any]) -> list[Any]:
