@@ -85,11 +85,16 @@ _AFTER = Statement(_list().where(deliveries.c.event_id < after(deliveries.c.even
 def _redeliver() -> Any:
     # A test is delivered to its own webhook only.
     is_for_webhook = or_(events.c.type != _TEST, events.c.data["webhook_id"].astext == cast(_WEBHOOK_ID, Text))
-    event = select(events.c.company_id, _WEBHOOK_ID.label("webhook_id"), events.c.id).where(
-        events.c.company_id == _COMPANY_ID,
-        events.c.id == bindparam("event", type_=Uuid),
-        ~IS_UNPUBLISHED,
-        is_for_webhook,
+    event = (
+        select(events.c.company_id, _WEBHOOK_ID.label("webhook_id"), events.c.id)
+        .where(
+            events.c.company_id == _COMPANY_ID,
+            events.c.id == bindparam("event", type_=Uuid),
+            ~IS_UNPUBLISHED,
+            is_for_webhook,
+        )
+        # The deletion of an old event deletes its deliveries, so it must wait, or be waited for.
+        .with_for_update(read=True, key_share=True)
     )
     repeated = {"state": literal_column("'pending'"), "due_at": _NOW, "created_at": _NOW, "attempts": 0}
     result = {"attempted_at": null(), "status": null(), "error": null()}
@@ -148,7 +153,10 @@ def insert_test(connection: Connection, company_id: UUID, webhook_id: UUID) -> U
 
 
 def insert_redelivery(connection: Connection, company_id: UUID, webhook_id: UUID, event_id: UUID) -> bool:
-    """Let an event be delivered again, also a delivered one; False: there is no such event."""
+    """Let an event be delivered again, also a delivered one; False: there is no such event.
+
+    The webhook must be locked.
+    """
     values = {"company": company_id, "webhook": webhook_id, "event": event_id}
     return _REDELIVER.row(connection, values) is not None
 

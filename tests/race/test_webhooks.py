@@ -10,10 +10,11 @@ from sqlalchemy import func, select, text
 from persistence.accounts.companies import close_company
 from persistence.schema.event_tables import events
 from persistence.schema.tables import companies
-from persistence.schema.webhook_tables import webhooks
+from persistence.schema.webhook_tables import deliveries, webhooks
 from promo_api.runtime import Runtime
 from promo_api.specification import MAX_WEBHOOKS
 from tests.accounts import Account, Api
+from tests.integration.events import fill, read
 from tests.integration.webhook_rows import PATH, URL, create_webhook, row_of
 from tests.race.interleaving import Stage, together
 
@@ -80,6 +81,21 @@ def test_change_while_the_service_disables(api: Api, runtime: Runtime, stage: St
     assert (changed.json()["enabled"], changed.json()["disabled_reason"]) == (False, "gone")
     row = row_of(runtime, webhook)
     assert (row.enabled, row.failures, row.event_types) == (False, 1, ["promo.expired"])
+
+
+def test_redelivery_during_the_deletion_of_the_event(api: Api, runtime: Runtime, stage: Stage) -> None:
+    """A redelivery waits for the deletion of an old event, and leaves no delivery without its event."""
+    company = api.sign_up_company()
+    webhook = create_webhook(company)
+    fill(runtime.database, UUID(company.id), 1)
+    [event] = read(runtime, company)
+    with stage.lock_row(events, id=UUID(event["id"])) as (holder, queue):
+        path = f"{PATH}/{webhook['id']}/redeliver"
+        queue.add(partial(company.post, path, json={"event_id": event["id"]}))
+        holder.execute(events.delete().where(events.c.id == UUID(event["id"])))
+    [refused] = queue.results()
+    assert (refused.status_code, refused.json()["code"]) == (404, "event_not_found")
+    assert _count(runtime, deliveries, company) == 0
 
 
 def _all_changes(company: Account, webhook: dict[str, Any]) -> list[Any]:
