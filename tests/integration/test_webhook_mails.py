@@ -107,15 +107,14 @@ def test_text(outbox: Outbox, mailbox: Mailbox, values: dict[str, Any], reason: 
 
 
 def test_host_is_escaped(outbox: Outbox, mailbox: Mailbox) -> None:
-    """A host cannot add tags to the HTML, or headers."""
+    """A host cannot add tags to the HTML."""
     company = outbox.api.sign_up_company()
-    outbox.disable(company, url="https://<b>x\r\nBcc: eve@mail.example/")
+    outbox.disable(company, url="https://<b>shop.example/")
     assert outbox.sweep(smtp_url=mailbox.url) == 1
     [message] = mailbox.to(company.email)
     html = message.get_body(("html",))
     assert html is not None
-    assert "<b>" not in html.get_content()
-    assert "Bcc" not in message
+    assert "Host: &lt;b&gt;shop.example<br>" in html.get_content()
 
 
 def test_without_a_mail_server(outbox: Outbox, mailbox: Mailbox) -> None:
