@@ -42,9 +42,6 @@ from persistence.database.statements import Statement, as_json, lateral_join
 from persistence.schema.event_tables import events
 from persistence.schema.webhook_tables import IS_DUE, deliveries, webhooks
 
-# A literal in SQL, so that the planner expects few rows.
-BATCH_MAX = 256
-
 
 @dataclass(frozen=True)
 class Delivery:
@@ -94,6 +91,8 @@ _KEY = tuple_(deliveries.c.company_id, deliveries.c.webhook_id)
 _COMPANY, _WEBHOOK = bindparam("company", type_=Uuid), bindparam("webhook", type_=Uuid)
 _LIMIT, _LEASE = bindparam("limit", type_=BigInteger), bindparam("lease", type_=Interval)
 _DUE_AT, _LIFETIME = bindparam("due_at", type_=DateTime(timezone=True)), bindparam("lifetime", type_=Interval)
+# PostgreSQL expects few deliveries of a webhook, and would read them all to find some by their events.
+_PLACE = literal_column("deliveries.ctid", type_=Text).label("ctid")
 _OF_WEBHOOK = and_(deliveries.c.company_id == _COMPANY, deliveries.c.webhook_id == _WEBHOOK)
 _THIS = and_(webhooks.c.company_id == _COMPANY, webhooks.c.id == _WEBHOOK)
 _IS_READY = and_(
@@ -147,17 +146,16 @@ _CLAIM_ATTEMPT = Statement(
 
 def _claim() -> Select[Any]:
     locked = (
-        select(deliveries.c.event_id)
+        select(_PLACE)
         .where(_OF_WEBHOOK, deliveries.c.due_at <= func.now())
         .order_by(deliveries.c.due_at)
         .limit(_LIMIT)
         .with_for_update(skip_locked=True)
         .cte("locked")
     )
-    due = select(locked.c.event_id).limit(literal_column(str(BATCH_MAX))).cte("due")
     leased = (
         update(deliveries)
-        .where(_OF_WEBHOOK, deliveries.c.event_id == due.c.event_id)
+        .where(_PLACE.element == func.any(func.array(select(locked.c.ctid).scalar_subquery())))
         .values(due_at=func.now() + _LEASE)
         .returning(deliveries.c.event_id, deliveries.c.attempts, deliveries.c.due_at)
         .cte("leased")
@@ -187,12 +185,24 @@ _results = (
     .table_valued(*_COLUMNS, name="results")
     .render_derived()
 )
+_row = deliveries.alias("row")
+_place = lateral_join(
+    select(literal_column("row.ctid", type_=Text).label("ctid"))
+    .where(_row.c.company_id == _COMPANY, _row.c.webhook_id == _WEBHOOK, _row.c.event_id == _results.c.event_id)
+    .correlate(_results),
+    "place",
+)
+_places = select(_place.c.ctid).select_from(_results.join(_place, true())).correlate(None).scalar_subquery()
 _ends_at = deliveries.c.created_at + _LIFETIME
 _has_failed = or_(_results.c.retry_s.is_(None), _ends_at <= func.now())
 _retry_at = func.now() + _results.c.retry_s * literal_column("interval '1 second'", Interval)
 _UPDATE = Statement(
     update(deliveries)
-    .where(_OF_WEBHOOK, deliveries.c.event_id == cast(_results.c.event_id, Uuid), deliveries.c.due_at == _DUE_AT)
+    .where(
+        _PLACE.element == func.any(func.array(_places)),
+        deliveries.c.event_id == cast(_results.c.event_id, Uuid),
+        deliveries.c.due_at == _DUE_AT,
+    )
     .values(
         state=case((_results.c.has_succeeded, "succeeded"), (_has_failed, "failed"), else_="pending"),
         due_at=case((or_(_results.c.has_succeeded, _has_failed), null()), else_=func.least(_retry_at, _ends_at)),

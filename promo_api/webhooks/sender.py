@@ -17,7 +17,7 @@ import orjson
 
 from handlers.serializers import serialize_company_event
 from persistence.database.engine import Database
-from persistence.deliveries import BATCH_MAX, Batch, Delivery, DueWebhook, claim_deliveries, list_ready_webhooks
+from persistence.deliveries import Batch, Delivery, DueWebhook, claim_deliveries, list_ready_webhooks
 from persistence.events import Event
 from promo_api.errors import ServiceUnavailable
 from promo_api.security.webhook_secrets import WebhookSecrets
@@ -29,6 +29,7 @@ from promo_api.webhooks.results import store_results
 _log = logging.getLogger(__name__)
 
 REQUESTS_MAX = 256
+_BATCH_MAX = 256
 _REQUESTS_PER_WEBHOOK, _WEBHOOKS_MAX, _WEBHOOKS_PER_PAGE = 32, 256, 100
 LEASE = timedelta(seconds=60)
 # A request that begins later could end after the lease.
@@ -118,7 +119,7 @@ class Sender:
                     return
                 duration_s = await self._send(batch)
                 if duration_s < _QUICK_S:
-                    size = min(2 * size, BATCH_MAX)
+                    size = min(2 * size, _BATCH_MAX)
                 elif duration_s > _SLOW_S:
                     size = max(size // 2, 1)
         except ServiceUnavailable:
