@@ -15,13 +15,13 @@ from handlers.serializers import serialize_delivery, serialize_webhook
 from persistence.accounts.companies import Company
 from persistence.idempotency import IdempotencyKey
 from persistence.pages import Page
-from persistence.redeliveries import (
+from persistence.webhooks.redeliveries import (
     insert_redelivery,
     insert_test,
     list_deliveries as list_webhook_deliveries,
     update_redelivery,
 )
-from persistence.webhooks import (
+from persistence.webhooks.webhooks import (
     Webhook,
     claim_webhook,
     close_webhook,

@@ -16,9 +16,9 @@ from persistence.jobs import Job
 from persistence.promos.changes import PromoChange
 from persistence.promos.codes import Code
 from persistence.promos.promos import Promo
-from persistence.redeliveries import Delivery
 from persistence.redemptions import Redemption
-from persistence.webhooks import Webhook
+from persistence.webhooks.redeliveries import Delivery
+from persistence.webhooks.webhooks import Webhook
 from promo_api.specification import MAX_PERCENT, PROMO_MEMBERS
 
 # The author of a comment whose account was deleted.

@@ -14,8 +14,7 @@
 | activity, activity_backfills | statistics over time, and the counting of what happened before they existed |
 | jobs | jobs of companies, with their files and rejected rows |
 | events | events of companies |
-| webhooks, redeliveries | webhooks as companies see them; their deliveries, tests and repeated deliveries |
-| webhook_mails, webhook_upkeep | mails about disabled webhooks; deletion, redelivery and counts of webhooks |
+| webhooks/ | webhooks of companies, and what is delivered to them |
 | idempotency | stored responses |
 | pages | pages by offset or after a key |
 | consistency | checks of derived data |

@@ -16,14 +16,11 @@ from sqlalchemy import (
     Uuid,
     and_,
     bindparam,
-    case,
-    cast,
     delete,
     exists,
     func,
     insert,
     literal_column,
-    or_,
     select,
     true,
     update,
@@ -36,6 +33,7 @@ from persistence.pages import Key, Page
 from persistence.schema.event_tables import IS_UNPUBLISHED, event_feeds, events
 from persistence.schema.tables import HAS_UNREPORTED_END, promos
 from persistence.schema.webhook_tables import deliveries, webhooks
+from persistence.webhooks.matching import is_for
 
 # The events that a publisher numbers at once. A literal in SQL, so that the planner expects few rows.
 PUBLISHED_MAX = 500
@@ -114,14 +112,16 @@ def _publish() -> Select[Any]:
         .returning(events.c.id, events.c.type, events.c.data)
         .cte("published")
     )
-    is_test = published.c.type == literal_column("'webhook.test'")
-    is_tested = published.c.data.op("->>")(literal_column("'webhook_id'")) == cast(webhooks.c.id, Text)
-    is_wanted = or_(func.cardinality(webhooks.c.event_types) == 0, published.c.type == func.any(webhooks.c.event_types))
-    receivers = select(webhooks.c.company_id, webhooks.c.id, published.c.id).where(
-        webhooks.c.company_id == _COMPANY_ID,
-        webhooks.c.enabled,
-        webhooks.c.deleted_at.is_(None),
-        case((is_test, is_tested), else_=is_wanted),
+    receivers = (
+        select(webhooks.c.company_id, webhooks.c.id, published.c.id)
+        .where(
+            webhooks.c.company_id == _COMPANY_ID,
+            webhooks.c.enabled,
+            webhooks.c.deleted_at.is_(None),
+            is_for(webhooks.c, published.c),
+        )
+        # The deletion of a webhook must wait, or be waited for. Otherwise it would leave these deliveries behind.
+        .with_for_update(read=True, key_share=True, of=webhooks)
     )
     inserted = (
         upsert(deliveries)

@@ -50,7 +50,7 @@ from persistence.database.server import (
 from persistence.database.timeouts import unlimited_transaction
 from persistence.feeds.feed_counts import count_mismatched_feed_counts
 from persistence.feeds.feed_index import count_mismatched_feed_entries
-from persistence.webhook_upkeep import FIRST_WEBHOOK, list_secrets
+from persistence.webhooks.upkeep import FIRST_WEBHOOK, list_secrets
 from promo_api.antifraud.checks import DISABLED, Antifraud
 from promo_api.app import create_app
 from promo_api.clocks import measure_difference_s

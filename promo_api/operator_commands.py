@@ -19,7 +19,7 @@ from persistence.accounts.deletion import claim_account_deletion, close_account_
 from persistence.database.errors import MissingPrivilege
 from persistence.database.revisions import find_revision, newest_revision
 from persistence.promos.promos import Promo, list_promos
-from persistence.webhook_upkeep import close_webhooks
+from persistence.webhooks.upkeep import close_webhooks
 from promo_api.config.settings import Settings
 from promo_api.errors import ServiceUnavailable
 from promo_api.runtime import Runtime

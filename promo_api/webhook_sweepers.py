@@ -4,11 +4,11 @@ from collections.abc import Callable
 from datetime import datetime
 
 from persistence.database.engine import Database
-from persistence.webhook_upkeep import (
+from persistence.webhooks.redeliveries import insert_redeliveries
+from persistence.webhooks.upkeep import (
     FIRST_WEBHOOK,
     count_webhooks,
     delete_webhook_batch,
-    insert_redeliveries,
     list_secrets,
     update_secret,
 )

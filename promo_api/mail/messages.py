@@ -10,7 +10,7 @@ from html import escape
 from string import Template
 from urllib.parse import urlsplit
 
-from persistence.webhook_mails import DisabledWebhook
+from persistence.webhooks.mails import DisabledWebhook
 
 _SUBJECT = "Reset your password"
 _TEXT = Template("""\

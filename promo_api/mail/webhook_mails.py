@@ -9,7 +9,7 @@ from functools import partial
 
 from persistence.accounts.password_resets import find_email
 from persistence.database.engine import Database
-from persistence.webhook_mails import DueMail, claim_due_mail, close_mail, close_mails, update_mail_due
+from persistence.webhooks.mails import DueMail, claim_due_mail, close_mail, close_mails, update_mail_due
 from promo_api.config.settings import Settings
 from promo_api.mail.attempts import record_failure, send_mail
 from promo_api.mail.messages import disabled_webhook_message

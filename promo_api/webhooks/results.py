@@ -8,7 +8,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from persistence.database.engine import Database
-from persistence.deliveries import (
+from persistence.webhooks.deliveries import (
     Batch,
     Delivery,
     Result,

@@ -17,8 +17,8 @@ import orjson
 
 from handlers.serializers import serialize_company_event
 from persistence.database.engine import Database
-from persistence.deliveries import Batch, Delivery, DueWebhook, claim_deliveries, list_ready_webhooks
 from persistence.events import Event
+from persistence.webhooks.deliveries import Batch, Delivery, DueWebhook, claim_deliveries, list_ready_webhooks
 from promo_api.errors import ServiceUnavailable
 from promo_api.security.webhook_secrets import WebhookSecrets
 from promo_api.telemetry import webhook_metrics

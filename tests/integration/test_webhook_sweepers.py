@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, insert, update
 
 from persistence.schema.event_tables import events
-from persistence.webhook_upkeep import WebhookCounts, count_webhooks
+from persistence.webhooks.upkeep import WebhookCounts, count_webhooks
 from promo_api.event_sweepers import old_events_sweeper
 from promo_api.runtime import Runtime
 from promo_api.security.webhook_secrets import WebhookSecrets

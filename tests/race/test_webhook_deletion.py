@@ -9,7 +9,7 @@ from persistence.consistency import count_mismatched_deliveries
 from persistence.events import update_event_numbers
 from persistence.schema.event_tables import events
 from persistence.schema.webhook_tables import deliveries
-from persistence.webhook_upkeep import insert_redeliveries
+from persistence.webhooks.redeliveries import insert_redeliveries
 from promo_api.event_sweepers import old_events_sweeper
 from promo_api.runtime import Runtime
 from promo_api.webhook_sweepers import deleted_webhooks_sweeper, redeliveries_sweeper

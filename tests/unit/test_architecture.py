@@ -52,27 +52,23 @@ ALLOWED = {
     "persistence.activity_backfills": "persistence.database",
     "persistence.comments": "persistence.database persistence.pages persistence.schema",
     "persistence.comment_reports": "persistence.database persistence.pages persistence.schema",
-    "persistence.deliveries": "persistence.database persistence.schema",
     "persistence.events": "persistence.conditions persistence.database persistence.pages persistence.schema",
     "persistence.idempotency": "persistence.database persistence.schema",
     "persistence.jobs": "persistence.database persistence.pages persistence.schema",
     "persistence.likes": "persistence.database persistence.schema",
     "persistence.redemptions": "persistence.database persistence.pages persistence.schema",
-    "persistence.redeliveries": "persistence.database persistence.pages persistence.schema",
-    "persistence.webhooks": "persistence.accounts persistence.database persistence.schema",
-    "persistence.webhook_mails": "persistence.database persistence.schema",
-    "persistence.webhook_upkeep": "persistence.database persistence.schema",
+    "persistence.webhooks": "persistence.accounts persistence.database persistence.pages persistence.schema",
     "promo_api.code_jobs": (
         "persistence.accounts persistence.database persistence.feeds persistence.jobs persistence.promos "
         "promo_api.background promo_api.contract promo_api.errors promo_api.folding promo_api.short_turns "
         "promo_api.specification promo_api.telemetry"
     ),
     "promo_api.mail": (
-        "persistence.accounts persistence.database persistence.webhook_mails promo_api.backoff promo_api.config "
+        "persistence.accounts persistence.database persistence.webhooks promo_api.backoff promo_api.config "
         "promo_api.security promo_api.telemetry"
     ),
     "promo_api.webhooks": (
-        "handlers persistence.database persistence.deliveries persistence.events promo_api promo_api.background "
+        "handlers persistence.database persistence.events persistence.webhooks promo_api promo_api.background "
         "promo_api.backoff promo_api.config promo_api.errors promo_api.security promo_api.telemetry"
     ),
     "promo_api.failure_messages": "persistence.database promo_api.errors",
@@ -87,7 +83,7 @@ ALLOWED = {
     "handlers": (
         "persistence.accounts persistence.activations persistence.activity persistence.comment_reports "
         "persistence.comments persistence.events persistence.feeds persistence.idempotency persistence.jobs "
-        "persistence.likes persistence.pages persistence.promos persistence.redeliveries persistence.redemptions "
+        "persistence.likes persistence.pages persistence.promos persistence.redemptions "
         "persistence.search persistence.webhooks promo_api.code_jobs promo_api.contract.streams promo_api.errors "
         "promo_api.folding promo_api.health promo_api.runtime promo_api.security promo_api.short_turns "
         "promo_api.specification promo_api.telemetry promo_api.time_buckets"
@@ -103,7 +99,7 @@ ALLOWED = {
         "persistence.database persistence.events promo_api.background promo_api.sweeper promo_api.telemetry"
     ),
     "promo_api.webhook_sweepers": (
-        "persistence.database persistence.webhook_upkeep promo_api.background promo_api.config promo_api.mail "
+        "persistence.database persistence.webhooks promo_api.background promo_api.config promo_api.mail "
         "promo_api.security promo_api.sweeper promo_api.telemetry"
     ),
     "promo_api.inventory": (
@@ -123,12 +119,12 @@ ALLOWED = {
     ),
     "promo_api.server": "promo_api.config promo_api.contract promo_api.contract.streams promo_api.telemetry",
     "promo_api.check": (
-        "persistence.consistency persistence.database persistence.feeds persistence.webhook_upkeep "
+        "persistence.consistency persistence.database persistence.feeds persistence.webhooks "
         "promo_api.antifraud promo_api.app promo_api.clocks promo_api.config promo_api.contract promo_api.errors "
         "promo_api.failure_messages promo_api.mail promo_api.runtime promo_api.security"
     ),
     "promo_api.operator_commands": (
-        "handlers persistence.accounts persistence.database persistence.promos persistence.webhook_upkeep "
+        "handlers persistence.accounts persistence.database persistence.promos persistence.webhooks "
         "promo_api.config promo_api.errors promo_api.runtime promo_api.security"
     ),
     "promo_api.dev": "promo_api.config",

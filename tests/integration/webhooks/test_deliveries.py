@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import delete
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from persistence.deliveries import Result, claim_deliveries, update_deliveries
 from persistence.schema.event_tables import events
+from persistence.webhooks.deliveries import Result, claim_deliveries, update_deliveries
 from promo_api import __version__
 from promo_api.security.webhook_secrets import WebhookSecrets
 from tests.integration.events import publish

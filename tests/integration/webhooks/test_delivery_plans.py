@@ -7,7 +7,8 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, text
 
-from persistence.deliveries import (
+from persistence.events import update_event_numbers
+from persistence.webhooks.deliveries import (
     Batch,
     Result,
     claim_deliveries,
@@ -15,7 +16,6 @@ from persistence.deliveries import (
     update_deliveries,
     update_unsent,
 )
-from persistence.events import update_event_numbers
 from promo_api.runtime import Runtime
 from tests.integration.persistence.plans import nodes_of, plan_of, tables_read
 

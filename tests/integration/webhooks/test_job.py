@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 from aiohttp import web
 
-from persistence.deliveries import list_ready_webhooks
+from persistence.webhooks.deliveries import list_ready_webhooks
 from promo_api.dev.processes import wait_until
 from promo_api.errors import ServiceUnavailable
 from promo_api.webhooks import job as job_module, sender

@@ -1,8 +1,4 @@
-"""Upkeep of webhooks: deletion, redelivery of earlier events, secrets, and counts for metrics.
-
-A process that inserts deliveries holds a lock of the webhook, at least FOR KEY SHARE, and of published events too. So a
-deletion, which locks FOR UPDATE, leaves no delivery behind. Lock order: webhooks, events, deliveries.
-"""
+"""Upkeep of webhooks: deletion, encryption of the secrets, and counts for metrics."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,16 +19,13 @@ from sqlalchemy import (
     func,
     literal_column,
     null,
-    or_,
     select,
     true,
     tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
 
 from persistence.database.statements import Statement, lateral_join
-from persistence.schema.event_tables import events
 from persistence.schema.webhook_tables import IS_DUE, deliveries, webhooks
 
 
@@ -57,8 +50,6 @@ class WebhookCounts:
     oldest_due_s: float
 
 
-# The events of a step. A literal in SQL, so that the planner expects few rows.
-_REDELIVERED_MAX: ColumnElement[int] = literal_column("1000")
 _webhook, _delivery = webhooks.c, deliveries.c
 _COMPANY_ID, _WEBHOOK_ID = bindparam("company", type_=Uuid), bindparam("webhook", type_=Uuid)
 _LIMIT = bindparam("limit", type_=BigInteger)
@@ -85,68 +76,6 @@ _batch = select(_ROW_ID).select_from(deliveries).where(*_IS_OF_WEBHOOK).limit(_L
 _DELETE_BATCH = Statement(delete(deliveries).where(any_(func.array(_batch.scalar_subquery())) == _ROW_ID))
 _has_deliveries = exists(select(_delivery.event_id).where(*_IS_OF_WEBHOOK))
 _DELETE_WEBHOOK = Statement(delete(webhooks).where(*_IS_WEBHOOK, ~_has_deliveries))
-
-_CLAIM_REDELIVERY = Statement(
-    select(_webhook.company_id, _webhook.id)
-    .where(_webhook.redeliver_after.is_not(None), *_IS_USABLE)
-    .order_by(func.random())
-    .limit(literal_column("1"))
-    .with_for_update(key_share=True, skip_locked=True)
-)
-
-
-def _redeliver() -> Select[Any]:
-    of_webhook = select(webhooks).where(*_IS_WEBHOOK).cte("of_webhook")
-    after = select(of_webhook.c.redeliver_after).scalar_subquery()
-    following = (
-        select(events.c.id, events.c.number, events.c.type, events.c.data)
-        .where(events.c.company_id == _COMPANY_ID, events.c.number > after)
-        .order_by(events.c.number)
-        .limit(_REDELIVERED_MAX)
-        .with_for_update(read=True, key_share=True)
-        .cte("following")
-    )
-    is_stored = (*_IS_OF_WEBHOOK, _delivery.event_id == following.c.id)
-    stored = lateral_join(select(_delivery.state).where(*is_stored).correlate(following), "stored")
-    wanted = (
-        select(following.c.id, stored.c.state)
-        .select_from(following.join(of_webhook, _is_for(of_webhook.c, following.c)).outerjoin(stored, true()))
-        .cte("wanted")
-        # Because it is read twice.
-        .prefix_with("MATERIALIZED")
-    )
-    failed = select(wanted.c.id).where(wanted.c.state == "failed").scalar_subquery()
-    renewed = (
-        update(deliveries)
-        .where(*_IS_OF_WEBHOOK, _delivery.event_id == any_(func.array(failed)))
-        .values(state="pending", due_at=_NOW, created_at=_NOW, attempts=0)
-        .cte("renewed")
-    )
-    # Not by ON CONFLICT alone, which waits for a sender that has changed the row.
-    missing = select(_COMPANY_ID, _WEBHOOK_ID, wanted.c.id).where(wanted.c.state.is_(None))
-    inserted = (
-        insert(deliveries)
-        .from_select(["company_id", "webhook_id", "event_id"], missing, include_defaults=False)
-        .on_conflict_do_nothing()
-        .cte("inserted")
-    )
-    last = select(case((func.count() == _REDELIVERED_MAX, func.max(following.c.number)))).scalar_subquery()
-    moved = update(webhooks).where(*_IS_WEBHOOK).values(redeliver_after=last).cte("moved")
-    return select(func.count()).select_from(following).add_cte(renewed, inserted, moved)
-
-
-def _is_for(webhook: Any, event: Any) -> ColumnElement[bool]:
-    """An event is delivered to a webhook of its company."""
-    is_named = event.data["webhook_id"].astext == webhook.id.cast(Text)
-    is_selected = or_(func.cardinality(webhook.event_types) == 0, event.type == any_(webhook.event_types))
-    return case(
-        (event.type == "webhook.test", is_named),
-        (event.type == "webhook.disabled", is_selected & ~is_named),
-        else_=is_selected,
-    )
-
-
-_REDELIVER = Statement(_redeliver())
 
 _previous = case((_webhook.previous_until > _NOW, _webhook.previous_secret))
 _SECRETS = Statement(
@@ -225,17 +154,6 @@ def delete_webhook_batch(connection: Connection, *, limit: int) -> int:
     values = {"company": row[0], "webhook": row[1], "limit": limit}
     rows = _DELETE_BATCH.count(connection, values)
     return rows if rows == limit else rows + _DELETE_WEBHOOK.count(connection, values)
-
-
-def insert_redeliveries(connection: Connection) -> int:
-    """Insert or renew deliveries of the next events that a webhook gets again, and return how many events were read.
-
-    Call it in a transaction. Pending and successful deliveries stay as they are.
-    """
-    row = _CLAIM_REDELIVERY.row(connection, {})
-    if row is None:
-        return 0
-    return int(_REDELIVER.value(connection, {"company": row[0], "webhook": row[1]}))
 
 
 def list_secrets(connection: Connection, *, after: tuple[UUID, UUID], limit: int) -> list[StoredSecrets]:

@@ -1,4 +1,8 @@
-"""The deliveries of a webhook as its company sees them, tests, and repeated deliveries."""
+"""The deliveries of a webhook as its company sees them, tests, and repeated deliveries.
+
+A process that inserts deliveries locks the webhook, at least FOR KEY SHARE, and published events too. So a deletion,
+which locks FOR UPDATE, leaves no delivery behind. Lock order: webhooks, events, deliveries.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +17,8 @@ from sqlalchemy import (
     Select,
     Text,
     Uuid,
+    and_,
+    any_,
     bindparam,
     case,
     cast,
@@ -32,6 +38,7 @@ from persistence.database.statements import Statement, lateral_join
 from persistence.pages import Key, Page, after, uncounted_page
 from persistence.schema.event_tables import IS_UNPUBLISHED, event_feeds, events
 from persistence.schema.webhook_tables import deliveries, webhooks
+from persistence.webhooks.matching import is_for
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,11 @@ class Delivery:
 
 _TEST: ColumnElement[str] = literal_column("'webhook.test'")
 _COMPANY_ID, _WEBHOOK_ID = bindparam("company", type_=Uuid), bindparam("webhook", type_=Uuid)
+_IS_WEBHOOK = and_(webhooks.c.company_id == _COMPANY_ID, webhooks.c.id == _WEBHOOK_ID)
+_IS_OF_WEBHOOK = and_(deliveries.c.company_id == _COMPANY_ID, deliveries.c.webhook_id == _WEBHOOK_ID)
 _NOW = func.clock_timestamp()
+# The events of a step. A literal in SQL, so that the planner expects few rows.
+_REDELIVERED_MAX: ColumnElement[int] = literal_column("1000")
 _INSERT_TEST = Statement(
     insert(events)
     .values(company_id=_COMPANY_ID, type=_TEST, data=func.jsonb_build_object("webhook_id", _WEBHOOK_ID, type_=JSONB))
@@ -72,7 +83,7 @@ def _list() -> Select[Any]:
     return (
         select(*columns)
         .select_from(deliveries.join(event, true()))
-        .where(deliveries.c.company_id == _COMPANY_ID, deliveries.c.webhook_id == _WEBHOOK_ID)
+        .where(_IS_OF_WEBHOOK)
         .order_by(deliveries.c.event_id.desc())
         .limit(bindparam("limit", type_=BigInteger))
     )
@@ -128,10 +139,61 @@ def _number_before() -> Select[Any]:
 _REDELIVER = Statement(_redeliver())
 _REDELIVER_SINCE = Statement(
     update(webhooks)
-    .where(webhooks.c.company_id == _COMPANY_ID, webhooks.c.id == _WEBHOOK_ID)
+    .where(_IS_WEBHOOK)
     # LEAST ignores NULL.
     .values(redeliver_after=func.least(webhooks.c.redeliver_after, _number_before().scalar_subquery()))
 )
+
+_CLAIM_REDELIVERY = Statement(
+    select(webhooks.c.company_id, webhooks.c.id)
+    .where(webhooks.c.redeliver_after.is_not(None), webhooks.c.enabled, webhooks.c.deleted_at.is_(None))
+    .order_by(func.random())
+    .limit(literal_column("1"))
+    .with_for_update(key_share=True, skip_locked=True)
+)
+
+
+def _redeliver_next() -> Select[Any]:
+    of_webhook = select(webhooks).where(_IS_WEBHOOK).cte("of_webhook")
+    after = select(of_webhook.c.redeliver_after).scalar_subquery()
+    following = (
+        select(events.c.id, events.c.number, events.c.type, events.c.data)
+        .where(events.c.company_id == _COMPANY_ID, events.c.number > after)
+        .order_by(events.c.number)
+        .limit(_REDELIVERED_MAX)
+        .with_for_update(read=True, key_share=True)
+        .cte("following")
+    )
+    is_stored = (_IS_OF_WEBHOOK, deliveries.c.event_id == following.c.id)
+    stored = lateral_join(select(deliveries.c.state).where(*is_stored).correlate(following), "stored")
+    wanted = (
+        select(following.c.id, stored.c.state)
+        .select_from(following.join(of_webhook, is_for(of_webhook.c, following.c)).outerjoin(stored, true()))
+        .cte("wanted")
+        # Because it is read twice.
+        .prefix_with("MATERIALIZED")
+    )
+    failed = select(wanted.c.id).where(wanted.c.state == "failed").scalar_subquery()
+    renewed = (
+        update(deliveries)
+        .where(_IS_OF_WEBHOOK, deliveries.c.event_id == any_(func.array(failed)))
+        .values(state="pending", due_at=_NOW, created_at=_NOW, attempts=0)
+        .cte("renewed")
+    )
+    # Not by ON CONFLICT alone, which waits for a sender that has changed the row.
+    missing = select(_COMPANY_ID, _WEBHOOK_ID, wanted.c.id).where(wanted.c.state.is_(None))
+    inserted = (
+        upsert(deliveries)
+        .from_select(["company_id", "webhook_id", "event_id"], missing, include_defaults=False)
+        .on_conflict_do_nothing()
+        .cte("inserted")
+    )
+    last = select(case((func.count() == _REDELIVERED_MAX, func.max(following.c.number)))).scalar_subquery()
+    moved = update(webhooks).where(_IS_WEBHOOK).values(redeliver_after=last).cte("moved")
+    return select(func.count()).select_from(following).add_cte(renewed, inserted, moved)
+
+
+_REDELIVER_NEXT = Statement(_redeliver_next())
 
 
 def list_deliveries(
@@ -164,3 +226,14 @@ def insert_redelivery(connection: Connection, company_id: UUID, webhook_id: UUID
 def update_redelivery(connection: Connection, company_id: UUID, webhook_id: UUID, since: datetime) -> None:
     """Let a sweeper deliver the events again that were published at or after a time."""
     _REDELIVER_SINCE.count(connection, {"company": company_id, "webhook": webhook_id, "since": since})
+
+
+def insert_redeliveries(connection: Connection) -> int:
+    """Insert or renew deliveries of the next events that a webhook gets again, and return how many events were read.
+
+    Call it in a transaction. Pending and successful deliveries stay as they are.
+    """
+    row = _CLAIM_REDELIVERY.row(connection, {})
+    if row is None:
+        return 0
+    return int(_REDELIVER_NEXT.value(connection, {"company": row[0], "webhook": row[1]}))
