@@ -4,7 +4,7 @@
 |---|---|
 | database/ | connections and statements |
 | schema/ | the tables |
-| conditions | when a promo is active, whom it targets |
+| conditions | when a promo is active, whom it targets, which events a webhook receives |
 | search | words of promos, and queries for them |
 | accounts/ | sign-in, companies, users, account deletion |
 | promos/ | company promos |

@@ -1,4 +1,4 @@
-"""When a promo is active, and which users it targets.
+"""When a promo is active, which users it targets, and which events a webhook receives.
 
 No parameter has the name of a column: SQLAlchemy reserves those for UPDATE.
 """
@@ -14,8 +14,10 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     and_,
+    any_,
     bindparam,
     case,
+    func,
     literal_column,
     not_,
     or_,
@@ -110,4 +112,20 @@ def fits_age(table: FromClause = promos, age: ColumnElement[Any] = _AGE) -> Colu
     return and_(
         or_(table.c.age_from.is_(None), table.c.age_from <= age),
         or_(table.c.age_until.is_(None), table.c.age_until >= age),
+    )
+
+
+def receives(webhook: Any, event: Any) -> ColumnElement[bool]:
+    """Return the condition that a webhook receives an event of its company.
+
+    Args:
+        webhook: columns of webhooks.
+        event: columns of events.
+    """
+    is_named = event.data["webhook_id"].astext == webhook.id.cast(Text)
+    is_selected = or_(func.cardinality(webhook.event_types) == 0, event.type == any_(webhook.event_types))
+    return case(
+        (event.type == "webhook.test", is_named),
+        (event.type == "webhook.disabled", is_selected & ~is_named),
+        else_=is_selected,
     )

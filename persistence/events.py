@@ -27,13 +27,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert as upsert
 
-from persistence.conditions import TODAY
+from persistence.conditions import TODAY, receives
 from persistence.database.statements import Statement
 from persistence.pages import Key, Page
 from persistence.schema.event_tables import IS_UNPUBLISHED, event_feeds, events
 from persistence.schema.tables import HAS_UNREPORTED_END, promos
 from persistence.schema.webhook_tables import deliveries, webhooks
-from persistence.webhooks.matching import is_for
 
 # The events that a publisher numbers at once. A literal in SQL, so that the planner expects few rows.
 PUBLISHED_MAX = 500
@@ -118,7 +117,7 @@ def _publish() -> Select[Any]:
             webhooks.c.company_id == _COMPANY_ID,
             webhooks.c.enabled,
             webhooks.c.deleted_at.is_(None),
-            is_for(webhooks.c, published.c),
+            receives(webhooks.c, published.c),
         )
         # The deletion of a webhook must wait, or be waited for. Otherwise it would leave these deliveries behind.
         .with_for_update(read=True, key_share=True, of=webhooks)

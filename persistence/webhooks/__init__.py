@@ -3,7 +3,6 @@
 | Module | What it does |
 |---|---|
 | webhooks | webhooks as their companies see and change them |
-| matching | which events a webhook receives |
 | deliveries | leases and results of deliveries, for the sender |
 | redeliveries | the list of deliveries, tests, and events that are delivered again |
 | upkeep | deletion, encryption of the secrets, and counts |

@@ -34,11 +34,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert as upsert
 
+from persistence.conditions import receives
 from persistence.database.statements import Statement, lateral_join
 from persistence.pages import Key, Page, after, uncounted_page
 from persistence.schema.event_tables import IS_UNPUBLISHED, event_feeds, events
 from persistence.schema.webhook_tables import deliveries, webhooks
-from persistence.webhooks.matching import is_for
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _redeliver_next() -> Select[Any]:
     stored = lateral_join(select(deliveries.c.state).where(*is_stored).correlate(following), "stored")
     wanted = (
         select(following.c.id, stored.c.state)
-        .select_from(following.join(of_webhook, is_for(of_webhook.c, following.c)).outerjoin(stored, true()))
+        .select_from(following.join(of_webhook, receives(of_webhook.c, following.c)).outerjoin(stored, true()))
         .cte("wanted")
         # Because it is read twice.
         .prefix_with("MATERIALIZED")

@@ -3,7 +3,8 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
 
 from persistence.schema.webhook_tables import deliveries, webhooks
 from promo_api.runtime import Runtime
@@ -34,10 +35,12 @@ def change_row(runtime: Runtime, webhook: dict[str, Any], **values: Any) -> None
 
 
 def add_delivery(runtime: Runtime, company: Account, webhook: dict[str, Any], event_id: str, **values: Any) -> None:
-    """Insert a delivery."""
+    """Insert a delivery, or change the one that the publisher has inserted."""
     row = {"company_id": UUID(company.id), "webhook_id": UUID(webhook["id"]), "event_id": UUID(event_id), **values}
     with runtime.database.autocommit() as connection:
-        connection.execute(insert(deliveries).values(row))
+        connection.execute(
+            insert(deliveries).values(row).on_conflict_do_update(constraint=deliveries.primary_key, set_=row)
+        )
 
 
 def deliveries_of(runtime: Runtime, webhook: dict[str, Any]) -> dict[str, Any]:

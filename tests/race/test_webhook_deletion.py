@@ -9,7 +9,7 @@ from persistence.consistency import count_mismatched_deliveries
 from persistence.events import update_event_numbers
 from persistence.schema.event_tables import events
 from persistence.schema.webhook_tables import deliveries
-from persistence.webhooks.redeliveries import insert_redeliveries
+from persistence.webhooks.redeliveries import insert_redeliveries, insert_redelivery
 from promo_api.event_sweepers import old_events_sweeper
 from promo_api.runtime import Runtime
 from promo_api.webhook_sweepers import deleted_webhooks_sweeper, redeliveries_sweeper
@@ -98,3 +98,22 @@ def test_redelivery_does_not_wait_for_a_sender(runtime: Runtime) -> None:
         sender.execute(update(deliveries).where(deliveries.c.webhook_id == webhook.id).values(attempts=1))
         assert redeliveries_sweeper(runtime.database).sweep() == 3
     assert [row.attempts for row in webhook.deliveries().values()] == [1, 1, 0]
+
+
+def test_old_events_during_a_redelivery_of_one(runtime: Runtime) -> None:
+    """An old event is deleted after a redelivery of it, with the new delivery."""
+    company_id = uuid4()
+    fill(runtime.database, company_id, 1)
+    publish(runtime)
+    webhook = store_webhook(runtime.database, company_id)
+    [event_id] = event_ids(runtime.database, company_id)
+    with runtime.database.autocommit() as connection:
+        is_old = events.c.company_id == company_id
+        connection.execute(update(events).where(is_old).values(published_at=func.now() - timedelta(days=31)))
+    sweeper = old_events_sweeper(runtime.database, runtime.clock, 30)
+    with Stage(runtime.database).queue() as queue:
+        with runtime.database.transaction() as connection:
+            assert insert_redelivery(connection, company_id, webhook.id, event_id)
+            queue.add(sweeper.sweep)
+        assert queue.results() == [1]
+    assert (webhook.deliveries(), _mismatches(runtime)) == ({}, 0)

@@ -92,7 +92,8 @@ def test_redelivery_during_the_deletion_of_the_event(api: Api, runtime: Runtime,
     with stage.lock_row(events, id=UUID(event["id"])) as (holder, queue):
         path = f"{PATH}/{webhook['id']}/redeliver"
         queue.add(partial(company.post, path, json={"event_id": event["id"]}))
-        holder.execute(events.delete().where(events.c.id == UUID(event["id"])))
+        for table in (deliveries, events):
+            holder.execute(table.delete().where(table.c.company_id == UUID(company.id)))
     [refused] = queue.results()
     assert (refused.status_code, refused.json()["code"]) == (404, "event_not_found")
     assert _count(runtime, deliveries, company) == 0
