@@ -57,7 +57,9 @@ ALLOWED = {
     "persistence.jobs": "persistence.database persistence.pages persistence.schema",
     "persistence.likes": "persistence.database persistence.schema",
     "persistence.redemptions": "persistence.database persistence.pages persistence.schema",
-    "persistence.webhooks": "persistence.accounts persistence.conditions persistence.database persistence.pages persistence.schema",
+    "persistence.webhooks": (
+        "persistence.accounts persistence.conditions persistence.database persistence.pages persistence.schema"
+    ),
     "promo_api.code_jobs": (
         "persistence.accounts persistence.database persistence.feeds persistence.jobs persistence.promos "
         "promo_api.background promo_api.contract promo_api.errors promo_api.folding promo_api.short_turns "
