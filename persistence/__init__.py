@@ -14,6 +14,7 @@
 | activity, activity_backfills | statistics over time, and the counting of what happened before they existed |
 | jobs | jobs of companies, with their files and rejected rows |
 | events | events of companies |
+| deliveries | deliveries to webhooks: leases and results |
 | idempotency | stored responses |
 | pages | pages by offset or after a key |
 | consistency | checks of derived data |
