@@ -1,6 +1,6 @@
 """Sends due deliveries, in an event loop: many webhooks at a time, and many requests to each that is quick.
 
-All workers do so, and lease what they send. The database is called in one thread, on one connection.
+Each worker does so, and leases deliveries before it sends them. One thread calls the database, on one connection.
 """
 
 import asyncio
@@ -110,7 +110,7 @@ class Sender:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(call, *values))
 
     async def _drain(self, company_id: UUID, webhook_id: UUID) -> None:
-        """Send all that is due to a webhook, in batches that grow while its receiver is quick."""
+        """Send the due deliveries of a webhook, in batches that grow while its receiver is quick."""
         try:
             size = 1
             while not self.is_stopping:
