@@ -16,7 +16,7 @@ E2E := tests/e2e tests/page
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test lint types unit integration contract race e2e coverage containers clients test-pgbouncer fuzz \
-	bench bench-speed bench-codes bench-growth bench-memory bench-abuse lock clean
+	bench bench-speed bench-codes bench-webhooks bench-growth bench-memory bench-abuse lock clean
 
 help:
 	@echo "make run           run the API on this machine with PostgreSQL, Valkey and an anti-fraud stub"
@@ -39,6 +39,7 @@ help:
 	@echo "make bench         all benchmarks of docs/benchmarks.md, in an hour:"
 	@echo "  bench-speed      contract layer, one popular promo, and throughput next to YARDSTICK=FOLDER"
 	@echo "  bench-codes      import, generation, export and redemption of a million codes; 5 minutes"
+	@echo "  bench-webhooks   deliveries of events to webhooks; 5 minutes"
 	@echo "  bench-growth     response times up to a million promos; 25 minutes, 9 GB"
 	@echo "  bench-memory     memory of the workers under load; 10 minutes"
 	@echo "  bench-abuse      response times of honest clients next to abusive clients; 17 minutes"
@@ -103,7 +104,7 @@ clients: install
 fuzz: install
 	FUZZ_EXAMPLES=200 FUZZ_SEEDS=1,2,3 $(BIN)/pytest -s tests/contract/test_fuzz.py
 
-bench: bench-speed bench-codes bench-growth bench-memory bench-abuse
+bench: bench-speed bench-codes bench-webhooks bench-growth bench-memory bench-abuse
 
 bench-speed: install
 	@$(BIN)/python -m tests.bench.contract_layer
@@ -113,6 +114,9 @@ bench-speed: install
 bench-codes: install
 	@$(BIN)/python -m tests.bench.codes
 	@$(BIN)/python -m tests.bench.redemptions
+
+bench-webhooks: install
+	@$(BIN)/python -m tests.bench.webhooks
 
 bench-growth: install
 	@$(BIN)/python -m tests.bench.growth

@@ -19,6 +19,7 @@
 | coalescing | processes concurrent requests for a promo together |
 | code_jobs/ | works through the jobs that add codes |
 | mail/ | mails that reset a password, and about disabled webhooks |
+| webhooks/ | delivery of events to webhooks |
 | redis_client | a client for Redis |
 | time_buckets | hours, days, weeks and months of a time zone |
 | short_turns | lets requests run between the steps of a long computation |

@@ -84,4 +84,4 @@ def webhooks_job(database: Database, every_s: float = _COUNT_EVERY_S) -> Backgro
         metrics.webhooks_counted(states, counts.pending, counts.oldest_due_s)
         return False
 
-    return BackgroundJob("webhooks", count, every_s)
+    return BackgroundJob("webhook_counts", count, every_s)

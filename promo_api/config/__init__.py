@@ -3,6 +3,7 @@
 | Module | What it does |
 |---|---|
 | settings | the settings, with defaults, bounds and meanings |
+| reading | reads values from the environment and from files |
 | unknown_settings | variables that look like misspelt settings |
 | values | parsers for their values |
 | redis_url | the address of Redis |

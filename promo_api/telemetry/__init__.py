@@ -7,6 +7,7 @@
 | requests | instruments requests: id, duration, status |
 | request_log | the log line of each request |
 | metrics | all metrics and their functions |
+| webhook_metrics | the metrics of requests to webhooks |
 | process | the memory of the process |
 | metrics_server | serves the metrics of all workers |
 """

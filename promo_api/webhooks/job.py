@@ -29,7 +29,7 @@ class WebhookJob(BackgroundJob):
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Start no more requests, and wait for a short time until those that run have ended."""
+        """Start no more requests, and give running ones a short time to end."""
         self._stopped.set()
         loop = self._loop
         if loop is not None:

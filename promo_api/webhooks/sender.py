@@ -1,6 +1,6 @@
 """Sends due deliveries, in an event loop: many webhooks at a time, and many requests to each that is quick.
 
-All workers do so, and lease what they send. The database is called in one thread, on one connection.
+Each worker does so, and leases deliveries before it sends them. One thread calls the database, on one connection.
 """
 
 import asyncio
@@ -110,7 +110,7 @@ class Sender:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(call, *values))
 
     async def _drain(self, company_id: UUID, webhook_id: UUID) -> None:
-        """Send all that is due to a webhook, in batches that grow while its receiver is quick."""
+        """Send the due deliveries of a webhook, in batches that grow while its receiver is quick."""
         try:
             size = 1
             while not self.is_stopping:
@@ -124,8 +124,8 @@ class Sender:
                     size = max(size // 2, 1)
         except ServiceUnavailable:
             raise
-        except Exception:  # noqa: BLE001 a defect must not stop the deliveries of others
-            _log.exception("webhook_defect", extra={"webhook": str(webhook_id)})
+        except Exception as error:  # noqa: BLE001 a defect must not stop the deliveries of others
+            _log.error("webhook_defect", extra={"webhook_id": str(webhook_id)}, exc_info=error)
             # Nothing is sent to this webhook meanwhile, and the others go on.
             await asyncio.sleep(_DEFECT_PAUSE_S)
 
@@ -186,9 +186,19 @@ def _report(webhook: DueWebhook, outcomes: dict[UUID, Outcome], disabled_reason:
     """Count the outcomes, and log the first failure of a batch."""
     for outcome in outcomes.values():
         webhook_metrics.delivery_attempted(outcome.result)
-    ids = {"company": str(webhook.company_id), "webhook": str(webhook.id)}
+    company_id, webhook_id = str(webhook.company_id), str(webhook.id)
     failure = next((each for each in outcomes.values() if not each.has_succeeded), None)
     if failure is not None:
-        _log.info("webhook_failed", extra={**ids, "status": failure.status, "reason": failure.error})
+        _log.info(
+            "webhook_failed",
+            extra={
+                "company_id": company_id,
+                "webhook_id": webhook_id,
+                "status": failure.status,
+                "reason": failure.error,
+            },
+        )
     if disabled_reason is not None:
-        _log.warning("webhook_disabled", extra={**ids, "reason": disabled_reason})
+        _log.warning(
+            "webhook_disabled", extra={"company_id": company_id, "webhook_id": webhook_id, "reason": disabled_reason}
+        )

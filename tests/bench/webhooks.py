@@ -66,9 +66,14 @@ class Bench:
     def run(self) -> Iterator[str]:
         """Yield the lines of the result."""
         with Sink() as sink:
+            worked_s = self._server.worked_s()
             rates = [self._throughput(sink) for _ in range(self._rounds)]
+            event_ms = 1000 * (self._server.worked_s() - worked_s) / (self._rounds * _EVENTS)
         rate = median(rates)
-        yield f"{rate:.0f} events a second delivered (at least {RATE_MIN}): {_verdict(rate >= RATE_MIN)}."
+        yield (
+            f"{rate:.0f} events a second delivered (at least {RATE_MIN}): {_verdict(rate >= RATE_MIN)}. An event takes"
+            f" {event_ms:.2f} ms of processor time of the workers."
+        )
         alone, among = self._latencies()
         yield (
             f"latency without and with {_HANGING} receivers that hang: p50 {alone[0]:.0f} and {among[0]:.0f} ms,"

@@ -44,6 +44,6 @@ def test_allowed_networks() -> None:
     "text", ["0x7f.1", "2130706433", "127.1", "0177.0.0.1", "127.0.0.1.", "[::1]", "", "localhost", "\uff18.8.8.8"]
 )
 def test_unusual_spellings(text: str) -> None:
-    """A spelling that only some programs read as an address is forbidden, whatever the networks."""
+    """A spelling that only some programs read as an address is forbidden, also if all networks are allowed."""
     with pytest.raises(ForbiddenAddress):
         check_literal(text, (ip_network("0.0.0.0/0"), ip_network("::/0")))

@@ -1,6 +1,5 @@
 """A shop with webhooks, and a receiver."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -25,10 +24,10 @@ def receiver() -> Iterator[Receiver]:
 def shop(runtime: Runtime, settings: Settings, api: Api, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     """A company without events, whose webhooks may reach this machine. A defect of the sender fails the test."""
 
-    def fail(_event: str, extra: object) -> None:
-        raise AssertionError(extra) from sys.exception()
+    def fail(_event: str, extra: object, exc_info: Exception) -> None:
+        raise AssertionError(extra) from exc_info
 
-    monkeypatch.setattr(sender._log, "exception", fail)
+    monkeypatch.setattr(sender._log, "error", fail)
     allowed = replace(settings, webhook_http_allowed=True, webhook_allowed_networks="127.0.0.0/8")
     shop = Shop(runtime, allowed, api.sign_up_company())
     yield shop

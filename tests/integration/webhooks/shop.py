@@ -70,11 +70,11 @@ class Shop:
         publish(self.runtime)
 
     def deliver(self, **changes: Any) -> None:
-        """Send all that is due, with changed settings."""
+        """Send the due deliveries, with changed settings."""
         asyncio.run(self.send(**changes))
 
     async def send(self, **changes: Any) -> None:
-        """Send all that is due."""
+        """Send the due deliveries."""
         settings = replace(self.settings, **changes)
         secrets = WebhookSecrets(settings.secret_keys)
         async with (

@@ -49,7 +49,7 @@ def test_event_types(shop: Shop, receiver: Receiver) -> None:
 
 
 def test_test_events(shop: Shop, receiver: Receiver) -> None:
-    """A test event is delivered to its webhook only, whatever the types of this one."""
+    """A test event is delivered to its webhook only, also if this one has other types."""
     tested, other = shop.add(receiver.url, event_types=["promo.changed"]), shop.add(receiver.url)
     shop.write("webhook.test", webhook_id=str(tested.id))
     assert [len(shop.deliveries(hook)) for hook in (tested, other)] == [1, 0]
@@ -183,6 +183,36 @@ def test_lease(shop: Shop, receiver: Receiver) -> None:
     shop.wait(60)
     shop.deliver()
     assert len({*receiver.event_ids}) == 5
+
+
+def test_locked_deliveries(shop: Shop, receiver: Receiver) -> None:
+    """A process does not wait for deliveries that another one is leasing: it leases others."""
+    hook = shop.add(receiver.url)
+    shop.publish(3)
+    database = shop.runtime.database
+    with database.transaction() as first, database.autocommit() as second:
+        batches = [
+            claim_deliveries(connection, shop.id, hook.id, limit=2, lease=timedelta(seconds=60))
+            for connection in (first, second)
+        ]
+    ids = [{each.event_id for each in batch.deliveries} for batch in batches if batch is not None]
+    assert [*map(len, ids)] == [2, 1]
+    assert ids[0].isdisjoint(ids[1])
+
+
+def test_failing_webhook(shop: Shop, receiver: Receiver) -> None:
+    """One process at a time asks a failing webhook, with one delivery; if it dies, another one asks after the lease."""
+    hook = shop.add(receiver.url, failures=3, failing_since=datetime.now(UTC), paused_until=datetime.now(UTC))
+    shop.publish(3)
+
+    def claim() -> int:
+        with shop.runtime.database.autocommit() as connection:
+            batch = claim_deliveries(connection, shop.id, hook.id, limit=2, lease=timedelta(seconds=60))
+        return 0 if batch is None else len(batch.deliveries)
+
+    assert [claim(), claim()] == [1, 0]
+    shop.wait(60)
+    assert [claim(), claim()] == [1, 0]
 
 
 @pytest.mark.parametrize("has_succeeded", [True, False])
