@@ -39,7 +39,7 @@ def _redeliver(company: Account, webhook: dict[str, Any], **body: str) -> Any:
 
 
 def _events(runtime: Runtime, company: Account, count: int) -> list[str]:
-    """Publish events of a company, and return the ids of all, the oldest first."""
+    """Publish events of a company, and return the ids of all, the oldest first; webhooks get their deliveries."""
     fill(runtime.database, UUID(company.id), count)
     return [event["id"] for event in read(runtime, company)]
 
@@ -71,8 +71,8 @@ def test_disabled_webhook(company: Account, runtime: Runtime) -> None:
 
 def test_pages_of_deliveries(company: Account, runtime: Runtime) -> None:
     """Deliveries are listed by the time of their events, the newest first, without those of other webhooks."""
-    webhook, other = create_webhook(company), create_webhook(company)
     ids = _events(runtime, company, 7)
+    webhook, other = create_webhook(company), create_webhook(company)
     for event_id in ids[3:] + ids[:3]:
         add_delivery(runtime, company, webhook, event_id)
     add_delivery(runtime, company, other, ids[0])
@@ -87,8 +87,8 @@ def test_pages_of_deliveries(company: Account, runtime: Runtime) -> None:
 
 def test_members_of_a_delivery(company: Account, runtime: Runtime) -> None:
     """A delivery has the result of its last attempt, and, while it is pending, the time of the following attempt."""
-    webhook = create_webhook(company)
     ids = _events(runtime, company, 3)
+    webhook = create_webhook(company)
     attempted = {"attempts": 2, "attempted_at": _PAST}
     rows: list[dict[str, Any]] = [
         {"due_at": _PAST, "created_at": _PAST},
@@ -109,8 +109,8 @@ def test_members_of_a_delivery(company: Account, runtime: Runtime) -> None:
 
 def test_redelivery_of_an_event(company: Account, runtime: Runtime) -> None:
     """An event is due again now, whether it was delivered, has failed, waits, or was not for the webhook."""
-    webhook, other = create_webhook(company, event_types=["promo.expired"]), create_webhook(company)
     ids = _events(runtime, company, 4)
+    webhook, other = create_webhook(company, event_types=["promo.expired"]), create_webhook(company)
     result = {"attempts": 9, "attempted_at": _PAST, "created_at": _PAST}
     for event_id, values in zip(
         ids,
