@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from persistence.events import delete_old_events
 from persistence.schema.event_tables import events
 from promo_api.runtime import Runtime
+from promo_api.webhook_sweepers import redeliveries_sweeper
 from tests.accounts import Account, Api
 from tests.integration.events import fill, publish, read
 from tests.integration.webhook_rows import (
@@ -211,3 +212,25 @@ def test_several_redeliveries(company: Account, runtime: Runtime) -> None:
         _redeliver(company, webhook, since=(_PAST + timedelta(hours=hour)).isoformat())
         assert row_of(runtime, webhook).redeliver_after == number
     assert row_of(runtime, other).redeliver_after is None
+
+
+def test_missed_events(company: Account, runtime: Runtime) -> None:
+    """What was published while a webhook was disabled is listed as pending after a redelivery, and nothing else."""
+    webhook = create_webhook(company, event_types=["promo.changed"])
+    path = f"{PATH}/{webhook['id']}"
+    before = _events(runtime, company, 2)
+    assert company.patch(path, json={"enabled": False}).status_code == 200
+    since = datetime.now(UTC)
+    missed = _events(runtime, company, 3)[2:]
+    company.create_promo()
+    publish(runtime)
+    assert company.patch(path, json={"enabled": True}).status_code == 200
+    assert [each["event_id"] for each in company.get(f"{path}/deliveries").json()] == before[::-1]
+    assert _redeliver(company, webhook, since=since.isoformat()).status_code == 202
+    sweeper = redeliveries_sweeper(runtime.database)
+    while sweeper.sweep():
+        pass
+    listed = company.get(f"{path}/deliveries").json()
+    assert [each["event_id"] for each in listed] == [*missed[::-1], *before[::-1]]
+    assert {each["state"] for each in listed} == {"pending"}
+    assert row_of(runtime, webhook).redeliver_after is None
