@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from persistence.events import delete_old_events
 from persistence.schema.event_tables import events
 from promo_api.runtime import Runtime
+from promo_api.webhook_sweepers import redeliveries_sweeper
 from tests.accounts import Account, Api
 from tests.integration.events import fill, publish, read
 from tests.integration.webhook_rows import (
@@ -39,7 +40,7 @@ def _redeliver(company: Account, webhook: dict[str, Any], **body: str) -> Any:
 
 
 def _events(runtime: Runtime, company: Account, count: int) -> list[str]:
-    """Publish events of a company, and return the ids of all, the oldest first."""
+    """Publish events of a company, and return the ids of all, the oldest first; webhooks get their deliveries."""
     fill(runtime.database, UUID(company.id), count)
     return [event["id"] for event in read(runtime, company)]
 
@@ -71,8 +72,8 @@ def test_disabled_webhook(company: Account, runtime: Runtime) -> None:
 
 def test_pages_of_deliveries(company: Account, runtime: Runtime) -> None:
     """Deliveries are listed by the time of their events, the newest first, without those of other webhooks."""
-    webhook, other = create_webhook(company), create_webhook(company)
     ids = _events(runtime, company, 7)
+    webhook, other = create_webhook(company), create_webhook(company)
     for event_id in ids[3:] + ids[:3]:
         add_delivery(runtime, company, webhook, event_id)
     add_delivery(runtime, company, other, ids[0])
@@ -87,8 +88,8 @@ def test_pages_of_deliveries(company: Account, runtime: Runtime) -> None:
 
 def test_members_of_a_delivery(company: Account, runtime: Runtime) -> None:
     """A delivery has the result of its last attempt, and, while it is pending, the time of the following attempt."""
-    webhook = create_webhook(company)
     ids = _events(runtime, company, 3)
+    webhook = create_webhook(company)
     attempted = {"attempts": 2, "attempted_at": _PAST}
     rows: list[dict[str, Any]] = [
         {"due_at": _PAST, "created_at": _PAST},
@@ -109,8 +110,8 @@ def test_members_of_a_delivery(company: Account, runtime: Runtime) -> None:
 
 def test_redelivery_of_an_event(company: Account, runtime: Runtime) -> None:
     """An event is due again now, whether it was delivered, has failed, waits, or was not for the webhook."""
-    webhook, other = create_webhook(company, event_types=["promo.expired"]), create_webhook(company)
     ids = _events(runtime, company, 4)
+    webhook, other = create_webhook(company, event_types=["promo.expired"]), create_webhook(company)
     result = {"attempts": 9, "attempted_at": _PAST, "created_at": _PAST}
     for event_id, values in zip(
         ids,
@@ -211,3 +212,25 @@ def test_several_redeliveries(company: Account, runtime: Runtime) -> None:
         _redeliver(company, webhook, since=(_PAST + timedelta(hours=hour)).isoformat())
         assert row_of(runtime, webhook).redeliver_after == number
     assert row_of(runtime, other).redeliver_after is None
+
+
+def test_missed_events(company: Account, runtime: Runtime) -> None:
+    """What was published while a webhook was disabled is listed as pending after a redelivery, and nothing else."""
+    webhook = create_webhook(company, event_types=["promo.changed"])
+    path = f"{PATH}/{webhook['id']}"
+    before = _events(runtime, company, 2)
+    assert company.patch(path, json={"enabled": False}).status_code == 200
+    since = datetime.now(UTC)
+    missed = _events(runtime, company, 3)[2:]
+    company.create_promo()
+    publish(runtime)
+    assert company.patch(path, json={"enabled": True}).status_code == 200
+    assert [each["event_id"] for each in company.get(f"{path}/deliveries").json()] == before[::-1]
+    assert _redeliver(company, webhook, since=since.isoformat()).status_code == 202
+    sweeper = redeliveries_sweeper(runtime.database)
+    while sweeper.sweep():
+        pass
+    listed = company.get(f"{path}/deliveries").json()
+    assert [each["event_id"] for each in listed] == [*missed[::-1], *before[::-1]]
+    assert {each["state"] for each in listed} == {"pending"}
+    assert row_of(runtime, webhook).redeliver_after is None

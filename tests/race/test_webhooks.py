@@ -86,9 +86,9 @@ def test_change_while_the_service_disables(api: Api, runtime: Runtime, stage: St
 def test_redelivery_during_the_deletion_of_the_event(api: Api, runtime: Runtime, stage: Stage) -> None:
     """A redelivery waits for the deletion of an old event, and leaves no delivery without its event."""
     company = api.sign_up_company()
-    webhook = create_webhook(company)
     fill(runtime.database, UUID(company.id), 1)
     [event] = read(runtime, company)
+    webhook = create_webhook(company)
     with stage.lock_row(events, id=UUID(event["id"])) as (holder, queue):
         path = f"{PATH}/{webhook['id']}/redeliver"
         queue.add(partial(company.post, path, json={"event_id": event["id"]}))
