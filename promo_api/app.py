@@ -98,6 +98,8 @@ def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
         with metrics.worker_serving(__version__, runtime.settings.pool_size, runtime.database.count_connections_in_use):
             yield
     finally:
+        for job in jobs:  # all at once
+            job.begin_stop()
         for job in jobs:
             job.stop()
         with suppress(Exception):

@@ -53,9 +53,13 @@ class BackgroundJob:
         self._is_outage = is_outage
         self._thread.start()
 
+    def begin_stop(self) -> None:
+        """Let the thread end after a running task."""
+        self._stopped.set()
+
     def stop(self) -> None:
         """Wait until the thread ends; after `stop_max_s` it is left to end with the process."""
-        self._stopped.set()
+        self.begin_stop()
         self._thread.join(self._stop_max_s)
 
     def _repeat(self) -> None:

@@ -231,9 +231,10 @@ def update_redelivery(connection: Connection, company_id: UUID, webhook_id: UUID
 def insert_redeliveries(connection: Connection) -> int:
     """Insert or renew deliveries of the next events that a webhook gets again, and return how many events were read.
 
-    Call it in a transaction. Pending and successful deliveries stay as they are.
+    Call it in a transaction. Pending and successful deliveries stay as they are. 0: no webhook waits. At least 1 is
+    returned otherwise, so that the caller goes on with the next webhook.
     """
     row = _CLAIM_REDELIVERY.row(connection, {})
     if row is None:
         return 0
-    return int(_REDELIVER_NEXT.value(connection, {"company": row[0], "webhook": row[1]}))
+    return max(1, int(_REDELIVER_NEXT.value(connection, {"company": row[0], "webhook": row[1]})))

@@ -28,14 +28,13 @@ class WebhookJob(BackgroundJob):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
 
-    def stop(self) -> None:
+    def begin_stop(self) -> None:
         """Start no more requests, and give running ones a short time to end."""
-        self._stopped.set()
+        super().begin_stop()
         loop = self._loop
         if loop is not None:
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._stopping.set)
-        super().stop()
 
     def _run_loop(self) -> bool:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -51,12 +51,12 @@ class Environment:
         response = requests.get(f"http://{self.antifraud.address}/stub/calls", timeout=10)
         return int(response.json()["by_email"].get(email, 0))
 
-    def connections(self) -> int:
-        """Return the number of connections to the database of the server."""
+    def connections(self, last_statement: str = "%") -> int:
+        """Return the number of connections to the database of the server, whose last statement matches a pattern."""
         target = {"host": self.postgres.host, "port": self.postgres.port, "user": self.postgres.username}
         with psycopg.connect(**target, dbname="postgres", autocommit=True) as connection:
-            count = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'promo'"
-            [(number,)] = connection.execute(count).fetchall()
+            count = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'promo' AND query LIKE %s"
+            [(number,)] = connection.execute(count, [last_statement]).fetchall()
         return int(number)
 
     def reset_antifraud(self) -> None:

@@ -130,8 +130,7 @@ def test_health_does_not_block_other_requests(env: Environment, tmp_path: Path) 
 
 def test_one_connection_per_worker(env: Environment, server: Server) -> None:
     """Each worker checks PostgreSQL on one connection, for any number of requests."""
-    before = env.connections()
     with ThreadPoolExecutor(24) as threads:
         assert {response.status_code for response in threads.map(lambda _: _get_health(server), range(200))} == {200}
-    # The background jobs may have opened their connections meanwhile.
-    assert env.connections() - before <= 2 * 1 + 2 * 2 * 3
+    # Other connections run other statements.
+    assert 1 <= env.connections(last_statement="SELECT version_num FROM alembic_version") <= 2

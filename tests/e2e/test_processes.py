@@ -1,6 +1,7 @@
 """The server as a process: stop, restart and killed workers."""
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -9,6 +10,8 @@ import requests
 from promo_api.dev.processes import wait_gone, wait_until
 from tests.e2e.environment import Environment
 from tests.e2e.server import Server, run_command
+
+_HEAP_BYTES = 2**26
 
 
 def test_restart_between_activations(own_server: Server) -> None:
@@ -69,10 +72,14 @@ def test_threads_share_one_heap(own_server: Server) -> None:
 
 
 def _heaps_of_threads(process: psutil.Process) -> list[str]:
-    """Return the addresses of malloc arenas of threads: glibc aligns them to 64 MiB."""
+    """Return the addresses of malloc arenas of threads: glibc reserves 64 MiB for each, and uses the first part."""
     maps = [line.split() for line in Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8").splitlines()]
-    mappings = [place for place, access, *file in maps if access == "rw-p" and len(file) == 3]
-    return [place for place in mappings if int(place.partition("-")[0], 16) % 2**26 == 0]
+    places = [(access, *(int(address, 16) for address in place.split("-"))) for place, access, *_ in maps]
+    return [
+        f"{start:x}"
+        for (used, start, middle), (unused, reserved, end) in pairwise(places)
+        if (used, unused) == ("rw-p", "---p") and middle == reserved and end - start == _HEAP_BYTES
+    ]
 
 
 def test_stop(own_server: Server) -> None:
