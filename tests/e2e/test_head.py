@@ -46,9 +46,8 @@ def resources(server: Server) -> _Resources:
     assert wait_until(lambda: "finished_at" in company.get(f"/business/jobs/{job_id}").json(), 60)
     assert user.post(f"/user/promo/{unique}/activate").status_code == 200
     redemption_id = company.post("/business/redemptions", json={"code": "first"}).json()["id"]
-    webhook_id = company.post(
-        "/business/webhooks", json={"url": "https://shop.example/hooks", "enabled": False}
-    ).json()["id"]
+    webhook = {"url": "https://shop.example/hooks", "enabled": False}  # without deliveries, which would change it
+    webhook_id = company.post("/business/webhooks", json=webhook).json()["id"]
     return _Resources(promo_id, comments[0].json()["id"], job_id, redemption_id, webhook_id, headers)
 
 

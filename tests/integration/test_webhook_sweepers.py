@@ -176,6 +176,9 @@ def test_redeliveries_take_turns(runtime: Runtime) -> None:
 
 def test_deliveries_of_old_events(runtime: Runtime) -> None:
     """The deliveries of an event are deleted with it, in each state and also those of a deleted webhook."""
+    sweeper = old_events_sweeper(runtime.database, runtime.clock, 30)
+    while sweeper.sweep():  # events of other tests
+        pass
     company_id, ids = _publish(runtime, 3)
     webhook = store_webhook(runtime.database, company_id)
     deleted = store_webhook(runtime.database, company_id, deleted_at=_PAST)
@@ -187,7 +190,6 @@ def test_deliveries_of_old_events(runtime: Runtime) -> None:
     with runtime.database.autocommit() as connection:
         is_old = (events.c.company_id == company_id, events.c.id.in_(ids[:2]))
         connection.execute(update(events).where(*is_old).values(published_at=func.now() - timedelta(days=30)))
-    sweeper = old_events_sweeper(runtime.database, runtime.clock, 30)
     assert [sweeper.sweep() for _ in range(2)] == [2, 0]
     assert [list(each.deliveries()) for each in (webhook, deleted)] == [ids[2:]] * 2
     assert list(of_other.deliveries()) == ids, "its company has other events"

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
+from persistence.schema.webhook_tables import webhooks
 from promo_api.config.settings import Settings
 from promo_api.runtime import Runtime
 from promo_api.webhooks import sender
@@ -29,6 +31,8 @@ def shop(runtime: Runtime, settings: Settings, api: Api, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(sender._log, "error", fail)
     allowed = replace(settings, webhook_http_allowed=True, webhook_allowed_networks="127.0.0.0/8")
+    with runtime.database.autocommit() as connection:  # those of other tests
+        connection.execute(update(webhooks).values(enabled=False))
     shop = Shop(runtime, allowed, api.sign_up_company())
     yield shop
     shop.close()
