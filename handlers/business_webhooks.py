@@ -164,5 +164,5 @@ def _check_url(runtime: Runtime, url: str) -> None:
 def _read_time(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text.upper()).astimezone(UTC)
-    except OverflowError:  # in the year 1 or 9999
-        raise InvalidInput.body("/since", "must be after the year 1, and before the year 9999") from None
+    except OverflowError:  # in the year 1 or 9999: all events, or none
+        return (datetime.min if text.startswith("0") else datetime.max).replace(tzinfo=UTC)

@@ -36,6 +36,8 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
     Schemathesis regards an address as invalid if its international domain cannot be decoded, which the server does not
     try. Send another invalid address instead.
 
+    Send webhooks to https, because http is refused unless a setting allows it.
+
     Make conditions valid: the coverage phase puts no quotes into headers, and sends 0 as a valid entity tag.
 
     Leave out the cursors of positive requests, because only the server issues valid ones. `next_page` follows those.
@@ -52,6 +54,8 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
         is_negative = case.meta is not None and case.meta.generation.mode == schemathesis.GenerationMode.NEGATIVE
         if is_negative and _INTERNATIONAL.search(str(case.body.get("email"))):
             case.body["email"] = "ann@localhost"
+        if str(case.body.get("url")).startswith("http://"):
+            case.body["url"] = case.body["url"].replace("http", "https", 1)
         for part in (case.body, case.body.get("target")):
             if isinstance(part, dict):
                 _sort_pairs(part)

@@ -157,7 +157,6 @@ def test_unknown_events(company: Account, runtime: Runtime, api: Api) -> None:
         {"event_id": "1"},
         {"since": "2025-01-16"},
         {"since": "2025-01-16T12:30:00"},
-        {"since": "0001-01-01T00:00:00+12:00"},
         {"until": "2025-01-16T12:30:00Z"},
     ],
 )
@@ -194,6 +193,15 @@ def test_redelivery_since_a_time(company: Account, runtime: Runtime) -> None:
             of_company = select(events.c.number).where(events.c.company_id == UUID(company.id))
             deleted = min(connection.scalars(of_company)) - 1
         assert deleted == 4
+
+
+@pytest.mark.parametrize(("since", "number"), [("0001-01-01T00:00:00+12:00", 0), ("9999-12-31T23:59:59-12:00", 2)])
+def test_redelivery_since_the_first_or_last_year(company: Account, runtime: Runtime, since: str, number: int) -> None:
+    """A time that UTC cannot show stands for all events, or for none."""
+    webhook = create_webhook(company)
+    _events(runtime, company, 2)
+    assert _redeliver(company, webhook, since=since).status_code == 202
+    assert row_of(runtime, webhook).redeliver_after == number
 
 
 def test_redelivery_without_events(company: Account, runtime: Runtime) -> None:
