@@ -36,6 +36,7 @@ from promo_api.runtime import Runtime
 from promo_api.specification import MAX_WEBHOOKS
 
 _OVERLAP = timedelta(hours=24)
+_FIRST_TIME, _LAST_TIME = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 def _show_secret(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -165,4 +166,4 @@ def _read_time(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except OverflowError:  # in the year 1 or 9999: all events, or none
-        return (datetime.min if text.startswith("0") else datetime.max).replace(tzinfo=UTC)
+        return _FIRST_TIME if text.startswith("0") else _LAST_TIME
