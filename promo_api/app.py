@@ -23,7 +23,6 @@ from promo_api.inventory import InventoryJob
 from promo_api.key_authentication import authenticate_key, key_uses_job, store_key_uses
 from promo_api.runtime import Runtime
 from promo_api.security.tokens import Claims, check_token_version
-from promo_api.security.webhook_secrets import WebhookSecrets
 from promo_api.specification import KEY_SCOPES
 from promo_api.sweeper import (
     account_deletions_sweeper,
@@ -128,7 +127,7 @@ def background_jobs(runtime: Runtime) -> list[BackgroundJob]:
         old_events_sweeper(runtime.database, runtime.clock, runtime.settings.events_days),
         deleted_webhooks_sweeper(runtime.database),
         redeliveries_sweeper(runtime.database),
-        webhook_secrets_sweeper(runtime.database, WebhookSecrets(runtime.settings.secret_keys)),
+        webhook_secrets_sweeper(runtime.database, runtime.webhook_secrets),
         webhook_mails_sweeper(runtime.settings, runtime.database, runtime.clock),
         WebhookJob(runtime.settings, runtime.database),
     ]

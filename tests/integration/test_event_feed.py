@@ -3,7 +3,6 @@
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
-import pytest
 from sqlalchemy import func, insert, select, update
 
 from persistence.events import count_backlog
@@ -18,18 +17,6 @@ from tests.integration.events import PATH, fill, publish, read, types
 from tests.integration.test_redemptions import activate
 
 TODAY = date(2030, 5, 10)
-
-
-@pytest.fixture
-def company(api: Api) -> Account:
-    """A company."""
-    return api.sign_up_company()
-
-
-@pytest.fixture
-def user(api: Api) -> Account:
-    """A user."""
-    return api.sign_up_user()
 
 
 def test_ids_sort_by_time(runtime: Runtime, company: Account) -> None:

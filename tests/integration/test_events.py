@@ -17,18 +17,6 @@ from tests.integration.test_codes import finish
 from tests.integration.test_redemptions import PATH as REDEMPTIONS, activate, change, redeem
 
 
-@pytest.fixture
-def company(api: Api) -> Account:
-    """A company."""
-    return api.sign_up_company()
-
-
-@pytest.fixture
-def user(api: Api) -> Account:
-    """A user."""
-    return api.sign_up_user()
-
-
 def test_promo_is_created_and_changed(runtime: Runtime, company: Account) -> None:
     """A new promo and each change of it are events; a change that changes nothing is none."""
     promo_id = company.create_promo()
