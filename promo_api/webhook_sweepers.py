@@ -10,7 +10,7 @@ from persistence.webhooks.upkeep import (
     count_webhooks,
     delete_webhook_batch,
     list_secrets,
-    update_secret,
+    update_encryption,
 )
 from promo_api.background import BackgroundJob
 from promo_api.config.settings import Settings
@@ -58,7 +58,7 @@ def webhook_secrets_sweeper(database: Database, secrets: WebhookSecrets, every_s
             webhooks = list_secrets(connection, after=after, limit=_SECRETS)
             after = (webhooks[-1].company_id, webhooks[-1].id) if len(webhooks) == _SECRETS else FIRST_WEBHOOK
             return sum(
-                update_secret(connection, webhook, name, new)
+                update_encryption(connection, webhook, name, new)
                 for webhook in webhooks
                 for name in ("secret", "previous_secret")
                 if (stored := getattr(webhook, name)) is not None and (new := secrets.reencrypt(stored)) is not None

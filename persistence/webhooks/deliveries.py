@@ -306,7 +306,7 @@ def update_failing(
     return bool(_UPDATE_FAILURES.value(connection, values | {"lifetime": lifetime}))
 
 
-def close_webhook(connection: Connection, webhook: DueWebhook, reason: str) -> bool:
+def update_disabled(connection: Connection, webhook: DueWebhook, reason: str) -> bool:
     """Disable a webhook in a transaction, with an event; False: it is disabled already."""
     values = {"company": webhook.company_id, "webhook": webhook.id}
     if not _DISABLE.count(connection, values | {"reason": reason}):

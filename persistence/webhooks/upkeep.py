@@ -163,7 +163,7 @@ def list_secrets(connection: Connection, *, after: tuple[UUID, UUID], limit: int
     return [StoredSecrets(*row) for row in rows]
 
 
-def update_secret(connection: Connection, webhook: StoredSecrets, name: str, new: str) -> int:
+def update_encryption(connection: Connection, webhook: StoredSecrets, name: str, new: str) -> int:
     """Replace `secret` or `previous_secret` by another encryption of it, unless it has changed, and count this."""
     values = {"company": webhook.company_id, "webhook": webhook.id, "old": getattr(webhook, name), "new": new}
     return _REPLACE_SECRET[name].count(connection, values)

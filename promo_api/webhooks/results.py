@@ -12,8 +12,8 @@ from persistence.webhooks.deliveries import (
     Batch,
     Delivery,
     Result,
-    close_webhook,
     update_deliveries,
+    update_disabled,
     update_failing,
     update_unsent,
     update_working,
@@ -48,7 +48,7 @@ def store_results(
                 connection, batch.webhook, is_first=has_success, pause=timedelta(seconds=pause_s), lifetime=_FAILING_MAX
             )
             reason = "gone" if any(each.status == _GONE for each in failures) else "failing" if is_over else None
-            if reason is not None and not close_webhook(connection, batch.webhook, reason):
+            if reason is not None and not update_disabled(connection, batch.webhook, reason):
                 reason = None
         elif has_success:
             update_working(connection, batch.webhook)
