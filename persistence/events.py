@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, insert as upsert
 
 from persistence.conditions import TODAY, receives
-from persistence.database.statements import Statement
+from persistence.database.statements import Statement, skip_scan
 from persistence.pages import Key, Page
 from persistence.schema.event_tables import IS_UNPUBLISHED, event_feeds, events
 from persistence.schema.tables import HAS_UNREPORTED_END, promos
@@ -69,18 +69,8 @@ def _waiting(after: Any) -> Select[Any]:
     return found.order_by(events.c.company_id).limit(literal_column("1"))
 
 
-def _skip_scan() -> Any:
-    """Find companies with unpublished events, with one look into the index for each company."""
-    first = select(_waiting(bindparam("company", type_=Uuid)).scalar_subquery().label("company_id"))
-    companies = first.cte("companies", recursive=True)
-    following = select(_waiting(companies.c.company_id).scalar_subquery()).where(companies.c.company_id.is_not(None))
-    return companies.union_all(following)
-
-
-_companies = _skip_scan()
-_WAITING = Statement(
-    select(_companies.c.company_id).where(_companies.c.company_id.is_not(None)).limit(bindparam("limit", BigInteger))
-)
+_companies = skip_scan(_waiting, _COMPANY_ID)
+_WAITING = Statement(select(_companies.c.company_id).limit(_LIMIT))
 _CLAIM_FEED = Statement(
     select(event_feeds.c.last_number).where(event_feeds.c.company_id == _COMPANY_ID).with_for_update(skip_locked=True)
 )

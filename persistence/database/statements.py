@@ -3,13 +3,14 @@
 SQLAlchemy compiles a statement once; psycopg runs it with a third of the CPU time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import orjson
 import psycopg
 from psycopg.types.json import Json
 from sqlalchemy import (
+    CTE,
     URL,
     BindParameter,
     ClauseElement,
@@ -19,6 +20,8 @@ from sqlalchemy import (
     Select,
     bindparam,
     literal_column,
+    select,
+    true,
 )
 
 from persistence.database.timeouts import DeadlineConnection
@@ -34,6 +37,19 @@ def lateral_join(rows: Select[Any], name: str) -> FromClause:
     OFFSET 0 keeps the planner from flattening it: a generic plan would join whole tables.
     """
     return rows.offset(literal_column("0")).lateral(name)
+
+
+def skip_scan(find_next: Callable[..., Select[Any]], *after: Any) -> CTE:
+    """Return rows that are found one after another, with one look into an index for each.
+
+    Args:
+        find_next: selects the first row after a key. Its columns begin with the key of the row.
+        after: the key before the first row.
+    """
+    found = select(find_next(*after).subquery("first")).cte("found", recursive=True)
+    key = list(found.c)[: len(after)]
+    following = lateral_join(find_next(*key).correlate(found), "following")
+    return found.union_all(select(following).select_from(found.join(following, true())))
 
 
 def new_value(column: Column[Any]) -> BindParameter[Any]:

@@ -38,7 +38,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from persistence.database.statements import Statement, as_json, lateral_join
+from persistence.database.statements import Statement, as_json, lateral_join, skip_scan
 from persistence.schema.event_tables import events
 from persistence.schema.webhook_tables import IS_DUE, deliveries, webhooks
 
@@ -110,14 +110,7 @@ def _first_due(company: Any, webhook: Any) -> Select[Any]:
     return found.order_by(*order).limit(literal_column("1"))
 
 
-def _skip_scan() -> Any:
-    """Find webhooks with pending deliveries, with one look into the index for each webhook."""
-    found = _first_due(_COMPANY, _WEBHOOK).cte("found", recursive=True)
-    following = _first_due(found.c.company_id, found.c.webhook_id).lateral("following")
-    return found.union_all(select(following).select_from(found.join(following, true())))
-
-
-_found = _skip_scan()
+_found = skip_scan(_first_due, _COMPANY, _WEBHOOK)
 _ready = lateral_join(
     select(webhooks.c.id)
     .where(

@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from persistence.database.statements import Statement, lateral_join
+from persistence.database.statements import Statement, lateral_join, skip_scan
 from persistence.schema.webhook_tables import IS_DUE, deliveries, webhooks
 
 
@@ -96,23 +96,19 @@ _REPLACE_SECRET = {name: _replace(name) for name in ("secret", "previous_secret"
 
 
 def _following(company_id: Any, webhook_id: Any) -> Select[Any]:
-    """Find the first webhook after another one that has pending deliveries, with one look into the index."""
+    """Find the earliest pending delivery of the first webhook after another one."""
     key = (_delivery.company_id, _delivery.webhook_id)
-    found = select(*key).where(IS_DUE, tuple_(*key) > tuple_(company_id, webhook_id))
-    return found.order_by(*key).limit(literal_column("1"))
+    found = select(*key, _delivery.due_at).where(IS_DUE, tuple_(*key) > tuple_(company_id, webhook_id))
+    return found.order_by(*key, _delivery.due_at).limit(literal_column("1"))
 
 
 def _count() -> Select[Any]:
-    first = select(_following(_COMPANY_ID, _WEBHOOK_ID).subquery("first"))
-    found = first.cte("found", recursive=True)
-    following = _following(found.c.company_id, found.c.webhook_id).correlate(found)
-    next_ = lateral_join(following, "next")
-    found = found.union_all(select(next_).select_from(found.join(next_, true())))
+    found = skip_scan(_following, _COMPANY_ID, _WEBHOOK_ID)
     few = select(found).limit(bindparam("webhooks_limit", type_=BigInteger)).subquery("few")
     is_same = (_webhook.company_id == few.c.company_id, _webhook.id == few.c.webhook_id)
     # MATERIALIZED, because it is read twice.
     waiting = (
-        select(_webhook.company_id, _webhook.id, _webhook.failing_since)
+        select(_webhook.company_id, _webhook.id, _webhook.failing_since, few.c.due_at)
         .join_from(few, webhooks, is_same[0] & is_same[1])
         .where(*_IS_USABLE)
         .cte("waiting")
@@ -121,8 +117,7 @@ def _count() -> Select[Any]:
     of_waiting = (IS_DUE, _delivery.company_id == waiting.c.company_id, _delivery.webhook_id == waiting.c.id)
     each = lateral_join(select(_delivery.due_at).where(*of_waiting).limit(_LIMIT), "each")
     pending = select(each.c.due_at).select_from(waiting.join(each, true())).limit(_LIMIT).subquery("pending")
-    oldest = select(_delivery.due_at).where(*of_waiting).order_by(_delivery.due_at).limit(literal_column("1"))
-    age = func.extract("epoch", _NOW - func.min(oldest.scalar_subquery()))
+    age = func.extract("epoch", _NOW - func.min(waiting.c.due_at))
     some = select(webhooks).where(_webhook.deleted_at.is_(None)).limit(_LIMIT).subquery("some")
     return select(
         func.count().filter(some.c.enabled),
