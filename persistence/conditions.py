@@ -1,4 +1,4 @@
-"""When a promo is active, which users it targets, and which events a webhook receives.
+"""When a promo is active, which users it targets, which events a webhook receives, and which webhooks wait for some.
 
 No parameter has the name of a column: SQLAlchemy reserves those for UPDATE.
 """
@@ -7,10 +7,12 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Date,
     FromClause,
     ScalarSelect,
+    Select,
     SmallInteger,
     Text,
     and_,
@@ -22,10 +24,13 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    tuple_,
 )
 
+from persistence.database.statements import skip_scan
 from persistence.schema.feed_tables import ENDING, LIVE, SCHEDULED
 from persistence.schema.tables import promo_counters, promos
+from persistence.schema.webhook_tables import IS_DUE, deliveries
 
 TODAY = bindparam("today", type_=Date)
 _COUNTRY, _AGE = bindparam("user_country", type_=Text), bindparam("user_age", type_=SmallInteger)
@@ -129,3 +134,15 @@ def receives(webhook: Any, event: Any) -> ColumnElement[bool]:
         (event.type == "webhook.disabled", is_selected & ~is_named),
         else_=is_selected,
     )
+
+
+def pending_webhooks(company_id: ColumnElement[Any], webhook_id: ColumnElement[Any]) -> CTE:
+    """Select the webhooks after another one that have pending deliveries, each with the earliest `due_at`."""
+    return skip_scan(_first_pending, company_id, webhook_id)
+
+
+def _first_pending(company_id: ColumnElement[Any], webhook_id: ColumnElement[Any]) -> Select[Any]:
+    """Find the earliest pending delivery of the first webhook after another one."""
+    key = (deliveries.c.company_id, deliveries.c.webhook_id)
+    found = select(*key, deliveries.c.due_at).where(IS_DUE, tuple_(*key) > tuple_(company_id, webhook_id))
+    return found.order_by(*key, deliveries.c.due_at).limit(literal_column("1"))

@@ -33,14 +33,14 @@ from sqlalchemy import (
     or_,
     select,
     true,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from persistence.database.statements import Statement, as_json, lateral_join, skip_scan
+from persistence.conditions import pending_webhooks
+from persistence.database.statements import Statement, as_json, lateral_join
 from persistence.schema.event_tables import events
-from persistence.schema.webhook_tables import IS_DUE, deliveries, webhooks
+from persistence.schema.webhook_tables import deliveries, webhooks
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,6 @@ class Result:
     retry_s: float | None
 
 
-_KEY = tuple_(deliveries.c.company_id, deliveries.c.webhook_id)
 _COMPANY, _WEBHOOK = bindparam("company", type_=Uuid), bindparam("webhook", type_=Uuid)
 _LIMIT, _LEASE = bindparam("limit", type_=BigInteger), bindparam("lease", type_=Interval)
 _DUE_AT, _LIFETIME = bindparam("due_at", type_=DateTime(timezone=True)), bindparam("lifetime", type_=Interval)
@@ -102,15 +101,7 @@ _IS_READY = and_(
 )
 
 
-def _first_due(company: Any, webhook: Any) -> Select[Any]:
-    """Find the earliest delivery of the first webhook after another one."""
-    found = select(deliveries.c.company_id, deliveries.c.webhook_id, deliveries.c.due_at)
-    found = found.where(IS_DUE, tuple_(company, webhook) < _KEY)
-    order = deliveries.c.company_id, deliveries.c.webhook_id, deliveries.c.due_at
-    return found.order_by(*order).limit(literal_column("1"))
-
-
-_found = skip_scan(_first_due, _COMPANY, _WEBHOOK)
+_found = pending_webhooks(_COMPANY, _WEBHOOK)
 _ready = lateral_join(
     select(webhooks.c.id)
     .where(

@@ -25,7 +25,8 @@ from sqlalchemy import (
     update,
 )
 
-from persistence.database.statements import Statement, lateral_join, skip_scan
+from persistence.conditions import pending_webhooks
+from persistence.database.statements import Statement, lateral_join
 from persistence.schema.webhook_tables import IS_DUE, deliveries, webhooks
 
 
@@ -95,16 +96,12 @@ def _replace(name: str) -> Statement:
 _REPLACE_SECRET = {name: _replace(name) for name in ("secret", "previous_secret")}
 
 
-def _following(company_id: Any, webhook_id: Any) -> Select[Any]:
-    """Find the earliest pending delivery of the first webhook after another one."""
-    key = (_delivery.company_id, _delivery.webhook_id)
-    found = select(*key, _delivery.due_at).where(IS_DUE, tuple_(*key) > tuple_(company_id, webhook_id))
-    return found.order_by(*key, _delivery.due_at).limit(literal_column("1"))
-
-
 def _count() -> Select[Any]:
-    found = skip_scan(_following, _COMPANY_ID, _WEBHOOK_ID)
-    few = select(found).limit(bindparam("webhooks_limit", type_=BigInteger)).subquery("few")
+    few = (
+        select(pending_webhooks(_COMPANY_ID, _WEBHOOK_ID))
+        .limit(bindparam("webhooks_limit", type_=BigInteger))
+        .subquery("few")
+    )
     is_same = (_webhook.company_id == few.c.company_id, _webhook.id == few.c.webhook_id)
     # MATERIALIZED, because it is read twice.
     waiting = (

@@ -30,7 +30,7 @@ ALLOWED = {
     ),
     "persistence": "",
     "persistence.schema": "",
-    "persistence.conditions": "persistence.schema",
+    "persistence.conditions": "persistence.database persistence.schema",
     "persistence.database": (
         "persistence.schema promo_api.circuit_breaker promo_api.config promo_api.errors promo_api.telemetry"
     ),
