@@ -46,6 +46,15 @@ async def hang(receiver: "Receiver", _request: web.Request) -> web.StreamRespons
     return web.Response(status=204)
 
 
+def hang_after(count: int) -> Respond:
+    """Return a function that responds with success, but to later requests not before the receiver is released."""
+
+    async def respond(receiver: "Receiver", request: web.Request) -> web.StreamResponse:
+        return await (hang if len(receiver.requests) > count else accept)(receiver, request)
+
+    return respond
+
+
 def with_status(status: int, **headers: str) -> Respond:
     """Return a function that responds with a status."""
 

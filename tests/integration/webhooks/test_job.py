@@ -6,7 +6,6 @@ from threading import Thread
 from time import monotonic
 
 import pytest
-from aiohttp import web
 
 from persistence.webhooks.deliveries import list_ready_webhooks
 from promo_api.dev.processes import wait_until
@@ -14,7 +13,7 @@ from promo_api.errors import ServiceUnavailable
 from promo_api.webhooks import job as job_module, sender
 from promo_api.webhooks.job import WebhookJob
 from tests.integration.webhooks.shop import Shop
-from tests.webhook_receiver import Receiver, hang
+from tests.webhook_receiver import Receiver, hang, hang_after
 
 _WAIT_S = 30
 
@@ -55,13 +54,7 @@ def test_hanging_receivers_delay_no_other(shop: Shop, receiver: Receiver, job: W
 
 def test_receiver_that_begins_to_hang(shop: Shop, receiver: Receiver, job: WebhookJob) -> None:
     """A receiver that was quick and begins to hang holds at most 32 requests, and delays no other."""
-
-    async def hang_later(receiver: Receiver, _request: web.Request) -> web.StreamResponse:
-        if len(receiver.requests) > 300:
-            await receiver.released.wait()
-        return web.Response(status=204)
-
-    with Receiver(hang_later) as hanging:
+    with Receiver(hang_after(300)) as hanging:
         shop.add(hanging.url)
         shop.publish(600)
         job.start()
@@ -75,13 +68,7 @@ def test_receiver_that_begins_to_hang(shop: Shop, receiver: Receiver, job: Webho
 
 def test_stop(shop: Shop, job: WebhookJob) -> None:
     """A stop does not wait for a receiver that hangs. Another worker repeats the requests after their leases."""
-
-    async def hang_later(receiver: Receiver, _request: web.Request) -> web.StreamResponse:
-        if len(receiver.requests) > 200:
-            await receiver.released.wait()
-        return web.Response(status=204)
-
-    with Receiver(hang_later) as hanging:
+    with Receiver(hang_after(200)) as hanging:
         hook = shop.add(hanging.url)
         shop.publish(400)
         job.start()
@@ -94,13 +81,7 @@ def test_stop(shop: Shop, job: WebhookJob) -> None:
 
 def test_stop_waits_for_running_requests(shop: Shop, job: WebhookJob) -> None:
     """A request that ends soon after the stop began is recorded, and the rest of its batch is due at once."""
-
-    async def hang_later(receiver: Receiver, _request: web.Request) -> web.StreamResponse:
-        if len(receiver.requests) > 127:
-            await receiver.released.wait()
-        return web.Response(status=204)
-
-    with Receiver(hang_later) as hanging:
+    with Receiver(hang_after(127)) as hanging:
         hook = shop.add(hanging.url)
         shop.publish(400)
         job.start()
