@@ -1,4 +1,7 @@
-"""The accounts of most tests."""
+"""The accounts of most tests, and the log of mails."""
+
+import logging
+from collections.abc import Callable
 
 import pytest
 
@@ -15,3 +18,14 @@ def company(api: Api) -> Account:
 def user(api: Api) -> Account:
     """A user of the age 30 in Russia, without data."""
     return api.sign_up_user()
+
+
+@pytest.fixture
+def reasons(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[str, bool]]]:
+    """Returns the reasons of failed mails in the log, and whether each is retried."""
+    caplog.set_level(logging.WARNING, "promo_api.mail")
+    return lambda: [
+        (record.__dict__["reason"], record.__dict__["will_retry"])
+        for record in caplog.records
+        if record.message == "mail_failed"
+    ]

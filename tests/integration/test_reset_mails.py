@@ -8,10 +8,9 @@ import ssl
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,29 +22,19 @@ from persistence.accounts.password_resets import PasswordReset, insert_reset
 from promo_api.config.settings import Settings
 from promo_api.dev.ports import free_port, listen
 from promo_api.mail.reset_mails import ResetMails
-from promo_api.mail.smtp import Mailer
 from promo_api.runtime import Runtime
 from promo_api.telemetry import metrics
 from tests.accounts import Api
 from tests.certificates import make_ca, make_server_certificate
+from tests.integration.outboxes import Outbox, have_doubled
 from tests.mailbox import Mailbox, token_of
 
 _AHEAD = timedelta(days=1)
 _LIFETIME = timedelta(minutes=30)
 
 
-@dataclass
-class Outbox:
-    """The outbox as a process sees it, at a time that a test sets."""
-
-    runtime: Runtime
-    settings: Settings
-    api: Api
-    now: datetime
-
-    def sweep(self, **changes: Any) -> int:
-        """Send the next mail with changed settings, and return whether one was due."""
-        return ResetMails(replace(self.settings, **changes), self.runtime.database, lambda: self.now).send_next()
+class ResetOutbox(Outbox):
+    """The outbox of mails that reset passwords."""
 
     def request(self, **changes: Any) -> str:
         """Request a mail for a new user, and return the address."""
@@ -70,12 +59,12 @@ class Outbox:
 
 
 @pytest.fixture
-def outbox(runtime: Runtime, settings: Settings, api: Api) -> Iterator[Outbox]:
+def outbox(runtime: Runtime, settings: Settings, api: Api) -> Iterator[ResetOutbox]:
     """An outbox without mails, whose clock is a day ahead."""
     # Mails of other tests, which the sweeper of the service has not sent yet, would be due here.
     with runtime.database.autocommit() as connection:
         connection.execute(text("DELETE FROM password_resets"))
-    outbox = Outbox(runtime, replace(settings, smtp_timeout_s=0.5), api, datetime.now(UTC) + _AHEAD)
+    outbox = ResetOutbox(runtime, replace(settings, smtp_timeout_s=0.5), api, datetime.now(UTC) + _AHEAD, ResetMails)
     yield outbox
     with runtime.database.autocommit() as connection:
         connection.execute(
@@ -83,24 +72,13 @@ def outbox(runtime: Runtime, settings: Settings, api: Api) -> Iterator[Outbox]:
         )
 
 
-@pytest.fixture
-def reasons(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[str, bool]]]:
-    """Returns the reasons of failed mails in the log, and whether each is retried."""
-    caplog.set_level(logging.WARNING, "promo_api.mail")
-    return lambda: [
-        (record.__dict__["reason"], record.__dict__["will_retry"])
-        for record in caplog.records
-        if record.message == "mail_failed"
-    ]
-
-
-def _is_retried(outbox: Outbox) -> bool:
+def _is_retried(outbox: ResetOutbox) -> bool:
     """Return whether the mail waits for its second attempt, of 3.75 to 5 seconds later."""
     [(pause_s, attempts)] = outbox.pending()
     return attempts == 1 and 3.7 < pause_s <= 5
 
 
-def _assert_sent_later(outbox: Outbox, mailbox: Mailbox, email: str) -> None:
+def _assert_sent_later(outbox: ResetOutbox, mailbox: Mailbox, email: str) -> None:
     """Assert that the next attempt sends the mail, and no other follows."""
     outbox.now += timedelta(seconds=5)
     assert outbox.sweep(smtp_url=mailbox.url) == 1
@@ -109,7 +87,7 @@ def _assert_sent_later(outbox: Outbox, mailbox: Mailbox, email: str) -> None:
     assert outbox.sweep(smtp_url=mailbox.url) == 0
 
 
-def test_refused_connection(outbox: Outbox, mailbox: Mailbox, reasons: Callable[[], Any]) -> None:
+def test_refused_connection(outbox: ResetOutbox, mailbox: Mailbox, reasons: Callable[[], Any]) -> None:
     """If the mail server is down, the mail is sent later."""
     email = outbox.request()
     assert outbox.sweep(smtp_url=f"smtp://127.0.0.1:{free_port('127.0.0.1')}") == 1
@@ -121,7 +99,13 @@ def test_refused_connection(outbox: Outbox, mailbox: Mailbox, reasons: Callable[
 @pytest.mark.parametrize("stage", ["rcpt", "data"])
 @pytest.mark.parametrize(("code", "reason", "is_retried"), [(451, "deferred", True), (550, "refused", False)])
 def test_response_codes(
-    outbox: Outbox, mailbox: Mailbox, reasons: Callable[[], Any], stage: str, code: int, reason: str, is_retried: bool
+    outbox: ResetOutbox,
+    mailbox: Mailbox,
+    reasons: Callable[[], Any],
+    stage: str,
+    code: int,
+    reason: str,
+    is_retried: bool,
 ) -> None:
     """After a 4xx the mail is sent later; after a 5xx it is dropped."""
     email = outbox.request()
@@ -136,7 +120,7 @@ def test_response_codes(
         assert outbox.pending() == []
 
 
-def test_timeout(outbox: Outbox, mailbox: Mailbox, reasons: Callable[[], Any]) -> None:
+def test_timeout(outbox: ResetOutbox, mailbox: Mailbox, reasons: Callable[[], Any]) -> None:
     """If the mail server does not respond in time, the mail is sent later."""
     email = outbox.request()
     with _silent_server() as address:
@@ -146,7 +130,7 @@ def test_timeout(outbox: Outbox, mailbox: Mailbox, reasons: Callable[[], Any]) -
     _assert_sent_later(outbox, mailbox, email)
 
 
-def test_disconnect_in_data(outbox: Outbox, mailbox: Mailbox, reasons: Callable[[], Any]) -> None:
+def test_disconnect_in_data(outbox: ResetOutbox, mailbox: Mailbox, reasons: Callable[[], Any]) -> None:
     """If the connection ends before the mail is accepted, the mail is sent later."""
     email = outbox.request()
 
@@ -163,7 +147,7 @@ def test_disconnect_in_data(outbox: Outbox, mailbox: Mailbox, reasons: Callable[
 
 
 @pytest.mark.parametrize("scheme", ["smtps", "smtp"])
-def test_tls(outbox: Outbox, reasons: Callable[[], Any], tmp_path: Path, scheme: str) -> None:
+def test_tls(outbox: ResetOutbox, reasons: Callable[[], Any], tmp_path: Path, scheme: str) -> None:
     """TLS and STARTTLS need a certificate of a trusted CA; with another one, the mail is sent later."""
     ca = make_ca(tmp_path, "ca")
     certificate = make_server_certificate(tmp_path, ca, "127.0.0.1")
@@ -181,7 +165,7 @@ def test_tls(outbox: Outbox, reasons: Callable[[], Any], tmp_path: Path, scheme:
         assert len(secure.to(email)) == 1
 
 
-def test_starttls_is_required(outbox: Outbox, mailbox: Mailbox, reasons: Callable[[], Any]) -> None:
+def test_starttls_is_required(outbox: ResetOutbox, mailbox: Mailbox, reasons: Callable[[], Any]) -> None:
     """With starttls=required, or a password, no mail is sent in plain text."""
     email = outbox.request()
     for url in (f"{mailbox.url}?starttls=required", mailbox.url.replace("//", "//name:password@")):
@@ -192,7 +176,7 @@ def test_starttls_is_required(outbox: Outbox, mailbox: Mailbox, reasons: Callabl
     _assert_sent_later(outbox, mailbox, email)
 
 
-def test_sign_in(outbox: Outbox, reasons: Callable[[], Any], tmp_path: Path) -> None:
+def test_sign_in(outbox: ResetOutbox, reasons: Callable[[], Any], tmp_path: Path) -> None:
     """The service signs in to the mail server; with a wrong password, the mail is sent later."""
     ca = make_ca(tmp_path, "ca")
     certificate = make_server_certificate(tmp_path, ca, "127.0.0.1")
@@ -213,19 +197,10 @@ def test_sign_in(outbox: Outbox, reasons: Callable[[], Any], tmp_path: Path) -> 
         assert len(secure.to(email)) == 1
 
 
-def test_killed_process(outbox: Outbox, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_process(outbox: ResetOutbox, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a process dies after the mail was accepted, another sends the same mail again, once, after the lease."""
     email = outbox.request()
-    original = Mailer.send
-
-    def send_and_die(mailer: Mailer, *mail: Any) -> None:
-        original(mailer, *mail)
-        raise SystemExit
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Mailer, "send", send_and_die)
-        with pytest.raises(SystemExit):
-            outbox.sweep(smtp_url=mailbox.url)
+    outbox.sweep_and_die(monkeypatch, smtp_url=mailbox.url)
     assert outbox.sweep(smtp_url=mailbox.url) == 0
     outbox.now += timedelta(seconds=6)  # twelve responses of half a second
     assert outbox.sweep(smtp_url=mailbox.url) == 1
@@ -235,24 +210,15 @@ def test_killed_process(outbox: Outbox, mailbox: Mailbox, monkeypatch: pytest.Mo
     assert first["Message-ID"] == second["Message-ID"]
 
 
-def test_concurrent_processes(outbox: Outbox, mailbox: Mailbox) -> None:
+def test_concurrent_processes(outbox: ResetOutbox, mailbox: Mailbox) -> None:
     """Several processes send each mail once."""
     emails = [outbox.request() for _ in range(12)]
-
-    def sweep_all() -> None:
-        while outbox.sweep(smtp_url=mailbox.url, smtp_timeout_s=30):
-            pass
-
-    threads = [Thread(target=sweep_all) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    outbox.sweep_concurrently(smtp_url=mailbox.url, smtp_timeout_s=30)
     assert [len(mailbox.to(email)) for email in emails] == [1] * 12
     assert outbox.pending() == []
 
 
-def test_retries_until_the_link_expires(outbox: Outbox, reasons: Callable[[], Any]) -> None:
+def test_retries_until_the_link_expires(outbox: ResetOutbox, reasons: Callable[[], Any]) -> None:
     """Pauses double up to five minutes; a mail whose link has expired is dropped, and its row deleted."""
     outbox.request()
     ends_at, url = outbox.now + _LIFETIME, f"smtp://127.0.0.1:{free_port('127.0.0.1')}"
@@ -261,8 +227,7 @@ def test_retries_until_the_link_expires(outbox: Outbox, reasons: Callable[[], An
         [(pause_s, _)] = outbox.pending()
         pauses_s.append(pause_s)
         outbox.now += timedelta(seconds=pause_s)
-    expected = [5, 10, 20, 40, 80, 160, *[300] * 9]
-    assert all(0.74 * most <= pause <= most for pause, most in zip(pauses_s, expected, strict=False))
+    assert have_doubled(pauses_s)
     assert ends_at <= outbox.now <= ends_at + timedelta(minutes=5)
     assert reasons() == [*[("unavailable", True)] * len(pauses_s), ("expired", False)]
     with outbox.runtime.database.autocommit() as connection:
@@ -272,7 +237,7 @@ def test_retries_until_the_link_expires(outbox: Outbox, reasons: Callable[[], An
         assert connection.scalar(count, {"at": ends_at}) == 0
 
 
-def test_newer_request_during_a_mail(outbox: Outbox, mailbox: Mailbox) -> None:
+def test_newer_request_during_a_mail(outbox: ResetOutbox, mailbox: Mailbox) -> None:
     """A request while the earlier mail is being sent has its own mail."""
     user = outbox.api.sign_up_user()
     account_id = outbox.runtime.tokens.read(user.token, "user").account_id
@@ -289,7 +254,7 @@ def test_newer_request_during_a_mail(outbox: Outbox, mailbox: Mailbox) -> None:
     assert outbox.sweep(smtp_url=mailbox.url) == 0
 
 
-def test_closed_and_unknown_accounts(outbox: Outbox, mailbox: Mailbox, reasons: Callable[[], Any]) -> None:
+def test_closed_and_unknown_accounts(outbox: ResetOutbox, mailbox: Mailbox, reasons: Callable[[], Any]) -> None:
     """No mail is sent for an unknown address; its row stays until it expires, as that of an account."""
     outbox.insert("user", uuid4())
     outbox.insert("company", uuid4())
@@ -305,7 +270,7 @@ def test_closed_and_unknown_accounts(outbox: Outbox, mailbox: Mailbox, reasons: 
         ("http://localhost:3000/{kind}/reset/{token}/", "http://localhost:3000/user/reset/", "/"),
     ],
 )
-def test_link(outbox: Outbox, mailbox: Mailbox, url: str, start: str, end: str) -> None:
+def test_link(outbox: ResetOutbox, mailbox: Mailbox, url: str, start: str, end: str) -> None:
     """The token stands where the setting says, also in a URL with a query or a fragment."""
     email = outbox.request()
     assert outbox.sweep(smtp_url=mailbox.url, password_reset_url=url) == 1
@@ -316,7 +281,7 @@ def test_link(outbox: Outbox, mailbox: Mailbox, url: str, start: str, end: str) 
     assert (link, len(urlsafe_b64decode(token))) == (f"{start}{token}{end}", 48)
 
 
-def test_mail_has_no_input(outbox: Outbox, mailbox: Mailbox) -> None:
+def test_mail_has_no_input(outbox: ResetOutbox, mailbox: Mailbox) -> None:
     """A mail contains no text that a user or company has entered, except the address."""
     name = "<b>Eve</b> Bcc: eve@mail.example"
     user_email = outbox.request(name=name, surname=name)
@@ -329,14 +294,14 @@ def test_mail_has_no_input(outbox: Outbox, mailbox: Mailbox) -> None:
         assert "eve" not in message.as_string().lower()
 
 
-def test_address_that_no_mail_can_have(outbox: Outbox, mailbox: Mailbox, reasons: Callable[[], Any]) -> None:
+def test_address_that_no_mail_can_have(outbox: ResetOutbox, mailbox: Mailbox, reasons: Callable[[], Any]) -> None:
     """A mail is dropped if its address, which is a valid one, looks like an encoded header."""
     email = outbox.request(email=f"=?utf-8?q?{uuid4().hex}?=@mail.example")
     assert outbox.sweep(smtp_url=mailbox.url) == 1
     assert (reasons(), mailbox.now(email), outbox.pending()) == ([("invalid_address", False)], [], [])
 
 
-def test_key_rotation(outbox: Outbox, mailbox: Mailbox, reasons: Callable[[], Any]) -> None:
+def test_key_rotation(outbox: ResetOutbox, mailbox: Mailbox, reasons: Callable[[], Any]) -> None:
     """Mails of an earlier key are sent while the key is configured, afterwards by a process that has it."""
     email, key = outbox.request(), outbox.settings.secret_key
     assert outbox.sweep(smtp_url=mailbox.url, secret_key=f"{'a newer key of tests' * 3},{key}") == 1
@@ -347,7 +312,7 @@ def test_key_rotation(outbox: Outbox, mailbox: Mailbox, reasons: Callable[[], An
     _assert_sent_later(outbox, mailbox, email)
 
 
-def test_log_has_no_address(outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_has_no_address(outbox: ResetOutbox, caplog: pytest.LogCaptureFixture) -> None:
     """The log of a failed mail contains neither the address nor the link nor the password of the mail server."""
     caplog.set_level(logging.DEBUG)
     email = outbox.request()
@@ -358,7 +323,7 @@ def test_log_has_no_address(outbox: Outbox, caplog: pytest.LogCaptureFixture) ->
     assert not [secret for secret in (email, "shop.example", "hunter2") if secret in logged]
 
 
-def test_metrics(outbox: Outbox, mailbox: Mailbox) -> None:
+def test_metrics(outbox: ResetOutbox, mailbox: Mailbox) -> None:
     """Sent, failed and dropped mails are counted."""
     counters = {result: metrics._mails[result] for result in ("sent", "failed", "dropped")}
     before = {result: counter._value.get() for result, counter in counters.items()}

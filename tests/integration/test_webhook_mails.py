@@ -1,38 +1,26 @@
 """Mails about disabled webhooks: each is sent once in normal operation, and given up after a day."""
 
-import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from threading import Thread
 from typing import Any
 
 import pytest
 
 from promo_api.config.settings import Settings
 from promo_api.dev.ports import free_port
-from promo_api.mail.smtp import Mailer
 from promo_api.mail.webhook_mails import WebhookMails
 from promo_api.runtime import Runtime
 from tests.accounts import Account, Api
+from tests.integration.outboxes import Outbox, have_doubled
 from tests.integration.stored_webhooks import StoredWebhook, delete_all, store_webhook
 from tests.mailbox import Mailbox
 
 _NOW = datetime(2026, 5, 4, 9, 30, 15, tzinfo=UTC)
 
 
-@dataclass
-class Outbox:
-    """The outbox as a process sees it, at a time that a test sets."""
-
-    runtime: Runtime
-    settings: Settings
-    api: Api
-    now: datetime
-
-    def sweep(self, **changes: Any) -> int:
-        """Send the next mail with changed settings, and return whether one was due."""
-        return WebhookMails(replace(self.settings, **changes), self.runtime.database, lambda: self.now).send_next()
+class WebhookOutbox(Outbox):
+    """The outbox of mails about webhooks."""
 
     def disable(self, company: Account, **values: Any) -> StoredWebhook:
         """Store a webhook that was disabled now."""
@@ -42,22 +30,11 @@ class Outbox:
 
 
 @pytest.fixture
-def outbox(runtime: Runtime, settings: Settings, api: Api) -> Iterator[Outbox]:
+def outbox(runtime: Runtime, settings: Settings, api: Api) -> Iterator[WebhookOutbox]:
     """An outbox without mails."""
     delete_all(runtime.database)
-    yield Outbox(runtime, replace(settings, smtp_timeout_s=5), api, _NOW)
+    yield WebhookOutbox(runtime, replace(settings, smtp_timeout_s=5), api, _NOW, WebhookMails)
     delete_all(runtime.database)
-
-
-@pytest.fixture
-def reasons(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[str, bool]]]:
-    """Returns the reasons of failed mails in the log, and whether each is retried."""
-    caplog.set_level(logging.WARNING, "promo_api.mail")
-    return lambda: [
-        (record.__dict__["reason"], record.__dict__["will_retry"])
-        for record in caplog.records
-        if record.message == "mail_failed"
-    ]
 
 
 def _mail(webhook: StoredWebhook) -> tuple[datetime | None, int]:
@@ -82,7 +59,7 @@ def _down() -> str:
         ),
     ],
 )
-def test_text(outbox: Outbox, mailbox: Mailbox, values: dict[str, Any], reason: str, since: str) -> None:
+def test_text(outbox: WebhookOutbox, mailbox: Mailbox, values: dict[str, Any], reason: str, since: str) -> None:
     """The mail has the host without the rest of the URL, the time, the reason, and what to do."""
     company = outbox.api.sign_up_company()
     webhook = outbox.disable(company, url="https://shop.example:8443/hook/9?key=hunter2", **values)
@@ -106,7 +83,7 @@ def test_text(outbox: Outbox, mailbox: Mailbox, values: dict[str, Any], reason: 
     assert _mail(webhook) == (None, 0)
 
 
-def test_host_is_escaped(outbox: Outbox, mailbox: Mailbox) -> None:
+def test_host_is_escaped(outbox: WebhookOutbox, mailbox: Mailbox) -> None:
     """A host cannot add tags to the HTML."""
     company = outbox.api.sign_up_company()
     outbox.disable(company, url="https://<b>shop.example/")
@@ -117,7 +94,7 @@ def test_host_is_escaped(outbox: Outbox, mailbox: Mailbox) -> None:
     assert "Host: &lt;b&gt;shop.example<br>" in html.get_content()
 
 
-def test_without_a_mail_server(outbox: Outbox, mailbox: Mailbox) -> None:
+def test_without_a_mail_server(outbox: WebhookOutbox, mailbox: Mailbox) -> None:
     """Without SMTP_URL no mail is sent, also not later, when there is one."""
     company = outbox.api.sign_up_company()
     webhook = outbox.disable(company)
@@ -129,7 +106,7 @@ def test_without_a_mail_server(outbox: Outbox, mailbox: Mailbox) -> None:
 
 @pytest.mark.parametrize(("code", "reason", "is_retried"), [(451, "deferred", True), (550, "refused", False)])
 def test_response_codes(
-    outbox: Outbox, mailbox: Mailbox, reasons: Callable[[], Any], code: int, reason: str, is_retried: bool
+    outbox: WebhookOutbox, mailbox: Mailbox, reasons: Callable[[], Any], code: int, reason: str, is_retried: bool
 ) -> None:
     """After a 4xx the mail is sent later; after a 5xx it is dropped."""
     company = outbox.api.sign_up_company()
@@ -145,34 +122,24 @@ def test_response_codes(
     assert len(mailbox.now(company.email)) == is_retried
 
 
-def test_retries_for_a_day(outbox: Outbox, reasons: Callable[[], Any]) -> None:
+def test_retries_for_a_day(outbox: WebhookOutbox, reasons: Callable[[], Any]) -> None:
     """Pauses double up to five minutes; after a day the mail is dropped."""
     webhook = outbox.disable(outbox.api.sign_up_company())
     url, pauses_s = _down(), []
     while outbox.sweep(smtp_url=url) and (due_at := _mail(webhook)[0]):
         pauses_s.append((due_at - outbox.now).total_seconds())
         outbox.now = due_at
-    expected = [5, 10, 20, 40, 80, 160, *[300] * 500]
-    assert all(0.74 * most <= pause <= most for pause, most in zip(pauses_s, expected, strict=False))
+    assert have_doubled(pauses_s)
     assert timedelta(days=1) <= outbox.now - _NOW <= timedelta(days=1, minutes=5)
     assert reasons()[-2:] == [("unavailable", True), ("expired", False)]
     assert outbox.sweep(smtp_url=url) == 0
 
 
-def test_killed_process(outbox: Outbox, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_process(outbox: WebhookOutbox, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a process dies while it sends a mail, another one sends it again with the same Message-ID."""
     company = outbox.api.sign_up_company()
     outbox.disable(company)
-    send = Mailer.send
-
-    def send_and_die(*arguments: Any) -> None:
-        send(*arguments)
-        raise SystemExit
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Mailer, "send", send_and_die)
-        with pytest.raises(SystemExit):
-            outbox.sweep(smtp_url=mailbox.url)
+    outbox.sweep_and_die(monkeypatch, smtp_url=mailbox.url)
     assert outbox.sweep(smtp_url=mailbox.url) == 0
     outbox.now += timedelta(seconds=60)  # twelve responses of five seconds
     assert [outbox.sweep(smtp_url=mailbox.url) for _ in range(2)] == [1, 0]
@@ -180,26 +147,17 @@ def test_killed_process(outbox: Outbox, mailbox: Mailbox, monkeypatch: pytest.Mo
     assert first["Message-ID"] == second["Message-ID"]
 
 
-def test_concurrent_processes(outbox: Outbox, mailbox: Mailbox) -> None:
+def test_concurrent_processes(outbox: WebhookOutbox, mailbox: Mailbox) -> None:
     """Several processes send each mail once."""
     company = outbox.api.sign_up_company()
     for _ in range(12):
         outbox.disable(company)
-
-    def sweep_all() -> None:
-        while outbox.sweep(smtp_url=mailbox.url):
-            pass
-
-    threads = [Thread(target=sweep_all) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    outbox.sweep_concurrently(smtp_url=mailbox.url)
     assert len({message["Message-ID"] for message in mailbox.to(company.email, 12)}) == 12
     assert len(mailbox.now(company.email)) == 12
 
 
-def test_enabled_during_a_mail(outbox: Outbox, mailbox: Mailbox) -> None:
+def test_enabled_during_a_mail(outbox: WebhookOutbox, mailbox: Mailbox) -> None:
     """A webhook that is enabled and disabled again while a mail is being sent has its own mail then."""
     company = outbox.api.sign_up_company()
     webhook = outbox.disable(company)
@@ -219,7 +177,7 @@ def test_enabled_during_a_mail(outbox: Outbox, mailbox: Mailbox) -> None:
 @pytest.mark.parametrize(
     "values", [{"deleted_at": _NOW}, {"enabled": True, "disabled_at": None, "disabled_reason": None}]
 )
-def test_no_longer_disabled(outbox: Outbox, mailbox: Mailbox, values: dict[str, Any]) -> None:
+def test_no_longer_disabled(outbox: WebhookOutbox, mailbox: Mailbox, values: dict[str, Any]) -> None:
     """A webhook that was deleted or enabled meanwhile needs no mail."""
     company = outbox.api.sign_up_company()
     outbox.disable(company).change(**values)
@@ -227,7 +185,7 @@ def test_no_longer_disabled(outbox: Outbox, mailbox: Mailbox, values: dict[str, 
     assert mailbox.now(company.email) == []
 
 
-def test_closed_company(outbox: Outbox, mailbox: Mailbox, reasons: Callable[[], Any]) -> None:
+def test_closed_company(outbox: WebhookOutbox, mailbox: Mailbox, reasons: Callable[[], Any]) -> None:
     """A company that is closed gets no mail."""
     webhook = store_webhook(
         outbox.runtime.database, enabled=False, disabled_reason="gone", disabled_at=_NOW, mail_due_at=_NOW
