@@ -1,9 +1,10 @@
 """The events of companies, for tests: written, published and read."""
 
+from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from sqlalchemy import insert
+from sqlalchemy import func, insert, select, update
 
 from persistence.database.engine import Database
 from persistence.schema.event_tables import events
@@ -44,3 +45,25 @@ def fill(database: Database, company_id: UUID, count: int) -> None:
     """Write events that are not published."""
     with database.autocommit() as connection:
         connection.execute(insert(events), [{"company_id": company_id, "type": "promo.changed"}] * count)
+
+
+def publish_new(runtime: Runtime, count: int, company_id: UUID | None = None) -> tuple[UUID, list[UUID]]:
+    """Publish new events of a company, by default of a new one, and return the company and its events by number."""
+    company_id = company_id or uuid4()
+    fill(runtime.database, company_id, count)
+    publish(runtime)
+    return company_id, event_ids(runtime.database, company_id)
+
+
+def event_ids(database: Database, company_id: UUID) -> list[UUID]:
+    """Return the ids of the published events of a company, by number."""
+    query = select(events.c.id).where(events.c.company_id == company_id, events.c.number.is_not(None))
+    with database.autocommit() as connection:
+        return list(connection.scalars(query.order_by(events.c.number)))
+
+
+def age(database: Database, event_ids: list[UUID], days: int) -> None:
+    """Let events have been published this number of days ago."""
+    with database.autocommit() as connection:
+        published_at = func.now() - timedelta(days=days)
+        connection.execute(update(events).where(events.c.id.in_(event_ids)).values(published_at=published_at))

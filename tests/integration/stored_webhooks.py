@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 from sqlalchemy import delete, insert, select, update
 
 from persistence.database.engine import Database
-from persistence.schema.event_tables import events
 from persistence.schema.webhook_tables import deliveries, webhooks
 
 _VALUES: dict[str, Any] = {"url": "https://shop.example/hook?key=1", "event_types": [], "secret": "encrypted"}
@@ -55,13 +54,6 @@ def store_webhook(database: Database, company_id: UUID | None = None, **values: 
     with database.autocommit() as connection:
         connection.execute(insert(webhooks), row)
     return webhook
-
-
-def event_ids(database: Database, company_id: UUID) -> list[UUID]:
-    """Return the ids of the published events of a company, by number."""
-    query = select(events.c.id).where(events.c.company_id == company_id, events.c.number.is_not(None))
-    with database.autocommit() as connection:
-        return list(connection.scalars(query.order_by(events.c.number)))
 
 
 def delete_all(database: Database) -> None:

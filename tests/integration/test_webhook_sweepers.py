@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import func, insert, update
+from sqlalchemy import insert
 
 from persistence.schema.event_tables import events
 from persistence.webhooks.upkeep import WebhookCounts, count_webhooks
@@ -20,8 +20,8 @@ from promo_api.webhook_sweepers import (
     webhook_secrets_sweeper,
     webhooks_job,
 )
-from tests.integration.events import fill, publish
-from tests.integration.stored_webhooks import StoredWebhook, delete_all, event_ids, store_webhook
+from tests.integration.events import age, event_ids, publish, publish_new
+from tests.integration.stored_webhooks import StoredWebhook, delete_all, store_webhook
 
 _PAST = datetime(2026, 1, 2, tzinfo=UTC)
 _FAILED = {"state": "failed", "due_at": None, "attempts": 9, "created_at": _PAST}
@@ -32,14 +32,6 @@ def _no_others(runtime: Runtime) -> Iterator[None]:
     delete_all(runtime.database)
     yield
     delete_all(runtime.database)
-
-
-def _publish(runtime: Runtime, count: int, company_id: UUID | None = None) -> tuple[UUID, list[UUID]]:
-    """Publish events of a company without webhooks, and return the company and the events."""
-    company_id = company_id or uuid4()
-    fill(runtime.database, company_id, count)
-    publish(runtime)
-    return company_id, event_ids(runtime.database, company_id)
 
 
 def _redeliver(runtime: Runtime) -> None:
@@ -91,7 +83,7 @@ def test_webhook_stays_while_deliveries_are_inserted(runtime: Runtime) -> None:
 
 def test_redelivery(runtime: Runtime) -> None:
     """Missing deliveries are inserted and failed ones start again; pending and successful ones stay."""
-    company_id, ids = _publish(runtime, 6)
+    company_id, ids = publish_new(runtime, 6)
     webhook = store_webhook(runtime.database, company_id, redeliver_after=1)
     webhook.deliver(ids[2:3], **_FAILED)
     webhook.deliver(ids[3:4], attempts=2, due_at=_PAST, created_at=_PAST)
@@ -113,7 +105,7 @@ def test_redelivery(runtime: Runtime) -> None:
 
 def test_redelivery_in_portions(runtime: Runtime) -> None:
     """A step reads a thousand events, and stores how far it has come; later events are not read twice."""
-    company_id, ids = _publish(runtime, 2300)
+    company_id, ids = publish_new(runtime, 2300)
     webhook = store_webhook(runtime.database, company_id, redeliver_after=0)
     sweeper = redeliveries_sweeper(runtime.database)
     steps = []
@@ -154,7 +146,7 @@ def test_types(runtime: Runtime, selected: list[str]) -> None:
 @pytest.mark.parametrize("values", [{"enabled": False}, {"deleted_at": _PAST}])
 def test_no_redelivery(runtime: Runtime, values: dict[str, Any]) -> None:
     """A disabled webhook waits until it is enabled, and a deleted one gets nothing."""
-    company_id, _ = _publish(runtime, 2)
+    company_id, _ = publish_new(runtime, 2)
     webhook = store_webhook(runtime.database, company_id, redeliver_after=0, **values)
     _redeliver(runtime)
     assert webhook.deliveries() == {}
@@ -165,7 +157,7 @@ def test_no_redelivery(runtime: Runtime, values: dict[str, Any]) -> None:
 
 def test_redeliveries_take_turns(runtime: Runtime) -> None:
     """A webhook that another process works on does not block others."""
-    (busy_id, _), (company_id, ids) = _publish(runtime, 2), _publish(runtime, 2)
+    (busy_id, _), (company_id, ids) = publish_new(runtime, 2), publish_new(runtime, 2)
     busy = store_webhook(runtime.database, busy_id, redeliver_after=0)
     webhook = store_webhook(runtime.database, company_id, redeliver_after=0)
     with runtime.database.transaction() as connection:
@@ -179,7 +171,7 @@ def test_deliveries_of_old_events(runtime: Runtime) -> None:
     sweeper = old_events_sweeper(runtime.database, runtime.clock, 30)
     while sweeper.sweep():  # events of other tests
         pass
-    company_id, ids = _publish(runtime, 3)
+    company_id, ids = publish_new(runtime, 3)
     webhook = store_webhook(runtime.database, company_id)
     deleted = store_webhook(runtime.database, company_id, deleted_at=_PAST)
     webhook.deliver(ids[:1], **_FAILED)
@@ -187,9 +179,7 @@ def test_deliveries_of_old_events(runtime: Runtime) -> None:
     deleted.deliver(ids)
     of_other = store_webhook(runtime.database)
     of_other.deliver(ids)
-    with runtime.database.autocommit() as connection:
-        is_old = (events.c.company_id == company_id, events.c.id.in_(ids[:2]))
-        connection.execute(update(events).where(*is_old).values(published_at=func.now() - timedelta(days=30)))
+    age(runtime.database, ids[:2], 30)
     assert [sweeper.sweep() for _ in range(2)] == [2, 0]
     assert [list(each.deliveries()) for each in (webhook, deleted)] == [ids[2:]] * 2
     assert list(of_other.deliveries()) == ids, "its company has other events"

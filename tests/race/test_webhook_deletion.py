@@ -1,8 +1,5 @@
 """Deleted webhooks and old events leave no delivery behind, in any order of publisher, redelivery and sweeper."""
 
-from datetime import timedelta
-from uuid import uuid4
-
 from sqlalchemy import func, update
 
 from persistence.consistency import count_mismatched_deliveries
@@ -13,8 +10,8 @@ from persistence.webhooks.redeliveries import insert_redeliveries, insert_redeli
 from promo_api.event_sweepers import old_events_sweeper
 from promo_api.runtime import Runtime
 from promo_api.webhook_sweepers import deleted_webhooks_sweeper, redeliveries_sweeper
-from tests.integration.events import fill, publish
-from tests.integration.stored_webhooks import event_ids, store_webhook
+from tests.integration.events import age, fill, publish_new
+from tests.integration.stored_webhooks import store_webhook
 from tests.race.interleaving import Stage
 
 
@@ -39,9 +36,7 @@ def test_deletion_during_a_publication(runtime: Runtime) -> None:
 
 def test_deletion_during_a_redelivery(runtime: Runtime) -> None:
     """A webhook that is deleted while events are delivered again is deleted after them."""
-    company_id = uuid4()
-    fill(runtime.database, company_id, 3)
-    publish(runtime)
+    company_id, _ = publish_new(runtime, 3)
     webhook = store_webhook(runtime.database, company_id, redeliver_after=0)
     sweeper = deleted_webhooks_sweeper(runtime.database)
     with runtime.database.transaction() as connection, Stage(runtime.database).queue() as queue:
@@ -56,13 +51,9 @@ def test_deletion_during_a_redelivery(runtime: Runtime) -> None:
 
 def test_old_events_during_a_redelivery(runtime: Runtime) -> None:
     """An old event is deleted after a redelivery that has read it, with the new delivery."""
-    company_id = uuid4()
-    fill(runtime.database, company_id, 3)
-    publish(runtime)
+    company_id, ids = publish_new(runtime, 3)
     webhook = store_webhook(runtime.database, company_id, redeliver_after=0)
-    with runtime.database.autocommit() as connection:
-        is_old = events.c.company_id == company_id
-        connection.execute(update(events).where(is_old).values(published_at=func.now() - timedelta(days=31)))
+    age(runtime.database, ids, 31)
     sweeper = old_events_sweeper(runtime.database, runtime.clock, 30)
     with Stage(runtime.database).queue() as queue:
         with runtime.database.transaction() as connection:
@@ -74,10 +65,8 @@ def test_old_events_during_a_redelivery(runtime: Runtime) -> None:
 
 def test_redelivery_during_a_deletion_of_old_events(runtime: Runtime) -> None:
     """A redelivery waits for the deletion of old events, and inserts nothing for them."""
-    company_id = uuid4()
-    fill(runtime.database, company_id, 3)
-    publish(runtime)
-    first, *_, last = event_ids(runtime.database, company_id)
+    company_id, ids = publish_new(runtime, 3)
+    first, *_, last = ids
     webhook = store_webhook(runtime.database, company_id, redeliver_after=0)
     with Stage(runtime.database).lock_row(events, company_id=company_id, id=first) as (holder, queue):
         queue.add(redeliveries_sweeper(runtime.database).sweep)
@@ -88,10 +77,7 @@ def test_redelivery_during_a_deletion_of_old_events(runtime: Runtime) -> None:
 
 def test_redelivery_does_not_wait_for_a_sender(runtime: Runtime) -> None:
     """A redelivery does not wait for the pending deliveries that a sender has locked."""
-    company_id = uuid4()
-    fill(runtime.database, company_id, 3)
-    publish(runtime)
-    ids = event_ids(runtime.database, company_id)
+    company_id, ids = publish_new(runtime, 3)
     webhook = store_webhook(runtime.database, company_id, redeliver_after=0)
     webhook.deliver(ids[:2])
     with runtime.database.transaction() as sender:
@@ -102,14 +88,10 @@ def test_redelivery_does_not_wait_for_a_sender(runtime: Runtime) -> None:
 
 def test_old_events_during_a_redelivery_of_one(runtime: Runtime) -> None:
     """An old event is deleted after a redelivery of it, with the new delivery."""
-    company_id = uuid4()
-    fill(runtime.database, company_id, 1)
-    publish(runtime)
+    company_id, ids = publish_new(runtime, 1)
     webhook = store_webhook(runtime.database, company_id)
-    [event_id] = event_ids(runtime.database, company_id)
-    with runtime.database.autocommit() as connection:
-        is_old = events.c.company_id == company_id
-        connection.execute(update(events).where(is_old).values(published_at=func.now() - timedelta(days=31)))
+    [event_id] = ids
+    age(runtime.database, ids, 31)
     sweeper = old_events_sweeper(runtime.database, runtime.clock, 30)
     with Stage(runtime.database).queue() as queue:
         with runtime.database.transaction() as connection:
