@@ -14,6 +14,7 @@ from aiohttp import web
 
 from promo_api.dev.ports import listen
 from promo_api.dev.processes import wait_until
+from tests.loop_server import LoopServer
 
 _WAIT_S = 30
 _HOST = "127.0.0.1"
@@ -64,39 +65,29 @@ def with_status(status: int, **headers: str) -> Respond:
     return respond
 
 
-class Receiver:
+class Receiver(LoopServer):
     """An HTTP server in a thread. `respond` may be changed while it runs."""
 
     def __init__(self, respond: Respond = accept, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(asyncio.new_event_loop())
         self.respond = respond
         self.requests: list[Received] = []
         self._tls = tls
         self._socket = listen(_HOST, None)
         self.port: int = self._socket.getsockname()[1]
         self.url = f"{'https' if tls else 'http'}://{_HOST}:{self.port}/hook"
-        self._loop = asyncio.new_event_loop()
-        self._started = Event()
-        self._thread = Thread(target=lambda: self._loop.run_until_complete(self._serve()), daemon=True)
 
-    def __enter__(self) -> Self:
-        """Start it."""
-        self._thread.start()
-        assert self._started.wait(_WAIT_S)
-        return self
-
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, *error: object) -> None:
         """Release the requests that hang, and stop it."""
         self.release()
-        self._loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join(_WAIT_S)
-        self._loop.close()
+        super().__exit__(*error)
 
     def release(self) -> None:
         """Let hanging requests end."""
         self._loop.call_soon_threadsafe(self.released.set)
 
     def wait_for(self, count: int) -> None:
-        """Wait until it has received at most this number of requests."""
+        """Wait until it has received at least this number of requests."""
         assert wait_until(lambda: len(self.requests) >= count, _WAIT_S), len(self.requests)
 
     @property
@@ -104,16 +95,16 @@ class Receiver:
         """The ids of the events, in the order of the requests."""
         return [request.headers["webhook-id"] for request in self.requests]
 
-    async def _serve(self) -> None:
-        self.released, self._ended = asyncio.Event(), asyncio.Event()
+    async def _start(self) -> None:
+        self.released = asyncio.Event()
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._receive)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-        await runner.setup()
-        await web.SockSite(runner, self._socket, ssl_context=self._tls).start()
-        self._started.set()
-        await self._ended.wait()
-        await runner.cleanup()
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._socket, ssl_context=self._tls).start()
+
+    async def _stop(self) -> None:
+        await self._runner.cleanup()
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()

@@ -2,19 +2,19 @@
 
 import asyncio
 import re
-from threading import Event, Thread
 from time import time
-from typing import Self, cast
+from typing import cast
 
 import uvloop
+
+from tests.loop_server import LoopServer
 
 _RESPONSE = b"HTTP/1.1 204 No Content\r\n\r\n"
 _HEAD = re.compile(rb"webhook-id: ([0-9a-f-]{36})\r\n", re.IGNORECASE)
 _LENGTH = re.compile(rb"content-length: ([0-9]+)\r\n", re.IGNORECASE)
-_WAIT_S = 10
 
 
-class Sink:
+class Sink(LoopServer):
     """An HTTP server in a thread.
 
     Attributes:
@@ -23,31 +23,16 @@ class Sink:
     """
 
     def __init__(self, *, hangs: bool = False) -> None:
+        super().__init__(uvloop.new_event_loop())
         self.received: dict[str, float] = {}
         self.hangs = hangs
-        self.url = ""
-        self._loop = uvloop.new_event_loop()
-        self._started = Event()
-        self._thread = Thread(target=lambda: self._loop.run_until_complete(self._serve()), daemon=True)
 
-    def __enter__(self) -> Self:
-        """Start it."""
-        self._thread.start()
-        assert self._started.wait(_WAIT_S)
-        return self
+    async def _start(self) -> None:
+        self._server = await self._loop.create_server(lambda: _Connection(self), "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/"
 
-    def __exit__(self, *_error: object) -> None:
-        """Stop it."""
-        self._loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join(_WAIT_S)
-
-    async def _serve(self) -> None:
-        self._ended = asyncio.Event()
-        server = await self._loop.create_server(lambda: _Connection(self), "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        self._started.set()
-        await self._ended.wait()
-        server.close()
+    async def _stop(self) -> None:
+        self._server.close()
 
 
 class _Connection(asyncio.Protocol):
