@@ -1,6 +1,5 @@
 """Workers are killed while they activate promos and publish events: each activation is listed once."""
 
-from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any
 
@@ -9,9 +8,9 @@ import requests
 from promo_api.dev.processes import wait_until
 from tests.accounts import Account
 from tests.e2e.server import Server
+from tests.e2e.storms import CUT, activate_during_kills
 
-_ACTIVATIONS, _LIMIT = 600, 400
-_THREADS = 16
+_LIMIT = 400
 _TIMEOUT_S = 60
 
 
@@ -29,7 +28,7 @@ class _Receiver:
         with self._lock:
             try:
                 response = self._company.get("/business/events", params={"limit": 50, **self._cursor})
-            except requests.ConnectionError:
+            except CUT:
                 return
             if response.status_code == requests.codes.ok:
                 self.events += response.json()
@@ -51,21 +50,9 @@ def test_killed_workers_during_activations(own_server: Server) -> None:
     users = [own_server.accounts.sign_up_user() for _ in range(8)]
     promo_id = company.create_promo(max_count=_LIMIT, low_stock_percent=25, activation_events=True)
     receiver = _Receiver(company)
-
-    def activate(number: int) -> Any:
-        if number in (100, 200, 350):
-            own_server.kill_worker()
-        if number % 20 == 0:
-            receiver.read()
-        try:
-            return users[number % len(users)].post(f"/user/promo/{promo_id}/activate")
-        except requests.ConnectionError:
-            return None
-
-    with ThreadPoolExecutor(_THREADS) as threads:
-        responses = [each for each in threads.map(activate, range(_ACTIVATIONS)) if each is not None]
-    assert {each.status_code for each in responses} <= {200, 403, 503}
-    assert wait_until(own_server.responds, _TIMEOUT_S)
+    activate_during_kills(
+        own_server, users, promo_id, (100, 200, 350), lambda number: number % 20 == 0 and receiver.read()
+    )
     uses = company.get(f"/business/promo/{promo_id}").json()["used_count"]
     assert uses == _LIMIT
     assert wait_until(lambda: receiver.has_read("promo.exhausted", 1), _TIMEOUT_S)

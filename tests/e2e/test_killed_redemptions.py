@@ -5,11 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
 
-import requests
-
 from promo_api.dev.processes import wait_until
 from tests.accounts import Account
 from tests.e2e.server import Server
+from tests.e2e.storms import CUT
 
 _CODES, _TRIES = 100, 5
 _THREADS = 16
@@ -41,7 +40,7 @@ def test_killed_workers_during_redemptions(own_server: Server) -> None:
             own_server.kill_worker()
         try:
             return company.post("/business/redemptions", json={"code": codes[number]})
-        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+        except CUT:
             return None
 
     with ThreadPoolExecutor(_THREADS) as threads:

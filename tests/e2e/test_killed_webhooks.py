@@ -2,14 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-import requests
 from sqlalchemy import insert, text
 from standardwebhooks import Webhook
 
@@ -21,10 +19,10 @@ from promo_api.security.webhook_secrets import WebhookSecrets
 from tests.accounts import Account
 from tests.e2e.environment import assert_no_secrets
 from tests.e2e.server import Server
+from tests.e2e.storms import activate_during_kills
 from tests.webhook_receiver import Receiver
 
-_ACTIVATIONS, _LIMIT = 600, 400
-_THREADS = 16
+_LIMIT = 400
 _TIMEOUT_S = 60
 
 
@@ -82,18 +80,7 @@ def test_killed_workers_during_deliveries(delivering_server: Server, database: D
     with Receiver() as receiver:
         secret = _add_webhook(database, server, company, receiver.url)
         promo_id = company.create_promo(max_count=_LIMIT, activation_events=True)
-
-        def activate(number: int) -> Any:
-            if number in (100, 250, 400):
-                server.kill_worker()
-            try:
-                return users[number % len(users)].post(f"/user/promo/{promo_id}/activate")
-            except requests.ConnectionError:
-                return None
-
-        with ThreadPoolExecutor(_THREADS) as threads:
-            responses = [each for each in threads.map(activate, range(_ACTIVATIONS)) if each is not None]
-        assert {each.status_code for each in responses} <= {200, 403, 503}
+        activate_during_kills(server, users, promo_id, (100, 250, 400))
         for count in (50, 150):
             receiver.wait_for(count)
             server.kill_workers()
