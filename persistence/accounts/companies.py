@@ -73,11 +73,7 @@ _FIND_BY_EMAIL = Statement(_COMPANY.where(companies.c.email_key == bindparam("em
 _CLAIM = Statement(
     select(companies.c.id).where(companies.c.id == _ID, _IS_OPEN).with_for_update(read=True, key_share=True)
 )
-_LOCK = Statement(
-    select(companies.c.id)
-    .where(companies.c.id == _ID, companies.c.token_version == bindparam("checked_version"))
-    .with_for_update(key_share=True)
-)
+_LOCK = Statement(_COMPANY.where(companies.c.id == _ID, _IS_OPEN).with_for_update(key_share=True))
 
 
 def _find_by_key() -> Select[Any]:
@@ -198,12 +194,13 @@ def claim_company(connection: Connection, company_id: UUID) -> bool:
     return _CLAIM.row(connection, {"id": company_id}) is not None
 
 
-def claim_company_exclusively(connection: Connection, company_id: UUID, token_version: int) -> bool:
-    """Lock the company until the end of the transaction; False if tokens of this version are revoked.
+def claim_company_exclusively(connection: Connection, company_id: UUID) -> Company | None:
+    """Lock the company until the end of the transaction, and return it; None if it does not exist or is closed.
 
     The lock does not conflict with `claim_company`, so changes of promos go on.
     """
-    return _LOCK.row(connection, {"id": company_id, "checked_version": token_version}) is not None
+    row = _LOCK.row(connection, {"id": company_id})
+    return None if row is None else Company(*row)
 
 
 def close_company(connection: Connection, company_id: UUID) -> bool:
