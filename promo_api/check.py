@@ -61,7 +61,6 @@ from promo_api.errors import ServiceUnavailable
 from promo_api.failure_messages import describe_failure
 from promo_api.mail.smtp import Mailer, MailError
 from promo_api.runtime import Runtime
-from promo_api.security.webhook_secrets import WebhookSecrets
 
 _MAIL_REASONS = {
     "unavailable": "it is unavailable. Check SMTP_URL",
@@ -260,7 +259,7 @@ def _breakers(runtime: Runtime) -> str:
 
 
 def _webhooks(runtime: Runtime) -> str:
-    secrets, unreadable, outdated, after = WebhookSecrets(runtime.settings.secret_keys), 0, 0, FIRST_WEBHOOK
+    secrets, unreadable, outdated, after = runtime.webhook_secrets, 0, 0, FIRST_WEBHOOK
     try:
         with runtime.database.autocommit() as connection:
             while page := list_secrets(connection, after=after, limit=_SECRETS_PER_PAGE):

@@ -123,7 +123,7 @@ ALLOWED = {
     "promo_api.check": (
         "persistence.consistency persistence.database persistence.feeds persistence.webhooks "
         "promo_api.antifraud promo_api.app promo_api.clocks promo_api.config promo_api.contract promo_api.errors "
-        "promo_api.failure_messages promo_api.mail promo_api.runtime promo_api.security"
+        "promo_api.failure_messages promo_api.mail promo_api.runtime"
     ),
     "promo_api.operator_commands": (
         "handlers persistence.accounts persistence.database persistence.promos persistence.webhooks "
