@@ -1,4 +1,4 @@
-"""promo-api (python -m promo_api) serve | migrate | check | reset-password | close-account | dev | antifraud-stub."""
+"""promo-api (python -m promo_api): serve, migrate, check, reset-password, close-account, dev, demo, antifraud-stub."""
 
 import argparse
 import logging
@@ -181,9 +181,21 @@ def _dev(environment: Environment, _arguments: argparse.Namespace) -> int:
     try:
         from promo_api.dev.run import run_dev
     except ModuleNotFoundError as error:
-        print(f"dev needs the package {error.name} of requirements-dev.lock: run make install.", file=sys.stderr)
-        return 1
+        return _report_missing("dev", error)
     return run_dev(environment.variables)
+
+
+def _demo(environment: Environment, _arguments: argparse.Namespace) -> int:
+    try:
+        from promo_api.dev.demo.command import run_demo
+    except ModuleNotFoundError as error:
+        return _report_missing("demo", error)
+    return run_demo(environment.variables)
+
+
+def _report_missing(command: str, error: ModuleNotFoundError) -> int:
+    print(f"{command} needs the package {error.name} of requirements-dev.lock: run make install.", file=sys.stderr)
+    return 1
 
 
 def _antifraud_stub(_environment: Environment, arguments: argparse.Namespace) -> int:
@@ -204,6 +216,7 @@ _COMMANDS: dict[str, tuple[Callable[[Environment, argparse.Namespace], int], str
     "reset-password": (_reset_password, "replace the password of an account, print it and revoke all tokens"),
     "close-account": (_close_account, "delete a user, or close a company and end its promos"),
     "dev": (_dev, "run the API with an embedded PostgreSQL and Valkey and an anti-fraud stub"),
+    "demo": (_demo, "run the API as dev does, with example data of the last 30 days"),
     "antifraud-stub": (_antifraud_stub, "run a stub of the anti-fraud service"),
 }
 

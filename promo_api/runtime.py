@@ -18,7 +18,7 @@ from promo_api.security.reset_tokens import ResetTokens
 from promo_api.security.tokens import Tokens
 from promo_api.security.webhook_secrets import WebhookSecrets
 
-_BUSINESS_CALENDAR = timezone(timedelta(hours=3))
+BUSINESS_CALENDAR = timezone(timedelta(hours=3))
 
 
 def utc_now() -> datetime:
@@ -75,4 +75,4 @@ class Runtime:
 
     def today(self) -> date:
         """Return the business day: the date in UTC+3."""
-        return self.clock().astimezone(_BUSINESS_CALENDAR).date()
+        return self.clock().astimezone(BUSINESS_CALENDAR).date()

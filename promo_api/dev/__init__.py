@@ -4,6 +4,7 @@
 |---|---|
 | install | `make install`, before any package is installed |
 | run | the command `dev` |
+| demo/ | the command `demo` |
 | postgres, postgres_programs | EmbeddedPostgres, and how its programs are run |
 | valkey | EmbeddedValkey |
 | antifraud_stub, antifraud_behaviour | EmbeddedAntifraud, and the behaviour that clients configure |

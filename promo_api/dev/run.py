@@ -1,14 +1,14 @@
-"""The command `dev` (`make run`): embedded servers, migrations and the service, until Ctrl-C."""
+"""The command `dev` (`make run`): embedded servers, migrations and the service, until Ctrl-C. `demo` runs it too."""
 
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set as AbstractSet
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set as AbstractSet
 from contextlib import ExitStack, contextmanager, suppress
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 import psutil
 
@@ -24,7 +24,8 @@ from promo_api.dev.processes import end_group, read_pid_file, write_pid_file
 from promo_api.dev.signals import StopSignals, stop_signals
 from promo_api.dev.valkey import EmbeddedValkey
 
-_PROGRAM = (sys.executable, "-m", "promo_api")
+PROGRAM = (sys.executable, "-m", "promo_api")
+_RESET_PAGE = "/console/#/reset-password?kind={kind}&token={token}"
 # The required settings have placeholders until their servers have started.
 _DEFAULTS = {
     "SERVER_ADDRESS": "127.0.0.1:8080",
@@ -32,12 +33,13 @@ _DEFAULTS = {
     "SECRET_KEY": "-" * 64,
     "LOG_FORMAT": "dev",
     "MAIL_FROM": "Promo Code API <promo@localhost>",
-    "PASSWORD_RESET_URL": "http://localhost:3000/{kind}/reset-password#{token}",
+    "PASSWORD_RESET_URL": f"http://127.0.0.1:8080{_RESET_PAGE}",
 }
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 maps to the address that clients use
 _READY_S = 60
 _STOP_S = 10
 _POLL_S = 0.1
+_REPORT_EVERY_S = 3
 _ENDED_BY_SIGNAL = 128
 
 
@@ -45,7 +47,29 @@ class _StopRequestedError(Exception):
     """A stop signal was received."""
 
 
-def run_dev(environment: Mapping[str, str], folder: Path = Path(".promo"), program: Sequence[str] = _PROGRAM) -> int:
+class Content(Protocol):
+    """What fills the database before the service starts."""
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the database has it. Otherwise a new database is created."""
+
+    def start(self, stack: ExitStack) -> None:
+        """Start the servers that it needs."""
+
+    def fill(self, environment: Mapping[str, str], report: Callable[[str], None]) -> None:
+        """Fill a new database. `report` prints some of the lines, and raises an error after a stop signal."""
+
+    def describe(self) -> str:
+        """Return lines about it for the user."""
+
+
+def run_dev(
+    environment: Mapping[str, str],
+    folder: Path = Path(".promo"),
+    program: Sequence[str] = PROGRAM,
+    content: Content | None = None,
+) -> int:
     """Run the service, with embedded servers where `environment` (empty means missing) names none.
 
     Returns:
@@ -58,7 +82,7 @@ def run_dev(environment: Mapping[str, str], folder: Path = Path(".promo"), progr
     except SettingsError as error:
         _print("\n- ".join(["Invalid settings:", *error.problems]), sys.stderr)
         return 2
-    dev = _Dev(_DEFAULTS | configured, configured.keys(), settings, folder, program)
+    dev = _Dev(_DEFAULTS | configured, configured.keys(), settings, folder, program, content)
     try:
         with stop_signals() as signals, lock_folder(folder):
             return dev.run(signals)
@@ -79,11 +103,15 @@ class _Dev:
         settings: Settings,
         folder: Path,
         program: Sequence[str],
+        content: Content | None,
     ) -> None:
+        self._content = content
         self._environment = environment
         self._configured = configured
         self._server_address = address = settings.server_address
         self._client_address = Address(_LOOPBACK.get(address.host, address.host), address.port)
+        if "PASSWORD_RESET_URL" not in configured:
+            self._environment["PASSWORD_RESET_URL"] = f"{self._url}{_RESET_PAGE}"
         self._stop_timeout_s = settings.server_drain_s + settings.server_stop_timeout_s + _STOP_S
         self._folder = folder
         self._program = program
@@ -97,7 +125,10 @@ class _Dev:
         with ExitStack() as stack:
             try:
                 self._start_servers(stack, signals)
-                status = self._migrate(signals) or self._serve(signals)
+                status = self._migrate(signals)
+                if not status and self._content is not None:
+                    self._fill(self._content, stack, signals)
+                status = status or self._serve(signals)
             except _StopRequestedError:
                 status = 0
         _print("stopped." if signals.wait(0) else "Stopped.")
@@ -130,6 +161,8 @@ class _Dev:
     def _start_postgres(self, stack: ExitStack) -> None:
         postgres = stack.enter_context(EmbeddedPostgres(self._folder / "postgres"))
         database = self._environment.setdefault("POSTGRES_DATABASE", "promo")
+        if self._content is not None and not self._content.is_stored:
+            postgres.drop_database(database)
         postgres.create_database(database)
         self._environment.update(
             POSTGRES_HOST=postgres.host, POSTGRES_PORT=str(postgres.port), POSTGRES_USERNAME=postgres.username
@@ -156,6 +189,23 @@ class _Dev:
         else:
             _print(f"Migrations: applied ({time.monotonic() - began:.1f} s)")
         return status
+
+    def _fill(self, content: Content, stack: ExitStack, signals: StopSignals) -> None:
+        content.start(stack)
+        if content.is_stored:
+            return
+        began = time.monotonic()
+        printed = began - _REPORT_EVERY_S
+
+        def report(line: str) -> None:
+            nonlocal printed
+            _check_stop(signals, 0)
+            if time.monotonic() - printed >= _REPORT_EVERY_S:
+                printed = time.monotonic()
+                _print(f"Data: {line}")
+
+        content.fill(self._environment, report)
+        _print(f"Data: filled ({time.monotonic() - began:.1f} s)")
 
     def _serve(self, signals: StopSignals) -> int:
         with self._child("serve") as child:
@@ -198,16 +248,22 @@ class _Dev:
     def _mails(self) -> Path | str:
         return "sent by SMTP_URL" if self._configured & {"SMTP_URL", "SMTP_URL_FILE"} else self._folder / "mail"
 
-    def _print_addresses(self, duration_s: float) -> None:
+    @property
+    def _url(self) -> str:
         host, port = self._client_address
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def _print_addresses(self, duration_s: float) -> None:
+        url = self._url
         _print(
             f"API: started ({duration_s:.1f} s)\n\n"
             f"  API                  {url}/api\n"
+            f"  Console              {url}/console/\n"
             f"  Documentation        {url}/api/docs\n"
             f"  Anti-fraud service   {_url(self._environment['ANTIFRAUD_ADDRESS'])}\n"
             f"  Mails                {self._mails()}\n"
-            f"  Try it               curl {url}/api/ping\n\n"
+            f"  Try it               curl {url}/api/ping\n"
+            f"{'' if self._content is None else self._content.describe()}\n"
             f"Press Ctrl-C to stop. The data stays in {self._folder}.\n"
         )
 
