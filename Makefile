@@ -12,14 +12,15 @@ UNIT := tests/unit
 INTEGRATION := tests/integration
 CONTRACT := tests/contract tests/server tests/clients
 RACE := tests/race
-E2E := tests/e2e tests/page
+E2E := tests/e2e tests/page tests/console
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types unit integration contract race e2e coverage containers clients test-pgbouncer fuzz \
+.PHONY: help install run demo test lint types unit integration contract race e2e coverage containers clients test-pgbouncer fuzz \
 	bench bench-speed bench-codes bench-webhooks bench-growth bench-memory bench-abuse lock clean
 
 help:
 	@echo "make run           run the API on this machine with PostgreSQL, Valkey and an anti-fraud stub"
+	@echo "make demo          the same with a month of example data, for the company console"
 	@echo "make install       create .venv and install the locked packages"
 	@echo
 	@echo "make test          lint, types and all tests"
@@ -45,7 +46,7 @@ help:
 	@echo "  bench-abuse      response times of honest clients next to abusive clients; 17 minutes"
 	@echo
 	@echo "make lock          update the lock files from setup.cfg"
-	@echo "make clean         remove .venv; the data of make run stays in .promo"
+	@echo "make clean         remove .venv; the data of make run and make demo stays in .promo and .promo-demo"
 
 install: $(STAMP)
 
@@ -57,6 +58,9 @@ $(STAMP): requirements-dev.lock setup.cfg
 
 run: install
 	@$(BIN)/python -m promo_api dev
+
+demo: install
+	@$(BIN)/python -m promo_api demo
 
 test: lint types
 	$(PYTEST)

@@ -2,11 +2,12 @@
 
 | Module | What it does |
 |---|---|
-| __main__ | the commands: serve, migrate, check, reset-password, close-account, dev, antifraud-stub |
+| __main__ | the commands: serve, migrate, check, reset-password, close-account, dev, demo, antifraud-stub |
 | config/ | settings |
 | server/ | the processes: gunicorn and uvicorn |
 | app | the application: api.yml, the contract layer, the handlers |
 | contract/ | makes the server follow api.yml |
+| console/ | the console for companies |
 | key_authentication | the company of an API key |
 | admission | thread pools, and requests refused on arrival |
 | runtime | the services that handlers use |

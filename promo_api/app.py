@@ -13,6 +13,7 @@ from promo_api.admission import Admission, pool_limits
 from promo_api.background import BackgroundJob
 from promo_api.code_jobs.runner import code_jobs
 from promo_api.config.values import LogFormat
+from promo_api.console.pages import console_pages
 from promo_api.contract.application import build_application
 from promo_api.contract.client_address import ClientAddressMiddleware
 from promo_api.contract.security import BearerScheme, KeyScheme
@@ -75,6 +76,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
         validate_responses=runtime.settings.validate_responses,
         origins=runtime.settings.origins,
         cross_origin_headers=runtime.settings.cross_origin_headers,
+        pages=console_pages() if runtime.settings.console else {},
     )
     if runtime.settings.client_address_header:
         application = ClientAddressMiddleware(application, runtime.settings.client_address_header)

@@ -184,6 +184,7 @@ class Settings:
         low=0,
         high=1_000_000,
     )
+    console: bool = setting("whether the console for companies is served, at /console/", default=True)
     cors_origins: str = setting(
         "origins whose pages may call the API from a browser, separated by commas; *: any; empty: only its own", ""
     )

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from connexion import FlaskApp
 from connexion.middleware.exceptions import ExceptionMiddleware
@@ -42,11 +43,13 @@ def build_application(  # noqa: PLR0913 each part of an application
     validate_responses: bool = False,
     origins: Sequence[str] = (),
     cross_origin_headers: Sequence[str] = (),
+    pages: Mapping[str, ASGIApp] = MappingProxyType({}),
 ) -> ASGIApp:
     """Build an ASGI application that serves an OpenAPI 3.0 file.
 
     `package` contains the modules of the operationIds, and `runtime` is the first argument of every handler. Operations
     without `x-thread-pool` use the pool `default`. `on_refusal` gets a pool and the reason, `full` or `timeout`.
+    `pages` are served besides, by path.
 
     Raises:
         BrokenContract: the specification can't be served.
@@ -56,7 +59,7 @@ def build_application(  # noqa: PLR0913 each part of an application
         __name__,
         specification_dir=specification.parent,
         lifespan=_lifespan(lifespan, closing),
-        middlewares=_middlewares(schemes, validate_responses=validate_responses),
+        middlewares=_middlewares(schemes, pages, validate_responses=validate_responses),
         resolver=HandlerResolver(package, runtime),
     )
     add_error_handlers(app)
@@ -68,13 +71,15 @@ def build_application(  # noqa: PLR0913 each part of an application
     return SecurityHeadersMiddleware(allow_origins(app, origins, cross_origin_headers))
 
 
-def _middlewares(schemes: Mapping[str, Scheme], *, validate_responses: bool) -> list[Callable[..., ASGIApp]]:
+def _middlewares(
+    schemes: Mapping[str, Scheme], pages: Mapping[str, ASGIApp], *, validate_responses: bool
+) -> list[Callable[..., ASGIApp]]:
     """Return the middlewares, the outermost first."""
     return [
         *([ResponseValidationMiddleware] if validate_responses else []),
         partial(ServerErrorMiddleware, handler=internal_error),
         ExceptionMiddleware,
-        DocumentationMiddleware,
+        partial(DocumentationMiddleware, pages=pages),
         RoutingMiddleware,
         partial(SecurityMiddleware, schemes=schemes),
         ValidationMiddleware,

@@ -30,22 +30,23 @@ _METHODS = "GET, HEAD"
 
 
 class DocumentationMiddleware(SpecMiddleware):
-    """Serves the documentation."""
+    """Serves the documentation, and other pages of the application."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, pages: Mapping[str, ASGIApp]) -> None:
         self._app = app
-        self._served: Mapping[str, ASGIApp] = {}
+        self._served = pages
 
     def add_api(self, specification: Specification, **_options: Any) -> None:
         """Prepare the page, its files and the specification."""
         base_path = specification.base_path
         self._served = {
+            **self._served,
             **_redirects(base_path),
             **{f"{base_path}/{name}": file for name, file in _files(specification).items()},
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the documentation, or pass the request on."""
+        """Serve a page, or pass the request on."""
         served = self._served.get(scope["path"]) if scope["type"] == "http" else None
         if served is None:
             await self._app(scope, receive, send)

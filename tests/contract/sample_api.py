@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from starlette.types import ASGIApp
@@ -110,6 +111,7 @@ def serve(
     validate_responses: bool = False,
     origins: Sequence[str] = (),
     cross_origin_headers: Sequence[str] = (),
+    pages: Mapping[str, ASGIApp] = MappingProxyType({}),
 ) -> ASGIApp:
     """Write a specification to a file, and return the application that serves it.
 
@@ -124,6 +126,7 @@ def serve(
         validate_responses: whether responses are validated too.
         origins: the origins whose pages may call the application.
         cross_origin_headers: further headers that these pages may send.
+        pages: other pages, by path.
     """
     text = json.dumps(document) if isinstance(document, Mapping) else document
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -138,4 +141,5 @@ def serve(
         validate_responses=validate_responses,
         origins=origins,
         cross_origin_headers=cross_origin_headers,
+        pages=pages,
     )

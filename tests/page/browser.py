@@ -1,33 +1,15 @@
 """The documentation page in a browser: a page object for Scalar."""
 
 import json
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
-from selenium.common.exceptions import (
-    ElementClickInterceptedException,
-    ElementNotInteractableException,
-    NoSuchElementException,
-    StaleElementReferenceException,
-)
 from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.browser_page import BrowserPage
 from tests.operations import Operation
 
-_T = TypeVar("_T")
-_TIMEOUT_S = 30
-_POLL_S = 0.05
-# Raised while the page is changing; `_until` tries again.
-_TRANSIENT = [
-    NoSuchElementException,
-    StaleElementReferenceException,
-    ElementClickInterceptedException,
-    ElementNotInteractableException,
-]
 _SIDEBAR = ".t-doc__sidebar"
 _CLIENT = "[aria-label='API Client']"
 _REQUEST = f"{_CLIENT} section[aria-label^='Request:']"
@@ -46,13 +28,6 @@ window.fetch = async (input, init) => {
   return response;
 };
 """
-_AXE = """
-const [rules, done] = arguments;
-const options = { resultTypes: ["violations"], ...(rules.length ? { runOnly: rules } : {}) };
-axe.run(document, options).then((results) => done(results.violations
-  .filter(({ impact }) => ["critical", "serious"].includes(impact))
-  .flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`))));
-"""
 
 
 class Exchange(NamedTuple):
@@ -69,18 +44,15 @@ class Exchange(NamedTuple):
     body: Any
 
 
-class Page:
-    """The page in a browser.
+class Page(BrowserPage):
+    """The documentation page in a browser."""
 
-    Attributes:
-        browser: the browser.
-        url: of the server.
-    """
+    # Scalar has lesser findings.
+    impacts = ("serious", "critical")
 
     def __init__(self, browser: Chrome, url: str) -> None:
-        self.browser = browser
-        self.url = url
-        self._command("Page.addScriptToEvaluateOnNewDocument", source=_RECORDER)
+        super().__init__(browser, url)
+        self.command("Page.addScriptToEvaluateOnNewDocument", source=_RECORDER)
 
     def open(self, path: str = "/api/docs") -> None:
         """Load the page, and wait until it shows the specification."""
@@ -88,17 +60,9 @@ class Page:
         self.browser.get(f"{self.url}{path}")
         self.until(lambda: self.find("h1, h2").is_displayed())
 
-    def use_colors(self, scheme: str) -> None:
-        """Set the colour scheme of the system, `light` or `dark`."""
-        self._command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-
-    def use_width(self, pixels: int) -> None:
-        """Emulate a phone of this width."""
-        self._command("Emulation.setDeviceMetricsOverride", width=pixels, height=740, deviceScaleFactor=1, mobile=True)
-
     def use_scripts(self, *, allowed: bool) -> None:
         """Turn JavaScript on or off."""
-        self._command("Emulation.setScriptExecutionDisabled", value=not allowed)
+        self.command("Emulation.setScriptExecutionDisabled", value=not allowed)
 
     def sidebar(self) -> list[tuple[str, str, str]]:
         """Return method, path and title of each operation in the sidebar, and open all its groups."""
@@ -137,7 +101,7 @@ class Page:
     def close_client(self) -> None:
         """Close the client."""
         self.browser.switch_to.active_element.send_keys(Keys.ESCAPE)
-        self.until(lambda: not any(each.is_displayed() for each in self._all(_CLIENT)))
+        self.until(lambda: not any(each.is_displayed() for each in self.find_all(_CLIENT)))
 
     def execute(self, operation: Operation, body: Any = None, **parameters: str) -> Exchange:
         """Open the client of an operation, send a request, and close the client."""
@@ -152,12 +116,14 @@ class Page:
 
     def filled_in(self) -> dict[str, str]:
         """Return the parameters and headers that the client will send."""
-        rows = [row for row in self._all(f"{_REQUEST} tr[id]") if row.find_elements(By.CSS_SELECTOR, "input:checked")]
+        rows = [
+            row for row in self.find_all(f"{_REQUEST} tr[id]") if row.find_elements(By.CSS_SELECTOR, "input:checked")
+        ]
         return {str(row.get_attribute("id")): row.find_elements(By.CSS_SELECTOR, "td")[-1].text for row in rows}
 
     def type_token(self, token: str) -> None:
         """Type a token into the client."""
-        if not any(field.is_displayed() for field in self._all(f"{_CLIENT} input[placeholder='Token']")):
+        if not any(field.is_displayed() for field in self.find_all(f"{_CLIENT} input[placeholder='Token']")):
             self.press(lambda: self.find_text(f"{_REQUEST} button", "Authentication"))
         self.type(lambda: self.find(f"{_CLIENT} input[placeholder='Token']"), token)
 
@@ -171,87 +137,9 @@ class Page:
         """Return the text of the first result of the search."""
         return self.find("[role='option']").text
 
-    def hosts(self) -> set[str]:
-        """Return the origins of all requests since the last call."""
-        messages = [json.loads(entry)["message"] for entry in self._log("performance")]
-        urls = [
-            urlsplit(message["params"]["request"]["url"])
-            for message in messages
-            if message["method"] == "Network.requestWillBeSent"
-        ]
-        return {f"{url.scheme}://{url.netloc}" for url in urls}
-
-    def console_messages(self) -> list[str]:
-        """Return the warnings and errors of the browser console since the last call."""
-        return self._log("browser", ("WARNING", "SEVERE"))
-
-    def findings(self, axe: str, *rules: str) -> list[str]:
-        """Return the critical and serious findings of axe, by all its rules or these."""
-        self.browser.execute_script(axe)
-        found: list[str] = self.browser.execute_async_script(_AXE, rules)
-        return found
-
-    def stored(self) -> str:
-        """Return what the page has stored in the browser."""
-        return str(self.script("return JSON.stringify([localStorage, sessionStorage, document.cookie])"))
-
-    def script(self, source: str, *arguments: Any) -> Any:
-        """Run a script in the page."""
-        return self.browser.execute_script(source, *arguments)
-
-    def find(self, selector: str) -> WebElement:
-        """Return the first element."""
-        return self.browser.find_element(By.CSS_SELECTOR, selector)
-
-    def find_text(self, selector: str, text: str) -> WebElement:
-        """Return the first element that shows a text."""
-        for element in self._all(selector):
-            if text in element.text:
-                return element
-        raise NoSuchElementException(f"{selector} with {text}")
-
-    def type(self, find: Callable[[], WebElement], text: str) -> None:
-        """Replace the text of a field."""
-        self.press(find)
-        self.browser.switch_to.active_element.send_keys(Keys.CONTROL, "a")
-        # As one event, like an input method: single keys take the browser seconds, and editors complete brackets.
-        self._command("Input.insertText", text=text)
-
-    def press(self, find: Callable[[], WebElement]) -> None:
-        """Click an element when it does not move any more."""
-        before = None
-
-        def press() -> bool:
-            nonlocal before
-            element = find()
-            place = self.script(
-                "arguments[0].scrollIntoViewIfNeeded(); return arguments[0].getBoundingClientRect()", element
-            )
-            if place != before:
-                before = place
-                return False
-            element.click()
-            return True
-
-        self.until(press)
-
-    def until(self, condition: Callable[[], _T]) -> _T:
-        """Wait until a condition is true, and return its value."""
-        return WebDriverWait(self.browser, _TIMEOUT_S, _POLL_S, _TRANSIENT).until(lambda _: condition())
-
-    def _all(self, selector: str) -> list[WebElement]:
-        return self.browser.find_elements(By.CSS_SELECTOR, selector)
-
     def _exchanges(self) -> list[dict[str, Any]]:
         exchanges: list[dict[str, Any]] = self.script("return window.exchanges")
         return exchanges
-
-    def _command(self, name: str, **parameters: Any) -> None:
-        self.browser.execute_cdp_cmd(name, parameters)
-
-    def _log(self, name: str, levels: tuple[str, ...] = ()) -> list[str]:
-        entries: list[dict[str, str]] = self.browser.get_log(name)  # type: ignore[no-untyped-call]
-        return [entry["message"] for entry in entries if not levels or entry["level"] in levels]
 
 
 def _name(operation: Operation) -> str:

@@ -1,0 +1,21 @@
+// @ts-check
+// The token of the company, which lives as long as the tab.
+
+const NAME = "promo-console-token";
+
+/** Return the token; null: nobody has signed in. */
+export function sessionToken() {
+	return sessionStorage.getItem(NAME);
+}
+
+/** Begin a session. @param {string} token */
+export function beginSession(token) {
+	sessionStorage.setItem(NAME, token);
+}
+
+/** Forget the token, and show the sign-in, which leads back to this screen. */
+export function endSession() {
+	sessionStorage.removeItem(NAME);
+	const place = location.hash.slice(1);
+	location.hash = place.startsWith("/sign-in") ? place : `/sign-in?next=${encodeURIComponent(place)}`;
+}

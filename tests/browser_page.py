@@ -1,0 +1,139 @@
+"""What tests of pages in a browser share."""
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
+from selenium.webdriver import Chrome, Keys
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+_T = TypeVar("_T")
+_TIMEOUT_S = 30
+_POLL_S = 0.05
+# Raised while the page is changing; `until` tries again.
+_TRANSIENT = [
+    NoSuchElementException,
+    StaleElementReferenceException,
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+]
+_AXE = """
+const [rules, impacts, done] = arguments;
+const options = { resultTypes: ["violations"], ...(rules.length ? { runOnly: rules } : {}) };
+axe.run(document, options).then((results) => done(results.violations
+  .filter(({ impact }) => impacts.includes(impact))
+  .flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`))));
+"""
+
+
+class BrowserPage:
+    """A page in a browser.
+
+    Attributes:
+        browser: the browser.
+        url: of the server.
+        impacts: the impacts of findings of axe that are problems.
+    """
+
+    impacts = ("minor", "moderate", "serious", "critical")
+
+    def __init__(self, browser: Chrome, url: str) -> None:
+        self.browser = browser
+        self.url = url
+
+    def use_colors(self, scheme: str) -> None:
+        """Set the colour scheme of the system, `light` or `dark`."""
+        self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def use_width(self, pixels: int) -> None:
+        """Emulate a phone of this width."""
+        self.command("Emulation.setDeviceMetricsOverride", width=pixels, height=740, deviceScaleFactor=1, mobile=True)
+
+    def hosts(self) -> set[str]:
+        """Return the origins of all requests since the last call."""
+        messages = [json.loads(entry)["message"] for entry in self._log("performance")]
+        urls = [
+            urlsplit(message["params"]["request"]["url"])
+            for message in messages
+            if message["method"] == "Network.requestWillBeSent"
+        ]
+        return {f"{url.scheme}://{url.netloc}" for url in urls}
+
+    def console_messages(self) -> list[str]:
+        """Return the warnings and errors of the browser console since the last call."""
+        return self._log("browser", ("WARNING", "SEVERE"))
+
+    def findings(self, axe: str, *rules: str) -> list[str]:
+        """Return the findings of axe with these impacts, by all its rules or these."""
+        self.browser.execute_script(axe)
+        found: list[str] = self.browser.execute_async_script(_AXE, rules, self.impacts)
+        return found
+
+    def stored(self) -> str:
+        """Return what the page has stored in the browser."""
+        return str(self.script("return JSON.stringify([localStorage, sessionStorage, document.cookie])"))
+
+    def script(self, source: str, *arguments: Any) -> Any:
+        """Run a script in the page."""
+        return self.browser.execute_script(source, *arguments)
+
+    def find(self, selector: str) -> WebElement:
+        """Return the first element."""
+        return self.browser.find_element(By.CSS_SELECTOR, selector)
+
+    def find_text(self, selector: str, text: str) -> WebElement:
+        """Return the first element that shows a text."""
+        for element in self.find_all(selector):
+            if text in element.text:
+                return element
+        raise NoSuchElementException(f"{selector} with {text}")
+
+    def type(self, find: Callable[[], WebElement], text: str) -> None:
+        """Replace the text of a field."""
+        self.press(find)
+        self.browser.switch_to.active_element.send_keys(Keys.CONTROL, "a")
+        # As one event, like an input method: single keys take the browser seconds, and editors complete brackets.
+        self.command("Input.insertText", text=text)
+
+    def press(self, find: Callable[[], WebElement]) -> None:
+        """Click an element when it does not move any more."""
+        before = None
+
+        def press() -> bool:
+            nonlocal before
+            element = find()
+            place = self.script(
+                "arguments[0].scrollIntoViewIfNeeded(); return arguments[0].getBoundingClientRect()", element
+            )
+            if place != before:
+                before = place
+                return False
+            element.click()
+            return True
+
+        self.until(press)
+
+    def until(self, condition: Callable[[], _T]) -> _T:
+        """Wait until a condition is true, and return its value."""
+        return WebDriverWait(self.browser, _TIMEOUT_S, _POLL_S, _TRANSIENT).until(lambda _: condition())
+
+    def find_all(self, selector: str) -> list[WebElement]:
+        """Return all elements."""
+        return self.browser.find_elements(By.CSS_SELECTOR, selector)
+
+    def command(self, name: str, **parameters: Any) -> None:
+        """Run a command of the DevTools protocol."""
+        self.browser.execute_cdp_cmd(name, parameters)
+
+    def _log(self, name: str, levels: tuple[str, ...] = ()) -> list[str]:
+        entries: list[dict[str, str]] = self.browser.get_log(name)  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in entries if not levels or entry["level"] in levels]
