@@ -96,7 +96,7 @@ interface Field {
   element: HTMLElement;
   /** Returns `undefined` if nothing is entered. */
   read: () => any;
-  /** Shows what is wrong, and returns whether nothing is. */
+  /** Shows the message about an invalid value, or none, and returns whether the value is valid. */
   check: () => boolean;
   /** Shows a message, or none. */
   show: (message: string | null) => void;

@@ -73,7 +73,7 @@ def test_every_module_is_imported() -> None:
 
 
 def test_modules_are_checked_and_short() -> None:
-    """Each module asks TypeScript to check it, says what it is for, and has a length that one can read."""
+    """Each module asks TypeScript to check it, begins with its purpose, and is short."""
     heads = {path.name: source.splitlines()[:2] for path, source in _MODULES.items()}
     assert [name for name, head in heads.items() if head[0] != "// @ts-check" or not head[1].startswith("// ")] == []
     sources = {path.name: source for path, source in _MODULES.items() if path.parent.name != "texts"}

@@ -31,7 +31,7 @@ _LONG = (
 @pytest.fixture(scope="module")
 def campaign(server: Server) -> tuple[Account, dict[str, str]]:
     """A company with data for each screen, and the ids in the addresses of screens."""
-    company = server.accounts.sign_up_company(name="A company whose name is as long as it may be, xxx")
+    company = server.accounts.sign_up_company(name="A company whose name has the maximum of characters")
     common = company.create_promo(description=_LONG, target={"country": "fr", "age_from": 18, "categories": ["coffee"]})
     unique = company.create_promo(promo_unique=["BEAN-1", "BEAN-2", "BEAN-3"], active_until="2031-11-30")
     user = server.accounts.sign_up_user(country="fr")
@@ -70,7 +70,7 @@ def test_screens(console: Console, campaign: tuple[Account, dict[str, str]], axe
 
 def _check(console: Console, axe: str, path: str, token: str | None) -> None:
     console.open(path, token=token)
-    # The tab that the browser began with may show pages of its own.
+    # The browser may have opened pages of Chromium in its first tab.
     requested = {host for host in console.hosts() if host.startswith("http")}
     assert requested == {console.url}
     for width, scheme in _WINDOWS:

@@ -95,7 +95,7 @@ def test_forgotten_password(console: Console, company: Account, server: Server, 
 
 
 def test_hostile_return_address(console: Console, company: Account) -> None:
-    """The address to return to after the sign-in is a screen of the console, whatever the link says."""
+    """The address to return to after the sign-in is a screen of the console, even if a link names another site."""
     console.open("/sign-in?next=https%3A%2F%2Fevil.example%2F")
     _enter(console, company.email, PASSWORD)
     console.click("Sign in")

@@ -28,7 +28,7 @@ export const formatClock = (time) => clock.format(time);
 /** @param {string} code a country code in any case */
 export const countryName = (code) => regions.of(code.toUpperCase()) ?? code.toUpperCase();
 
-/** Return a date such as 30 November, with the year if it is not this one. @param {string} date as in RFC 3339 */
+/** Return a date such as 30 November, with the year unless it is the current year. @param {string} date as in RFC 3339 */
 export function formatDate(date) {
 	const format = date.slice(0, 4) === today().slice(0, 4) ? days : daysWithYear;
 	return format.format(new Date(`${date}T00:00:00Z`));

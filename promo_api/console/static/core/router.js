@@ -37,7 +37,7 @@ export function replaceQuery(query) {
 	history.replaceState(null, "", href(location.hash.slice(1).split("?")[0], query));
 }
 
-/** Show the current screen anew. */
+/** Show the current screen again. */
 export function reload() {
 	dispatchEvent(new HashChangeEvent("hashchange"));
 }

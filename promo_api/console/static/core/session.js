@@ -1,9 +1,9 @@
 // @ts-check
-// The token of the company, which lives as long as the tab.
+// The token of the company. The browser deletes it when the tab is closed.
 
 const NAME = "promo-console-token";
 
-/** Return the token; null: nobody has signed in. */
+/** Return the token; null: the company has not signed in. */
 export function sessionToken() {
 	return sessionStorage.getItem(NAME);
 }

@@ -15,7 +15,7 @@ const LIMITS = [
 ];
 
 /**
- * Return what is wrong with a value; null: nothing, as far as a browser can know.
+ * Return the message about a value that breaks its schema, or null. The service checks some rules that a browser cannot.
  * @param {Schema} declared
  * @param {any} value
  * @returns {string | null}

@@ -1,5 +1,5 @@
 // @ts-check
-// The overview: what has happened, and what needs attention.
+// The overview: activity, and warnings.
 
 import { api } from "../core/api.js";
 import { h } from "../core/dom.js";

@@ -331,7 +331,7 @@ export const TEXTS = {
 		image_url: "",
 		comments_enabled: "",
 		activation_events: "",
-		categories: "People can search by them. They limit nobody.",
+		categories: "People can search by them. They do not limit who can use the promo.",
 		target: "",
 		country: "",
 		age_from: "",
