@@ -279,7 +279,7 @@ export const TEXTS = {
 		title: "Account",
 		profile: "Profile",
 		saved: "Your profile is saved.",
-		password: "Password",
+		password: "Choose a new password",
 		changed: "Your password is changed. You stay signed in.",
 		sessions: "Sessions",
 		sign_out: "Signing out ends all sessions. API keys keep working.",
