@@ -21,8 +21,9 @@ _FILLED = [
     "/webhooks/WEBHOOK",
     "/keys",
 ]
-# Width in pixels and colours. A phone, a tablet and a large screen.
+# Width in pixels and colours. A phone, a tablet and a large screen; the tablet has the layout of a phone.
 _WINDOWS = [(360, "light"), (800, "light"), (1600, "dark")]
+_AXE_WIDTHS = (360, 1600)
 _LONG = (
     "Half of the price of any coffee, and of each Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen too. " * 2
 )
@@ -77,4 +78,4 @@ def _check(console: Console, axe: str, path: str, token: str | None) -> None:
         console.use_window(width, 900, scheme)
         console.until(lambda width=width: console.script("return innerWidth") == width)
         assert console.overflow() == 0, width
-        assert console.findings(axe) == [], width
+        assert width not in _AXE_WIDTHS or console.findings(axe) == [], width
