@@ -13,7 +13,7 @@ from sqlalchemy import text
 from promo_api import check, operator_commands, sweeper
 from promo_api.config.settings import Settings
 from promo_api.operator_commands import close_account, reset_password
-from promo_api.runtime import Runtime
+from promo_api.runtime import BUSINESS_CALENDAR, Runtime
 from promo_api.webhook_sweepers import deleted_webhooks_sweeper
 from tests.accounts import PASSWORD, Account, Api, company_body
 from tests.integration.stored_webhooks import store_webhook
@@ -142,7 +142,8 @@ def test_close_user(api: Api, runtime: Runtime, settings: Settings, capsys: Capt
 
 
 def _day(days: int) -> str:
-    return (datetime.now(UTC) + timedelta(days=days)).date().isoformat()
+    """Return a business day, some days from today."""
+    return (datetime.now(BUSINESS_CALENDAR) + timedelta(days=days)).date().isoformat()
 
 
 def _promos(company: Account) -> list[str]:

@@ -13,10 +13,15 @@ from tests.operations import Operation
 _SIDEBAR = ".t-doc__sidebar"
 _CLIENT = "[aria-label='API Client']"
 _REQUEST = f"{_CLIENT} section[aria-label^='Request:']"
-# Records requests with their responses, and violations of the Content-Security-Policy.
+# Records requests with their responses, notices, and violations of the Content-Security-Policy.
 _RECORDER = """
 window.exchanges = [];
 window.violations = [];
+window.notices = [];
+document.addEventListener("DOMContentLoaded", () => {
+  const notice = document.querySelector("#notice");
+  new MutationObserver(() => window.notices.push(notice.textContent)).observe(notice, { childList: true });
+});
 document.addEventListener("securitypolicyviolation", (event) =>
   window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
 const send = window.fetch;
@@ -113,6 +118,10 @@ class Page(BrowserPage):
         exchange = self.send()
         self.close_client()
         return exchange
+
+    def notices(self) -> str:
+        """Return all notices since the page was loaded; each is shown for some seconds."""
+        return "\n".join(self.script("return window.notices"))
 
     def filled_in(self) -> dict[str, str]:
         """Return the parameters and headers that the client will send."""

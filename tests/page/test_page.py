@@ -97,7 +97,7 @@ def test_company_creates_a_promo(page: Page, server: Server) -> None:
     page.open()
     assert page.execute(_OWN_PROMOS).status == 401
     token = _sign_up(page, server, "business_auth.sign_up", company_body())
-    assert "companyAuth" in page.find("#notice").text
+    assert "companyAuth" in page.notices()
     created = page.execute(_BY_ID["business_promos.create_promo"], promo_body())
     assert (created.authorization, created.status) == (f"Bearer {token}", 201)
     listed = page.execute(_OWN_PROMOS)
