@@ -20,7 +20,9 @@ window.violations = [];
 window.notices = [];
 document.addEventListener("DOMContentLoaded", () => {
   const notice = document.querySelector("#notice");
-  new MutationObserver(() => window.notices.push(notice.textContent)).observe(notice, { childList: true });
+  if (notice) {
+    new MutationObserver(() => window.notices.push(notice.textContent)).observe(notice, { childList: true });
+  }
 });
 document.addEventListener("securitypolicyviolation", (event) =>
   window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
