@@ -80,16 +80,16 @@ def run_dev(
     try:
         settings = Settings.from_environment(_DEFAULTS | configured)
     except SettingsError as error:
-        _print("\n- ".join(["Invalid settings:", *error.problems]), sys.stderr)
+        print_line("\n- ".join(["Invalid settings:", *error.problems]), sys.stderr)
         return 2
     dev = _Dev(_DEFAULTS | configured, configured.keys(), settings, folder, program, content)
     try:
         with stop_signals() as signals, lock_folder(folder):
             return dev.run(signals)
     except DevError as error:
-        _print(str(error), sys.stderr)
+        print_line(str(error), sys.stderr)
     except OSError as error:
-        _print(f"dev failed: {error}.", sys.stderr)
+        print_line(f"dev failed: {error}.", sys.stderr)
     return 1
 
 
@@ -131,13 +131,13 @@ class _Dev:
                 status = status or self._serve(signals)
             except _StopRequestedError:
                 status = 0
-        _print("stopped." if signals.wait(0) else "Stopped.")
+        print_line("stopped." if signals.wait(0) else "Stopped.")
         return status
 
     def _stop_leftover(self) -> None:
         leftover = read_pid_file(self._pid_file)
         if leftover is not None:
-            _print(f"Stopping the service of the previous run (process {leftover.pid}) ...")
+            print_line(f"Stopping the service of the previous run (process {leftover.pid}) ...")
             end_group(leftover, self._stop_timeout_s)
         self._pid_file.unlink(missing_ok=True)
 
@@ -151,11 +151,11 @@ class _Dev:
         for names, (server, start) in servers.items():
             configured = [name for name in names if name in self._configured]
             if configured:
-                _print(f"{server}: not started, {configured[0]} is set.")
+                print_line(f"{server}: not started, {configured[0]} is set.")
                 continue
             began = time.monotonic()
             start(stack)
-            _print(f"{server}: started ({time.monotonic() - began:.1f} s)")
+            print_line(f"{server}: started ({time.monotonic() - began:.1f} s)")
             _check_stop(signals, 0)
 
     def _start_postgres(self, stack: ExitStack) -> None:
@@ -177,7 +177,7 @@ class _Dev:
         self._environment.update(ANTIFRAUD_ADDRESS=antifraud.address)
 
     def _start_mailbox(self, stack: ExitStack) -> None:
-        mailbox = stack.enter_context(dev_mailbox(self._folder / "mail", _print))
+        mailbox = stack.enter_context(dev_mailbox(self._folder / "mail", print_line))
         self._environment.update(SMTP_URL=f"smtp://{mailbox.address}")
 
     def _migrate(self, signals: StopSignals) -> int:
@@ -185,9 +185,9 @@ class _Dev:
         with self._child("migrate") as child:
             status = _wait_for_exit(child, signals)
         if status:
-            _print(f"Migrations failed with status {status}.", sys.stderr)
+            print_line(f"Migrations failed with status {status}.", sys.stderr)
         else:
-            _print(f"Migrations: applied ({time.monotonic() - began:.1f} s)")
+            print_line(f"Migrations: applied ({time.monotonic() - began:.1f} s)")
         return status
 
     def _fill(self, content: Content, stack: ExitStack, signals: StopSignals) -> None:
@@ -202,10 +202,10 @@ class _Dev:
             _check_stop(signals, 0)
             if time.monotonic() - printed >= _REPORT_EVERY_S:
                 printed = time.monotonic()
-                _print(f"Data: {line}")
+                print_line(f"Data: {line}")
 
         content.fill(self._environment, report)
-        _print(f"Data: filled ({time.monotonic() - began:.1f} s)")
+        print_line(f"Data: filled ({time.monotonic() - began:.1f} s)")
 
     def _serve(self, signals: StopSignals) -> int:
         with self._child("serve") as child:
@@ -218,7 +218,7 @@ class _Dev:
             if child.poll() is None:
                 self._print_addresses(time.monotonic() - began)
             status = _wait_for_exit(child, signals)
-            _print(f"The service ended with status {status}.", sys.stderr)
+            print_line(f"The service ended with status {status}.", sys.stderr)
         return status
 
     @contextmanager
@@ -255,7 +255,7 @@ class _Dev:
 
     def _print_addresses(self, duration_s: float) -> None:
         url = self._url
-        _print(
+        print_line(
             f"API: started ({duration_s:.1f} s)\n\n"
             f"  API                  {url}/api\n"
             f"  Console              {url}/console/\n"
@@ -270,7 +270,7 @@ class _Dev:
 
 def _check_stop(signals: StopSignals, timeout_s: float) -> None:
     if signals.wait(timeout_s):
-        _print("\nStopping ... ", end="")
+        print_line("\nStopping ... ", end="")
         raise _StopRequestedError
 
 
@@ -285,7 +285,7 @@ def _url(address: str) -> str:
     return address if "://" in address or address.lower() == "none" else f"http://{address}"
 
 
-def _print(text: str, file: TextIO | None = None, end: str = "\n") -> None:
-    # A closed terminal must not stop the shutdown.
+def print_line(text: str, file: TextIO | None = None, end: str = "\n") -> None:
+    """Print a line to standard output or `file`. A closed terminal must not stop the shutdown."""
     with suppress(OSError):
         print(text, file=file or sys.stdout, end=end, flush=True)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from promo_api.dev.demo.people import FIRST_EMAIL
 from promo_api.dev.demo.receiver import WebhookReceiver
 from promo_api.dev.embedded import DevError
 from promo_api.dev.ports import free_port
-from promo_api.dev.run import PROGRAM, run_dev
+from promo_api.dev.run import PROGRAM, print_line, run_dev
 from promo_api.errors import ServiceUnavailable
 
 # Of all accounts of the demo, which only this machine can reach by default.
@@ -74,9 +73,9 @@ class Demo:
     def start(self, stack: ExitStack) -> None:
         """Start the receiver of the webhook. Without it the webhook fails, and all else works."""
         try:
-            stack.enter_context(WebhookReceiver(self._port, _print))
+            stack.enter_context(WebhookReceiver(self._port, print_line))
         except DevError as error:
-            _print(f"The webhook of the demo does not work now. {error}")
+            print_line(f"The webhook of the demo does not work now. {error}")
 
     def fill(self, environment: Mapping[str, str], report: Callable[[str], None]) -> None:
         """Fill the database, and store that it is filled."""
@@ -122,9 +121,3 @@ def _write(file: Path, filled: _Filled) -> None:
     with os.fdopen(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as opened:
         json.dump(asdict(filled), opened)
     unfinished.replace(file)
-
-
-def _print(line: str) -> None:
-    with suppress(OSError):
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()

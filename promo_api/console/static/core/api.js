@@ -102,7 +102,10 @@ function send(method, url, { accept, body, key, etag, signal, onProgress }, toke
 		request.onerror = unreachable;
 		request.ontimeout = unreachable;
 		request.onabort = () => fail(new DOMException("", "AbortError"));
-		signal?.addEventListener("abort", () => request.abort());
+		const abort = () => request.abort();
+		signal?.addEventListener("abort", abort);
+		// The signal of a screen lives longer than its requests.
+		request.onloadend = () => signal?.removeEventListener("abort", abort);
 		request.send(body === undefined || body instanceof Blob ? body : JSON.stringify(body));
 	});
 }

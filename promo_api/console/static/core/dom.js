@@ -51,6 +51,9 @@ export function fill(element, ...children) {
 	element.replaceChildren(...nodes(children));
 }
 
+/** Make the place for the message of an error, which screen readers speak. @param {...Child} message */
+export const makeAlert = (...message) => h("p", { className: "form-error", role: "alert" }, ...message);
+
 let ids = 0;
 
 /** Return an id that no other element has. @param {string} prefix */

@@ -13,9 +13,14 @@ export function beginSession(token) {
 	sessionStorage.setItem(NAME, token);
 }
 
+/** Forget the token. */
+export function forgetToken() {
+	sessionStorage.removeItem(NAME);
+}
+
 /** Forget the token, and show the sign-in, which leads back to this screen. */
 export function endSession() {
-	sessionStorage.removeItem(NAME);
+	forgetToken();
 	const place = location.hash.slice(1);
 	location.hash = place.startsWith("/sign-in") ? place : `/sign-in?next=${encodeURIComponent(place)}`;
 }

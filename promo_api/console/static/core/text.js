@@ -46,14 +46,14 @@ export function valueName(kind, value) {
 }
 
 /** Return the words of a name, such as `max_per_user`. @param {string} name */
-export function words(name) {
+function words(name) {
 	const spaced = name.replaceAll(/[_.]/g, " ");
 	return spaced.charAt(0).toUpperCase() + spaced.slice(1).toLowerCase();
 }
 
 /** Return a message of the service as a sentence, with the labels of members instead of their names. @param {string} message */
 export function sentence(message) {
-	const plain = message.replace(/`?\b([a-z]+(?:_[a-z]+)+)\b`?/g, (_, name) => `“${findText(`fields.${name}`) ?? words(name)}”`)
+	const plain = message.replace(/`?\b([a-z]+(?:_[a-z]+)+)\b`?/g, (_, name) => `“${valueName("fields", name)}”`)
 		.replaceAll("`", "");
 	return plain.charAt(0).toUpperCase() + plain.slice(1) + (/[.!?]$/.test(plain) ? "" : ".");
 }

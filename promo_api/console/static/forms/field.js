@@ -3,7 +3,7 @@
 
 import { resolve } from "../core/contract.js";
 import { fill, h, newId } from "../core/dom.js";
-import { findText, sentence, text, words } from "../core/text.js";
+import { findText, sentence, text, valueName } from "../core/text.js";
 import { makeInput } from "./inputs.js";
 import { findViolation } from "./violations.js";
 
@@ -131,7 +131,7 @@ function layOut(input, label, hint, error) {
 
 /** @param {string} name @param {boolean} isPlain whether nothing says that it is optional */
 function labelText(name, isPlain) {
-	const label = findText(`fields.${name}`) ?? words(name);
+	const label = valueName("fields", name);
 	return isPlain ? label : text("form.optional", { label });
 }
 

@@ -2,7 +2,7 @@
 // A form that is made from a schema, and that shows the errors of the service at its fields.
 
 import { api, ApiError, newKey } from "../core/api.js";
-import { h } from "../core/dom.js";
+import { h, makeAlert } from "../core/dom.js";
 import { sentence, text } from "../core/text.js";
 import { checkFields, constant, makeFields, readFields } from "./field.js";
 
@@ -14,7 +14,7 @@ import { checkFields, constant, makeFields, readFields } from "./field.js";
 export function makeForm({ schema, names, values = {}, button, submit, onInput, aside }) {
 	const fields = makeFields(schema, values, "", names);
 	const read = () => ({ ...constants(schema), ...readFields(fields) });
-	const alert = h("p", { className: "form-error", role: "alert" });
+	const alert = makeAlert();
 	const submitter = h("button", { className: "primary", type: "submit" }, button);
 	const key = newKey();
 	const element = h("form", { noValidate: true },

@@ -2,7 +2,7 @@
 // Actions of buttons and dialogs. Their texts are given by their keys.
 
 import { errorText } from "../core/api.js";
-import { fill, h } from "../core/dom.js";
+import { fill, h, makeAlert } from "../core/dom.js";
 import { findText, text } from "../core/text.js";
 import { makeForm, whileBusy } from "../forms/form.js";
 import { button } from "./blocks.js";
@@ -23,7 +23,7 @@ export function actionButton(key, action) {
  * @param {() => Promise<T>} action @param {(result: T) => unknown} done
  */
 export function ask(key, values, action, done, isDangerous = true) {
-	const alert = h("p", { className: "form-error", role: "alert" });
+	const alert = makeAlert();
 	const submit = button(`${key}.button`, () => whileBusy(submit, async () => {
 		const result = await action();
 		dialog.close();

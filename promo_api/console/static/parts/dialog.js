@@ -3,6 +3,7 @@
 
 import { h } from "../core/dom.js";
 import { text } from "../core/text.js";
+import { button } from "./blocks.js";
 import { notify } from "./notice.js";
 
 /**
@@ -22,9 +23,8 @@ export function openDialog(title, ...content) {
 /** Show a secret, which is not shown again. @param {string} title @param {string} message @param {string} secret */
 export function showSecret(title, message, secret) {
 	const field = h("input", { type: "text", readOnly: true, value: secret, "aria-label": title, className: "code" });
-	const copy = h("button", { type: "button", className: "primary", onclick: () => copyText(secret) }, text("form.copy"));
-	const close = h("button", { type: "button", onclick: () => dialog.close() }, text("form.close"));
-	const dialog = openDialog(title, h("p", {}, message), field, h("div", { className: "actions" }, copy, close));
+	const dialog = openDialog(title, h("p", {}, message), field, h("div", { className: "actions" },
+		button("form.copy", () => copyText(secret), "primary"), button("form.close", () => dialog.close())));
 	field.select();
 }
 

@@ -3,7 +3,6 @@
 
 import { errorText } from "../core/api.js";
 import { h } from "../core/dom.js";
-import { text } from "../core/text.js";
 import { whileBusy } from "../forms/form.js";
 import { button } from "./blocks.js";
 import { notify } from "./notice.js";

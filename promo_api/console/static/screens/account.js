@@ -21,7 +21,9 @@ export async function accountScreen({ signal }) {
 	});
 	const password = profileForm(["old_password", "password"], {}, async (body) => {
 		await api(UPDATE, { body }).catch((error) => {
-			error.details = error.code === "wrong_password" ? [{ in: "body", pointer: "/old_password", message: error.message }] : error.details;
+			if (error.code === "wrong_password") {
+				error.details = [{ in: "body", pointer: "/old_password", message: error.message }];
+			}
 			throw error;
 		});
 		password.reset();

@@ -3,7 +3,7 @@
 
 import { h } from "../core/dom.js";
 import { formatDate, formatNumber } from "../core/format.js";
-import { findText, text, valueName, words } from "../core/text.js";
+import { findText, text, valueName } from "../core/text.js";
 import { makeColumns, timeCell } from "../parts/blocks.js";
 import { describeAudience } from "../parts/summary.js";
 import { makeList } from "../parts/table.js";
@@ -29,7 +29,7 @@ export async function changesTab({ path, promo, signal }) {
 function describeChange({ event, changes }) {
 	return changes === undefined ? [valueName("promo", event)] : Object.entries(changes).map(([name, { from, to }]) =>
 		findText(`promo.switched.${name}.${to ?? !from}`) ?? text("promo.changed", {
-			name: findText(`fields.${name}`) ?? words(name), from: describeValue(from), to: describeValue(to),
+			name: valueName("fields", name), from: describeValue(from), to: describeValue(to),
 		}));
 }
 

@@ -34,7 +34,7 @@ export async function codesTab(page) {
 		}),
 		empty: text("codes.none"),
 	});
-	const state = h("select", { onchange: () => list.refresh({ state: state.value }) }, h("option", { value: "" }, text("codes.all")),
+	const state = h("select", { onchange: () => list.refresh({ state: state.value }) }, h("option", { value: "" }, text("list.all")),
 		(parameterSchema(LIST, "state").enum ?? []).map((value) => h("option", { value }, valueName("states", value))));
 	const count = () => {
 		const { codes_count: all, used_count: used } = page.promo;

@@ -3,9 +3,9 @@
 
 import { api, newKey } from "../core/api.js";
 import { alternatives, bodySchema, inOrder } from "../core/contract.js";
-import { fill, h } from "../core/dom.js";
+import { fill, h, makeAlert } from "../core/dom.js";
 import { go, href } from "../core/router.js";
-import { findText, text, valueName, words } from "../core/text.js";
+import { text, valueName } from "../core/text.js";
 import { constant, makeFields, readFields } from "../forms/field.js";
 import { makeForm } from "../forms/form.js";
 import { notify } from "../parts/notice.js";
@@ -137,7 +137,7 @@ function makeFrame(title, back, above) {
 			}
 		};
 		const form = makeForm({ ...options, onInput, aside: h("a", { className: "button", href: href(back) }, text("form.cancel")) });
-		fill(place, message && h("p", { className: "form-error", role: "alert" }, message), form.element);
+		fill(place, message && makeAlert(message), form.element);
 		onInput(form.read());
 		return form;
 	};

@@ -2,7 +2,7 @@
 // The statistics of a promo, which refresh themselves: numbers, a chart over time, and countries.
 
 import { api, ApiError } from "../core/api.js";
-import { fill, h } from "../core/dom.js";
+import { fill, h, makeAlert } from "../core/dom.js";
 import { countryName, formatPercent } from "../core/format.js";
 import { poll } from "../core/poll.js";
 import { text } from "../core/text.js";
@@ -23,8 +23,7 @@ export async function statisticsTab(page) {
 	const series = makeSeries(page);
 
 	async function refresh() {
-		const [{ data: stat }] = await Promise.all([
-			api("business_promos.get_promo_stat", { path, signal }), page.refresh(), series.refresh()]);
+		const [{ data: stat }] = await Promise.all([api("business_promos.get_promo_stat", { path, signal }), series.refresh()]);
 		const { used_count: used, max_count: limit, codes_count: uses = limit, like_count: likes } = page.promo;
 		const part = text("promo.used_of", { uses, percent: formatPercent(used, uses) });
 		fill(tiles, tile(text("promo.used"), used, bar(used / Math.max(uses, 1)), part), tile(text("promo.activations"), stat.activations_count),
@@ -35,7 +34,10 @@ export async function statisticsTab(page) {
 	}
 
 	await refresh();
-	series.element.append(poll(signal, EVERY_MS, refresh));
+	series.element.append(poll(signal, EVERY_MS, async () => {
+		await page.refresh();
+		await refresh();
+	}));
 	return [tiles, h("div", { className: "columns" }, series.element, card("promo.countries", null, countries.element))];
 }
 
@@ -46,7 +48,7 @@ function makeSeries({ signal, path }) {
 	const bucket = h("select", {}, options(BUCKETS[period.value]));
 	const measure = h("select", {}, options(MEASURES));
 	const byCountry = h("input", { type: "checkbox" });
-	const alert = h("p", { className: "form-error", role: "alert" });
+	const alert = makeAlert();
 	const chart = makeChart({ title: "", series: [], buckets: [] });
 	let loads = 0;
 	const request = () => ({ path, query: { bucket: bucket.value, from: firstDay(period.value), by: byCountry.checked ? "country" : "" } });

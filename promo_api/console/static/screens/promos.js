@@ -2,13 +2,14 @@
 // The list of promos.
 
 import { alternatives, bodySchema, inOrder, parameterSchema, resolve } from "../core/contract.js";
-import { fill, h } from "../core/dom.js";
+import { fill, h, makeAlert } from "../core/dom.js";
 import { formatNumber } from "../core/format.js";
 import { href, replaceQuery } from "../core/router.js";
-import { sentence, text, valueName } from "../core/text.js";
+import { sentence, text } from "../core/text.js";
 import { makeInput } from "../forms/inputs.js";
 import { findViolation } from "../forms/violations.js";
-import { badge, labelled, makeTabs } from "../parts/blocks.js";
+import { bar } from "../parts/bars.js";
+import { badge, labelled, stateTabs } from "../parts/blocks.js";
 import { describeAudience, describeDays } from "../parts/summary.js";
 import { makeList } from "../parts/table.js";
 
@@ -21,9 +22,10 @@ const STATES = ["active", "scheduled", "paused", "exhausted", "expired"];
 /** @param {Visit} visit */
 export async function promosScreen({ query, signal }) {
 	const filters = Object.fromEntries(query);
+	const states = inOrder(resolve(parameterSchema(LIST, "state").items ?? {}).enum ?? [], STATES);
 	const [tabs, empty] = [h("div"), h("div")];
 	const total = h("p", { className: "muted", role: "status" });
-	const alert = h("p", { className: "form-error", role: "alert" });
+	const alert = makeAlert();
 	const list = makeList({
 		operationId: LIST, options: { signal }, caption: text("promos.title"), columns: columns(), empty,
 		onTotal: (n) => fill(total, text("promos.total", { n })),
@@ -31,7 +33,7 @@ export async function promosScreen({ query, signal }) {
 	const refresh = () => {
 		const violation = filters.q ? findViolation(parameterSchema(LIST, "q"), filters.q) : null;
 		fill(alert, violation && sentence(violation));
-		fill(tabs, stateTabs(filters));
+		fill(tabs, stateTabs("/promos", states, filters));
 		fill(empty, emptyState(filters));
 		return list.refresh({ ...filters, ...violation && { q: "" } });
 	};
@@ -62,17 +64,6 @@ function filterFields(filters, change) {
 		});
 		return labelled(text(`promos.${name}`), control);
 	});
-}
-
-/** @param {Filters} filters */
-function stateTabs(filters) {
-	const states = inOrder(resolve(parameterSchema(LIST, "state").items ?? {}).enum ?? [], STATES);
-	return makeTabs(text("promos.state"), ["", ...states].map((state) => ({
-		title: state ? valueName("states", state) : text("promos.all"),
-		path: "/promos",
-		query: { ...filters, state },
-		isCurrent: (filters.state ?? "") === state,
-	})));
 }
 
 /** @param {Filters} filters */
@@ -107,5 +98,5 @@ function offer({ promo_id: id, description, promo_common: code, codes_count: n }
 /** @param {any} promo */
 function usage({ used_count: used, max_count: limit, codes_count: all = limit }) {
 	return h("div", { className: "usage" }, text("promos.used_of", { used, all }),
-		h("progress", { max: all || 1, value: used, "aria-hidden": "true" }));
+		bar(used / Math.max(all, 1)));
 }

@@ -6,10 +6,10 @@ import { namedSchema, parameterSchema } from "../core/contract.js";
 import { fill, h } from "../core/dom.js";
 import { formatTime } from "../core/format.js";
 import { go, href } from "../core/router.js";
-import { text, valueName } from "../core/text.js";
+import { text } from "../core/text.js";
 import { makeForm } from "../forms/form.js";
 import { ask } from "../parts/action.js";
-import { badge, button, head, hint, link, makeColumns, makeTabs, stack, timeCell } from "../parts/blocks.js";
+import { badge, button, head, hint, link, makeColumns, stack, stateTabs, timeCell } from "../parts/blocks.js";
 import { makeCodeCheck } from "../parts/code-check.js";
 import { makeList } from "../parts/table.js";
 
@@ -21,6 +21,7 @@ const ACTIONS = { held: ["redemptions.confirm", "redemptions.release"], expired:
 /** @param {Visit} visit */
 export async function redemptionsScreen({ query, signal }) {
 	const filters = Object.fromEntries(["state", "order_ref", "promo_id"].map((name) => [name, query.get(name) ?? ""]));
+	const states = /** @type {any} */ (namedSchema("RedemptionState"))["x-extensible-enum"];
 	const refresh = () => list.refresh();
 	const list = makeList({
 		operationId: LIST,
@@ -39,16 +40,8 @@ export async function redemptionsScreen({ query, signal }) {
 	});
 	await refresh();
 	return stack(head("redemptions.title"), makeCodeCheck(signal, refresh), h("section", { className: "card" },
-		tabs(filters), orderFilter(filters),
+		stateTabs(PATH, states, filters), orderFilter(filters),
 		(filters.promo_id || filters.order_ref) && h("a", { href: href(PATH) }, text("redemptions.show_all")), list.element));
-}
-
-/** @param {Record<string, string>} filters */
-function tabs(filters) {
-	const states = /** @type {any} */ (namedSchema("RedemptionState"))["x-extensible-enum"];
-	return makeTabs(text("redemptions.states"), ["", ...states].map((state) => ({
-		title: state ? valueName("states", state) : text("redemptions.all"), path: PATH, query: { ...filters, state }, isCurrent: filters.state === state,
-	})));
 }
 
 /** @param {Record<string, string>} filters */

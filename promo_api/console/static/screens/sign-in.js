@@ -5,7 +5,7 @@ import { bodySchema } from "../core/contract.js";
 import { api } from "../core/api.js";
 import { h } from "../core/dom.js";
 import { go, href } from "../core/router.js";
-import { beginSession } from "../core/session.js";
+import { beginSession, forgetToken } from "../core/session.js";
 import { text } from "../core/text.js";
 import { makeForm, operationForm } from "../forms/form.js";
 
@@ -63,7 +63,7 @@ export function resetPasswordScreen({ query }) {
 /** End the session. */
 export async function signOut() {
 	await api("business_auth.sign_out").catch(() => null);
-	sessionStorage.clear();
+	forgetToken();
 	go("/sign-in");
 }
 

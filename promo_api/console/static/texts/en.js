@@ -48,7 +48,7 @@ export const TEXTS = {
 		minItems: { one: "must have at least {n} entry", other: "must have at least {n} entries" },
 		maxItems: { one: "must have at most {n} entry", other: "must have at most {n} entries" },
 	},
-	list: { more: "Show more" },
+	list: { more: "Show more", all: "All", states: "States" },
 	live: { at: "Updated at {time}", failed: "Not updated at {time}: the service can't be reached" },
 	sign_in: {
 		title: "Sign in",
@@ -95,7 +95,6 @@ export const TEXTS = {
 	promos: {
 		title: "Promos",
 		create: "Create promo",
-		all: "All",
 		total: { one: "{n} promo", other: "{n} promos" },
 		q: "Search",
 		mode: "Codes",
@@ -206,7 +205,6 @@ export const TEXTS = {
 		issued: "Given out",
 		left: "Left",
 		state: "State",
-		all: "All",
 		none: "There are no such codes.",
 		csv: "Download CSV",
 		import: { button: "Import a file", submit: "Upload", done: "The file is uploaded." },
@@ -229,8 +227,6 @@ export const TEXTS = {
 		redeem: "Redeem or hold",
 		confirmed: "{code} is redeemed.",
 		held: "{code} is held.",
-		states: "States",
-		all: "All",
 		filter: "Filter",
 		show_all: "Show all redemptions",
 		none: "No redemption matches.",
