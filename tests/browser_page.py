@@ -19,6 +19,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 _T = TypeVar("_T")
 _TIMEOUT_S = 30
 _POLL_S = 0.05
+_PHONE_MAX = 600
 # Raised while the page is changing; `until` tries again.
 _TRANSIENT = [
     NoSuchElementException,
@@ -54,19 +55,20 @@ class BrowserPage:
         """Set the colour scheme of the system, `light` or `dark`."""
         self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
-    def use_width(self, pixels: int) -> None:
-        """Emulate a phone of this width."""
-        self.command("Emulation.setDeviceMetricsOverride", width=pixels, height=740, deviceScaleFactor=1, mobile=True)
+    def use_size(self, width: int, height: int = 740) -> None:
+        """Set the size of the window in pixels. A narrow one is that of a phone."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < _PHONE_MAX}
+        self.command("Emulation.setDeviceMetricsOverride", **metrics)
 
     def hosts(self) -> set[str]:
         """Return the origins of all requests since the last call."""
-        messages = [json.loads(entry)["message"] for entry in self._log("performance")]
-        urls = [
-            urlsplit(message["params"]["request"]["url"])
-            for message in messages
-            if message["method"] == "Network.requestWillBeSent"
-        ]
+        urls = [urlsplit(request["url"]) for request in self.requests()]
         return {f"{url.scheme}://{url.netloc}" for url in urls}
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Return all requests since the last call, as the DevTools protocol describes them."""
+        messages = [json.loads(entry)["message"] for entry in self._log("performance")]
+        return [each["params"]["request"] for each in messages if each["method"] == "Network.requestWillBeSent"]
 
     def console_messages(self) -> list[str]:
         """Return the warnings and errors of the browser console since the last call."""
@@ -122,9 +124,9 @@ class BrowserPage:
 
         self.until(press)
 
-    def until(self, condition: Callable[[], _T]) -> _T:
-        """Wait until a condition is true, and return its value."""
-        return WebDriverWait(self.browser, _TIMEOUT_S, _POLL_S, _TRANSIENT).until(lambda _: condition())
+    def until(self, condition: Callable[[], _T], message: str = "") -> _T:
+        """Wait until a condition is true, and return its value. `message` says what was not seen in time."""
+        return WebDriverWait(self.browser, _TIMEOUT_S, _POLL_S, _TRANSIENT).until(lambda _: condition(), message)
 
     def find_all(self, selector: str) -> list[WebElement]:
         """Return all elements."""

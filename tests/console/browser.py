@@ -1,6 +1,5 @@
 """The company console in a browser: a page object in the words that people see."""
 
-import json
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -50,15 +49,15 @@ class Console(BrowserPage):
 
     def wait_heading(self, text: str) -> None:
         """Wait for a screen."""
-        self.until(lambda: text in self.find("main:not([aria-busy]) h1").text)
+        self.see(text, "main:not([aria-busy]) h1")
 
     def see(self, text: str, selector: str = "body") -> None:
         """Wait until a text is shown."""
-        self.until(lambda: text in self.find(selector).text)
+        self.until(lambda: text in self.find(selector).text, f"{selector} does not show: {text}")
 
     def not_see(self, text: str, selector: str = "body") -> None:
         """Wait until a text is not shown."""
-        self.until(lambda: text not in self.find(selector).text)
+        self.until(lambda: text not in self.find(selector).text, f"{selector} shows: {text}")
 
     def click(self, name: str, scope: str = "body") -> None:
         """Click the button or link with this text; in the open dialog if there is one."""
@@ -104,9 +103,7 @@ class Console(BrowserPage):
 
     def sent(self) -> list[Sent]:
         """Return the requests to the API since the last call of this method or of `hosts`."""
-        messages = [json.loads(entry)["message"] for entry in self._log("performance")]
-        requests = [each["params"]["request"] for each in messages if each["method"] == "Network.requestWillBeSent"]
-        return [_sent(request) for request in requests if "/api/" in request["url"]]
+        return [_sent(request) for request in self.requests() if "/api/" in request["url"]]
 
     def unexpected_messages(self) -> list[str]:
         """Return the messages of the browser's console, but for responses that are errors."""
@@ -116,14 +113,6 @@ class Console(BrowserPage):
         """Connect the browser to the network, or disconnect it."""
         rates = {"downloadThroughput": -1, "uploadThroughput": -1}
         self.command("Network.emulateNetworkConditions", offline=not online, latency=0, **rates)
-
-    def use_window(self, width: int, height: int, scheme: str) -> None:
-        """Set the size of the window in pixels, and the colour scheme of the system."""
-        is_phone = width < 600
-        self.command(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=is_phone
-        )
-        self.use_colors(scheme)
 
     def overflow(self) -> int:
         """Return by how many pixels the page is wider than the window."""

@@ -213,7 +213,7 @@ def test_tabs_on_a_phone(console: Console, company: Account, server: Server, axe
     user = server.accounts.sign_up_user(country="fr")
     user.post(f"/user/promo/{promo_id}/activate")
     user.post(f"/user/promo/{promo_id}/comments", json={"text": "x" * 300})
-    console.use_width(360)
+    console.use_size(360)
     for scheme in ("light", "dark"):
         console.use_colors(scheme)
         _open(console, company, promo_id, tab)

@@ -75,7 +75,8 @@ def _check(console: Console, axe: str, path: str, token: str | None) -> None:
     requested = {host for host in console.hosts() if host.startswith("http")}
     assert requested == {console.url}
     for width, scheme in _WINDOWS:
-        console.use_window(width, 900, scheme)
+        console.use_size(width, 900)
+        console.use_colors(scheme)
         console.until(lambda width=width: console.script("return innerWidth") == width)
         assert console.overflow() == 0, width
         assert width not in _AXE_WIDTHS or console.findings(axe) == [], width

@@ -199,7 +199,7 @@ def test_accessibility(page: Page, server: Server, axe: str, scheme: str) -> Non
 
 def test_phone(page: Page, axe: str) -> None:
     """On a phone nothing is wider than the screen, the menu opens, and requests can be sent."""
-    page.use_width(_PHONE_WIDTH)
+    page.use_size(_PHONE_WIDTH)
     page.open()
     assert page.script("return document.documentElement.scrollWidth") == _PHONE_WIDTH
     page.press(lambda: page.find_text("button", "Open Menu"))
