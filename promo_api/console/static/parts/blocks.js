@@ -82,7 +82,7 @@ export function badge(state) {
 	return h("span", { className: `badge ${color}` }, valueName("states", state));
 }
 
-/** Make the tabs of a list by state, of which the first shows all. @param {string} path @param {string[]} states @param {Record<string, string>} filters */
+/** Make the tabs of a list by state, after a first tab for all states. @param {string} path @param {string[]} states @param {Record<string, string>} filters */
 export function stateTabs(path, states, filters) {
 	return makeTabs(text("list.states"), ["", ...states].map((state) => ({
 		title: state ? valueName("states", state) : text("list.all"), path, query: { ...filters, state }, isCurrent: (filters.state ?? "") === state,
