@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from datetime import date
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
 from handlers.pages import PageRequest, paged, serialize_page
+from handlers.replica_reads import reads_replica
 from handlers.serializers import serialize_activation, serialize_promo_for_user
 from persistence.accounts.own_activations import list_activations as list_user_activations
 from persistence.accounts.users import User
@@ -16,7 +17,7 @@ from persistence.activations import Claim, claim_values, find_refusal_reasons
 from persistence.feeds.user_promos import list_history_promos
 from persistence.idempotency import IdempotencyKey
 from persistence.pages import Page
-from promo_api.errors import ActivationDenied, AntifraudUnavailable, ConcurrentRequest, NotFound, Unauthenticated
+from promo_api.errors import ActivationDenied, AntifraudUnavailable, ConcurrentRequest, NotFound
 from promo_api.runtime import Runtime
 from promo_api.telemetry import metrics
 
@@ -83,18 +84,18 @@ def get_eligibility(runtime: Runtime, user: User, *, id: UUID) -> Body:
 
 
 @paged
-def list_activations(runtime: Runtime, user: User, *, page: PageRequest) -> Page[Body]:
+@reads_replica
+def list_activations(_runtime: Runtime, user: User, *, page: PageRequest, connection: Any) -> Page[Body]:
     """List the user's activations with their codes, latest first."""
-    with runtime.database.autocommit() as connection:
-        activations = list_user_activations(connection, user.id, **vars(page))
+    activations = list_user_activations(connection, user.id, **vars(page))
     return serialize_page(activations, serialize_activation)
 
 
 @paged
-def list_history(runtime: Runtime, user: User, *, page: PageRequest) -> Page[Body]:
+@reads_replica
+def list_history(runtime: Runtime, user: User, *, page: PageRequest, connection: Any) -> Page[Body]:
     """List the promos of the user's activations, latest first."""
-    with runtime.database.autocommit() as connection:
-        promos = list_history_promos(connection, user.id, runtime.today(), **vars(page))
+    promos = list_history_promos(connection, user.id, runtime.today(), **vars(page))
     return serialize_page(promos, serialize_promo_for_user)
 
 
@@ -125,19 +126,13 @@ def _claim_batch(
     """Return the responses; all None: the statement granted nothing."""
     try:
         return _claim_all_or_none(runtime, promo_id, today, claims) or [None] * len(claims)
-    except (ConcurrentRequest, Unauthenticated):
+    except ConcurrentRequest:
         return [None] * len(claims)
 
 
 def _claim_alone(runtime: Runtime, promo_id: UUID, today: date, claim: _KeyedClaim) -> Response | None:
-    """Claim a use; None: it was refused. Raise ConcurrentRequest, or Unauthenticated if the account was deleted."""
-    try:
-        responses = _claim_all_or_none(runtime, promo_id, today, [claim])
-    except Unauthenticated:
-        # The deletion removed these from Redis, but this request stored them again.
-        runtime.antifraud.delete_verdict(claim.claim.user_id)
-        runtime.rate_limits.delete_activations(claim.claim.user_id)
-        raise
+    """Claim a use; None: it was refused. Raise ConcurrentRequest."""
+    responses = _claim_all_or_none(runtime, promo_id, today, [claim])
     return responses[0] if responses else None
 
 

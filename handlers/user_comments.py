@@ -1,10 +1,12 @@
 """Comments on promos."""
 
+from typing import Any
 from uuid import UUID, uuid4
 
 from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
 from handlers.pages import PageRequest, paged, serialize_page
+from handlers.replica_reads import reads_replica
 from handlers.serializers import serialize_comment
 from handlers.versions import Versions, check_version, read_if_match, versioned
 from persistence.accounts.users import User
@@ -19,7 +21,7 @@ from persistence.comments import (
 )
 from persistence.idempotency import IdempotencyKey
 from persistence.pages import Page
-from promo_api.errors import CommentRefused, NotFound, NotOwner, PreconditionFailed, Unauthenticated
+from promo_api.errors import CommentRefused, NotFound, NotOwner, PreconditionFailed
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import COMMENTS, REPORTS
 from promo_api.specification import COMMENT_MEMBERS
@@ -48,19 +50,23 @@ def create_comment(runtime: Runtime, user: User, *, id: UUID, body: Body, key: I
 
 
 @paged
-def list_comments(runtime: Runtime, _user: User, *, id: UUID, page: PageRequest) -> Page[Body]:
+@reads_replica
+def list_comments(_runtime: Runtime, _user: User, *, id: UUID, page: PageRequest, connection: Any) -> Page[Body]:
     """List the comments on a promo, newest first."""
-    with runtime.database.autocommit() as connection:
-        comments = list_promo_comments(connection, id, **vars(page))
+    comments = list_promo_comments(connection, id, **vars(page))
     if comments is None:
         raise NotFound.promo()
     return serialize_page(comments, serialize_comment)
 
 
 @versioned(COMMENT_MEMBERS)
-def get_comment(runtime: Runtime, _user: User, *, id: UUID, comment_id: UUID) -> Body:
+@reads_replica
+def get_comment(_runtime: Runtime, _user: User, *, id: UUID, comment_id: UUID, connection: Any) -> Body:
     """Return a comment."""
-    return serialize_comment(_find_comment(runtime, id, comment_id))
+    comment = find_comment(connection, id, comment_id)
+    if comment is None:
+        raise NotFound.comment()
+    return serialize_comment(comment)
 
 
 @versioned(COMMENT_MEMBERS)
@@ -98,12 +104,10 @@ def report_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID, 
     """Report a comment of another user."""
     runtime.rate_limits.count_for(REPORTS, user.id)
     with runtime.database.autocommit() as connection:
-        result = insert_report(connection, id, comment_id, user_id=user.id, reason=body["reason"])
-    if result is None:
+        author_id = insert_report(connection, id, comment_id, user_id=user.id, reason=body["reason"])
+    if author_id is None:
         raise NotFound.comment()
-    if not result.is_open:
-        raise Unauthenticated.account_deleted()
-    if result.author_id == user.id:
+    if author_id == user.id:
         raise CommentRefused.own()
     return {"status": "ok"}
 

@@ -33,9 +33,8 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by, array, dis
 from persistence.database.statements import Statement
 from persistence.schema.activity_tables import activity_backfills, promo_activity, redemption_activity
 from persistence.schema.audit_tables import promo_changes
-from persistence.schema.event_tables import IS_UNPUBLISHED, event_feeds, events
+from persistence.schema.event_tables import IS_UNPUBLISHED, event_feeds, events, promo_events
 from persistence.schema.job_tables import IS_WAITING, job_errors, job_pieces, jobs
-from persistence.schema.key_tables import api_key_digests, api_keys
 from persistence.schema.redemption_tables import (
     IS_CONFIRMED,
     IS_HELD,
@@ -199,18 +198,6 @@ def count_mismatched_jobs(connection: Connection) -> int:
     return _value(connection, statement)
 
 
-def count_mismatched_keys(connection: Connection) -> int:
-    """Count API keys without the entry that finds them by their digest, and entries without a key."""
-    same = and_(
-        api_keys.c.digest == api_key_digests.c.digest,
-        api_keys.c.company_id == api_key_digests.c.company_id,
-        api_keys.c.id == api_key_digests.c.id,
-    )
-    pairs = api_keys.join(api_key_digests, same, full=True)
-    is_alone = or_(api_keys.c.id.is_(None), api_key_digests.c.id.is_(None))
-    return _value(connection, select(func.count()).select_from(pairs).where(is_alone))
-
-
 def count_mismatched_redemptions(connection: Connection) -> int:
     """Count COMMON promos with a wrong confirmed_count or held_count in redemption_counters."""
     state = func.unnest(array(["confirmed", "held"]), array([_COUNTERS.confirmed_count, _COUNTERS.held_count]))
@@ -313,8 +300,12 @@ def count_mismatched_event_numbers(connection: Connection) -> int:
 
 def count_mismatched_publications(connection: Connection) -> int:
     """Count companies with an event that was written ten minutes ago or earlier and is not published."""
-    is_late = events.c.created_at < func.clock_timestamp() - text("interval '10 minutes'")
-    return _value(connection, select(func.count(events.c.company_id.distinct())).where(IS_UNPUBLISHED, is_late))
+    since = func.clock_timestamp() - text("interval '10 minutes'")
+    late = union_all(
+        select(promo_events.c.company_id).where(promo_events.c.created_at < since),
+        select(events.c.company_id).where(IS_UNPUBLISHED, events.c.created_at < since),
+    ).subquery("late")
+    return _value(connection, select(func.count(late.c.company_id.distinct())))
 
 
 def count_mismatched_deliveries(connection: Connection) -> int:

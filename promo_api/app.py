@@ -27,8 +27,10 @@ from promo_api.security.tokens import Claims, check_token_version
 from promo_api.specification import KEY_SCOPES
 from promo_api.sweeper import (
     account_deletions_sweeper,
+    account_writes_sweeper,
     activity_backfills_sweeper,
     category_keys_sweeper,
+    earlier_events_sweeper,
     expired_responses_sweeper,
     feed_changes_sweeper,
     feed_status_sweeper,
@@ -72,6 +74,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
         pools=pool_limits(runtime.settings),
         admit=Admission(runtime.settings, runtime.rate_limits),
         on_refusal=metrics.request_overloaded,
+        after_write=partial(_record_write, runtime) if runtime.replicas.are_configured else None,
         lifespan=partial(_run_jobs, runtime, request_log),
         validate_responses=runtime.settings.validate_responses,
         origins=runtime.settings.origins,
@@ -81,6 +84,10 @@ def create_app(runtime: Runtime) -> ASGIApp:
     if runtime.settings.client_address_header:
         application = ClientAddressMiddleware(application, runtime.settings.client_address_header)
     return InstrumentationMiddleware(application, partial(_finish, request_log), metrics.request_started)
+
+
+def _record_write(runtime: Runtime, account: Company | User) -> None:
+    runtime.replicas.record_write(account.id)
 
 
 def _finish(request_log: RequestLog, request: RequestFinished) -> None:
@@ -115,7 +122,8 @@ def background_jobs(runtime: Runtime) -> list[BackgroundJob]:
         BackgroundJob("postgres", partial(_watch_postgres, runtime.health), _WATCH_EVERY_S, _WATCH_BACKOFF_MAX_S),
         expired_responses_sweeper(runtime.database, runtime.clock),
         feed_changes_sweeper(runtime.database),
-        account_deletions_sweeper(runtime.database),
+        account_deletions_sweeper(runtime.database, runtime.forget_user),
+        earlier_events_sweeper(runtime.database),
         feed_status_sweeper(runtime.database, runtime.today),
         category_keys_sweeper(runtime.database, runtime.today),
         job_files_sweeper(runtime.database, runtime.clock),
@@ -133,6 +141,8 @@ def background_jobs(runtime: Runtime) -> list[BackgroundJob]:
         webhook_mails_sweeper(runtime.settings, runtime.database, runtime.clock),
         WebhookJob(runtime.settings, runtime.database),
     ]
+    if runtime.replicas.are_configured:
+        jobs.append(account_writes_sweeper(runtime.database))
     if runtime.settings.metrics_address is not None:
         jobs.append(InventoryJob(runtime.settings, runtime.database, runtime.today))
         jobs.append(events_backlog_job(runtime.database))

@@ -10,6 +10,11 @@ from itertools import starmap
 import redis
 from sqlalchemy import Connection
 
+from persistence.accounts.consistency import (
+    count_mismatched_addresses,
+    count_mismatched_keys,
+    count_mismatched_names,
+)
 from persistence.consistency import (
     count_mismatched_activity,
     count_mismatched_added_codes,
@@ -26,7 +31,6 @@ from persistence.consistency import (
     count_mismatched_event_numbers,
     count_mismatched_issued_codes,
     count_mismatched_jobs,
-    count_mismatched_keys,
     count_mismatched_likes,
     count_mismatched_live_redemptions,
     count_mismatched_publications,
@@ -47,6 +51,7 @@ from persistence.database.server import (
     takes_writes,
     uses_utc,
 )
+from persistence.database.statements import is_distributed
 from persistence.database.timeouts import unlimited_transaction
 from persistence.feeds.feed_counts import count_mismatched_feed_counts
 from persistence.feeds.feed_index import count_mismatched_feed_entries
@@ -60,6 +65,7 @@ from promo_api.contract.application import BrokenContract
 from promo_api.errors import ServiceUnavailable
 from promo_api.failure_messages import describe_failure
 from promo_api.mail.smtp import Mailer, MailError
+from promo_api.replica_check import find_problem
 from promo_api.runtime import Runtime
 
 _MAIL_REASONS = {
@@ -153,9 +159,10 @@ def _specification(runtime: Runtime) -> str:
 
 
 def _postgresql(runtime: Runtime) -> str:
-    address, expected = _postgresql_address(runtime.settings), session_settings(runtime.settings)
+    address = _postgresql_address(runtime.settings)
     try:
         with runtime.database.autocommit() as connection:
+            expected = session_settings(runtime.settings, distributed=is_distributed(connection))
             version, actual = find_version(connection), find_settings(connection, expected)
             is_utc, is_writable = uses_utc(connection), takes_writes(connection)
     except ServiceUnavailable as error:
@@ -184,6 +191,23 @@ def _schema(runtime: Runtime) -> str:
             f"It is at {current or 'no revision'}, and this version needs {needed}. Run python -m promo_api migrate."
         )
     return f"It is at {current}, {'as' if current == needed else 'and newer than'} this version needs."
+
+
+def _replicas(runtime: Runtime) -> str:
+    """A replica that is not used is a warning: the service works without it."""
+    replicas = runtime.settings.replicas
+    if not replicas:
+        return "POSTGRES_READ_HOST is not set, so all reads use the primary."
+    try:
+        problems = {
+            f"{host}:{port}": find_problem(runtime.settings, runtime.database, host, port) for host, port in replicas
+        }
+    except ServiceUnavailable as error:
+        raise _Problem("Unknown, because PostgreSQL is unavailable.") from error
+    sentences = [f"The replica {address} {problem}" for address, problem in problems.items() if problem]
+    if sentences:
+        raise _Warning(" ".join(sentences))
+    return f"In use: {', '.join(problems)}."
 
 
 def _redis(runtime: Runtime) -> str:
@@ -314,6 +338,8 @@ _COUNTS: dict[str, Callable[[Connection], int]] = {
     "added codes of promos": count_mismatched_added_codes,
     "rejected rows and files of jobs": count_mismatched_jobs,
     "API keys by digest": count_mismatched_keys,
+    "addresses of accounts": count_mismatched_addresses,
+    "names of companies": count_mismatched_names,
     "redemptions of issued codes": count_mismatched_live_redemptions,
     "redemptions of promos": count_mismatched_redemptions,
     "redemptions of promos by country": count_mismatched_country_redemptions,
@@ -341,6 +367,7 @@ _CHECKS: dict[str, Callable[[Runtime], str]] = {
     "specification": _specification,
     "PostgreSQL": _postgresql,
     "schema": _schema,
+    "replicas": _replicas,
     "Redis": _redis,
     "clocks": _clocks,
     "anti-fraud": _antifraud,

@@ -9,16 +9,16 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Connection,
     DateTime,
     LargeBinary,
-    Table,
     Text,
     Uuid,
+    any_,
     bindparam,
     delete,
-    func,
     literal_column,
     null,
     select,
@@ -26,10 +26,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from persistence.database.statements import Statement
+from persistence.accounts.addresses import find_account_id
+from persistence.database.statements import Statement, claim_first
 from persistence.schema.reset_tables import password_resets
 from persistence.schema.tables import companies, users
-from promo_api.folding import fold
 
 
 @dataclass(frozen=True)
@@ -62,24 +62,22 @@ _NEW = {
     "mail_due_at": _NOW,
     "mail_attempts": literal_column("0"),
 }
-_UNKNOWN_ID = _NEW.pop("account_id")
+# A closed account may get a reset; `find_email` and the end of the reset check that it is open.
+_INSERT = Statement(
+    insert(password_resets).values(_NEW).on_conflict_do_update(index_elements=["account_id"], set_=_NEW)
+)
 _FIND_DIGEST = Statement(
     select(_reset.digest).where(
         _reset.account_id == _ACCOUNT_ID, _reset.kind == bindparam("kind", type_=Text), _reset.expires_at > _NOW
     )
 )
 _IS_MAIL = (_reset.account_id == _ACCOUNT_ID, _reset.digest == _DIGEST, _reset.mail_due_at.is_not(None))
-_due = (
-    select(_reset.account_id)
-    .where(_reset.mail_due_at <= _NOW)
-    .order_by(_reset.mail_due_at)
-    .limit(literal_column("1"))
-    .with_for_update(skip_locked=True)
-    .cte("due")
+_FIND_DUE = Statement(
+    select(_reset.account_id).where(_reset.mail_due_at <= _NOW).order_by(_reset.mail_due_at).limit(literal_column("10"))
 )
 _CLAIM_MAIL = Statement(
     update(password_resets)
-    .where(_reset.account_id == _due.c.account_id)
+    .where(_reset.account_id == _ACCOUNT_ID, _reset.mail_due_at <= _NOW)
     .values(mail_due_at=_DUE_AT, mail_attempts=_reset.mail_attempts + literal_column("1"))
     .returning(*_FIELDS, _reset.mail_attempts)
 )
@@ -90,36 +88,23 @@ _EMAILS = {
     kind: Statement(select(table.c.email).where(table.c.id == _ACCOUNT_ID, table.c.password_hash.is_not(None)))
     for kind, table in _TABLES.items()
 }
-_expired = (
-    select(_reset.account_id)
-    .where(_reset.expires_at <= _NOW)
-    .limit(_LIMIT)
-    .with_for_update(skip_locked=True)
-    .cte("old")
-)
-_DELETE_EXPIRED = Statement(delete(password_resets).where(_reset.account_id == _expired.c.account_id))
-
-
-def _insert(table: Table) -> Statement:
-    columns = table.c
-    account = select(columns.id).where(
-        columns.email_key == bindparam("email_key", type_=Text), columns.password_hash.is_not(None)
+_FIND_EXPIRED = Statement(select(_reset.account_id).where(_reset.expires_at <= _NOW).limit(_LIMIT))
+_DELETE_EXPIRED = Statement(
+    delete(password_resets).where(
+        _reset.account_id == any_(bindparam("expired", type_=ARRAY(Uuid))), _reset.expires_at <= _NOW
     )
-    statement = insert(password_resets).values(account_id=func.coalesce(account.scalar_subquery(), _UNKNOWN_ID), **_NEW)
-    return Statement(statement.on_conflict_do_update(index_elements=["account_id"], set_=_NEW))
-
-
-_INSERTS = {kind: _insert(table) for kind, table in _TABLES.items()}
+)
 
 
 def insert_reset(connection: Connection, email: str, reset: PasswordReset, now: datetime) -> None:
     """Store a reset whose mail is due now, in place of an earlier one of the account.
 
-    If an account has the e-mail address, its id is stored instead of that of `reset`. As the statement decides, an
-    unknown address takes the same time.
+    If an account has the e-mail address, its id is stored instead of that of `reset`. For an unknown address the same
+    statements are sent, so it takes the same time.
     """
     values = {f"new_{name}": getattr(reset, name) for name in PasswordReset.__dataclass_fields__}
-    _INSERTS[reset.kind].count(connection, {**values, "now": now, "email_key": fold(email)})
+    account_id = find_account_id(connection, reset.kind, email)
+    _INSERT.count(connection, {**values, "new_account_id": account_id or reset.account_id, "now": now})
 
 
 def find_reset_digest(connection: Connection, account_id: UUID, kind: str, now: datetime) -> bytes | None:
@@ -130,7 +115,8 @@ def find_reset_digest(connection: Connection, account_id: UUID, kind: str, now: 
 
 def claim_due_mail(connection: Connection, now: datetime, *, due_at: datetime) -> DueMail | None:
     """Return a mail that is due, and make it due again at `due_at`, in case this process dies."""
-    row = _CLAIM_MAIL.row(connection, {"now": now, "due_at": due_at})
+    values = {"now": now, "due_at": due_at}
+    row = claim_first(connection, _FIND_DUE, _CLAIM_MAIL, ["account_id"], values)
     return None if row is None else DueMail(PasswordReset(*row[:-1]), row[-1])
 
 
@@ -152,7 +138,8 @@ def close_mail(connection: Connection, reset: PasswordReset) -> None:
 
 def delete_expired_resets(connection: Connection, now: datetime, *, limit: int) -> int:
     """Delete expired resets, and return how many."""
-    return _DELETE_EXPIRED.count(connection, {"now": now, "limit": limit})
+    expired = [row[0] for row in _FIND_EXPIRED.rows(connection, {"now": now, "limit": limit})]
+    return _DELETE_EXPIRED.count(connection, {"now": now, "expired": expired}) if expired else 0
 
 
 def _key(reset: PasswordReset) -> dict[str, Any]:

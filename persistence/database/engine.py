@@ -19,9 +19,15 @@ from promo_api.config.settings import Settings
 from promo_api.errors import ServiceUnavailable
 from promo_api.telemetry import metrics
 
+# The primary is asked instead, so a client should not wait long.
+_REPLICA_CONNECT_TIMEOUT_S = 2
+# What a standby refuses: to write, and to read an unlogged table.
+_REFUSED_BY_STANDBYS = (errors.ReadOnlySqlTransaction, errors.FeatureNotSupported)
 # The client waits longer than statement_timeout, for the error to arrive.
 _RESPONSE_MARGIN_S = 1.0
 _PROBE = Statement(text("SELECT 1"))
+_FIND_CITUS = b"SELECT 1 FROM pg_extension WHERE extname = 'citus'"
+_PREPARE_FOR_CITUS = b"SELECT set_config('plan_cache_mode', 'auto', false) FROM pg_extension WHERE extname = 'citus'"
 
 
 class Database:
@@ -31,9 +37,16 @@ class Database:
     once.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, of_replicas: bool = False) -> None:
+        """Open nothing yet.
+
+        Args:
+            settings: where PostgreSQL is, and its limits.
+            of_replicas: connect to the standbys at POSTGRES_READ_HOST, and to no other server.
+        """
         self._breaker = CircuitBreaker(failures=1, cooldown_s=0)
-        self._autocommit = _create_engine(settings)
+        arguments = _replica_arguments(settings) if of_replicas else _connect_arguments(settings)
+        self._autocommit = _create_engine(settings, arguments)
         self.engine = self._autocommit.execution_options(isolation_level="READ COMMITTED")
 
     def autocommit(self) -> AbstractContextManager[Connection]:
@@ -51,7 +64,6 @@ class Database:
         Raises:
             ServiceUnavailable: PostgreSQL is unavailable, or no connection was free in time.
             ConcurrentRequest: another request with the Idempotency-Key committed first.
-            Unauthenticated: the user was deleted meanwhile.
             StatementRefused: the statement has a defect.
         """
         try:
@@ -100,7 +112,7 @@ def _invalidate_if_lost(connection: Connection) -> Iterator[None]:
         yield
     except (psycopg.Error, exc.DBAPIError) as error:
         cause = find_cause(error)
-        if not connection.invalidated and (isinstance(cause, errors.ReadOnlySqlTransaction) or _is_closed(connection)):
+        if not connection.invalidated and (isinstance(cause, _REFUSED_BY_STANDBYS) or _is_closed(connection)):
             connection.invalidate()
         raise
 
@@ -109,7 +121,7 @@ def _is_closed(connection: Connection) -> bool:
     return bool(connection.connection.dbapi_connection.closed)  # type: ignore[union-attr]
 
 
-def _create_engine(settings: Settings) -> Engine:
+def _create_engine(settings: Settings, arguments: dict[str, Any]) -> Engine:
     url = URL.create(
         "postgresql+psycopg",
         username=settings.postgres_username,
@@ -126,9 +138,9 @@ def _create_engine(settings: Settings) -> Engine:
         # Logs must not contain codes or e-mail addresses.
         hide_parameters=True,
         json_deserializer=orjson.loads,
-        connect_args=_connect_arguments(settings),
+        connect_args=arguments,
     )
-    event.listen(engine, "do_connect", _opener(settings.postgres_statement_timeout_s + _RESPONSE_MARGIN_S))
+    event.listen(engine, "do_connect", _opener(settings))
     event.listen(engine, "checkout", _discard_closed)
     return engine
 
@@ -151,10 +163,22 @@ def _connect_arguments(settings: Settings) -> dict[str, Any]:
     }
 
 
-def session_settings(settings: Settings) -> dict[str, str]:
+def _replica_arguments(settings: Settings) -> dict[str, Any]:
+    return {
+        **_connect_arguments(settings),
+        "host": settings.postgres_read_host,
+        "port": settings.postgres_read_port,
+        "target_session_attrs": "standby",
+        "load_balance_hosts": "random",
+        "connect_timeout": _REPLICA_CONNECT_TIMEOUT_S,
+    }
+
+
+def session_settings(settings: Settings, *, distributed: bool = False) -> dict[str, str]:
     """Return the settings of each session by name; times in milliseconds.
 
-    Generic plans, because a custom plan takes longer than most statements.
+    Generic plans, because a custom plan takes longer than most statements. Citus plans a statement for the shards of
+    its parameters, and refuses generic plans.
     """
     limits = {
         "statement_timeout": settings.postgres_statement_timeout_s,
@@ -162,7 +186,7 @@ def session_settings(settings: Settings) -> dict[str, str]:
         "idle_in_transaction_session_timeout": settings.postgres_idle_transaction_timeout_s,
     }
     milliseconds = {name: str(round(seconds * 1000)) for name, seconds in limits.items()}
-    return milliseconds | {"TimeZone": "UTC", "plan_cache_mode": "force_generic_plan"}
+    return milliseconds | {"TimeZone": "UTC", "plan_cache_mode": "auto" if distributed else "force_generic_plan"}
 
 
 def _session_arguments(settings: Settings) -> dict[str, str | None]:
@@ -172,12 +196,20 @@ def _session_arguments(settings: Settings) -> dict[str, str | None]:
     return {"options": " ".join(f"-c {name}={value}" for name, value in session_settings(settings).items())}
 
 
-def _opener(response_timeout_s: float) -> Callable[..., DeadlineConnection]:
+def _opener(settings: Settings) -> Callable[..., DeadlineConnection]:
+    # Behind a transaction pooler the role has the setting, because a session is not the service's own.
+    find_citus = _FIND_CITUS if settings.postgres_transaction_pooling else _PREPARE_FOR_CITUS
+
     def open_connection(
         _dialect: Dialect, _record: object, arguments: list[Any], parameters: dict[str, Any]
     ) -> DeadlineConnection:
-        connection = DeadlineConnection.connect(*arguments, **parameters)
-        connection.response_timeout_s = response_timeout_s
+        connection = DeadlineConnection.connect(*arguments, autocommit=True, **parameters)
+        connection.response_timeout_s = settings.postgres_statement_timeout_s + _RESPONSE_MARGIN_S
+        try:
+            connection.is_distributed = connection.execute(find_citus).fetchone() is not None
+        except psycopg.Error:
+            connection.close()
+            raise
         connection.statements = psycopg.RawCursor(connection)
         return connection
 

@@ -1,5 +1,6 @@
 """Translation of PostgreSQL's errors."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -7,8 +8,10 @@ import psycopg
 from psycopg import errors
 from sqlalchemy import exc
 
-from persistence.schema.tables import metadata, stored_responses, users
-from promo_api.errors import ConcurrentRequest, ServiceUnavailable, Unauthenticated
+from persistence.schema.tables import stored_responses
+from promo_api.errors import ConcurrentRequest, ServiceUnavailable
+
+_NAME_IN_SHARD = re.compile(r"\b(\w+)_[0-9]{6,}\b")
 
 
 class StatementRefused(Exception):
@@ -24,6 +27,14 @@ class MissingPrivilege(StatementRefused):
 def find_cause(error: exc.DBAPIError | psycopg.Error) -> BaseException | None:
     """Return the psycopg error in an error of SQLAlchemy."""
     return error.orig if isinstance(error, exc.DBAPIError) else error
+
+
+def was_canceled(error: ServiceUnavailable) -> bool:
+    """Return whether only a statement was canceled: it took too long, or delayed the replay of a standby."""
+    cause = error.__cause__
+    return isinstance(cause, (exc.DBAPIError, psycopg.Error)) and isinstance(
+        find_cause(cause), (errors.QueryCanceled, errors.SerializationFailure)
+    )
 
 
 def translate(error: BaseException | None) -> Exception:
@@ -47,10 +58,16 @@ def _outdated_schema(_error: object) -> ServiceUnavailable:
 
 def _violation(error: psycopg.Error) -> Exception:
     """A violation is a defect unless a concurrent request can cause it."""
-    constraint = error.diag.constraint_name
+    constraint = _find_constraint(error)
     if constraint == stored_responses.primary_key.name:
         return ConcurrentRequest()
-    return Unauthenticated.account_deleted() if constraint in _USER_REFERENCES else _defect(error)
+    return _defect(error)
+
+
+def _find_constraint(error: psycopg.Error) -> str | None:
+    """Return the name of the violated constraint. Citus has it only in the message, with the number of a shard."""
+    in_message = _NAME_IN_SHARD.search(error.diag.message_primary or "")
+    return error.diag.constraint_name or (in_message and in_message[1])
 
 
 def _missing_privilege(error: object) -> MissingPrivilege:
@@ -72,15 +89,11 @@ _MEANINGS: dict[type, Callable[[Any], Exception]] = {
     psycopg.InterfaceError: unavailable,
     errors.IdleInTransactionSessionTimeout: unavailable,
     errors.ReadOnlySqlTransaction: unavailable,
+    # A standby refuses to read an unlogged table.
+    errors.FeatureNotSupported: unavailable,
     errors.UndefinedTable: _outdated_schema,
     errors.UndefinedColumn: _outdated_schema,
     errors.UndefinedFunction: _outdated_schema,
     errors.InsufficientPrivilege: _missing_privilege,
     psycopg.IntegrityError: _violation,
-}
-_USER_REFERENCES = {
-    key.name
-    for table in metadata.tables.values()
-    for key in table.foreign_key_constraints
-    if key.referred_table is users
 }

@@ -3,7 +3,8 @@
 SQLAlchemy compiles a statement once; psycopg runs it with a third of the CPU time.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, cast
 
 import orjson
@@ -19,7 +20,7 @@ from sqlalchemy import (
     FromClause,
     Select,
     bindparam,
-    literal_column,
+    func,
     select,
     true,
 )
@@ -27,16 +28,34 @@ from sqlalchemy import (
 from persistence.database.timeouts import DeadlineConnection
 
 _Row = tuple[Any, ...]
-# $1, because psycopg would parse a statement with %(name)s on every run.
-_DIALECT = URL.create("postgresql+psycopg").get_dialect()(paramstyle="numeric_dollar")  # type: ignore[call-arg]
+
+
+def _dialect(name: str) -> Any:
+    # $1, because psycopg would parse a statement with %(name)s on every run.
+    dialect = URL.create("postgresql+psycopg").get_dialect()(paramstyle="numeric_dollar")  # type: ignore[call-arg]
+    dialect.name = name
+    return dialect
+
+
+# Citus is PostgreSQL; the name only selects what lateral_join adds.
+_POSTGRESQL, _CITUS = _dialect("postgresql"), _dialect("citus")
+
+# The time in FROM: Citus allows no function of it in COALESCE, CASE and RETURNING of an UPDATE.
+CLOCK = func.statement_timestamp().table_valued("now", name="clock").render_derived()
 
 
 def lateral_join(rows: Select[Any], name: str) -> FromClause:
     """Return a LATERAL subquery that reads `rows` by index.
 
-    OFFSET 0 keeps the planner from flattening it: a generic plan would join whole tables.
+    OFFSET 0 keeps the planner from flattening it: a generic plan would join whole tables. Citus has no generic plans,
+    and could not send such a subquery to the shards.
     """
-    return rows.offset(literal_column("0")).lateral(name)
+    return rows.suffix_with("OFFSET 0", dialect=_POSTGRESQL.name).lateral(name)
+
+
+def is_distributed(connection: Connection) -> bool:
+    """Return whether the tables are on several servers, with Citus."""
+    return _driver_connection(connection).is_distributed
 
 
 def skip_scan(find_next: Callable[..., Select[Any]], *after: Any) -> CTE:
@@ -61,7 +80,8 @@ class Statement:
     """A compiled statement; its methods run it."""
 
     def __init__(self, statement: ClauseElement) -> None:
-        compiled = statement.compile(dialect=_DIALECT)
+        compiled = statement.compile(dialect=_POSTGRESQL)
+        self._statement = statement
         self._text = str(compiled)
         self._names = cast("list[str]", compiled.positiontup or [])  # type: ignore[attr-defined]
         self._constants = {name: value for name, value in compiled.params.items() if value is not None}
@@ -84,15 +104,41 @@ class Statement:
         return self._run(connection, values).rowcount
 
     def _run(self, connection: Connection, values: Mapping[str, Any]) -> psycopg.RawCursor[Any]:
-        return _cursor(connection).execute(self._text, self._values(values))
+        text = self._distributed_text if is_distributed(connection) else self._text
+        return _driver_connection(connection).statements.execute(text, self._values(values))
+
+    @cached_property
+    def _distributed_text(self) -> str:
+        return str(self._statement.compile(dialect=_CITUS))
 
     def _values(self, values: Mapping[str, Any]) -> list[Any]:
         values = {**self._constants, **values}
         return [values[name] for name in self._names]
 
 
-def _cursor(connection: Connection) -> psycopg.RawCursor[Any]:
-    return cast("DeadlineConnection", connection.connection.dbapi_connection).statements
+def _driver_connection(connection: Connection) -> DeadlineConnection:
+    return cast("DeadlineConnection", connection.connection.dbapi_connection)
+
+
+def claim_first(
+    connection: Connection, find: Statement, claim: Statement, key: Sequence[str], values: Mapping[str, Any]
+) -> _Row | None:
+    """Claim the first of some rows that no other process has locked or changed; None: there is none.
+
+    Two statements, because Citus locks rows only in a statement that names their shard.
+
+    Args:
+        connection: in a transaction, if `claim` only locks.
+        find: selects the keys of rows without a lock.
+        claim: locks or changes the row with a key, and returns it unless it is locked or does not qualify any more.
+        key: the parameters of `claim` for the columns of `find`.
+        values: the other parameters of both.
+    """
+    for found in find.rows(connection, values):
+        row = claim.row(connection, {**values, **dict(zip(key, found, strict=True))})
+        if row is not None:
+            return row
+    return None
 
 
 def as_json(value: Any) -> Json:

@@ -20,9 +20,15 @@ class ResponseTimeout(psycopg.OperationalError):
 
 
 class DeadlineConnection(psycopg.Connection[Any]):
-    """A connection that closes after a timeout (None: no limit), because the response could still arrive."""
+    """A connection that closes after a timeout (None: no limit), because the response could still arrive.
+
+    Attributes:
+        statements: the cursor that runs compiled statements.
+        is_distributed: whether the database has the extension citus.
+    """
 
     response_timeout_s: float | None = None
+    is_distributed = False
     statements: psycopg.RawCursor[Any]
 
     def wait(self, gen: PQGen[_RV], interval: float = 0.1, timeout: float | None = None) -> _RV:
@@ -41,6 +47,17 @@ class DeadlineConnection(psycopg.Connection[Any]):
                 raise
             self.close()
             raise ResponseTimeout(f"no response within {timeout_s} s") from error
+
+
+@contextmanager
+def response_timeout(connection: Connection, seconds: float) -> Iterator[None]:
+    """Wait at most so long for each response during a block."""
+    open_connection = cast("DeadlineConnection", connection.connection.dbapi_connection)
+    usual_s, open_connection.response_timeout_s = open_connection.response_timeout_s, seconds
+    try:
+        yield
+    finally:
+        open_connection.response_timeout_s = usual_s
 
 
 @contextmanager

@@ -15,15 +15,11 @@ from sqlalchemy import (
     Integer,
     Select,
     Text,
+    Uuid,
     and_,
     bindparam,
     case,
-    cast,
-    exists,
     func,
-    insert,
-    literal,
-    literal_column,
     not_,
     or_,
     select,
@@ -31,24 +27,23 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy.dialects.postgresql import JSONB
 
-from persistence.conditions import is_active, promo_state
-from persistence.database.statements import Statement, lateral_join, new_value
-from persistence.feeds.feed_entries import insert_entries
-from persistence.pages import CountedPages, Key, Page, Pages, Window, count_and_show
+from persistence.conditions import TODAY, is_active, promo_state
+from persistence.database.statements import Statement, as_json, new_value
+from persistence.pages import TOTAL, CountedPages, Key, Match, Page, PageRows, Pages, Window, join_page
 from persistence.promos.company_filters import (
     COMPANY_ID,
     COUNTRY_KEYS,
+    ONE_OF_COUNTRIES,
     ORDER_COLUMNS,
     CompanyFilters,
     FilterKind,
     select_matching,
 )
 from persistence.promos.company_ranges import company_ranges
-from persistence.schema.audit_tables import promo_changes
 from persistence.schema.orders import company_order
-from persistence.schema.tables import TARGET_KEY, companies, company_promo_counts, promo_codes, promo_counters, promos
+from persistence.schema.tables import TARGET_KEY, company_promo_counts, promo_counters, promos
 from persistence.search import search_words
 from promo_api.folding import fold
 
@@ -98,7 +93,7 @@ _DERIVED: dict[str, ColumnElement[Any]] = {
 _PROMOS = select(
     *(_DERIVED[name].label(name) if name in _DERIVED else promos.c[name] for name in Promo.__dataclass_fields__)
 ).join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
-_PROMO = _PROMOS.where(promos.c.id == bindparam("id"))
+_PROMO = _PROMOS.where(promos.c.id == bindparam("id"), promo_counters.c.promo_id == bindparam("id"))
 # By `locked`; the tables in lock order.
 _FIND = {
     False: Statement(_PROMO),
@@ -108,7 +103,7 @@ _OF_COMPANY = select(*ORDER_COLUMNS).where(promos.c.company_id == COMPANY_ID, no
 _COUNT = select(func.coalesce(func.sum(company_promo_counts.c.promos_count), 0)).where(
     company_promo_counts.c.company_id == COMPANY_ID
 )
-_OF_COUNTRIES = company_promo_counts.c.country_key == func.any(cast(COUNTRY_KEYS, ARRAY(Text)))
+_OF_COUNTRIES = company_promo_counts.c.country_key == ONE_OF_COUNTRIES
 _COUNTS = {False: _COUNT, True: _COUNT.where(_OF_COUNTRIES)}
 _TOTALS = {filtered: Statement(count) for filtered, count in _COUNTS.items()}
 _OWNER = Statement(select(promos.c.company_id).where(promos.c.id == bindparam("id")))
@@ -117,71 +112,24 @@ _COUNTED_KEY = case((not_(promos.c.archived), TARGET_KEY))
 _CATEGORY_KEYS = Statement(select(promos.c.category_keys).where(promos.c.id == bindparam("id")))
 
 
-def _change_count(
-    company_id: ColumnElement[Any], target_key: ColumnElement[Any], difference: int, *conditions: ColumnElement[bool]
-) -> ReturningInsert[Any]:
-    """Change the number of promos of a company for a country ('': all countries).
-
-    The number is the sum of parts. A writer changes an unlocked part or inserts one, so none waits.
-    """
-    parts = company_promo_counts.c
-    is_part = (parts.company_id == company_id, parts.country_key == target_key, *conditions)
-    unlocked = select(parts.part).where(*is_part).limit(1).with_for_update(skip_locked=True).cte("unlocked")
-    changed = (
-        update(company_promo_counts)
-        .where(*is_part, parts.part == unlocked.c.part)
-        .values(promos_count=parts.promos_count + difference)
-        .returning(parts.part)
-        .cte("changed")
+# Of columns that cannot be NULL.
+_DEFAULTS = {"category_keys": [], "comments_enabled": True, "activation_events": False}
+_CREATE = Statement(
+    select(
+        func.create_promo(
+            bindparam("id", type_=Uuid),
+            bindparam("members", type_=JSONB),
+            bindparam("codes", type_=ARRAY(Text)),
+            bindparam("use_limit", type_=Integer),
+            TODAY,
+        )
     )
-    is_new = (~exists(select(changed.c.part)), *conditions)
-    new_part = select(company_id, target_key, literal(difference, Integer)).where(*is_new)
-    names = ["company_id", "country_key", "promos_count"]
-    return insert(company_promo_counts).from_select(names, new_part).returning(parts.part)
-
-
-def _insert() -> Select[Any]:
-    codes, use_limit = bindparam("codes", type_=ARRAY(Text)), bindparam("use_limit", type_=Integer)
-    columns = {name: bindparam(name, type_=promos.c[name].type) for name in _INSERTED_COLUMNS}
-    # The lock of the foreign key, so that the company is not closed before the promo is inserted.
-    is_open = companies.c.password_hash.is_not(None)
-    company = select(companies.c.id).where(companies.c.id == columns["company_id"], is_open)
-    locked = company.with_for_update(read=True, key_share=True).cte("company")
-    row = select(*columns.values(), func.to_json(codes)).select_from(locked)
-    promo = insert(promos).from_select([*columns, "promo_unique"], row).returning(*promos.c).cte("promo")
-    options = [bindparam(name, type_=promo_counters.c[name].type) for name in _COUNTED_OPTIONS]
-    counters = insert(promo_counters).from_select(
-        ["promo_id", "use_limit", *_COUNTED_OPTIONS], select(promo.c.id, use_limit, *options)
+)
+_CHANGE_COUNT = Statement(
+    select(
+        func.change_promo_count(COMPANY_ID, bindparam("target_key", type_=Text), bindparam("difference", type_=Integer))
     )
-    code = func.unnest(codes).table_valued("value", with_ordinality="position", name="code").render_derived()
-    code_rows = insert(promo_codes).from_select(
-        ["promo_id", "position", "value"],
-        select(promo.c.id, code.c.position, code.c.value).join_from(promo, code, true()),
-    )
-    listed = select(promo, (use_limit > 0).label("usable")).cte("listed")
-    created = insert(promo_changes).from_select(
-        ["promo_id", "number", "company_id", "event"],
-        select(promo.c.id, literal_column("1"), promo.c.company_id, literal_column("'created'")),
-    )
-    country_key, is_inserted = func.coalesce(columns["country_key"], ""), exists(select(promo.c.id))
-    counted = _change_count(columns["company_id"], country_key, 1, is_inserted)
-    return select(promo.c.id).add_cte(
-        counters.cte("counters"),
-        code_rows.cte("codes"),
-        counted.cte("counted"),
-        created.cte("created"),
-        *insert_entries(listed),
-    )
-
-
-_INSERTED_COLUMNS = {column.name for column in promos.c} - {
-    "created_at", "promo_unique", "paused", "archived", "reported_until",
-}  # fmt: skip
-_INSERT = Statement(_insert())
-_CHANGE_COUNT = {
-    difference: Statement(_change_count(COMPANY_ID, bindparam("target_key", type_=Text), difference))
-    for difference in (-1, 1)
-}
+)
 
 
 def find_promo(connection: Connection, promo_id: UUID, today: date, *, locked: bool = False) -> Promo | None:
@@ -247,20 +195,12 @@ def insert_promo(
     `values` has columns of promos without the case-folded keys, and the options of promo_counters; `codes` is None for
     other modes than UNIQUE.
     """
-    columns = {
-        **dict.fromkeys(_INSERTED_COLUMNS),
-        "comments_enabled": True,
-        "low_stock_percent": None,
-        "activation_events": False,
-        "id": promo_id,
-        **values,
-        **_fold_keys(values),
-        "search_words": search_words(
-            values["company_id"], values["description"], values.get("categories"), values.get("promo_common")
-        ),
-    }
-    parameters = {**columns, "today": today, "use_limit": use_limit, "codes": codes}
-    return _INSERT.row(connection, parameters) is not None
+    words = search_words(
+        values["company_id"], values["description"], values.get("categories"), values.get("promo_common")
+    )
+    members = {**_DEFAULTS, **values, **_fold_keys(values), "search_words": words}
+    parameters = {"id": promo_id, "members": as_json(members), "codes": codes, "use_limit": use_limit, "today": today}
+    return bool(_CREATE.value(connection, parameters))
 
 
 def update_counters(connection: Connection, promo_id: UUID, changes: Mapping[str, Any]) -> bool:
@@ -299,7 +239,8 @@ def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, A
     if old_key != new_key:
         for key, difference in ((old_key, -1), (new_key, 1)):
             if key is not None:
-                _CHANGE_COUNT[difference].row(connection, {"company": company_id, "target_key": key})
+                values = {"company": company_id, "target_key": key, "difference": difference}
+                _CHANGE_COUNT.row(connection, values)
     return True
 
 
@@ -314,24 +255,31 @@ def _update(columns: frozenset[str]) -> Statement:
         .with_for_update(key_share=True)
         .cte("before")
     )
+    is_promo = (promos.c.id == bindparam("id"), promos.c.id == before.c.id)
     return Statement(
         update(promos)
-        .where(promos.c.id == before.c.id, or_(begins.is_(None), ends.is_(None), begins <= ends))
+        .where(*is_promo, or_(begins.is_(None), ends.is_(None), begins <= ends))
         .values(new)
         .returning(promos.c.company_id, before.c.counted_key, _COUNTED_KEY)
     )
 
 
-def _page(sort_by: str | None, filtered: bool, window: Window) -> Select[Any]:
-    listed = (_first_of_countries if filtered else _of_company)(sort_by, window).subquery("listed")
-    order = company_order(listed.c, sort_by, backward=window.backward)
-    page = select(listed).order_by(*order).limit(window.limit).offset(window.offset).subquery("page")
-    return _show(page).order_by(*company_order(page.c, sort_by))
+def _page(sort_by: str | None, filtered: bool, window: Window) -> PageRows:
+    page = _cut((_first_of_countries if filtered else _of_company)(sort_by, window), sort_by, window)
+    joined = join_page(page, _select_shown, partial(company_order, sort_by=sort_by))
+    if filtered:
+        # Citus refuses a lateral subquery with a limit.
+        page = _cut(_first(_OF_COMPANY.where(TARGET_KEY == ONE_OF_COUNTRIES), sort_by, window), sort_by, window)
+    return PageRows(joined, page, _select_shown, row_id="id", backward=window.backward)
 
 
-def _show(page: FromClause) -> Select[Any]:
-    promo = lateral_join(_PROMOS.where(promos.c.id == page.c.id), "promo")
-    return select(promo, page.c.created_at).join_from(page, promo, true())
+def _cut(rows: Select[Any], sort_by: str | None, window: Window) -> Select[Any]:
+    listed = rows.subquery("listed")
+    return window.cut(select(listed).order_by(*company_order(listed.c, sort_by, backward=window.backward)))
+
+
+def _select_shown(match: Match) -> Select[Any]:
+    return _PROMOS.where(match(promos.c.id, "id"), match(promo_counters.c.promo_id, "id"))
 
 
 def _of_company(sort_by: str | None, window: Window) -> Select[Any]:
@@ -355,12 +303,10 @@ def _first_of_countries(sort_by: str | None, window: Window) -> Select[Any]:
     return select(first).select_from(countries.join(first, true()))
 
 
-def _counted_page(kind: FilterKind, sort_by: str | None, window: Window) -> Select[Any]:
-    matching = select_matching(kind).cte("matching")
+def _counted_page(sort_by: str | None, matching: FromClause, window: Window) -> Select[Any]:
     follows = [and_(*bounds) for bounds in company_ranges(sort_by, window, matching.c) if bounds]
     page = select(matching).where(or_(*follows)) if follows else select(matching)
-    page = page.order_by(*company_order(matching.c, sort_by)).limit(window.limit).offset(window.offset)
-    return count_and_show(matching, _show(page.subquery("page")), partial(company_order, sort_by=sort_by))
+    return window.cut(page.order_by(*company_order(matching.c, sort_by)))
 
 
 def _key(sort_by: str | None) -> list[str]:
@@ -369,7 +315,11 @@ def _key(sort_by: str | None) -> list[str]:
 
 _PAGES = {
     (sort_by, filtered): Pages(
-        partial(_page, sort_by, filtered), _COUNTS[filtered].scalar_subquery(), Promo, key=_key(sort_by)
+        partial(_page, sort_by, filtered),
+        _COUNTS[filtered].scalar_subquery(),
+        Promo,
+        key=_key(sort_by),
+        distributed_total=TOTAL,
     )
     for sort_by in (None, "active_from", "active_until")
     for filtered in (False, True)
@@ -378,7 +328,8 @@ _PAGES = {
 
 @cache
 def _counted(kind: FilterKind, sort_by: str | None) -> CountedPages[Promo]:
-    return CountedPages(partial(_counted_page, kind, sort_by), Promo, key=_key(sort_by))
+    page, order = partial(_counted_page, sort_by), partial(company_order, sort_by=sort_by)
+    return CountedPages(select_matching(kind), page, _select_shown, order, Promo, key=_key(sort_by), row_id="id")
 
 
 def _fold_keys(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,8 +39,11 @@ SELECT company_id, coalesce(country_key, ''), count(*)
 FROM promos
 GROUP BY company_id, country_key, extract(epoch FROM created_at)::bigint / 6000 % 20;
 
-INSERT INTO activations (promo_id, user_id, id, country_key)
-SELECT pg_temp.id(1 + n % 20000), pg_temp.id(1 + n % 1000), pg_temp.id(n), 'ru'
+-- Triggers for each row would take seconds.
+SET LOCAL session_replication_role = replica;
+
+INSERT INTO activations (promo_id, user_id, id, country_key, activated_at)
+SELECT pg_temp.id(1 + n % 20000), pg_temp.id(1 + n % 1000), pg_temp.id(n), 'ru', clock_timestamp()
 FROM generate_series(1, 60000) n;
 
 INSERT INTO country_uses (promo_id, country_key, activations_count)
@@ -61,6 +64,10 @@ INSERT INTO comments (promo_id, id, author_id, text)
 SELECT pg_temp.id(1 + n % 2000), pg_temp.id(n), pg_temp.id(1 + n % 1000), 'A comment'
 FROM generate_series(1, 20000) n;
 
+INSERT INTO comment_reports (promo_id, comment_id, user_id, reason)
+SELECT promo_id, id, pg_temp.id((1 + n % 1000)::integer), 'spam'
+FROM (SELECT *, row_number() OVER (ORDER BY id) AS n FROM comments) AS numbered;
+
 INSERT INTO promo_codes (promo_id, position, value)
 SELECT pg_temp.id(1 + n % 10), n, 'code' || n
 FROM generate_series(1, 20000) n;
@@ -73,6 +80,10 @@ INSERT INTO promo_changes (promo_id, number, company_id, event, changes)
 SELECT pg_temp.id(777), n, pg_temp.id(1), 'changed', '{"max_count": {"from": 1, "to": 2}}'
 FROM generate_series(2, 100000) n;
 
+INSERT INTO account_log (account_id, event)
+SELECT pg_temp.id(1 + n % 1000), 'signed_in'
+FROM generate_series(1, 60000) n;
+
 INSERT INTO account_events (user_id, event)
 SELECT pg_temp.id(1 + n % 1000), 'signed_in'
 FROM generate_series(1, 60000) n;
@@ -81,9 +92,11 @@ INSERT INTO account_events (company_id, event)
 SELECT pg_temp.id(1 + n % 100), 'signed_in'
 FROM generate_series(1, 60000) n;
 
-INSERT INTO feed_entries
+INSERT INTO feed_entries (
+    category_key, country_key, created_at, promo_id, age_from, age_until, active_from, active_until, standing
+)
 SELECT unnest(category_keys || ''::text), coalesce(country_key, ''), created_at, id, age_from, age_until,
-    active_from, active_until
+    active_from, active_until, 'live'
 FROM promos;
 
 INSERT INTO feed_tally_changes (

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, text
 
+from persistence.accounts.deletion import _STEPS, _HandOver
 from persistence.accounts.exports import (
     list_likes,
     list_own_comments,
@@ -19,17 +20,18 @@ from persistence.accounts.exports import (
 from persistence.accounts.own_activations import list_activations, list_own_activations
 from persistence.accounts.users import User
 from persistence.activations import Claim, claim_values, find_refusal_reasons, list_country_uses
-from persistence.comments import list_comments
+from persistence.comment_reports import insert_report
+from persistence.comments import delete_any_comment, insert_comment, list_comments
 from persistence.database.engine import Database
 from persistence.feeds.feed_counts import count_feed
-from persistence.feeds.feed_index import list_outdated_promos
+from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries, list_outdated_promos
 from persistence.feeds.feed_status import update_feed_status
 from persistence.feeds.user_promos import (
     find_promo_for_user,
     list_feed_promos,
     list_history_promos,
 )
-from persistence.likes import insert_like
+from persistence.likes import delete_like, insert_like
 from persistence.promos.changes import insert_change, list_changes
 from persistence.promos.code_lists import CodeLists
 from persistence.promos.promos import find_category_keys, find_promo, list_promos
@@ -39,7 +41,7 @@ _TODAY = date(2025, 6, 1)
 _COMPANY, _LARGE_COMPANY, _USER, _PROMO = (UUID(int=number) for number in (1, 101, 1, 777))
 _BIG = {
     "promos", "promo_counters", "promo_codes", "activations", "country_uses", "user_uses", "likes", "comments",
-    "company_promo_counts", "feed_entries", "feed_tallies", "promo_changes", "account_events",
+    "company_promo_counts", "feed_entries", "feed_tallies", "promo_changes", "account_events", "account_log",
 }  # fmt: skip
 
 
@@ -108,7 +110,7 @@ def test_company_total(connection: Connection, countries: list[str] | None) -> N
 def test_first_codes(connection: Connection) -> None:
     """The first codes of promos are read by the primary key."""
     scans = scans_of(connection, lambda: CodeLists(0).find_lists(connection, [_PROMO, _COMPANY], first=100))
-    assert scans == {("promos", "promos_pk"), ("promo_codes", "promo_codes_pk")}
+    assert scans == {("promos", "promos_pk"), ("bitmap", "promo_codes_pk")}
 
 
 def test_history_page(connection: Connection) -> None:
@@ -151,7 +153,6 @@ _PORTIONS: dict[str, Callable[..., Any]] = {
     "likes_user": list_likes,
     "comments_author": list_own_comments,
     "activations_history": list_own_activations,
-    "account_events_user_id": list_own_events,
     "kept_answers_pk": list_own_keys,
 }
 
@@ -263,7 +264,6 @@ _STATEMENTS: dict[str, Callable[[Connection, User], Any]] = {
     "offer": lambda connection, user: find_refusal_reasons(connection, _PROMO, user, _TODAY),
     "comments": lambda connection, _user: list_comments(connection, _PROMO, limit=10, offset=0),
     "statistics": lambda connection, _user: list_country_uses(connection, _PROMO),
-    "like": lambda connection, user: insert_like(connection, _PROMO, user.id, user.country_key),
     "promos with outdated keys": lambda connection, _user: list_outdated_promos(connection, after=_USER, limit=100),
     "category keys": lambda connection, _user: find_category_keys(connection, _PROMO),
     "standings": lambda connection, _user: update_feed_status(connection, _TODAY, limit=500),
@@ -278,13 +278,31 @@ def test_one_promo(connection: Connection, user: User, name: str) -> None:
     assert _sequential(scans) == set()
 
 
-@pytest.mark.parametrize("owner", ["company_id", "user_id"])
-def test_events_of_an_account(connection: Connection, owner: str) -> None:
-    """The events of an account are found by an index, also when the foreign key cascades a changed id."""
+def test_events_of_a_user(connection: Connection) -> None:
+    """A portion of the events of a user is the first part of two indexes."""
+    plan = plan_of(connection, lambda: list_own_events(connection, _USER, limit=5, offset=3))
+    assert {index for _, index in tables_read(plan)} == {"account_log_pk", "account_events_user_id"}
+    assert [node["Node Type"] for node in nodes_of(plan)].count("Limit") == 3
+
+
+def test_cascade_of_a_company(connection: Connection) -> None:
+    """The foreign key that cascades a changed id of a company uses an index."""
     plan = connection.exec_driver_sql(
-        f"EXPLAIN (FORMAT JSON) SELECT FROM account_events WHERE {owner} = '{_USER}'"
+        f"EXPLAIN (FORMAT JSON) SELECT FROM account_events WHERE company_id = '{_COMPANY}'"
     ).scalar_one()[0]["Plan"]
-    assert {index for _, index in tables_read(plan) if index} == {f"account_events_{owner}"}
+    assert {index for _, index in tables_read(plan) if index} == {"account_events_company_id"}
+
+
+_HAND_OVERS = [step for step in _STEPS if isinstance(step, _HandOver)]
+_OWNERS = ["activations_history", "likes_user", "comments_author", "comment_reports_user"]
+
+
+@pytest.mark.parametrize(("step", "index"), [*zip(_HAND_OVERS, _OWNERS, strict=True)], ids=_OWNERS)
+def test_portion_of_a_deletion(connection: Connection, step: _HandOver, index: str) -> None:
+    """A portion of a deletion is read by the index of the user, and changed by an index."""
+    found = scans_of(connection, lambda: step._find.rows(connection, {"user": _USER}))
+    assert {name for _, name in found} == {index}
+    assert _sequential(scans_of(connection, lambda: step.count(connection, {"user": _USER}))) == set()
 
 
 def test_plans_of_frequent_statements(connection: Connection, user: User) -> None:
@@ -302,6 +320,16 @@ def test_plans_of_frequent_statements(connection: Connection, user: User) -> Non
         find_promo_for_user(connection, _PROMO, user.id, _TODAY)
         find_refusal_reasons(connection, _PROMO, user, _TODAY)
         claim_values(connection, _PROMO, [_claim(user)], _TODAY)
+        insert_like(connection, _PROMO, user.id, user.country_key)
+        delete_like(connection, _PROMO, user.id)
+        comment_id = uuid4()
+        insert_comment(
+            connection, _PROMO, comment_id=comment_id, author_id=user.id, country_key=user.country_key, text="A comment"
+        )
+        insert_report(connection, _PROMO, comment_id, user_id=_USER, reason="spam")
+        delete_any_comment(connection, _PROMO, comment_id)
+        delete_feed_entries(connection, _PROMO)
+        insert_feed_entries(connection, _PROMO, _TODAY)
         list_history_promos(connection, _USER, _TODAY, limit=10, offset=0)
         list_activations(connection, _USER, limit=10, offset=0)
         list_country_uses(connection, _PROMO)
