@@ -137,5 +137,5 @@ class BrowserPage:
         self.browser.execute_cdp_cmd(name, parameters)
 
     def _log(self, name: str, levels: tuple[str, ...] = ()) -> list[str]:
-        entries: list[dict[str, str]] = self.browser.get_log(name)  # type: ignore[no-untyped-call]
+        entries: list[dict[str, str]] = self.browser.get_log(name)  # type: ignore[no-untyped-call]  # of Selenium
         return [entry["message"] for entry in entries if not levels or entry["level"] in levels]
