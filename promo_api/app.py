@@ -94,7 +94,7 @@ def _run_jobs(runtime: Runtime, request_log: RequestLog) -> Iterator[None]:
     """Run the background jobs, and close the runtime at the end."""
     jobs = background_jobs(runtime)
     for job in jobs:
-        job.start(is_outage=lambda: not runtime.health.is_postgres_usable(is_fresh=True))
+        job.start(runtime.health.had_postgres_outage)
     try:
         with metrics.worker_serving(__version__, runtime.settings.pool_size, runtime.database.count_connections_in_use):
             yield

@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 _BACKOFF_MAX_S = 60.0
 
 
-def _never() -> bool:
+def _never(_since_s: float) -> bool:
     return False
 
 
@@ -40,17 +40,18 @@ class BackgroundJob:
         self._rest = rest
         self._stop_max_s = stop_max_s
         self._failures = 0
-        self._is_outage: Callable[[], bool] = _never
+        self._had_outage: Callable[[float], bool] = _never
         self._stopped = Event()
         self._thread = Thread(target=self._repeat, name=f"job-{name}", daemon=True)
 
-    def start(self, is_outage: Callable[[], bool] = _never) -> None:
+    def start(self, had_outage: Callable[[float], bool] = _never) -> None:
         """Start the thread; call it after a fork, which copies no threads.
 
         Args:
-            is_outage: returns whether PostgreSQL is unavailable. Failures due to this are not logged for each job.
+            had_outage: returns whether PostgreSQL has been unavailable since a time of `monotonic`. Failures due to
+                this are not logged for each job.
         """
-        self._is_outage = is_outage
+        self._had_outage = had_outage
         self._thread.start()
 
     def begin_stop(self) -> None:
@@ -74,7 +75,7 @@ class BackgroundJob:
             has_more = self._task()
         except Exception as error:  # noqa: BLE001 no error may end the job
             self._failures += 1
-            if not isinstance(error, ServiceUnavailable) or not self._is_outage():
+            if not isinstance(error, ServiceUnavailable) or not self._had_outage(began_s):
                 self._log_failure(error)
             return backoff_s(self._failures, 2 * self._every_s, self._backoff_max_s)
         self._failures = 0

@@ -84,6 +84,7 @@ class Health:
         self._lock = Lock()
         self._results: dict[str, DependencyHealth] = {}
         self._expires_at: dict[str, float] = {}
+        self._recovered_at: dict[str, float] = {}
         self._is_draining = False
 
     def report(self) -> Report:
@@ -94,13 +95,18 @@ class Health:
             results.setdefault("antifraud", _HEALTHY)
             return Report(results, self._needed_revision, self._current_revision, self._warnings, self._is_draining)
 
-    def is_postgres_usable(self, *, is_fresh: bool = False) -> bool:
-        """Return whether PostgreSQL is usable; unless `is_fresh`, the result is at most a second old."""
+    def is_postgres_usable(self) -> bool:
+        """Return whether PostgreSQL is usable. The result is at most a second old."""
         with self._lock:
-            if is_fresh:
-                self._expires_at.pop("postgres", None)
             self._refresh(["postgres"])
             return not self._results["postgres"].reason
+
+    def had_postgres_outage(self, since_s: float) -> bool:
+        """Check PostgreSQL. Return whether it is unusable, or was found usable again after `since_s` of `monotonic`."""
+        with self._lock:
+            self._expires_at.pop("postgres", None)
+            self._refresh(["postgres"])
+            return bool(self._results["postgres"].reason) or self._recovered_at.get("postgres", 0.0) > since_s
 
     def start_draining(self) -> None:
         """Report that the process is about to stop."""
@@ -123,6 +129,8 @@ class Health:
             result, previous = self._await(name, deadline_s), self._results.get(name, _HEALTHY)
             self._results[name] = result
             self._expires_at[name] = monotonic() + _CACHE_S
+            if previous.reason and not result.reason:
+                self._recovered_at[name] = monotonic()
             if result.reason != previous.reason:
                 cause = result.cause or result.reason or "It is available again."
                 _log.warning("health_changed", extra={"dependency": name, "reason": cause})

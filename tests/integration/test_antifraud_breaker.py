@@ -34,8 +34,9 @@ def _fail(antifraud: Antifraud, antifraud_control: AntifraudControl, attempts: i
 
 
 def _open(antifraud: Antifraud, antifraud_control: AntifraudControl) -> Antifraud:
+    """Open the circuit breaker. Its cool-down may already have ended when this returns."""
     _fail(antifraud, antifraud_control, 1)
-    assert antifraud._breaker.refuses()
+    assert not antifraud._breaker.is_closed
     return antifraud
 
 

@@ -286,3 +286,16 @@ def test_postgres_alone(make_health: Callable[..., Health]) -> None:
     health._checks |= {"redis": pytest.fail, "antifraud": pytest.fail}
     assert health.is_postgres_usable()
     assert not make_health(**_UNREACHABLE).is_postgres_usable()
+
+
+def test_outage_that_has_ended(make_health: Callable[..., Health]) -> None:
+    """A failure that began in an outage is due to it, even if PostgreSQL is usable when it is asked about."""
+    health = make_health()
+    assert not health.had_postgres_outage(monotonic())
+    check = health._checks["postgres"]
+    health._checks["postgres"] = lambda: "It is read-only."
+    during = monotonic()
+    assert health.had_postgres_outage(during)
+    health._checks["postgres"] = check
+    assert [health.had_postgres_outage(during) for _job in range(2)] == [True, True]
+    assert not health.had_postgres_outage(monotonic())
