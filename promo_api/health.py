@@ -129,9 +129,9 @@ class Health:
             result, previous = self._await(name, deadline_s), self._results.get(name, _HEALTHY)
             self._results[name] = result
             self._expires_at[name] = monotonic() + _CACHE_S
-            if previous.reason and not result.reason:
-                self._recovered_at[name] = monotonic()
             if result.reason != previous.reason:
+                if not result.reason:
+                    self._recovered_at[name] = monotonic()
                 cause = result.cause or result.reason or "It is available again."
                 _log.warning("health_changed", extra={"dependency": name, "reason": cause})
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 import pytest
 import redis
@@ -34,13 +35,15 @@ def _fail(antifraud: Antifraud, antifraud_control: AntifraudControl, attempts: i
 
 
 def _open(antifraud: Antifraud, antifraud_control: AntifraudControl) -> Antifraud:
-    """Open the circuit breaker. Its cool-down may already have ended when this returns."""
+    """Open the circuit breaker. Its clock stands still until `_cool_down`."""
+    antifraud._breaker._clock = lambda: 0.0
     _fail(antifraud, antifraud_control, 1)
-    assert not antifraud._breaker.is_closed
+    assert antifraud._breaker.refuses()
     return antifraud
 
 
 def _cool_down(antifraud: Antifraud) -> None:
+    antifraud._breaker._clock = monotonic
     assert wait_until(lambda: not antifraud._breaker.refuses(), 5)
 
 
@@ -158,7 +161,10 @@ def test_one_probe_at_a_time(
 
 
 def test_late_attempts_leave_no_lease(
-    make_antifraud: Make, antifraud_control: AntifraudControl, cache: "redis.Redis"
+    make_antifraud: Make,
+    antifraud_control: AntifraudControl,
+    cache: "redis.Redis",
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An attempt that comes too late to be the probe releases its lease, so another process can call at once."""
     antifraud = _open(
@@ -167,7 +173,7 @@ def test_late_attempts_leave_no_lease(
     member = AntifraudUser()
     with _probing(antifraud, antifraud_control):
         # As if the attempt had checked the breaker just before the probe began.
-        antifraud._breaker.refuses = lambda: False  # type: ignore[method-assign]
+        monkeypatch.setattr(antifraud._breaker, "refuses", lambda: False)
         assert not member.is_allowed_by(antifraud)
         assert not cache.exists(member.lease_key)
     assert antifraud_control.count_calls(member) == 0

@@ -19,7 +19,7 @@ from promo_api.dev.run import PROGRAM, print_line, run_dev
 from promo_api.errors import ServiceUnavailable
 
 # Of all accounts of the demo, which only this machine can reach by default.
-PASSWORD = "Demo-password-1"  # noqa: S105 no secret
+PASSWORD = "Demo-password-1"  # noqa: S105 of example data; `make demo` prints it
 _HOST = "127.0.0.1"
 # The demo uses only servers that it has started, and its key.
 _IGNORED = ("POSTGRES_", "REDIS_", "SMTP_", "ANTIFRAUD_ADDRESS", "SECRET_KEY")
