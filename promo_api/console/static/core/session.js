@@ -21,6 +21,6 @@ export function forgetToken() {
 /** Forget the token, and show the sign-in, which leads back to this screen. */
 export function endSession() {
 	forgetToken();
-	const place = location.hash.slice(1);
+	const place = location.hash.slice(1) || "/";
 	location.hash = place.startsWith("/sign-in") ? place : `/sign-in?next=${encodeURIComponent(place)}`;
 }
