@@ -8,6 +8,7 @@ from tests.e2e.server import Server
 from tests.mailbox import Mailbox
 
 _NEW_PASSWORD = "An0ther&Word"
+_ENDED = "Your session has ended"
 
 
 def _enter(console: Console, email: str, password: str) -> None:
@@ -30,6 +31,14 @@ def test_sign_up_and_out(console: Console, server: Server) -> None:
     console.click("Sign out")
     console.wait_heading("Sign in")
     assert json.loads(console.stored()) == [{}, {}, ""]
+
+
+def test_first_visit(console: Console) -> None:
+    """The first visit shows the sign-in, and says nothing of a session that has ended."""
+    console.open("/sign-up")
+    console.browser.get(f"{console.url}/console/")
+    console.wait_heading("Sign in")
+    assert _ENDED not in console.find("main").text
 
 
 def test_errors_at_their_fields(console: Console, server: Server) -> None:
@@ -69,7 +78,7 @@ def test_session_that_ends(console: Console, company: Account) -> None:
     company.post("/business/auth/sign-out")
     console.go("/account")
     console.wait_heading("Sign in")
-    console.see("Your session has ended")
+    console.see(_ENDED)
     _enter(console, company.email, PASSWORD)
     console.click("Sign in")
     console.wait_heading("Account")
