@@ -6,6 +6,7 @@
 | schema/ | the tables |
 | conditions | when a promo is active, whom it targets, which events a webhook receives |
 | search | words of promos, and queries for them |
+| user_uses | the number of activations of a user |
 | accounts/ | sign-in, companies, users, account deletion |
 | promos/ | company promos |
 | feeds/ | feed pages, exact totals |

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from persistence.database.statements import Statement, lateral_join
-from persistence.pages import Key, Page, Pages, Window
+from persistence.pages import Key, Match, Page, PageRows, Pages, Window, join_page
 from persistence.schema.tables import comments, promo_counters, promos, users
 
 
@@ -69,16 +69,25 @@ _COUNT_REPORTED = select(func.count()).select_from(comments).where(comments.c.pr
 _TOTAL_REPORTED = Statement(_COUNT_REPORTED)
 
 
-def _page(filters: Sequence[ColumnElement[bool]], window: Window) -> Select[Any]:
-    """Return the statement for a page, from the index comments_newest or comments_reported."""
+def _page(filters: Sequence[ColumnElement[bool]], window: Window) -> PageRows:
+    """Return the statements for a page, from the index comments_newest or comments_reported."""
     key = comments.c.created_at, comments.c.id
-    keys = select(*key).where(comments.c.promo_id == _PROMO_ID, *filters, *window.bounds(*key))
-    keys = keys.order_by(*(key if window.backward else map(desc, key)))
-    page = keys.limit(window.limit).offset(window.offset).subquery("page")
-    comment = lateral_join(_COMMENT.where(comments.c.id == page.c.id), "comment")
-    author = lateral_join(_AUTHOR.where(users.c.id == comment.c.author_id), "author")
-    rows = select(comment, author).select_from(page.join(comment, true()).join(author, true()))
-    return rows.order_by(*map(desc, page.c))
+    is_listed = (comments.c.promo_id == _PROMO_ID, *filters, *window.bounds(*key))
+    order = key if window.backward else [desc(column) for column in key]
+    page = window.cut(select(*key).where(*is_listed).order_by(*order))
+    joined = join_page(page, _select_with_author, lambda columns: [desc(columns.created_at), desc(columns.id)])
+    shown = window.cut(_COMMENT.where(*is_listed).order_by(*order))
+    return PageRows(joined, shown, _select_authors, row_id="author_id", backward=window.backward, keeps_all=True)
+
+
+def _select_with_author(match: Match) -> Select[Any]:
+    author = lateral_join(_AUTHOR.where(users.c.id == comments.c.author_id), "author")
+    rows = _COMMENT.where(match(comments.c.id, "id"))
+    return rows.add_columns(*author.c).select_from(comments.outerjoin(author, true()))
+
+
+def _select_authors(match: Match) -> Select[Any]:
+    return _AUTHOR.add_columns(users.c.id.label("author_id")).where(match(users.c.id, "author_id"))
 
 
 _KEY = ("created_at", "id")

@@ -7,14 +7,17 @@ A statement selects the page from one index before it joins other tables.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import (
-    CTE,
+    ARRAY,
     BigInteger,
     ColumnElement,
     Connection,
+    FromClause,
     Select,
+    any_,
     bindparam,
     func,
     literal,
@@ -24,14 +27,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from persistence.database.statements import Statement
+from persistence.database.statements import Statement, is_distributed, lateral_join
 
 _Entry = TypeVar("_Entry")
 Columns = ReadOnlyColumnCollection[str, Any]
 # The values of the columns that order a list, for one entry.
 Key = Sequence[Any]
+# The condition that a column has the value of a column of the page.
+Match = Callable[[ColumnElement[Any], str], ColumnElement[bool]]
 
-LIMIT, OFFSET = (bindparam(name, type_=BigInteger) for name in ("limit", "offset"))
+LIMIT, OFFSET, TOTAL = (bindparam(name, type_=BigInteger) for name in ("limit", "offset", "total"))
 
 
 class Page(NamedTuple, Generic[_Entry]):
@@ -54,6 +59,10 @@ class Window:
     def bounds(self, *key: ColumnElement[Any]) -> list[ColumnElement[bool]]:
         """Return the condition of a page after a key, whose columns are all descending; none if it has an offset."""
         return [tuple_(*key) < tuple_(*map(after, key))] if self.offset is None else []
+
+    def cut(self, rows: Select[Any]) -> Select[Any]:
+        """Select the page from ordered rows."""
+        return rows.limit(self.limit).offset(self.offset)
 
 
 def after(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -82,13 +91,100 @@ def _to_the_end(total: ColumnElement[Any]) -> Window:
     return Window(backward=False, limit=limit, offset=OFFSET, depth=limit + OFFSET)
 
 
-class _Rows(Generic[_Entry]):
-    """The columns of the rows of a page: the fields of `entry`, a dataclass, and then the others of `key`."""
+class PageRows:
+    """The rows of a page, selected by an index, each joined with a row of other tables.
 
-    def __init__(self, entry: Callable[..., _Entry], key: Sequence[str]) -> None:
+    On one server this is one statement. On several servers a second statement gets the other rows by their ids, so that
+    only their servers are asked.
+
+    Args:
+        joined: selects the joined rows, in the order of the list.
+        page: selects the page for several servers, in its order, or in the reverse order if `backward`.
+        others: selects the other rows; its argument compares a column with one of the page.
+        row_id: the column of the page and of `others` that identifies another row.
+        keeps_all: also shows rows of the page that have no other row.
+
+    Attributes:
+        columns: the names of the columns.
+    """
+
+    def __init__(
+        self,
+        joined: Select[Any],
+        page: Select[Any],
+        others: Callable[[Match], Select[Any]],
+        *,
+        row_id: str,
+        backward: bool = False,
+        keeps_all: bool = False,
+    ) -> None:
+        self.columns = _names(joined)
+        self._joined = Statement(joined)
+        self._select_page, self._select_others = page, others
+        self._row_id, self._backward, self._keeps_all = row_id, backward, keeps_all
+
+    def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Return the rows in order."""
+        if is_distributed(connection):
+            return self._find_by_ids(connection, values)
+        return self._joined.rows(connection, values)
+
+    def _find_by_ids(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        page = _as_dicts(self._select_page, self._page.rows(connection, values))
+        if not page:
+            return []
+        lists = {f"page_{name}": [row[name] for row in page] for name in page[0]}
+        others = _as_dicts(self._select_others(_is_on_page), self._others.rows(connection, {**values, **lists}))
+        by_id = {row[self._row_id]: row for row in others}
+        missing = dict.fromkeys(self.columns)
+        rows = [
+            {**missing, **row, **by_id.get(row[self._row_id], {})}
+            for row in (reversed(page) if self._backward else page)
+            if self._keeps_all or row[self._row_id] in by_id
+        ]
+        return [tuple(row[name] for name in self.columns) for row in rows]
+
+    @cached_property
+    def _page(self) -> Statement:
+        return Statement(self._select_page)
+
+    @cached_property
+    def _others(self) -> Statement:
+        return Statement(self._select_others(_is_on_page))
+
+
+def join_page(
+    page: Select[Any],
+    others: Callable[[Match], Select[Any]],
+    order: Callable[[Columns], list[ColumnElement[Any]]] | None = None,
+) -> Select[Any]:
+    """Select the rows of a page with the columns of other rows. A column that the page lacks is not compared."""
+    keys = page.subquery("page")
+    row = lateral_join(others(lambda column, name: column == keys.c[name] if name in keys.c else true()), "shown")
+    further = [column for column in keys.c if column.name not in row.c]
+    joined = select(row, *further).select_from(keys.join(row, true()))
+    return joined if order is None else joined.order_by(*order(keys.c))
+
+
+def _is_on_page(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    return column == any_(bindparam(f"page_{name}", type_=ARRAY(column.type)))
+
+
+def _names(rows: Select[Any]) -> list[str]:
+    return [column.name for column in rows.selected_columns]
+
+
+def _as_dicts(columns: Select[Any], rows: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    names = _names(columns)
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+class _Entries(Generic[_Entry]):
+    """Makes the entries of a page, which are dataclasses, and its key from the columns with the same names."""
+
+    def __init__(self, entry: Callable[..., _Entry], columns: Sequence[str], key: Sequence[str]) -> None:
         self._entry = entry
-        self._fields = [field.name for field in fields(entry)]  # type: ignore[arg-type]  # a dataclass
-        columns = [*self._fields, *(name for name in key if name not in self._fields)]
+        self._fields = [columns.index(field.name) for field in fields(entry)]  # type: ignore[arg-type]  # a dataclass
         self._key = {name: columns.index(name) for name in key}
 
     def after(self, values: Mapping[str, Any], key: Key | None) -> Mapping[str, Any]:
@@ -99,32 +195,36 @@ class _Rows(Generic[_Entry]):
 
     def page(self, rows: Sequence[Sequence[Any]], total: int, *, has_next: bool) -> Page[_Entry]:
         """Return the page with these rows."""
-        next_key = [rows[-1][position] for position in self._key.values()] if has_next else None
-        return Page([self._entry(*row[: len(self._fields)]) for row in rows], total, next_key)
+        next_key = [rows[-1][position] for position in self._key.values()] if has_next and rows else None
+        return Page([self._entry(*(row[position] for position in self._fields)) for row in rows], total, next_key)
 
 
 class Pages(Generic[_Entry]):
-    """The statements for the pages of one list.
+    """The statements for the pages of one list, whose total is stored.
 
-    Rows have the fields of `entry`, a dataclass, and then the other columns of `key`, which orders the list. `total` is
-    a subquery, so that concurrent inserts do not move a page that is counted from the end. In a list whose entries are
-    far apart in the index, `exact_total` keeps the last page from looking for another entry.
+    `entry` is a dataclass whose fields are columns of the rows. The columns `key` order the list. `total` is a
+    subquery, so that concurrent inserts do not move a page that is counted from the end. Citus refuses it in a
+    statement for several servers; with `distributed_total` such a list has that there. In a list whose entries are far
+    apart in the index, `exact_total` keeps the last page from looking for another entry.
     """
 
     def __init__(
         self,
-        statement: Callable[[Window], Select[Any]],
+        statement: Callable[[Window], PageRows],
         total: ColumnElement[Any],
         entry: Callable[..., _Entry],
         *,
         key: Sequence[str],
         exact_total: ColumnElement[Any] | None = None,
+        distributed_total: ColumnElement[Any] | None = None,
     ) -> None:
-        self._rows = _Rows(entry, key)
-        self._forward = Statement(statement(_FORWARD))
-        self._backward = Statement(statement(_backward(total)))
-        self._after = Statement(statement(_AFTER))
-        self._last = self._forward if exact_total is None else Statement(statement(_to_the_end(exact_total)))
+        self._forward, self._after = statement(_FORWARD), statement(_AFTER)
+        backward = statement(_backward(total))
+        self._backward = {False: backward, True: backward}
+        if distributed_total is not None:
+            self._backward[True] = statement(_backward(distributed_total))
+        self._last = self._forward if exact_total is None else statement(_to_the_end(exact_total))
+        self._entries = _Entries(entry, self._forward.columns, key)
 
     def page(
         self,
@@ -139,33 +239,46 @@ class Pages(Generic[_Entry]):
         """Return a page. `total` also chooses the nearer end. Only a page that may be the last reads another row."""
         if limit <= 0 or (after is None and offset >= total):
             return Page([], total, None)
-        statement, may_be_last = self._choose(total, limit, offset, after)
-        values = {**values, "limit": limit + may_be_last, "offset": offset}
-        rows = statement.rows(connection, self._rows.after(values, after))
-        has_next = len(rows) > limit if may_be_last else bool(rows)
-        return self._rows.page(rows[:limit], total, has_next=has_next)
-
-    def _choose(self, total: int, limit: int, offset: int, after: Key | None) -> tuple[Statement, bool]:
-        """Return the statement for a page, and whether the page may be the last."""
+        may_be_last = after is not None or offset + limit >= total
+        values = {**values, "total": total, "limit": limit + may_be_last, "offset": offset}
         if after is not None:
-            return self._after, True
-        may_be_last = offset + limit >= total
-        if offset >= total - offset:
-            return self._backward, may_be_last
-        return (self._last if may_be_last else self._forward), may_be_last
+            statement = self._after
+        elif offset >= total - offset:
+            statement = self._backward[is_distributed(connection)]
+        else:
+            statement = self._last if may_be_last else self._forward
+        rows = statement.rows(connection, self._entries.after(values, after))
+        has_next = len(rows) > limit if may_be_last else bool(rows)
+        return self._entries.page(rows[:limit], total, has_next=has_next)
 
 
 class CountedPages(Generic[_Entry]):
-    """The statements for the pages of a list without a stored total. Each reads the whole list once and counts it.
+    """The statements for the pages of a list without a stored total.
 
-    Rows have the columns of `Pages`, and then the total. The row of an empty page has only that.
+    On one server each reads the whole list once, and counts it. On several servers each counts its part, and only the
+    page leaves it.
+
+    Args:
+        matching: selects the list without an order.
+        page: selects the page from it.
+        rows, order, row_id: as in PageRows.
+        entry, key: as in Pages.
     """
 
     def __init__(
-        self, statement: Callable[[Window], Select[Any]], entry: Callable[..., _Entry], *, key: Sequence[str]
+        self,
+        matching: Select[Any],
+        page: Callable[[FromClause, Window], Select[Any]],
+        rows: Callable[[Match], Select[Any]],
+        order: Callable[[Columns], list[ColumnElement[Any]]],
+        entry: Callable[..., _Entry],
+        *,
+        key: Sequence[str],
+        row_id: str,
     ) -> None:
-        self._rows = _Rows(entry, key)
-        self._forward, self._after = Statement(statement(_FORWARD)), Statement(statement(_AFTER))
+        self._matching, self._page, self._select_rows, self._order, self._row_id = matching, page, rows, order, row_id
+        self._forward, self._after = map(self._count_and_show, (_FORWARD, _AFTER))
+        self._entries = _Entries(entry, self._shown(_FORWARD).columns, key)
 
     def page(
         self,
@@ -177,20 +290,42 @@ class CountedPages(Generic[_Entry]):
         after: Key | None = None,
     ) -> Page[_Entry]:
         """Return a page; another row is read to know whether one follows."""
-        statement = self._forward if after is None else self._after
-        values = {**values, "limit": limit + 1 if limit else 0, "offset": offset}
-        rows = statement.rows(connection, self._rows.after(values, after))
+        values = self._entries.after({**values, "limit": limit + 1 if limit else 0, "offset": offset}, after)
+        rows, total = (self._find_distributed if is_distributed(connection) else self._find)(
+            connection, values, after is not None
+        )
+        return self._entries.page(rows[:limit], total, has_next=len(rows) > limit)
+
+    def _find(
+        self, connection: Connection, values: Mapping[str, Any], is_after: bool
+    ) -> tuple[list[tuple[Any, ...]], int]:
+        """Find the rows and the total. The row of an empty page has only that."""
+        rows = (self._after if is_after else self._forward).rows(connection, values)
         total = rows[0][-1]
-        if rows[0][0] is None:
-            rows = []
-        return self._rows.page(rows[:limit], total, has_next=len(rows) > limit)
+        return ([] if rows[0][0] is None else rows), total
 
+    def _find_distributed(
+        self, connection: Connection, values: Mapping[str, Any], is_after: bool
+    ) -> tuple[list[tuple[Any, ...]], int]:
+        total = int(self._total.value(connection, values))
+        rows = self._distributed[is_after].rows(connection, values) if values["limit"] else []
+        return rows, total
 
-def count_and_show(
-    matching: CTE, page: Select[Any], order: Callable[[Columns], list[ColumnElement[Any]]]
-) -> Select[Any]:
-    """Select the rows of a page of `matching`, in an order by columns of the page, each with the total."""
-    shown = page.subquery("shown")
-    total = select(func.count().label("total")).select_from(matching).subquery("counted")
-    rows = select(shown, total.c.total).select_from(total.outerjoin(shown, true()))
-    return rows.order_by(*order(shown.c))
+    def _count_and_show(self, window: Window) -> Statement:
+        matching = self._matching.cte("matching")
+        shown = join_page(self._page(matching, window), self._select_rows).subquery("shown")
+        total = select(func.count().label("total")).select_from(matching).subquery("counted")
+        rows = select(shown, total.c.total).select_from(total.outerjoin(shown, true()))
+        return Statement(rows.order_by(*self._order(shown.c)))
+
+    @cached_property
+    def _total(self) -> Statement:
+        return Statement(select(func.count()).select_from(self._matching.subquery("matching")))
+
+    @cached_property
+    def _distributed(self) -> dict[bool, PageRows]:
+        return {window is _AFTER: self._shown(window) for window in (_FORWARD, _AFTER)}
+
+    def _shown(self, window: Window) -> PageRows:
+        page = self._page(self._matching.subquery("matching"), window)
+        return PageRows(join_page(page, self._select_rows), page, self._select_rows, row_id=self._row_id)

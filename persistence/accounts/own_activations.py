@@ -1,6 +1,6 @@
 """The activations of a user with their codes: the pages of the list and of the export."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,6 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    FromClause,
     Select,
     Uuid,
     bindparam,
@@ -20,9 +19,10 @@ from sqlalchemy import (
     true,
 )
 
-from persistence.database.statements import Statement, lateral_join
-from persistence.pages import LIMIT, OFFSET, Key, Page, Pages, Window
-from persistence.schema.tables import activations, companies, promo_codes, promos, user_uses
+from persistence.database.statements import lateral_join
+from persistence.pages import LIMIT, OFFSET, TOTAL, Columns, Key, Match, Page, PageRows, Pages, Window, join_page
+from persistence.schema.tables import activations, companies, promo_codes, promos
+from persistence.user_uses import USES, count_uses
 
 
 @dataclass(frozen=True)
@@ -41,67 +41,67 @@ class OwnActivation:
 
 _USER_ID = bindparam("user", type_=Uuid)
 _KEY = activations.c.activated_at, activations.c.id
-_NEWEST_FIRST = [desc(column) for column in _KEY]
-_PROMO = select(promos.c.promo_common, promos.c.company_id, companies.c.name, promos.c.description).join_from(
-    promos, companies, companies.c.id == promos.c.company_id
-)
+_OWN = activations.c.user_id == _USER_ID
 _MAX_POSITION: ColumnElement[int] = literal_column("2147483647")
 
 
-def _select_page(
-    order: Sequence[ColumnElement[Any]],
-    limit: ColumnElement[Any],
-    offset: ColumnElement[Any] | None,
-    *bounds: ColumnElement[bool],
-) -> Select[Any]:
-    """Select a page from the index activations_history, then join the rest."""
-    keys = select(*_KEY).where(activations.c.user_id == _USER_ID, *bounds)
-    page = keys.order_by(*order).limit(limit).offset(offset).subquery("page")
-    is_on_page = (column == page.c[column.name] for column in _KEY)
-    rows = select(activations).where(activations.c.user_id == _USER_ID, *is_on_page)
-    activation = lateral_join(rows, "activation")
-    promo = lateral_join(_PROMO.where(promos.c.id == activation.c.promo_id), "promo")
-    issued = lateral_join(_select_code(activation), "issued")
-    return select(
-        activation.c.id,
-        activation.c.promo_id,
-        func.coalesce(promo.c.promo_common, issued.c.value),
-        activation.c.country_key,
-        activation.c.activated_at,
-        promo.c.company_id,
-        promo.c.name,
-        promo.c.description,
-    ).select_from(page.join(activation, true()).join(promo, true()).outerjoin(issued, true()))
+def _page(page: Select[Any], order: Callable[[Columns], list[ColumnElement[Any]]], *, backward: bool) -> PageRows:
+    joined, located = join_page(page, _select_shown, order), page.add_columns(activations.c.promo_id)
+    return PageRows(joined, located, _select_shown, row_id="id", backward=backward)
 
 
-def _select_code(activation: FromClause) -> Select[Any]:
+def _list(window: Window) -> PageRows:
+    """Return the statements for a page of the index activations_history."""
+    keys = select(*_KEY).where(_OWN, *window.bounds(*_KEY))
+    page = window.cut(keys.order_by(*(_KEY if window.backward else map(desc, _KEY))))
+    return _page(page, lambda columns: [desc(columns.activated_at), desc(columns.id)], backward=window.backward)
+
+
+def _select_shown(match: Match) -> Select[Any]:
+    code = lateral_join(_select_code(), "code")
+    # By all columns of the index: the id alone has none.
+    is_activation = (match(activations.c[name], name) for name in ("promo_id", "activated_at", "id"))
+    columns = {
+        "id": activations.c.id,
+        "promo_id": activations.c.promo_id,
+        "code": func.coalesce(promos.c.promo_common, code.c.value),
+        "country": activations.c.country_key,
+        "activated_at": activations.c.activated_at,
+        "company_id": promos.c.company_id,
+        "company_name": companies.c.name,
+        "description": promos.c.description,
+    }
+    promo = activations.join(promos, promos.c.id == activations.c.promo_id)
+    company = promo.join(companies, companies.c.id == promos.c.company_id)
+    shown = select(*(column.label(name) for name, column in columns.items()))
+    shown = shown.select_from(company.outerjoin(code, true()))
+    return shown.where(_OWN, *is_activation, match(promos.c.id, "promo_id"))
+
+
+def _select_code() -> Select[Any]:
     """Select the code of a UNIQUE promo at its position or, if that is unknown, among all codes of the promo."""
-    first = func.coalesce(activation.c.code_position, 1)
-    last = func.coalesce(activation.c.code_position, _MAX_POSITION)
+    first = func.coalesce(activations.c.code_position, 1)
+    last = func.coalesce(activations.c.code_position, _MAX_POSITION)
     return select(promo_codes.c.value).where(
-        promo_codes.c.promo_id == activation.c.promo_id,
+        promo_codes.c.promo_id == activations.c.promo_id,
         promo_codes.c.position.between(first, last),
-        promo_codes.c.activation_id == activation.c.id,
+        promo_codes.c.activation_id == activations.c.id,
     )
 
 
-def _page(window: Window) -> Select[Any]:
-    order = _KEY if window.backward else _NEWEST_FIRST
-    rows = _select_page(order, window.limit, window.offset, *window.bounds(*_KEY))
-    return rows.order_by(*(desc(name) for name in ("activated_at", "id")))
-
-
-_COUNT = select(user_uses.c.activations_count).where(user_uses.c.user_id == _USER_ID)
-_TOTAL = Statement(_COUNT)
-_PAGES = Pages(_page, _COUNT.scalar_subquery(), OwnActivation, key=("activated_at", "id"))
-_EXPORT = Statement(_select_page(_KEY, LIMIT, OFFSET).order_by("activated_at", "id"))
+_PAGES = Pages(_list, USES.scalar_subquery(), OwnActivation, key=("activated_at", "id"), distributed_total=TOTAL)
+_EXPORT = _page(
+    select(*_KEY).where(_OWN).order_by(*_KEY).limit(LIMIT).offset(OFFSET),
+    lambda columns: [columns.activated_at, columns.id],
+    backward=False,
+)
 
 
 def list_activations(
     connection: Connection, user_id: UUID, *, limit: int, offset: int = 0, after: Key | None = None
 ) -> Page[OwnActivation]:
     """Return a page of the activations, latest first."""
-    total: int = _TOTAL.value(connection, {"user": user_id}) or 0
+    total = count_uses(connection, user_id)
     return _PAGES.page(connection, {"user": user_id}, total=total, limit=limit, offset=offset, after=after)
 
 

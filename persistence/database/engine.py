@@ -22,6 +22,7 @@ from promo_api.telemetry import metrics
 # The client waits longer than statement_timeout, for the error to arrive.
 _RESPONSE_MARGIN_S = 1.0
 _PROBE = Statement(text("SELECT 1"))
+_HAS_CITUS = "SELECT set_config('plan_cache_mode', 'auto', false) FROM pg_extension WHERE extname = 'citus'"
 
 
 class Database:
@@ -179,9 +180,18 @@ def _opener(response_timeout_s: float) -> Callable[..., DeadlineConnection]:
         connection = DeadlineConnection.connect(*arguments, **parameters)
         connection.response_timeout_s = response_timeout_s
         connection.statements = psycopg.RawCursor(connection)
+        connection.is_distributed = _has_citus(connection)
         return connection
 
     return open_connection
+
+
+def _has_citus(connection: DeadlineConnection) -> bool:
+    """Return whether the extension is installed. Citus refuses generic plans, so they are switched off for it."""
+    connection.autocommit = True
+    row = connection.execute(_HAS_CITUS).fetchone()
+    connection.autocommit = False
+    return row is not None
 
 
 def _discard_closed(dbapi_connection: psycopg.Connection[Any], _record: object, _proxy: object) -> None:

@@ -4,6 +4,7 @@ SQLAlchemy compiles a statement once; psycopg runs it with a third of the CPU ti
 """
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, cast
 
 import orjson
@@ -19,7 +20,6 @@ from sqlalchemy import (
     FromClause,
     Select,
     bindparam,
-    literal_column,
     select,
     true,
 )
@@ -27,16 +27,31 @@ from sqlalchemy import (
 from persistence.database.timeouts import DeadlineConnection
 
 _Row = tuple[Any, ...]
-# $1, because psycopg would parse a statement with %(name)s on every run.
-_DIALECT = URL.create("postgresql+psycopg").get_dialect()(paramstyle="numeric_dollar")  # type: ignore[call-arg]
+
+
+def _dialect(name: str) -> Any:
+    # $1, because psycopg would parse a statement with %(name)s on every run.
+    dialect = URL.create("postgresql+psycopg").get_dialect()(paramstyle="numeric_dollar")  # type: ignore[call-arg]
+    dialect.name = name
+    return dialect
+
+
+# Citus is PostgreSQL; the name only selects what lateral_join adds.
+_POSTGRESQL, _CITUS = _dialect("postgresql"), _dialect("citus")
 
 
 def lateral_join(rows: Select[Any], name: str) -> FromClause:
     """Return a LATERAL subquery that reads `rows` by index.
 
-    OFFSET 0 keeps the planner from flattening it: a generic plan would join whole tables.
+    OFFSET 0 keeps the planner from flattening it: a generic plan would join whole tables. Citus has no generic plans,
+    and could not send such a subquery to the shards.
     """
-    return rows.offset(literal_column("0")).lateral(name)
+    return rows.suffix_with("OFFSET 0", dialect=_POSTGRESQL.name).lateral(name)
+
+
+def is_distributed(connection: Connection) -> bool:
+    """Return whether the tables are on several servers, with Citus."""
+    return _driver_connection(connection).is_distributed
 
 
 def skip_scan(find_next: Callable[..., Select[Any]], *after: Any) -> CTE:
@@ -61,7 +76,8 @@ class Statement:
     """A compiled statement; its methods run it."""
 
     def __init__(self, statement: ClauseElement) -> None:
-        compiled = statement.compile(dialect=_DIALECT)
+        compiled = statement.compile(dialect=_POSTGRESQL)
+        self._statement = statement
         self._text = str(compiled)
         self._names = cast("list[str]", compiled.positiontup or [])  # type: ignore[attr-defined]
         self._constants = {name: value for name, value in compiled.params.items() if value is not None}
@@ -84,15 +100,20 @@ class Statement:
         return self._run(connection, values).rowcount
 
     def _run(self, connection: Connection, values: Mapping[str, Any]) -> psycopg.RawCursor[Any]:
-        return _cursor(connection).execute(self._text, self._values(values))
+        text = self._distributed_text if is_distributed(connection) else self._text
+        return _driver_connection(connection).statements.execute(text, self._values(values))
+
+    @cached_property
+    def _distributed_text(self) -> str:
+        return str(self._statement.compile(dialect=_CITUS))
 
     def _values(self, values: Mapping[str, Any]) -> list[Any]:
         values = {**self._constants, **values}
         return [values[name] for name in self._names]
 
 
-def _cursor(connection: Connection) -> psycopg.RawCursor[Any]:
-    return cast("DeadlineConnection", connection.connection.dbapi_connection).statements
+def _driver_connection(connection: Connection) -> DeadlineConnection:
+    return cast("DeadlineConnection", connection.connection.dbapi_connection)
 
 
 def as_json(value: Any) -> Json:

@@ -20,9 +20,15 @@ class ResponseTimeout(psycopg.OperationalError):
 
 
 class DeadlineConnection(psycopg.Connection[Any]):
-    """A connection that closes after a timeout (None: no limit), because the response could still arrive."""
+    """A connection that closes after a timeout (None: no limit), because the response could still arrive.
+
+    Attributes:
+        statements: the cursor that runs compiled statements.
+        is_distributed: whether the database has the extension citus.
+    """
 
     response_timeout_s: float | None = None
+    is_distributed = False
     statements: psycopg.RawCursor[Any]
 
     def wait(self, gen: PQGen[_RV], interval: float = 0.1, timeout: float | None = None) -> _RV:

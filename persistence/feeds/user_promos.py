@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
     FromClause,
@@ -35,10 +34,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import array
 
 from persistence.conditions import TODAY, TargetUser, fits_age, in_period, is_active, read_uses_left
-from persistence.database.statements import Statement, lateral_join
+from persistence.database.statements import Statement
 from persistence.feeds.feed_filters import FeedFilters, FilterKind, select_matching
 from persistence.feeds.feed_totals import feed_total, total_parameters
-from persistence.pages import Columns, CountedPages, Key, Page, Pages, Window, count_and_show
+from persistence.pages import TOTAL, Columns, CountedPages, Key, Match, Page, PageRows, Pages, Window, join_page
 from persistence.schema.feed_tables import (
     DATE,
     ENDING,
@@ -49,8 +48,9 @@ from persistence.schema.feed_tables import (
     SCHEDULED,
     feed_entries,
 )
-from persistence.schema.tables import activations, companies, likes, promo_counters, promos, user_uses
+from persistence.schema.tables import activations, companies, likes, promo_counters, promos
 from persistence.search import without_index
+from persistence.user_uses import USES, count_uses
 
 
 @dataclass(frozen=True)
@@ -106,33 +106,33 @@ def _select_promos(**known: ColumnElement[Any]) -> Select[Any]:
     )
 
 
-def _join_promo(row: FromClause, **known: ColumnElement[Any]) -> FromClause:
-    return lateral_join(_select_promos(**known).where(promo_counters.c.promo_id == row.c.promo_id), "promo")
+def _select_shown(match: Match) -> Select[Any]:
+    return _select_promos().where(match(promo_counters.c.promo_id, "promo_id"), match(promos.c.id, "promo_id"))
 
 
-_FIND = Statement(_select_promos().where(promos.c.id == bindparam("promo")))
+_PROMO_ID = bindparam("promo", type_=Uuid)
+_FIND = Statement(_select_promos().where(promos.c.id == _PROMO_ID, promo_counters.c.promo_id == _PROMO_ID))
 
 
-def _history(window: Window) -> Select[Any]:
+def _history(window: Window) -> PageRows:
     key = activations.c.activated_at, activations.c.id
     keys = select(*key).where(activations.c.user_id == _USER_ID, *window.bounds(*key))
-    keys = keys.order_by(*(key if window.backward else map(desc, key)))
-    page = keys.limit(window.limit).offset(window.offset).subquery("page")
+    page = window.cut(keys.order_by(*(key if window.backward else map(desc, key))))
+    joined = join_page(page, _select_activated, lambda columns: [desc(columns.activated_at), desc(columns.id)])
+    located = page.add_columns(activations.c.promo_id)
+    return PageRows(joined, located, _select_activated, row_id="id", backward=window.backward)
+
+
+def _select_activated(match: Match) -> Select[Any]:
     # By all columns of activations_history: the id alone has no index.
-    promo_ids = select(activations.c.promo_id).where(
-        activations.c.user_id == _USER_ID,
-        activations.c.activated_at == page.c.activated_at,
-        activations.c.id == page.c.id,
-    )
-    activation = lateral_join(promo_ids, "activation")
-    promo = _join_promo(activation, is_activated_by_user=true())
-    rows = select(promo, *page.c).select_from(page.join(activation, true()).join(promo, true()))
-    return rows.order_by(*map(desc, page.c))
+    is_activation = (match(activations.c[name], name) for name in ("promo_id", "activated_at", "id"))
+    promo = _select_promos(is_activated_by_user=true()).add_columns(activations.c.id)
+    promo = promo.join(activations, activations.c.promo_id == promo_counters.c.promo_id)
+    is_shown = (match(column, "promo_id") for column in (promos.c.id, promo_counters.c.promo_id))
+    return promo.where(activations.c.user_id == _USER_ID, *is_activation, *is_shown)
 
 
-_HISTORY_COUNT = select(user_uses.c.activations_count).where(user_uses.c.user_id == _USER_ID)
-_HISTORY_TOTAL = Statement(_HISTORY_COUNT)
-_HISTORY = Pages(_history, _HISTORY_COUNT.scalar_subquery(), PromoForUser, key=("activated_at", "id"))
+_HISTORY = Pages(_history, USES.scalar_subquery(), PromoForUser, key=("activated_at", "id"), distributed_total=TOTAL)
 
 
 _CATEGORY = bindparam("category", type_=Text)
@@ -209,47 +209,38 @@ def _select_parts(active: bool | None, window: Window) -> list[Select[Any]]:
     return [*parts, _select_dated(window)] if active else parts
 
 
-def _select_feed(active: bool | None, window: Window) -> Select[Any]:
+def _select_feed(active: bool | None, window: Window) -> PageRows:
     parts = union_all(*(select(part.subquery()) for part in _select_parts(active, window))).subquery("parts")
     # Joined after the limit: a join with all matches would read all likes and activations.
     merged = select(parts).order_by(*_feed_order(parts, window))
-    page = merged.limit(window.limit).offset(window.offset).subquery("page")
-    return _show(page).order_by(*_newest_first(page.c))
-
-
-def _show(page: FromClause) -> Select[Any]:
-    promo = _join_promo(page)
-    return select(promo, page.c.created_at).join_from(page, promo, true())
+    page = window.cut(merged)
+    joined = join_page(page, _select_shown, _newest_first)
+    return PageRows(joined, page, _select_shown, row_id="promo_id", backward=window.backward)
 
 
 def _newest_first(columns: Columns) -> list[ColumnElement[Any]]:
     return [desc(columns.created_at), desc(columns.promo_id)]
 
 
-def _select_filtered(kind: FilterKind, window: Window) -> Select[Any]:
-    matching = select_matching(kind).cte("matching")
+def _select_filtered(matching: FromClause, window: Window) -> Select[Any]:
     entries = select(matching).where(*window.bounds(matching.c.created_at, matching.c.promo_id))
-    page = entries.order_by(*_newest_first(matching.c)).limit(window.limit).offset(window.offset)
-    return count_and_show(matching, _show(page.subquery("page")), _newest_first)
+    return window.cut(entries.order_by(*_newest_first(matching.c)))
 
 
+_KEY = ("created_at", "promo_id")
 # In a CTE, because several parts of a page have it.
 _EXACT_TOTAL = select(feed_total().cte("exact_total")).scalar_subquery()
 _FEED = {
-    active: Pages(
-        partial(_select_feed, active),
-        bindparam("total", type_=BigInteger),
-        PromoForUser,
-        key=("created_at", "promo_id"),
-        exact_total=_EXACT_TOTAL,
-    )
+    active: Pages(partial(_select_feed, active), TOTAL, PromoForUser, key=_KEY, exact_total=_EXACT_TOTAL)
     for active in (None, True, False)
 }
 
 
 @cache
 def _filtered(kind: FilterKind) -> CountedPages[PromoForUser]:
-    return CountedPages(partial(_select_filtered, kind), PromoForUser, key=("created_at", "promo_id"))
+    return CountedPages(
+        select_matching(kind), _select_filtered, _select_shown, _newest_first, PromoForUser, key=_KEY, row_id="promo_id"
+    )
 
 
 def find_promo_for_user(connection: Connection, promo_id: UUID, user_id: UUID, today: date) -> PromoForUser | None:
@@ -274,7 +265,7 @@ def list_feed_promos(  # noqa: PLR0913 filters and the page
 
     `total` is the result of `count_feed` for the same parameters.
     """
-    values = {**total_parameters(user, today, category=category, active=active), "user": user.id, "total": total}
+    values = {**total_parameters(user, today, category=category, active=active), "user": user.id}
     return _FEED[active].page(connection, values, total=total, limit=limit, offset=offset, after=after)
 
 
@@ -303,6 +294,6 @@ def list_history_promos(
     connection: Connection, user_id: UUID, today: date, *, limit: int, offset: int = 0, after: Key | None = None
 ) -> Page[PromoForUser]:
     """Return a page of the promos of the user's activations, latest first."""
-    total: int = _HISTORY_TOTAL.value(connection, {"user": user_id}) or 0
+    total = count_uses(connection, user_id)
     values = {"user": user_id, "today": today}
     return _HISTORY.page(connection, values, total=total, limit=limit, offset=offset, after=after)

@@ -34,9 +34,9 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import ReturningInsert
 
 from persistence.conditions import is_active, promo_state
-from persistence.database.statements import Statement, lateral_join, new_value
+from persistence.database.statements import Statement, new_value
 from persistence.feeds.feed_entries import insert_entries
-from persistence.pages import CountedPages, Key, Page, Pages, Window, count_and_show
+from persistence.pages import TOTAL, CountedPages, Key, Match, Page, PageRows, Pages, Window, join_page
 from persistence.promos.company_filters import (
     COMPANY_ID,
     COUNTRY_KEYS,
@@ -322,16 +322,16 @@ def _update(columns: frozenset[str]) -> Statement:
     )
 
 
-def _page(sort_by: str | None, filtered: bool, window: Window) -> Select[Any]:
+def _page(sort_by: str | None, filtered: bool, window: Window) -> PageRows:
     listed = (_first_of_countries if filtered else _of_company)(sort_by, window).subquery("listed")
     order = company_order(listed.c, sort_by, backward=window.backward)
-    page = select(listed).order_by(*order).limit(window.limit).offset(window.offset).subquery("page")
-    return _show(page).order_by(*company_order(page.c, sort_by))
+    page = window.cut(select(listed).order_by(*order))
+    joined = join_page(page, _select_shown, partial(company_order, sort_by=sort_by))
+    return PageRows(joined, page, _select_shown, row_id="id", backward=window.backward)
 
 
-def _show(page: FromClause) -> Select[Any]:
-    promo = lateral_join(_PROMOS.where(promos.c.id == page.c.id), "promo")
-    return select(promo, page.c.created_at).join_from(page, promo, true())
+def _select_shown(match: Match) -> Select[Any]:
+    return _PROMOS.where(match(promos.c.id, "id"), match(promo_counters.c.promo_id, "id"))
 
 
 def _of_company(sort_by: str | None, window: Window) -> Select[Any]:
@@ -355,12 +355,10 @@ def _first_of_countries(sort_by: str | None, window: Window) -> Select[Any]:
     return select(first).select_from(countries.join(first, true()))
 
 
-def _counted_page(kind: FilterKind, sort_by: str | None, window: Window) -> Select[Any]:
-    matching = select_matching(kind).cte("matching")
+def _counted_page(sort_by: str | None, matching: FromClause, window: Window) -> Select[Any]:
     follows = [and_(*bounds) for bounds in company_ranges(sort_by, window, matching.c) if bounds]
     page = select(matching).where(or_(*follows)) if follows else select(matching)
-    page = page.order_by(*company_order(matching.c, sort_by)).limit(window.limit).offset(window.offset)
-    return count_and_show(matching, _show(page.subquery("page")), partial(company_order, sort_by=sort_by))
+    return window.cut(page.order_by(*company_order(matching.c, sort_by)))
 
 
 def _key(sort_by: str | None) -> list[str]:
@@ -369,7 +367,11 @@ def _key(sort_by: str | None) -> list[str]:
 
 _PAGES = {
     (sort_by, filtered): Pages(
-        partial(_page, sort_by, filtered), _COUNTS[filtered].scalar_subquery(), Promo, key=_key(sort_by)
+        partial(_page, sort_by, filtered),
+        _COUNTS[filtered].scalar_subquery(),
+        Promo,
+        key=_key(sort_by),
+        distributed_total=TOTAL,
     )
     for sort_by in (None, "active_from", "active_until")
     for filtered in (False, True)
@@ -378,7 +380,8 @@ _PAGES = {
 
 @cache
 def _counted(kind: FilterKind, sort_by: str | None) -> CountedPages[Promo]:
-    return CountedPages(partial(_counted_page, kind, sort_by), Promo, key=_key(sort_by))
+    page, order = partial(_counted_page, sort_by), partial(company_order, sort_by=sort_by)
+    return CountedPages(select_matching(kind), page, _select_shown, order, Promo, key=_key(sort_by), row_id="id")
 
 
 def _fold_keys(values: Mapping[str, Any]) -> dict[str, Any]:

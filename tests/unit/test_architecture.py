@@ -39,10 +39,13 @@ ALLOWED = {
     "persistence.search": "persistence.schema promo_api.folding",
     "persistence.migrations": "persistence.database persistence.schema",
     "persistence.consistency": "persistence.database persistence.schema",
-    "persistence.accounts": "persistence.database persistence.pages persistence.schema promo_api.folding",
+    "persistence.user_uses": "persistence.database persistence.schema",
+    "persistence.accounts": (
+        "persistence.database persistence.pages persistence.schema persistence.user_uses promo_api.folding"
+    ),
     "persistence.feeds": (
         "persistence.conditions persistence.database persistence.pages persistence.schema persistence.search "
-        "promo_api.folding"
+        "persistence.user_uses promo_api.folding"
     ),
     "persistence.promos": (
         "persistence.conditions persistence.database persistence.feeds persistence.pages persistence.schema "
@@ -252,7 +255,8 @@ def test_query_modules_do_not_import_each_other() -> None:
         "persistence.schema persistence.conditions persistence.pages persistence.database.statements "
         "persistence.feeds.feed_entries persistence.feeds.feed_totals persistence.promos.company_ranges "
         "persistence.promos.company_filters persistence.feeds.feed_filters persistence.search "
-        "persistence.accounts.ended_resets persistence.accounts.events persistence.accounts.profiles promo_api.folding"
+        "persistence.user_uses persistence.accounts.ended_resets persistence.accounts.events "
+        "persistence.accounts.profiles promo_api.folding"
     )
     modules = [f"persistence.{name}" for name in QUERIES]
     offences = [
