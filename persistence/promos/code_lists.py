@@ -9,7 +9,20 @@ from typing import Any
 from uuid import UUID
 
 from cachetools import LRUCache
-from sqlalchemy import ARRAY, BigInteger, Connection, Select, Text, Uuid, bindparam, cast, func, select
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Connection,
+    Integer,
+    Select,
+    Text,
+    Uuid,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+)
 
 from persistence.database.statements import Statement
 from persistence.schema.tables import promo_codes, promos
@@ -17,6 +30,7 @@ from persistence.schema.tables import promo_codes, promos
 # Overhead of an entry, which dominates for short lists.
 _ENTRY_BYTES = 512
 
+_FIRST = literal_column("1", Integer)
 _IDS = bindparam("ids", type_=ARRAY(Uuid))
 _LISTS = Statement(select(promos.c.id, cast(promos.c.promo_unique, Text)).where(promos.c.id == func.any(_IDS)))
 
@@ -26,9 +40,8 @@ def _first_codes() -> Select[Any]:
     number = func.least(bindparam("first", type_=BigInteger), func.json_array_length(promos.c.promo_unique))
     first = (
         select(promo_codes.c.value)
-        .where(promo_codes.c.promo_id == promos.c.id)
+        .where(promo_codes.c.promo_id == promos.c.id, promo_codes.c.position.between(_FIRST, number))
         .order_by(promo_codes.c.position)
-        .limit(number)
         .scalar_subquery()
     )
     return select(promos.c.id, cast(func.to_json(func.array(first)), Text)).where(promos.c.id == func.any(_IDS))

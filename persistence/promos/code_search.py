@@ -26,10 +26,11 @@ from sqlalchemy import (
     null,
     select,
     true,
+    union,
     union_all,
 )
 
-from persistence.database.statements import Statement, lateral_join
+from persistence.database.statements import Statement, is_distributed, lateral_join
 from persistence.schema.redemption_tables import IS_COMMON_HOLD, IS_OF_CODE, redemption_counters, redemptions
 from persistence.schema.tables import promo_codes, promo_counters, promos
 from promo_api.folding import fold
@@ -75,11 +76,13 @@ def _holders() -> FromClause:
     )
 
 
-def _codes(promo_id: ColumnElement[Any]) -> FromClause:
+def _codes(promo_id: ColumnElement[Any], *, of_promo: bool) -> FromClause:
     """Select the codes of a UNIQUE promo, the redeemable ones first."""
+    # Each table has the parameter, so that Citus asks one server.
+    redeemed_promo = promo_id if of_promo else promo_codes.c.promo_id
     current = lateral_join(
         select(redemptions.c.state, redemptions.c.held_until, redemptions.c.order_ref).where(
-            redemptions.c.promo_id == promo_codes.c.promo_id,
+            redemptions.c.promo_id == redeemed_promo,
             redemptions.c.code_position == promo_codes.c.position,
             IS_OF_CODE,
         ),
@@ -114,12 +117,13 @@ def _unique(*, of_promo: bool) -> Select[Any]:
         holders = _holders()
         shown = lateral_join(promo.where(promos.c.id == holders.c.promo_id), "promo")
         source = holders.join(shown, true())
-    codes = _codes(shown.c.id)
+    codes = _codes(_PROMO_ID if of_promo else shown.c.id, of_promo=of_promo)
     return select(*shown.c, *codes.c).select_from(source.join(codes, true()))
 
 
 def _common(*, of_promo: bool) -> Select[Any]:
-    holds = select(redemptions.c.id).where(redemptions.c.promo_id == promos.c.id, IS_COMMON_HOLD)
+    promo_id = _PROMO_ID if of_promo else promos.c.id
+    holds = select(redemptions.c.id).where(redemptions.c.promo_id == promo_id, IS_COMMON_HOLD)
     is_own_hold = exists(holds.where(redemptions.c.order_ref == _ORDER_REF, redemptions.c.held_until > _NOW))
     confirmed = func.coalesce(redemption_counters.c.confirmed_count, literal_column("0"))
     taken = confirmed + func.coalesce(redemption_counters.c.held_count, literal_column("0"))
@@ -143,11 +147,24 @@ def _common(*, of_promo: bool) -> Select[Any]:
         reason,
         is_own_hold,
     )
-    source = promos.join(promo_counters, promo_counters.c.promo_id == promos.c.id)
-    code = code.select_from(source.outerjoin(redemption_counters, redemption_counters.c.promo_id == promos.c.id))
+    source = promos.join(promo_counters, promo_counters.c.promo_id == promo_id)
+    code = code.select_from(source.outerjoin(redemption_counters, redemption_counters.c.promo_id == promo_id))
     is_found = (promos.c.promo_common.is_not(None), func.code_hash(promos.c.promo_common) == _HASH)
     code = code.where(promos.c.company_id == _COMPANY_ID, *is_found, *([promos.c.id == _PROMO_ID] if of_promo else []))
     return code.limit(_MAX_PROMOS)
+
+
+def _list_promos() -> Select[Any]:
+    """Select the promos of the company with a code of this hash, each server its own."""
+    of_company = select(promos.c.id).where(promos.c.company_id == _COMPANY_ID)
+    unique = of_company.join_from(promos, promo_codes, promo_codes.c.promo_id == promos.c.id)
+    unique = unique.where(func.code_hash(promo_codes.c.value) == _HASH)
+    common = of_company.where(promos.c.promo_common.is_not(None), func.code_hash(promos.c.promo_common) == _HASH)
+    found = union(unique, common).subquery("found")
+    return select(found.c.id).order_by(found.c.id).limit(_MAX_PROMOS)
+
+
+_LIST_PROMOS = Statement(_list_promos())
 
 
 @cache
@@ -162,9 +179,15 @@ def find_codes(
 
     Of more than 200 equal codes of a promo some are left out; redeemable codes come first.
     """
-    values = {"company": company_id, "code": code, "order": order_ref, "promo": promo_id}
-    rows = _find(of_promo=promo_id is not None).rows(connection, values)
-    return [each for each in (IssuedCode(*row) for row in rows) if _is_meant(each, code)]
+    values = {"company": company_id, "code": code, "order": order_ref}
+    promo_ids = [promo_id]
+    if promo_id is None and is_distributed(connection):
+        promo_ids = [row[0] for row in _LIST_PROMOS.rows(connection, values)]
+    found: list[IssuedCode] = []
+    for each in promo_ids:
+        rows = _find(of_promo=each is not None).rows(connection, {**values, "promo": each})
+        found += (IssuedCode(*row) for row in rows)
+    return [each for each in found if _is_meant(each, code)]
 
 
 def _is_meant(issued: IssuedCode, code: str) -> bool:

@@ -17,7 +17,7 @@ COMPANY_ID = bindparam("company", type_=Uuid)
 COUNTRY_KEYS = bindparam("country_keys", type_=ARRAY(Text))
 _ARCHIVED = "archived"
 _STATE = promo_state(read_uses_left(promos.c.id))
-_ONE_OF_COUNTRIES = func.any(cast(COUNTRY_KEYS, ARRAY(Text)))
+ONE_OF_COUNTRIES = func.any(cast(COUNTRY_KEYS, ARRAY(Text)))
 _ONE_OF_STATES = func.any(cast(bindparam("states"), ARRAY(Text)))
 # By whether archived promos, and whether others match: each has its own indexes.
 _SCOPES: dict[tuple[bool, bool], list[ColumnElement[bool]]] = {
@@ -80,7 +80,7 @@ def select_matching(kind: FilterKind) -> Select[Any]:
     """
     filters = [promos.c.company_id == COMPANY_ID, *_SCOPES[kind.has_archived, kind.by_state or not kind.has_archived]]
     if kind.by_country:
-        filters.append(TARGET_KEY == _ONE_OF_COUNTRIES)
+        filters.append(TARGET_KEY == ONE_OF_COUNTRIES)
     if kind.by_mode:
         filters.append(promos.c.mode == bindparam("promo_mode", type_=Text))
     if kind.by_state:

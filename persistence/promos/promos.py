@@ -18,7 +18,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    cast,
     exists,
     func,
     insert,
@@ -40,6 +39,7 @@ from persistence.pages import TOTAL, CountedPages, Key, Match, Page, PageRows, P
 from persistence.promos.company_filters import (
     COMPANY_ID,
     COUNTRY_KEYS,
+    ONE_OF_COUNTRIES,
     ORDER_COLUMNS,
     CompanyFilters,
     FilterKind,
@@ -98,7 +98,7 @@ _DERIVED: dict[str, ColumnElement[Any]] = {
 _PROMOS = select(
     *(_DERIVED[name].label(name) if name in _DERIVED else promos.c[name] for name in Promo.__dataclass_fields__)
 ).join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
-_PROMO = _PROMOS.where(promos.c.id == bindparam("id"))
+_PROMO = _PROMOS.where(promos.c.id == bindparam("id"), promo_counters.c.promo_id == bindparam("id"))
 # By `locked`; the tables in lock order.
 _FIND = {
     False: Statement(_PROMO),
@@ -108,7 +108,7 @@ _OF_COMPANY = select(*ORDER_COLUMNS).where(promos.c.company_id == COMPANY_ID, no
 _COUNT = select(func.coalesce(func.sum(company_promo_counts.c.promos_count), 0)).where(
     company_promo_counts.c.company_id == COMPANY_ID
 )
-_OF_COUNTRIES = company_promo_counts.c.country_key == func.any(cast(COUNTRY_KEYS, ARRAY(Text)))
+_OF_COUNTRIES = company_promo_counts.c.country_key == ONE_OF_COUNTRIES
 _COUNTS = {False: _COUNT, True: _COUNT.where(_OF_COUNTRIES)}
 _TOTALS = {filtered: Statement(count) for filtered, count in _COUNTS.items()}
 _OWNER = Statement(select(promos.c.company_id).where(promos.c.id == bindparam("id")))
@@ -323,11 +323,17 @@ def _update(columns: frozenset[str]) -> Statement:
 
 
 def _page(sort_by: str | None, filtered: bool, window: Window) -> PageRows:
-    listed = (_first_of_countries if filtered else _of_company)(sort_by, window).subquery("listed")
-    order = company_order(listed.c, sort_by, backward=window.backward)
-    page = window.cut(select(listed).order_by(*order))
+    page = _cut((_first_of_countries if filtered else _of_company)(sort_by, window), sort_by, window)
     joined = join_page(page, _select_shown, partial(company_order, sort_by=sort_by))
+    if filtered:
+        # Citus refuses a lateral subquery with a limit.
+        page = _cut(_first(_OF_COMPANY.where(TARGET_KEY == ONE_OF_COUNTRIES), sort_by, window), sort_by, window)
     return PageRows(joined, page, _select_shown, row_id="id", backward=window.backward)
+
+
+def _cut(rows: Select[Any], sort_by: str | None, window: Window) -> Select[Any]:
+    listed = rows.subquery("listed")
+    return window.cut(select(listed).order_by(*company_order(listed.c, sort_by, backward=window.backward)))
 
 
 def _select_shown(match: Match) -> Select[Any]:

@@ -108,7 +108,7 @@ def test_company_total(connection: Connection, countries: list[str] | None) -> N
 def test_first_codes(connection: Connection) -> None:
     """The first codes of promos are read by the primary key."""
     scans = scans_of(connection, lambda: CodeLists(0).find_lists(connection, [_PROMO, _COMPANY], first=100))
-    assert scans == {("promos", "promos_pk"), ("promo_codes", "promo_codes_pk")}
+    assert scans == {("promos", "promos_pk"), ("bitmap", "promo_codes_pk")}
 
 
 def test_history_page(connection: Connection) -> None:
