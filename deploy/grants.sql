@@ -21,8 +21,10 @@ ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public
   GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"service";
 REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM :"service";
 -- The audit log: INSERT only, and only the columns without a default. PostgreSQL sets `changed_at`, `happened_at` and `id`.
--- The cascade of a deleted user's new id runs with the rights of the owner, so the service needs no UPDATE for it.
-REVOKE INSERT, UPDATE, DELETE ON promo_changes, account_events FROM :"service";
+-- The functions that move events run with the rights of the owner.
+REVOKE INSERT, UPDATE, DELETE ON promo_changes, account_log, account_events FROM :"service";
 GRANT INSERT (promo_id, number, company_id, event, changes, comment_id) ON promo_changes TO :"service";
+GRANT INSERT (account_id, event, members, key_id, webhook_id) ON account_log TO :"service";
+-- For processes of the version before.
 GRANT INSERT (company_id, user_id, event, members, key_id, webhook_id) ON account_events TO :"service";
 COMMIT;

@@ -61,7 +61,7 @@ def sign_in(runtime: Runtime, accounts: Accounts, kind: Kind, address: str, body
         runtime,
         PasswordAttempt(kind, email, address),
         password,
-        find=partial(accounts.find_credentials, email=email),
+        find=partial(accounts.find_credentials_by_email, email=email),
         on_success=revoke_tokens,
         error=Unauthenticated("The e-mail address or the password is wrong.", code="wrong_credentials"),
     )
@@ -100,11 +100,10 @@ def confirm_password(
     raise error
 
 
-def find_own_credentials(accounts: Accounts, account_id: UUID, email: str, connection: Any) -> Credentials:
+def find_own_credentials(accounts: Accounts, account_id: UUID, connection: Any) -> Credentials:
     """Return the credentials of the account that sent a request, or raise Unauthenticated if it was deleted."""
-    credentials = accounts.find_credentials(connection, email)
-    # After a deletion, another account may have the e-mail address.
-    if credentials is None or credentials.account_id != account_id:
+    credentials = accounts.find_credentials(connection, account_id)
+    if credentials is None:
         raise Unauthenticated.account_deleted()
     return credentials
 

@@ -70,7 +70,7 @@ def _change_password(
         runtime,
         attempt,
         old_password,
-        find=partial(find_own_credentials, COMPANY_ACCOUNTS, company.id, company.email),
+        find=partial(find_own_credentials, COMPANY_ACCOUNTS, company.id),
         on_success=change,
         error=WrongPassword("The password is wrong."),
     )

@@ -16,7 +16,7 @@ from persistence.activations import Claim, claim_values, find_refusal_reasons
 from persistence.feeds.user_promos import list_history_promos
 from persistence.idempotency import IdempotencyKey
 from persistence.pages import Page
-from promo_api.errors import ActivationDenied, AntifraudUnavailable, ConcurrentRequest, NotFound, Unauthenticated
+from promo_api.errors import ActivationDenied, AntifraudUnavailable, ConcurrentRequest, NotFound
 from promo_api.runtime import Runtime
 from promo_api.telemetry import metrics
 
@@ -125,19 +125,13 @@ def _claim_batch(
     """Return the responses; all None: the statement granted nothing."""
     try:
         return _claim_all_or_none(runtime, promo_id, today, claims) or [None] * len(claims)
-    except (ConcurrentRequest, Unauthenticated):
+    except ConcurrentRequest:
         return [None] * len(claims)
 
 
 def _claim_alone(runtime: Runtime, promo_id: UUID, today: date, claim: _KeyedClaim) -> Response | None:
-    """Claim a use; None: it was refused. Raise ConcurrentRequest, or Unauthenticated if the account was deleted."""
-    try:
-        responses = _claim_all_or_none(runtime, promo_id, today, [claim])
-    except Unauthenticated:
-        # The deletion removed these from Redis, but this request stored them again.
-        runtime.antifraud.delete_verdict(claim.claim.user_id)
-        runtime.rate_limits.delete_activations(claim.claim.user_id)
-        raise
+    """Claim a use; None: it was refused. Raise ConcurrentRequest."""
+    responses = _claim_all_or_none(runtime, promo_id, today, [claim])
     return responses[0] if responses else None
 
 

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from functools import partial
-from time import monotonic, sleep
+from time import monotonic
 from uuid import UUID
 
 from handlers import Body
@@ -10,7 +10,7 @@ from handlers.accounts import PasswordAttempt, confirm_password, find_own_creden
 from handlers.serializers import serialize_user
 from handlers.versions import Versions, check_version, read_if_match, versioned
 from persistence.accounts.credentials import USER_ACCOUNTS, Credentials
-from persistence.accounts.deletion import claim_account_deletion, close_account, delete_account_batch
+from persistence.accounts.deletion import close_account, delete_account_portion, update_deletion
 from persistence.accounts.profiles import Profile
 from persistence.accounts.users import User, find_user, update_user
 from promo_api.errors import PreconditionFailed, ServiceUnavailable, WrongPassword
@@ -21,7 +21,6 @@ from promo_api.specification import USER_MEMBERS
 
 # Short, because the request occupies a thread for passwords.
 _DELETION_TIME_S = 0.3
-_RETRY_S = 0.05
 
 
 @versioned(USER_MEMBERS)
@@ -66,7 +65,9 @@ def delete_profile(
         check_version(versions, serialize_user(user), USER_MEMBERS)
         old_profile = _old_profile(user, versions)
         with runtime.database.autocommit() as connection:
-            if close_account(connection, user.id, checked_hash=credentials.password_hash, old_profile=old_profile):
+            if close_account(
+                connection, user.id, user.email, checked_hash=credentials.password_hash, old_profile=old_profile
+            ):
                 return True
             current_user = find_user(connection, user.id)
         if current_user is not None:
@@ -77,12 +78,11 @@ def delete_profile(
         runtime,
         PasswordAttempt("user", user.email, client_address),
         body["password"],
-        find=partial(find_own_credentials, USER_ACCOUNTS, user.id, user.email),
+        find=partial(find_own_credentials, USER_ACCOUNTS, user.id),
         on_success=close,
         error=WrongPassword("The password is wrong."),
     )
-    runtime.antifraud.delete_verdict(user.id)
-    runtime.rate_limits.delete_activations(user.id)
+    runtime.forget_user(user.id)
     # The account is closed; the background job can delete the rows later.
     with suppress(ServiceUnavailable):
         _delete_rows(runtime, user.id)
@@ -97,11 +97,9 @@ def _old_profile(user: User, versions: Versions) -> Profile | None:
 def _delete_rows(runtime: Runtime, user_id: UUID) -> None:
     """Delete rows until none is left or the time is up."""
     ends_at_s = monotonic() + _DELETION_TIME_S
-    while monotonic() < ends_at_s:
-        with runtime.database.transaction() as connection:
-            deletion = claim_account_deletion(connection, user_id)
-            if deletion is None:
-                return
-            rows = delete_account_batch(connection, deletion)
-        if not rows:  # a concurrent request has locked the remaining rows
-            sleep(_RETRY_S)
+    has_rows = True
+    while has_rows and monotonic() < ends_at_s:
+        with runtime.database.autocommit() as connection:
+            has_rows = delete_account_portion(connection, user_id) > 0
+    with runtime.database.autocommit() as connection:
+        update_deletion(connection, user_id, has_rows=has_rows)

@@ -60,7 +60,7 @@ _COMMENT = select(
 _IS_REPORTED = comments.c.report_count > literal_column("0")
 _FIND = Statement(
     _COMMENT.add_columns(*_AUTHOR.selected_columns)
-    .join_from(comments, users, users.c.id == comments.c.author_id)
+    .outerjoin_from(comments, users, users.c.id == comments.c.author_id)
     .where(comments.c.id == _ID)
 )
 _COUNT = select(promo_counters.c.comment_count).where(promo_counters.c.promo_id == _PROMO_ID)

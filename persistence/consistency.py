@@ -35,7 +35,6 @@ from persistence.schema.activity_tables import activity_backfills, promo_activit
 from persistence.schema.audit_tables import promo_changes
 from persistence.schema.event_tables import IS_UNPUBLISHED, event_feeds, events
 from persistence.schema.job_tables import IS_WAITING, job_errors, job_pieces, jobs
-from persistence.schema.key_tables import api_key_digests, api_keys
 from persistence.schema.redemption_tables import (
     IS_CONFIRMED,
     IS_HELD,
@@ -197,18 +196,6 @@ def count_mismatched_jobs(connection: Connection) -> int:
         )
     )
     return _value(connection, statement)
-
-
-def count_mismatched_keys(connection: Connection) -> int:
-    """Count API keys without the entry that finds them by their digest, and entries without a key."""
-    same = and_(
-        api_keys.c.digest == api_key_digests.c.digest,
-        api_keys.c.company_id == api_key_digests.c.company_id,
-        api_keys.c.id == api_key_digests.c.id,
-    )
-    pairs = api_keys.join(api_key_digests, same, full=True)
-    is_alone = or_(api_keys.c.id.is_(None), api_key_digests.c.id.is_(None))
-    return _value(connection, select(func.count()).select_from(pairs).where(is_alone))
 
 
 def count_mismatched_redemptions(connection: Connection) -> int:

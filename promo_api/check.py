@@ -10,6 +10,11 @@ from itertools import starmap
 import redis
 from sqlalchemy import Connection
 
+from persistence.accounts.consistency import (
+    count_mismatched_addresses,
+    count_mismatched_keys,
+    count_mismatched_names,
+)
 from persistence.consistency import (
     count_mismatched_activity,
     count_mismatched_added_codes,
@@ -26,7 +31,6 @@ from persistence.consistency import (
     count_mismatched_event_numbers,
     count_mismatched_issued_codes,
     count_mismatched_jobs,
-    count_mismatched_keys,
     count_mismatched_likes,
     count_mismatched_live_redemptions,
     count_mismatched_publications,
@@ -314,6 +318,8 @@ _COUNTS: dict[str, Callable[[Connection], int]] = {
     "added codes of promos": count_mismatched_added_codes,
     "rejected rows and files of jobs": count_mismatched_jobs,
     "API keys by digest": count_mismatched_keys,
+    "addresses of accounts": count_mismatched_addresses,
+    "names of companies": count_mismatched_names,
     "redemptions of issued codes": count_mismatched_live_redemptions,
     "redemptions of promos": count_mismatched_redemptions,
     "redemptions of promos by country": count_mismatched_country_redemptions,

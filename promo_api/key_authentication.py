@@ -4,7 +4,7 @@ A background job stores the times, so that no request waits for it. A killed pro
 """
 
 from persistence.accounts.api_keys import update_last_use
-from persistence.accounts.companies import Company, find_key
+from persistence.accounts.companies import Company, StoredKey, find_key, find_key_id
 from persistence.database.engine import Database
 from promo_api.background import BackgroundJob
 from promo_api.errors import ScopeMissing, Unauthenticated
@@ -24,13 +24,12 @@ def authenticate_key(runtime: Runtime, claims: KeyClaims, scope: str) -> Company
     try:
         return _find_company(runtime, claims, scope)
     except Unauthenticated:
-        runtime.api_keys.forget_owner(claims.digest)
+        runtime.api_keys.forget(claims.digest)
         raise
 
 
 def _find_company(runtime: Runtime, claims: KeyClaims, scope: str) -> Company:
-    with runtime.database.autocommit() as connection:
-        key = find_key(connection, claims.digest)
+    key = _find_key(runtime, claims)
     if key is None:
         raise Unauthenticated.key_invalid()
     if key.is_revoked:
@@ -40,12 +39,20 @@ def _find_company(runtime: Runtime, claims: KeyClaims, scope: str) -> Company:
     now = runtime.clock()
     if key.expires_at is not None and key.expires_at <= now:
         raise Unauthenticated.key_expired()
-    if claims.account_id is None:
-        runtime.api_keys.remember_owner(claims.digest, key.company.id)
+    if claims.key_id is None:
+        runtime.api_keys.remember(claims.digest, key.company.id, key.company.key_id)
     runtime.api_keys.record_use(key.company.id, key.company.key_id, last_used_at=key.last_used_at, now=now)
     if scope not in key.scopes:
         raise ScopeMissing(f"This API key does not have the scope `{scope}`, which this operation needs.")
     return key.company
+
+
+def _find_key(runtime: Runtime, claims: KeyClaims) -> StoredKey | None:
+    with runtime.database.autocommit() as connection:
+        if claims.account_id is not None and claims.key_id is not None:
+            return find_key(connection, claims.account_id, claims.key_id)
+        ids = find_key_id(connection, claims.digest)
+        return None if ids is None else find_key(connection, *ids)
 
 
 def key_uses_job(api_keys: ApiKeys, database: Database) -> BackgroundJob:

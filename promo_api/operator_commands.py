@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Callable
 from datetime import date, timedelta
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from handlers.promo_changes import change_promo
 from persistence.accounts.api_keys import delete_keys
 from persistence.accounts.companies import close_company, delete_company_email, find_company_by_email
 from persistence.accounts.credentials import COMPANY_ACCOUNTS, USER_ACCOUNTS
-from persistence.accounts.deletion import claim_account_deletion, close_account_by_operator, delete_account_batch
+from persistence.accounts.deletion import close_account_by_operator, delete_account_portion, update_deletion
 from persistence.database.errors import MissingPrivilege
 from persistence.database.revisions import find_revision, newest_revision
 from persistence.promos.promos import Promo, list_promos
@@ -28,7 +28,6 @@ from promo_api.security.passwords import generate_password
 _ACCOUNTS = {"company": COMPANY_ACCOUNTS, "user": USER_ACCOUNTS}
 _PROMOS = 100
 _REPORT_EVERY_S = 1.0
-_RETRY_S = 0.2
 
 
 class _Failure(Exception):
@@ -89,33 +88,30 @@ def _reset_password(runtime: Runtime, kind: str, email: str) -> None:
 def _close_user(runtime: Runtime, email: str, *, is_confirmed: bool) -> None:
     """Delete the account as `DELETE /user/profile` does."""
     with runtime.database.autocommit() as connection:
-        credentials = USER_ACCOUNTS.find_credentials(connection, email)
+        credentials = USER_ACCOUNTS.find_credentials_by_email(connection, email)
     if credentials is None:
         raise _unknown("user")
     _confirm(f"This deletes the user {credentials.account_id}. It cannot be undone.", is_confirmed=is_confirmed)
     with runtime.database.autocommit() as connection:
-        if not close_account_by_operator(connection, credentials.account_id):
+        if not close_account_by_operator(connection, credentials.account_id, email):
             raise _unknown("user")
     print("The account is closed. Its rows are being deleted.")
-    runtime.antifraud.delete_verdict(credentials.account_id)
-    runtime.rate_limits.delete_activations(credentials.account_id)
+    runtime.forget_user(credentials.account_id)
     if not runtime.rate_limits.delete_sign_ins("user", email):
         print("Redis is unavailable. What it stores of the account expires there.", file=sys.stderr)
     _delete_rows(runtime, credentials.account_id)
-    print("The database has no personal data of the account any more.")
+    print("The database has no personal data of the account any more. The workers delete what late requests write.")
 
 
 def _delete_rows(runtime: Runtime, user_id: UUID) -> None:
     progress = _Progress("rows deleted or made anonymous")
-    while True:
-        with runtime.database.transaction() as connection:
-            deletion = claim_account_deletion(connection, user_id)
-            if deletion is None:
-                return
-            rows = delete_account_batch(connection, deletion)
+    rows = 1
+    while rows:
+        with runtime.database.autocommit() as connection:
+            rows = delete_account_portion(connection, user_id)
         progress.add(rows)
-        if not rows:  # a request that began before has locked the remaining rows
-            sleep(_RETRY_S)
+    with runtime.database.autocommit() as connection:
+        update_deletion(connection, user_id, has_rows=False)
 
 
 def _close_company(runtime: Runtime, email: str, *, is_confirmed: bool) -> None:
@@ -134,7 +130,7 @@ def _close_company(runtime: Runtime, email: str, *, is_confirmed: bool) -> None:
     print("The company is closed. Its promos are being ended.")
     _end_promos(runtime, company.id)
     with runtime.database.autocommit() as connection:
-        delete_company_email(connection, company.id)
+        delete_company_email(connection, company.id, email)
     runtime.rate_limits.delete_sign_ins("company", email)
     print("All its promos have ended, and its e-mail address is removed.")
 

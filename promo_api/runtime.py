@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
+from uuid import UUID
 
 from persistence.database.engine import Database
 from persistence.promos.code_lists import CodeLists
@@ -72,6 +73,11 @@ class Runtime:
         self.rate_limits.close()
         self.antifraud.close()
         self.database.close()
+
+    def forget_user(self, user_id: UUID) -> None:
+        """Delete what Redis stores under the id of a user."""
+        self.antifraud.delete_verdict(user_id)
+        self.rate_limits.delete_activations(user_id)
 
     def today(self) -> date:
         """Return the business day: the date in UTC+3."""

@@ -8,7 +8,13 @@ from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from persistence.accounts.deletion import claim_account_deletion, delete_account_batch
+from persistence.accounts.deletion import (
+    claim_account_deletion,
+    close_account_deletion,
+    delete_account_portion,
+    update_deletion,
+)
+from persistence.accounts.events import insert_earlier_events
 from persistence.activity_backfills import claim_backfill, count_backfills, count_earlier_activity
 from persistence.database.engine import Database
 from persistence.database.timeouts import unlimited_transaction
@@ -30,7 +36,9 @@ from promo_api.telemetry import metrics
 _RESPONSES, _RESPONSES_EVERY_S = 1000, 60.0
 # Often, because unmerged changes slow totals; few, because each affects up to a hundred counts.
 _CHANGES, _CHANGES_EVERY_S = 200, 1.0
-_DELETIONS_EVERY_S = 1.0
+# Most passes over a closed account find nothing.
+_DELETIONS, _DELETIONS_EVERY_S = 20, 1.0
+_EVENTS, _EVENTS_EVERY_S = 1000, 60.0
 _ENTRIES, _ENTRIES_EVERY_S = 500, 1.0
 _PROMOS, _PROMOS_EVERY_S = 100, 60.0
 _JOBS, _JOBS_EVERY_S = 100, 60.0
@@ -89,15 +97,25 @@ def feed_changes_sweeper(database: Database, every_s: float = _CHANGES_EVERY_S) 
     return Sweeper("feed_changes", step, _CHANGES, every_s)
 
 
-def account_deletions_sweeper(database: Database, every_s: float = _DELETIONS_EVERY_S) -> Sweeper:
-    """Return the sweeper that finishes account deletions."""
+def account_deletions_sweeper(
+    database: Database, forget_user: Callable[[UUID], None], every_s: float = _DELETIONS_EVERY_S
+) -> Sweeper:
+    """Return the sweeper that deletes the rows of closed accounts; `forget_user` deletes those in Redis."""
 
     def step() -> int:
-        with database.transaction() as connection:
-            deletion = claim_account_deletion(connection)
-            return 0 if deletion is None else delete_account_batch(connection, deletion)
+        return next(filter(None, (_delete_portion(database, forget_user) for _ in range(_DELETIONS))), 0)
 
     return Sweeper("account_deletions", step, 1, every_s)
+
+
+def earlier_events_sweeper(database: Database, every_s: float = _EVENTS_EVERY_S) -> Sweeper:
+    """Return the sweeper that moves events of the version before into the audit log."""
+
+    def step() -> int:
+        with database.autocommit() as connection:
+            return insert_earlier_events(connection, limit=_EVENTS)
+
+    return Sweeper("earlier_events", step, _EVENTS, every_s)
 
 
 def feed_status_sweeper(database: Database, today: Callable[[], date], every_s: float = _ENTRIES_EVERY_S) -> Sweeper:
@@ -173,6 +191,22 @@ def reset_mails_sweeper(settings: Settings, database: Database, clock: Callable[
     every_s = _MAILS_EVERY_S if settings.smtp_url else _EXPIRED_RESETS_EVERY_S
     mails = ResetMails(settings, database, clock)
     return Sweeper("reset_mails", mails.send_next, 1, every_s, stop_max_s=_MAIL_STOP_MAX_S)
+
+
+def _delete_portion(database: Database, forget_user: Callable[[UUID], None]) -> int:
+    """Delete a portion of a closed account, or end its deletion, and return the number of rows."""
+    with database.autocommit() as connection:
+        deletion = claim_account_deletion(connection)
+        if deletion is None:
+            return 0
+        rows = delete_account_portion(connection, deletion.user_id)
+        if rows or not deletion.is_late:
+            update_deletion(connection, deletion.user_id, has_rows=rows > 0)
+            return rows
+    forget_user(deletion.user_id)
+    with database.autocommit() as connection:
+        close_account_deletion(connection, deletion.user_id)
+    return 1
 
 
 def _update_category_keys(database: Database, promo_id: UUID, today: date) -> int:

@@ -98,7 +98,7 @@ def _few_background_jobs() -> Iterator[None]:
     def few_jobs(runtime: Runtime) -> list[BackgroundJob]:
         return [
             code_jobs(runtime.database, runtime.today),
-            account_deletions_sweeper(runtime.database),
+            account_deletions_sweeper(runtime.database, runtime.forget_user),
             reset_mails_sweeper(runtime.settings, runtime.database, runtime.clock),
         ]
 

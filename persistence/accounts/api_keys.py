@@ -30,7 +30,6 @@ from sqlalchemy import (
 from persistence.accounts.events import record_event
 from persistence.database.statements import Statement
 from persistence.schema.key_tables import api_key_digests, api_keys
-from persistence.schema.tables import companies
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def _revoke() -> Select[Any]:
 
 def _record(changed: Any, event: str) -> Any:
     owner = select(changed.c.company_id.label("id"), changed.c.id.label("key_id")).cte(f"owner_of_{event}")
-    return record_event(owner, companies, event, key_id=owner.c.key_id)
+    return record_event(owner, event, key_id=owner.c.key_id)
 
 
 def _delete(keys: Delete) -> Select[Any]:

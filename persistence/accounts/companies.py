@@ -29,6 +29,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import array
 
+from persistence.accounts.addresses import EMAIL_KEY, delete_address, find_account_id
+from persistence.accounts.company_names import update_name
 from persistence.accounts.ended_resets import end_resets
 from persistence.accounts.events import record_event
 from persistence.database.statements import Statement, new_value
@@ -69,23 +71,20 @@ _ID = bindparam("id", type_=Uuid)
 _IS_OPEN = companies.c.password_hash.is_not(None)
 _COMPANY = select(*(companies.c[name] for name in Company.__dataclass_fields__))
 _FIND = Statement(_COMPANY.where(companies.c.id == _ID, _IS_OPEN))
-_FIND_BY_EMAIL = Statement(_COMPANY.where(companies.c.email_key == bindparam("email_key")))
+_FIND_ANY = Statement(_COMPANY.where(companies.c.id == _ID, companies.c.email_key.is_not(None)))
 _CLAIM = Statement(
     select(companies.c.id).where(companies.c.id == _ID, _IS_OPEN).with_for_update(read=True, key_share=True)
 )
 _LOCK = Statement(_COMPANY.where(companies.c.id == _ID, _IS_OPEN).with_for_update(key_share=True))
 
 
-def _find_by_key() -> Select[Any]:
+def _find_key() -> Select[Any]:
     key = (api_keys.c.scopes, api_keys.c.expires_at, api_keys.c.last_used_at, api_keys.c.revoked_at.is_not(None))
     company = [companies.c[name] for name in Company.__dataclass_fields__]
-    is_key = (api_keys.c.company_id == api_key_digests.c.company_id) & (api_keys.c.id == api_key_digests.c.id)
-    is_open_company = (companies.c.id == api_keys.c.company_id) & companies.c.password_hash.is_not(None)
+    is_open_company = (companies.c.id == _ID) & companies.c.password_hash.is_not(None)
+    is_key = (api_keys.c.company_id == _ID, api_keys.c.id == bindparam("key_id", type_=Uuid))
     return (
-        select(*company, api_keys.c.id, *key)
-        .join_from(api_key_digests, api_keys, is_key)
-        .outerjoin(companies, is_open_company)
-        .where(api_key_digests.c.digest == bindparam("digest", type_=LargeBinary))
+        select(*company, api_keys.c.id, *key).select_from(api_keys.outerjoin(companies, is_open_company)).where(*is_key)
     )
 
 
@@ -99,14 +98,24 @@ def _close() -> Select[Any]:
         .returning(companies.c.id)
         .cte("account")
     )
-    return select(closed.c.id).add_cte(record_event(closed, companies, "closed"), end_resets(closed))
+    return select(closed.c.id).add_cte(record_event(closed, "closed"), end_resets(closed))
 
 
-_FIND_BY_KEY = Statement(_find_by_key())
-_CLOSE = Statement(_close())
-_DELETE_EMAIL = Statement(
-    update(companies).where(companies.c.id == _ID, ~_IS_OPEN).values(email=null(), email_key=null())
+def _delete_email() -> Select[Any]:
+    is_closed = (companies.c.id == _ID, companies.c.email_key == EMAIL_KEY, ~_IS_OPEN)
+    changed = update(companies).where(*is_closed).values(email=null(), email_key=null())
+    account = changed.returning(companies.c.id).cte("account")
+    return select(account.c.id).add_cte(delete_address("company", account))
+
+
+_FIND_KEY = Statement(_find_key())
+_FIND_KEY_ID = Statement(
+    select(api_key_digests.c.company_id, api_key_digests.c.id).where(
+        api_key_digests.c.digest == bindparam("digest", type_=LargeBinary)
+    )
 )
+_CLOSE = Statement(_close())
+_DELETE_EMAIL = Statement(_delete_email())
 
 
 def find_company(connection: Connection, company_id: UUID) -> Company | None:
@@ -115,9 +124,15 @@ def find_company(connection: Connection, company_id: UUID) -> Company | None:
     return None if row is None else Company(*row)
 
 
-def find_key(connection: Connection, digest: bytes) -> StoredKey | None:
-    """Return the key with a digest, even if it is revoked; None if there is none, or it was revoked long ago."""
-    row = _FIND_BY_KEY.row(connection, {"digest": digest})
+def find_key_id(connection: Connection, digest: bytes) -> tuple[UUID, UUID] | None:
+    """Return the ids of the company and of the key with a digest, which never change; None if there is none."""
+    row = _FIND_KEY_ID.row(connection, {"digest": digest})
+    return None if row is None else (row[0], row[1])
+
+
+def find_key(connection: Connection, company_id: UUID, key_id: UUID) -> StoredKey | None:
+    """Return a key, even if it is revoked; None if there is none, or it was revoked long ago."""
+    row = _FIND_KEY.row(connection, {"id": company_id, "key_id": key_id})
     if row is None:
         return None
     size = len(KeyCompany.__dataclass_fields__)
@@ -127,7 +142,8 @@ def find_key(connection: Connection, digest: bytes) -> StoredKey | None:
 
 def find_company_by_email(connection: Connection, email: str) -> Company | None:
     """Return the company, also if it is closed but still has its e-mail address; case is ignored."""
-    row = _FIND_BY_EMAIL.row(connection, {"email_key": fold(email)})
+    company_id = find_account_id(connection, "company", email)
+    row = _FIND_ANY.row(connection, {"id": company_id})
     return None if row is None else Company(*row)
 
 
@@ -182,10 +198,12 @@ def _update(columns: frozenset[str]) -> Statement:
         .cte("changed")
     )
     statement = select(*(changed.c[column.name] for column in fields)).add_cte(
-        record_event(changed, companies, "profile_changed", members=changed.c.members)
+        record_event(changed, "profile_changed", members=changed.c.members)
     )
+    if "name" in columns:
+        statement = statement.add_cte(update_name(changed))
     if "password_hash" in columns:
-        statement = statement.add_cte(record_event(changed, companies, "password_changed"), end_resets(changed))
+        statement = statement.add_cte(record_event(changed, "password_changed"), end_resets(changed))
     return Statement(statement)
 
 
@@ -208,6 +226,6 @@ def close_company(connection: Connection, company_id: UUID) -> bool:
     return _CLOSE.row(connection, {"id": company_id}) is not None
 
 
-def delete_company_email(connection: Connection, company_id: UUID) -> None:
-    """Remove the e-mail address of a closed company."""
-    _DELETE_EMAIL.count(connection, {"id": company_id})
+def delete_company_email(connection: Connection, company_id: UUID, email: str) -> None:
+    """Remove the e-mail address of a closed company, and free it."""
+    _DELETE_EMAIL.row(connection, {"id": company_id, "email_key": fold(email)})

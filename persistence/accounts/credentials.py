@@ -4,12 +4,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, DateTime, LargeBinary, Select, Table, Text, Uuid, bindparam, delete, select, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    LargeBinary,
+    Select,
+    Table,
+    Text,
+    Uuid,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningUpdate
 
+from persistence.accounts.addresses import EMAIL_KEY, find_account_id, insert_address
+from persistence.accounts.company_names import insert_name
 from persistence.accounts.ended_resets import end_resets
 from persistence.accounts.events import record_event
 from persistence.database.statements import Statement
@@ -29,13 +43,13 @@ class Credentials:
 class Accounts:
     """The accounts of one kind. A company and a user may have the same e-mail address."""
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
+    def __init__(self, table: Table, kind: str) -> None:
+        self._kind = kind
         columns = table.c
         # A closed company has no password.
-        has_email = (columns.email_key == bindparam("email_key"), columns.password_hash.is_not(None))
-        self._find_credentials = Statement(select(columns.id, columns.password_hash).where(*has_email))
-        self._insert = self._record(_insert(table), "signed_up")
+        is_open = (columns.id == bindparam("account_id", type_=Uuid), columns.password_hash.is_not(None))
+        self._find_credentials = Statement(select(columns.id, columns.password_hash).where(*is_open))
+        self._insert = Statement(_insert(table, kind))
         # A new token_version revokes all tokens.
         revoke = update(table).values(token_version=columns.token_version + 1)
         is_account = columns.id == bindparam("account_id")
@@ -43,16 +57,22 @@ class Accounts:
         sign_in = revoke.values(password_hash=bindparam("new_hash")).where(
             is_account, columns.password_hash == bindparam("checked_hash")
         )
-        reset = revoke.values(password_hash=bindparam("new_hash")).where(*has_email)
+        reset = revoke.values(password_hash=bindparam("new_hash")).where(*is_open)
         returned = (columns.id, columns.token_version)
-        self._sign_out = self._record(sign_out.returning(*returned), "signed_out")
-        self._sign_in = self._record(sign_in.returning(*returned), "signed_in")
-        self._reset = self._record(reset.returning(*returned), "password_reset", ends_resets=True)
-        self._recover = Statement(_recover(table))
+        self._sign_out = _record(sign_out.returning(*returned), "signed_out")
+        self._sign_in = _record(sign_in.returning(*returned), "signed_in")
+        self._reset = _record(reset.returning(*returned), "password_reset", ends_resets=True)
+        self._recover = Statement(_recover(table, kind))
 
-    def find_credentials(self, connection: Connection, email: str) -> Credentials | None:
+    def find_credentials_by_email(self, connection: Connection, email: str) -> Credentials | None:
         """Return the credentials of an account; case is ignored."""
-        row = self._find_credentials.row(connection, {"email_key": fold(email)})
+        account_id = find_account_id(connection, self._kind, email)
+        # The second statement is sent for an unknown address too.
+        return self.find_credentials(connection, account_id or uuid4())
+
+    def find_credentials(self, connection: Connection, account_id: UUID) -> Credentials | None:
+        """Return the credentials of an account; None if it is missing or closed."""
+        row = self._find_credentials.row(connection, {"account_id": account_id})
         return None if row is None else Credentials(*row)
 
     def insert_account(self, connection: Connection, account_id: UUID, values: Mapping[str, Any]) -> int | None:
@@ -75,7 +95,8 @@ class Accounts:
 
     def update_password(self, connection: Connection, email: str, *, new_hash: str) -> bool:
         """Replace the password for an operator, and revoke all tokens; False: there is no such account."""
-        return self._reset.row(connection, {"email_key": fold(email), "new_hash": new_hash}) is not None
+        account_id = find_account_id(connection, self._kind, email)
+        return self._reset.row(connection, {"account_id": account_id, "new_hash": new_hash}) is not None
 
     def claim_password_reset(
         self, connection: Connection, account_id: UUID, *, digest: bytes, now: datetime, new_hash: str
@@ -88,22 +109,25 @@ class Accounts:
         email: str | None = self._recover.value(connection, values)
         return email
 
-    def _record(
-        self, change: ReturningInsert[Any] | ReturningUpdate[Any], event: str, *, ends_resets: bool = False
-    ) -> Statement:
-        changed = change.cte("changed")
-        statement = select(changed.c.token_version).add_cte(record_event(changed, self._table, event))
-        return Statement(statement.add_cte(end_resets(changed)) if ends_resets else statement)
+
+def _record(change: ReturningUpdate[Any], event: str, *, ends_resets: bool = False) -> Statement:
+    changed = change.cte("changed")
+    statement = select(changed.c.token_version).add_cte(record_event(changed, event))
+    return Statement(statement.add_cte(end_resets(changed)) if ends_resets else statement)
 
 
-def _insert(table: Table) -> ReturningInsert[Any]:
-    inserted = [column for column in table.c if column.server_default is None]
-    values = {column.name: bindparam(column.name, type_=column.type) for column in inserted}
-    statement = insert(table).values(**values).on_conflict_do_nothing(index_elements=["email_key"])
-    return statement.returning(table.c.id, table.c.token_version)
+def _insert(table: Table, kind: str) -> Select[Any]:
+    """Return the statement that takes the address, and then inserts the account."""
+    address = insert_address(kind)
+    names = [column.name for column in table.c if column.server_default is None]
+    parameters = {name: bindparam(name, type_=table.c[name].type) for name in names} | {"email_key": EMAIL_KEY}
+    row = select(*(address.c.id if name == "id" else parameters[name] for name in names))
+    account = insert(table).from_select(names, row).returning(table.c.id, table.c.token_version).cte("account")
+    statement = select(account.c.token_version).add_cte(record_event(account, "signed_up"))
+    return statement.add_cte(insert_name(account, parameters["name"])) if table is companies else statement
 
 
-def _recover(table: Table) -> Select[Any]:
+def _recover(table: Table, kind: str) -> Select[Any]:
     """Return the statement that uses up a reset. It locks the account first, as the closing of an account does."""
     columns, reset = table.c, password_resets.c
     account = (
@@ -116,7 +140,7 @@ def _recover(table: Table) -> Select[Any]:
         delete(password_resets)
         .where(
             reset.account_id == account.c.id,
-            reset.kind == bindparam("kind", "company" if table is companies else "user", Text),
+            reset.kind == bindparam("kind", kind, Text),
             reset.digest == bindparam("digest", type_=LargeBinary),
             reset.expires_at > bindparam("now", type_=DateTime(timezone=True)),
         )
@@ -130,8 +154,8 @@ def _recover(table: Table) -> Select[Any]:
         .returning(columns.id, columns.email)
         .cte("changed")
     )
-    return select(changed.c.email).add_cte(record_event(changed, table, "password_recovered"))
+    return select(changed.c.email).add_cte(record_event(changed, "password_recovered"))
 
 
-COMPANY_ACCOUNTS = Accounts(companies)
-USER_ACCOUNTS = Accounts(users)
+COMPANY_ACCOUNTS = Accounts(companies, "company")
+USER_ACCOUNTS = Accounts(users, "user")

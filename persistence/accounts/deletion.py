@@ -1,16 +1,29 @@
-"""Account deletion: one statement removes all personal data, then batches move rows to a placeholder user.
+"""Account deletion, in two parts.
 
-So counts and lists stay the same. A request authenticated before the close may still insert rows.
+The first closes the account, in one statement: no row of the user, no address, no valid token. The second deletes or
+hands over the rows in other tables, in portions: activations, likes, comments and reports stay, so counts and lists
+stay the same. They get a random id that no user has, a new one for each table and portion.
+
+A request that was authenticated before the close may write afterwards. So the second part is repeated until no such
+request can be left, see LATE_MAX.
+
+Each portion is one transaction, which changes rows of one user in one table. It can wait for a request, and a
+request for it. There is no deadlock, because no request waits for one of these rows while it has locked another.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
+    ARRAY,
     Column,
     ColumnElement,
     Connection,
+    Delete,
+    Integer,
+    Interval,
     Select,
     Uuid,
     any_,
@@ -19,19 +32,17 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
-    not_,
-    null,
-    or_,
     select,
     text,
+    tuple_,
     update,
 )
 
+from persistence.accounts.addresses import delete_address
 from persistence.accounts.ended_resets import end_resets
 from persistence.accounts.events import record_event
 from persistence.accounts.profiles import Profile, has_profile, profile_values
 from persistence.database.statements import Statement
-from persistence.schema.audit_tables import account_events
 from persistence.schema.reset_tables import password_resets
 from persistence.schema.tables import (
     account_deletions,
@@ -43,163 +54,152 @@ from persistence.schema.tables import (
     user_uses,
     users,
 )
+from promo_api.folding import fold
+
+# How long after the close of its account a request may write. Every step of a request has a time limit of seconds, see
+# docs/configuration.md; this leaves room for other settings and for many steps.
+LATE_MAX = timedelta(seconds=600)
+# Requests may wait for a portion, so it must take milliseconds.
+_PORTION_ROWS = 800
+# After the death of a process, another one continues its deletion.
+_LEASE = text("interval '10 seconds'")
 
 
 @dataclass(frozen=True)
 class AccountDeletion:
-    """An unfinished deletion; the placeholder becomes the owner of the rows."""
+    """A deletion that this process works on. `is_late`: no request from before the close is left."""
 
     user_id: UUID
-    placeholder_id: UUID
+    is_late: bool
 
 
-_PERSONAL_COLUMNS = [column.name for column in users.c if column.name not in ("id", "token_version")]
-_USER_ID, _PLACEHOLDER_ID = (bindparam(name, type_=Uuid) for name in ("user", "placeholder"))
-_ROW_ID: ColumnElement[Any] = literal_column("ctid")
-# Requests may wait for a batch, so it must take milliseconds.
-_BATCH_ROWS = 800
+class _HandOver:
+    """Gives rows of a user a random id.
+
+    First it reads the keys of a portion, by the index of the owner. So the UPDATE names the promos: a sharded database
+    finds the rows by them.
+    """
+
+    def __init__(self, owner: Column[UUID], *order: Column[Any]) -> None:
+        table = owner.table
+        promo_id = table.c.promo_id
+        keys = select(promo_id, *order).where(owner == _USER_ID).order_by(*order)
+        self._find = Statement(keys.limit(literal_column(str(_PORTION_ROWS))))
+        last = tuple_(*(bindparam(f"last_{column.name}", type_=column.type) for column in order))
+        is_in_portion = (promo_id == any_(_PROMO_IDS), owner == _USER_ID, tuple_(*order) <= last)
+        self._update = Statement(
+            update(table).where(*is_in_portion).values({owner: bindparam("new_owner", type_=Uuid)})
+        )
+        self._names = [f"last_{column.name}" for column in order]
+
+    def count(self, connection: Connection, values: dict[str, Any]) -> int:
+        """Hand over a portion, and count its rows."""
+        rows = self._find.rows(connection, values)
+        if not rows:
+            return 0
+        last = dict(zip(self._names, rows[-1][1:], strict=True))
+        promo_ids = sorted({row[0] for row in rows})
+        self._update.count(connection, {**values, **last, "promo_ids": promo_ids, "new_owner": uuid4()})
+        return len(rows)
 
 
 def _close(event: str, *conditions: ColumnElement[bool]) -> Select[Any]:
-    closed = (
-        update(users)
-        .where(users.c.id == _USER_ID, *conditions)
-        .values(token_version=0, **dict.fromkeys(_PERSONAL_COLUMNS, null()))
-        .returning(users.c.id)
-        .cte("account")
-    )
-    placeholder = insert(users).from_select(["id", "created_at"], select(_PLACEHOLDER_ID, null()).select_from(closed))
-    deletion = insert(account_deletions).from_select(
-        ["user_id", "placeholder_id"], select(closed.c.id, _PLACEHOLDER_ID)
-    )
-    return select(closed.c.id).add_cte(
-        placeholder.cte("placeholder"),
-        deletion.cte("deletion"),
-        record_event(closed, users, event),
-        end_resets(closed),
-    )
+    closed = delete(users).where(users.c.id == _USER_ID, *conditions).returning(users.c.id).cte("account")
+    row = select(closed.c.id, func.clock_timestamp() + _LEASE)
+    deletion = insert(account_deletions).from_select(["user_id", "due_at"], row)
+    parts = (delete_address("user", closed), record_event(closed, event), end_resets(closed))
+    return select(closed.c.id).add_cte(deletion.cte("deletion"), *parts)
 
 
-def _select_owned(owner: Column[UUID]) -> Select[Any]:
-    return select(_ROW_ID).select_from(owner.table).where(owner == _USER_ID)
+def _delete_responses() -> Delete:
+    key = tuple_(stored_responses.c.operation, stored_responses.c.key)
+    of_user = stored_responses.c.account_id == _USER_ID
+    portion = select(stored_responses.c.operation, stored_responses.c.key).where(of_user)
+    return delete(stored_responses).where(of_user, key.in_(portion.limit(literal_column(str(_PORTION_ROWS)))))
 
 
-def _in_batch(rows: Select[Any]) -> ColumnElement[bool]:
-    return any_(func.array(rows.limit(_BATCH_ROWS).with_for_update(skip_locked=True).scalar_subquery())) == _ROW_ID
-
-
-def _move(owner: Column[UUID], rows: Select[Any] | None = None) -> Statement:
-    batch = _in_batch(_select_owned(owner) if rows is None else rows)
-    return Statement(update(owner.table).where(batch).values({owner: _PLACEHOLDER_ID}))
-
-
-def _delete(owner: Column[UUID]) -> Statement:
-    return Statement(delete(owner.table).where(_in_batch(_select_owned(owner))))
-
-
-_moved = likes.alias("moved")
-# A request authenticated before the close can like a promo again after the first like has moved.
-_IS_DUPLICATE = (
-    select(_moved.c.promo_id).where(_moved.c.promo_id == likes.c.promo_id, _moved.c.user_id == _PLACEHOLDER_ID).exists()
-)
-_OWNERS = (
-    user_uses.c.user_id, activations.c.user_id, likes.c.user_id, comments.c.author_id, comment_reports.c.user_id,
-    stored_responses.c.account_id, password_resets.c.account_id,
-)  # fmt: skip
-_STEPS = (
-    # First: a stored response may contain personal data.
-    _delete(stored_responses.c.account_id),
-    # A request may have stored one while the account was closed.
-    _delete(password_resets.c.account_id),
-    _delete(user_uses.c.user_id),
-    _move(activations.c.user_id),
-    _move(likes.c.user_id, _select_owned(likes.c.user_id).where(not_(_IS_DUPLICATE))),
-    _move(comments.c.author_id),
-    # Not to the placeholder: a report counts, but for no person, and not with the reports of the same user.
-    Statement(
-        update(comment_reports)
-        .where(_in_batch(_select_owned(comment_reports.c.user_id)))
-        .values(user_id=func.gen_random_uuid())
-    ),
-)
+_USER_ID = bindparam("user", type_=Uuid)
+_PROMO_IDS: ColumnElement[Any] = bindparam("promo_ids", type_=ARRAY(Uuid))
 _CLOSE = Statement(_close("deleted", users.c.password_hash == bindparam("checked_hash"), has_profile()))
 _CLOSE_BY_OPERATOR = Statement(_close("closed", users.c.password_hash.is_not(None)))
-_DELETIONS = select(account_deletions.c.user_id, account_deletions.c.placeholder_id)
-# Random, so that a failing deletion does not block others.
-_CLAIM_ANY = Statement(_DELETIONS.order_by(func.random()).limit(1).with_for_update(skip_locked=True))
-_CLAIM = Statement(_DELETIONS.where(account_deletions.c.user_id == _USER_ID).with_for_update())
-_HAS_ROWS = Statement(select(or_(*(_select_owned(owner).exists() for owner in _OWNERS))))
-_HAS_DUPLICATES = Statement(select(select(likes.c.promo_id).where(likes.c.user_id == _USER_ID, _IS_DUPLICATE).exists()))
-_INSERT_PLACEHOLDER = Statement(insert(users).values(id=_PLACEHOLDER_ID, created_at=null()))
-_REPLACE_PLACEHOLDER = Statement(
-    update(account_deletions).where(account_deletions.c.user_id == _USER_ID).values(placeholder_id=_PLACEHOLDER_ID)
+_STEPS = (
+    # Of processes of the version before. First, because the events of an account with a row do not move.
+    Statement(delete(users).where(users.c.id == _USER_ID, users.c.email_key.is_(None))),
+    # A stored response may contain personal data.
+    Statement(_delete_responses()),
+    # A request may have stored one while the account was closed.
+    Statement(delete(password_resets).where(password_resets.c.account_id == _USER_ID)),
+    Statement(delete(user_uses).where(user_uses.c.user_id == _USER_ID)),
+    _HandOver(activations.c.user_id, activations.c.activated_at, activations.c.id),
+    _HandOver(likes.c.user_id, likes.c.promo_id),
+    _HandOver(comments.c.author_id, comments.c.created_at, comments.c.id),
+    _HandOver(comment_reports.c.user_id, comment_reports.c.promo_id, comment_reports.c.comment_id),
 )
-# Many events make the last batch slow. It waits a minute, so that no older request waits for it with a promo locked.
-_MANY_EVENTS = select(account_events.c.id).where(account_events.c.user_id == _USER_ID).offset(_BATCH_ROWS).limit(1)
-_MAY_FINISH = Statement(
-    select(
-        or_(not_(_MANY_EVENTS.exists()), account_deletions.c.closed_at < func.now() - text("interval '1 minute'"))
-    ).where(account_deletions.c.user_id == _USER_ID)
+_LIMIT = literal_column(str(_PORTION_ROWS), Integer)
+_EVENT_STEPS = (
+    Statement(select(func.move_account_events(_LIMIT, _USER_ID))),
+    Statement(select(func.hand_over_account_log(_USER_ID, _LIMIT))),
 )
-_LOCK_USER = Statement(select(users.c.id).where(users.c.id == _USER_ID).with_for_update(skip_locked=True))
-# ON UPDATE CASCADE moves the events. The new id is not the placeholder's, so that events cannot be linked to its rows.
-_FINISH = Statement(update(users).where(users.c.id == _USER_ID).values(id=bindparam("new_id", type_=Uuid)))
-_DELETE_DELETION = Statement(delete(account_deletions).where(account_deletions.c.user_id == _USER_ID))
+_deletion = account_deletions.c
+_IS_DUE = _deletion.due_at <= func.clock_timestamp()
+# Random, so that processes rarely choose the same one, and a failing deletion does not block others.
+_FIND_DUE = Statement(select(_deletion.user_id).where(_IS_DUE).order_by(func.random()).limit(literal_column("1")))
+_AGE = func.clock_timestamp() - _deletion.closed_at
+_IS_OF_USER = _deletion.user_id == _USER_ID
+_CLAIM = Statement(
+    update(account_deletions)
+    .where(_IS_OF_USER, _IS_DUE)
+    .values(due_at=func.clock_timestamp() + _LEASE)
+    .returning(bindparam("late", type_=Interval) <= _AGE)
+)
+_EXTEND = Statement(update(account_deletions).where(_IS_OF_USER).values(due_at=func.clock_timestamp() + _LEASE))
+_RELEASE = Statement(update(account_deletions).where(_IS_OF_USER).values(due_at=func.clock_timestamp()))
+# Late writes are rare, and rarer with time.
+_PAUSE = func.least(func.greatest(_AGE, text("interval '1 second'")), text("interval '1 minute'"))
+_POSTPONE = Statement(update(account_deletions).where(_IS_OF_USER).values(due_at=func.clock_timestamp() + _PAUSE))
+_END = Statement(delete(account_deletions).where(_IS_OF_USER))
 
 
 def close_account(
-    connection: Connection, user_id: UUID, *, checked_hash: str, old_profile: Profile | None = None
+    connection: Connection, user_id: UUID, email: str, *, checked_hash: str, old_profile: Profile | None = None
 ) -> bool:
-    """Remove the personal data, revoke all tokens and begin the deletion.
+    """Delete the user, revoke all tokens, free the address and begin the deletion, which this process works on.
 
     Return False if the hash is not `checked_hash`, or the profile is not `old_profile`; None: any profile.
     """
-    values = {"user": user_id, "placeholder": uuid4(), "checked_hash": checked_hash, **profile_values(old_profile)}
+    values = {"user": user_id, "email_key": fold(email), "checked_hash": checked_hash, **profile_values(old_profile)}
     return _CLOSE.row(connection, values) is not None
 
 
-def close_account_by_operator(connection: Connection, user_id: UUID) -> bool:
+def close_account_by_operator(connection: Connection, user_id: UUID, email: str) -> bool:
     """Do the same without the password; False if the account is closed already."""
-    return _CLOSE_BY_OPERATOR.row(connection, {"user": user_id, "placeholder": uuid4()}) is not None
+    return _CLOSE_BY_OPERATOR.row(connection, {"user": user_id, "email_key": fold(email)}) is not None
 
 
-def claim_account_deletion(connection: Connection, user_id: UUID | None = None) -> AccountDeletion | None:
-    """Lock and return the deletion of the user, or else any that is not locked."""
-    row = _CLAIM_ANY.row(connection, {}) if user_id is None else _CLAIM.row(connection, {"user": user_id})
-    return None if row is None else AccountDeletion(*row)
+def claim_account_deletion(connection: Connection) -> AccountDeletion | None:
+    """Return a deletion that is due. Others skip it until `update_deletion`, or until this process dies."""
+    while (user_id := _FIND_DUE.value(connection, {})) is not None:
+        row = _CLAIM.row(connection, {"user": user_id, "late": LATE_MAX})
+        if row is not None:  # otherwise another process was faster
+            return AccountDeletion(user_id, row[0])
+    return None
 
 
-def delete_account_batch(connection: Connection, deletion: AccountDeletion) -> int:
-    """Move or delete a batch of rows in the transaction of the claim, and return how many.
-
-    0: the remaining rows are locked, so try again later.
-    """
-    values = {"user": deletion.user_id, "placeholder": deletion.placeholder_id}
-    for step in _STEPS:
-        rows = step.count(connection, values)
-        if rows:
-            return rows
-    if _HAS_DUPLICATES.value(connection, values):
-        return _replace_placeholder(connection, deletion.user_id)
-    return _finish(connection, deletion.user_id)
+def delete_account_portion(connection: Connection, user_id: UUID) -> int:
+    """Delete or hand over a portion of rows, and return how many; 0: none is left. In autocommit."""
+    values = {"user": user_id}
+    counts = (step.count(connection, values) for step in _STEPS)
+    rows = next(filter(None, counts), 0) or sum(step.value(connection, values) for step in _EVENT_STEPS)
+    if rows:
+        _EXTEND.count(connection, values)
+    return rows
 
 
-def _replace_placeholder(connection: Connection, user_id: UUID) -> int:
-    values = {"user": user_id, "placeholder": uuid4()}
-    _INSERT_PLACEHOLDER.count(connection, values)
-    return _REPLACE_PLACEHOLDER.count(connection, values)
+def update_deletion(connection: Connection, user_id: UUID, *, has_rows: bool) -> None:
+    """Let any process continue the deletion: at once if rows are left, otherwise after a pause, for late ones."""
+    (_RELEASE if has_rows else _POSTPONE).count(connection, {"user": user_id})
 
 
-def _finish(connection: Connection, user_id: UUID) -> int:
-    """Remove the user id unless rows refer to it."""
-    values = {"user": user_id, "new_id": uuid4()}
-    # Before the lock too: a request that waits for the lock may hold a promo.
-    if _HAS_ROWS.value(connection, values) or not _MAY_FINISH.value(connection, values):
-        return 0
-    if not _LOCK_USER.rows(connection, values):
-        return 0
-    # A request may have committed before the lock. None can now.
-    if _HAS_ROWS.value(connection, values):
-        return 0
-    _DELETE_DELETION.count(connection, values)
-    return _FINISH.count(connection, values)
+def close_account_deletion(connection: Connection, user_id: UUID) -> None:
+    """End a deletion that is late and has no rows left."""
+    _END.count(connection, {"user": user_id})

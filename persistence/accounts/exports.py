@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Column, Connection, Uuid, and_, bindparam, select, true
+from sqlalchemy import Column, Connection, Uuid, and_, bindparam, func, select, true, union_all
 
 from persistence.database.statements import Statement, lateral_join
 from persistence.pages import LIMIT, OFFSET
-from persistence.schema.audit_tables import account_events
+from persistence.schema.audit_tables import account_events, account_log
 from persistence.schema.tables import comment_reports, comments, likes, stored_responses, users
 
 
@@ -68,7 +68,22 @@ def _page(owner: Column[Any], key: Sequence[Column[Any]], columns: Sequence[Colu
     return Statement(select(row).select_from(page.join(row, true())).order_by(*page.c))
 
 
-_response, _event = stored_responses.c, account_events.c
+def _events() -> Statement:
+    """Select from both tables of the audit log; account_events has those of the version before, not yet moved."""
+    new, old = account_log.c, account_events.c
+    moved_id = func.moved_event_id(old.happened_at, old.id)
+    parts = (
+        (select(new.id, new.event, new.members, new.happened_at).where(new.account_id == _USER_ID), new.id),
+        (select(moved_id, old.event, old.members, old.happened_at).where(old.user_id == _USER_ID), old.id),
+    )
+    firsts = (select(rows.order_by(key).limit(LIMIT + OFFSET).subquery()) for rows, key in parts)
+    event = union_all(*firsts).subquery("event").c
+    return Statement(
+        select(event.event, event.members, event.happened_at).order_by(event.id).limit(LIMIT).offset(OFFSET)
+    )
+
+
+_response = stored_responses.c
 _LIKES = Statement(
     select(likes.c.promo_id).where(likes.c.user_id == _USER_ID).order_by(likes.c.promo_id).limit(LIMIT).offset(OFFSET)
 )
@@ -88,7 +103,7 @@ _KEYS = _page(
     (_response.operation, _response.key),
     (_response.operation, _response.key, _response.expires_at, _response.body),
 )
-_EVENTS = _page(_event.user_id, (_event.id,), (_event.event, _event.members, _event.happened_at))
+_EVENTS = _events()
 _SIGNED_UP_AT = Statement(select(users.c.created_at).where(users.c.id == _USER_ID))
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from persistence.database.statements import lateral_join
 from persistence.pages import LIMIT, OFFSET, TOTAL, Columns, Key, Match, Page, PageRows, Pages, Window, join_page
-from persistence.schema.tables import activations, companies, promo_codes, promos
+from persistence.schema.tables import activations, company_names, promo_codes, promos
 from persistence.user_uses import USES, count_uses
 
 
@@ -68,11 +68,11 @@ def _select_shown(match: Match) -> Select[Any]:
         "country": activations.c.country_key,
         "activated_at": activations.c.activated_at,
         "company_id": promos.c.company_id,
-        "company_name": companies.c.name,
+        "company_name": company_names.c.name,
         "description": promos.c.description,
     }
     promo = activations.join(promos, promos.c.id == activations.c.promo_id)
-    company = promo.join(companies, companies.c.id == promos.c.company_id)
+    company = promo.join(company_names, company_names.c.company_id == promos.c.company_id)
     shown = select(*(column.label(name) for name, column in columns.items()))
     shown = shown.select_from(company.outerjoin(code, true()))
     return shown.where(_OWN, *is_activation, match(promos.c.id, "promo_id"))

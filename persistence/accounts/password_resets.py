@@ -13,12 +13,10 @@ from sqlalchemy import (
     Connection,
     DateTime,
     LargeBinary,
-    Table,
     Text,
     Uuid,
     bindparam,
     delete,
-    func,
     literal_column,
     null,
     select,
@@ -26,10 +24,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
+from persistence.accounts.addresses import find_account_id
 from persistence.database.statements import Statement
 from persistence.schema.reset_tables import password_resets
 from persistence.schema.tables import companies, users
-from promo_api.folding import fold
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,10 @@ _NEW = {
     "mail_due_at": _NOW,
     "mail_attempts": literal_column("0"),
 }
-_UNKNOWN_ID = _NEW.pop("account_id")
+# A closed account may get a reset; `find_email` and the end of the reset check that it is open.
+_INSERT = Statement(
+    insert(password_resets).values(_NEW).on_conflict_do_update(index_elements=["account_id"], set_=_NEW)
+)
 _FIND_DIGEST = Statement(
     select(_reset.digest).where(
         _reset.account_id == _ACCOUNT_ID, _reset.kind == bindparam("kind", type_=Text), _reset.expires_at > _NOW
@@ -100,26 +101,15 @@ _expired = (
 _DELETE_EXPIRED = Statement(delete(password_resets).where(_reset.account_id == _expired.c.account_id))
 
 
-def _insert(table: Table) -> Statement:
-    columns = table.c
-    account = select(columns.id).where(
-        columns.email_key == bindparam("email_key", type_=Text), columns.password_hash.is_not(None)
-    )
-    statement = insert(password_resets).values(account_id=func.coalesce(account.scalar_subquery(), _UNKNOWN_ID), **_NEW)
-    return Statement(statement.on_conflict_do_update(index_elements=["account_id"], set_=_NEW))
-
-
-_INSERTS = {kind: _insert(table) for kind, table in _TABLES.items()}
-
-
 def insert_reset(connection: Connection, email: str, reset: PasswordReset, now: datetime) -> None:
     """Store a reset whose mail is due now, in place of an earlier one of the account.
 
-    If an account has the e-mail address, its id is stored instead of that of `reset`. As the statement decides, an
-    unknown address takes the same time.
+    If an account has the e-mail address, its id is stored instead of that of `reset`. For an unknown address the same
+    statements are sent, so it takes the same time.
     """
     values = {f"new_{name}": getattr(reset, name) for name in PasswordReset.__dataclass_fields__}
-    _INSERTS[reset.kind].count(connection, {**values, "now": now, "email_key": fold(email)})
+    account_id = find_account_id(connection, reset.kind, email)
+    _INSERT.count(connection, {**values, "new_account_id": account_id or reset.account_id, "now": now})
 
 
 def find_reset_digest(connection: Connection, account_id: UUID, kind: str, now: datetime) -> bytes | None:

@@ -80,10 +80,10 @@ def _update(columns: frozenset[str]) -> Statement:
         .cte("changed")
     )
     statement = select(*(changed.c[column.name] for column in _COLUMNS)).add_cte(
-        record_event(changed, users, "profile_changed", members=changed.c.members)
+        record_event(changed, "profile_changed", members=changed.c.members)
     )
     if "password_hash" in columns:
-        statement = statement.add_cte(record_event(changed, users, "password_changed"), end_resets(changed))
+        statement = statement.add_cte(record_event(changed, "password_changed"), end_resets(changed))
     return Statement(statement)
 
 

@@ -52,7 +52,6 @@ class Database:
         Raises:
             ServiceUnavailable: PostgreSQL is unavailable, or no connection was free in time.
             ConcurrentRequest: another request with the Idempotency-Key committed first.
-            Unauthenticated: the user was deleted meanwhile.
             StatementRefused: the statement has a defect.
         """
         try:

@@ -7,8 +7,8 @@ import psycopg
 from psycopg import errors
 from sqlalchemy import exc
 
-from persistence.schema.tables import metadata, stored_responses, users
-from promo_api.errors import ConcurrentRequest, ServiceUnavailable, Unauthenticated
+from persistence.schema.tables import stored_responses
+from promo_api.errors import ConcurrentRequest, ServiceUnavailable
 
 
 class StatementRefused(Exception):
@@ -47,10 +47,9 @@ def _outdated_schema(_error: object) -> ServiceUnavailable:
 
 def _violation(error: psycopg.Error) -> Exception:
     """A violation is a defect unless a concurrent request can cause it."""
-    constraint = error.diag.constraint_name
-    if constraint == stored_responses.primary_key.name:
+    if error.diag.constraint_name == stored_responses.primary_key.name:
         return ConcurrentRequest()
-    return Unauthenticated.account_deleted() if constraint in _USER_REFERENCES else _defect(error)
+    return _defect(error)
 
 
 def _missing_privilege(error: object) -> MissingPrivilege:
@@ -77,10 +76,4 @@ _MEANINGS: dict[type, Callable[[Any], Exception]] = {
     errors.UndefinedFunction: _outdated_schema,
     errors.InsufficientPrivilege: _missing_privilege,
     psycopg.IntegrityError: _violation,
-}
-_USER_REFERENCES = {
-    key.name
-    for table in metadata.tables.values()
-    for key in table.foreign_key_constraints
-    if key.referred_table is users
 }

@@ -48,7 +48,7 @@ from persistence.schema.feed_tables import (
     SCHEDULED,
     feed_entries,
 )
-from persistence.schema.tables import activations, companies, likes, promo_counters, promos
+from persistence.schema.tables import activations, company_names, likes, promo_counters, promos
 from persistence.search import without_index
 from persistence.user_uses import USES, count_uses
 
@@ -80,7 +80,7 @@ _USER_ID = bindparam("user", type_=Uuid)
 _COLUMNS: dict[str, ColumnElement[Any]] = {
     "promo_id": promos.c.id,
     "company_id": promos.c.company_id,
-    "company_name": companies.c.name,
+    "company_name": company_names.c.name,
     **{
         name: promos.c[name]
         for name in ("mode", "description", "image_url", "categories", "active_from", "active_until")
@@ -102,7 +102,7 @@ def _select_promos(**known: ColumnElement[Any]) -> Select[Any]:
     return (
         select(*(columns[name].label(name) for name in PromoForUser.__dataclass_fields__))
         .join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
-        .join(companies, companies.c.id == promos.c.company_id)
+        .join(company_names, company_names.c.company_id == promos.c.company_id)
     )
 
 

@@ -1,8 +1,10 @@
 """The append-only audit log.
 
-Triggers (migration 0007) refuse every change except ON UPDATE CASCADE, even to the owner. Revoked privileges
-would stop the cascade too.
+Triggers (migrations 0007 and 0024) refuse every change, even to the owner. Only functions that the migrations create
+move events, because they set their times: `move_account_events` and `hand_over_account_log`.
 """
+
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -30,7 +32,7 @@ promo_changes = Table(
     Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
     # From 1 without gaps, so the newest number is the total.
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("company_id", Uuid, ForeignKey("companies.id"), nullable=False),
+    Column("company_id", Uuid, nullable=False),
     # Not now(), because the transaction may have waited for another change of the promo.
     Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Column("event", Text, nullable=False),
@@ -47,32 +49,55 @@ promo_changes = Table(
 # Operators cause `password_reset` and `closed`, and the account itself the other events; `password_recovered` is a
 # reset by mail. Without personal data. Failed sign-ins and requested mails are not recorded, or anyone could fill this
 # table.
+_EVENT_CHECKS = {
+    "known_event": (
+        "event IN ('signed_up', 'signed_in', 'signed_out', 'password_changed', 'profile_changed', 'deleted',"
+        " 'password_reset', 'closed', 'key_created', 'key_revoked', 'password_recovered', "
+        "'webhook_created', 'webhook_changed', 'webhook_secret_rotated', 'webhook_deleted')"
+    ),
+    "members": "(event = 'profile_changed') = (members IS NOT NULL)",
+    "key": "(event IN ('key_created', 'key_revoked')) = (key_id IS NOT NULL)",
+    "webhook": (
+        "(event IN ('webhook_created', 'webhook_changed', 'webhook_secret_rotated', 'webhook_deleted'))"
+        " = (webhook_id IS NOT NULL)"
+    ),
+}
+
+
+def _event_columns() -> list[Column[Any]]:
+    return [
+        Column("happened_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+        Column("event", Text, nullable=False),
+        Column("members", ARRAY(Text)),
+        Column("key_id", Uuid),  # of the API key that was created or revoked
+        Column("webhook_id", Uuid),
+    ]
+
+
+def _event_checks() -> list[CheckConstraint]:
+    return [CheckConstraint(condition, name=name) for name, condition in _EVENT_CHECKS.items()]
+
+
+# The deletion of a user moves the events to another account_id.
+account_log = Table(
+    "account_log",
+    metadata,
+    Column("account_id", Uuid, primary_key=True),
+    Column("id", Uuid, primary_key=True, server_default=func.event_id()),  # in the order of time
+    *_event_columns(),
+    *_event_checks(),
+)
+
+# Processes of the version before write here. A sweeper moves the rows to account_log; a later release drops the table.
 account_events = Table(
     "account_events",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("company_id", Uuid, ForeignKey("companies.id", onupdate="CASCADE")),
-    # CASCADE: a deleted user gets another id.
-    Column("user_id", Uuid, ForeignKey("users.id", onupdate="CASCADE")),
-    Column("happened_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
-    Column("event", Text, nullable=False),
-    Column("members", ARRAY(Text)),
-    Column("key_id", Uuid),  # of the API key that was created or revoked
-    Column("webhook_id", Uuid),
+    Column("user_id", Uuid),
+    *_event_columns(),
     CheckConstraint("num_nonnulls(company_id, user_id) = 1", name="one_account"),
-    CheckConstraint(
-        "event IN ('signed_up', 'signed_in', 'signed_out', 'password_changed', 'profile_changed', 'deleted',"
-        " 'password_reset', 'closed', 'key_created', 'key_revoked', 'password_recovered', "
-        "'webhook_created', 'webhook_changed', 'webhook_secret_rotated', 'webhook_deleted')",
-        name="known_event",
-    ),
-    CheckConstraint("(event = 'profile_changed') = (members IS NOT NULL)", name="members"),
-    CheckConstraint("(event IN ('key_created', 'key_revoked')) = (key_id IS NOT NULL)", name="key"),
-    CheckConstraint(
-        "(event IN ('webhook_created', 'webhook_changed', 'webhook_secret_rotated', 'webhook_deleted'))"
-        " = (webhook_id IS NOT NULL)",
-        name="webhook",
-    ),
+    *_event_checks(),
 )
 for _owner in (account_events.c.company_id, account_events.c.user_id):
     Index(f"account_events_{_owner.name}", _owner, account_events.c.id, postgresql_where=_owner.is_not(None))

@@ -2,7 +2,10 @@
 
 Lock order: promo_counters, promos, user_uses, activations, country_uses, promo_codes, the tables of redemptions, likes,
 comments, comment_reports, feed_entries, company_promo_counts. Sweepers skip locked rows, or lock in this order.
-promo_activity comes after activations, likes and comments.
+promo_activity comes after activations, likes and comments. A portion of an account deletion locks rows in one table
+only. For addresses and their accounts see persistence.accounts.addresses.
+
+No table of promos has a foreign key to an account. So a row may belong to a user that has been deleted.
 
 Primary keys of large tables begin with promo_id, for sharding. Columns `..._key` are folded in Python
 (promo_api.folding), because the C locale folds ASCII only.
@@ -79,8 +82,8 @@ companies = Table(
     ),
 )
 
-# A deleted user leaves two rows with random ids and no personal data: the owner of the activations, likes and comments,
-# and the owner of the events.
+# A closed account has no row. Processes of the version before leave rows without personal data: of the closed account,
+# until its deletion begins, and with random ids. A later release removes them.
 _PERSONAL = "name, surname, email, email_key, age, country, country_key, password_hash, created_at"
 users = Table(
     "users",
@@ -95,13 +98,37 @@ users = Table(
     CheckConstraint(f"num_nulls({_PERSONAL}) = 0 OR num_nonnulls({_PERSONAL}, avatar_url) = 0", name="person"),
 )
 
-# Closed accounts with rows left to move. A batch locks the row, so one process at a time works on a deletion.
+# The only place where e-mail addresses are unique and looked up. Until a later release, triggers (migration 0024) write
+# the rows of processes of the version before.
+addresses = Table(
+    "addresses",
+    metadata,
+    Column("email_key", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("account_id", Uuid, nullable=False),
+    CheckConstraint("kind IN ('company', 'user')", name="known_kind"),
+)
+
+# What every card shows of a company, also of a closed one; changes hardly ever.
+company_names = Table(
+    "company_names",
+    metadata,
+    Column("company_id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+)
+
+# Closed accounts of users whose rows are being deleted or handed over, see persistence.accounts.deletion.
 account_deletions = Table(
     "account_deletions",
     metadata,
     Column("user_id", Uuid, primary_key=True),
-    Column("placeholder_id", Uuid, nullable=False),
+    # Processes of the version before make the rows over to it. A later release drops it.
+    Column("placeholder_id", Uuid, nullable=False, server_default=func.gen_random_uuid()),
     Column("closed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    # The new account id of the events in account_log.
+    Column("log_id", Uuid, nullable=False, server_default=func.gen_random_uuid()),
+    # When to do the next portion. A process that does one moves this time forward, as a lease.
+    Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
 # Promos are never deleted.
@@ -109,7 +136,7 @@ promos = Table(
     "promos",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("company_id", Uuid, ForeignKey("companies.id"), nullable=False),
+    Column("company_id", Uuid, nullable=False),
     Column("mode", Text, nullable=False),
     Column("description", Text, nullable=False),
     Column("image_url", Text),
@@ -222,7 +249,7 @@ activations = Table(
     "activations",
     metadata,
     Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
-    Column("user_id", Uuid, ForeignKey("users.id"), primary_key=True),
+    Column("user_id", Uuid, primary_key=True),
     Column("id", Uuid, primary_key=True),
     Column("country_key", Text, nullable=False),  # of the user at that time
     Column("activated_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
@@ -245,7 +272,7 @@ country_uses = Table(
 user_uses = Table(
     "user_uses",
     metadata,
-    Column("user_id", Uuid, ForeignKey("users.id"), primary_key=True),
+    Column("user_id", Uuid, primary_key=True),
     Column("activations_count", Integer, nullable=False),
     CheckConstraint("activations_count > 0", name="activations"),
     postgresql_with=_HALF_FREE,
@@ -255,7 +282,7 @@ likes = Table(
     "likes",
     metadata,
     Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
-    Column("user_id", Uuid, ForeignKey("users.id"), primary_key=True),
+    Column("user_id", Uuid, primary_key=True),
     # Where promo_activity counts it. NULL: not counted, because a version before 0021 has written it.
     Column("quarter", DateTime(timezone=True)),
     Column("country_key", Text),  # of the user at that time
@@ -267,7 +294,7 @@ comments = Table(
     metadata,
     Column("promo_id", Uuid, ForeignKey("promos.id"), primary_key=True),
     Column("id", Uuid, primary_key=True),
-    Column("author_id", Uuid, ForeignKey("users.id"), nullable=False),
+    Column("author_id", Uuid, nullable=False),
     Column("text", Text, nullable=False),
     _created_at(),
     Column("report_count", Integer, nullable=False, server_default="0"),
@@ -285,8 +312,7 @@ Index(
     postgresql_where=comments.c.report_count > literal_column("0"),
 )
 
-# One per user and comment, deleted with the comment. Without a foreign key to users: if the reporter deletes the
-# account, each report gets a random user_id.
+# One per user and comment, deleted with the comment.
 comment_reports = Table(
     "comment_reports",
     metadata,

@@ -31,7 +31,6 @@ from sqlalchemy import (
 
 from persistence.accounts.events import record_event
 from persistence.database.statements import Statement
-from persistence.schema.tables import companies
 from persistence.schema.webhook_tables import webhooks
 
 
@@ -75,7 +74,7 @@ def _record(changed: Any, event: str) -> Select[Any]:
     """Record an event of each changed webhook in the audit log, and select the webhooks."""
     rows = changed.returning(*_COLUMNS, _WEBHOOK.company_id).cte("changed")
     owner = select(rows.c.company_id.label("id"), rows.c.id.label("webhook_id")).cte("owner")
-    recorded = record_event(owner, companies, event, webhook_id=owner.c.webhook_id)
+    recorded = record_event(owner, event, webhook_id=owner.c.webhook_id)
     return select(*(rows.c[name] for name in Webhook.__dataclass_fields__)).add_cte(recorded)
 
 

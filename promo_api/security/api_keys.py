@@ -8,9 +8,12 @@ from datetime import datetime
 from hashlib import sha256
 from secrets import randbits
 from string import ascii_letters, digits
+from threading import Lock
 from typing import NamedTuple
 from uuid import UUID
 from zlib import crc32
+
+from cachetools import LRUCache
 
 from promo_api.errors import Unauthenticated
 
@@ -20,7 +23,7 @@ _RANDOM_BITS, _RANDOM_CHARS, _CHECKSUM_CHARS = 160, 27, 6
 _CHARS = len(_MARK) + _RANDOM_CHARS + _CHECKSUM_CHARS
 # A reader of the list of keys cannot guess the other 130 bits.
 _PREFIX_CHARS = 8
-_OWNERS_MAX = 10_000
+_KEYS_MAX = 10_000
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,11 @@ class NewKey:
 
 @dataclass(frozen=True)
 class KeyClaims:
-    """What a worker reads from a key without the database. The account is known if the key was valid before."""
+    """What a worker reads from a key without the database. The ids are known if the key was valid before."""
 
     digest: bytes
     account_id: UUID | None
+    key_id: UUID | None = None
 
 
 class KeyUse(NamedTuple):
@@ -49,10 +53,11 @@ class KeyUse(NamedTuple):
 
 
 class ApiKeys:
-    """Generates and reads keys, and remembers their owners and uses in the memory of the worker."""
+    """Generates and reads keys, and remembers their ids and uses in the memory of the worker."""
 
     def __init__(self) -> None:
-        self._owners: dict[bytes, UUID] = {}
+        self._ids: LRUCache[bytes, tuple[UUID, UUID]] = LRUCache(_KEYS_MAX)
+        self._lock = Lock()
         self._uses: dict[tuple[UUID, UUID], datetime] = {}
 
     def generate(self) -> NewKey:
@@ -66,17 +71,19 @@ class ApiKeys:
         if len(text) != _CHARS or not text.isascii() or text[-_CHECKSUM_CHARS:] != _checksum(text[:-_CHECKSUM_CHARS]):
             raise Unauthenticated.key_invalid()
         digest = _digest(text)
-        return KeyClaims(digest, self._owners.get(digest))
+        with self._lock:
+            company_id, key_id = self._ids.get(digest, (None, None))
+        return KeyClaims(digest, company_id, key_id)
 
-    def remember_owner(self, digest: bytes, company_id: UUID) -> None:
-        """Remember the company of a valid key. Requests only queue by it: each asks the database for the key."""
-        if len(self._owners) >= _OWNERS_MAX:
-            self._owners.clear()
-        self._owners[digest] = company_id
+    def remember(self, digest: bytes, company_id: UUID, key_id: UUID) -> None:
+        """Remember the ids of a valid key, which never change. Each request still asks the database for the key."""
+        with self._lock:
+            self._ids[digest] = company_id, key_id
 
-    def forget_owner(self, digest: bytes) -> None:
-        """Forget the company of a key that is not valid any more."""
-        self._owners.pop(digest, None)
+    def forget(self, digest: bytes) -> None:
+        """Forget the ids of a key that is not valid any more."""
+        with self._lock:
+            self._ids.pop(digest, None)
 
     def record_use(self, company_id: UUID, key_id: UUID, *, last_used_at: datetime | None, now: datetime) -> None:
         """Record the minute of a use, for `take_use`, unless the database has it."""

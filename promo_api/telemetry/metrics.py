@@ -189,8 +189,8 @@ _redemptions = {
 for _type in EVENT_TYPES:
     _EVENTS.labels(_type)
 _SWEEPERS = (
-    "expired_responses", "feed_changes", "account_deletions", "feed_status", "category_keys", "search_words",
-    "job_files", "reset_mails", "activity_backfills", "events", "ended_promos", "old_events",
+    "expired_responses", "feed_changes", "account_deletions", "earlier_events", "feed_status", "category_keys",
+    "search_words", "job_files", "reset_mails", "activity_backfills", "events", "ended_promos", "old_events",
     "deleted_webhooks", "redeliveries", "webhook_secrets", "webhook_mails",
 )  # fmt: skip
 _sweeps = {(name, end): _SWEEPS.labels(name, end) for name in _SWEEPERS for end in ("done", "failed")}

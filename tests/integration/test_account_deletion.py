@@ -1,6 +1,7 @@
 """Account deletion: no personal data is left, and other accounts see no difference except for comment authors."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,7 +10,6 @@ from sqlalchemy import Text, literal_column, select, text
 
 from handlers import user_profile
 from persistence.accounts import deletion
-from persistence.accounts.deletion import claim_account_deletion
 from persistence.accounts.users import find_user
 from persistence.schema.tables import metadata
 from promo_api import check, sweeper
@@ -41,6 +41,17 @@ def _traces_of(runtime: Runtime, cache: Any, value: str) -> list[str]:
     """Return the rows and the Redis keys that contain a string, in any case."""
     keys = [key.decode() for key in cache.scan_iter()]
     return [each for each in [*_rows(runtime), *keys] if value.lower() in each.lower()]
+
+
+def _is_forgotten(runtime: Runtime, cache: Any, *values: str) -> bool:
+    """Wait until the background job has ended the deletion, and return whether nothing contains the strings."""
+    return wait_until(lambda: not any(_traces_of(runtime, cache, value) for value in values), 20)
+
+
+@pytest.fixture
+def _no_late_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a deletion end as soon as no row is left."""
+    monkeypatch.setattr(deletion, "LATE_MAX", timedelta(0))
 
 
 def _count_mismatches(runtime: Runtime) -> dict[str, int]:
@@ -87,6 +98,7 @@ def scene(api: Api, cached_verdict: Callable[[Account], None]) -> Scene:
     return Scene(api, cached_verdict)
 
 
+@pytest.mark.usefixtures("_no_late_requests")
 def test_no_personal_data_is_left(scene: Scene, runtime: Runtime, cache: Any) -> None:
     """No row and no Redis key contains the id, the e-mail address, a name, the avatar or the password hash."""
     user_id = _id(runtime, scene.user)
@@ -96,7 +108,8 @@ def test_no_personal_data_is_left(scene: Scene, runtime: Runtime, cache: Any) ->
     traces = [str(user_id), scene.user.body["email"], scene.name, scene.surname, scene.avatar, password_hash]
     assert [trace for trace in traces if not _traces_of(runtime, cache, trace)] == [], "each is stored before"
     assert (_delete(scene.user).status_code, scene.user.get(PROFILE).status_code) == (200, 401)
-    assert [row for trace in traces for row in _traces_of(runtime, cache, trace)] == []
+    assert [row for trace in traces[1:] for row in _traces_of(runtime, cache, trace)] == []
+    assert _is_forgotten(runtime, cache, *traces)
     with runtime.database.autocommit() as connection:
         same_instant = text("SELECT count(*) FROM users WHERE created_at = :at")
         assert connection.execute(same_instant, {"at": created_at}).scalar_one() == 0
@@ -113,9 +126,10 @@ def test_company_sees_no_difference(scene: Scene, runtime: Runtime) -> None:
     assert (scene.view_of_company(), _count_mismatches(runtime)) == before
 
 
+@pytest.mark.usefixtures("_no_late_requests")
 def test_many_comments(scene: Scene, runtime: Runtime, cache: Any) -> None:
-    """An account with more rows than one batch deletes is removed completely."""
-    values = {"promo": scene.promos[0], "user": _id(runtime, scene.user), "many": 2 * deletion._BATCH_ROWS + 1}
+    """An account with more rows than one portion deletes is removed completely."""
+    values = {"promo": scene.promos[0], "user": _id(runtime, scene.user), "many": 2 * deletion._PORTION_ROWS + 1}
     with runtime.database.transaction() as connection:
         connection.execute(
             text(
@@ -128,18 +142,18 @@ def test_many_comments(scene: Scene, runtime: Runtime, cache: Any) -> None:
         connection.execute(counters, values)
     before = scene.view_of_company()
     assert _delete(scene.user).status_code == 200
-    assert wait_until(lambda: not _traces_of(runtime, cache, str(values["user"])), 20)
+    assert _is_forgotten(runtime, cache, str(values["user"]))
     assert scene.view_of_company() == before
 
 
 def _delete_without_rows(user: Account, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Delete the account while no batch of the deletion can run."""
+    """Delete the account while no portion of the deletion can run."""
 
-    def claim(*_arguments: Any) -> None:
+    def delete_portion(*_arguments: Any) -> None:
         raise ServiceUnavailable("Try again later.", reason="no connection")
 
     for module in (user_profile, sweeper):
-        monkeypatch.setattr(module, "claim_account_deletion", claim)
+        monkeypatch.setattr(module, "delete_account_portion", delete_portion)
     return _delete(user)
 
 
@@ -162,8 +176,8 @@ def test_account_is_closed_before_its_rows_change(
     successor = scene.user.api.sign_up_user(email=scene.user.body["email"])
     assert successor.get(PROFILE).status_code == 200
     monkeypatch.undo()
-    job = sweeper.account_deletions_sweeper(runtime.database)
-    assert wait_until(lambda: job.sweep() == 0 and not _traces_of(runtime, cache, user_id), 20)
+    monkeypatch.setattr(deletion, "LATE_MAX", timedelta(0))
+    assert _is_forgotten(runtime, cache, user_id)
     assert (scene.view_of_company(), set(_count_mismatches(runtime).values())) == (before, {0})
 
 
@@ -175,8 +189,9 @@ def test_request_leaves_large_accounts_to_the_job(
     monkeypatch.setattr(user_profile, "_DELETION_TIME_S", 0.0)
     monkeypatch.setattr(sweeper, "claim_account_deletion", lambda _connection: None)
     assert _delete(scene.user).status_code == 200
-    with runtime.database.transaction() as connection:
-        assert claim_account_deletion(connection, user_id) is not None
+    is_due = text("SELECT due_at <= clock_timestamp() FROM account_deletions WHERE user_id = :user")
+    with runtime.database.autocommit() as connection:
+        assert connection.scalar(is_due, {"user": user_id}) is True
 
 
 def test_comment_of_a_deleted_user(scene: Scene) -> None:
@@ -191,6 +206,7 @@ def test_comment_of_a_deleted_user(scene: Scene) -> None:
     assert scene.other.delete(scene.path).status_code == 403
 
 
+@pytest.mark.usefixtures("_no_late_requests")
 def test_email_address_is_free(scene: Scene, runtime: Runtime, cache: Any) -> None:
     """Sign-in fails after the deletion. A new account with the same e-mail address has no data of the old one."""
     credentials = {"email": scene.user.body["email"], "password": PASSWORD}
@@ -201,7 +217,7 @@ def test_email_address_is_free(scene: Scene, runtime: Runtime, cache: Any) -> No
     export = successor.get("/user/export").json()
     assert [export[name] for name in ("likes", "comments", "activations", "idempotency_keys")] == [[]] * 4
     assert successor.delete(scene.path).status_code == 403
-    assert _traces_of(runtime, cache, str(_id(runtime, scene.user))) == []
+    assert _is_forgotten(runtime, cache, str(_id(runtime, scene.user)))
 
 
 def test_wrong_password(scene: Scene) -> None:
@@ -237,17 +253,18 @@ def test_invalid_body(api: Api, body: Any) -> None:
     assert user.get(PROFILE).status_code == 200
 
 
+@pytest.mark.usefixtures("_no_late_requests")
 def test_account_without_data(api: Api, runtime: Runtime, cache: Any) -> None:
     """An account without data or avatar can be deleted. A company with the same e-mail address stays."""
     user = api.sign_up_user()
     company = api.sign_up_company(email=user.body["email"])
     assert _delete(user).json() == {"status": "ok"}
-    assert _traces_of(runtime, cache, str(_id(runtime, user))) == []
+    assert _is_forgotten(runtime, cache, str(_id(runtime, user)))
     assert company.get("/business/promo").status_code == 200
 
 
 def test_deleted_user_is_not_found(scene: Scene, runtime: Runtime) -> None:
-    """No id finds the row that remains of a deleted user, so no token is valid for it."""
+    """No id finds a deleted user, so no token is valid for the owner of its activations."""
     _delete(scene.user)
     with runtime.database.autocommit() as connection:
         owners = text("SELECT DISTINCT user_id FROM activations WHERE promo_id = :promo")

@@ -23,7 +23,7 @@ def _sign_in(company: Account, password: str) -> int:
 
 
 def _events(runtime: Runtime, company: Account) -> list[tuple[str, list[str] | None]]:
-    query = text("SELECT event, members FROM account_events WHERE company_id = :id ORDER BY id")
+    query = text("SELECT event, members FROM account_log WHERE account_id = :id ORDER BY id")
     with runtime.database.autocommit() as connection:
         return [(event, members) for event, members in connection.execute(query, {"id": company.id})]
 

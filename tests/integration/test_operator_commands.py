@@ -36,7 +36,7 @@ def _sign_in(account: Account, kind: str, password: str = PASSWORD) -> Any:
 
 def _events(runtime: Runtime, account: Account, kind: str) -> list[str]:
     claims = runtime.tokens.read(account.token, "company" if kind == "company" else "user")
-    query = text("SELECT event FROM account_events WHERE :id IN (company_id, user_id) ORDER BY id")
+    query = text("SELECT event FROM account_log WHERE account_id = :id ORDER BY id")
     with runtime.database.autocommit() as connection:
         return list(connection.scalars(query, {"id": claims.account_id}))
 
@@ -126,13 +126,13 @@ def test_close_user(api: Api, runtime: Runtime, settings: Settings, capsys: Capt
     user.post(f"/user/promo/{promo_id}/activate", headers={"Idempotency-Key": str(uuid4())})
     comment_id = user.post(f"/user/promo/{promo_id}/comments", json={"text": "A last comment"}).json()["id"]
     assert close_account(settings, "user", user.email.upper(), is_confirmed=True) == 0
-    assert capsys.readouterr().out.endswith("The database has no personal data of the account any more.\n")
+    assert capsys.readouterr().out.endswith("any more. The workers delete what late requests write.\n")
     assert user.get("/user/profile").json()["code"] == "account_deleted"
     assert _sign_in(user, "user").status_code == 401
     query = text("SELECT count(*) FROM users WHERE id = :id OR email = :email")
     with runtime.database.autocommit() as connection:
         assert connection.execute(query, {"id": claims.account_id, "email": user.email}).scalar_one() == 0
-        newest = "SELECT event FROM account_events ORDER BY id DESC LIMIT 1"
+        newest = "SELECT event FROM account_log ORDER BY id DESC LIMIT 1"
         assert connection.exec_driver_sql(newest).scalar_one() == "closed"
     assert [key for key in cache.scan_iter() if str(claims.account_id).encode() in key] == []
     successor = api.sign_up_user(email=user.email)

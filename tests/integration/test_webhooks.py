@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from handlers import business_webhooks
 from persistence.accounts.companies import find_company
-from persistence.schema.audit_tables import account_events
+from persistence.schema.audit_tables import account_log
 from persistence.schema.tables import stored_responses
 from promo_api.errors import InvalidInput
 from promo_api.runtime import Runtime
@@ -276,8 +276,8 @@ def test_audit_log(company: Account, runtime: Runtime) -> None:
     company.post(_path(webhook, "/rotate-secret"))
     for _ in range(2):
         company.delete(_path(webhook))
-    events = account_events.c
-    query = select(events.event, events.webhook_id).where(events.company_id == UUID(company.id)).order_by(events.id)
+    events = account_log.c
+    query = select(events.event, events.webhook_id).where(events.account_id == UUID(company.id)).order_by(events.id)
     with runtime.database.autocommit() as connection:
         recorded = [(event, str(webhook_id)) for event, webhook_id in connection.execute(query)][1:]
     names = ["webhook_created", "webhook_changed", "webhook_secret_rotated", "webhook_deleted"]

@@ -2,26 +2,29 @@
 
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
-from persistence.accounts.deletion import claim_account_deletion, close_account, delete_account_batch
-from persistence.schema.tables import users
+from persistence.accounts.deletion import close_account
+from persistence.database.engine import Database
+from persistence.schema.tables import account_deletions, metadata, users
 
 
 def close(connection: Connection, user_id: UUID) -> bool:
     """Close the account, as a request with the correct password does."""
-    password_hash = connection.execute(select(users.c.password_hash).where(users.c.id == user_id)).scalar_one()
-    return close_account(connection, user_id, checked_hash=password_hash)
+    row = select(users.c.email, users.c.password_hash).where(users.c.id == user_id)
+    email, password_hash = connection.execute(row).one()
+    return close_account(connection, user_id, email, checked_hash=password_hash)
 
 
-def delete_batch(connection: Connection, user_id: UUID) -> int:
-    """Run one batch of an unfinished deletion, and return the number of changed rows."""
-    deletion = claim_account_deletion(connection, user_id)
-    assert deletion is not None
-    return delete_account_batch(connection, deletion)
-
-
-def delete_rows(connection: Connection, user_id: UUID) -> None:
-    """Run all batches of a deletion in the transaction of the connection."""
-    while (deletion := claim_account_deletion(connection, user_id)) is not None:
-        assert delete_account_batch(connection, deletion)
+def rows_of(database: Database, user_id: UUID) -> list[str]:
+    """Return the rows of all tables that contain the user ID, except the deletion itself, which ends later."""
+    with database.autocommit() as connection:
+        return [
+            row
+            for table in metadata.sorted_tables
+            if table is not account_deletions
+            for row in connection.scalars(
+                text(f"SELECT {table.name}::text FROM {table.name} WHERE {table.name}::text LIKE :id"),  # noqa: S608
+                {"id": f"%{user_id}%"},
+            )
+        ]

@@ -6,14 +6,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Table, text, update
+from sqlalchemy import Table, update
 
-from persistence.schema.tables import comments, metadata, promo_counters, user_uses, users
+from persistence.schema.tables import comments, promo_counters, user_uses, users
 from promo_api.dev.processes import wait_until
 from promo_api.runtime import Runtime
 from tests.accounts import PASSWORD, Account, Api
 from tests.race.consistency import recounted
-from tests.race.deletion import close, delete_rows
+from tests.race.deletion import close, rows_of
 from tests.race.interleaving import Stage, together
 
 _TEXT = {"text": "The last comment"}
@@ -36,22 +36,9 @@ def _sign_in(user: Account) -> Job:
     )
 
 
-def _rows_of(runtime: Runtime, user_id: UUID) -> list[str]:
-    """Return the rows of all tables that contain the user ID."""
-    with runtime.database.autocommit() as connection:
-        return [
-            row
-            for table in metadata.sorted_tables
-            for row in connection.scalars(
-                text(f"SELECT {table.name}::text FROM {table.name} WHERE {table.name}::text LIKE :id"),  # noqa: S608
-                {"id": f"%{user_id}%"},
-            )
-        ]
-
-
 def _is_deleted(runtime: Runtime, user_id: UUID) -> bool:
     """Wait until a background job has removed all rows with the user ID, and return whether it has."""
-    return wait_until(lambda: _rows_of(runtime, user_id) == [], _TIMEOUT_S)
+    return wait_until(lambda: rows_of(runtime.database, user_id) == [], _TIMEOUT_S)
 
 
 class _Client:
@@ -89,16 +76,10 @@ _NAMES = [
     "activate", "activate with a key", "like", "unlike", "comment", "comment with a key", "change a comment",
     "report", "change the profile", "sign in", "sign out", "export", "delete the account",
 ]  # fmt: skip
-# Jobs that wait for a row that the deletion has locked: their status after the deletion...
-_AFTER_THE_DELETION = {
-    "activate": 401, "activate with a key": 401, "like": 401, "comment": 401, "comment with a key": 401,
-    "change a comment": 403, "report": 401, "change the profile": 401, "sign in": 401, "delete the account": 401,
-}  # fmt: skip
-# ...and after the account is closed, while the row of the user still exists.
-_AFTER_THE_CLOSE = {
-    "activate": 200, "activate with a key": 200, "like": 200, "comment": 201, "comment with a key": 201,
-    "report": 401, "change the profile": 401, "sign in": 401, "delete the account": 401,
-}  # fmt: skip
+# Jobs that write to a promo, and their status if the account is closed after their authentication...
+_LATE = {"activate": 200, "activate with a key": 200, "like": 200, "comment": 201, "comment with a key": 201}
+# ...and jobs that wait for the row of the user while it is being closed.
+_REFUSED = ["report", "change the profile", "sign in", "delete the account"]
 
 
 @pytest.fixture
@@ -110,78 +91,69 @@ def promo_id(api: Api) -> str:
 def test_names_of_jobs(api: Api, promo_id: str) -> None:
     """The tables of names and statuses match the jobs."""
     assert [*_Client(api, promo_id).jobs()] == _NAMES
-    assert _AFTER_THE_DELETION.keys() <= set(_NAMES)
+    assert {*_LATE, *_REFUSED} <= set(_NAMES)
 
 
 @pytest.mark.parametrize("has_activated", [False, True], ids=["first activation", "further activation"])
-@pytest.mark.parametrize("name", _AFTER_THE_DELETION)
+@pytest.mark.parametrize("name", _LATE)
 def test_write_after_the_deletion(
     api: Api, runtime: Runtime, stage: Stage, promo_id: str, name: str, has_activated: bool
 ) -> None:
-    """A request that passed authentication before the deletion is refused after it, and writes nothing."""
-    client = _Client(api, promo_id)
-    if has_activated:
-        client.user.post(f"{client.path}/activate")
-    client.user.post(f"{client.path}/comments", json=_TEXT, headers={"Idempotency-Key": "one"})
-    user_id, counts = _id(runtime, client.user), recounted(runtime.database, promo_id)
-    with stage.queue() as queue, runtime.database.transaction() as deletion:
-        assert close(deletion, user_id)
-        delete_rows(deletion, user_id)
-        queue.add(client.jobs()[name])
-    assert [response.status_code for response in queue.results()] == [_AFTER_THE_DELETION[name]]
-    assert _rows_of(runtime, user_id) == []
-    assert recounted(runtime.database, promo_id) == counts
-
-
-@pytest.mark.parametrize("has_activated", [False, True], ids=["first activation", "further activation"])
-@pytest.mark.parametrize("name", _AFTER_THE_CLOSE)
-def test_write_after_the_close(
-    api: Api, runtime: Runtime, stage: Stage, promo_id: str, name: str, has_activated: bool
-) -> None:
-    """A request that passed authentication before the close may write after it; its rows are deleted too."""
+    """A request that passed authentication before the close may write when all rows are deleted; so are its rows."""
     client = _Client(api, promo_id)
     if has_activated:
         client.user.post(f"{client.path}/activate")
     user_id = _id(runtime, client.user)
-    with stage.queue() as queue, runtime.database.transaction() as deletion:
-        assert close(deletion, user_id)
+    with stage.lock_row(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
         queue.add(client.jobs()[name])
-    assert [response.status_code for response in queue.results()] == [_AFTER_THE_CLOSE[name]]
+        assert _deletion(client.user)().status_code == 200
+        assert _is_deleted(runtime, user_id)
+    assert [response.status_code for response in queue.results()] == [_LATE[name]]
     assert _is_deleted(runtime, user_id)
     recounted(runtime.database, promo_id)
 
 
-@pytest.mark.parametrize(
-    ("table", "name"),
-    [(promo_counters, "activate"), (promo_counters, "activate with a key"), (promo_counters, "like"),
-     (promo_counters, "comment"), (promo_counters, "comment with a key"), (user_uses, "activate")],
-)  # fmt: skip
-def test_deletion_does_not_wait(
-    api: Api, runtime: Runtime, stage: Stage, promo_id: str, table: Table, name: str
-) -> None:
-    """A deletion waits neither for a blocked request of the user nor for a locked row."""
+@pytest.mark.parametrize("name", _REFUSED)
+def test_request_during_the_close(api: Api, runtime: Runtime, stage: Stage, promo_id: str, name: str) -> None:
+    """A request that changes the account, or reports a comment, waits for the close, and is refused then."""
+    client = _Client(api, promo_id)
+    user_id = _id(runtime, client.user)
+    with stage.queue() as queue, runtime.database.transaction() as deletion:
+        assert close(deletion, user_id)
+        queue.add(client.jobs()[name])
+    assert [response.status_code for response in queue.results()] == [401]
+    assert _is_deleted(runtime, user_id)
+    recounted(runtime.database, promo_id)
+
+
+@pytest.mark.parametrize("name", _LATE)
+def test_deletion_does_not_wait(api: Api, runtime: Runtime, stage: Stage, promo_id: str, name: str) -> None:
+    """A deletion does not wait for a blocked request of the user."""
     client = _Client(api, promo_id)
     client.user.post(f"{client.path}/activate")
-    user_id = _id(runtime, client.user)
-    key = {"promo_id": UUID(promo_id)} if table is promo_counters else {"user_id": user_id}
-    with stage.lock_row(table, **key) as (_, queue):
+    with stage.lock_row(promo_counters, promo_id=UUID(promo_id)) as (_, queue):
         queue.add(client.jobs()[name])
         assert _deletion(client.user)().status_code == 200
         assert client.user.get("/user/profile").status_code == 401
-    statuses = {response.status_code for response in queue.results()}
-    assert statuses <= {200, 201, 401}
-    assert _is_deleted(runtime, user_id)
+    assert [response.status_code for response in queue.results()] == [_LATE[name]]
+    assert _is_deleted(runtime, _id(runtime, client.user))
     recounted(runtime.database, promo_id)
 
 
-def test_deletion_during_a_change_of_a_comment(api: Api, runtime: Runtime, stage: Stage, promo_id: str) -> None:
-    """A deletion does not wait for a change of a row of the user, and moves that row afterwards."""
+@pytest.mark.parametrize("table", [user_uses, comments], ids=str)
+def test_deletion_during_a_change_of_a_row(
+    api: Api, runtime: Runtime, stage: Stage, promo_id: str, table: Table
+) -> None:
+    """A deletion waits for the change of a row of the user, and then deletes or hands over that row."""
     client = _Client(api, promo_id)
-    comment_id, user_id = UUID(client.comment_path.rpartition("/")[2]), _id(runtime, client.user)
-    with stage.lock_row(comments, id=comment_id) as (holder, _):
-        assert _deletion(client.user)().status_code == 200
-        holder.execute(update(comments).where(comments.c.id == comment_id).values(text="Another text"))
+    client.user.post(f"{client.path}/activate")
+    user_id = _id(runtime, client.user)
+    key = {"id": UUID(client.comment_path.rpartition("/")[2])} if table is comments else {"user_id": user_id}
+    with stage.lock_row(table, **key) as (_, queue):
+        queue.add(_deletion(client.user))
+    assert [response.status_code for response in queue.results()] == [200]
     assert _is_deleted(runtime, user_id)
+    recounted(runtime.database, promo_id)
 
 
 @pytest.mark.parametrize("name", _NAMES)

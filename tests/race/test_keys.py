@@ -38,7 +38,7 @@ def test_one_revocation(api: Api, runtime: Runtime) -> None:
     responses = together([partial(company.delete, f"/business/keys/{key['id']}")] * 12)
     assert Counter(response.status_code for response in responses) == {200: 1, 404: 11}
     with runtime.database.engine.connect() as connection:
-        query = text("SELECT count(*) FROM account_events WHERE event = 'key_revoked' AND key_id = :id")
+        query = text("SELECT count(*) FROM account_log WHERE event = 'key_revoked' AND key_id = :id")
         assert connection.scalar(query, {"id": key["id"]}) == 1
 
 

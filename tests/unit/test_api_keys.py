@@ -10,7 +10,7 @@ import pytest
 
 from promo_api.errors import Unauthenticated
 from promo_api.security import api_keys
-from promo_api.security.api_keys import ApiKeys, KeyUse
+from promo_api.security.api_keys import ApiKeys, KeyClaims, KeyUse
 from tests.specification import specification
 
 _SCHEMAS = specification()["components"]["schemas"]
@@ -59,21 +59,24 @@ def test_example_is_a_key() -> None:
     assert ApiKeys().read(_SCHEMAS["ApiKeyText"]["example"]).account_id is None
 
 
-def test_owners(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The owner of a key is remembered until it is forgotten, or too many are known."""
-    monkeypatch.setattr(api_keys, "_OWNERS_MAX", 2)
+def test_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ids of a key are remembered until it is forgotten, or too many others have been used since."""
+    monkeypatch.setattr(api_keys, "_KEYS_MAX", 2)
     keys = ApiKeys()
     texts = [keys.generate().text for _ in range(3)]
     first, second, third = (keys.read(text).digest for text in texts)
-    owner = uuid4()
-    keys.remember_owner(first, owner)
-    assert [keys.read(text).account_id for text in texts] == [owner, None, None]
-    keys.forget_owner(first)
-    keys.forget_owner(first)
-    assert keys.read(texts[0]).account_id is None
-    for digest in (first, second, third):
-        keys.remember_owner(digest, owner)
-    assert [keys.read(text).account_id for text in texts] == [None, None, owner]
+    company_id, key_id = uuid4(), uuid4()
+    keys.remember(first, company_id, key_id)
+    assert keys.read(texts[0]) == KeyClaims(first, company_id, key_id)
+    assert [keys.read(text).account_id for text in texts] == [company_id, None, None]
+    keys.forget(first)
+    keys.forget(first)
+    assert keys.read(texts[0]) == KeyClaims(first, None)
+    keys.remember(first, company_id, key_id)
+    keys.remember(second, company_id, key_id)
+    keys.read(texts[0])
+    keys.remember(third, company_id, key_id)
+    assert [keys.read(text).account_id for text in texts] == [company_id, None, company_id]
 
 
 def test_uses() -> None:

@@ -125,7 +125,7 @@ ALLOWED = {
     ),
     "promo_api.server": "promo_api.config promo_api.contract promo_api.contract.streams promo_api.telemetry",
     "promo_api.check": (
-        "persistence.consistency persistence.database persistence.feeds persistence.webhooks "
+        "persistence.accounts persistence.consistency persistence.database persistence.feeds persistence.webhooks "
         "promo_api.antifraud promo_api.app promo_api.clocks promo_api.config promo_api.contract promo_api.errors "
         "promo_api.failure_messages promo_api.mail promo_api.runtime"
     ),
@@ -152,7 +152,7 @@ LIBRARIES = {
     "aiosmtpd": "promo_api.dev.mailbox",
     "alembic": "persistence.migrations",
     "argon2": "promo_api.security.passwords",
-    "cachetools": "persistence.promos.code_lists promo_api.security.local_counters",
+    "cachetools": "persistence.promos.code_lists promo_api.security.api_keys promo_api.security.local_counters",
     "connexion": "promo_api.contract",
     "cryptography": "promo_api.security.webhook_secrets",
     "dotenv": "promo_api.__main__",
@@ -255,8 +255,9 @@ def test_query_modules_do_not_import_each_other() -> None:
         "persistence.schema persistence.conditions persistence.pages persistence.database.statements "
         "persistence.feeds.feed_entries persistence.feeds.feed_totals persistence.promos.company_ranges "
         "persistence.promos.company_filters persistence.feeds.feed_filters persistence.search "
-        "persistence.user_uses persistence.accounts.ended_resets persistence.accounts.events "
-        "persistence.accounts.profiles promo_api.folding"
+        "persistence.user_uses persistence.accounts.addresses persistence.accounts.company_names "
+        "persistence.accounts.ended_resets persistence.accounts.events persistence.accounts.profiles "
+        "promo_api.folding"
     )
     modules = [f"persistence.{name}" for name in QUERIES]
     offences = [

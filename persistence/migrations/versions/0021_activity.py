@@ -135,8 +135,11 @@ _TRIGGERS = {
 
 def upgrade() -> None:
     """Create the tables, the columns, the functions and the triggers."""
-    # Also the tables that migration 0022 changes, because both run in one transaction.
-    lock_tables("jobs", "promo_counters", "promos", "promo_changes", "activations", "redemptions", "likes", "comments")
+    # Also the tables that migrations 0022 and 0024 change, because all run in one transaction.
+    lock_tables(
+        "jobs", "promo_counters", "promos", "promo_changes", "activations", "redemptions", "likes", "comments",
+        "companies", "users", "user_uses", "account_events", "account_deletions",
+    )  # fmt: skip
     _create_tables()
     for function in _FUNCTIONS.values():
         op.execute(function)

@@ -61,6 +61,10 @@ INSERT INTO comments (promo_id, id, author_id, text)
 SELECT pg_temp.id(1 + n % 2000), pg_temp.id(n), pg_temp.id(1 + n % 1000), 'A comment'
 FROM generate_series(1, 20000) n;
 
+INSERT INTO comment_reports (promo_id, comment_id, user_id, reason)
+SELECT promo_id, id, pg_temp.id((1 + n % 1000)::integer), 'spam'
+FROM (SELECT *, row_number() OVER (ORDER BY id) AS n FROM comments) AS numbered;
+
 INSERT INTO promo_codes (promo_id, position, value)
 SELECT pg_temp.id(1 + n % 10), n, 'code' || n
 FROM generate_series(1, 20000) n;
@@ -72,6 +76,10 @@ FROM promos;
 INSERT INTO promo_changes (promo_id, number, company_id, event, changes)
 SELECT pg_temp.id(777), n, pg_temp.id(1), 'changed', '{"max_count": {"from": 1, "to": 2}}'
 FROM generate_series(2, 100000) n;
+
+INSERT INTO account_log (account_id, event)
+SELECT pg_temp.id(1 + n % 1000), 'signed_in'
+FROM generate_series(1, 60000) n;
 
 INSERT INTO account_events (user_id, event)
 SELECT pg_temp.id(1 + n % 1000), 'signed_in'

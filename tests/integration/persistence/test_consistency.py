@@ -9,6 +9,12 @@ import pytest
 from sqlalchemy import Connection, text
 
 from persistence import consistency
+from persistence.accounts import consistency as account_consistency
+from persistence.accounts.consistency import (
+    count_mismatched_addresses,
+    count_mismatched_keys,
+    count_mismatched_names,
+)
 from persistence.database.engine import Database
 from persistence.feeds.feed_index import insert_feed_entries
 from persistence.migrations import update_schema
@@ -121,18 +127,23 @@ _MISMATCHES = {
         1,
     ),
     "codes lost": ("DELETE FROM promo_codes", consistency.count_mismatched_codes, 1),
-    "key lost": ("DELETE FROM api_keys WHERE id = {b}", consistency.count_mismatched_keys, 1),
-    "digest lost": ("DELETE FROM api_key_digests", consistency.count_mismatched_keys, 2),
+    "key lost": ("DELETE FROM api_keys WHERE id = {b}", count_mismatched_keys, 1),
+    "digest lost": ("DELETE FROM api_key_digests", count_mismatched_keys, 2),
     "key of another company": (
         "UPDATE api_key_digests SET company_id = {b} WHERE id = {a}",
-        consistency.count_mismatched_keys,
+        count_mismatched_keys,
         2,
     ),
     "other digest": (
         "UPDATE api_keys SET digest = sha256('c') WHERE id = {a}",
-        consistency.count_mismatched_keys,
+        count_mismatched_keys,
         2,
     ),
+    "address lost": ("DELETE FROM addresses WHERE kind = 'user'", count_mismatched_addresses, 1),
+    "address of another account": ("UPDATE addresses SET account_id = {c}", count_mismatched_addresses, 3),
+    "address of no account": ("INSERT INTO addresses VALUES ('b', 'user', {b})", count_mismatched_addresses, 1),
+    "name lost": ("DELETE FROM company_names WHERE company_id = {a}", count_mismatched_names, 1),
+    "other name": ("UPDATE company_names SET name = 'Other'", count_mismatched_names, 2),
     "added codes": (
         "UPDATE jobs SET received = 4, accepted = 2",
         consistency.count_mismatched_added_codes,
@@ -290,7 +301,10 @@ def test_uses_of_a_deleted_user_do_not_count(connection: Connection) -> None:
 def test_all_checks_are_run(connection: Connection) -> None:
     """The command `check` runs every consistency check, and none reports correct data."""
     defined: set[Callable[[Connection], int]] = {
-        getattr(consistency, name) for name in dir(consistency) if name.startswith("count_mismatched_")
+        getattr(module, name)
+        for module in (consistency, account_consistency)
+        for name in dir(module)
+        if name.startswith("count_mismatched_")
     }
     assert defined <= set(check._COUNTS.values())
     assert {name: recount(connection) for name, recount in check._COUNTS.items() if recount(connection)} == {}

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, text
 
+from persistence.accounts.deletion import _STEPS, _HandOver
 from persistence.accounts.exports import (
     list_likes,
     list_own_comments,
@@ -39,7 +40,7 @@ _TODAY = date(2025, 6, 1)
 _COMPANY, _LARGE_COMPANY, _USER, _PROMO = (UUID(int=number) for number in (1, 101, 1, 777))
 _BIG = {
     "promos", "promo_counters", "promo_codes", "activations", "country_uses", "user_uses", "likes", "comments",
-    "company_promo_counts", "feed_entries", "feed_tallies", "promo_changes", "account_events",
+    "company_promo_counts", "feed_entries", "feed_tallies", "promo_changes", "account_events", "account_log",
 }  # fmt: skip
 
 
@@ -151,7 +152,6 @@ _PORTIONS: dict[str, Callable[..., Any]] = {
     "likes_user": list_likes,
     "comments_author": list_own_comments,
     "activations_history": list_own_activations,
-    "account_events_user_id": list_own_events,
     "kept_answers_pk": list_own_keys,
 }
 
@@ -278,13 +278,31 @@ def test_one_promo(connection: Connection, user: User, name: str) -> None:
     assert _sequential(scans) == set()
 
 
-@pytest.mark.parametrize("owner", ["company_id", "user_id"])
-def test_events_of_an_account(connection: Connection, owner: str) -> None:
-    """The events of an account are found by an index, also when the foreign key cascades a changed id."""
+def test_events_of_a_user(connection: Connection) -> None:
+    """A portion of the events of a user is the first part of two indexes."""
+    plan = plan_of(connection, lambda: list_own_events(connection, _USER, limit=5, offset=3))
+    assert {index for _, index in tables_read(plan)} == {"account_log_pk", "account_events_user_id"}
+    assert [node["Node Type"] for node in nodes_of(plan)].count("Limit") == 3
+
+
+def test_cascade_of_a_company(connection: Connection) -> None:
+    """The foreign key that cascades a changed id of a company uses an index."""
     plan = connection.exec_driver_sql(
-        f"EXPLAIN (FORMAT JSON) SELECT FROM account_events WHERE {owner} = '{_USER}'"
+        f"EXPLAIN (FORMAT JSON) SELECT FROM account_events WHERE company_id = '{_COMPANY}'"
     ).scalar_one()[0]["Plan"]
-    assert {index for _, index in tables_read(plan) if index} == {f"account_events_{owner}"}
+    assert {index for _, index in tables_read(plan) if index} == {"account_events_company_id"}
+
+
+_HAND_OVERS = [step for step in _STEPS if isinstance(step, _HandOver)]
+_OWNERS = ["activations_history", "likes_user", "comments_author", "comment_reports_user"]
+
+
+@pytest.mark.parametrize(("step", "index"), [*zip(_HAND_OVERS, _OWNERS, strict=True)], ids=_OWNERS)
+def test_portion_of_a_deletion(connection: Connection, step: _HandOver, index: str) -> None:
+    """A portion of a deletion is read by the index of the user, and changed by an index."""
+    found = scans_of(connection, lambda: step._find.rows(connection, {"user": _USER}))
+    assert {name for _, name in found} == {index}
+    assert _sequential(scans_of(connection, lambda: step.count(connection, {"user": _USER}))) == set()
 
 
 def test_plans_of_frequent_statements(connection: Connection, user: User) -> None:
