@@ -56,7 +56,7 @@ def change_promo(
         raise _period_conflict(columns)
     if (changed.description, changed.categories) != (promo.description, promo.categories):
         words = search_words(promo.company_id, changed.description, changed.categories, changed.promo_common)
-        update_search_words(connection, {promo_id: words})
+        update_search_words(connection, promo_id, words)
     if index_changes:
         insert_feed_entries(connection, promo_id, today)
     insert_change(connection, promo_id, promo.company_id, changed_members)

@@ -5,13 +5,14 @@ whether they are counted, because they can be deleted or voided meanwhile. An ac
 earlier than the migration; it never changes its promo, country or time.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Connection, DateTime, Uuid, bindparam, text
+from sqlalchemy import ARRAY, Connection, DateTime, Integer, Text, Uuid, bindparam, text
 
 from persistence.database.statements import Statement
 
@@ -19,7 +20,15 @@ from persistence.database.statements import Statement
 _BATCH_ROWS = 500
 # A batch of activations reads about this many, or one promo: no request waits while it reads.
 _BATCH_ACTIVATIONS = 20_000
-_TYPES: dict[str, Any] = {"promo": Uuid, "row": Uuid, "began_at": DateTime(timezone=True), "promos": ARRAY(Uuid)}
+_TYPES: dict[str, Any] = {
+    "promo": Uuid,
+    "row": Uuid,
+    "began_at": DateTime(timezone=True),
+    **dict.fromkeys(("promos", "rows", "users"), ARRAY(Uuid)),
+    "quarters": ARRAY(DateTime(timezone=True)),
+    "countries": ARRAY(Text),
+    "numbers": ARRAY(Integer),
+}
 
 
 @dataclass(frozen=True)
@@ -68,31 +77,40 @@ _COUNT_ACTIVATIONS = _statement(
     "promos",
     "began_at",
 )
-_COUNT_COMMENTS = _statement(
+_NEXT_COMMENTS = _statement(
     """
-    WITH batch AS (
-        SELECT promo_id, id FROM comments WHERE (promo_id, id) > (:promo, :row) ORDER BY promo_id, id
-        LIMIT BATCH_ROWS
-    ), counted AS (
-        UPDATE comments
-        SET country_key = coalesce((SELECT users.country_key FROM users WHERE users.id = comments.author_id), '')
-        FROM batch
-        WHERE comments.promo_id = batch.promo_id AND comments.id = batch.id AND comments.country_key IS NULL
-        RETURNING comments.promo_id, quarter_of(comments.created_at) AS quarter, comments.country_key
-    ), activity AS (
-        INSERT INTO promo_activity AS stored (promo_id, quarter, country_key, comments)
-        SELECT promo_id, quarter, country_key, count(*) FROM counted
-        GROUP BY promo_id, quarter, country_key ORDER BY quarter, promo_id, country_key
-        ON CONFLICT (promo_id, quarter, country_key) DO UPDATE SET comments = stored.comments + excluded.comments
-    ), place AS (
-        UPDATE activity_backfills SET promo_id = last.promo_id, row_id = last.id
-        FROM (SELECT promo_id, id FROM batch ORDER BY promo_id DESC, id DESC LIMIT 1) AS last
-        WHERE source = 'comments'
-    )
-    SELECT count(*) FROM batch
+    SELECT promo_id, id, author_id FROM comments WHERE (promo_id, id) > (:promo, :row) ORDER BY promo_id, id
+    LIMIT BATCH_ROWS
     """,
     "promo",
     "row",
+)
+# Users are distributed by another key than comments.
+_COUNTRIES = _statement("SELECT id, country_key FROM users WHERE id = ANY(:users)", "users")
+_SET_COUNTRIES = _statement(
+    """
+    UPDATE comments SET country_key = author.country_key
+    FROM unnest(:promos, :rows, :countries) AS author (promo_id, id, country_key)
+    WHERE comments.promo_id = author.promo_id AND comments.id = author.id AND comments.country_key IS NULL
+    RETURNING comments.promo_id, quarter_of(comments.created_at), comments.country_key
+    """,
+    "promos",
+    "rows",
+    "countries",
+)
+_ADD_COMMENTS = _statement(
+    """
+    INSERT INTO promo_activity AS stored (promo_id, quarter, country_key, comments)
+    SELECT * FROM unnest(:promos, :quarters, :countries, :numbers)
+    ON CONFLICT (promo_id, quarter, country_key) DO UPDATE SET comments = stored.comments + excluded.comments
+    """,
+    "promos",
+    "quarters",
+    "countries",
+    "numbers",
+)
+_SET_COMMENT = _statement(
+    "UPDATE activity_backfills SET promo_id = :promo, row_id = :row WHERE source = 'comments'", "promo", "row"
 )
 _COUNT_REDEMPTIONS = _statement(
     """
@@ -118,7 +136,6 @@ _COUNT_REDEMPTIONS = _statement(
     "promo",
     "row",
 )
-_ROWS = {"comments": _COUNT_COMMENTS, "redemptions": _COUNT_REDEMPTIONS}
 
 
 def count_backfills(connection: Connection) -> int:
@@ -135,8 +152,7 @@ def claim_backfill(connection: Connection) -> Backfill | None:
 def count_earlier_activity(connection: Connection, backfill: Backfill) -> int:
     """Count a batch in the transaction of the claim, and return its rows. Without rows, delete the backfill."""
     values = {"promo": backfill.promo_id, "row": backfill.row_id, "began_at": backfill.began_at}
-    count = _count_activations if backfill.source == "activations" else _ROWS[backfill.source].value
-    return int(count(connection, values)) or _FINISH.count(connection, {"source": backfill.source})
+    return _COUNT[backfill.source](connection, values) or _FINISH.count(connection, {"source": backfill.source})
 
 
 def _count_activations(connection: Connection, values: dict[str, Any]) -> int:
@@ -149,6 +165,28 @@ def _count_activations(connection: Connection, values: dict[str, Any]) -> int:
     return len(promo_ids)
 
 
+def _count_comments(connection: Connection, values: dict[str, Any]) -> int:
+    """Count the next comments, by the countries of their authors, and return their number."""
+    rows = _NEXT_COMMENTS.rows(connection, values)
+    if not rows:
+        return 0
+    promo_ids, ids, author_ids = map(list, zip(*rows, strict=True))
+    countries: dict[UUID, str | None] = dict(_COUNTRIES.rows(connection, {"users": [*set(author_ids)]}))
+    of_comments = {"promos": promo_ids, "rows": ids, "countries": [countries.get(id_) or "" for id_ in author_ids]}
+    counts = Counter(_SET_COUNTRIES.rows(connection, of_comments))
+    # By quarter first, as in _COUNT_ACTIVATIONS.
+    keys = sorted(counts, key=lambda key: (key[1], key[0], key[2]))
+    added = {name: [key[place] for key in keys] for place, name in enumerate(("promos", "quarters", "countries"))}
+    _ADD_COMMENTS.count(connection, added | {"numbers": [counts[key] for key in keys]})
+    _SET_COMMENT.count(connection, {"promo": promo_ids[-1], "row": ids[-1]})
+    return len(rows)
+
+
+def _count_redemptions(connection: Connection, values: dict[str, Any]) -> int:
+    """Count the next redemptions, and return their number."""
+    return int(_COUNT_REDEMPTIONS.value(connection, values))
+
+
 def _first_promos(rows: Sequence[tuple[Any, ...]]) -> list[UUID]:
     """Return the first promos, with together at most _BATCH_ACTIVATIONS uses unless the first has more."""
     promo_ids: list[UUID] = []
@@ -159,3 +197,6 @@ def _first_promos(rows: Sequence[tuple[Any, ...]]) -> list[UUID]:
             break
         promo_ids.append(promo_id)
     return promo_ids
+
+
+_COUNT = {"activations": _count_activations, "comments": _count_comments, "redemptions": _count_redemptions}

@@ -6,9 +6,24 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Connection, DateTime, Text, Uuid, and_, bindparam, delete, func, insert, select, tuple_
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+)
 
-from persistence.database.statements import Statement, as_json
+from persistence.database.statements import Statement, as_json, is_distributed
 from persistence.schema.tables import stored_responses
 
 
@@ -46,25 +61,32 @@ _FIND = Statement(
     .add_cte(delete(stored_responses).where(_KEY, _COLUMNS.expires_at <= _NOW).cte("expired"))
 )
 _IDENTITY = (_COLUMNS.account_id, _COLUMNS.operation, _COLUMNS.key)
-_EXPIRED = (
-    select(*_IDENTITY)
-    .where(_COLUMNS.expires_at <= _NOW)
-    .order_by(_COLUMNS.expires_at)
-    .limit(bindparam("limit"))
-    .with_for_update(skip_locked=True)
-    .cte("expired")
-)
-_DELETED = (
-    delete(stored_responses)
-    .where(tuple_(*_IDENTITY).in_(select(*_EXPIRED.c)))
-    .returning(_COLUMNS.account_id)
-    .cte("deleted")
-)
+_LIMIT, _IS_EXPIRED = bindparam("limit", type_=BigInteger), _COLUMNS.expires_at <= _NOW
+
+
+def _delete_expired(*conditions: ColumnElement[bool]) -> Statement:
+    expired = (
+        select(*_IDENTITY)
+        .where(*conditions, _IS_EXPIRED)
+        .order_by(_COLUMNS.expires_at)
+        .limit(_LIMIT)
+        .with_for_update(skip_locked=True)
+        .cte("expired")
+    )
+    return Statement(delete(stored_responses).where(*conditions, tuple_(*_IDENTITY).in_(select(*expired.c))))
+
+
+_DELETE_EXPIRED = _delete_expired()
+_DELETE_EXPIRED_OF_ACCOUNT = _delete_expired(_COLUMNS.account_id == bindparam("account", type_=Uuid))
+_oldest = select(_COLUMNS.account_id).where(_IS_EXPIRED).order_by(_COLUMNS.expires_at).limit(_LIMIT).subquery("oldest")
+_LIST_EXPIRED = Statement(select(_oldest.c.account_id, func.count()).group_by(_oldest.c.account_id))
 _NAMES = [column.name for column in _COLUMNS]
 _ARRAYS = (bindparam(f"{column.name}s", type_=ARRAY(column.type)) for column in _COLUMNS)
 _ROWS = func.unnest(*_ARRAYS).table_valued(*_NAMES, name="rows").render_derived()
 _INSERT = Statement(insert(stored_responses).from_select(_NAMES, select(*_ROWS.c)))
-_DELETE_EXPIRED = Statement(select(func.count()).select_from(_DELETED))
+_INSERT_ONE = Statement(
+    insert(stored_responses).values({name: bindparam(f"new_{name}", type_=_COLUMNS[name].type) for name in _NAMES})
+)
 
 
 def find_response(connection: Connection, key: IdempotencyKey, now: datetime) -> StoredResponse | None:
@@ -77,9 +99,21 @@ def find_response(connection: Connection, key: IdempotencyKey, now: datetime) ->
 def insert_responses(connection: Connection, responses: Sequence[tuple[IdempotencyKey, int, Any]]) -> None:
     """Store responses by key, status and body; a used key raises ConcurrentRequest."""
     rows = [{**vars(key), "status": status, "body": as_json(body)} for key, status, body in responses]
-    _INSERT.count(connection, {f"{name}s": [row[name] for row in rows] for name in _NAMES})
+    if not is_distributed(connection):
+        _INSERT.count(connection, {f"{name}s": [row[name] for row in rows] for name in _NAMES})
+        return
+    # Citus copies the rows of a query, and then reports a used key as an internal error.
+    for row in rows:
+        _INSERT_ONE.count(connection, {f"new_{name}": row[name] for name in _NAMES})
 
 
 def delete_expired(connection: Connection, now: datetime, *, limit: int) -> int:
     """Delete the oldest expired responses, except locked ones, and return how many."""
-    return int(_DELETE_EXPIRED.value(connection, {"now": now, "limit": limit}))
+    values = {"now": now, "limit": limit}
+    if not is_distributed(connection):
+        return _DELETE_EXPIRED.count(connection, values)
+    # Citus locks only rows of one account at a time. PostgreSQL would take much longer this way.
+    return sum(
+        _DELETE_EXPIRED_OF_ACCOUNT.count(connection, {"now": now, "account": account_id, "limit": count})
+        for account_id, count in _LIST_EXPIRED.rows(connection, values)
+    )

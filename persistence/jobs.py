@@ -5,7 +5,7 @@ A chunk of work is one transaction that locks its job. So each row counts once, 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,10 +16,12 @@ from sqlalchemy import (
     Connection,
     DateTime,
     Integer,
+    Interval,
     LargeBinary,
     Text,
     Uuid,
     and_,
+    any_,
     bindparam,
     case,
     delete,
@@ -34,9 +36,8 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.sql.dml import ReturningInsert
 
-from persistence.database.statements import Statement, as_json
+from persistence.database.statements import CLOCK, Statement, as_json
 from persistence.pages import Key, Page, after, uncounted_page
 from persistence.schema.job_tables import IS_WAITING, job_errors, job_pieces, jobs
 from persistence.schema.tables import companies
@@ -93,7 +94,9 @@ _COMPANY_ID, _JOB_ID, _NUMBER = (
     bindparam("piece", type_=Integer),
 )
 _IS_JOB = and_(jobs.c.company_id == _COMPANY_ID, jobs.c.id == _JOB_ID)
-_IS_UPLOADING, _NOW = jobs.c.state == literal_column("'uploading'"), func.clock_timestamp()
+_IS_UPLOADING = jobs.c.state == literal_column("'uploading'")
+# Not clock_timestamp(): Citus allows no VOLATILE function in an UPDATE.
+_NOW = func.statement_timestamp()
 _JOB = select(*(jobs.c[name] for name in Job.__dataclass_fields__))
 _OF_PIECE = and_(job_pieces.c.company_id == _COMPANY_ID, job_pieces.c.job_id == _JOB_ID)
 _OF_ERRORS = and_(job_errors.c.company_id == _COMPANY_ID, job_errors.c.job_id == _JOB_ID)
@@ -104,21 +107,19 @@ _LOCK_COMPANY = Statement(
 )
 
 
-def _insert() -> ReturningInsert[Any]:
-    unfinished = select(func.count()).where(jobs.c.company_id == _COMPANY_ID, jobs.c.finished_at.is_(None))
-    values = {
-        "company_id": _COMPANY_ID,
-        "id": _JOB_ID,
-        "promo_id": bindparam("promo", type_=Uuid),
-        "kind": bindparam("new_kind", type_=Text),
-        "state": literal("uploading", Text),
-        "options": bindparam("new_options", type_=JSON),
-    }
-    row = select(*values.values()).where(unfinished.scalar_subquery() < bindparam("maximum", type_=Integer))
-    return insert(jobs).from_select([*values], row).returning(jobs.c.id)
-
-
-_INSERT = Statement(_insert())
+_COUNT_UNFINISHED = Statement(
+    select(func.count()).where(jobs.c.company_id == _COMPANY_ID, jobs.c.finished_at.is_(None))
+)
+_INSERT = Statement(
+    insert(jobs).values(
+        company_id=_COMPANY_ID,
+        id=_JOB_ID,
+        promo_id=bindparam("promo", type_=Uuid),
+        kind=bindparam("new_kind", type_=Text),
+        state=literal_column("'uploading'"),
+        options=bindparam("new_options", type_=JSON),
+    )
+)
 _INSERT_PIECE = Statement(
     insert(job_pieces).values(
         company_id=_COMPANY_ID, job_id=_JOB_ID, number=_NUMBER, content=bindparam("bytes", type_=LargeBinary)
@@ -141,6 +142,7 @@ _FIRST, _AFTER = Statement(_OF_COMPANY), Statement(_OF_COMPANY.where(tuple_(*_NE
 _earlier = jobs.alias("earlier")
 _is_waiting_earlier = _earlier.c.state.in_([literal_column("'queued'"), literal_column("'running'")])
 _PRECEDES = and_(
+    _earlier.c.company_id == jobs.c.company_id,
     _earlier.c.promo_id == jobs.c.promo_id,
     _is_waiting_earlier,
     tuple_(_earlier.c.queued_at, _earlier.c.id) < tuple_(jobs.c.queued_at, jobs.c.id),
@@ -165,7 +167,7 @@ _UPDATE = Statement(
     .where(_IS_JOB)
     .values(
         state=literal("running", Text),
-        started_at=func.coalesce(jobs.c.started_at, _NOW),
+        started_at=func.coalesce(jobs.c.started_at, CLOCK.c.now),
         steps_done=jobs.c.steps_done + bindparam("more_steps", type_=Integer),
         progress=bindparam("new_progress", type_=JSON),
         attempts=0,
@@ -183,20 +185,13 @@ _CLOSE = Statement(
     .values(
         state=case((_FAILURE.is_(None), literal("succeeded", Text)), else_=literal("failed", Text)),
         failure=_FAILURE,
-        started_at=func.coalesce(jobs.c.started_at, _NOW),
+        started_at=func.coalesce(jobs.c.started_at, CLOCK.c.now),
         finished_at=_NOW,
         progress=null(),
     )
 )
 _UPDATE_ATTEMPTS = Statement(
-    update(jobs)
-    .where(_IS_JOB, jobs.c.finished_at.is_(None))
-    .values(
-        attempts=jobs.c.attempts + 1,
-        due_at=_NOW
-        + func.make_interval(0, 0, 0, 0, 0, 0, func.least(func.power(2.0, jobs.c.attempts), literal_column("300.0"))),
-    )
-    .returning(jobs.c.attempts)
+    update(jobs).where(_IS_JOB).values(attempts=jobs.c.attempts + 1, due_at=_NOW + bindparam("pause", type_=Interval))
 )
 _INSERT_ERRORS = Statement(
     insert(job_errors).values(
@@ -215,17 +210,10 @@ _ERRORS = Statement(
 )
 _DELETE = Statement(delete(jobs).where(_IS_JOB, jobs.c.state != literal_column("'running'")))
 _LIMIT, _SINCE = bindparam("limit", type_=BigInteger), bindparam("since", type_=DateTime(timezone=True))
-_newest_piece = (
-    select(job_pieces.c.created_at)
-    .where(job_pieces.c.company_id == jobs.c.company_id, job_pieces.c.job_id == jobs.c.id)
-    .order_by(desc(job_pieces.c.number))
-    .limit(1)
-    .scalar_subquery()
-)
+_OWNER = (job_pieces.c.company_id == jobs.c.company_id, job_pieces.c.job_id == jobs.c.id)
+_has_new_piece = exists(select(job_pieces.c.number).where(*_OWNER, job_pieces.c.created_at >= _SINCE))
 _ABANDONED = Statement(
-    select(jobs.c.company_id, jobs.c.id)
-    .where(_IS_UPLOADING, jobs.c.created_at < _SINCE, func.coalesce(_newest_piece, jobs.c.created_at) < _SINCE)
-    .limit(_LIMIT)
+    select(jobs.c.company_id, jobs.c.id).where(_IS_UPLOADING, jobs.c.created_at < _SINCE, ~_has_new_piece).limit(_LIMIT)
 )
 _OLD = Statement(
     select(jobs.c.company_id, jobs.c.id)
@@ -233,15 +221,13 @@ _OLD = Statement(
     .order_by(jobs.c.finished_at)
     .limit(_LIMIT)
 )
-_IS_OWNED = exists(
-    select(jobs.c.id).where(
-        jobs.c.company_id == job_pieces.c.company_id, jobs.c.id == job_pieces.c.job_id, jobs.c.finished_at.is_(None)
-    )
-)
+_is_needed = exists(select(jobs.c.id).where(*_OWNER, jobs.c.finished_at.is_(None)))
 # Pieces of deleted and failed jobs.
-_LEFTOVER = select(job_pieces.c.company_id, job_pieces.c.job_id, job_pieces.c.number).where(~_IS_OWNED).limit(_LIMIT)
-_DELETE_LEFTOVER = Statement(
-    delete(job_pieces).where(tuple_(job_pieces.c.company_id, job_pieces.c.job_id, job_pieces.c.number).in_(_LEFTOVER))
+_LEFTOVER = Statement(
+    select(job_pieces.c.company_id, job_pieces.c.job_id, job_pieces.c.number).where(~_is_needed).limit(_LIMIT)
+)
+_DELETE_PIECES = Statement(
+    delete(job_pieces).where(_OF_PIECE, job_pieces.c.number == any_(bindparam("numbers", type_=ARRAY(Integer))))
 )
 _DELETE_ERRORS = Statement(delete(job_errors).where(_OF_ERRORS))
 
@@ -250,11 +236,14 @@ def insert_job(
     connection: Connection, company_id: UUID, job_id: UUID, promo_id: UUID, kind: str, options: Mapping[str, Any], *,
     maximum: int,
 ) -> bool | None:  # fmt: skip
-    """Insert a job that is not queued yet; None: the company is closed, False: it has too many unfinished jobs."""
-    values = {"company": company_id, "job": job_id, "promo": promo_id, "new_kind": kind, "maximum": maximum}
+    """Insert a job that is not queued yet, in a transaction; None: the company is closed, False: it has `maximum`."""
+    values = {"company": company_id, "job": job_id, "promo": promo_id, "new_kind": kind}
     if _LOCK_COMPANY.row(connection, values) is None:
         return None
-    return _INSERT.row(connection, {**values, "new_options": as_json(options)}) is not None
+    if _COUNT_UNFINISHED.value(connection, values) >= maximum:
+        return False
+    _INSERT.count(connection, {**values, "new_options": as_json(options)})
+    return True
 
 
 def insert_piece(connection: Connection, company_id: UUID, job_id: UUID, number: int, content: bytes) -> None:
@@ -330,9 +319,9 @@ def close_job(connection: Connection, job: Job, failure: str | None = None) -> N
     _CLOSE.count(connection, {"company": job.company_id, "job": job.id, "reason": failure})
 
 
-def update_attempts(connection: Connection, company_id: UUID, job_id: UUID) -> int:
-    """Let a job wait before its next attempt, and return how many have failed since its last chunk."""
-    return int(_UPDATE_ATTEMPTS.value(connection, {"company": company_id, "job": job_id}) or 0)
+def update_attempts(connection: Connection, job: Job, pause: timedelta) -> None:
+    """Count a failed attempt of a job, and let it wait before the next attempt."""
+    _UPDATE_ATTEMPTS.count(connection, {"company": job.company_id, "job": job.id, "pause": pause})
 
 
 def delete_job(connection: Connection, company_id: UUID, job_id: UUID) -> None:
@@ -354,4 +343,10 @@ def list_old_jobs(connection: Connection, since: datetime, *, limit: int) -> lis
 
 def delete_leftover_pieces(connection: Connection, *, limit: int) -> int:
     """Delete pieces of jobs that do not need them any more, and return how many."""
-    return _DELETE_LEFTOVER.count(connection, {"limit": limit})
+    numbers: dict[tuple[UUID, UUID], list[int]] = {}
+    for company_id, job_id, number in _LEFTOVER.rows(connection, {"limit": limit}):
+        numbers.setdefault((company_id, job_id), []).append(number)
+    return sum(
+        _DELETE_PIECES.count(connection, {"company": company_id, "job": job_id, "numbers": of_job})
+        for (company_id, job_id), of_job in numbers.items()
+    )

@@ -51,6 +51,7 @@ from persistence.database.server import (
     takes_writes,
     uses_utc,
 )
+from persistence.database.statements import is_distributed
 from persistence.database.timeouts import unlimited_transaction
 from persistence.feeds.feed_counts import count_mismatched_feed_counts
 from persistence.feeds.feed_index import count_mismatched_feed_entries
@@ -157,9 +158,10 @@ def _specification(runtime: Runtime) -> str:
 
 
 def _postgresql(runtime: Runtime) -> str:
-    address, expected = _postgresql_address(runtime.settings), session_settings(runtime.settings)
+    address = _postgresql_address(runtime.settings)
     try:
         with runtime.database.autocommit() as connection:
+            expected = session_settings(runtime.settings, distributed=is_distributed(connection))
             version, actual = find_version(connection), find_settings(connection, expected)
             is_utc, is_writable = uses_utc(connection), takes_writes(connection)
     except ServiceUnavailable as error:

@@ -23,7 +23,11 @@ from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entrie
 from persistence.feeds.feed_status import update_feed_status
 from persistence.idempotency import delete_expired
 from persistence.jobs import delete_job, delete_leftover_pieces, list_abandoned_jobs, list_old_jobs
-from persistence.promos.promo_words import claim_promos_without_words, update_search_words
+from persistence.promos.promo_words import (
+    claim_promo_without_words,
+    list_promos_without_words,
+    update_search_words,
+)
 from persistence.promos.promos import find_category_keys, find_promo, update_promo
 from persistence.search import search_words
 from promo_api.background import BackgroundJob
@@ -164,9 +168,9 @@ def search_words_sweeper(database: Database, every_s: float = _WORDS_EVERY_S) ->
     """Return the sweeper that computes the search words of promos that an earlier version created or changed."""
 
     def step() -> int:
-        with database.transaction() as connection:
-            promos = claim_promos_without_words(connection, limit=_WORDS)
-            return update_search_words(connection, {id_: search_words(*texts) for id_, texts in promos.items()})
+        with database.autocommit() as connection:
+            promo_ids = list_promos_without_words(connection, limit=_WORDS)
+        return sum(_update_words(database, promo_id) for promo_id in promo_ids)
 
     return Sweeper("search_words", step, _WORDS, every_s)
 
@@ -207,6 +211,13 @@ def _delete_portion(database: Database, forget_user: Callable[[UUID], None]) -> 
     with database.autocommit() as connection:
         close_account_deletion(connection, deletion.user_id)
     return 1
+
+
+def _update_words(database: Database, promo_id: UUID) -> int:
+    """Compute the search words of a promo, and return 1 unless it has some or is locked."""
+    with database.transaction() as connection:
+        texts = claim_promo_without_words(connection, promo_id)
+        return 0 if texts is None else update_search_words(connection, promo_id, search_words(*texts))
 
 
 def _update_category_keys(database: Database, promo_id: UUID, today: date) -> int:

@@ -22,7 +22,8 @@ from promo_api.telemetry import metrics
 # The client waits longer than statement_timeout, for the error to arrive.
 _RESPONSE_MARGIN_S = 1.0
 _PROBE = Statement(text("SELECT 1"))
-_HAS_CITUS = "SELECT set_config('plan_cache_mode', 'auto', false) FROM pg_extension WHERE extname = 'citus'"
+_FIND_CITUS = b"SELECT 1 FROM pg_extension WHERE extname = 'citus'"
+_PREPARE_FOR_CITUS = b"SELECT set_config('plan_cache_mode', 'auto', false) FROM pg_extension WHERE extname = 'citus'"
 
 
 class Database:
@@ -128,7 +129,7 @@ def _create_engine(settings: Settings) -> Engine:
         json_deserializer=orjson.loads,
         connect_args=_connect_arguments(settings),
     )
-    event.listen(engine, "do_connect", _opener(settings.postgres_statement_timeout_s + _RESPONSE_MARGIN_S))
+    event.listen(engine, "do_connect", _opener(settings))
     event.listen(engine, "checkout", _discard_closed)
     return engine
 
@@ -151,10 +152,11 @@ def _connect_arguments(settings: Settings) -> dict[str, Any]:
     }
 
 
-def session_settings(settings: Settings) -> dict[str, str]:
+def session_settings(settings: Settings, *, distributed: bool = False) -> dict[str, str]:
     """Return the settings of each session by name; times in milliseconds.
 
-    Generic plans, because a custom plan takes longer than most statements.
+    Generic plans, because a custom plan takes longer than most statements. Citus plans a statement for the shards of
+    its parameters, and refuses generic plans.
     """
     limits = {
         "statement_timeout": settings.postgres_statement_timeout_s,
@@ -162,7 +164,7 @@ def session_settings(settings: Settings) -> dict[str, str]:
         "idle_in_transaction_session_timeout": settings.postgres_idle_transaction_timeout_s,
     }
     milliseconds = {name: str(round(seconds * 1000)) for name, seconds in limits.items()}
-    return milliseconds | {"TimeZone": "UTC", "plan_cache_mode": "force_generic_plan"}
+    return milliseconds | {"TimeZone": "UTC", "plan_cache_mode": "auto" if distributed else "force_generic_plan"}
 
 
 def _session_arguments(settings: Settings) -> dict[str, str | None]:
@@ -172,25 +174,24 @@ def _session_arguments(settings: Settings) -> dict[str, str | None]:
     return {"options": " ".join(f"-c {name}={value}" for name, value in session_settings(settings).items())}
 
 
-def _opener(response_timeout_s: float) -> Callable[..., DeadlineConnection]:
+def _opener(settings: Settings) -> Callable[..., DeadlineConnection]:
+    # Behind a transaction pooler the role has the setting, because a session is not the service's own.
+    find_citus = _FIND_CITUS if settings.postgres_transaction_pooling else _PREPARE_FOR_CITUS
+
     def open_connection(
         _dialect: Dialect, _record: object, arguments: list[Any], parameters: dict[str, Any]
     ) -> DeadlineConnection:
-        connection = DeadlineConnection.connect(*arguments, **parameters)
-        connection.response_timeout_s = response_timeout_s
+        connection = DeadlineConnection.connect(*arguments, autocommit=True, **parameters)
+        connection.response_timeout_s = settings.postgres_statement_timeout_s + _RESPONSE_MARGIN_S
+        try:
+            connection.is_distributed = connection.execute(find_citus).fetchone() is not None
+        except BaseException:
+            connection.close()
+            raise
         connection.statements = psycopg.RawCursor(connection)
-        connection.is_distributed = _has_citus(connection)
         return connection
 
     return open_connection
-
-
-def _has_citus(connection: DeadlineConnection) -> bool:
-    """Return whether the extension is installed. Citus refuses generic plans, so they are switched off for it."""
-    connection.autocommit = True
-    row = connection.execute(_HAS_CITUS).fetchone()
-    connection.autocommit = False
-    return row is not None
 
 
 def _discard_closed(dbapi_connection: psycopg.Connection[Any], _record: object, _proxy: object) -> None:

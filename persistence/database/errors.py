@@ -1,5 +1,6 @@
 """Translation of PostgreSQL's errors."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,8 @@ from sqlalchemy import exc
 
 from persistence.schema.tables import stored_responses
 from promo_api.errors import ConcurrentRequest, ServiceUnavailable
+
+_NAME_IN_SHARD = re.compile(r"\b(\w+)_[0-9]{6,}\b")
 
 
 class StatementRefused(Exception):
@@ -47,9 +50,16 @@ def _outdated_schema(_error: object) -> ServiceUnavailable:
 
 def _violation(error: psycopg.Error) -> Exception:
     """A violation is a defect unless a concurrent request can cause it."""
-    if error.diag.constraint_name == stored_responses.primary_key.name:
+    constraint = _find_constraint(error)
+    if constraint == stored_responses.primary_key.name:
         return ConcurrentRequest()
     return _defect(error)
+
+
+def _find_constraint(error: psycopg.Error) -> str | None:
+    """Return the name of the violated constraint. Citus has it only in the message, with the number of a shard."""
+    in_message = _NAME_IN_SHARD.search(error.diag.message_primary or "")
+    return error.diag.constraint_name or (in_message and in_message[1])
 
 
 def _missing_privilege(error: object) -> MissingPrivilege:

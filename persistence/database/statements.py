@@ -3,7 +3,7 @@
 SQLAlchemy compiles a statement once; psycopg runs it with a third of the CPU time.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from sqlalchemy import (
     FromClause,
     Select,
     bindparam,
+    func,
     select,
     true,
 )
@@ -38,6 +39,9 @@ def _dialect(name: str) -> Any:
 
 # Citus is PostgreSQL; the name only selects what lateral_join adds.
 _POSTGRESQL, _CITUS = _dialect("postgresql"), _dialect("citus")
+
+# The time in FROM: Citus allows no function of it in COALESCE, CASE and RETURNING of an UPDATE.
+CLOCK = func.statement_timestamp().table_valued("now", name="clock").render_derived()
 
 
 def lateral_join(rows: Select[Any], name: str) -> FromClause:
@@ -114,6 +118,27 @@ class Statement:
 
 def _driver_connection(connection: Connection) -> DeadlineConnection:
     return cast("DeadlineConnection", connection.connection.dbapi_connection)
+
+
+def claim_first(
+    connection: Connection, find: Statement, claim: Statement, key: Sequence[str], values: Mapping[str, Any]
+) -> _Row | None:
+    """Claim the first of some rows that no other process has locked or changed; None: there is none.
+
+    Two statements, because Citus locks rows only in a statement that names their shard.
+
+    Args:
+        connection: in a transaction, if `claim` only locks.
+        find: selects the keys of rows without a lock.
+        claim: locks or changes the row with a key, and returns it unless it is locked or does not qualify any more.
+        key: the parameters of `claim` for the columns of `find`.
+        values: the other parameters of both.
+    """
+    for found in find.rows(connection, values):
+        row = claim.row(connection, {**values, **dict(zip(key, found, strict=True))})
+        if row is not None:
+            return row
+    return None
 
 
 def as_json(value: Any) -> Json:

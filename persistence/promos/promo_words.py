@@ -1,36 +1,36 @@
 """The search words of promos that have none yet: an earlier version has created them, or any version changes them."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, Connection, Text, Update, Uuid, bindparam, cast, func, select, update
+from sqlalchemy import BigInteger, Connection, Text, Uuid, bindparam, cast, select, update
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
 from persistence.database.statements import Statement
 from persistence.schema.tables import promos
 
-
-def _update() -> Update:
-    ids, words = bindparam("ids", type_=ARRAY(Uuid)), bindparam("words", type_=ARRAY(Text))
-    computed = func.unnest(ids, words).table_valued("id", "words", name="computed").render_derived()
-    return update(promos).where(promos.c.id == computed.c.id).values(search_words=cast(computed.c.words, TSVECTOR))
-
-
-_UPDATE = Statement(_update())
-_WITHOUT_WORDS = Statement(
-    select(*(promos.c[name] for name in ("id", "company_id", "description", "categories", "promo_common")))
-    .where(promos.c.search_words.is_(None))
-    .limit(bindparam("limit", type_=BigInteger))
+_IS_PROMO = promos.c.id == bindparam("promo", type_=Uuid)
+_UPDATE = Statement(update(promos).where(_IS_PROMO).values(search_words=cast(bindparam("words", type_=Text), TSVECTOR)))
+_HAS_NO_WORDS = promos.c.search_words.is_(None)
+_LIST = Statement(select(promos.c.id).where(_HAS_NO_WORDS).limit(bindparam("limit", type_=BigInteger)))
+_CLAIM = Statement(
+    select(*(promos.c[name] for name in ("company_id", "description", "categories", "promo_common")))
+    .where(_IS_PROMO, _HAS_NO_WORDS)
     .with_for_update(key_share=True, skip_locked=True)
 )
 
 
-def claim_promos_without_words(connection: Connection, *, limit: int) -> dict[UUID, list[Any]]:
-    """Lock promos without search words; return the arguments of `search_words` by id."""
-    return {promo_id: texts for promo_id, *texts in _WITHOUT_WORDS.rows(connection, {"limit": limit})}
+def list_promos_without_words(connection: Connection, *, limit: int) -> list[UUID]:
+    """Return promos without search words."""
+    return [row[0] for row in _LIST.rows(connection, {"limit": limit})]
 
 
-def update_search_words(connection: Connection, words: Mapping[UUID, str]) -> int:
-    """Store the search words of promos and return their number. Each must be locked, or changed by the transaction."""
-    return _UPDATE.count(connection, {"ids": [*words], "words": [*words.values()]})
+def claim_promo_without_words(connection: Connection, promo_id: UUID) -> Sequence[Any] | None:
+    """Lock a promo in a transaction, and return the arguments of `search_words`; None: it is locked, or has words."""
+    return _CLAIM.row(connection, {"promo": promo_id})
+
+
+def update_search_words(connection: Connection, promo_id: UUID, words: str) -> int:
+    """Store the search words of a promo, and return 1. It must be locked, or changed by the transaction."""
+    return _UPDATE.count(connection, {"promo": promo_id, "words": words})

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     Boolean,
+    ColumnElement,
     Connection,
     DateTime,
     Float,
@@ -21,11 +22,11 @@ from sqlalchemy import (
     Select,
     SmallInteger,
     Text,
+    Update,
     Uuid,
     and_,
     bindparam,
     case,
-    cast,
     func,
     insert,
     literal_column,
@@ -33,14 +34,15 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
 from persistence.conditions import pending_webhooks
-from persistence.database.statements import Statement, as_json, lateral_join
+from persistence.database.statements import CLOCK, Statement, as_json, is_distributed, lateral_join
 from persistence.schema.event_tables import events
-from persistence.schema.webhook_tables import deliveries, webhooks
+from persistence.schema.webhook_tables import IS_DUE, deliveries, webhooks
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,11 @@ _DUE_AT, _LIFETIME = bindparam("due_at", type_=DateTime(timezone=True)), bindpar
 # PostgreSQL expects few deliveries of a webhook, and would read them all to find some by their events.
 _PLACE = literal_column("deliveries.ctid", type_=Text).label("ctid")
 _OF_WEBHOOK = and_(deliveries.c.company_id == _COMPANY, deliveries.c.webhook_id == _WEBHOOK)
+# Whether the database is distributed, and the condition on deliveries that are found by their places. Only Citus needs
+# it, to find the shard. It plans each statement for its values, and expects many deliveries of a webhook that has many.
+_IN_SHARD = {False: true(), True: _OF_WEBHOOK}
 _THIS = and_(webhooks.c.company_id == _COMPANY, webhooks.c.id == _WEBHOOK)
+_KEY = (webhooks.c.company_id, webhooks.c.id)
 _IS_READY = and_(
     webhooks.c.enabled,
     webhooks.c.deleted_at.is_(None),
@@ -113,9 +119,24 @@ _ready = lateral_join(
     .correlate(_found),
     "ready",
 )
-_LIST_READY = Statement(
-    select(_found.c.company_id, _found.c.webhook_id).select_from(_found.join(_ready, true())).limit(_LIMIT)
+_first_due = (
+    select(func.min(deliveries.c.due_at))
+    .where(deliveries.c.company_id == webhooks.c.company_id, deliveries.c.webhook_id == webhooks.c.id, IS_DUE)
+    .scalar_subquery()
 )
+_LIST_READY = {
+    # Reads only webhooks that have pending deliveries.
+    False: Statement(
+        select(_found.c.company_id, _found.c.webhook_id).select_from(_found.join(_ready, true())).limit(_LIMIT)
+    ),
+    # Citus refuses recursive queries of several shards. So its servers read all webhooks, each those of its shards.
+    True: Statement(
+        select(*_KEY)
+        .where(tuple_(*_KEY) > tuple_(_COMPANY, _WEBHOOK), _IS_READY, _first_due <= func.now())
+        .order_by(*_KEY)
+        .limit(_LIMIT)
+    ),
+}
 _previous = case((webhooks.c.previous_until > func.now(), webhooks.c.previous_secret))
 _FIND_READY = Statement(
     select(webhooks.c.company_id, webhooks.c.id, webhooks.c.url, webhooks.c.secret, _previous, webhooks.c.failures)
@@ -128,7 +149,7 @@ _CLAIM_ATTEMPT = Statement(
 )
 
 
-def _claim() -> Select[Any]:
+def _claim(condition: ColumnElement[bool]) -> Select[Any]:
     locked = (
         select(_PLACE)
         .where(_OF_WEBHOOK, deliveries.c.due_at <= func.now())
@@ -139,7 +160,7 @@ def _claim() -> Select[Any]:
     )
     leased = (
         update(deliveries)
-        .where(_PLACE.element == func.any(func.array(select(locked.c.ctid).scalar_subquery())))
+        .where(condition, _PLACE.element == func.any(func.array(select(locked.c.ctid).scalar_subquery())))
         .values(due_at=func.now() + _LEASE)
         .returning(deliveries.c.event_id, deliveries.c.attempts, deliveries.c.due_at)
         .cte("leased")
@@ -156,7 +177,7 @@ def _claim() -> Select[Any]:
     )
 
 
-_CLAIM = Statement(_claim())
+_CLAIM = {distributed: Statement(_claim(condition)) for distributed, condition in _IN_SHARD.items()}
 _COLUMNS: dict[str, Any] = {
     "event_id": Uuid,
     "has_succeeded": Boolean,
@@ -170,32 +191,42 @@ _results = (
     .render_derived()
 )
 _row = deliveries.alias("row")
-_place = lateral_join(
-    select(literal_column("row.ctid", type_=Text).label("ctid"))
-    .where(_row.c.company_id == _COMPANY, _row.c.webhook_id == _WEBHOOK, _row.c.event_id == _results.c.event_id)
-    .correlate(_results),
-    "place",
-)
-_places = select(_place.c.ctid).select_from(_results.join(_place, true())).correlate(None).scalar_subquery()
-_ends_at = deliveries.c.created_at + _LIFETIME
-_has_failed = or_(_results.c.retry_s.is_(None), _ends_at <= func.now())
-_retry_at = func.now() + _results.c.retry_s * literal_column("interval '1 second'", Interval)
-_UPDATE = Statement(
-    update(deliveries)
-    .where(
-        _PLACE.element == func.any(func.array(_places)),
-        deliveries.c.event_id == cast(_results.c.event_id, Uuid),
-        deliveries.c.due_at == _DUE_AT,
+
+
+def _update(condition: ColumnElement[bool]) -> Update:
+    """Store results.
+
+    A subquery computes them, because Citus allows hardly any function in the values of an UPDATE. OFFSET 0 keeps the
+    planner from flattening it.
+    """
+    stored = lateral_join(
+        select(literal_column("row.ctid", type_=Text).label("ctid"), (_row.c.created_at + _LIFETIME).label("ends_at"))
+        .where(_row.c.company_id == _COMPANY, _row.c.webhook_id == _WEBHOOK, _row.c.event_id == _results.c.event_id)
+        .correlate(_results),
+        "stored",
     )
-    .values(
-        state=case((_results.c.has_succeeded, "succeeded"), (_has_failed, "failed"), else_="pending"),
-        due_at=case((or_(_results.c.has_succeeded, _has_failed), null()), else_=func.least(_retry_at, _ends_at)),
-        attempts=deliveries.c.attempts + 1,
-        attempted_at=func.now(),
-        status=_results.c.status,
-        error=_results.c.error,
+    has_succeeded = _results.c.has_succeeded
+    has_failed = or_(_results.c.retry_s.is_(None), stored.c.ends_at <= func.now())
+    retry_at = func.now() + _results.c.retry_s * literal_column("interval '1 second'", Interval)
+    due_at = case((or_(has_succeeded, has_failed), null()), else_=func.least(retry_at, stored.c.ends_at))
+    changes = {
+        "state": case((has_succeeded, "succeeded"), (has_failed, "failed"), else_="pending"),
+        "due_at": due_at,
+        "attempted_at": func.now(),
+        "status": _results.c.status,
+        "error": _results.c.error,
+    }
+    columns = (change.label(name) for name, change in changes.items())
+    rows = select(stored.c.ctid, *columns).select_from(_results.join(stored, true()))
+    found = rows.offset(literal_column("0")).subquery("found")
+    return (
+        update(deliveries)
+        .where(condition, _PLACE.element == found.c.ctid, deliveries.c.due_at == _DUE_AT)
+        .values({name: found.c[name] for name in changes} | {"attempts": deliveries.c.attempts + 1})
     )
-)
+
+
+_UPDATE = {distributed: Statement(_update(condition)) for distributed, condition in _IN_SHARD.items()}
 _RETURN = Statement(
     update(deliveries)
     .where(
@@ -214,10 +245,10 @@ _UPDATE_FAILURES = Statement(
     .where(_THIS, webhooks.c.deleted_at.is_(None))
     .values(
         failures=case((_is_first, 1), else_=webhooks.c.failures + 1),
-        failing_since=case((_is_first, func.now()), else_=func.coalesce(webhooks.c.failing_since, func.now())),
+        failing_since=case((_is_first, CLOCK.c.now), else_=func.coalesce(webhooks.c.failing_since, CLOCK.c.now)),
         paused_until=func.now() + bindparam("pause", type_=Interval),
     )
-    .returning(webhooks.c.failing_since + _LIFETIME < func.now())
+    .returning(CLOCK.c.now - webhooks.c.failing_since)
 )
 _DISABLE = Statement(
     update(webhooks)
@@ -240,7 +271,7 @@ _INSERT_DISABLED = Statement(
 def list_ready_webhooks(connection: Connection, *, after: tuple[UUID, UUID], limit: int) -> list[tuple[UUID, UUID]]:
     """Return webhooks with due deliveries, by company and id, in the order of these."""
     values = {"company": after[0], "webhook": after[1], "limit": limit}
-    return [(row[0], row[1]) for row in _LIST_READY.rows(connection, values)]
+    return [(row[0], row[1]) for row in _LIST_READY[is_distributed(connection)].rows(connection, values)]
 
 
 def claim_deliveries(
@@ -254,14 +285,14 @@ def claim_deliveries(
     webhook = DueWebhook(*found)
     if webhook.failures and not _CLAIM_ATTEMPT.count(connection, values):
         return None
-    rows = _CLAIM.rows(connection, values | {"limit": 1 if webhook.failures else limit})
+    rows = _CLAIM[is_distributed(connection)].rows(connection, values | {"limit": 1 if webhook.failures else limit})
     return Batch(webhook, [Delivery(*row[1:]) for row in rows], rows[0][0]) if rows else None
 
 
 def update_deliveries(connection: Connection, batch: Batch, results: Sequence[Result], *, lifetime: timedelta) -> None:
     """Store the results of attempts. A delivery that is older than `lifetime` is not tried again."""
     values = {f"{name}s": [getattr(result, name) for result in results] for name in _COLUMNS}
-    _UPDATE.count(connection, _of(batch) | values | {"lifetime": lifetime})
+    _UPDATE[is_distributed(connection)].count(connection, _of(batch) | values | {"lifetime": lifetime})
 
 
 def update_unsent(connection: Connection, batch: Batch, event_ids: Sequence[UUID], *, pause: timedelta) -> None:
@@ -287,7 +318,8 @@ def update_failing(
         lifetime: how long a webhook may fail.
     """
     values = {"company": webhook.company_id, "webhook": webhook.id, "is_first": is_first, "pause": pause}
-    return bool(_UPDATE_FAILURES.value(connection, values | {"lifetime": lifetime}))
+    failing: timedelta | None = _UPDATE_FAILURES.value(connection, values)
+    return failing is not None and failing > lifetime
 
 
 def update_disabled(connection: Connection, webhook: DueWebhook, reason: str) -> bool:

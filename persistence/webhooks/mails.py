@@ -5,9 +5,22 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Connection, DateTime, Uuid, bindparam, func, literal_column, null, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Uuid,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    null,
+    select,
+    update,
+)
 
-from persistence.database.statements import Statement
+from persistence.database.statements import Statement, claim_first
 from persistence.schema.webhook_tables import webhooks
 
 
@@ -35,18 +48,23 @@ _webhook = webhooks.c
 _NOW, _DUE_AT, _DISABLED_AT = (
     bindparam(name, type_=DateTime(timezone=True)) for name in ("now", "due_at", "disabled_at")
 )
+_KEY = (_webhook.company_id, _webhook.id)
 _HAS_MAIL = _webhook.mail_due_at.is_not(None)
-_due = (
-    select(_webhook.company_id, _webhook.id)
-    .where(_webhook.mail_due_at <= _NOW, _webhook.disabled_at.is_not(None), _webhook.deleted_at.is_(None))
-    .order_by(_webhook.mail_due_at)
-    .limit(literal_column("1"))
-    .with_for_update(key_share=True, skip_locked=True)
-    .cte("due")
-)
+_IS_WEBHOOK = (_webhook.company_id == bindparam("company", type_=Uuid), _webhook.id == bindparam("webhook", type_=Uuid))
+_IS_DUE = (_webhook.mail_due_at <= _NOW, _webhook.disabled_at.is_not(None), _webhook.deleted_at.is_(None))
+# More than one, because other processes may have locked the first.
+_FIND_DUE = Statement(select(*_KEY).where(*_IS_DUE).order_by(_webhook.mail_due_at).limit(literal_column("10")))
+
+
+def _unlocked(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """It is a webhook that no other process has locked."""
+    rows = select(_webhook.id).where(*_IS_WEBHOOK, *conditions).with_for_update(key_share=True, skip_locked=True)
+    return and_(*_IS_WEBHOOK, _webhook.id.in_(select(rows.cte("unlocked").c.id)))
+
+
 _CLAIM = Statement(
     update(webhooks)
-    .where(_webhook.company_id == _due.c.company_id, _webhook.id == _due.c.id)
+    .where(_unlocked(*_IS_DUE))
     .values(mail_due_at=_DUE_AT, mail_attempts=_webhook.mail_attempts + literal_column("1"))
     .returning(
         _webhook.company_id,
@@ -59,30 +77,17 @@ _CLAIM = Statement(
     )
 )
 # Not the mail of a later time, at which it was disabled again.
-_IS_MAIL = (
-    _webhook.company_id == bindparam("company", type_=Uuid),
-    _webhook.id == bindparam("webhook", type_=Uuid),
-    _webhook.disabled_at == _DISABLED_AT,
-    _HAS_MAIL,
-)
+_IS_MAIL = (*_IS_WEBHOOK, _webhook.disabled_at == _DISABLED_AT, _HAS_MAIL)
 _CLOSED: dict[str, Any] = {"mail_due_at": null(), "mail_attempts": literal_column("0")}
 _POSTPONE = Statement(update(webhooks).where(*_IS_MAIL).values(mail_due_at=_DUE_AT))
 _CLOSE = Statement(update(webhooks).where(*_IS_MAIL).values(_CLOSED))
-_unsent = (
-    select(_webhook.company_id, _webhook.id)
-    .where(_HAS_MAIL)
-    .limit(bindparam("limit", type_=BigInteger))
-    .with_for_update(key_share=True, skip_locked=True)
-    .cte("unsent")
-)
-_CLOSE_ALL = Statement(
-    update(webhooks).where(_webhook.company_id == _unsent.c.company_id, _webhook.id == _unsent.c.id).values(_CLOSED)
-)
+_LIST_UNSENT = Statement(select(*_KEY).where(_HAS_MAIL).limit(bindparam("limit", type_=BigInteger)))
+_CLOSE_UNSENT = Statement(update(webhooks).where(_unlocked(_HAS_MAIL)).values(_CLOSED))
 
 
 def claim_due_mail(connection: Connection, now: datetime, *, due_at: datetime) -> DueMail | None:
     """Return a mail that is due, and make it due again at `due_at`, in case this process dies."""
-    row = _CLAIM.row(connection, {"now": now, "due_at": due_at})
+    row = claim_first(connection, _FIND_DUE, _CLAIM, ("company", "webhook"), {"now": now, "due_at": due_at})
     return None if row is None else DueMail(DisabledWebhook(*row[:-1]), row[-1])
 
 
@@ -98,7 +103,8 @@ def close_mail(connection: Connection, webhook: DisabledWebhook) -> None:
 
 def close_mails(connection: Connection, *, limit: int) -> int:
     """Record that mails are not sent, and return how many."""
-    return _CLOSE_ALL.count(connection, {"limit": limit})
+    unsent = _LIST_UNSENT.rows(connection, {"limit": limit})
+    return sum(_CLOSE_UNSENT.count(connection, {"company": row[0], "webhook": row[1]}) for row in unsent)
 
 
 def _key(webhook: DisabledWebhook) -> dict[str, Any]:

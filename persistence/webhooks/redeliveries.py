@@ -35,7 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, insert as upsert
 
 from persistence.conditions import receives
-from persistence.database.statements import Statement, lateral_join
+from persistence.database.statements import Statement, claim_first, lateral_join
 from persistence.pages import Key, Page, after, uncounted_page
 from persistence.schema.event_tables import IS_UNPUBLISHED, event_feeds, events
 from persistence.schema.webhook_tables import deliveries, webhooks
@@ -60,7 +60,8 @@ _TEST: ColumnElement[str] = literal_column("'webhook.test'")
 _COMPANY_ID, _WEBHOOK_ID = bindparam("company", type_=Uuid), bindparam("webhook", type_=Uuid)
 _IS_WEBHOOK = and_(webhooks.c.company_id == _COMPANY_ID, webhooks.c.id == _WEBHOOK_ID)
 _IS_OF_WEBHOOK = and_(deliveries.c.company_id == _COMPANY_ID, deliveries.c.webhook_id == _WEBHOOK_ID)
-_NOW = func.clock_timestamp()
+# Not clock_timestamp(): Citus allows no VOLATILE function in an UPDATE.
+_NOW = func.statement_timestamp()
 # The events of a step. A literal in SQL, so that the planner expects few rows.
 _REDELIVERED_MAX: ColumnElement[int] = literal_column("1000")
 _INSERT_TEST = Statement(
@@ -73,7 +74,7 @@ _INSERT_TEST = Statement(
 def _list() -> Select[Any]:
     event = lateral_join(
         select(events.c.type.label("event_type")).where(
-            events.c.company_id == deliveries.c.company_id, events.c.id == deliveries.c.event_id
+            events.c.company_id == _COMPANY_ID, events.c.id == deliveries.c.event_id
         ),
         "event",
     )
@@ -97,7 +98,13 @@ def _redeliver() -> Any:
     # A test is delivered to its own webhook only.
     is_for_webhook = or_(events.c.type != _TEST, events.c.data["webhook_id"].astext == cast(_WEBHOOK_ID, Text))
     event = (
-        select(events.c.company_id, _WEBHOOK_ID.label("webhook_id"), events.c.id)
+        select(
+            events.c.company_id,
+            _WEBHOOK_ID.label("webhook_id"),
+            events.c.id,
+            _NOW.label("due_at"),
+            _NOW.label("created_at"),
+        )
         .where(
             events.c.company_id == _COMPANY_ID,
             events.c.id == bindparam("event", type_=Uuid),
@@ -107,14 +114,15 @@ def _redeliver() -> Any:
         # The deletion of an old event deletes its deliveries, so it must wait, or be waited for.
         .with_for_update(read=True, key_share=True)
     )
-    repeated = {"state": literal_column("'pending'"), "due_at": _NOW, "created_at": _NOW, "attempts": 0}
-    result = {"attempted_at": null(), "status": null(), "error": null()}
-    return (
-        upsert(deliveries)
-        .from_select(["company_id", "webhook_id", "event_id"], event, include_defaults=False)
-        .on_conflict_do_update(index_elements=list(deliveries.primary_key), set_={**repeated, **result})
-        .returning(deliveries.c.event_id)
+    statement = upsert(deliveries).from_select(
+        ["company_id", "webhook_id", "event_id", "due_at", "created_at"], event, include_defaults=False
     )
+    repeated = {"state": literal_column("'pending'"), "attempts": 0}
+    times = {name: statement.excluded[name] for name in ("due_at", "created_at")}
+    result = {"attempted_at": null(), "status": null(), "error": null()}
+    return statement.on_conflict_do_update(
+        index_elements=list(deliveries.primary_key), set_={**repeated, **times, **result}
+    ).returning(deliveries.c.event_id)
 
 
 def _number_before() -> Select[Any]:
@@ -144,11 +152,14 @@ _REDELIVER_SINCE = Statement(
     .values(redeliver_after=func.least(webhooks.c.redeliver_after, _number_before().scalar_subquery()))
 )
 
-_CLAIM_REDELIVERY = Statement(
+_IS_WAITING = and_(webhooks.c.redeliver_after.is_not(None), webhooks.c.enabled, webhooks.c.deleted_at.is_(None))
+# More than one, because other processes may have locked the first.
+_FIND_WAITING = Statement(
+    select(webhooks.c.company_id, webhooks.c.id).where(_IS_WAITING).order_by(func.random()).limit(literal_column("10"))
+)
+_CLAIM_WAITING = Statement(
     select(webhooks.c.company_id, webhooks.c.id)
-    .where(webhooks.c.redeliver_after.is_not(None), webhooks.c.enabled, webhooks.c.deleted_at.is_(None))
-    .order_by(func.random())
-    .limit(literal_column("1"))
+    .where(_IS_WEBHOOK, _IS_WAITING)
     .with_for_update(key_share=True, skip_locked=True)
 )
 
@@ -234,7 +245,7 @@ def insert_redeliveries(connection: Connection) -> int:
     Call it in a transaction. Pending and successful deliveries stay as they are. 0: no webhook waits. At least 1 is
     returned otherwise, so that the caller goes on with the next webhook.
     """
-    row = _CLAIM_REDELIVERY.row(connection, {})
+    row = claim_first(connection, _FIND_WAITING, _CLAIM_WAITING, ("company", "webhook"), {})
     if row is None:
         return 0
     return max(1, int(_REDELIVER_NEXT.value(connection, {"company": row[0], "webhook": row[1]})))

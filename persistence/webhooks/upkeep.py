@@ -11,6 +11,7 @@ from sqlalchemy import (
     Select,
     Text,
     Uuid,
+    and_,
     any_,
     bindparam,
     case,
@@ -26,7 +27,7 @@ from sqlalchemy import (
 )
 
 from persistence.conditions import pending_webhooks
-from persistence.database.statements import Statement, lateral_join
+from persistence.database.statements import Statement, claim_first, is_distributed, lateral_join
 from persistence.schema.webhook_tables import IS_DUE, deliveries, webhooks
 
 
@@ -54,7 +55,8 @@ class WebhookCounts:
 _webhook, _delivery = webhooks.c, deliveries.c
 _COMPANY_ID, _WEBHOOK_ID = bindparam("company", type_=Uuid), bindparam("webhook", type_=Uuid)
 _LIMIT = bindparam("limit", type_=BigInteger)
-_NOW = func.clock_timestamp()
+# Not clock_timestamp(): Citus allows no VOLATILE function in an UPDATE.
+_NOW = func.statement_timestamp()
 _IS_WEBHOOK = (_webhook.company_id == _COMPANY_ID, _webhook.id == _WEBHOOK_ID)
 _IS_OF_WEBHOOK = (_delivery.company_id == _COMPANY_ID, _delivery.webhook_id == _WEBHOOK_ID)
 _IS_USABLE = (_webhook.enabled, _webhook.deleted_at.is_(None))
@@ -64,17 +66,19 @@ _CLOSE_ALL = Statement(
     .where(_webhook.company_id == _COMPANY_ID, _webhook.deleted_at.is_(None))
     .values(deleted_at=_NOW, mail_due_at=null())
 )
-# Random, so that a webhook that fails does not block others.
-_CLAIM_DELETED = Statement(
-    select(_webhook.company_id, _webhook.id)
-    .where(_webhook.deleted_at.is_not(None))
-    .order_by(func.random())
-    .limit(literal_column("1"))
-    .with_for_update(skip_locked=True)
-)
+_KEY = (_webhook.company_id, _webhook.id)
+_IS_DELETED = _webhook.deleted_at.is_not(None)
+# Random, so that a webhook that fails does not block others. More than one, because other processes may lock the first.
+_FIND_DELETED = Statement(select(*_KEY).where(_IS_DELETED).order_by(func.random()).limit(literal_column("10")))
+_CLAIM_DELETED = Statement(select(*_KEY).where(*_IS_WEBHOOK, _IS_DELETED).with_for_update(skip_locked=True))
 _ROW_ID: ColumnElement[Any] = literal_column("deliveries.ctid")
 _batch = select(_ROW_ID).select_from(deliveries).where(*_IS_OF_WEBHOOK).limit(_LIMIT).with_for_update(skip_locked=True)
-_DELETE_BATCH = Statement(delete(deliveries).where(any_(func.array(_batch.scalar_subquery())) == _ROW_ID))
+_is_in_batch = any_(func.array(_batch.scalar_subquery())) == _ROW_ID
+# Citus needs the key also outside of the subquery. PostgreSQL might then read all deliveries of the webhook each time.
+_DELETE_BATCH = {
+    False: Statement(delete(deliveries).where(_is_in_batch)),
+    True: Statement(delete(deliveries).where(*_IS_OF_WEBHOOK, _is_in_batch)),
+}
 _has_deliveries = exists(select(_delivery.event_id).where(*_IS_OF_WEBHOOK))
 _DELETE_WEBHOOK = Statement(delete(webhooks).where(*_IS_WEBHOOK, ~_has_deliveries))
 
@@ -97,6 +101,7 @@ _REPLACE_SECRET = {name: _replace(name) for name in ("secret", "previous_secret"
 
 
 def _count() -> Select[Any]:
+    """Read only webhooks that have pending deliveries, and some of all."""
     few = (
         select(pending_webhooks(_COMPANY_ID, _WEBHOOK_ID))
         .limit(bindparam("webhooks_limit", type_=BigInteger))
@@ -125,7 +130,34 @@ def _count() -> Select[Any]:
     ).select_from(some)
 
 
-_COUNT = Statement(_count())
+def _count_all() -> Select[Any]:
+    """Read all webhooks, each server those of its shards: Citus refuses recursive queries of several shards."""
+    is_pending = (IS_DUE, _delivery.company_id == _webhook.company_id, _delivery.webhook_id == _webhook.id)
+    pending = select(literal_column("1")).where(*is_pending).correlate(webhooks).limit(_LIMIT).subquery("pending")
+    due_at = select(func.min(_delivery.due_at)).where(*is_pending).correlate(webhooks)
+    each = (
+        select(
+            _webhook.enabled,
+            _webhook.failing_since,
+            _webhook.disabled_reason,
+            select(func.count()).select_from(pending).scalar_subquery().label("pending"),
+            due_at.scalar_subquery().label("due_at"),
+        )
+        .where(_webhook.deleted_at.is_(None))
+        .subquery("each")
+    )
+    is_healthy = and_(each.c.enabled, each.c.failing_since.is_(None))
+    age = func.extract("epoch", _NOW - func.min(each.c.due_at).filter(is_healthy))
+    numbers = (
+        func.count().filter(each.c.enabled),
+        func.count().filter(each.c.enabled, each.c.failing_since.is_not(None)),
+        func.count().filter(each.c.disabled_reason.is_not(None)),
+        func.coalesce(func.sum(each.c.pending).filter(each.c.enabled), literal_column("0")),
+    )
+    return select(*(func.least(number, _LIMIT) for number in numbers), func.greatest(age, 0)).select_from(each)
+
+
+_COUNT = {False: Statement(_count()), True: Statement(_count_all())}
 # Before each webhook.
 FIRST_WEBHOOK = (UUID(int=0), UUID(int=0))
 
@@ -140,11 +172,11 @@ def delete_webhook_batch(connection: Connection, *, limit: int) -> int:
 
     Call it in a transaction. 0: there is none, or the rows are locked.
     """
-    row = _CLAIM_DELETED.row(connection, {})
+    row = claim_first(connection, _FIND_DELETED, _CLAIM_DELETED, ("company", "webhook"), {})
     if row is None:
         return 0
     values = {"company": row[0], "webhook": row[1], "limit": limit}
-    rows = _DELETE_BATCH.count(connection, values)
+    rows = _DELETE_BATCH[is_distributed(connection)].count(connection, values)
     return rows if rows == limit else rows + _DELETE_WEBHOOK.count(connection, values)
 
 
@@ -165,10 +197,10 @@ def count_webhooks(connection: Connection, *, limit: int, webhooks_limit: int) -
     """Count webhooks, and pending deliveries of enabled ones; the age is that of webhooks that are not failing.
 
     `limit` is the maximum of each number. Only the first `webhooks_limit` webhooks with pending deliveries are read for
-    the number of deliveries and the age.
+    the number of deliveries and the age; with Citus all.
     """
     company_id, webhook_id = FIRST_WEBHOOK
     values = {"company": company_id, "webhook": webhook_id, "limit": limit, "webhooks_limit": webhooks_limit}
-    [row] = _COUNT.rows(connection, values)
+    [row] = _COUNT[is_distributed(connection)].rows(connection, values)
     enabled, failing, disabled, pending, oldest_due_s = row
-    return WebhookCounts(enabled, failing, disabled, pending, float(oldest_due_s or 0))
+    return WebhookCounts(enabled, failing, disabled, int(pending), float(oldest_due_s or 0))

@@ -13,7 +13,6 @@ from uuid import UUID
 from sqlalchemy import (
     ARRAY,
     Boolean,
-    Column,
     ColumnElement,
     Connection,
     Interval,
@@ -56,26 +55,26 @@ _URL, _TYPES = bindparam("new_url", type_=Text), bindparam("new_types", type_=AR
 _ENABLED, _SECRET = bindparam("new_enabled", type_=Boolean), bindparam("new_secret", type_=Text)
 _IS_OF_COMPANY = and_(_WEBHOOK.company_id == _COMPANY_ID, _WEBHOOK.deleted_at.is_(None))
 _IS_WEBHOOK = and_(_IS_OF_COMPANY, _WEBHOOK.id == _ID)
-_NOW = func.clock_timestamp()
+# Not clock_timestamp(): Citus allows no VOLATILE function in an UPDATE.
+_NOW = func.statement_timestamp()
 
 
-def _if_later(time: Column[Any], name: str) -> ColumnElement[Any]:
-    return case((time > _NOW, time)).label(name)
+def _columns(rows: Any) -> list[ColumnElement[Any]]:
+    """Select the attributes of Webhook."""
+    times = {"paused_until": rows.paused_until, "previous_secret_until": rows.previous_until}
+    later = {name: case((time > _NOW, time)).label(name) for name, time in times.items()}
+    return [later[name] if name in later else rows[name] for name in Webhook.__dataclass_fields__]
 
 
-_TIMES = {
-    "paused_until": _if_later(_WEBHOOK.paused_until, "paused_until"),
-    "previous_secret_until": _if_later(_WEBHOOK.previous_until, "previous_secret_until"),
-}
-_COLUMNS = [_TIMES[name] if name in _TIMES else _WEBHOOK[name] for name in Webhook.__dataclass_fields__]
+_COLUMNS = _columns(_WEBHOOK)
 
 
 def _record(changed: Any, event: str) -> Select[Any]:
     """Record an event of each changed webhook in the audit log, and select the webhooks."""
-    rows = changed.returning(*_COLUMNS, _WEBHOOK.company_id).cte("changed")
+    rows = changed.returning(*_WEBHOOK).cte("changed")
     owner = select(rows.c.company_id.label("id"), rows.c.id.label("webhook_id")).cte("owner")
     recorded = record_event(owner, event, webhook_id=owner.c.webhook_id)
-    return select(*(rows.c[name] for name in Webhook.__dataclass_fields__)).add_cte(recorded)
+    return select(*_columns(rows.c)).add_cte(recorded)
 
 
 def _insert() -> Select[Any]:

@@ -7,7 +7,7 @@ wait for milliseconds. Jobs of one promo run one after the other, and those of s
 
 import logging
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -44,7 +44,7 @@ PIECE_BYTES = 32 * 1024
 _GENERATED = 1500
 _EVERY_S, _REST = 1.0, 0.25
 _DUE = 20
-_ATTEMPTS = 10
+_ATTEMPTS, _PAUSE_MAX_S = 10, 300
 
 
 class _TooManyCodes(Exception):
@@ -91,7 +91,10 @@ class CodeJobs:
         """Retry a job later, because of a defect; after some attempts it fails."""
         with self._database.transaction() as connection:
             job = claim_job(connection, company_id, job_id)
-            if job is not None and update_attempts(connection, company_id, job_id) >= _ATTEMPTS:
+            if job is None:
+                return
+            update_attempts(connection, job, timedelta(seconds=min(2**job.attempts, _PAUSE_MAX_S)))
+            if job.attempts + 1 >= _ATTEMPTS:
                 self._finish(connection, job, job.accepted, "internal_error")
 
     def _fail(self, company_id: UUID, job_id: UUID, failure: str) -> None:

@@ -1,10 +1,14 @@
-"""The accounts of most tests, and the log of mails."""
+"""The accounts of most tests, the forms of statements, and the log of mails."""
 
 import logging
 from collections.abc import Callable
 
 import pytest
 
+from persistence import idempotency
+from persistence.database.engine import is_distributed
+from persistence.webhooks import deliveries, upkeep
+from promo_api.runtime import Runtime
 from tests.accounts import Account, Api
 
 
@@ -18,6 +22,18 @@ def company(api: Api) -> Account:
 def user(api: Api) -> Account:
     """A user of the age 30 in Russia, without data."""
     return api.sign_up_user()
+
+
+@pytest.fixture(params=["plain", "citus"])
+def each_form(request: pytest.FixtureRequest, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a test with the statements for plain PostgreSQL and with those for Citus, which run on both."""
+    if request.param == "citus":
+        for module in (deliveries, upkeep, idempotency):
+            monkeypatch.setattr(module, "is_distributed", lambda _connection: True)
+        return
+    with runtime.database.autocommit() as connection:
+        if is_distributed(connection):
+            pytest.skip("Citus refuses these statements")
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, and_, delete, insert, select, update
 
 from persistence.database.engine import Database
 from persistence.schema.webhook_tables import deliveries, webhooks
@@ -23,12 +23,12 @@ class StoredWebhook:
     def change(self, **values: Any) -> None:
         """Change its columns."""
         with self.database.autocommit() as connection:
-            connection.execute(update(webhooks).where(*self._is_webhook()).values(values))
+            connection.execute(update(webhooks).where(self.is_webhook()).values(values))
 
     def read(self) -> dict[str, Any] | None:
         """Return its columns; None: it is deleted."""
         with self.database.autocommit() as connection:
-            row = connection.execute(select(webhooks).where(*self._is_webhook())).mappings().one_or_none()
+            row = connection.execute(select(webhooks).where(self.is_webhook())).mappings().one_or_none()
         return None if row is None else dict(row)
 
     def deliver(self, event_ids: list[UUID], **values: Any) -> None:
@@ -39,12 +39,17 @@ class StoredWebhook:
 
     def deliveries(self) -> dict[UUID, Any]:
         """Return its deliveries by the id of their event."""
-        query = select(deliveries).where(deliveries.c.company_id == self.company_id, deliveries.c.webhook_id == self.id)
+        query = select(deliveries).where(self.has_delivery())
         with self.database.autocommit() as connection:
             return {row.event_id: row for row in connection.execute(query.order_by(deliveries.c.event_id))}
 
-    def _is_webhook(self) -> tuple[Any, ...]:
-        return webhooks.c.company_id == self.company_id, webhooks.c.id == self.id
+    def is_webhook(self) -> ColumnElement[bool]:
+        """Return the condition that a row is this webhook."""
+        return and_(webhooks.c.company_id == self.company_id, webhooks.c.id == self.id)
+
+    def has_delivery(self) -> ColumnElement[bool]:
+        """Return the condition that a delivery is one of this webhook."""
+        return and_(deliveries.c.company_id == self.company_id, deliveries.c.webhook_id == self.id)
 
 
 def store_webhook(database: Database, company_id: UUID | None = None, **values: Any) -> StoredWebhook:

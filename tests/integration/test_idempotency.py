@@ -119,6 +119,7 @@ def test_order_of_members_does_not_matter(scene: Scene) -> None:
     assert responses[0].json() == responses[1].json()
 
 
+@pytest.mark.usefixtures("each_form")
 def test_keys_belong_to_one_account(api: Api, scene: Scene) -> None:
     """The same key of another user, or for another operation, is a different key."""
     first = scene.activate("key").json()["promo"]
@@ -178,6 +179,7 @@ def test_valid_keys(scene: Scene, key: str) -> None:
     assert _effects(scene)[0] == 1
 
 
+@pytest.mark.usefixtures("each_form")
 def test_expired_key(scene: Scene, clock: Clock) -> None:
     """A response is stored for exactly IDEMPOTENCY_LIFETIME_H; after that the key is new."""
     clock.stopped_at = _NOON

@@ -58,6 +58,7 @@ def _count(database: Database, account_id: UUID) -> int:
         return int(connection.execute(count).scalar_one())
 
 
+@pytest.mark.usefixtures("each_form")
 def test_expired_responses_are_deleted(runtime: Runtime, account_id: UUID) -> None:
     """A response is deleted from the instant of its expiry on, not before."""
     sweeper = expired_responses_sweeper(runtime.database, lambda: _NOW)
@@ -68,6 +69,7 @@ def test_expired_responses_are_deleted(runtime: Runtime, account_id: UUID) -> No
     assert _count(runtime.database, account_id) == 1
 
 
+@pytest.mark.usefixtures("each_form")
 def test_batch_size(runtime: Runtime, account_id: UUID) -> None:
     """A statement deletes at most a thousand rows."""
     _store(runtime.database, account_id, 1500, _NOW)
@@ -75,6 +77,7 @@ def test_batch_size(runtime: Runtime, account_id: UUID) -> None:
     assert [sweeper.sweep(), sweeper.sweep()] == [1000, 500]
 
 
+@pytest.mark.usefixtures("each_form")
 def test_locked_rows_are_skipped(runtime: Runtime, account_id: UUID) -> None:
     """Rows that another process is deleting are skipped."""
     _store(runtime.database, account_id, 3, _NOW)

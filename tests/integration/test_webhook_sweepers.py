@@ -6,10 +6,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
+from persistence.database.engine import is_distributed
 from persistence.schema.event_tables import events
-from persistence.webhooks.upkeep import WebhookCounts, count_webhooks
+from persistence.schema.webhook_tables import deliveries, webhooks
+from persistence.webhooks.deliveries import list_ready_webhooks
+from persistence.webhooks.upkeep import FIRST_WEBHOOK, WebhookCounts, count_webhooks
 from promo_api.event_sweepers import old_events_sweeper
 from promo_api.runtime import Runtime
 from promo_api.security.webhook_secrets import WebhookSecrets
@@ -40,6 +43,7 @@ def _redeliver(runtime: Runtime) -> None:
         pass
 
 
+@pytest.mark.usefixtures("each_form")
 def test_deletion(runtime: Runtime) -> None:
     """A deleted webhook and its deliveries are deleted in portions; others of the company stay."""
     webhook = store_webhook(runtime.database)
@@ -56,6 +60,7 @@ def test_deletion(runtime: Runtime) -> None:
     assert len(other.deliveries()) == 1200
 
 
+@pytest.mark.usefixtures("each_form")
 def test_deletion_skips_locked_rows(runtime: Runtime) -> None:
     """A delivery that a sender has locked is deleted later, and the webhook after it."""
     webhook = store_webhook(runtime.database)
@@ -63,7 +68,7 @@ def test_deletion_skips_locked_rows(runtime: Runtime) -> None:
     webhook.change(deleted_at=_PAST)
     sweeper = deleted_webhooks_sweeper(runtime.database)
     with runtime.database.transaction() as connection:
-        connection.exec_driver_sql("SELECT 1 FROM deliveries LIMIT 1 FOR UPDATE")
+        connection.execute(select(deliveries).where(webhook.has_delivery()).limit(1).with_for_update())
         assert [sweeper.sweep() for _ in range(2)] == [2, 0]
     assert webhook.read() is not None
     assert [sweeper.sweep() for _ in range(2)] == [2, 0]
@@ -75,7 +80,7 @@ def test_webhook_stays_while_deliveries_are_inserted(runtime: Runtime) -> None:
     webhook = store_webhook(runtime.database)
     sweeper = deleted_webhooks_sweeper(runtime.database)
     with runtime.database.transaction() as publisher:
-        publisher.exec_driver_sql("SELECT 1 FROM webhooks FOR KEY SHARE")
+        publisher.execute(select(webhooks).where(webhook.is_webhook()).with_for_update(read=True, key_share=True))
         webhook.change(deleted_at=_PAST)
         assert sweeper.sweep() == 0
     assert sweeper.sweep() == 1
@@ -161,7 +166,7 @@ def test_redeliveries_take_turns(runtime: Runtime) -> None:
     busy = store_webhook(runtime.database, busy_id, redeliver_after=0)
     webhook = store_webhook(runtime.database, company_id, redeliver_after=0)
     with runtime.database.transaction() as connection:
-        connection.exec_driver_sql(f"SELECT 1 FROM webhooks WHERE id = '{busy.id}' FOR NO KEY UPDATE")  # noqa: S608
+        connection.execute(select(webhooks).where(busy.is_webhook()).with_for_update(key_share=True))
         _redeliver(runtime)
         assert (list(webhook.deliveries()), busy.deliveries()) == (ids, {})
 
@@ -230,11 +235,30 @@ def test_secret_that_was_rotated_meanwhile(runtime: Runtime, monkeypatch: pytest
     assert (webhook.read() or {})["secret"] == "rotated"
 
 
+@pytest.mark.usefixtures("each_form")
+def test_ready_webhooks(runtime: Runtime) -> None:
+    """Enabled webhooks with due deliveries are listed page by page, in the order of their companies and ids."""
+    later = runtime.clock() + timedelta(hours=1)
+    for values in ({"enabled": False}, {"deleted_at": _PAST}, {"paused_until": later}):
+        store_webhook(runtime.database, **values).deliver([uuid4()])
+    store_webhook(runtime.database).deliver([uuid4()], due_at=later)
+    store_webhook(runtime.database)
+    ready = [store_webhook(runtime.database) for _ in range(3)]
+    ready.append(store_webhook(runtime.database, ready[0].company_id, paused_until=_PAST))
+    for webhook in ready:
+        webhook.deliver([uuid4(), uuid4()])
+    keys = sorted((webhook.company_id, webhook.id) for webhook in ready)
+    with runtime.database.autocommit() as connection:
+        assert list_ready_webhooks(connection, after=FIRST_WEBHOOK, limit=3) == keys[:3]
+        assert list_ready_webhooks(connection, after=keys[2], limit=3) == keys[3:]
+
+
 def _count(runtime: Runtime, limit: int = 1000, webhooks_limit: int = 1000) -> WebhookCounts:
     with runtime.database.autocommit() as connection:
         return count_webhooks(connection, limit=limit, webhooks_limit=webhooks_limit)
 
 
+@pytest.mark.usefixtures("each_form")
 def test_counts(runtime: Runtime) -> None:
     """Webhooks count by state; pending deliveries only of enabled webhooks, and their age only while none fails."""
     assert _count(runtime) == WebhookCounts(0, 0, 0, 0, 0)
@@ -256,10 +280,20 @@ def test_counts(runtime: Runtime) -> None:
     assert (counts.enabled, counts.failing, counts.disabled, counts.pending) == (3, 1, 1, 5)
     assert 600 <= counts.oldest_due_s < 660
     bounded = _count(runtime, limit=2)
-    assert (bounded.pending, bounded.enabled + bounded.disabled <= 2) == (2, True)
-    assert _count(runtime, webhooks_limit=1).pending <= 2
+    assert (bounded.pending, bounded.enabled <= 2) == (2, True)
 
 
+def test_counts_of_few_webhooks(runtime: Runtime) -> None:
+    """Only some webhooks with pending deliveries are read, except with Citus."""
+    with runtime.database.autocommit() as connection:
+        if is_distributed(connection):
+            pytest.skip("Citus")
+    for _ in range(3):
+        store_webhook(runtime.database).deliver([uuid4(), uuid4()])
+    assert [_count(runtime, webhooks_limit=number).pending for number in (1, 2, 3)] == [2, 4, 6]
+
+
+@pytest.mark.usefixtures("each_form")
 def test_nothing_is_due(runtime: Runtime) -> None:
     """Deliveries that are due later have no age."""
     store_webhook(runtime.database).deliver([uuid4()], due_at=runtime.clock() + timedelta(hours=1))

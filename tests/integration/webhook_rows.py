@@ -36,11 +36,11 @@ def change_row(runtime: Runtime, webhook: dict[str, Any], **values: Any) -> None
 
 def add_delivery(runtime: Runtime, company: Account, webhook: dict[str, Any], event_id: str, **values: Any) -> None:
     """Insert a delivery, or change the one that the publisher has inserted."""
-    row = {"company_id": UUID(company.id), "webhook_id": UUID(webhook["id"]), "event_id": UUID(event_id), **values}
+    key = {"company_id": UUID(company.id), "webhook_id": UUID(webhook["id"]), "event_id": UUID(event_id)}
+    values = {"attempts": 0, **values}
+    statement = insert(deliveries).values({**key, **values})
     with runtime.database.autocommit() as connection:
-        connection.execute(
-            insert(deliveries).values(row).on_conflict_do_update(constraint=deliveries.primary_key, set_=row)
-        )
+        connection.execute(statement.on_conflict_do_update(constraint=deliveries.primary_key, set_=values))
 
 
 def deliveries_of(runtime: Runtime, webhook: dict[str, Any]) -> dict[str, Any]:

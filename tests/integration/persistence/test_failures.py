@@ -23,7 +23,7 @@ from promo_api.config.settings import Settings
 from promo_api.dev.ports import free_port
 from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.processes import wait_until
-from promo_api.errors import ServiceUnavailable
+from promo_api.errors import ConcurrentRequest, ServiceUnavailable
 from tests.accounts import Api
 
 Open = Callable[..., Database]
@@ -275,3 +275,16 @@ def test_violation_without_the_row(open_database: Open, api: Api) -> None:
     ):
         insert_promo(connection, uuid4(), values, date(2025, 6, 1), use_limit=1, codes=None)
     assert "c0de-nobody-may-log" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("name", ["kept_answers_pk", "kept_answers_pk_102172"])
+def test_violation_in_a_shard(open_database: Open, name: str) -> None:
+    """Citus reports a used idempotency key without the name of the constraint, but in the message with a number."""
+    statement = f"""
+        DO $$ BEGIN
+            RAISE unique_violation USING MESSAGE = 'duplicate key value violates unique constraint "{name}"'
+                {"" if "1" in name else f", CONSTRAINT = '{name}'"};
+        END $$
+    """
+    with pytest.raises(ConcurrentRequest), open_database().autocommit() as connection:
+        connection.execute(text(statement))

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from persistence.accounts.users import User
 from persistence.feeds.feed_filters import FeedFilters
 from persistence.feeds.user_promos import list_filtered_promos
-from persistence.promos.promo_words import claim_promos_without_words
+from persistence.promos.promo_words import list_promos_without_words
 from persistence.promos.promos import list_promos
 from tests.integration.persistence.plans import nodes_of, plan_of, scans_of, tables_read
 
@@ -91,5 +91,5 @@ def test_filtered_feed(connection: Connection, user: User, filters: dict[str, An
 
 def test_promos_without_words(connection: Connection) -> None:
     """The sweeper finds promos without search words by their index."""
-    scans = scans_of(connection, lambda: claim_promos_without_words(connection, limit=100))
+    scans = scans_of(connection, lambda: list_promos_without_words(connection, limit=100))
     assert scans == {("promos", "promos_without_words")}

@@ -9,14 +9,20 @@ import pytest
 from sqlalchemy import Connection, select, text
 
 from persistence.accounts.users import find_user
-from persistence.database.engine import Database
+from persistence.database.engine import Database, is_distributed
 from persistence.likes import insert_like
 from persistence.schema.tables import promo_counters
+from promo_api.config.settings import Settings
 from promo_api.dev.processes import wait_until
 from promo_api.errors import ServiceUnavailable
 from tests.accounts import Api
 
 Open = Callable[..., Database]
+# The name is all that the service looks at.
+_INSTALL_CITUS = """
+    INSERT INTO pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)
+    VALUES (1, 'citus', 10, 11, false, '13.2')
+"""
 _SET = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "TimeZone", "plan_cache_mode"]
 
 
@@ -38,6 +44,19 @@ def test_settings_of_a_session(open_database: Open, mode: str) -> None:
         assert _setting(connection, "plan_cache_mode") == "force_generic_plan"
         assert _setting(connection, "transaction_isolation") == "read committed"
         assert _setting(connection, "application_name") == "promo-api"
+
+
+def test_session_with_citus(open_database: Open, empty: Settings) -> None:
+    """A session of a database with the extension citus has no generic plans, which Citus refuses."""
+    database = open_database(empty)
+    with database.autocommit() as connection:
+        assert not is_distributed(connection)
+        connection.execute(text(_INSTALL_CITUS))
+    with_citus = open_database(empty)
+    with with_citus.transaction() as connection:
+        assert is_distributed(connection)
+    with with_citus.autocommit() as connection:
+        assert _setting(connection, "plan_cache_mode") == "auto"
 
 
 def test_session_of_a_pooler(open_database: Open) -> None:

@@ -18,9 +18,9 @@ from promo_api.webhooks.sender import REQUESTS_MAX, Sender
 from tests.accounts import Account
 from tests.integration.events import fill, publish
 
-_MOVE = {
-    "webhooks": ("failing_since", "paused_until", "previous_until", "disabled_at"),
-    "deliveries": ("due_at", "created_at", "attempted_at"),
+_MOVED = {
+    webhooks: ("failing_since", "paused_until", "previous_until", "disabled_at"),
+    deliveries: ("due_at", "created_at", "attempted_at"),
 }
 
 
@@ -86,11 +86,14 @@ class Shop:
 
     def wait(self, seconds: float) -> None:
         """Let time pass, for the webhooks and deliveries of the company."""
+        time = timedelta(seconds=seconds)
         with self.runtime.database.autocommit() as connection:
-            for table, columns in _MOVE.items():
-                moved = ", ".join(f"{name} = {name} - :time" for name in columns)
-                statement = text(f"UPDATE {table} SET {moved} WHERE company_id = :company")  # noqa: S608 constants
-                connection.execute(statement, {"time": timedelta(seconds=seconds), "company": self.id})
+            for table, names in _MOVED.items():
+                for row in connection.execute(select(table).where(table.c.company_id == self.id)).mappings().all():
+                    is_row = (column == row[column.name] for column in table.primary_key)
+                    moved = {name: row[name] - time for name in names if row[name] is not None}
+                    if moved:
+                        connection.execute(update(table).where(*is_row).values(moved))
 
     def hook(self, hook: Hook) -> Any:
         """Return the row of a webhook, with `pause_s`, the seconds until it is asked again."""

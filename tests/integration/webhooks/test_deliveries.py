@@ -19,6 +19,7 @@ from tests.metric_delta import MetricDelta
 from tests.webhook_receiver import Receiver, with_status
 
 
+@pytest.mark.usefixtures("each_form")
 def test_delivery(shop: Shop, receiver: Receiver) -> None:
     """The body is the event of the list, and the library of the specification verifies its signature."""
     hook, counted = shop.add(receiver.url), MetricDelta()
@@ -77,6 +78,7 @@ def test_other_companies(shop: Shop, receiver: Receiver) -> None:
     assert receiver.requests == []
 
 
+@pytest.mark.usefixtures("each_form")
 def test_disabled_while_pending(shop: Shop, receiver: Receiver) -> None:
     """What is pending when a webhook is disabled stays so, and is delivered after it is enabled."""
     hook = shop.add(receiver.url)
@@ -154,6 +156,7 @@ def test_too_large(shop: Shop, receiver: Receiver) -> None:
     assert shop.hook(hook).failing_since is None
 
 
+@pytest.mark.usefixtures("each_form")
 def test_many_deliveries(shop: Shop, receiver: Receiver) -> None:
     """Many events are delivered, each once, over few connections."""
     hook = shop.add(receiver.url)
@@ -163,6 +166,7 @@ def test_many_deliveries(shop: Shop, receiver: Receiver) -> None:
     assert shop.results(hook) == [("succeeded", 204, None)] * 700
 
 
+@pytest.mark.usefixtures("each_form")
 def test_two_processes(shop: Shop, receiver: Receiver) -> None:
     """Two senders at the same time deliver each event once."""
     hooks = [shop.add(receiver.url) for _ in range(3)]
@@ -189,6 +193,7 @@ def test_lease(shop: Shop, receiver: Receiver) -> None:
     assert len({*receiver.event_ids}) == 5
 
 
+@pytest.mark.usefixtures("each_form")
 def test_locked_deliveries(shop: Shop, receiver: Receiver) -> None:
     """A process does not wait for deliveries that another one is leasing: it leases others."""
     hook = shop.add(receiver.url)
@@ -219,6 +224,7 @@ def test_failing_webhook(shop: Shop, receiver: Receiver) -> None:
     assert [claim(), claim()] == [1, 0]
 
 
+@pytest.mark.usefixtures("each_form")
 @pytest.mark.parametrize("has_succeeded", [True, False])
 def test_late_result(shop: Shop, receiver: Receiver, *, has_succeeded: bool) -> None:
     """A result that comes after the lease changes nothing: another process has the delivery."""

@@ -24,6 +24,7 @@ def _is_between(pause: timedelta | None, low: float, high: float) -> bool:
     return low - 1 <= _seconds(pause) <= high
 
 
+@pytest.mark.usefixtures("each_form")
 def test_retry(shop: Shop, receiver: Receiver) -> None:
     """After a failure the webhook is paused for about 5 s, and the same delivery follows then; success ends this."""
     receiver.respond, counted = with_status(500), MetricDelta()
@@ -111,6 +112,7 @@ def test_gone(shop: Shop, receiver: Receiver) -> None:
     assert len(shop.deliveries(other)) == 1
 
 
+@pytest.mark.usefixtures("each_form")
 def test_failing_for_three_days(shop: Shop, receiver: Receiver) -> None:
     """A webhook that has failed for three days is disabled once, with an event; its deliveries stay pending."""
     receiver.respond = with_status(500)
@@ -169,6 +171,7 @@ def test_receiver_that_is_down_is_asked_once(shop: Shop, receiver: Receiver) -> 
     assert shop.results(hook) == [("succeeded", 204, None)] * 100
 
 
+@pytest.mark.usefixtures("each_form")
 def test_failure_within_a_batch(shop: Shop, receiver: Receiver) -> None:
     """After the first failure in a batch few requests follow, and the rest is due again at the end of the pause."""
 
