@@ -19,7 +19,7 @@ from persistence.comments import (
 )
 from persistence.idempotency import IdempotencyKey
 from persistence.pages import Page
-from promo_api.errors import CommentRefused, NotFound, NotOwner, PreconditionFailed, Unauthenticated
+from promo_api.errors import CommentRefused, NotFound, NotOwner, PreconditionFailed
 from promo_api.runtime import Runtime
 from promo_api.security.rate_limits import COMMENTS, REPORTS
 from promo_api.specification import COMMENT_MEMBERS
@@ -98,12 +98,10 @@ def report_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID, 
     """Report a comment of another user."""
     runtime.rate_limits.count_for(REPORTS, user.id)
     with runtime.database.autocommit() as connection:
-        result = insert_report(connection, id, comment_id, user_id=user.id, reason=body["reason"])
-    if result is None:
+        author_id = insert_report(connection, id, comment_id, user_id=user.id, reason=body["reason"])
+    if author_id is None:
         raise NotFound.comment()
-    if not result.is_open:
-        raise Unauthenticated.account_deleted()
-    if result.author_id == user.id:
+    if author_id == user.id:
         raise CommentRefused.own()
     return {"status": "ok"}
 

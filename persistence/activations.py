@@ -1,6 +1,6 @@
 """Activations: claims of uses that are exact at any concurrency.
 
-The function `claim_uses` of migration 0014 locks the row of promo_counters. Its next statements see all committed
+The function `claim_uses` of migration 0025 locks the row of promo_counters. Its next statements see all committed
 changes, decide and write. The n-th use gets the n-th code.
 """
 
@@ -69,7 +69,7 @@ _REASONS = {
 _FIND_REASONS = Statement(
     select(*(condition.label(reason) for reason, condition in _REASONS.items()))
     .join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
-    .where(promos.c.id == _PROMO_ID)
+    .where(promos.c.id == _PROMO_ID, promo_counters.c.promo_id == _PROMO_ID)
 )
 _CLAIM = Statement(
     select(

@@ -1,4 +1,4 @@
-"""Reports of comments: at most one per user and comment. The same statement changes report_count."""
+"""Reports of comments: at most one per user and comment. A function changes report_count with them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,12 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, Text, Uuid, bindparam, desc, exists, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, Text, Uuid, bindparam, desc, func, select
 
 from persistence.database.statements import Statement
 from persistence.pages import LIMIT, OFFSET
-from persistence.schema.tables import comment_reports, comments, users
+from persistence.schema.tables import comment_reports, comments
 
 
 @dataclass(frozen=True)
@@ -22,47 +21,11 @@ class CommentReport:
     date: datetime
 
 
-@dataclass(frozen=True)
-class ReportResult:
-    """The author of the comment, and whether the reporter's account is open."""
-
-    author_id: UUID
-    is_open: bool
-
-
 _PROMO_ID, _COMMENT_ID, _USER_ID = (bindparam(name, type_=Uuid) for name in ("promo", "comment", "user"))
 
 
-def _insert() -> Select[Any]:
-    # Locked, so that the account is not closed before the report is inserted.
-    is_open = (users.c.id == _USER_ID, users.c.password_hash.is_not(None))
-    reporter = select(users.c.id).where(*is_open).with_for_update(read=True, key_share=True).cte("reporter")
-    comment = (
-        select(comments.c.promo_id, comments.c.id, comments.c.author_id)
-        .where(comments.c.promo_id == _PROMO_ID, comments.c.id == _COMMENT_ID)
-        .with_for_update(key_share=True)
-        .cte("comment")
-    )
-    row = select(comment.c.promo_id, comment.c.id, reporter.c.id, bindparam("reason", type_=Text)).where(
-        comment.c.author_id != reporter.c.id
-    )
-    reported = (
-        insert(comment_reports)
-        .from_select(["promo_id", "comment_id", "user_id", "reason"], row)
-        .on_conflict_do_nothing()
-        .returning(comment_reports.c.promo_id, comment_reports.c.comment_id)
-        .cte("reported")
-    )
-    counted = (
-        update(comments)
-        .where(comments.c.promo_id == reported.c.promo_id, comments.c.id == reported.c.comment_id)
-        .values(report_count=comments.c.report_count + 1)
-        .cte("counted")
-    )
-    return select(comment.c.author_id, exists(select(reporter.c.id))).add_cte(counted)
-
-
-_INSERT = Statement(_insert())
+_REPORT = func.report_comment(_PROMO_ID, _COMMENT_ID, _USER_ID, bindparam("reason", type_=Text))
+_INSERT = Statement(select(_REPORT))
 _COUNT = select(comments.c.report_count).where(comments.c.promo_id == _PROMO_ID, comments.c.id == _COMMENT_ID)
 _TOTAL = Statement(_COUNT)
 _PAGE = Statement(
@@ -76,10 +39,12 @@ _PAGE = Statement(
 
 def insert_report(
     connection: Connection, promo_id: UUID, comment_id: UUID, *, user_id: UUID, reason: str
-) -> ReportResult | None:
-    """Report a comment unless the user wrote it or has reported it; None: no such comment of the promo."""
-    row = _INSERT.row(connection, {"promo": promo_id, "comment": comment_id, "user": user_id, "reason": reason})
-    return None if row is None else ReportResult(*row)
+) -> UUID | None:
+    """Report a comment unless the user wrote it or has reported it, and return its author; None: no such comment."""
+    author_id: UUID | None = _INSERT.value(
+        connection, {"promo": promo_id, "comment": comment_id, "user": user_id, "reason": reason}
+    )
+    return author_id
 
 
 def list_reports(

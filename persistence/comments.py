@@ -1,4 +1,4 @@
-"""Comments. The same statement changes comment_count, and a trigger promo_activity."""
+"""Comments. The functions of migration 0025 change comment_count with them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,23 +10,21 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Function,
     Select,
     Text,
     Uuid,
     bindparam,
-    delete,
     desc,
     func,
-    insert,
     literal_column,
     select,
     true,
-    update,
 )
 
 from persistence.database.statements import Statement, lateral_join
 from persistence.pages import Key, Match, Page, PageRows, Pages, Window, join_page
-from persistence.schema.tables import comments, promo_counters, promos, users
+from persistence.schema.tables import comments, promo_counters, users
 
 
 @dataclass(frozen=True)
@@ -93,75 +91,16 @@ def _select_authors(match: Match) -> Select[Any]:
 _KEY = ("created_at", "id")
 _PAGES = Pages(partial(_page, ()), _COUNT.scalar_subquery(), Comment, key=_KEY)
 _REPORTED_PAGES = Pages(partial(_page, [_IS_REPORTED]), _COUNT_REPORTED.scalar_subquery(), Comment, key=_KEY)
-# Locked first, because promo_counters comes before promos and comments in the lock order.
-_LOCKED = (
-    select(promo_counters.c.promo_id).where(promo_counters.c.promo_id == _PROMO_ID).with_for_update().cte("locked")
-)
-# FOR SHARE waits for a change of the promo, and reads the newest version.
-_PROMO = select(promos.c.id, promos.c.comments_enabled).with_for_update(read=True, of=promos)
+_TEXT, _OLD_TEXT, _COUNTRY = (bindparam(name, type_=Text) for name in ("new_text", "old_text", "country"))
 
 
-def _insert() -> Select[Any]:
-    promo = _PROMO.where(promos.c.id == _LOCKED.c.promo_id).cte("promo")
-    counted = (
-        update(promo_counters)
-        .where(promo_counters.c.promo_id == promo.c.id, promo.c.comments_enabled)
-        .values(comment_count=promo_counters.c.comment_count + 1)
-        .returning(promo_counters.c.promo_id)
-        .cte("counted")
-    )
-    texts = (bindparam(name, type_=Text) for name in ("new_text", "country"))
-    row = select(counted.c.promo_id, _ID, _AUTHOR_ID, *texts)
-    inserted = (
-        insert(comments)
-        .from_select(["promo_id", "id", "author_id", "text", "country_key"], row)
-        .returning(comments.c.created_at)
-        .cte("inserted")
-    )
-    return select(promo.c.comments_enabled, inserted.c.created_at).outerjoin_from(promo, inserted, true())
+def _write(call: Function[Any]) -> Statement:
+    return Statement(select(*call.table_valued("is_enabled", "written_at").c))
 
 
-_INSERT = Statement(_insert())
-# Any text, if the parameter is null.
-_OLD_TEXT = func.coalesce(bindparam("old_text", type_=Text), comments.c.text)
-_OWN = (
-    comments.c.promo_id == _PROMO_ID,
-    comments.c.id == _ID,
-    comments.c.author_id == _AUTHOR_ID,
-    comments.c.text == _OLD_TEXT,
-)
-
-
-def _update() -> Select[Any]:
-    promo = _PROMO.where(promos.c.id == _PROMO_ID).cte("promo")
-    updated = (
-        update(comments)
-        .where(*_OWN, comments.c.promo_id == promo.c.id, promo.c.comments_enabled)
-        .values(text=bindparam("new_text"))
-        .returning(comments.c.created_at)
-        .cte("updated")
-    )
-    return select(promo.c.comments_enabled, updated.c.created_at).outerjoin_from(promo, updated, true())
-
-
-def _delete(*conditions: ColumnElement[bool]) -> Statement:
-    deleted = (
-        delete(comments)
-        .where(*conditions, comments.c.promo_id == _LOCKED.c.promo_id)
-        .returning(comments.c.promo_id)
-        .cte("deleted")
-    )
-    return Statement(
-        update(promo_counters)
-        .where(promo_counters.c.promo_id == deleted.c.promo_id)
-        .values(comment_count=promo_counters.c.comment_count - 1)
-        .returning(promo_counters.c.promo_id)
-    )
-
-
-_UPDATE = Statement(_update())
-_DELETE = _delete(*_OWN)
-_DELETE_ANY = _delete(comments.c.promo_id == _PROMO_ID, comments.c.id == _ID)
+_INSERT = _write(func.add_comment(_PROMO_ID, _ID, _AUTHOR_ID, _COUNTRY, _TEXT))
+_UPDATE = _write(func.edit_comment(_PROMO_ID, _ID, _AUTHOR_ID, _TEXT, _OLD_TEXT))
+_DELETE = Statement(select(func.delete_comment(_PROMO_ID, _ID, _AUTHOR_ID, _OLD_TEXT)))
 
 
 def find_comment(connection: Connection, promo_id: UUID, comment_id: UUID) -> Comment | None:
@@ -221,9 +160,10 @@ def delete_comment(
 ) -> bool:
     """Delete a comment; False: no such comment of this author, or its text is not `old_text`."""
     values = {"promo": promo_id, "comment": comment_id, "author": author_id, "old_text": old_text}
-    return _DELETE.row(connection, values) is not None
+    return bool(_DELETE.value(connection, values))
 
 
 def delete_any_comment(connection: Connection, promo_id: UUID, comment_id: UUID) -> bool:
     """Delete a comment of any author; False: no such comment of the promo."""
-    return _DELETE_ANY.row(connection, {"promo": promo_id, "comment": comment_id}) is not None
+    values = {"promo": promo_id, "comment": comment_id, "author": None, "old_text": None}
+    return bool(_DELETE.value(connection, values))

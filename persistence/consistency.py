@@ -33,7 +33,7 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by, array, dis
 from persistence.database.statements import Statement
 from persistence.schema.activity_tables import activity_backfills, promo_activity, redemption_activity
 from persistence.schema.audit_tables import promo_changes
-from persistence.schema.event_tables import IS_UNPUBLISHED, event_feeds, events
+from persistence.schema.event_tables import IS_UNPUBLISHED, event_feeds, events, promo_events
 from persistence.schema.job_tables import IS_WAITING, job_errors, job_pieces, jobs
 from persistence.schema.redemption_tables import (
     IS_CONFIRMED,
@@ -300,8 +300,12 @@ def count_mismatched_event_numbers(connection: Connection) -> int:
 
 def count_mismatched_publications(connection: Connection) -> int:
     """Count companies with an event that was written ten minutes ago or earlier and is not published."""
-    is_late = events.c.created_at < func.clock_timestamp() - text("interval '10 minutes'")
-    return _value(connection, select(func.count(events.c.company_id.distinct())).where(IS_UNPUBLISHED, is_late))
+    since = func.clock_timestamp() - text("interval '10 minutes'")
+    late = union_all(
+        select(promo_events.c.company_id).where(promo_events.c.created_at < since),
+        select(events.c.company_id).where(IS_UNPUBLISHED, events.c.created_at < since),
+    ).subquery("late")
+    return _value(connection, select(func.count(late.c.company_id.distinct())))
 
 
 def count_mismatched_deliveries(connection: Connection) -> int:

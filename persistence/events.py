@@ -1,4 +1,4 @@
-"""The events of companies: publication, lists and deletion. Triggers of migration 0022 write them."""
+"""The events of companies: publication, lists and deletion. Triggers of migrations 0022 and 0025 write them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,34 +9,40 @@ from uuid import UUID
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    ColumnElement,
     Connection,
     DateTime,
+    Insert,
     Select,
+    Table,
     Text,
     Uuid,
     and_,
     bindparam,
+    cast,
     delete,
     exists,
     func,
     insert,
     literal_column,
+    null,
     select,
+    text,
     true,
+    union_all,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB, insert as upsert
+from sqlalchemy.dialects.postgresql import aggregate_order_by, insert as upsert
 
 from persistence.conditions import TODAY, receives
-from persistence.database.statements import Statement, skip_scan
+from persistence.database.statements import Statement
 from persistence.pages import Key, Page
-from persistence.schema.event_tables import IS_UNPUBLISHED, event_feeds, events
+from persistence.schema.event_tables import IS_UNPUBLISHED, event_feeds, events, promo_events
 from persistence.schema.tables import HAS_UNREPORTED_END, promos
 from persistence.schema.webhook_tables import deliveries, webhooks
 
 # The events that a publisher numbers at once. A literal in SQL, so that the planner expects few rows.
 PUBLISHED_MAX = 500
-_EXPIRED = "promo.expired"
 
 
 @dataclass(frozen=True)
@@ -61,16 +67,23 @@ class Backlog:
 
 _COMPANY_ID, _LIMIT = bindparam("company", type_=Uuid), bindparam("limit", type_=BigInteger)
 _AFTER = bindparam("after", type_=BigInteger)
+_IDS = bindparam("ids", type_=ARRAY(Uuid))
+# Plans are made with an empty outbox or a full one, and kept. Only those in the order of an index are right for both.
+_USE_INDEXES = Statement(
+    text(
+        "SELECT set_config(name, 'off', true)"
+        " FROM unnest(ARRAY['enable_seqscan', 'enable_bitmapscan', 'enable_sort']) AS settings (name)"
+    )
+)
 
 
-def _waiting(after: Any) -> Select[Any]:
-    """Find the first company after another one that has unpublished events."""
-    found = select(events.c.company_id).where(IS_UNPUBLISHED, events.c.company_id > after)
-    return found.order_by(events.c.company_id).limit(literal_column("1"))
+def _first_waiting(table: Table, *conditions: ColumnElement[bool]) -> Select[Any]:
+    found = select(table.c.company_id).where(table.c.company_id > _COMPANY_ID, *conditions)
+    return select(found.order_by(table.c.company_id).limit(literal_column("1")).subquery())
 
 
-_companies = skip_scan(_waiting, _COMPANY_ID)
-_WAITING = Statement(select(_companies.c.company_id).limit(_LIMIT))
+_waiting = union_all(_first_waiting(promo_events), _first_waiting(events, IS_UNPUBLISHED)).subquery("waiting")
+_NEXT_WAITING = Statement(select(_waiting.c.company_id).order_by(_waiting.c.company_id).limit(literal_column("1")))
 _CLAIM_FEED = Statement(
     select(event_feeds.c.last_number).where(event_feeds.c.company_id == _COMPANY_ID).with_for_update(skip_locked=True)
 )
@@ -82,46 +95,79 @@ _INSERT_FEED = Statement(
     .on_conflict_do_nothing()
     .returning(event_feeds.c.last_number)
 )
+
+
+def _next_keys(id_: ColumnElement[Any], promo_id: ColumnElement[Any], *conditions: ColumnElement[bool]) -> Select[Any]:
+    keys = select(id_.label("id"), promo_id.label("outbox")).where(*conditions)
+    return select(keys.order_by(id_).limit(literal_column(str(PUBLISHED_MAX))).subquery())
+
+
+def _as_text(column: ColumnElement[Any]) -> ColumnElement[str]:
+    """Return an array in the order of the ids, as text: the next statements take it as it is."""
+    return cast(func.array_agg(aggregate_order_by(column, _next.c.id)), Text)
+
+
 _next = (
-    select(events.c.id)
-    .where(events.c.company_id == _COMPANY_ID, IS_UNPUBLISHED)
-    .order_by(events.c.id)
+    union_all(
+        _next_keys(promo_events.c.id, promo_events.c.promo_id, promo_events.c.company_id == _COMPANY_ID),
+        _next_keys(events.c.id, cast(null(), Uuid), events.c.company_id == _COMPANY_ID, IS_UNPUBLISHED),
+    )
+    .order_by(literal_column("id"))
     .limit(literal_column(str(PUBLISHED_MAX)))
     .subquery("next")
 )
-_numbered = select(_next.c.id, func.row_number().over(order_by=_next.c.id).label("place")).cte("numbered")
+# The next events, the promos in whose outboxes they are (NULL: it is in `events`), and how many are in `events`.
+_NEXT = Statement(select(_as_text(_next.c.id), _as_text(_next.c.outbox), func.count().filter(_next.c.outbox.is_(None))))
+_key = func.unnest(_IDS).table_valued("id", with_ordinality="place", name="key").render_derived()
 
 
-def _publish() -> Select[Any]:
-    """Number the next events, and insert the deliveries to the webhooks of the company."""
-    published = (
-        update(events)
-        .where(events.c.company_id == _COMPANY_ID, events.c.id == _numbered.c.id)
-        .values(number=_AFTER + _numbered.c.place, published_at=func.now())
-        .returning(events.c.id, events.c.type, events.c.data)
-        .cte("published")
+def _move() -> Insert:
+    """Move events from the outboxes, and number them."""
+    moved = (
+        delete(promo_events)
+        .where(
+            promo_events.c.promo_id == func.any(bindparam("promos", type_=ARRAY(Uuid))),
+            promo_events.c.company_id == _COMPANY_ID,
+            promo_events.c.id == func.any(_IDS),
+        )
+        .returning(*promo_events.c)
+        .cte("moved")
     )
+    columns = [moved.c[name] for name in ("company_id", "id", "type", "promo_id", "data", "created_at")]
+    rows = select(*columns, _AFTER + _key.c.place, func.now()).join_from(moved, _key, _key.c.id == moved.c.id)
+    names = [*(column.name for column in columns), "number", "published_at"]
+    return insert(events).from_select(names, rows, include_defaults=False).returning(events.c.type)
+
+
+_MOVE = Statement(_move())
+_NUMBER = Statement(
+    update(events)
+    .where(events.c.company_id == _COMPANY_ID, events.c.id == _key.c.id, IS_UNPUBLISHED)
+    .values(number=_AFTER + _key.c.place, published_at=func.now())
+    .returning(events.c.type)
+)
+
+
+def _deliver() -> Insert:
+    """Insert the deliveries of published events to the webhooks of the company."""
     receivers = (
-        select(webhooks.c.company_id, webhooks.c.id, published.c.id)
+        select(webhooks.c.company_id, webhooks.c.id, events.c.id)
         .where(
             webhooks.c.company_id == _COMPANY_ID,
             webhooks.c.enabled,
             webhooks.c.deleted_at.is_(None),
-            receives(webhooks.c, published.c),
+            events.c.company_id == _COMPANY_ID,
+            events.c.id == func.any(_IDS),
+            receives(webhooks.c, events.c),
         )
         # The deletion of a webhook must wait, or be waited for. Otherwise it would leave these deliveries behind.
         .with_for_update(read=True, key_share=True, of=webhooks)
     )
-    inserted = (
-        upsert(deliveries)
-        .from_select(["company_id", "webhook_id", "event_id"], receivers, include_defaults=False)
-        .on_conflict_do_nothing()
-        .cte("inserted")
-    )
-    return select(published.c.type).add_cte(inserted)
+    names = ["company_id", "webhook_id", "event_id"]
+    return upsert(deliveries).from_select(names, receivers, include_defaults=False).on_conflict_do_nothing()
 
 
-_PUBLISH = Statement(_publish())
+_DELIVER = Statement(_deliver())
 _UPDATE_FEED = Statement(
     update(event_feeds)
     .where(event_feeds.c.company_id == _COMPANY_ID)
@@ -141,79 +187,68 @@ def _list_types() -> Select[Any]:
 
 
 _LIST_TYPES = Statement(_list_types())
-_CLAIM_OLD = Statement(
-    select(events.c.company_id, events.c.id)
-    .where(events.c.published_at < bindparam("since", type_=DateTime(timezone=True)), ~IS_UNPUBLISHED)
+_SINCE = bindparam("since", type_=DateTime(timezone=True))
+_OLD = Statement(
+    select(events.c.company_id, events.c.number)
+    .where(events.c.published_at < _SINCE, ~IS_UNPUBLISHED)
     .order_by(events.c.published_at, events.c.number)
     .limit(_LIMIT)
-    # Without SKIP LOCKED: two sweepers could delete events of a company in another order, which makes a gap.
-    .with_for_update()
 )
-_old = (
-    func.unnest(bindparam("companies", type_=ARRAY(Uuid)), bindparam("ids", type_=ARRAY(Uuid)))
-    .table_valued("company_id", "id", name="old")
-    .render_derived()
+_IS_OLD = and_(
+    events.c.company_id == _COMPANY_ID,
+    events.c.number <= bindparam("until", type_=BigInteger),
+    events.c.published_at < _SINCE,
 )
+_LOCK_OLD = Statement(select(events.c.id).where(_IS_OLD).order_by(events.c.number).with_for_update())
+_DELETE_OLD = Statement(delete(events).where(_IS_OLD))
+_old = func.unnest(_IDS).table_valued("id", name="old").render_derived()
 # Of each webhook, also of one that is being deleted. MATERIALIZED, so that the primary key finds the deliveries.
 _keys = (
-    select(_old.c.company_id, webhooks.c.id.label("webhook_id"), _old.c.id.label("event_id"))
-    .join_from(_old, webhooks, webhooks.c.company_id == _old.c.company_id)
-    .order_by(_old.c.company_id, webhooks.c.id, _old.c.id)
+    select(webhooks.c.id.label("webhook_id"), _old.c.id.label("event_id"))
+    .join_from(webhooks, _old, true())
+    .where(webhooks.c.company_id == _COMPANY_ID)
+    .order_by(webhooks.c.id, _old.c.id)
     .cte("keys")
     .prefix_with("MATERIALIZED")
 )
-_DELETE_DELIVERIES = Statement(delete(deliveries).where(*(deliveries.c[key.name] == key for key in _keys.c)))
-_DELETE_OLD = Statement(delete(events).where(events.c.company_id == _old.c.company_id, events.c.id == _old.c.id))
-_oldest = (
-    select(events.c.created_at)
-    .where(events.c.company_id == _companies.c.company_id, IS_UNPUBLISHED)
-    .order_by(events.c.id)
-    .limit(literal_column("1"))
-    .scalar_subquery()
-)
-_counted = select(events.c.id).where(IS_UNPUBLISHED).limit(_LIMIT).subquery("counted")
-_BACKLOG = Statement(
-    select(
-        select(func.count()).select_from(_counted).scalar_subquery(),
-        select(func.extract("epoch", func.clock_timestamp() - func.min(_oldest)))
-        .select_from(_companies)
-        .scalar_subquery(),
+_DELETE_DELIVERIES = Statement(
+    delete(deliveries).where(
+        deliveries.c.company_id == _COMPANY_ID, *(deliveries.c[key.name] == key for key in _keys.c)
     )
 )
 
 
-def _report_ends() -> Select[Any]:
-    due = (
-        select(promos.c.id)
-        .where(promos.c.active_until < TODAY, HAS_UNREPORTED_END)
-        .order_by(promos.c.active_until, promos.c.id)
-        .limit(_LIMIT)
-        .with_for_update(key_share=True, skip_locked=True)
-        .cte("due")
-    )
-    ended = (
-        update(promos)
-        .where(promos.c.id == due.c.id)
-        .values(reported_until=promos.c.active_until)
-        .returning(promos.c.id, promos.c.company_id, promos.c.active_until)
-        .cte("ended")
-    )
-    data = func.jsonb_build_object("active_until", ended.c.active_until, type_=JSONB)
-    expired = insert(events).from_select(
-        ["company_id", "type", "promo_id", "data"],
-        select(ended.c.company_id, literal_column(f"'{_EXPIRED}'"), ended.c.id, data),
-        include_defaults=False,
-    )
-    return select(func.count()).select_from(ended).add_cte(expired.cte("expired"))
+def _count(times: Select[Any]) -> Select[Any]:
+    counted = times.limit(_LIMIT).subquery("counted")
+    count: Select[Any] = select(func.count(counted.c.created_at).label("number"))
+    return count.add_columns(func.min(counted.c.created_at).label("oldest"))
 
 
-_REPORT_ENDS = Statement(_report_ends())
-_FIRST_ID = UUID(int=0)
+# In the order of the index of unpublished events, because the planner could read all events otherwise.
+_counts = union_all(
+    _count(select(promo_events.c.created_at)),
+    _count(select(events.c.created_at).where(IS_UNPUBLISHED).order_by(events.c.company_id, events.c.id)),
+).subquery("counts")
+_age = func.extract("epoch", func.clock_timestamp() - func.min(_counts.c.oldest))
+_BACKLOG = Statement(select(func.least(func.sum(_counts.c.number), _LIMIT), _age))
+_ENDED = Statement(
+    select(promos.c.id)
+    .where(promos.c.active_until < TODAY, HAS_UNREPORTED_END)
+    .order_by(promos.c.active_until, promos.c.id)
+    .limit(_LIMIT)
+)
+_REPORT_END = Statement(select(func.report_end(bindparam("promo", type_=Uuid), TODAY)))
 
 
 def list_waiting_companies(connection: Connection, *, after: UUID, limit: int) -> list[UUID]:
-    """Return companies with unpublished events, in the order of their ids."""
-    return [row[0] for row in _WAITING.rows(connection, {"company": after, "limit": limit})]
+    """Return companies with unpublished events, in the order of their ids. Call it in a transaction."""
+    _USE_INDEXES.rows(connection, {})
+    companies: list[UUID] = []
+    # One after the other: a company may have a million events, which a statement for all companies would read.
+    while len(companies) < limit and (row := _NEXT_WAITING.row(connection, {"company": after})) is not None:
+        [after] = row
+        companies.append(after)
+    return companies
 
 
 def update_event_numbers(connection: Connection, company_id: UUID) -> list[str]:
@@ -221,12 +256,20 @@ def update_event_numbers(connection: Connection, company_id: UUID) -> list[str]:
 
     Empty: there are none, or another process publishes events of the company.
     """
-    values = {"company": company_id}
-    # A separate statement for the lock, so that the update sees the events that are committed by then.
+    values: dict[str, Any] = {"company": company_id}
+    _USE_INDEXES.rows(connection, {})
+    # A separate statement for the lock, so that the next ones see the events that are committed by then.
     feed = _CLAIM_FEED.row(connection, values) or _INSERT_FEED.row(connection, values)
     if feed is None:
         return []
-    types = [row[0] for row in _PUBLISH.rows(connection, {**values, "after": feed[0]})]
+    [keys] = _NEXT.rows(connection, values)
+    ids, promo_ids, others = keys
+    if ids is None:
+        return []
+    values |= {"after": feed[0], "ids": ids, "promos": promo_ids}
+    statements = (_NUMBER, _MOVE) if others else (_MOVE,)
+    types = [type_ for statement in statements for [type_] in statement.rows(connection, values)]
+    _DELIVER.count(connection, values)
     _UPDATE_FEED.count(connection, {**values, "published": len(types)})
     return types
 
@@ -244,24 +287,36 @@ def list_events(
     return Page(entries, None, [entries[-1].number if entries else number])
 
 
-def delete_old_events(connection: Connection, since: datetime, *, limit: int) -> int:
-    """Delete events that were published before this time, the oldest first, and return how many.
+def list_old_events(connection: Connection, since: datetime, *, limit: int) -> dict[UUID, int]:
+    """Return companies with events that were published before this time, each with the last number of such an event.
 
-    Call it in a transaction. The deliveries of an event are deleted with it.
+    `limit` is of the events of all these companies; the oldest come first.
     """
-    rows = _CLAIM_OLD.rows(connection, {"since": since, "limit": limit})
-    values = {"companies": [row[0] for row in rows], "ids": [row[1] for row in rows]}
+    last: dict[UUID, int] = {}
+    for company_id, number in _OLD.rows(connection, {"since": since, "limit": limit}):
+        last[company_id] = max(number, last.get(company_id, 0))
+    return last
+
+
+def delete_old_events(connection: Connection, company_id: UUID, until: int, since: datetime) -> int:
+    """Delete the old events of a company up to a number in a transaction, and return how many.
+
+    All of them, so that no gap appears. The deliveries of an event are deleted with it.
+    """
+    values = {"company": company_id, "until": until, "since": since}
+    ids = [row[0] for row in _LOCK_OLD.rows(connection, values)]
     # A separate statement after the lock, so that it sees the deliveries that are committed by then.
-    _DELETE_DELIVERIES.count(connection, values)
+    _DELETE_DELIVERIES.count(connection, {**values, "ids": ids})
     return _DELETE_OLD.count(connection, values)
 
 
 def count_backlog(connection: Connection, *, limit: int) -> Backlog:
     """Count the unpublished events."""
-    [row] = _BACKLOG.rows(connection, {"company": _FIRST_ID, "limit": limit})
+    [row] = _BACKLOG.rows(connection, {"limit": limit})
     return Backlog(int(row[0]), float(row[1] or 0))
 
 
 def insert_end_events(connection: Connection, today: date, *, limit: int) -> int:
     """Write an event for promos whose last day has ended, once for each end, and return how many."""
-    return int(_REPORT_ENDS.value(connection, {"today": today, "limit": limit}))
+    ended = _ENDED.rows(connection, {"today": today, "limit": limit})
+    return sum(_REPORT_END.value(connection, {"promo": promo_id, "today": today}) for [promo_id] in ended)

@@ -1,7 +1,7 @@
 """Redemptions of issued codes, exact at any concurrency.
 
-The functions of migration 0020 lock the code (UNIQUE), or the row of the promo in redemption_counters (COMMON). Their
-next statements see all committed changes, decide and write, by the clock of PostgreSQL.
+The functions of migrations 0020 and 0025 lock the code (UNIQUE), or the row of the promo in redemption_counters
+(COMMON). Their next statements see all committed changes, decide and write, by the clock of PostgreSQL.
 """
 
 from collections.abc import Sequence
@@ -81,19 +81,20 @@ _ID = bindparam("redemption", type_=Uuid)
 _RESULT = ("outcome", *(name for name in Redemption.__dataclass_fields__ if name not in ("promo_id", "code")))
 
 
-def _redeem() -> Select[Any]:
-    """Redeem one code, or the code of a COMMON promo several times, one after the other."""
-    names = {"ids": Uuid, "orders": Text, "holds": Integer}
-    arrays: list[ColumnElement[Any]] = [bindparam(name, type_=ARRAY(type_)) for name, type_ in names.items()]
-    item = func.unnest(*arrays).table_valued("id", "order_ref", "hold_s", with_ordinality="number", name="item")
-    item = item.render_derived()
-    position = bindparam("position", type_=Integer)
-    call = func.redeem_code(_PROMO_ID, position, item.c.id, _COMPANY_ID, item.c.order_ref, item.c.hold_s)
-    result = call.table_valued(*_RESULT, name="result").lateral("result")
-    return select(*(result.c[name] for name in _RESULT)).select_from(item.join(result, true())).order_by(item.c.number)
-
-
-_REDEEM = Statement(_redeem())
+_REDEEM = Statement(
+    select(
+        *func.redeem_codes(
+            _PROMO_ID,
+            bindparam("position", type_=Integer),
+            bindparam("ids", type_=ARRAY(Uuid)),
+            _COMPANY_ID,
+            bindparam("orders", type_=ARRAY(Text)),
+            bindparam("holds", type_=ARRAY(Integer)),
+        )
+        .table_valued(*_RESULT, name="result")
+        .c
+    )
+)
 _CHANGE = Statement(
     select(
         *func.change_redemption(_PROMO_ID, _ID, bindparam("new_state", type_=Text))

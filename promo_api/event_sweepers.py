@@ -10,6 +10,7 @@ from persistence.events import (
     count_backlog,
     delete_old_events,
     insert_end_events,
+    list_old_events,
     list_waiting_companies,
     update_event_numbers,
 )
@@ -31,7 +32,7 @@ def events_sweeper(database: Database, every_s: float = _EVENTS_EVERY_S) -> Swee
 
     def step() -> int:
         nonlocal after
-        with database.autocommit() as connection:
+        with database.transaction() as connection:
             companies = list_waiting_companies(connection, after=after, limit=_COMPANIES)
         after = companies[-1] if len(companies) == _COMPANIES else _FIRST_ID
         return sum(_publish(database, company_id) for company_id in companies)
@@ -55,8 +56,10 @@ def old_events_sweeper(
     """Return the sweeper that deletes old events with their deliveries."""
 
     def step() -> int:
-        with database.transaction() as connection:
-            return delete_old_events(connection, clock() - timedelta(days=stored_days), limit=_OLD)
+        since = clock() - timedelta(days=stored_days)
+        with database.autocommit() as connection:
+            old = list_old_events(connection, since, limit=_OLD)
+        return sum(_delete_old(database, company_id, until, since) for company_id, until in old.items())
 
     return Sweeper("old_events", step, _OLD, every_s)
 
@@ -71,6 +74,11 @@ def events_backlog_job(database: Database, every_s: float = _BACKLOG_EVERY_S) ->
         return False
 
     return BackgroundJob("events_backlog", measure, every_s)
+
+
+def _delete_old(database: Database, company_id: UUID, until: int, since: datetime) -> int:
+    with database.transaction() as connection:
+        return delete_old_events(connection, company_id, until, since)
 
 
 def _publish(database: Database, company_id: UUID) -> int:

@@ -126,7 +126,7 @@ def feed_status_sweeper(database: Database, today: Callable[[], date], every_s: 
     """Return the sweeper that updates feed entries for a new business day."""
 
     def step() -> int:
-        with database.autocommit() as connection:
+        with database.transaction() as connection:
             return update_feed_status(connection, today(), limit=_ENTRIES)
 
     return Sweeper("feed_status", step, _ENTRIES, every_s)

@@ -1,8 +1,7 @@
 """Inserts and deletes the feed entries of a promo.
 
 To change a promo in one transaction: lock it (promos.find_promo), delete its entries, change it, insert its entries. A
-claim of the last use, whose trigger marks entries as exhausted, also locks promo_counters first: neither overwrites
-the other.
+claim of the last use, which marks entries as exhausted, also locks promo_counters first: neither overwrites the other.
 """
 
 from datetime import date
@@ -10,55 +9,40 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    CTE,
     BigInteger,
     Connection,
     FromClause,
     Select,
+    Uuid,
     and_,
     bindparam,
-    delete,
     func,
+    literal,
     not_,
     or_,
     select,
     union_all,
 )
-from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy.dialects.postgresql import TEXT, array
 
-from persistence.conditions import is_usable
+from persistence.conditions import TODAY, is_usable
 from persistence.database.statements import Statement
-from persistence.feeds.feed_entries import (
-    ENTRY_KEY,
-    FILTER_COLUMNS,
-    insert_entries,
-    is_entry,
-    select_entries,
-    tally_change,
-)
 from persistence.schema.feed_tables import ENDING, EXHAUSTED, HAS_OUTDATED_KEY, LIVE, SCHEDULED, feed_entries
 from persistence.schema.tables import promo_counters, promos
 
-_PROMO_ID = bindparam("promo", type_=promos.c.id.type)
+_FILTERS = ("age_from", "age_until", "active_from", "active_until")
 
 
-def _select_promo() -> CTE:
-    return (
-        select(promos, is_usable().label("usable"))
-        .join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
-        .where(promos.c.id == _PROMO_ID, not_(promos.c.archived))
-        .cte("promo")
-    )
-
-
-def _delete(promo: FromClause) -> ReturningInsert[Any]:
-    entries = delete(feed_entries).where(*is_entry(select_entries(promo)))
-    return tally_change(promo, -1).add_cte(entries.cte("entries"))
+def _select_entries(promo: FromClause) -> Select[Any]:
+    """Select an entry for unfiltered feeds and one for each category."""
+    category_key = func.unnest(promo.c.category_keys.op("||")(array([literal("", TEXT)])))
+    key = (category_key, func.coalesce(promo.c.country_key, ""), promo.c.created_at, promo.c.id)
+    return select(*key, *(promo.c[name] for name in _FILTERS)).distinct()
 
 
 def _count_mismatched() -> Select[Any]:
-    stored = select(*(feed_entries.c[name] for name in (*ENTRY_KEY, *FILTER_COLUMNS)))
-    expected = select(select_entries(select(promos).where(not_(promos.c.archived)).subquery("listed")))
+    stored = select(*feed_entries.primary_key, *(feed_entries.c[name] for name in _FILTERS))
+    expected = _select_entries(select(promos).where(not_(promos.c.archived)).subquery("listed"))
     pairs = ((stored, expected), (expected, stored))
     differences = union_all(*(select(left.except_all(right).subquery()) for left, right in pairs))
     count = select(func.count()).select_from(differences.subquery()).scalar_subquery()
@@ -78,13 +62,14 @@ def _count_wrong_status() -> Select[Any]:
     return joined.join(promos, promos.c.id == entries.promo_id).where(is_wrong)
 
 
-_PROMO = _select_promo()
-_INSERT = Statement(select(_PROMO.c.id).add_cte(*insert_entries(_PROMO)))
-_DELETE, _MISMATCHED = Statement(_delete(_PROMO)), Statement(_count_mismatched())
+_PROMO_ID = bindparam("promo", type_=Uuid)
+_INSERT = Statement(select(func.insert_feed_entries(_PROMO_ID, TODAY)))
+_DELETE = Statement(select(func.delete_feed_entries(_PROMO_ID)))
+_MISMATCHED = Statement(_count_mismatched())
 _OUTDATED = Statement(
     select(feed_entries.c.promo_id)
     .distinct()
-    .where(HAS_OUTDATED_KEY, feed_entries.c.promo_id > bindparam("after", type_=promos.c.id.type))
+    .where(HAS_OUTDATED_KEY, feed_entries.c.promo_id > bindparam("after", type_=Uuid))
     .order_by(feed_entries.c.promo_id)
     .limit(bindparam("limit", type_=BigInteger))
 )

@@ -7,21 +7,19 @@ from datetime import date
 from typing import Any
 
 from sqlalchemy import (
-    CTE,
+    ARRAY,
     BigInteger,
     ColumnElement,
     Connection,
     Date,
-    Select,
+    Uuid,
     any_,
     bindparam,
     case,
     func,
     literal,
-    literal_column,
     not_,
     select,
-    union_all,
     update,
 )
 
@@ -31,48 +29,50 @@ from persistence.schema.feed_tables import DATE, EXHAUSTED, LIVE, SCHEDULED, fee
 from persistence.schema.tables import promo_counters, promos
 
 _ENTRIES = feed_entries.c
-_ROW_ID: ColumnElement[Any] = literal_column("feed_entries.ctid")
-_LABELED_ROW_ID = _ROW_ID.label("row_id")
+_KEY = [*feed_entries.primary_key]
 # For BETWEEN two parameters the planner expects few rows.
 _PAST = literal(date.min, Date)
-_LIMIT = bindparam("limit", type_=BigInteger)
 
 
-def _lock(rows: Select[Any], order: ColumnElement[Any], name: str, *others: CTE) -> CTE:
-    """Lock rows until they and `others` reach the limit."""
-    limit = sum((-select(func.count()).select_from(cte).scalar_subquery() for cte in others), start=_LIMIT)
-    return rows.order_by(order).limit(limit).with_for_update(skip_locked=True, key_share=True).cte(name)
+def _lock(order: ColumnElement[Any], *conditions: ColumnElement[bool]) -> Statement:
+    rows = select(*_KEY).where(*conditions).order_by(order).limit(bindparam("limit", type_=BigInteger))
+    return Statement(rows.with_for_update(skip_locked=True, key_share=True))
 
 
-def _update() -> Select[Any]:
-    is_begun = (_ENTRIES.status == SCHEDULED, DATE.between(_PAST, TODAY))
-    begun = _lock(select(_LABELED_ROW_ID).where(*is_begun), DATE, "begun")
-    is_ending = (_ENTRIES.status == LIVE, _ENTRIES.active_until.between(_PAST, TODAY))
-    ending = _lock(select(_LABELED_ROW_ID).where(*is_ending), _ENTRIES.active_until, "ending", begun)
-    # This also locks the promo, so no claim can outdate the uses.
-    uses = (
-        select(_LABELED_ROW_ID, _ENTRIES.promo_id, is_usable().label("usable"))
-        .join_from(feed_entries, promo_counters, promo_counters.c.promo_id == _ENTRIES.promo_id)
-        .join(promos, promos.c.id == _ENTRIES.promo_id)
-    )
-    unknown = _lock(uses.where(_ENTRIES.status.is_(None)), _ENTRIES.created_at, "unknown", begun, ending)
-    exhausted = select(unknown.c.promo_id).where(not_(unknown.c.usable)).scalar_subquery()
-    is_exhausted = _ENTRIES.promo_id == any_(func.array(exhausted))
-    # By row id, because a join could read the whole table.
-    row_ids = union_all(*(select(cte.c.row_id) for cte in (begun, ending, unknown))).scalar_subquery()
-    updated = (
-        update(feed_entries)
-        .where(any_(func.array(row_ids)) == _ROW_ID)
-        .values(status=case((is_exhausted, EXHAUSTED), else_=period_status(feed_entries)))
-        .returning(_ENTRIES.promo_id)
-        .cte("updated")
-    )
-    return select(func.count()).select_from(updated)
-
-
-_UPDATE = Statement(_update())
+_DATED = (
+    _lock(DATE, _ENTRIES.status == SCHEDULED, DATE.between(_PAST, TODAY)),
+    _lock(_ENTRIES.active_until, _ENTRIES.status == LIVE, _ENTRIES.active_until.between(_PAST, TODAY)),
+)
+_UNKNOWN = _lock(_ENTRIES.created_at, _ENTRIES.status.is_(None))
+_PROMO_IDS = any_(bindparam("promos", type_=ARRAY(Uuid)))
+_EXHAUSTED = Statement(
+    select(promos.c.id)
+    .join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
+    .where(promos.c.id == _PROMO_IDS, promo_counters.c.promo_id == _PROMO_IDS, not_(is_usable()))
+)
+_keys = (
+    func.unnest(*(bindparam(f"keys_{column.name}", type_=ARRAY(column.type)) for column in _KEY))
+    .table_valued(*(column.name for column in _KEY), name="keys")
+    .render_derived()
+)
+_is_exhausted = _ENTRIES.promo_id == any_(bindparam("exhausted", type_=ARRAY(Uuid)))
+_UPDATE = Statement(
+    update(feed_entries)
+    .where(*(column == _keys.c[column.name] for column in _KEY))
+    .values(status=case((_is_exhausted, EXHAUSTED), else_=period_status(feed_entries)))
+)
 
 
 def update_feed_status(connection: Connection, today: date, *, limit: int) -> int:
-    """Update up to `limit` entries for the business day and return how many."""
-    return int(_UPDATE.value(connection, {"today": today, "limit": limit}))
+    """Update up to `limit` entries for the business day in a transaction, and return how many."""
+    dated: list[Any] = []
+    for statement in _DATED:
+        dated += statement.rows(connection, {"today": today, "limit": limit - len(dated)})
+    unknown = _UNKNOWN.rows(connection, {"limit": limit - len(dated)})
+    # After the lock: a later claim of the last use waits for it, and then marks the entries.
+    promo_ids = [promo_id for *_, promo_id in unknown]
+    exhausted = [row[0] for row in _EXHAUSTED.rows(connection, {"promos": promo_ids})] if unknown else []
+    keys = dated + unknown
+    columns = zip(*keys, strict=True) if keys else [()] * len(_KEY)
+    values = {f"keys_{column.name}": [*each] for column, each in zip(_KEY, columns, strict=True)}
+    return _UPDATE.count(connection, {**values, "today": today, "exhausted": exhausted})

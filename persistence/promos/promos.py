@@ -15,14 +15,11 @@ from sqlalchemy import (
     Integer,
     Select,
     Text,
+    Uuid,
     and_,
     bindparam,
     case,
-    exists,
     func,
-    insert,
-    literal,
-    literal_column,
     not_,
     or_,
     select,
@@ -30,11 +27,10 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy.dialects.postgresql import JSONB
 
-from persistence.conditions import is_active, promo_state
-from persistence.database.statements import Statement, new_value
-from persistence.feeds.feed_entries import insert_entries
+from persistence.conditions import TODAY, is_active, promo_state
+from persistence.database.statements import Statement, as_json, new_value
 from persistence.pages import TOTAL, CountedPages, Key, Match, Page, PageRows, Pages, Window, join_page
 from persistence.promos.company_filters import (
     COMPANY_ID,
@@ -46,9 +42,8 @@ from persistence.promos.company_filters import (
     select_matching,
 )
 from persistence.promos.company_ranges import company_ranges
-from persistence.schema.audit_tables import promo_changes
 from persistence.schema.orders import company_order
-from persistence.schema.tables import TARGET_KEY, companies, company_promo_counts, promo_codes, promo_counters, promos
+from persistence.schema.tables import TARGET_KEY, company_promo_counts, promo_counters, promos
 from persistence.search import search_words
 from promo_api.folding import fold
 
@@ -117,71 +112,24 @@ _COUNTED_KEY = case((not_(promos.c.archived), TARGET_KEY))
 _CATEGORY_KEYS = Statement(select(promos.c.category_keys).where(promos.c.id == bindparam("id")))
 
 
-def _change_count(
-    company_id: ColumnElement[Any], target_key: ColumnElement[Any], difference: int, *conditions: ColumnElement[bool]
-) -> ReturningInsert[Any]:
-    """Change the number of promos of a company for a country ('': all countries).
-
-    The number is the sum of parts. A writer changes an unlocked part or inserts one, so none waits.
-    """
-    parts = company_promo_counts.c
-    is_part = (parts.company_id == company_id, parts.country_key == target_key, *conditions)
-    unlocked = select(parts.part).where(*is_part).limit(1).with_for_update(skip_locked=True).cte("unlocked")
-    changed = (
-        update(company_promo_counts)
-        .where(*is_part, parts.part == unlocked.c.part)
-        .values(promos_count=parts.promos_count + difference)
-        .returning(parts.part)
-        .cte("changed")
+# Of columns that cannot be NULL.
+_DEFAULTS = {"category_keys": [], "comments_enabled": True, "activation_events": False}
+_CREATE = Statement(
+    select(
+        func.create_promo(
+            bindparam("id", type_=Uuid),
+            bindparam("members", type_=JSONB),
+            bindparam("codes", type_=ARRAY(Text)),
+            bindparam("use_limit", type_=Integer),
+            TODAY,
+        )
     )
-    is_new = (~exists(select(changed.c.part)), *conditions)
-    new_part = select(company_id, target_key, literal(difference, Integer)).where(*is_new)
-    names = ["company_id", "country_key", "promos_count"]
-    return insert(company_promo_counts).from_select(names, new_part).returning(parts.part)
-
-
-def _insert() -> Select[Any]:
-    codes, use_limit = bindparam("codes", type_=ARRAY(Text)), bindparam("use_limit", type_=Integer)
-    columns = {name: bindparam(name, type_=promos.c[name].type) for name in _INSERTED_COLUMNS}
-    # The lock of the foreign key, so that the company is not closed before the promo is inserted.
-    is_open = companies.c.password_hash.is_not(None)
-    company = select(companies.c.id).where(companies.c.id == columns["company_id"], is_open)
-    locked = company.with_for_update(read=True, key_share=True).cte("company")
-    row = select(*columns.values(), func.to_json(codes)).select_from(locked)
-    promo = insert(promos).from_select([*columns, "promo_unique"], row).returning(*promos.c).cte("promo")
-    options = [bindparam(name, type_=promo_counters.c[name].type) for name in _COUNTED_OPTIONS]
-    counters = insert(promo_counters).from_select(
-        ["promo_id", "use_limit", *_COUNTED_OPTIONS], select(promo.c.id, use_limit, *options)
+)
+_CHANGE_COUNT = Statement(
+    select(
+        func.change_promo_count(COMPANY_ID, bindparam("target_key", type_=Text), bindparam("difference", type_=Integer))
     )
-    code = func.unnest(codes).table_valued("value", with_ordinality="position", name="code").render_derived()
-    code_rows = insert(promo_codes).from_select(
-        ["promo_id", "position", "value"],
-        select(promo.c.id, code.c.position, code.c.value).join_from(promo, code, true()),
-    )
-    listed = select(promo, (use_limit > 0).label("usable")).cte("listed")
-    created = insert(promo_changes).from_select(
-        ["promo_id", "number", "company_id", "event"],
-        select(promo.c.id, literal_column("1"), promo.c.company_id, literal_column("'created'")),
-    )
-    country_key, is_inserted = func.coalesce(columns["country_key"], ""), exists(select(promo.c.id))
-    counted = _change_count(columns["company_id"], country_key, 1, is_inserted)
-    return select(promo.c.id).add_cte(
-        counters.cte("counters"),
-        code_rows.cte("codes"),
-        counted.cte("counted"),
-        created.cte("created"),
-        *insert_entries(listed),
-    )
-
-
-_INSERTED_COLUMNS = {column.name for column in promos.c} - {
-    "created_at", "promo_unique", "paused", "archived", "reported_until",
-}  # fmt: skip
-_INSERT = Statement(_insert())
-_CHANGE_COUNT = {
-    difference: Statement(_change_count(COMPANY_ID, bindparam("target_key", type_=Text), difference))
-    for difference in (-1, 1)
-}
+)
 
 
 def find_promo(connection: Connection, promo_id: UUID, today: date, *, locked: bool = False) -> Promo | None:
@@ -247,20 +195,12 @@ def insert_promo(
     `values` has columns of promos without the case-folded keys, and the options of promo_counters; `codes` is None for
     other modes than UNIQUE.
     """
-    columns = {
-        **dict.fromkeys(_INSERTED_COLUMNS),
-        "comments_enabled": True,
-        "low_stock_percent": None,
-        "activation_events": False,
-        "id": promo_id,
-        **values,
-        **_fold_keys(values),
-        "search_words": search_words(
-            values["company_id"], values["description"], values.get("categories"), values.get("promo_common")
-        ),
-    }
-    parameters = {**columns, "today": today, "use_limit": use_limit, "codes": codes}
-    return _INSERT.row(connection, parameters) is not None
+    words = search_words(
+        values["company_id"], values["description"], values.get("categories"), values.get("promo_common")
+    )
+    members = {**_DEFAULTS, **values, **_fold_keys(values), "search_words": words}
+    parameters = {"id": promo_id, "members": as_json(members), "codes": codes, "use_limit": use_limit, "today": today}
+    return bool(_CREATE.value(connection, parameters))
 
 
 def update_counters(connection: Connection, promo_id: UUID, changes: Mapping[str, Any]) -> bool:
@@ -299,7 +239,8 @@ def update_promo(connection: Connection, promo_id: UUID, changes: Mapping[str, A
     if old_key != new_key:
         for key, difference in ((old_key, -1), (new_key, 1)):
             if key is not None:
-                _CHANGE_COUNT[difference].row(connection, {"company": company_id, "target_key": key})
+                values = {"company": company_id, "target_key": key, "difference": difference}
+                _CHANGE_COUNT.row(connection, values)
     return True
 
 
@@ -314,9 +255,10 @@ def _update(columns: frozenset[str]) -> Statement:
         .with_for_update(key_share=True)
         .cte("before")
     )
+    is_promo = (promos.c.id == bindparam("id"), promos.c.id == before.c.id)
     return Statement(
         update(promos)
-        .where(promos.c.id == before.c.id, or_(begins.is_(None), ends.is_(None), begins <= ends))
+        .where(*is_promo, or_(begins.is_(None), ends.is_(None), begins <= ends))
         .values(new)
         .returning(promos.c.company_id, before.c.counted_key, _COUNTED_KEY)
     )

@@ -2,11 +2,9 @@
 
 from sqlalchemy import (
     ARRAY,
-    BigInteger,
     Column,
     Date,
     DateTime,
-    Identity,
     Index,
     Integer,
     PrimaryKeyConstraint,
@@ -15,6 +13,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     case,
+    func,
     literal_column,
     or_,
     text,
@@ -40,7 +39,7 @@ feed_entries = Table(
     ),
     Column("standing", Text, key="status"),
 )
-# exhausted: no use left, or paused; exact, because a trigger (migration 0010) sets it with the last use. The others may
+# exhausted: no use left, or paused; exact, because claim_uses sets it with the last use. The others may
 # be outdated, so readers check the period again: scheduled has not begun, ending is on its last day or over, live is
 # neither. NULL: written by an older version, so readers check the uses too.
 # Literals, because the planner must see them to use the partial indexes.
@@ -88,7 +87,7 @@ feed_counts = Table(
 feed_count_changes = Table(
     "feed_tally_changes",
     metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("id", Uuid, primary_key=True, server_default=func.gen_random_uuid()),
     Column("promo_count", SmallInteger, nullable=False),
     Column("usable_count", SmallInteger, nullable=False),
     Column("country_key", Text),

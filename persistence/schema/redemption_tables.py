@@ -58,7 +58,7 @@ IS_COMMON_HOLD = and_(IS_HELD, redemptions.c.code_position.is_(None))
 _NEWEST = desc(redemptions.c.created_at), desc(redemptions.c.id)
 Index("redemptions_code", redemptions.c.promo_id, redemptions.c.code_position, unique=True, postgresql_where=IS_OF_CODE)
 # Finds a redemption by the id in a path.
-Index("redemptions_company", redemptions.c.company_id, redemptions.c.id, unique=True)
+Index("redemptions_id", redemptions.c.company_id, redemptions.c.id)
 Index("redemptions_newest", redemptions.c.company_id, redemptions.c.state, *_NEWEST)
 Index("redemptions_promo_newest", redemptions.c.promo_id, redemptions.c.state, *_NEWEST)
 Index(

@@ -252,7 +252,8 @@ activations = Table(
     Column("user_id", Uuid, primary_key=True),
     Column("id", Uuid, primary_key=True),
     Column("country_key", Text, nullable=False),  # of the user at that time
-    Column("activated_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    # claim_uses sets it, and counts the activation. A trigger does both for processes of an earlier version.
+    Column("activated_at", DateTime(timezone=True), nullable=False),
     # In promo_codes. NULL: the promo is COMMON, or a version before 0012 has issued the code.
     Column("code_position", Integer),
 )

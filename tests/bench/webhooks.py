@@ -38,8 +38,9 @@ _WEBHOOK = """
     VALUES (%(company)s, %(id)s, %(url)s, '{}', %(secret)s)
 """
 _WRITE = """
-    INSERT INTO events (company_id, type, data)
-    SELECT %(company)s, 'promo.changed', '{"members": ["description"]}' FROM generate_series(1, %(count)s)
+    INSERT INTO promo_events (promo_id, company_id, type, data)
+    SELECT gen_random_uuid(), %(company)s, 'promo.changed', '{"members": ["description"]}'
+    FROM generate_series(1, %(count)s)
 """
 _BACKLOG = """
     WITH written AS (

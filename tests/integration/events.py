@@ -4,10 +4,10 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Connection, Table, func, insert, select, union_all, update
 
 from persistence.database.engine import Database
-from persistence.schema.event_tables import events
+from persistence.schema.event_tables import IS_UNPUBLISHED, events, promo_events
 from promo_api.event_sweepers import events_sweeper
 from promo_api.runtime import Runtime
 from tests.accounts import Account
@@ -42,9 +42,24 @@ def data_of(runtime: Runtime, company: Account, type_: str) -> list[dict[str, An
 
 
 def fill(database: Database, company_id: UUID, count: int) -> None:
-    """Write events that are not published."""
-    with database.autocommit() as connection:
-        connection.execute(insert(events), [{"company_id": company_id, "type": "promo.changed"}] * count)
+    """Write events that are not published: half of them to the outbox of promos, the others to `events`."""
+    event = {"company_id": company_id, "type": "promo.changed", "promo_id": uuid4()}
+    with database.transaction() as connection:
+        for outbox, number in ((promo_events, count - count // 2), (events, count // 2)):
+            if number:
+                connection.execute(insert(outbox), [event] * number)
+
+
+def write(connection: Connection, company_id: UUID, type_: str, outbox: Table = promo_events) -> None:
+    """Write an event that is not published."""
+    connection.execute(insert(outbox).values(company_id=company_id, type=type_, promo_id=uuid4()))
+
+
+def unpublished(connection: Connection, company_id: UUID) -> list[str]:
+    """Return the types of the events of a company that are not published."""
+    outboxes = (promo_events, promo_events.c.id.is_not(None)), (events, IS_UNPUBLISHED)
+    queries = (select(table.c.type).where(table.c.company_id == company_id, which) for table, which in outboxes)
+    return list(connection.scalars(union_all(*queries)))
 
 
 def publish_new(runtime: Runtime, count: int, company_id: UUID | None = None) -> tuple[UUID, list[UUID]]:

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import select, update
 
-from persistence.events import delete_old_events
+from persistence.events import delete_old_events, list_old_events
 from persistence.schema.event_tables import events
 from promo_api.runtime import Runtime
 from promo_api.webhook_sweepers import redeliveries_sweeper
@@ -188,8 +188,11 @@ def test_redelivery_since_a_time(company: Account, runtime: Runtime) -> None:
             assert _redeliver(company, webhook, since=since.isoformat()).status_code == 202
             expected = max(sum(each < hour for each in hours), deleted)
             assert row_of(runtime, webhook).redeliver_after == expected, hour
-        with runtime.database.autocommit() as connection:
-            deleted = delete_old_events(connection, _PAST + timedelta(hours=4, seconds=-1), limit=100)
+        with runtime.database.transaction() as connection:
+            since = _PAST + timedelta(hours=4, seconds=-1)
+            old = list_old_events(connection, since, limit=100)
+            if UUID(company.id) in old:
+                delete_old_events(connection, UUID(company.id), old[UUID(company.id)], since)
             of_company = select(events.c.number).where(events.c.company_id == UUID(company.id))
             deleted = min(connection.scalars(of_company)) - 1
         assert deleted == 4

@@ -23,6 +23,10 @@ _ACTIVATION = """
     ), country AS (
         INSERT INTO country_uses AS uses VALUES (:promo, :country, 1)
         ON CONFLICT (promo_id, country_key) DO UPDATE SET activations_count = uses.activations_count + 1
+    ), activity AS (
+        INSERT INTO promo_activity AS stored (promo_id, quarter, country_key, activations)
+        VALUES (:promo, quarter_of(:moment), :country, 1)
+        ON CONFLICT (promo_id, quarter, country_key) DO UPDATE SET activations = stored.activations + 1
     )
     INSERT INTO user_uses AS uses VALUES (:user, 1)
     ON CONFLICT (user_id) DO UPDATE SET activations_count = uses.activations_count + 1

@@ -6,17 +6,17 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import select
 
 from persistence.activations import Claim, claim_values
 from persistence.events import list_events, update_event_numbers
-from persistence.schema.event_tables import event_feeds, events
+from persistence.schema.event_tables import event_feeds, events, promo_events
 from persistence.schema.tables import promo_counters, promos
 from promo_api.errors import ServiceUnavailable
 from promo_api.event_sweepers import ended_promos_sweeper, events_sweeper
 from promo_api.runtime import Runtime
 from tests.accounts import Account, Api
-from tests.integration.events import PATH, fill, publish, types
+from tests.integration.events import PATH, fill, publish, types, unpublished, write
 from tests.integration.test_redemptions import activate
 from tests.race.interleaving import Stage, pid_of, together
 from tests.race.jobs import activation, patch, statuses
@@ -26,11 +26,6 @@ from tests.race.jobs import activation, patch, statuses
 def company_id() -> UUID:
     """A company without other events."""
     return uuid4()
-
-
-def write(connection: Connection, company_id: UUID, type_: str) -> None:
-    """Write an event."""
-    connection.execute(insert(events).values(company_id=company_id, type=type_))
 
 
 def numbers(runtime: Runtime, company_id: UUID) -> list[int]:
@@ -72,6 +67,17 @@ def test_uncommitted_numbers_are_not_read(runtime: Runtime, company_id: UUID) ->
     assert walk(runtime, company_id, None)[1] == [3]
 
 
+def test_order_of_a_publication(runtime: Runtime, company_id: UUID) -> None:
+    """Events of promos and other events of a company are numbered together, in the order in which they were written."""
+    with runtime.database.autocommit() as connection:
+        for number in range(9):
+            write(connection, company_id, str(number), events if number % 3 == 0 else promo_events)
+    publish(runtime)
+    assert walk(runtime, company_id, None) == ([*"012345678"], [9])
+    with runtime.database.autocommit() as connection:
+        assert unpublished(connection, company_id) == []
+
+
 def test_two_publishers(runtime: Runtime, company_id: UUID) -> None:
     """A publisher leaves a company that another one publishes, and does not wait."""
     fill(runtime.database, company_id, 2)
@@ -103,7 +109,7 @@ def test_publishers_and_writers_together(runtime: Runtime, company_id: UUID) -> 
     def write_all(writer: int) -> None:
         for number in range(count):
             with runtime.database.transaction() as connection:
-                write(connection, company_id, f"{writer}.{number}")
+                write(connection, company_id, f"{writer}.{number}", events if number % 4 == 0 else promo_events)
 
     def publish_all() -> None:
         sweeper = events_sweeper(runtime.database)
@@ -128,7 +134,9 @@ def test_killed_publisher(runtime: Runtime, company_id: UUID, stage: Stage) -> N
     fill(runtime.database, company_id, 3)
     with pytest.raises(ServiceUnavailable):
         _publish_and_die(runtime, company_id, stage)
-    assert numbers(runtime, company_id)[:4] == [1, 2, 3, None]
+    assert numbers(runtime, company_id)[:3] == [1, 2, 3]
+    with runtime.database.autocommit() as connection:
+        assert len(unpublished(connection, company_id)) == 3
     publish(runtime)
     assert numbers(runtime, company_id) == [*range(1, 7)]
     last = select(event_feeds.c.last_number).where(event_feeds.c.company_id == company_id)

@@ -59,7 +59,7 @@ def _merge_counts(database: Database) -> None:
 
 
 def _update_standings(database: Database, distance: int = 0, limit: int = 5) -> int:
-    with database.autocommit() as connection:
+    with database.transaction() as connection:
         return update_feed_status(connection, TODAY + timedelta(distance), limit=limit)
 
 

@@ -14,10 +14,9 @@ from persistence.consistency import (
     count_mismatched_comments,
     count_mismatched_reports,
 )
-from persistence.schema.tables import comment_reports, comments, promo_counters, promos, users
+from persistence.schema.tables import comment_reports, comments, promo_counters, promos
 from promo_api.runtime import Runtime
 from tests.accounts import Account, Api
-from tests.race.deletion import close, delete_rows
 from tests.race.interleaving import Stage, together
 
 _TEXT = {"text": "The coffee was good"}
@@ -149,20 +148,3 @@ def test_simultaneous_reports(promo: _Promo) -> None:
     assert [response.status_code for response in responses] == [200] * 8
     assert promo.company.get(promo.moderated).json()["reports_count"] == 1
     assert promo.company.get(f"{promo.moderated}/reports").headers["x-total-count"] == "1"
-
-
-def test_report_while_the_account_is_deleted(runtime: Runtime, stage: Stage, promo: _Promo) -> None:
-    """A report that waits for the close of the account is a 401. The earlier report stays, without a person."""
-    user_id = runtime.tokens.read(promo.user.token, "user").account_id
-    assert promo.report(promo.user).status_code == 200
-    with stage.queue() as queue, runtime.database.transaction() as deletion:
-        assert close(deletion, user_id)
-        delete_rows(deletion, user_id)
-        queue.add(partial(promo.report, promo.user))
-    assert [response.status_code for response in queue.results()] == [401]
-    assert promo.company.get(promo.moderated).json()["reports_count"] == 1
-    with runtime.database.autocommit() as connection:
-        owner = select(comment_reports.c.user_id).where(comment_reports.c.comment_id == UUID(promo.comment_id))
-        reporter = connection.execute(owner).scalar_one()
-        assert reporter != user_id
-        assert connection.execute(select(users.c.id).where(users.c.id == reporter)).all() == []

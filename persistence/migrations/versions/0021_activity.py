@@ -138,7 +138,7 @@ def upgrade() -> None:
     # Also the tables that migrations 0022 and 0024 change, because all run in one transaction.
     lock_tables(
         "jobs", "promo_counters", "promos", "promo_changes", "activations", "redemptions", "likes", "comments",
-        "companies", "users", "user_uses", "account_events", "account_deletions",
+        "companies", "users", "user_uses", "account_events", "account_deletions", "feed_tally_changes",
     )  # fmt: skip
     _create_tables()
     for function in _FUNCTIONS.values():

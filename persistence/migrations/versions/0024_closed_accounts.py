@@ -169,7 +169,16 @@ def upgrade() -> None:
     `addresses` and `company_names` may exist already: on large tables, create and fill them beforehand (see
     docs/deployment.md).
     """
-    lock_tables(*_KINDS, *_REFERENCES, "account_events", "account_deletions")
+    # Also the tables that migration 0025 changes, because both run in one transaction.
+    lock_tables(
+        *_KINDS,
+        *_REFERENCES,
+        "account_events",
+        "account_deletions",
+        "feed_tally_changes",
+        "promo_counters",
+        "redemptions",
+    )
     for table, (column, _) in _REFERENCES.items():
         op.drop_constraint(op.f(f"{table}_{column}_fk"), table)
     _create_addresses()

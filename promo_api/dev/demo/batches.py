@@ -11,18 +11,8 @@ from typing import Any
 from promo_api.dev.demo.plan import Use
 from promo_api.dev.demo.redemptions import RedemptionStep
 
-# The default of activated_at, while the uses of a promo are claimed together.
-_USE_TIME = """
-    CREATE FUNCTION demo.use_time() RETURNS timestamptz LANGUAGE plpgsql AS $$
-    DECLARE
-        number CONSTANT integer := current_setting('demo.use')::integer + 1;
-    BEGIN
-        PERFORM set_config('demo.use', number::text, false);
-        RETURN (current_setting('demo.use_times')::timestamptz[])[number];
-    END $$
-"""
-_USE_DEFAULT = "ALTER TABLE activations ALTER COLUMN activated_at SET DEFAULT demo.use_time()"
-# A group of uses of a promo, from `firsts` to `lasts`, is claimed together. It ends at the time of the last use.
+# A group of uses of a promo, from `firsts` to `lasts`, is claimed together, at the time of the last. Then each gets its
+# time, which is in the same quarter of an hour, so that it is counted there.
 _CLAIM = """
     CREATE FUNCTION demo.claim(
         promos uuid[], firsts integer[], lasts integer[], ids uuid[], users uuid[], countries text[], ages smallint[],
@@ -36,11 +26,14 @@ _CLAIM = """
         FOR number IN 1..cardinality(promos) LOOP
             n := firsts[number];
             m := lasts[number];
-            PERFORM set_config('demo.time', times[m]::text, false), set_config('demo.use', '0', false),
-                set_config('demo.use_times', times[n:m]::text, false);
+            PERFORM set_config('demo.time', times[m]::text, false);
             done := done + (SELECT count(*) FROM claim_uses(
                 promos[number], ids[n:m], users[n:m], countries[n:m], ages[n:m], today
             ));
+            UPDATE activations SET activated_at = use.moment
+            FROM unnest(ids[n:m], users[n:m], times[n:m]) AS use (id, user_id, moment)
+            WHERE activations.promo_id = promos[number] AND activations.user_id = use.user_id
+                AND activations.id = use.id;
             UPDATE promo_codes SET issued_at = times[n + position - positions[n]]
             WHERE promo_id = promos[number] AND position BETWEEN positions[n] AND positions[m];
         END LOOP;
@@ -81,8 +74,8 @@ _CALL_REDEEM = (
 
 
 def create_functions(connection: Any) -> None:
-    """Create the functions of this module. They and the default are dropped with the schema of the clock."""
-    for statement in (_USE_TIME, _USE_DEFAULT, _CLAIM, _REDEEM):
+    """Create the functions of this module. They are dropped with the schema of the clock."""
+    for statement in (_CLAIM, _REDEEM):
         connection.exec_driver_sql(statement)
 
 
@@ -97,11 +90,16 @@ def claim_uses(connection: Any, uses: Sequence[Use], today: date) -> int:
 
 
 def _groups(uses: Sequence[Use]) -> Iterator[tuple[Any, ...]]:
-    """Yield each promo with the numbers of its first and last use."""
+    """Yield the promo of each group with the numbers of its first and last use."""
     last = 0
-    for promo_id, of_promo in groupby(uses, key=lambda use: use.code.promo_id):
-        first, last = last + 1, last + sum(1 for _ in of_promo)
+    for (promo_id, *_), of_group in groupby(uses, key=_group):
+        first, last = last + 1, last + sum(1 for _ in of_group)
         yield promo_id, first, last
+
+
+def _group(use: Use) -> tuple[Any, ...]:
+    """Return the promo and the quarter of an hour of a use."""
+    return use.code.promo_id, use.at.replace(minute=use.at.minute // 15 * 15, second=0, microsecond=0)
 
 
 def redeem(connection: Any, steps: Sequence[RedemptionStep]) -> int:

@@ -211,6 +211,14 @@ _MISMATCHES = {
         consistency.count_mismatched_publications,
         1,
     ),
+    "event of a promo not published": (
+        (
+            "INSERT INTO promo_events (promo_id, company_id, type, created_at)"
+            " VALUES ({a}, {a}, 'x', now() - interval '11 minutes')"
+        ),
+        consistency.count_mismatched_publications,
+        1,
+    ),
     "delivery without an event": (
         (
             "WITH webhook AS (INSERT INTO webhooks (company_id, id, url, event_types, secret)"

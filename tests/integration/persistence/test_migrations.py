@@ -166,6 +166,7 @@ def test_existing_promos_are_listed(open_database: Open, empty: Settings) -> Non
         assert (count_mismatched_feed_counts(connection), count_mismatched_feed_entries(connection)) == (0, 0)
         listed = "SELECT count(*) FROM feed_entries WHERE category_key = ''"
         assert connection.exec_driver_sql(listed).scalar_one() == 500
+    with database.transaction() as connection:
         assert update_feed_status(connection, date(2026, 1, 20), limit=10_000) > 500
         assert connection.exec_driver_sql("SELECT count(DISTINCT standing) FROM feed_entries").scalar_one() == 3
         assert count_mismatched_feed_entries(connection) == 0

@@ -20,17 +20,18 @@ from persistence.accounts.exports import (
 from persistence.accounts.own_activations import list_activations, list_own_activations
 from persistence.accounts.users import User
 from persistence.activations import Claim, claim_values, find_refusal_reasons, list_country_uses
-from persistence.comments import list_comments
+from persistence.comment_reports import insert_report
+from persistence.comments import delete_any_comment, insert_comment, list_comments
 from persistence.database.engine import Database
 from persistence.feeds.feed_counts import count_feed
-from persistence.feeds.feed_index import list_outdated_promos
+from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries, list_outdated_promos
 from persistence.feeds.feed_status import update_feed_status
 from persistence.feeds.user_promos import (
     find_promo_for_user,
     list_feed_promos,
     list_history_promos,
 )
-from persistence.likes import insert_like
+from persistence.likes import delete_like, insert_like
 from persistence.promos.changes import insert_change, list_changes
 from persistence.promos.code_lists import CodeLists
 from persistence.promos.promos import find_category_keys, find_promo, list_promos
@@ -263,7 +264,6 @@ _STATEMENTS: dict[str, Callable[[Connection, User], Any]] = {
     "offer": lambda connection, user: find_refusal_reasons(connection, _PROMO, user, _TODAY),
     "comments": lambda connection, _user: list_comments(connection, _PROMO, limit=10, offset=0),
     "statistics": lambda connection, _user: list_country_uses(connection, _PROMO),
-    "like": lambda connection, user: insert_like(connection, _PROMO, user.id, user.country_key),
     "promos with outdated keys": lambda connection, _user: list_outdated_promos(connection, after=_USER, limit=100),
     "category keys": lambda connection, _user: find_category_keys(connection, _PROMO),
     "standings": lambda connection, _user: update_feed_status(connection, _TODAY, limit=500),
@@ -320,6 +320,16 @@ def test_plans_of_frequent_statements(connection: Connection, user: User) -> Non
         find_promo_for_user(connection, _PROMO, user.id, _TODAY)
         find_refusal_reasons(connection, _PROMO, user, _TODAY)
         claim_values(connection, _PROMO, [_claim(user)], _TODAY)
+        insert_like(connection, _PROMO, user.id, user.country_key)
+        delete_like(connection, _PROMO, user.id)
+        comment_id = uuid4()
+        insert_comment(
+            connection, _PROMO, comment_id=comment_id, author_id=user.id, country_key=user.country_key, text="A comment"
+        )
+        insert_report(connection, _PROMO, comment_id, user_id=_USER, reason="spam")
+        delete_any_comment(connection, _PROMO, comment_id)
+        delete_feed_entries(connection, _PROMO)
+        insert_feed_entries(connection, _PROMO, _TODAY)
         list_history_promos(connection, _USER, _TODAY, limit=10, offset=0)
         list_activations(connection, _USER, limit=10, offset=0)
         list_country_uses(connection, _PROMO)

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, text
 
-from persistence.events import update_event_numbers
+from persistence.events import list_waiting_companies, update_event_numbers
 from persistence.webhooks.deliveries import (
     Batch,
     Result,
@@ -31,12 +31,24 @@ _EVENTS = """
     INSERT INTO events (company_id, type, number, published_at)
     SELECT :company, 'promo.changed', number, now() FROM generate_series(1, 60000) number
 """
+_FEED = "INSERT INTO event_feeds (company_id, last_number) VALUES (:company, 60000)"
 _DELIVERIES = """
     INSERT INTO deliveries (company_id, webhook_id, event_id, due_at)
     SELECT company_id, :webhook, id, now() - interval '1 second' * number FROM events WHERE company_id = :company
     UNION ALL
     SELECT company_id, id, gen_random_uuid(), now() FROM webhooks, generate_series(1, 40)
 """
+_OUTBOX = """
+    INSERT INTO promo_events (promo_id, company_id, type)
+    SELECT gen_random_uuid(), :company, 'promo.changed' FROM generate_series(1, 600)
+"""
+# The statements of a publication, counted from its end, and what each reads.
+_NEXT, _MOVE, _DELIVER = -4, -3, -2
+_PUBLICATION = {
+    _NEXT: {("promo_events", "promo_events_company"), ("events", "events_unpublished")},
+    _MOVE: {("promo_events", "promo_events_company")},
+    _DELIVER: {("events", "events_pk"), ("webhooks", "webhooks_pk")},
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +56,7 @@ def filled(runtime: Runtime) -> Iterator[tuple[Connection, UUID, UUID]]:
     """A connection, a company and a webhook, with 100,000 deliveries; rolled back at the end."""
     ids = {"company": uuid4(), "webhook": uuid4()}
     with runtime.database.engine.connect() as connection:
-        for statement in (_WEBHOOKS, _EVENTS, _DELIVERIES):
+        for statement in (_WEBHOOKS, _EVENTS, _FEED, _DELIVERIES):
             connection.execute(text(statement), ids)
         connection.execute(text("ANALYZE webhooks, events, deliveries"))
         yield connection, ids["company"], ids["webhook"]
@@ -87,10 +99,21 @@ def test_results(filled: tuple[Connection, UUID, UUID]) -> None:
     assert {*tables_read(unsent)} == {("deliveries", "deliveries_due")}
 
 
-def test_publication(filled: tuple[Connection, UUID, UUID]) -> None:
-    """The publisher finds the webhooks of the company by their key, once, also if it has none."""
+@pytest.mark.parametrize(("statement", "indexes"), _PUBLICATION.items())
+def test_publication(filled: tuple[Connection, UUID, UUID], statement: int, indexes: set[tuple[str, str]]) -> None:
+    """A publication reads by indexes only, with an outbox that was empty when its statements were prepared."""
     connection, company_id, _ = filled
-    plan = plan_of(connection, lambda: update_event_numbers(connection, company_id), 2)
-    tables = {*tables_read(plan)}
-    assert ("webhooks", "webhooks_pk") in tables
-    assert "" not in {index for _, index in tables}
+    connection.execute(text(_OUTBOX), {"company": company_id})
+    plan = plan_of(connection, lambda: update_event_numbers(connection, company_id), statement)
+    assert {*tables_read(plan)} == indexes
+    assert "Sort" not in {node["Node Type"] for node in nodes_of(plan)} or statement == _MOVE
+
+
+def test_waiting_companies(filled: tuple[Connection, UUID, UUID]) -> None:
+    """Each company with unpublished events is found by one look into an index of each outbox."""
+    connection, company_id, _ = filled
+    connection.execute(text(_OUTBOX), {"company": company_id})
+    companies: list[UUID] = []
+    plan = plan_of(connection, lambda: companies.extend(list_waiting_companies(connection, after=_FIRST, limit=100)))
+    assert company_id in companies
+    assert {*tables_read(plan)} == {("promo_events", "promo_events_company"), ("events", "events_unpublished")}
