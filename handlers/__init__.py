@@ -26,6 +26,7 @@ status) or (body, status, headers), or raises an error of promo_api.errors.
 | company_locks | shared: transactions that change keys and webhooks |
 | promo_owners | shared: the check that a promo belongs to the company |
 | pages | shared: pages of lists and their cursors |
+| replica_reads | shared: reads from replicas |
 | streamed_rows | shared: whole lists as CSV or lines of JSON |
 | idempotency | shared: the Idempotency-Key header |
 | serializers | shared: rows to JSON |

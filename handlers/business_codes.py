@@ -10,6 +10,7 @@ from handlers import Body, Headers
 from handlers.idempotency import Upload, connect, idempotent, idempotent_upload, store_responses
 from handlers.pages import PageRequest, paged, serialize_page
 from handlers.promo_owners import check_owner, find_own_promo
+from handlers.replica_reads import reads_replica
 from handlers.serializers import serialize_code, serialize_job
 from handlers.streamed_rows import stream_rows
 from persistence.accounts.companies import Company
@@ -84,12 +85,19 @@ def list_codes(
     runtime: Runtime, company: Company, *, id: UUID, page: PageRequest, media_type: str, state: str | None = None
 ) -> Page[Body] | StreamedResponse:
     """List codes of a promo, or return all as a stream."""
-    with runtime.database.autocommit() as connection:
-        check_owner(find_promo_owner(connection, id), company)
     if media_type != "application/json":
+        with runtime.database.autocommit() as connection:
+            check_owner(find_promo_owner(connection, id), company)
         return stream_rows(media_type, _COLUMNS, _read_codes(runtime, id, state), serialize_code)
-    with runtime.database.autocommit() as connection:
-        codes = list_promo_codes(connection, id, state=state, limit=page.limit, after=page.after)
+    return _list_page(runtime, company, promo_id=id, page=page, state=state)
+
+
+@reads_replica
+def _list_page(
+    _runtime: Runtime, company: Company, *, promo_id: UUID, page: PageRequest, state: str | None, connection: Any
+) -> Page[Body]:
+    check_owner(find_promo_owner(connection, promo_id), company)
+    codes = list_promo_codes(connection, promo_id, state=state, limit=page.limit, after=page.after)
     return serialize_page(codes, serialize_code)
 
 

@@ -1,10 +1,12 @@
 """Moderation: comments on the promos of a company."""
 
+from typing import Any
 from uuid import UUID
 
 from handlers import Body
 from handlers.pages import PageRequest, Response, paged, serialize_page
 from handlers.promo_owners import check_owner, find_own_promo
+from handlers.replica_reads import reads_replica
 from handlers.serializers import serialize_moderated_comment
 from persistence.accounts.companies import Company, claim_company
 from persistence.comment_reports import list_reports as list_comment_reports
@@ -23,24 +25,24 @@ from promo_api.specification import MAX_PAGE_ENTRIES
 
 
 @paged
+@reads_replica
 def list_comments(
-    runtime: Runtime, company: Company, *, id: UUID, page: PageRequest, reported: bool = False
+    _runtime: Runtime, company: Company, *, id: UUID, page: PageRequest, connection: Any, reported: bool = False
 ) -> Page[Body]:
     """List the comments on a promo of the company, newest first."""
     list_ = list_reported_comments if reported else list_promo_comments
-    with runtime.database.autocommit() as connection:
-        check_owner(find_promo_owner(connection, id), company)
-        comments = list_(connection, id, **vars(page))
+    check_owner(find_promo_owner(connection, id), company)
+    comments = list_(connection, id, **vars(page))
     if comments is None:
         raise NotFound.promo()
     return serialize_page(comments, serialize_moderated_comment)
 
 
-def get_comment(runtime: Runtime, company: Company, *, id: UUID, comment_id: UUID) -> Body:
+@reads_replica
+def get_comment(_runtime: Runtime, company: Company, *, id: UUID, comment_id: UUID, connection: Any) -> Body:
     """Return a comment on a promo of the company."""
-    with runtime.database.autocommit() as connection:
-        check_owner(find_promo_owner(connection, id), company)
-        comment = find_comment(connection, id, comment_id)
+    check_owner(find_promo_owner(connection, id), company)
+    comment = find_comment(connection, id, comment_id)
     if comment is None:
         raise NotFound.comment()
     return serialize_moderated_comment(comment)

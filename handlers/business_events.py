@@ -14,4 +14,7 @@ def list_events(runtime: Runtime, company: Company, *, page: PageRequest, type: 
     """List the events, the oldest first."""
     with runtime.database.autocommit() as connection:
         events = list_company_events(connection, company.id, types=type, limit=page.limit, after=page.after)
+    if events.entries:
+        # A replica must not be behind the events.
+        runtime.replicas.record_write(company.id)
     return serialize_page(events, serialize_company_event)

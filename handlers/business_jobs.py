@@ -28,6 +28,7 @@ def list_jobs(runtime: Runtime, company: Company, *, page: PageRequest) -> Page[
     """List the jobs, newest first."""
     with runtime.database.autocommit() as connection:
         jobs = list_company_jobs(connection, company.id, limit=page.limit, after=page.after)
+    runtime.replicas.record_write(company.id)
     return serialize_page(jobs, serialize_job)
 
 
@@ -41,6 +42,8 @@ def _find_job(runtime: Runtime, company: Company, job_id: UUID) -> Job:
         job = find_job(connection, company.id, job_id)
     if job is None:
         raise NotFound.job()
+    # A replica must not be behind what the job is said to have done.
+    runtime.replicas.record_write(company.id)
     return job
 
 

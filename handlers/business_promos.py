@@ -5,11 +5,12 @@ from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 
-from handlers import Body, Headers
+from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
 from handlers.pages import PageRequest, paged, serialize_page
 from handlers.promo_changes import CONFLICT, ENDS_TOO_EARLY, change_promo
 from handlers.promo_owners import check_owner, find_own_promo
+from handlers.replica_reads import reads_replica
 from handlers.serializers import serialize_change, serialize_promo
 from handlers.versions import read_if_match, versioned
 from persistence.accounts.companies import Company, claim_company
@@ -59,10 +60,12 @@ def create_promo(runtime: Runtime, company: Company, *, body: Body, key: Idempot
 
 
 @paged
-def list_promos(
+@reads_replica
+def list_promos(  # noqa: PLR0913 the filters are parameters
     runtime: Runtime,
     company: Company,
     *,
+    connection: Any,
     page: PageRequest,
     country: list[str] | None = None,
     state: list[str] | None = None,
@@ -71,33 +74,30 @@ def list_promos(
     sort_by: str | None = None,
 ) -> Page[Body]:
     """List the promos of the company, each with its first codes."""
-    with runtime.database.autocommit() as connection:
-        promos = list_company_promos(
-            connection,
-            company.id,
-            runtime.today(),
-            countries=country,
-            states=state,
-            mode=mode,
-            search=q,
-            sort_by=sort_by,
-            **vars(page),
-        )
-        entries = _serialize_promos(runtime, connection, company, promos.entries, MAX_LISTED_CODES)
+    promos = list_company_promos(
+        connection,
+        company.id,
+        runtime.today(),
+        countries=country,
+        states=state,
+        mode=mode,
+        search=q,
+        sort_by=sort_by,
+        **vars(page),
+    )
+    entries = _serialize_promos(runtime, connection, company, promos.entries, MAX_LISTED_CODES)
     return Page(entries, promos.total, promos.next_key)
 
 
 @versioned(PROMO_MEMBERS)
-def get_promo(runtime: Runtime, company: Company, *, id: UUID) -> Body:
+@reads_replica
+def get_promo(runtime: Runtime, company: Company, *, id: UUID, connection: Any) -> Body:
     """Return a promo of the company."""
-    with runtime.database.autocommit() as connection:
-        promo = find_own_promo(connection, id, company, runtime.today())
-        return _serialize_promos(runtime, connection, company, [promo])[0]
+    return _read_promo(runtime, connection, company, id)
 
 
-def update_promo(
-    runtime: Runtime, company: Company, *, id: UUID, body: Body, if_match: str | None = None
-) -> tuple[Body, int, Headers]:
+@versioned(PROMO_MEMBERS)
+def update_promo(runtime: Runtime, company: Company, *, id: UUID, body: Body, if_match: str | None = None) -> Body:
     """Change members of a promo; the target is replaced as a whole, and null removes a value."""
     values, use_limit = _read_values(body), body.get("max_count")
     if _is_reversed(values.get("active_from"), values.get("active_until")):
@@ -113,7 +113,8 @@ def update_promo(
         if not claim_company(connection, company.id):
             raise Unauthenticated.account_deleted()
         change_promo(connection, id, values, runtime.today(), read_if_match(if_match))
-    return get_promo(runtime, company, id=id)
+    with runtime.database.autocommit() as connection:
+        return _read_promo(runtime, connection, company, id)
 
 
 @paged
@@ -125,11 +126,11 @@ def list_changes(runtime: Runtime, company: Company, *, id: UUID, page: PageRequ
     return serialize_page(changes, serialize_change)
 
 
-def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:
+@reads_replica
+def get_promo_stat(_runtime: Runtime, company: Company, *, id: UUID, connection: Any) -> Body:
     """Return the activations and redemptions of a promo, in total and by country."""
-    with runtime.database.autocommit() as connection:
-        check_owner(find_promo_owner(connection, id), company)
-        uses, redeemed = list_country_uses(connection, id), count_redemptions(connection, id)
+    check_owner(find_promo_owner(connection, id), company)
+    uses, redeemed = list_country_uses(connection, id), count_redemptions(connection, id)
     return {
         "activations_count": sum(use.activations_count for use in uses),
         "countries": [vars(use) | _count(redeemed.get(use.country)) for use in uses],
@@ -140,6 +141,11 @@ def get_promo_stat(runtime: Runtime, company: Company, *, id: UUID) -> Body:
 def _count(redemptions: int | None) -> Body:
     """Return the member with the number of redemptions; none without any."""
     return {"redemptions_count": redemptions} if redemptions else {}
+
+
+def _read_promo(runtime: Runtime, connection: Any, company: Company, promo_id: UUID) -> Body:
+    promo = find_own_promo(connection, promo_id, company, runtime.today())
+    return _serialize_promos(runtime, connection, company, [promo])[0]
 
 
 def _serialize_promos(

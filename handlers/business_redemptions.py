@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
 from handlers.pages import PageRequest, paged, serialize_page
+from handlers.replica_reads import reads_replica
 from handlers.serializers import serialize_redemption
 from persistence.accounts.companies import Company, KeyCompany
 from persistence.idempotency import IdempotencyKey
@@ -91,26 +92,27 @@ def create_redemption(runtime: Runtime, company: Company, *, body: Body, key: Id
 
 
 @paged
+@reads_replica
 def list_redemptions(
-    runtime: Runtime,
+    _runtime: Runtime,
     company: Company,
     *,
+    connection: Any,
     page: PageRequest,
     promo_id: UUID | None = None,
     order_ref: str | None = None,
     state: str | None = None,
 ) -> Page[Body]:
     """List the redemptions of the company, newest first."""
-    with runtime.database.autocommit() as connection:
-        redemptions = list_company_redemptions(
-            connection,
-            company.id,
-            promo_id=promo_id,
-            order_ref=order_ref,
-            state=state,
-            limit=page.limit,
-            after=page.after,
-        )
+    redemptions = list_company_redemptions(
+        connection,
+        company.id,
+        promo_id=promo_id,
+        order_ref=order_ref,
+        state=state,
+        limit=page.limit,
+        after=page.after,
+    )
     return serialize_page(redemptions, serialize_redemption)
 
 

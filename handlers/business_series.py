@@ -8,6 +8,7 @@ from uuid import UUID
 
 from handlers import Body
 from handlers.promo_owners import check_owner
+from handlers.replica_reads import reads_replica
 from handlers.streamed_rows import stream_rows
 from persistence.accounts.companies import Company
 from persistence.activity import Activity, Countries, list_activity
@@ -34,22 +35,24 @@ class _Series:
     boundaries: list[datetime]
 
 
+@reads_replica
 def get_promo_series(
-    runtime: Runtime, company: Company, *, id: UUID, media_type: str, **query: Any
+    runtime: Runtime, company: Company, *, id: UUID, media_type: str, connection: Any, **query: Any
 ) -> Body | StreamedResponse:
     """Return the statistics of a promo over time."""
     series = _read(runtime, **query)
-    with runtime.database.autocommit() as connection:
-        check_owner(find_promo_owner(connection, id), company)
-        activity = list_activity(connection, series.boundaries, promo_id=id, by_country=series.by is not None)
+    check_owner(find_promo_owner(connection, id), company)
+    activity = list_activity(connection, series.boundaries, promo_id=id, by_country=series.by is not None)
     return _respond(series, activity, media_type)
 
 
-def get_company_series(runtime: Runtime, company: Company, *, media_type: str, **query: Any) -> Body | StreamedResponse:
+@reads_replica
+def get_company_series(
+    runtime: Runtime, company: Company, *, media_type: str, connection: Any, **query: Any
+) -> Body | StreamedResponse:
     """Return the statistics of all promos of the company over time."""
     series = _read(runtime, **query)
-    with runtime.database.autocommit() as connection:
-        activity = list_activity(connection, series.boundaries, company_id=company.id, by_country=series.by is not None)
+    activity = list_activity(connection, series.boundaries, company_id=company.id, by_country=series.by is not None)
     return _respond(series, activity, media_type)
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from datetime import date
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
 from handlers.pages import PageRequest, paged, serialize_page
+from handlers.replica_reads import reads_replica
 from handlers.serializers import serialize_activation, serialize_promo_for_user
 from persistence.accounts.own_activations import list_activations as list_user_activations
 from persistence.accounts.users import User
@@ -83,18 +84,18 @@ def get_eligibility(runtime: Runtime, user: User, *, id: UUID) -> Body:
 
 
 @paged
-def list_activations(runtime: Runtime, user: User, *, page: PageRequest) -> Page[Body]:
+@reads_replica
+def list_activations(_runtime: Runtime, user: User, *, page: PageRequest, connection: Any) -> Page[Body]:
     """List the user's activations with their codes, latest first."""
-    with runtime.database.autocommit() as connection:
-        activations = list_user_activations(connection, user.id, **vars(page))
+    activations = list_user_activations(connection, user.id, **vars(page))
     return serialize_page(activations, serialize_activation)
 
 
 @paged
-def list_history(runtime: Runtime, user: User, *, page: PageRequest) -> Page[Body]:
+@reads_replica
+def list_history(runtime: Runtime, user: User, *, page: PageRequest, connection: Any) -> Page[Body]:
     """List the promos of the user's activations, latest first."""
-    with runtime.database.autocommit() as connection:
-        promos = list_history_promos(connection, user.id, runtime.today(), **vars(page))
+    promos = list_history_promos(connection, user.id, runtime.today(), **vars(page))
     return serialize_page(promos, serialize_promo_for_user)
 
 

@@ -1,10 +1,12 @@
 """Comments on promos."""
 
+from typing import Any
 from uuid import UUID, uuid4
 
 from handlers import Body
 from handlers.idempotency import Response, connect, idempotent, store_responses
 from handlers.pages import PageRequest, paged, serialize_page
+from handlers.replica_reads import reads_replica
 from handlers.serializers import serialize_comment
 from handlers.versions import Versions, check_version, read_if_match, versioned
 from persistence.accounts.users import User
@@ -48,19 +50,23 @@ def create_comment(runtime: Runtime, user: User, *, id: UUID, body: Body, key: I
 
 
 @paged
-def list_comments(runtime: Runtime, _user: User, *, id: UUID, page: PageRequest) -> Page[Body]:
+@reads_replica
+def list_comments(_runtime: Runtime, _user: User, *, id: UUID, page: PageRequest, connection: Any) -> Page[Body]:
     """List the comments on a promo, newest first."""
-    with runtime.database.autocommit() as connection:
-        comments = list_promo_comments(connection, id, **vars(page))
+    comments = list_promo_comments(connection, id, **vars(page))
     if comments is None:
         raise NotFound.promo()
     return serialize_page(comments, serialize_comment)
 
 
 @versioned(COMMENT_MEMBERS)
-def get_comment(runtime: Runtime, _user: User, *, id: UUID, comment_id: UUID) -> Body:
+@reads_replica
+def get_comment(_runtime: Runtime, _user: User, *, id: UUID, comment_id: UUID, connection: Any) -> Body:
     """Return a comment."""
-    return serialize_comment(_find_comment(runtime, id, comment_id))
+    comment = find_comment(connection, id, comment_id)
+    if comment is None:
+        raise NotFound.comment()
+    return serialize_comment(comment)
 
 
 @versioned(COMMENT_MEMBERS)

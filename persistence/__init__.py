@@ -17,6 +17,7 @@
 | events | events of companies |
 | webhooks/ | webhooks of companies, and what is delivered to them |
 | idempotency | stored responses |
+| account_writes | positions of writes, for reads from replicas |
 | pages | pages by offset or after a key |
 | consistency | checks of derived data |
 | migrations/ | Alembic revisions |

@@ -175,7 +175,7 @@ def _count_comments(connection: Connection, values: dict[str, Any]) -> int:
     of_comments = {"promos": promo_ids, "rows": ids, "countries": [countries.get(id_) or "" for id_ in author_ids]}
     counts = Counter(_SET_COUNTRIES.rows(connection, of_comments))
     # By quarter first, as in _COUNT_ACTIVATIONS.
-    keys = sorted(counts, key=lambda key: (key[1], key[0], key[2]))
+    keys = sorted(counts, key=lambda key: (key[1], *key))
     added = {name: [key[place] for key in keys] for place, name in enumerate(("promos", "quarters", "countries"))}
     _ADD_COMMENTS.count(connection, added | {"numbers": [counts[key] for key in keys]})
     _SET_COMMENT.count(connection, {"promo": promo_ids[-1], "row": ids[-1]})

@@ -22,6 +22,7 @@
 | mail/ | mails that reset a password, and about disabled webhooks |
 | webhooks/ | delivery of events to webhooks |
 | redis_client | a client for Redis |
+| replicas | reads from replicas of PostgreSQL |
 | time_buckets | hours, days, weeks and months of a time zone |
 | short_turns | lets requests run between the steps of a long computation |
 | background, backoff | threads that repeat a task, and pauses after failures |
@@ -30,7 +31,7 @@
 | webhook_sweepers | background jobs that clean up webhooks and send mails about them |
 | health | health of the dependencies |
 | failure_messages | why a dependency is unavailable, in words |
-| check, clocks | the command `check`, and its comparison of clocks |
+| check, clocks, replica_check | the command `check`, with its comparison of clocks and its check of a replica |
 | operator_commands | the commands `reset-password` and `close-account` |
 | telemetry/ | logs and metrics |
 | dev/ | embedded servers for `dev` and the tests |

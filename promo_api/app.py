@@ -27,6 +27,7 @@ from promo_api.security.tokens import Claims, check_token_version
 from promo_api.specification import KEY_SCOPES
 from promo_api.sweeper import (
     account_deletions_sweeper,
+    account_writes_sweeper,
     activity_backfills_sweeper,
     category_keys_sweeper,
     earlier_events_sweeper,
@@ -73,6 +74,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
         pools=pool_limits(runtime.settings),
         admit=Admission(runtime.settings, runtime.rate_limits),
         on_refusal=metrics.request_overloaded,
+        after_write=partial(_record_write, runtime) if runtime.replicas.are_configured else None,
         lifespan=partial(_run_jobs, runtime, request_log),
         validate_responses=runtime.settings.validate_responses,
         origins=runtime.settings.origins,
@@ -82,6 +84,10 @@ def create_app(runtime: Runtime) -> ASGIApp:
     if runtime.settings.client_address_header:
         application = ClientAddressMiddleware(application, runtime.settings.client_address_header)
     return InstrumentationMiddleware(application, partial(_finish, request_log), metrics.request_started)
+
+
+def _record_write(runtime: Runtime, account: Company | User) -> None:
+    runtime.replicas.record_write(account.id)
 
 
 def _finish(request_log: RequestLog, request: RequestFinished) -> None:
@@ -135,6 +141,8 @@ def background_jobs(runtime: Runtime) -> list[BackgroundJob]:
         webhook_mails_sweeper(runtime.settings, runtime.database, runtime.clock),
         WebhookJob(runtime.settings, runtime.database),
     ]
+    if runtime.replicas.are_configured:
+        jobs.append(account_writes_sweeper(runtime.database))
     if runtime.settings.metrics_address is not None:
         jobs.append(InventoryJob(runtime.settings, runtime.database, runtime.today))
         jobs.append(events_backlog_job(runtime.database))

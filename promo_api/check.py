@@ -65,6 +65,7 @@ from promo_api.contract.application import BrokenContract
 from promo_api.errors import ServiceUnavailable
 from promo_api.failure_messages import describe_failure
 from promo_api.mail.smtp import Mailer, MailError
+from promo_api.replica_check import find_problem
 from promo_api.runtime import Runtime
 
 _MAIL_REASONS = {
@@ -190,6 +191,23 @@ def _schema(runtime: Runtime) -> str:
             f"It is at {current or 'no revision'}, and this version needs {needed}. Run python -m promo_api migrate."
         )
     return f"It is at {current}, {'as' if current == needed else 'and newer than'} this version needs."
+
+
+def _replicas(runtime: Runtime) -> str:
+    """A replica that is not used is a warning: the service works without it."""
+    replicas = runtime.settings.replicas
+    if not replicas:
+        return "POSTGRES_READ_HOST is not set, so all reads use the primary."
+    try:
+        problems = {
+            f"{host}:{port}": find_problem(runtime.settings, runtime.database, host, port) for host, port in replicas
+        }
+    except ServiceUnavailable as error:
+        raise _Problem("Unknown, because PostgreSQL is unavailable.") from error
+    sentences = [f"The replica {address} {problem}" for address, problem in problems.items() if problem]
+    if sentences:
+        raise _Warning(" ".join(sentences))
+    return f"In use: {', '.join(problems)}."
 
 
 def _redis(runtime: Runtime) -> str:
@@ -349,6 +367,7 @@ _CHECKS: dict[str, Callable[[Runtime], str]] = {
     "specification": _specification,
     "PostgreSQL": _postgresql,
     "schema": _schema,
+    "replicas": _replicas,
     "Redis": _redis,
     "clocks": _clocks,
     "anti-fraud": _antifraud,

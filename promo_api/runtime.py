@@ -11,6 +11,7 @@ from promo_api.antifraud.checks import Antifraud, DisabledAntifraud, open_antifr
 from promo_api.coalescing import Coalescer
 from promo_api.config.settings import Settings
 from promo_api.health import Health
+from promo_api.replicas import Replicas
 from promo_api.security.api_keys import ApiKeys
 from promo_api.security.cursors import Cursors
 from promo_api.security.passwords import Passwords
@@ -33,6 +34,7 @@ class Runtime:
 
     settings: Settings
     database: Database
+    replicas: Replicas
     code_lists: CodeLists
     antifraud: Antifraud | DisabledAntifraud
     health: Health
@@ -49,10 +51,11 @@ class Runtime:
     @classmethod
     def open(cls, settings: Settings, clock: Callable[[], datetime] = utc_now) -> "Runtime":
         """Create a runtime."""
-        antifraud = open_antifraud(settings)
+        antifraud, database = open_antifraud(settings), Database(settings)
         return cls(
             settings=settings,
-            database=Database(settings),
+            database=database,
+            replicas=Replicas(settings, database),
             code_lists=CodeLists(settings.code_lists_memory_mib * 1024**2),
             antifraud=antifraud,
             health=Health(settings, antifraud),
@@ -72,6 +75,7 @@ class Runtime:
         self.health.close()
         self.rate_limits.close()
         self.antifraud.close()
+        self.replicas.close()
         self.database.close()
 
     def forget_user(self, user_id: UUID) -> None:

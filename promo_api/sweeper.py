@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
+from persistence.account_writes import delete_old_writes
 from persistence.accounts.deletion import (
     claim_account_deletion,
     close_account_deletion,
@@ -52,6 +53,7 @@ _BACKFILLS_EVERY_S = 60.0
 _MAILS_EVERY_S, _EXPIRED_RESETS_EVERY_S = 1.0, 60.0
 # A mail server may hang for longer than a stop may take. Another process sends the mail then.
 _MAIL_STOP_MAX_S = 2.0
+_WRITES, _WRITES_EVERY_S = 1000, 60.0
 _FIRST_ID = UUID(int=0)
 
 
@@ -195,6 +197,16 @@ def reset_mails_sweeper(settings: Settings, database: Database, clock: Callable[
     every_s = _MAILS_EVERY_S if settings.smtp_url else _EXPIRED_RESETS_EVERY_S
     mails = ResetMails(settings, database, clock)
     return Sweeper("reset_mails", mails.send_next, 1, every_s, stop_max_s=_MAIL_STOP_MAX_S)
+
+
+def account_writes_sweeper(database: Database, every_s: float = _WRITES_EVERY_S) -> Sweeper:
+    """Return the sweeper that deletes positions of writes that all replicas in use have replayed."""
+
+    def step() -> int:
+        with database.autocommit() as connection:
+            return delete_old_writes(connection, limit=_WRITES)
+
+    return Sweeper("account_writes", step, _WRITES, every_s)
 
 
 def _delete_portion(database: Database, forget_user: Callable[[UUID], None]) -> int:

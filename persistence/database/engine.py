@@ -19,6 +19,10 @@ from promo_api.config.settings import Settings
 from promo_api.errors import ServiceUnavailable
 from promo_api.telemetry import metrics
 
+# The primary is asked instead, so a client should not wait long.
+_REPLICA_CONNECT_TIMEOUT_S = 2
+# What a standby refuses: to write, and to read an unlogged table.
+_REFUSED_BY_STANDBYS = (errors.ReadOnlySqlTransaction, errors.FeatureNotSupported)
 # The client waits longer than statement_timeout, for the error to arrive.
 _RESPONSE_MARGIN_S = 1.0
 _PROBE = Statement(text("SELECT 1"))
@@ -33,9 +37,16 @@ class Database:
     once.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, of_replicas: bool = False) -> None:
+        """Open nothing yet.
+
+        Args:
+            settings: where PostgreSQL is, and its limits.
+            of_replicas: connect to the standbys at POSTGRES_READ_HOST, and to no other server.
+        """
         self._breaker = CircuitBreaker(failures=1, cooldown_s=0)
-        self._autocommit = _create_engine(settings)
+        arguments = _replica_arguments(settings) if of_replicas else _connect_arguments(settings)
+        self._autocommit = _create_engine(settings, arguments)
         self.engine = self._autocommit.execution_options(isolation_level="READ COMMITTED")
 
     def autocommit(self) -> AbstractContextManager[Connection]:
@@ -101,7 +112,7 @@ def _invalidate_if_lost(connection: Connection) -> Iterator[None]:
         yield
     except (psycopg.Error, exc.DBAPIError) as error:
         cause = find_cause(error)
-        if not connection.invalidated and (isinstance(cause, errors.ReadOnlySqlTransaction) or _is_closed(connection)):
+        if not connection.invalidated and (isinstance(cause, _REFUSED_BY_STANDBYS) or _is_closed(connection)):
             connection.invalidate()
         raise
 
@@ -110,7 +121,7 @@ def _is_closed(connection: Connection) -> bool:
     return bool(connection.connection.dbapi_connection.closed)  # type: ignore[union-attr]
 
 
-def _create_engine(settings: Settings) -> Engine:
+def _create_engine(settings: Settings, arguments: dict[str, Any]) -> Engine:
     url = URL.create(
         "postgresql+psycopg",
         username=settings.postgres_username,
@@ -127,7 +138,7 @@ def _create_engine(settings: Settings) -> Engine:
         # Logs must not contain codes or e-mail addresses.
         hide_parameters=True,
         json_deserializer=orjson.loads,
-        connect_args=_connect_arguments(settings),
+        connect_args=arguments,
     )
     event.listen(engine, "do_connect", _opener(settings))
     event.listen(engine, "checkout", _discard_closed)
@@ -149,6 +160,17 @@ def _connect_arguments(settings: Settings) -> dict[str, Any]:
         # psycopg would return bytes in the C locale.
         "client_encoding": "utf8",
         **_session_arguments(settings),
+    }
+
+
+def _replica_arguments(settings: Settings) -> dict[str, Any]:
+    return {
+        **_connect_arguments(settings),
+        "host": settings.postgres_read_host,
+        "port": settings.postgres_read_port,
+        "target_session_attrs": "standby",
+        "load_balance_hosts": "random",
+        "connect_timeout": _REPLICA_CONNECT_TIMEOUT_S,
     }
 
 
@@ -185,7 +207,7 @@ def _opener(settings: Settings) -> Callable[..., DeadlineConnection]:
         connection.response_timeout_s = settings.postgres_statement_timeout_s + _RESPONSE_MARGIN_S
         try:
             connection.is_distributed = connection.execute(find_citus).fetchone() is not None
-        except BaseException:
+        except psycopg.Error:
             connection.close()
             raise
         connection.statements = psycopg.RawCursor(connection)

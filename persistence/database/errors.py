@@ -29,6 +29,14 @@ def find_cause(error: exc.DBAPIError | psycopg.Error) -> BaseException | None:
     return error.orig if isinstance(error, exc.DBAPIError) else error
 
 
+def was_canceled(error: ServiceUnavailable) -> bool:
+    """Return whether only a statement was canceled: it took too long, or delayed the replay of a standby."""
+    cause = error.__cause__
+    return isinstance(cause, (exc.DBAPIError, psycopg.Error)) and isinstance(
+        find_cause(cause), (errors.QueryCanceled, errors.SerializationFailure)
+    )
+
+
 def translate(error: BaseException | None) -> Exception:
     """Return the exception for the most specific class of a psycopg error."""
     return next((_MEANINGS[kind] for kind in type(error).__mro__ if kind in _MEANINGS), _defect)(error)
@@ -81,6 +89,8 @@ _MEANINGS: dict[type, Callable[[Any], Exception]] = {
     psycopg.InterfaceError: unavailable,
     errors.IdleInTransactionSessionTimeout: unavailable,
     errors.ReadOnlySqlTransaction: unavailable,
+    # A standby refuses to read an unlogged table.
+    errors.FeatureNotSupported: unavailable,
     errors.UndefinedTable: _outdated_schema,
     errors.UndefinedColumn: _outdated_schema,
     errors.UndefinedFunction: _outdated_schema,

@@ -22,6 +22,11 @@ _SETTINGS = Statement(
         bindparam("names", type_=ARRAY(Text))
     )
 )
+_FLUSHED = Statement(text("SELECT pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint"))
+_SYSTEM_ID = Statement(text("SELECT system_identifier FROM pg_control_system()"))
+_REPLAYED = Statement(
+    text("SELECT CASE WHEN pg_is_in_recovery() THEN pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0')::bigint END")
+)
 _LONG_READ = [Statement(text(f"SET {setting}")) for setting in ("TRANSACTION READ ONLY", "LOCAL statement_timeout = 0")]
 
 
@@ -44,6 +49,22 @@ def find_version(connection: Connection) -> str:
 def takes_writes(connection: Connection) -> bool:
     """Return False on a standby or a read-only database."""
     return bool(_READ_ONLY.value(connection, {}) == "off")
+
+
+def find_flushed_position(connection: Connection) -> int:
+    """Return the end of the WAL that a primary has written to the disk, in bytes."""
+    return int(_FLUSHED.value(connection, {}))
+
+
+def find_system_id(connection: Connection) -> int:
+    """Return the number that a primary and its standbys share."""
+    return int(_SYSTEM_ID.value(connection, {}))
+
+
+def find_replayed_position(connection: Connection) -> int | None:
+    """Return the end of the WAL that a standby has replayed, in bytes; None: it is not a standby."""
+    position: int | None = _REPLAYED.value(connection, {})
+    return position
 
 
 def find_settings(connection: Connection, names: Iterable[str]) -> dict[str, str]:

@@ -50,6 +50,17 @@ class DeadlineConnection(psycopg.Connection[Any]):
 
 
 @contextmanager
+def response_timeout(connection: Connection, seconds: float) -> Iterator[None]:
+    """Wait at most so long for each response during a block."""
+    open_connection = cast("DeadlineConnection", connection.connection.dbapi_connection)
+    usual_s, open_connection.response_timeout_s = open_connection.response_timeout_s, seconds
+    try:
+        yield
+    finally:
+        open_connection.response_timeout_s = usual_s
+
+
+@contextmanager
 def unlimited_transaction(engine: Engine) -> Iterator[Connection]:
     """Open a transaction without a response timeout, outside the pool."""
     with engine.connect() as connection:

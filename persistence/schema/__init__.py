@@ -12,5 +12,6 @@
 | activity_tables | activity of promos by quarter of an hour |
 | event_tables | events of companies |
 | webhook_tables | webhooks of companies, and their deliveries |
+| replica_tables | positions of writes, for reads from replicas |
 | orders | sort orders of indexes and statements |
 """

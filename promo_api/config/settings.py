@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from promo_api.config.reading import parse_setting, read_text
 from promo_api.config.redis_url import RedisUrl
+from promo_api.config.rules import find_problems
 from promo_api.config.smtp_url import SmtpUrl
 from promo_api.config.values import (
     KEY_MIN_CHARACTERS,
@@ -81,6 +82,11 @@ class Settings:
     postgres_idle_transaction_timeout_s: float = setting(
         "after how long PostgreSQL ends an idle transaction", 10.0, unit="s", low=0.1, high=300
     )
+    postgres_read_host: str = setting(
+        "host of a replica of PostgreSQL for reads, or several, separated by commas; empty: all reads use the primary",
+        "",
+    )
+    postgres_read_port: str = setting("port of the replica; with several hosts one for all, or one for each", "5432")
     redis_host: str = setting("host of Redis or Valkey", "localhost", low=1)
     redis_port: int = setting("port of Redis or Valkey", 6379, low=1, high=PORT_MAX)
     redis_url: str = setting(
@@ -319,13 +325,16 @@ class Settings:
         if problems:
             raise SettingsError(problems)
         settings = cls(**values)
-        if settings.postgres_port.count(",") not in (0, settings.postgres_host.count(",")):
-            raise SettingsError(["POSTGRES_PORT must be one port for all hosts of POSTGRES_HOST, or one for each."])
-        if settings.smtp_url:
-            missing = [name for name in ("mail_from", "password_reset_url") if not getattr(settings, name)]
-            if missing:
-                raise SettingsError([f"{name.upper()} is not set: SMTP_URL needs it." for name in missing])
+        if problems := find_problems(settings):
+            raise SettingsError(problems)
         return settings
+
+    @property
+    def replicas(self) -> list[tuple[str, str]]:
+        """The host and port of each replica for reads."""
+        hosts = self.postgres_read_host.split(",") if self.postgres_read_host else []
+        ports = self.postgres_read_port.split(",")
+        return list(zip(hosts, ports if len(ports) > 1 else ports * len(hosts), strict=True))
 
     @property
     def redis(self) -> RedisUrl:

@@ -216,6 +216,7 @@ _PARSERS: dict[Any, Callable[[str], Any]] = {
 }
 _PARSERS_BY_NAME: dict[str, Callable[[str], Any]] = {
     "postgres_port": _ports,
+    "postgres_read_port": _ports,
     "redis_url": _redis_url,
     "cors_origins": _cors_origins,
     "cors_headers": _cors_headers,

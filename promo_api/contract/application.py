@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Exit
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from connexion import FlaskApp
 from connexion.middleware.exceptions import ExceptionMiddleware
@@ -40,6 +41,7 @@ def build_application(  # noqa: PLR0913 each part of an application
     admit: Admit,
     lifespan: Callable[[], AbstractContextManager[object]],
     on_refusal: Callable[[str, str], None] = lambda _pool, _reason: None,
+    after_write: Callable[[Any], None] | None = None,
     validate_responses: bool = False,
     origins: Sequence[str] = (),
     cross_origin_headers: Sequence[str] = (),
@@ -49,6 +51,7 @@ def build_application(  # noqa: PLR0913 each part of an application
 
     `package` contains the modules of the operationIds, and `runtime` is the first argument of every handler. Operations
     without `x-thread-pool` use the pool `default`. `on_refusal` gets a pool and the reason, `full` or `timeout`.
+    `after_write` gets the account after each successful write of one, before the response is sent.
     `pages` are served besides, by path.
 
     Raises:
@@ -60,7 +63,7 @@ def build_application(  # noqa: PLR0913 each part of an application
         specification_dir=specification.parent,
         lifespan=_lifespan(lifespan, closing),
         middlewares=_middlewares(schemes, pages, validate_responses=validate_responses),
-        resolver=HandlerResolver(package, runtime),
+        resolver=HandlerResolver(package, runtime, after_write),
     )
     add_error_handlers(app)
     try:

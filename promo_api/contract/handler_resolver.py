@@ -35,6 +35,7 @@ class BoundHandler:
     compress: bool
     negotiates: bool
     validators: Validators
+    after_write: Callable[[Any], None] | None
 
     def __call__(self, scope: Scope) -> Any:
         """Run the handler. Revoked credentials and a missing scope outrank an invalid request."""
@@ -42,31 +43,37 @@ class BoundHandler:
         account = (credentials_of(scope).authenticate(),) if self.needs_account else ()
         if call.refusal is not None:
             raise call.refusal
-        if self.takes_client_address:
-            return self.function(self.runtime, *account, **call.arguments, client_address=client_address(scope))
-        return self.function(self.runtime, *account, **call.arguments)
+        address = {"client_address": client_address(scope)} if self.takes_client_address else {}
+        result = self.function(self.runtime, *account, **call.arguments, **address)
+        if self.after_write is not None:
+            self.after_write(*account)
+        return result
 
 
 class HandlerResolver(Resolver):
-    """Finds handlers in a package."""
+    """Finds handlers in a package. `after_write` is called with the account after each successful write of one."""
 
-    def __init__(self, package: str, runtime: object) -> None:
+    def __init__(self, package: str, runtime: object, after_write: Callable[[Any], None] | None = None) -> None:
         super().__init__()
         self._package = package
         self._runtime = runtime
+        self._after_write = after_write
 
     def resolve(self, operation: AbstractOperation) -> Resolution:
         """Return the handler; ResolverError if it does not exist."""
         function = self.resolve_function_from_operation_id(f"{self._package}.{operation.operation_id}")
         declared = operation._operation  # noqa: SLF001 Connexion has no public access to extensions
+        needs_account = bool(find_schemes(operation.security or (), operation.operation_id))
+        writes = needs_account and operation.method.lower() != "get"
         handler = BoundHandler(
             function=function,
             runtime=self._runtime,
-            needs_account=bool(find_schemes(operation.security or (), operation.operation_id)),
+            needs_account=needs_account,
             takes_client_address="client_address" in signature(function).parameters,
             thread_pool=declared.get("x-thread-pool", DEFAULT),
             compress=declared.get("x-compress", False),
             negotiates=ResponseTypes(declared["responses"]).has_several,
             validators=Validators.of(declared),
+            after_write=self._after_write if writes else None,
         )
         return Resolution(handler, operation.operation_id)

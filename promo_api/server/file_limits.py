@@ -23,5 +23,6 @@ def max_connections(settings: Settings) -> int:
     if limit == resource.RLIM_INFINITY:
         return sys.maxsize
     threads = settings.server_threads + settings.antifraud_threads
-    reserved = _FILES_PER_WORKER + settings.pool_size + _CONNECTIONS_PER_THREAD * threads
+    pools = 2 if settings.postgres_read_host else 1
+    reserved = _FILES_PER_WORKER + pools * settings.pool_size + _CONNECTIONS_PER_THREAD * threads
     return max(limit - reserved, limit // 2)

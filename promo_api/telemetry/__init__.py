@@ -8,6 +8,7 @@
 | request_log | the log line of each request |
 | metrics | all metrics and their functions |
 | webhook_metrics | the metrics of requests to webhooks |
+| replica_metrics | the metric of reads from replicas |
 | process | the memory of the process |
 | metrics_server | serves the metrics of all workers |
 """

@@ -192,6 +192,7 @@ _SWEEPERS = (
     "expired_responses", "feed_changes", "account_deletions", "earlier_events", "feed_status", "category_keys",
     "search_words", "job_files", "reset_mails", "activity_backfills", "events", "ended_promos", "old_events",
     "deleted_webhooks", "redeliveries", "webhook_secrets", "webhook_mails",
+    "account_writes",
 )  # fmt: skip
 _sweeps = {(name, end): _SWEEPS.labels(name, end) for name in _SWEEPERS for end in ("done", "failed")}
 _swept_rows = {name: _SWEPT_ROWS.labels(name) for name in _SWEEPERS}

@@ -108,6 +108,7 @@ def serve(
     pools: Mapping[str, int] | None = None,
     admit: Admit = one_source,
     lifespan: Callable[[], AbstractContextManager[object]] = nullcontext,
+    after_write: Callable[[Any], None] | None = None,
     validate_responses: bool = False,
     origins: Sequence[str] = (),
     cross_origin_headers: Sequence[str] = (),
@@ -123,6 +124,7 @@ def serve(
         pools: the number of threads of other pools, by name.
         admit: decides the thread pool and the source of a request.
         lifespan: makes the context around the service.
+        after_write: gets the account after each successful write of one.
         validate_responses: whether responses are validated too.
         origins: the origins whose pages may call the application.
         cross_origin_headers: further headers that these pages may send.
@@ -138,6 +140,7 @@ def serve(
         pools={name: pool_limits(size) for name, size in {"default": threads, **(pools or {})}.items()},
         admit=admit,
         lifespan=lifespan,
+        after_write=after_write,
         validate_responses=validate_responses,
         origins=origins,
         cross_origin_headers=cross_origin_headers,

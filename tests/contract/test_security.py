@@ -61,6 +61,16 @@ def test_handler_gets_the_account(app: ASGIApp) -> None:
     assert response.json()["arguments"] == {"n": 1, "body": {}}
 
 
+def test_write_of_an_account_is_reported(tmp_path: Path) -> None:
+    """After a successful write of an account its account is reported; not after a read or a refused write."""
+    accounts: list[object] = []
+    handlers = {"get": "echo.show", "post": "echo.show_too", "put": "echo.fail"}
+    methods = {method: operation(name, security=[{"account": []}]) for method, name in handlers.items()}
+    app = serve(tmp_path / "api.yml", contract({"/x": methods}), after_write=accounts.append)
+    statuses = [call(app, method.upper(), "/api/x", headers=[bearer(GOOD_TOKEN)]).status for method in methods]
+    assert (statuses, accounts) == ([200, 200, 500], [f"account of {GOOD_TOKEN}"])
+
+
 def test_open_operation_has_no_account(app: ASGIApp) -> None:
     """The handler of an open operation gets no account, and its token is ignored."""
     response = call(app, "GET", "/api/open", headers=[bearer("bad")])

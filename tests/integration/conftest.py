@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from persistence import idempotency
-from persistence.database.engine import is_distributed
+from persistence.database.statements import is_distributed
 from persistence.webhooks import deliveries, upkeep
 from promo_api.runtime import Runtime
 from tests.accounts import Account, Api

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import insert, select
 
-from persistence.database.engine import is_distributed
+from persistence.database.statements import is_distributed
 from persistence.schema.event_tables import events
 from persistence.schema.webhook_tables import deliveries, webhooks
 from persistence.webhooks.deliveries import list_ready_webhooks

@@ -48,8 +48,8 @@ ALLOWED = {
         "persistence.user_uses promo_api.folding"
     ),
     "persistence.promos": (
-        "persistence.conditions persistence.database persistence.feeds persistence.pages persistence.schema "
-        "persistence.search promo_api.folding"
+        "persistence.conditions persistence.database persistence.pages persistence.schema persistence.search "
+        "promo_api.folding"
     ),
     "persistence.activations": "persistence.conditions persistence.database persistence.schema",
     "persistence.activity": "persistence.database persistence.schema",
@@ -58,8 +58,9 @@ ALLOWED = {
     "persistence.comment_reports": "persistence.database persistence.pages persistence.schema",
     "persistence.events": "persistence.conditions persistence.database persistence.pages persistence.schema",
     "persistence.idempotency": "persistence.database persistence.schema",
+    "persistence.account_writes": "persistence.database persistence.schema",
     "persistence.jobs": "persistence.database persistence.pages persistence.schema",
-    "persistence.likes": "persistence.database persistence.schema",
+    "persistence.likes": "persistence.database",
     "persistence.redemptions": "persistence.database persistence.pages persistence.schema",
     "persistence.webhooks": (
         "persistence.accounts persistence.conditions persistence.database persistence.pages persistence.schema"
@@ -79,12 +80,19 @@ ALLOWED = {
     ),
     "promo_api.failure_messages": "persistence.database promo_api.errors",
     "promo_api.clocks": "",
+    "promo_api.replicas": (
+        "persistence.account_writes persistence.database promo_api.circuit_breaker promo_api.config promo_api.errors "
+        "promo_api.telemetry"
+    ),
+    "promo_api.replica_check": (
+        "persistence.database promo_api.config promo_api.errors promo_api.failure_messages promo_api.replicas"
+    ),
     "promo_api.health": (
         "persistence.database promo_api.antifraud promo_api.config promo_api.failure_messages promo_api.specification"
     ),
     "promo_api.runtime": (
         "persistence.database persistence.promos promo_api.antifraud promo_api.coalescing promo_api.config "
-        "promo_api.health promo_api.security"
+        "promo_api.health promo_api.replicas promo_api.security"
     ),
     "handlers": (
         "persistence.accounts persistence.activations persistence.activity persistence.comment_reports "
@@ -97,9 +105,9 @@ ALLOWED = {
     "promo_api.time_buckets": "",
     "promo_api.admission": "promo_api.config promo_api.contract promo_api.folding promo_api.security",
     "promo_api.sweeper": (
-        "persistence.accounts persistence.activity_backfills persistence.database persistence.feeds "
-        "persistence.idempotency persistence.jobs persistence.promos persistence.search promo_api.background "
-        "promo_api.config promo_api.folding promo_api.mail promo_api.telemetry"
+        "persistence.account_writes persistence.accounts persistence.activity_backfills persistence.database "
+        "persistence.feeds persistence.idempotency persistence.jobs persistence.promos persistence.search "
+        "promo_api.background promo_api.config promo_api.folding promo_api.mail promo_api.telemetry"
     ),
     "promo_api.event_sweepers": (
         "persistence.database persistence.events promo_api.background promo_api.sweeper promo_api.telemetry"
@@ -127,7 +135,7 @@ ALLOWED = {
     "promo_api.check": (
         "persistence.accounts persistence.consistency persistence.database persistence.feeds persistence.webhooks "
         "promo_api.antifraud promo_api.app promo_api.clocks promo_api.config promo_api.contract promo_api.errors "
-        "promo_api.failure_messages promo_api.mail promo_api.runtime"
+        "promo_api.failure_messages promo_api.mail promo_api.replica_check promo_api.runtime"
     ),
     "promo_api.operator_commands": (
         "handlers persistence.accounts persistence.database persistence.promos persistence.webhooks "
@@ -167,7 +175,8 @@ LIBRARIES = {
         "promo_api.security.cursors promo_api.telemetry.logs promo_api.webhooks.sender"
     ),
     "prometheus_client": (
-        "promo_api.telemetry.metrics promo_api.telemetry.metrics_server promo_api.telemetry.webhook_metrics"
+        "promo_api.telemetry.metrics promo_api.telemetry.metrics_server promo_api.telemetry.replica_metrics "
+        "promo_api.telemetry.webhook_metrics"
     ),
     "psutil": "promo_api.dev",
     "psycopg": "persistence.database promo_api.dev.postgres",

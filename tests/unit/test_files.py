@@ -32,6 +32,13 @@ def test_files_are_reserved(monkeypatch: pytest.MonkeyPatch, files: int, connect
     assert max_connections(_SETTINGS) == connections
 
 
+def test_files_for_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are left for as many connections to replicas as to the primary."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: (1024, 1024))
+    with_replica = replace(_SETTINGS, postgres_read_host="replica")
+    assert max_connections(with_replica) == max_connections(_SETTINGS) - _SETTINGS.pool_size
+
+
 @pytest.mark.parametrize(
     ("changes", "is_limited"),
     [

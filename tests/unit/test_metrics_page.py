@@ -9,7 +9,7 @@ from typing import Any, cast
 import yaml
 from prometheus_client import Metric
 
-from promo_api.telemetry import metrics, webhook_metrics
+from promo_api.telemetry import metrics, replica_metrics, webhook_metrics
 
 _ROOT = Path(__file__).parents[2]
 _PAGE = (_ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -19,7 +19,8 @@ _ROW = re.compile(r"^\| `(promo_\w+)` \| (\w+) \| (.*?) \| (.*?) \| (.+) \|$", r
 
 def _declared() -> dict[str, Metric]:
     """Return the metrics by the name that queries use."""
-    assert webhook_metrics.RESULTS  # imported, so that its metrics are registered
+    assert webhook_metrics.RESULTS
+    assert replica_metrics.RESULTS  # imported, so that its metrics are registered
     found = {each.name: each for each in metrics.REGISTRY.collect()}
     return {f"{name}_total" if each.type == "counter" else name: each for name, each in found.items()}
 

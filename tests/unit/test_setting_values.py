@@ -156,6 +156,25 @@ def test_wrong_number_of_ports(hosts: str, ports: str) -> None:
     assert "POSTGRES_PORT must be one port" in problem_of(POSTGRES_HOST=hosts, POSTGRES_PORT=ports)
 
 
+@pytest.mark.parametrize(
+    ("hosts", "ports", "replicas"),
+    [
+        ("", "5432", []),
+        ("pg1,pg2", "5432", [("pg1", "5432"), ("pg2", "5432")]),
+        ("pg1,pg2", "1,2", [("pg1", "1"), ("pg2", "2")]),
+    ],
+)
+def test_replicas(hosts: str, ports: str, replicas: list[tuple[str, str]]) -> None:
+    """Each replica has the port for all, or its own."""
+    assert read(POSTGRES_READ_HOST=hosts, POSTGRES_READ_PORT=ports).replicas == replicas
+
+
+def test_wrong_number_of_ports_of_replicas() -> None:
+    """Any other number of ports is a problem."""
+    problem = problem_of(POSTGRES_READ_HOST="pg1", POSTGRES_READ_PORT="1,2")
+    assert problem == "POSTGRES_READ_PORT must be one port for all hosts of POSTGRES_READ_HOST, or one for each."
+
+
 @pytest.mark.parametrize("text", ["0", "65536", "x", "5432,", ",5432", "5432, 5433", "-1", "5432;5433", "\uff18"])
 def test_invalid_ports(text: str) -> None:
     """A value that is not a port or a list of ports is a problem."""

@@ -28,6 +28,7 @@ SHARED_BY_HANDLERS = [
         "handlers.promo_changes",
         "handlers.promo_owners",
         "handlers.serializers",
+        "handlers.replica_reads",
         "handlers.streamed_rows",
         "handlers.versions",
     ),
