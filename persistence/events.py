@@ -25,7 +25,6 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
-    null,
     select,
     text,
     true,
@@ -97,27 +96,23 @@ _INSERT_FEED = Statement(
 )
 
 
-def _next_keys(id_: ColumnElement[Any], promo_id: ColumnElement[Any], *conditions: ColumnElement[bool]) -> Select[Any]:
-    keys = select(id_.label("id"), promo_id.label("outbox")).where(*conditions)
-    return select(keys.order_by(id_).limit(literal_column(str(PUBLISHED_MAX))).subquery())
-
-
-def _as_text(column: ColumnElement[Any]) -> ColumnElement[str]:
-    """Return an array in the order of the ids, as text: the next statements take it as it is."""
-    return cast(func.array_agg(aggregate_order_by(column, _next.c.id)), Text)
+def _next_ids(table: Table, *conditions: ColumnElement[bool]) -> Select[Any]:
+    is_other: ColumnElement[Any] = literal_column("true" if table is events else "false").label("is_other")
+    ids = select(table.c.id, is_other).where(table.c.company_id == _COMPANY_ID, *conditions)
+    return select(ids.order_by(table.c.id).limit(literal_column(str(PUBLISHED_MAX))).subquery())
 
 
 _next = (
-    union_all(
-        _next_keys(promo_events.c.id, promo_events.c.promo_id, promo_events.c.company_id == _COMPANY_ID),
-        _next_keys(events.c.id, cast(null(), Uuid), events.c.company_id == _COMPANY_ID, IS_UNPUBLISHED),
-    )
+    union_all(_next_ids(promo_events), _next_ids(events, IS_UNPUBLISHED))
     .order_by(literal_column("id"))
     .limit(literal_column(str(PUBLISHED_MAX)))
     .subquery("next")
 )
-# The next events, the promos in whose outboxes they are (NULL: it is in `events`), and how many are in `events`.
-_NEXT = Statement(select(_as_text(_next.c.id), _as_text(_next.c.outbox), func.count().filter(_next.c.outbox.is_(None))))
+# The ids of the next events as the text of an array, which the next statements take as it is, and whether some of the
+# events are no events of promos.
+_NEXT = Statement(
+    select(cast(func.array_agg(aggregate_order_by(_next.c.id, _next.c.id)), Text), func.bool_or(_next.c.is_other))
+)
 _key = func.unnest(_IDS).table_valued("id", with_ordinality="place", name="key").render_derived()
 
 
@@ -125,11 +120,8 @@ def _move() -> Insert:
     """Move events from the outboxes, and number them."""
     moved = (
         delete(promo_events)
-        .where(
-            promo_events.c.promo_id == func.any(bindparam("promos", type_=ARRAY(Uuid))),
-            promo_events.c.company_id == _COMPANY_ID,
-            promo_events.c.id == func.any(_IDS),
-        )
+        # Without the promos: the primary key would be searched for each pair of a promo and an id.
+        .where(promo_events.c.company_id == _COMPANY_ID, promo_events.c.id == func.any(_IDS))
         .returning(*promo_events.c)
         .cte("moved")
     )
@@ -262,12 +254,11 @@ def update_event_numbers(connection: Connection, company_id: UUID) -> list[str]:
     feed = _CLAIM_FEED.row(connection, values) or _INSERT_FEED.row(connection, values)
     if feed is None:
         return []
-    [keys] = _NEXT.rows(connection, values)
-    ids, promo_ids, others = keys
+    [(ids, has_others)] = _NEXT.rows(connection, values)
     if ids is None:
         return []
-    values |= {"after": feed[0], "ids": ids, "promos": promo_ids}
-    statements = (_NUMBER, _MOVE) if others else (_MOVE,)
+    values |= {"after": feed[0], "ids": ids}
+    statements = (_NUMBER, _MOVE) if has_others else (_MOVE,)
     types = [type_ for statement in statements for [type_] in statement.rows(connection, values)]
     _DELIVER.count(connection, values)
     _UPDATE_FEED.count(connection, {**values, "published": len(types)})

@@ -285,7 +285,9 @@ LANGUAGE plpgsql AS $$
 DECLARE
     author uuid;
 BEGIN
-    SELECT author_id INTO author FROM comments WHERE promo_id = commented_promo AND id = reported_comment FOR KEY SHARE;
+    -- So the first of simultaneous reports of a user is the one that is stored.
+    SELECT author_id INTO author FROM comments
+    WHERE promo_id = commented_promo AND id = reported_comment FOR NO KEY UPDATE;
     IF author <> reporter THEN
         INSERT INTO comment_reports (promo_id, comment_id, user_id, reason)
         VALUES (commented_promo, reported_comment, reporter, new_reason) ON CONFLICT DO NOTHING;

@@ -47,7 +47,7 @@ promo_events = Table(
     Column("data", JSONB, nullable=False, server_default=literal_column("'{}'")),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
 )
-Index("promo_events_company", promo_events.c.company_id, promo_events.c.id, promo_events.c.promo_id)
+Index("promo_events_company", promo_events.c.company_id, promo_events.c.id)
 
 # The last number of each company.
 event_feeds = Table(

@@ -85,7 +85,7 @@ def _create_outbox() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()),
         sa.PrimaryKeyConstraint("promo_id", "id", name="promo_events_pk"),
     )
-    op.create_index("promo_events_company", "promo_events", ["company_id", "id", "promo_id"])
+    op.create_index("promo_events_company", "promo_events", ["company_id", "id"])
 
 
 def _execute(statements: str) -> None:

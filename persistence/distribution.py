@@ -1,0 +1,180 @@
+"""The distribution of the tables over several servers, with Citus.
+
+Each table has a key, and rows with the same key are on the same server. The tables of a promo are together, and so are
+those of an account. The feed is on one server. Each step can be repeated: what is done already is skipped.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from persistence.database.statements import Statement
+
+
+class CannotDistribute(Exception):
+    """Why the tables cannot be distributed, in a sentence."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A server of the cluster."""
+
+    host: str
+    port: int
+    is_active: bool
+    has_shards: bool
+
+
+# By table: the column of the key. The first table of a group decides where the rows of the others are.
+_PROMO_TABLES = {
+    "promos": "id",
+    **dict.fromkeys(
+        (
+            "promo_counters", "promo_codes", "activations", "country_uses", "likes", "comments", "comment_reports",
+            "promo_changes", "promo_activity", "promo_events", "redemptions", "redemption_counters",
+            "country_redemptions", "redemption_activity",
+        ),
+        "promo_id",
+    ),
+}  # fmt: skip
+_ACCOUNT_TABLES = {
+    "users": "id",
+    "companies": "id",
+    **dict.fromkeys(("account_log", "account_writes", "kept_answers", "password_resets"), "account_id"),
+    "account_deletions": "user_id",
+    **dict.fromkeys(
+        (
+            "api_keys", "company_promo_counts", "deliveries", "event_feeds", "events", "job_errors", "job_pieces", "jobs",
+            "webhooks",
+        ),
+        "company_id",
+    ),
+}  # fmt: skip
+_FEED_TABLES = dict.fromkeys(("feed_entries", "feed_tallies", "feed_tally_changes", "activity_backfills"))
+_GROUPS: tuple[dict[str, str] | dict[str, None], ...] = (
+    _PROMO_TABLES,
+    _ACCOUNT_TABLES,
+    {"addresses": "email_key"},
+    {"api_key_digests": "digest"},
+    _FEED_TABLES,
+)
+_ON_ALL_SERVERS = ("company_names", "alembic_version")
+# Called with the promo, so that the call goes to its server.
+_PROMO_FUNCTIONS = {
+    "claim_uses": "claimed_promo",
+    "create_promo": "new_id",
+    "like_promo": "liked_promo",
+    "unlike_promo": "liked_promo",
+    "add_comment": "commented_promo",
+    "edit_comment": "commented_promo",
+    "delete_comment": "commented_promo",
+    "report_comment": "commented_promo",
+    "redeem_codes": "redeemed_promo",
+    "change_redemption": "changed_promo",
+}
+# Only processes of an earlier version need them, and they reach over groups.
+_OBSOLETE_TRIGGERS = {
+    "companies": ("take_address", "change_address", "store_name"),
+    "users": ("take_address", "change_address"),
+    "likes": ("complete_like",),
+    "comments": ("complete_comment",),
+    "activations": ("complete_activation",),
+    "promo_counters": ("mark_feed_entries_exhausted",),
+    "account_deletions": ("keep_account_deletion",),
+}
+_OBSOLETE_CONSTRAINTS = {"companies": "companies_email_key_uq", "users": "users_email_key_uq"}
+# On several servers the activations of a user are counted when they are read: see persistence.user_uses.
+_COUNT_NO_USES = "CREATE OR REPLACE FUNCTION count_user_uses(user_ids uuid[]) RETURNS void LANGUAGE sql AS ''"
+_HAS_CITUS = Statement(text("SELECT count(*) FROM pg_extension WHERE extname = 'citus'"))
+_NODES = Statement(
+    text(
+        "SELECT nodename, nodeport, isactive, shouldhaveshards FROM pg_dist_node WHERE noderole = 'primary' ORDER BY 1, 2"
+    )
+)
+_IS_COORDINATOR = Statement(text("SELECT groupid = 0 FROM pg_dist_local_group"))
+_DISTRIBUTED = Statement(text("SELECT logicalrelid::regclass::text FROM pg_dist_partition"))
+_LEFT = {
+    "account_events": "SELECT count(*) FROM (SELECT FROM account_events LIMIT 1) AS found",
+    "activity_backfills": "SELECT count(*) FROM activity_backfills",
+}
+_FUNCTIONS = Statement(
+    text(
+        "SELECT pg_proc.oid::regprocedure::text, proname, prorettype = 'trigger'::regtype FROM pg_proc"
+        " WHERE pronamespace = 'public'::regnamespace AND prokind = 'f'"
+        " AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e') ORDER BY 1"
+    )
+)
+
+
+def find_nodes(connection: Connection) -> list[Node]:
+    """Return the servers of the cluster; empty: the database has no Citus, or no server was added."""
+    if not _HAS_CITUS.value(connection, {}):
+        return []
+    return [Node(*row) for row in _NODES.rows(connection, {})]
+
+
+def list_undistributed_tables(connection: Connection) -> list[str]:
+    """Return the tables that are not distributed yet."""
+    done = {row[0] for row in _DISTRIBUTED.rows(connection, {})}
+    names = [*_ON_ALL_SERVERS, *(name for group in _GROUPS for name in group)]
+    return [name for name in names if name not in done]
+
+
+def check_readiness(connection: Connection) -> None:
+    """Raise CannotDistribute unless this is a coordinator with Citus, and the background jobs have ended their work."""
+    if not _HAS_CITUS.value(connection, {}):
+        raise CannotDistribute("The database has no extension citus. Run CREATE EXTENSION citus on each server first.")
+    if not _IS_COORDINATOR.value(connection, {}):
+        raise CannotDistribute("This server is not the coordinator. Connect to the coordinator.")
+    if not find_nodes(connection):
+        raise CannotDistribute("No server was added. Run citus_set_coordinator_host and citus_add_node first.")
+    for table, count in _LEFT.items():
+        if table in list_undistributed_tables(connection) and Statement(text(count)).value(connection, {}):
+            raise CannotDistribute(
+                f"The table {table} is not empty. Let the service run until its jobs have emptied it."
+            )
+
+
+def distribute_tables(connection: Connection) -> Iterator[str]:
+    """Distribute the tables and functions, and yield what each step did. Call it in autocommit mode."""
+    for setting in ("statement_timeout = 0", "lock_timeout = 0", "citus.enable_unsafe_triggers = on"):
+        _run(connection, f"SET {setting}")
+    missing = list_undistributed_tables(connection)
+    if missing:
+        yield from _drop_obsolete(connection)
+    for name in _ON_ALL_SERVERS:
+        if name in missing:
+            _run(connection, f"SELECT create_reference_table('{name}')")
+            yield f"The table {name} is on all servers."
+    for group in _GROUPS:
+        first = next(iter(group))
+        for name, column in group.items():
+            if name in missing:
+                key = "NULL" if column is None else f"'{column}'"
+                others = "none" if name == first else first
+                _run(connection, f"SELECT create_distributed_table('{name}', {key}, colocate_with => '{others}')")
+                yield (
+                    f"The table {name} is distributed by {column}." if column else f"The table {name} is on one server."
+                )
+    for signature, name, is_trigger in _FUNCTIONS.rows(connection, {}):
+        if not is_trigger:
+            argument = _PROMO_FUNCTIONS.get(name)
+            key = f", '{argument}', colocate_with => 'promos'" if argument else ""
+            _run(connection, f"SELECT create_distributed_function('{signature}'{key})")
+    yield "The functions are on all servers."
+
+
+def _drop_obsolete(connection: Connection) -> Iterator[str]:
+    for table, triggers in _OBSOLETE_TRIGGERS.items():
+        for trigger in triggers:
+            _run(connection, f"DROP TRIGGER IF EXISTS {trigger} ON {table}")
+    for table, constraint in _OBSOLETE_CONSTRAINTS.items():
+        _run(connection, f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {constraint}")
+    _run(connection, "DROP TABLE IF EXISTS account_events")
+    _run(connection, _COUNT_NO_USES)
+    yield "What only earlier versions need is dropped."
+
+
+def _run(connection: Connection, statement: str) -> None:
+    Statement(text(statement.replace(":", r"\:"))).count(connection, {})
