@@ -20,6 +20,7 @@
 | account_writes | positions of writes, for reads from replicas |
 | pages | pages by offset or after a key |
 | consistency | checks of derived data |
+| distribution | the tables on several servers, with Citus |
 | migrations/ | Alembic revisions |
 
 One statement decides each race, and returns no row to the loser. The caller opens and ends transactions.

@@ -56,11 +56,6 @@ _COMMENT = select(
 ).where(comments.c.promo_id == _PROMO_ID)
 # As in the index comments_reported.
 _IS_REPORTED = comments.c.report_count > literal_column("0")
-_FIND = Statement(
-    _COMMENT.add_columns(*_AUTHOR.selected_columns)
-    .outerjoin_from(comments, users, users.c.id == comments.c.author_id)
-    .where(comments.c.id == _ID)
-)
 _COUNT = select(promo_counters.c.comment_count).where(promo_counters.c.promo_id == _PROMO_ID)
 _TOTAL = Statement(_COUNT)
 _COUNT_REPORTED = select(func.count()).select_from(comments).where(comments.c.promo_id == _PROMO_ID, _IS_REPORTED)
@@ -88,6 +83,14 @@ def _select_authors(match: Match) -> Select[Any]:
     return _AUTHOR.add_columns(users.c.id.label("author_id")).where(match(users.c.id, "author_id"))
 
 
+_ONE = _COMMENT.where(comments.c.id == _ID)
+_FIND = PageRows(
+    _ONE.add_columns(*_AUTHOR.selected_columns).outerjoin_from(comments, users, users.c.id == comments.c.author_id),
+    _ONE,
+    _select_authors,
+    row_id="author_id",
+    keeps_all=True,
+)
 _KEY = ("created_at", "id")
 _PAGES = Pages(partial(_page, ()), _COUNT.scalar_subquery(), Comment, key=_KEY)
 _REPORTED_PAGES = Pages(partial(_page, [_IS_REPORTED]), _COUNT_REPORTED.scalar_subquery(), Comment, key=_KEY)
@@ -105,8 +108,8 @@ _DELETE = Statement(select(func.delete_comment(_PROMO_ID, _ID, _AUTHOR_ID, _OLD_
 
 def find_comment(connection: Connection, promo_id: UUID, comment_id: UUID) -> Comment | None:
     """Return the comment; None: no such comment of the promo."""
-    row = _FIND.row(connection, {"promo": promo_id, "comment": comment_id})
-    return None if row is None else Comment(*row)
+    rows = _FIND.rows(connection, {"promo": promo_id, "comment": comment_id})
+    return Comment(*rows[0]) if rows else None
 
 
 def list_comments(

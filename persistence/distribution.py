@@ -12,10 +12,6 @@ from sqlalchemy import Connection, text
 from persistence.database.statements import Statement
 
 
-class CannotDistribute(Exception):
-    """Why the tables cannot be distributed, in a sentence."""
-
-
 @dataclass(frozen=True)
 class Node:
     """A server of the cluster."""
@@ -45,8 +41,8 @@ _ACCOUNT_TABLES = {
     "account_deletions": "user_id",
     **dict.fromkeys(
         (
-            "api_keys", "company_promo_counts", "deliveries", "event_feeds", "events", "job_errors", "job_pieces", "jobs",
-            "webhooks",
+            "api_keys", "company_promo_counts", "deliveries", "event_feeds", "events", "job_errors", "job_pieces",
+            "jobs", "webhooks",
         ),
         "company_id",
     ),
@@ -89,7 +85,8 @@ _COUNT_NO_USES = "CREATE OR REPLACE FUNCTION count_user_uses(user_ids uuid[]) RE
 _HAS_CITUS = Statement(text("SELECT count(*) FROM pg_extension WHERE extname = 'citus'"))
 _NODES = Statement(
     text(
-        "SELECT nodename, nodeport, isactive, shouldhaveshards FROM pg_dist_node WHERE noderole = 'primary' ORDER BY 1, 2"
+        "SELECT nodename, nodeport, isactive, shouldhaveshards FROM pg_dist_node"
+        " WHERE noderole = 'primary' ORDER BY 1, 2"
     )
 )
 _IS_COORDINATOR = Statement(text("SELECT groupid = 0 FROM pg_dist_local_group"))
@@ -121,22 +118,22 @@ def list_undistributed_tables(connection: Connection) -> list[str]:
     return [name for name in names if name not in done]
 
 
-def check_readiness(connection: Connection) -> None:
-    """Raise CannotDistribute unless this is a coordinator with Citus, and the background jobs have ended their work."""
+def find_obstacle(connection: Connection) -> str | None:
+    """Return why the tables cannot be distributed, in sentences; None: nothing prevents it."""
     if not _HAS_CITUS.value(connection, {}):
-        raise CannotDistribute("The database has no extension citus. Run CREATE EXTENSION citus on each server first.")
+        return "The database has no extension citus. Run CREATE EXTENSION citus on each server first."
     if not _IS_COORDINATOR.value(connection, {}):
-        raise CannotDistribute("This server is not the coordinator. Connect to the coordinator.")
+        return "This server is not the coordinator. Connect to the coordinator."
     if not find_nodes(connection):
-        raise CannotDistribute("No server was added. Run citus_set_coordinator_host and citus_add_node first.")
+        return "No server was added. Run citus_set_coordinator_host and citus_add_node first."
+    missing = list_undistributed_tables(connection)
     for table, count in _LEFT.items():
-        if table in list_undistributed_tables(connection) and Statement(text(count)).value(connection, {}):
-            raise CannotDistribute(
-                f"The table {table} is not empty. Let the service run until its jobs have emptied it."
-            )
+        if table in missing and Statement(text(count)).value(connection, {}):
+            return f"The table {table} is not empty. Let the service run until its jobs have emptied it."
+    return None
 
 
-def distribute_tables(connection: Connection) -> Iterator[str]:
+def update_distribution(connection: Connection) -> Iterator[str]:
     """Distribute the tables and functions, and yield what each step did. Call it in autocommit mode."""
     for setting in ("statement_timeout = 0", "lock_timeout = 0", "citus.enable_unsafe_triggers = on"):
         _run(connection, f"SET {setting}")

@@ -35,7 +35,7 @@ from sqlalchemy import (
 )
 
 from persistence.database.statements import Statement, lateral_join
-from persistence.pages import Key, Page, after, uncounted_page
+from persistence.pages import Key, Match, Page, PageRows, after, uncounted_page
 from persistence.schema.redemption_tables import IS_HELD, country_redemptions, redemption_counters, redemptions
 from persistence.schema.tables import promo_codes, promos
 
@@ -117,8 +117,8 @@ _ORDER_REF = redemptions.c.order_ref == bindparam("order", type_=Text)
 _OWN_PROMO = exists(select(promos.c.id).where(promos.c.id == _PROMO_ID, promos.c.company_id == _COMPANY_ID))
 
 
-def _show(page: Any) -> Select[Any]:
-    """Select the columns of Redemption."""
+def _show(page: Any) -> PageRows:
+    """Select the columns of Redemption, newest first."""
     values = select(promo_codes.c.value).where(
         promo_codes.c.promo_id == page.c.promo_id, promo_codes.c.position == page.c.code_position
     )
@@ -126,23 +126,41 @@ def _show(page: Any) -> Select[Any]:
     promo = lateral_join(select(promos.c.promo_common).where(promos.c.id == page.c.promo_id), "promo")
     is_expired = and_(page.c.state == literal_column("'held'"), page.c.held_until <= _NOW)
     columns = {
-        "state": case((is_expired, literal_column("'expired'", Text)), else_=page.c.state),
-        "ended_at": case((is_expired, page.c.held_until), else_=page.c.ended_at),
-        "code": func.coalesce(code.c.value, promo.c.promo_common),
+        **{name: page.c[name] for name in Redemption.__dataclass_fields__ if name != "code"},
+        "state": case((is_expired, literal_column("'expired'", Text)), else_=page.c.state).label("state"),
+        "ended_at": case((is_expired, page.c.held_until), else_=page.c.ended_at).label("ended_at"),
     }
-    names = Redemption.__dataclass_fields__
+    newest = desc(page.c.created_at), desc(page.c.id)
     source = page.outerjoin(code, true()).join(promo, true())
-    return select(*(columns.get(name, page.c.get(name)) for name in names)).select_from(source)
+    joined = select(*columns.values(), func.coalesce(code.c.value, promo.c.promo_common).label("code"))
+    alone = select(*columns.values()).select_from(page).order_by(*newest)
+    return PageRows(joined.select_from(source).order_by(*newest), alone, _select_codes, row_id="id")
 
 
-_FIND = Statement(
-    _show(select(redemptions).where(redemptions.c.company_id == _COMPANY_ID, redemptions.c.id == _ID).subquery("found"))
+def _select_codes(match: Match) -> Select[Any]:
+    is_code = and_(
+        promo_codes.c.promo_id == redemptions.c.promo_id,
+        promo_codes.c.position == redemptions.c.code_position,
+        match(promo_codes.c.promo_id, "promo_id"),
+    )
+    source = redemptions.join(promos, promos.c.id == redemptions.c.promo_id).outerjoin(promo_codes, is_code)
+    code = func.coalesce(promo_codes.c.value, promos.c.promo_common).label("code")
+    is_shown = (
+        match(redemptions.c.promo_id, "promo_id"),
+        match(redemptions.c.id, "id"),
+        match(promos.c.id, "promo_id"),
+    )
+    return select(redemptions.c.id, code).select_from(source).where(*is_shown)
+
+
+_FIND = _show(
+    select(redemptions).where(redemptions.c.company_id == _COMPANY_ID, redemptions.c.id == _ID).subquery("found")
 )
 
 
 @cache
-def _list(state: str | None, *, of_promo: bool, of_order: bool, is_first: bool) -> Statement:
-    """Return the statement for a page: the first entries of each range of an index."""
+def _list(state: str | None, *, of_promo: bool, of_order: bool, is_first: bool) -> PageRows:
+    """Return the statements for a page: the first entries of each range of an index."""
     newest = redemptions.c.created_at, redemptions.c.id
     rows = select(redemptions)
     # Without company_id, so that the planner uses the index of the promo.
@@ -159,7 +177,7 @@ def _list(state: str | None, *, of_promo: bool, of_order: bool, is_first: bool) 
     ranges = [rows.where(each).order_by(*map(desc, newest)).limit(limit).subquery() for each in conditions]
     first = union_all(*map(select, ranges)).subquery("ranges")
     page = select(first).order_by(desc(first.c.created_at), desc(first.c.id)).limit(limit).subquery("page")
-    return Statement(_show(page).order_by(desc(page.c.created_at), desc(page.c.id)))
+    return _show(page)
 
 
 _COUNTS = Statement(
@@ -196,8 +214,8 @@ def update_redemption(connection: Connection, redemption: Redemption, state: str
 
 def find_redemption(connection: Connection, company_id: UUID, redemption_id: UUID) -> Redemption | None:
     """Return a redemption of the company."""
-    row = _FIND.row(connection, {"company": company_id, "redemption": redemption_id})
-    return None if row is None else Redemption(*row)
+    rows = _FIND.rows(connection, {"company": company_id, "redemption": redemption_id})
+    return Redemption(*rows[0]) if rows else None
 
 
 def list_redemptions(

@@ -82,7 +82,7 @@ def _revoke() -> Select[Any]:
     revoked = (
         update(api_keys)
         .where(_IS_OF_COMPANY, _KEY.id == _ID, _IS_USABLE)
-        .values(revoked_at=func.clock_timestamp())
+        .values(revoked_at=func.statement_timestamp())
         .returning(_KEY.company_id, _KEY.id)
         .cte("revoked")
     )

@@ -105,7 +105,7 @@ class _HandOver:
 
 def _close(event: str, *conditions: ColumnElement[bool]) -> Select[Any]:
     closed = delete(users).where(users.c.id == _USER_ID, *conditions).returning(users.c.id).cte("account")
-    row = select(closed.c.id, func.clock_timestamp() + _LEASE)
+    row = select(closed.c.id, func.statement_timestamp() + _LEASE)
     deletion = insert(account_deletions).from_select(["user_id", "due_at"], row)
     parts = (delete_address("user", closed), record_event(closed, event), end_resets(closed))
     return select(closed.c.id).add_cte(deletion.cte("deletion"), *parts)
@@ -141,22 +141,22 @@ _EVENT_STEPS = (
     Statement(select(func.hand_over_account_log(_USER_ID, _LIMIT))),
 )
 _deletion = account_deletions.c
-_IS_DUE = _deletion.due_at <= func.clock_timestamp()
+_IS_DUE = _deletion.due_at <= func.statement_timestamp()
 # Random, so that processes rarely choose the same one, and a failing deletion does not block others.
 _FIND_DUE = Statement(select(_deletion.user_id).where(_IS_DUE).order_by(func.random()).limit(literal_column("1")))
-_AGE = func.clock_timestamp() - _deletion.closed_at
+_AGE = func.statement_timestamp() - _deletion.closed_at
 _IS_OF_USER = _deletion.user_id == _USER_ID
 _CLAIM = Statement(
     update(account_deletions)
     .where(_IS_OF_USER, _IS_DUE)
-    .values(due_at=func.clock_timestamp() + _LEASE)
+    .values(due_at=func.statement_timestamp() + _LEASE)
     .returning(bindparam("late", type_=Interval) <= _AGE)
 )
-_EXTEND = Statement(update(account_deletions).where(_IS_OF_USER).values(due_at=func.clock_timestamp() + _LEASE))
-_RELEASE = Statement(update(account_deletions).where(_IS_OF_USER).values(due_at=func.clock_timestamp()))
+_EXTEND = Statement(update(account_deletions).where(_IS_OF_USER).values(due_at=func.statement_timestamp() + _LEASE))
+_RELEASE = Statement(update(account_deletions).where(_IS_OF_USER).values(due_at=func.statement_timestamp()))
 # Late writes are rare, and rarer with time.
 _PAUSE = func.least(func.greatest(_AGE, text("interval '1 second'")), text("interval '1 minute'"))
-_POSTPONE = Statement(update(account_deletions).where(_IS_OF_USER).values(due_at=func.clock_timestamp() + _PAUSE))
+_POSTPONE = Statement(update(account_deletions).where(_IS_OF_USER).values(due_at=func.statement_timestamp() + _PAUSE))
 _END = Statement(delete(account_deletions).where(_IS_OF_USER))
 
 

@@ -9,12 +9,14 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Connection,
     DateTime,
     LargeBinary,
     Text,
     Uuid,
+    any_,
     bindparam,
     delete,
     literal_column,
@@ -25,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from persistence.accounts.addresses import find_account_id
-from persistence.database.statements import Statement
+from persistence.database.statements import Statement, claim_first
 from persistence.schema.reset_tables import password_resets
 from persistence.schema.tables import companies, users
 
@@ -70,17 +72,12 @@ _FIND_DIGEST = Statement(
     )
 )
 _IS_MAIL = (_reset.account_id == _ACCOUNT_ID, _reset.digest == _DIGEST, _reset.mail_due_at.is_not(None))
-_due = (
-    select(_reset.account_id)
-    .where(_reset.mail_due_at <= _NOW)
-    .order_by(_reset.mail_due_at)
-    .limit(literal_column("1"))
-    .with_for_update(skip_locked=True)
-    .cte("due")
+_FIND_DUE = Statement(
+    select(_reset.account_id).where(_reset.mail_due_at <= _NOW).order_by(_reset.mail_due_at).limit(literal_column("10"))
 )
 _CLAIM_MAIL = Statement(
     update(password_resets)
-    .where(_reset.account_id == _due.c.account_id)
+    .where(_reset.account_id == _ACCOUNT_ID, _reset.mail_due_at <= _NOW)
     .values(mail_due_at=_DUE_AT, mail_attempts=_reset.mail_attempts + literal_column("1"))
     .returning(*_FIELDS, _reset.mail_attempts)
 )
@@ -91,14 +88,12 @@ _EMAILS = {
     kind: Statement(select(table.c.email).where(table.c.id == _ACCOUNT_ID, table.c.password_hash.is_not(None)))
     for kind, table in _TABLES.items()
 }
-_expired = (
-    select(_reset.account_id)
-    .where(_reset.expires_at <= _NOW)
-    .limit(_LIMIT)
-    .with_for_update(skip_locked=True)
-    .cte("old")
+_FIND_EXPIRED = Statement(select(_reset.account_id).where(_reset.expires_at <= _NOW).limit(_LIMIT))
+_DELETE_EXPIRED = Statement(
+    delete(password_resets).where(
+        _reset.account_id == any_(bindparam("expired", type_=ARRAY(Uuid))), _reset.expires_at <= _NOW
+    )
 )
-_DELETE_EXPIRED = Statement(delete(password_resets).where(_reset.account_id == _expired.c.account_id))
 
 
 def insert_reset(connection: Connection, email: str, reset: PasswordReset, now: datetime) -> None:
@@ -120,7 +115,8 @@ def find_reset_digest(connection: Connection, account_id: UUID, kind: str, now: 
 
 def claim_due_mail(connection: Connection, now: datetime, *, due_at: datetime) -> DueMail | None:
     """Return a mail that is due, and make it due again at `due_at`, in case this process dies."""
-    row = _CLAIM_MAIL.row(connection, {"now": now, "due_at": due_at})
+    values = {"now": now, "due_at": due_at}
+    row = claim_first(connection, _FIND_DUE, _CLAIM_MAIL, ["account_id"], values)
     return None if row is None else DueMail(PasswordReset(*row[:-1]), row[-1])
 
 
@@ -142,7 +138,8 @@ def close_mail(connection: Connection, reset: PasswordReset) -> None:
 
 def delete_expired_resets(connection: Connection, now: datetime, *, limit: int) -> int:
     """Delete expired resets, and return how many."""
-    return _DELETE_EXPIRED.count(connection, {"now": now, "limit": limit})
+    expired = [row[0] for row in _FIND_EXPIRED.rows(connection, {"now": now, "limit": limit})]
+    return _DELETE_EXPIRED.count(connection, {"now": now, "expired": expired}) if expired else 0
 
 
 def _key(reset: PasswordReset) -> dict[str, Any]:

@@ -12,21 +12,16 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Date,
-    Uuid,
-    any_,
     bindparam,
-    case,
     func,
     literal,
-    not_,
     select,
     update,
 )
 
-from persistence.conditions import TODAY, is_usable, period_status
+from persistence.conditions import TODAY, period_status
 from persistence.database.statements import Statement
-from persistence.schema.feed_tables import DATE, EXHAUSTED, LIVE, SCHEDULED, feed_entries
-from persistence.schema.tables import promo_counters, promos
+from persistence.schema.feed_tables import DATE, LIVE, SCHEDULED, feed_entries
 
 _ENTRIES = feed_entries.c
 _KEY = [*feed_entries.primary_key]
@@ -43,36 +38,23 @@ _DATED = (
     _lock(DATE, _ENTRIES.status == SCHEDULED, DATE.between(_PAST, TODAY)),
     _lock(_ENTRIES.active_until, _ENTRIES.status == LIVE, _ENTRIES.active_until.between(_PAST, TODAY)),
 )
-_UNKNOWN = _lock(_ENTRIES.created_at, _ENTRIES.status.is_(None))
-_PROMO_IDS = any_(bindparam("promos", type_=ARRAY(Uuid)))
-_EXHAUSTED = Statement(
-    select(promos.c.id)
-    .join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
-    .where(promos.c.id == _PROMO_IDS, promo_counters.c.promo_id == _PROMO_IDS, not_(is_usable()))
-)
 _keys = (
     func.unnest(*(bindparam(f"keys_{column.name}", type_=ARRAY(column.type)) for column in _KEY))
     .table_valued(*(column.name for column in _KEY), name="keys")
     .render_derived()
 )
-_is_exhausted = _ENTRIES.promo_id == any_(bindparam("exhausted", type_=ARRAY(Uuid)))
 _UPDATE = Statement(
     update(feed_entries)
     .where(*(column == _keys.c[column.name] for column in _KEY))
-    .values(status=case((_is_exhausted, EXHAUSTED), else_=period_status(feed_entries)))
+    .values(status=period_status(feed_entries))
 )
 
 
 def update_feed_status(connection: Connection, today: date, *, limit: int) -> int:
     """Update up to `limit` entries for the business day in a transaction, and return how many."""
-    dated: list[Any] = []
+    keys: list[Any] = []
     for statement in _DATED:
-        dated += statement.rows(connection, {"today": today, "limit": limit - len(dated)})
-    unknown = _UNKNOWN.rows(connection, {"limit": limit - len(dated)})
-    # After the lock: a later claim of the last use waits for it, and then marks the entries.
-    promo_ids = [promo_id for *_, promo_id in unknown]
-    exhausted = [row[0] for row in _EXHAUSTED.rows(connection, {"promos": promo_ids})] if unknown else []
-    keys = dated + unknown
+        keys += statement.rows(connection, {"today": today, "limit": limit - len(keys)})
     columns = zip(*keys, strict=True) if keys else [()] * len(_KEY)
     values = {f"keys_{column.name}": [*each] for column, each in zip(_KEY, columns, strict=True)}
-    return _UPDATE.count(connection, {**values, "today": today, "exhausted": exhausted})
+    return _UPDATE.count(connection, {**values, "today": today})

@@ -19,7 +19,6 @@ from sqlalchemy import (
     Uuid,
     and_,
     bindparam,
-    case,
     desc,
     exists,
     func,
@@ -33,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import array
 
-from persistence.conditions import TODAY, TargetUser, fits_age, in_period, is_active, read_uses_left
+from persistence.conditions import TODAY, TargetUser, fits_age, in_period, is_active
 from persistence.database.statements import Statement
 from persistence.feeds.feed_filters import FeedFilters, FilterKind, select_matching
 from persistence.feeds.feed_totals import feed_total, total_parameters
@@ -138,16 +137,11 @@ _HISTORY = Pages(_history, USES.scalar_subquery(), PromoForUser, key=("activated
 _CATEGORY = bindparam("category", type_=Text)
 _COUNTRIES = (literal("", Text), bindparam("user_country", type_=Text))
 _ORDER_COLUMNS = (feed_entries.c.created_at, feed_entries.c.promo_id)
-_HAS_USES = read_uses_left(feed_entries.c.promo_id)
-_HAS_STATUS, _IS_EXHAUSTED = feed_entries.c.status.is_not(None), feed_entries.c.status == EXHAUSTED
 # By the filter `active`. The feed of active promos reads no exhausted entries.
 _FITS = {
     None: fits_age(feed_entries),
-    True: and_(fits_age(feed_entries), in_period(feed_entries), or_(_HAS_STATUS, _HAS_USES)),
-    False: and_(
-        fits_age(feed_entries),
-        or_(not_(in_period(feed_entries)), case((_HAS_STATUS, _IS_EXHAUSTED), else_=not_(_HAS_USES))),
-    ),
+    True: and_(fits_age(feed_entries), in_period(feed_entries)),
+    False: and_(fits_age(feed_entries), or_(not_(in_period(feed_entries)), feed_entries.c.status == EXHAUSTED)),
 }
 
 

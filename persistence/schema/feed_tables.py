@@ -37,15 +37,15 @@ feed_entries = Table(
         *("category_key", "country_key", "created_at", "promo_id"),
         postgresql_include=["age_from", "age_until", "active_from", "active_until"],
     ),
-    Column("standing", Text, key="status"),
+    Column("standing", Text, key="status", nullable=False),
 )
 # exhausted: no use left, or paused; exact, because claim_uses sets it with the last use. The others may
 # be outdated, so readers check the period again: scheduled has not begun, ending is on its last day or over, live is
-# neither. NULL: written by an older version, so readers check the uses too.
-# Literals, because the planner must see them to use the partial indexes.
+# neither. Literals, because the planner must see them to use the partial indexes.
 LIVE, SCHEDULED, ENDING, EXHAUSTED = (
     literal_column(f"'{status}'", Text) for status in ("live", "scheduled", "ending", "exhausted")
 )
+# As in the index, which is from a time when some entries had none.
 IS_LIVE = or_(feed_entries.c.status.is_(None), feed_entries.c.status == LIVE)
 IS_DATED = feed_entries.c.status.in_((SCHEDULED, ENDING))
 DATE = case((feed_entries.c.status == SCHEDULED, feed_entries.c.active_from), else_=feed_entries.c.active_until)
@@ -62,7 +62,6 @@ Index(
 Index("feed_entries_dated", feed_entries.c.status, Grouping(DATE), *_FEED_ORDER, postgresql_where=IS_DATED)
 # For the sweeper.
 Index("feed_entries_live_until", feed_entries.c.active_until, postgresql_where=feed_entries.c.status == LIVE)
-Index("feed_entries_unknown", feed_entries.c.created_at, postgresql_where=feed_entries.c.status.is_(None))
 # A key of an earlier version, which was case-folded only. No key of this version is like that (migration 0011).
 HAS_OUTDATED_KEY = or_(
     text("category_key IS NOT NFC NORMALIZED"), feed_entries.c.category_key.op("~")(literal_column("'\u0131|i\u0307'"))

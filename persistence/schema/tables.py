@@ -1,7 +1,7 @@
 """Accounts, promos, activations, likes and comments.
 
-Lock order: promo_counters, promos, user_uses, activations, country_uses, promo_codes, the tables of redemptions, likes,
-comments, comment_reports, feed_entries, company_promo_counts. Sweepers skip locked rows, or lock in this order.
+Lock order: promo_counters, promos, user_uses, activations, country_uses, feed_entries, promo_codes, the tables of
+redemptions, likes, comments, comment_reports, company_promo_counts. Sweepers skip locked rows, or lock in this order.
 promo_activity comes after activations, likes and comments. A portion of an account deletion locks rows in one table
 only. For addresses and their accounts see persistence.accounts.addresses.
 

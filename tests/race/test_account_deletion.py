@@ -79,7 +79,7 @@ _NAMES = [
 # Jobs that write to a promo, and their status if the account is closed after their authentication...
 _LATE = {"activate": 200, "activate with a key": 200, "like": 200, "comment": 201, "comment with a key": 201}
 # ...and jobs that wait for the row of the user while it is being closed.
-_REFUSED = ["report", "change the profile", "sign in", "delete the account"]
+_REFUSED = ["change the profile", "sign in", "delete the account"]
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_write_after_the_deletion(
 
 @pytest.mark.parametrize("name", _REFUSED)
 def test_request_during_the_close(api: Api, runtime: Runtime, stage: Stage, promo_id: str, name: str) -> None:
-    """A request that changes the account, or reports a comment, waits for the close, and is refused then."""
+    """A request that changes the account waits for the close, and is refused then."""
     client = _Client(api, promo_id)
     user_id = _id(runtime, client.user)
     with stage.queue() as queue, runtime.database.transaction() as deletion:

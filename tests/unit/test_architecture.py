@@ -39,6 +39,7 @@ ALLOWED = {
     "persistence.search": "persistence.schema promo_api.folding",
     "persistence.migrations": "persistence.database persistence.schema",
     "persistence.consistency": "persistence.database persistence.schema",
+    "persistence.distribution": "persistence.database",
     "persistence.user_uses": "persistence.database persistence.schema",
     "persistence.accounts": (
         "persistence.database persistence.pages persistence.schema persistence.user_uses promo_api.folding"

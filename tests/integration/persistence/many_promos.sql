@@ -92,9 +92,11 @@ INSERT INTO account_events (company_id, event)
 SELECT pg_temp.id(1 + n % 100), 'signed_in'
 FROM generate_series(1, 60000) n;
 
-INSERT INTO feed_entries
+INSERT INTO feed_entries (
+    category_key, country_key, created_at, promo_id, age_from, age_until, active_from, active_until, standing
+)
 SELECT unnest(category_keys || ''::text), coalesce(country_key, ''), created_at, id, age_from, age_until,
-    active_from, active_until
+    active_from, active_until, 'live'
 FROM promos;
 
 INSERT INTO feed_tally_changes (

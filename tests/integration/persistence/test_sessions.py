@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import Connection, select, text
 
 from persistence.accounts.users import find_user
-from persistence.database.engine import Database, is_distributed
+from persistence.database.engine import Database
+from persistence.database.statements import is_distributed
 from persistence.likes import insert_like
 from persistence.schema.tables import promo_counters
 from promo_api.config.settings import Settings
