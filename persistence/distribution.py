@@ -4,23 +4,13 @@ Each table has a key, and rows with the same key are on the same server. The tab
 those of an account. The feed is on one server. Each step can be repeated: what is done already is skipped.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 
 from sqlalchemy import Connection, text
 
+from persistence.database.cluster import find_colocations, find_nodes, has_citus, is_coordinator, set_on_servers
+from persistence.database.server import count_other_sessions
 from persistence.database.statements import Statement
-
-
-@dataclass(frozen=True)
-class Node:
-    """A server of the cluster."""
-
-    host: str
-    port: int
-    is_active: bool
-    has_shards: bool
-
 
 # By table: the column of the key. The first table of a group decides where the rows of the others are.
 _PROMO_TABLES = {
@@ -56,6 +46,7 @@ _GROUPS: tuple[dict[str, str] | dict[str, None], ...] = (
     _FEED_TABLES,
 )
 _ON_ALL_SERVERS = ("company_names", "alembic_version")
+TABLES = (*_ON_ALL_SERVERS, *(name for group in _GROUPS for name in group))
 # Called with the promo, so that the call goes to its server.
 _PROMO_FUNCTIONS = {
     "claim_uses": "claimed_promo",
@@ -82,64 +73,78 @@ _OBSOLETE_TRIGGERS = {
 _OBSOLETE_CONSTRAINTS = {"companies": "companies_email_key_uq", "users": "users_email_key_uq"}
 # On several servers the activations of a user are counted when they are read: see persistence.user_uses.
 _COUNT_NO_USES = "CREATE OR REPLACE FUNCTION count_user_uses(user_ids uuid[]) RETURNS void LANGUAGE sql AS ''"
-_HAS_CITUS = Statement(text("SELECT count(*) FROM pg_extension WHERE extname = 'citus'"))
-_NODES = Statement(
-    text(
-        "SELECT nodename, nodeport, isactive, shouldhaveshards FROM pg_dist_node"
-        " WHERE noderole = 'primary' ORDER BY 1, 2"
-    )
-)
-_IS_COORDINATOR = Statement(text("SELECT groupid = 0 FROM pg_dist_local_group"))
-_DISTRIBUTED = Statement(text("SELECT logicalrelid::regclass::text FROM pg_dist_partition"))
 _LEFT = {
     "account_events": "SELECT count(*) FROM (SELECT FROM account_events LIMIT 1) AS found",
     "activity_backfills": "SELECT count(*) FROM activity_backfills",
 }
 _FUNCTIONS = Statement(
     text(
-        "SELECT pg_proc.oid::regprocedure::text, proname, prorettype = 'trigger'::regtype FROM pg_proc"
-        " WHERE pronamespace = 'public'::regnamespace AND prokind = 'f'"
+        "SELECT pg_proc.oid::regprocedure::text, proname FROM pg_proc"
+        " WHERE pronamespace = 'public'::regnamespace AND prokind = 'f' AND prorettype <> 'trigger'::regtype"
         " AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e') ORDER BY 1"
     )
 )
 
 
-def find_nodes(connection: Connection) -> list[Node]:
-    """Return the servers of the cluster; empty: the database has no Citus, or no server was added."""
-    if not _HAS_CITUS.value(connection, {}):
-        return []
-    return [Node(*row) for row in _NODES.rows(connection, {})]
-
-
 def list_undistributed_tables(connection: Connection) -> list[str]:
     """Return the tables that are not distributed yet."""
-    done = {row[0] for row in _DISTRIBUTED.rows(connection, {})}
-    names = [*_ON_ALL_SERVERS, *(name for group in _GROUPS for name in group)]
-    return [name for name in names if name not in done]
+    done = find_colocations(connection)
+    return [name for name in TABLES if name not in done]
 
 
 def find_obstacle(connection: Connection) -> str | None:
     """Return why the tables cannot be distributed, in sentences; None: nothing prevents it."""
-    if not _HAS_CITUS.value(connection, {}):
+    if not has_citus(connection):
         return "The database has no extension citus. Run CREATE EXTENSION citus on each server first."
-    if not _IS_COORDINATOR.value(connection, {}):
+    if not is_coordinator(connection):
         return "This server is not the coordinator. Connect to the coordinator."
     if not find_nodes(connection):
         return "No server was added. Run citus_set_coordinator_host and citus_add_node first."
     missing = list_undistributed_tables(connection)
+    sessions = missing and count_other_sessions(connection)
+    if sessions:
+        return f"The service has {sessions} open connections to the database. Stop all its processes first."
     for table, count in _LEFT.items():
         if table in missing and Statement(text(count)).value(connection, {}):
             return f"The table {table} is not empty. Let the service run until its jobs have emptied it."
     return None
 
 
-def update_distribution(connection: Connection) -> Iterator[str]:
-    """Distribute the tables and functions, and yield what each step did. Call it in autocommit mode."""
+def find_group_problems(connection: Connection) -> list[str]:
+    """Return which tables are not where the other tables of their group are, in sentences."""
+    colocations = find_colocations(connection)
+    return [
+        f"The table {name} is not distributed together with {next(iter(group))}. Rows of one key are on two servers."
+        for group in _GROUPS
+        for name in group
+        if name in colocations and colocations[name] != colocations.get(next(iter(group)))
+    ]
+
+
+def update_distribution(connection: Connection, lock_timeout_s: float) -> Iterator[str]:
+    """Distribute the tables and functions, and yield what each step did.
+
+    Args:
+        connection: in autocommit mode, without a time limit for responses.
+        lock_timeout_s: how long a statement waits for a lock on each server.
+    """
     for setting in ("statement_timeout = 0", "lock_timeout = 0", "citus.enable_unsafe_triggers = on"):
         _run(connection, f"SET {setting}")
     missing = list_undistributed_tables(connection)
     if missing:
         yield from _drop_obsolete(connection)
+    yield from _distribute_tables(connection, missing)
+    for signature, name in _FUNCTIONS.rows(connection, {}):
+        argument = _PROMO_FUNCTIONS.get(name)
+        key = f", '{argument}', colocate_with => 'promos'" if argument else ""
+        _run(connection, f"SELECT create_distributed_function('{signature}'{key})")
+    yield "The functions are on all servers."
+    # A server does not get the lock_timeout of the session of another one.
+    set_on_servers(connection, "lock_timeout", f"{lock_timeout_s:g}s")
+    yield f"A statement waits for a lock for at most {lock_timeout_s:g} s on each server."
+
+
+def _distribute_tables(connection: Connection, missing: Collection[str]) -> Iterator[str]:
     for name in _ON_ALL_SERVERS:
         if name in missing:
             _run(connection, f"SELECT create_reference_table('{name}')")
@@ -154,12 +159,6 @@ def update_distribution(connection: Connection) -> Iterator[str]:
                 yield (
                     f"The table {name} is distributed by {column}." if column else f"The table {name} is on one server."
                 )
-    for signature, name, is_trigger in _FUNCTIONS.rows(connection, {}):
-        if not is_trigger:
-            argument = _PROMO_FUNCTIONS.get(name)
-            key = f", '{argument}', colocate_with => 'promos'" if argument else ""
-            _run(connection, f"SELECT create_distributed_function('{signature}'{key})")
-    yield "The functions are on all servers."
 
 
 def _drop_obsolete(connection: Connection) -> Iterator[str]:

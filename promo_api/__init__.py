@@ -32,6 +32,8 @@
 | health | health of the dependencies |
 | failure_messages | why a dependency is unavailable, in words |
 | check, clocks, replica_check | the command `check`, with its comparison of clocks and its check of a replica |
+| stored_counts | the counts that `check` computes again |
+| distribute | the command `distribute` |
 | operator_commands | the commands `reset-password` and `close-account` |
 | telemetry/ | logs and metrics |
 | dev/ | embedded servers for `dev` and the tests |

@@ -1,4 +1,7 @@
-"""promo-api (python -m promo_api): serve, migrate, check, reset-password, close-account, dev, demo, antifraud-stub."""
+"""promo-api (python -m promo_api).
+
+Commands: serve, migrate, distribute, check, reset-password, close-account, dev, demo, antifraud-stub.
+"""
 
 import argparse
 import logging
@@ -150,6 +153,12 @@ def _migrate(environment: Environment, _arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _distribute(environment: Environment, _arguments: argparse.Namespace) -> int:
+    from promo_api.distribute import distribute
+
+    return distribute(environment.settings())
+
+
 def _check(environment: Environment, arguments: argparse.Namespace) -> int:
     from promo_api.check import SUBJECTS, Level, check_all
 
@@ -212,6 +221,7 @@ def _antifraud_stub(_environment: Environment, arguments: argparse.Namespace) ->
 _COMMANDS: dict[str, tuple[Callable[[Environment, argparse.Namespace], int], str]] = {
     "serve": (_serve, "serve the API; run migrate first"),
     "migrate": (_migrate, "update the schema of the database"),
+    "distribute": (_distribute, "distribute the tables over the servers of a Citus cluster; run migrate first"),
     "check": (_check, "check settings, PostgreSQL, Redis, the anti-fraud service and stored totals"),
     "reset-password": (_reset_password, "replace the password of an account, print it and revoke all tokens"),
     "close-account": (_close_account, "delete a user, or close a company and end its promos"),

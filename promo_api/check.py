@@ -8,38 +8,8 @@ from functools import partial
 from itertools import starmap
 
 import redis
-from sqlalchemy import Connection
 
-from persistence.accounts.consistency import (
-    count_mismatched_addresses,
-    count_mismatched_keys,
-    count_mismatched_names,
-)
-from persistence.consistency import (
-    count_mismatched_activity,
-    count_mismatched_added_codes,
-    count_mismatched_change_numbers,
-    count_mismatched_changes,
-    count_mismatched_code_order,
-    count_mismatched_code_positions,
-    count_mismatched_codes,
-    count_mismatched_comments,
-    count_mismatched_company_promos,
-    count_mismatched_country_redemptions,
-    count_mismatched_country_uses,
-    count_mismatched_deliveries,
-    count_mismatched_event_numbers,
-    count_mismatched_issued_codes,
-    count_mismatched_jobs,
-    count_mismatched_likes,
-    count_mismatched_live_redemptions,
-    count_mismatched_publications,
-    count_mismatched_redemption_activity,
-    count_mismatched_redemptions,
-    count_mismatched_reports,
-    count_mismatched_user_uses,
-    count_mismatched_uses,
-)
+from persistence.database.cluster import find_node_problems, find_nodes, has_citus
 from persistence.database.engine import Database, session_settings
 from persistence.database.errors import MissingPrivilege, StatementRefused
 from persistence.database.revisions import find_revision, newest_revision
@@ -52,9 +22,8 @@ from persistence.database.server import (
     uses_utc,
 )
 from persistence.database.statements import is_distributed
-from persistence.database.timeouts import unlimited_transaction
-from persistence.feeds.feed_counts import count_mismatched_feed_counts
-from persistence.feeds.feed_index import count_mismatched_feed_entries
+from persistence.database.timeouts import unlimited_connection, unlimited_transaction
+from persistence.distribution import find_group_problems, list_undistributed_tables
 from persistence.webhooks.upkeep import FIRST_WEBHOOK, list_secrets
 from promo_api.antifraud.checks import DISABLED, Antifraud
 from promo_api.app import create_app
@@ -67,6 +36,7 @@ from promo_api.failure_messages import describe_failure
 from promo_api.mail.smtp import Mailer, MailError
 from promo_api.replica_check import find_problem
 from promo_api.runtime import Runtime
+from promo_api.stored_counts import count_mismatches
 
 _MAIL_REASONS = {
     "unavailable": "it is unavailable. Check SMTP_URL",
@@ -193,6 +163,24 @@ def _schema(runtime: Runtime) -> str:
     return f"It is at {current}, {'as' if current == needed else 'and newer than'} this version needs."
 
 
+def _cluster(runtime: Runtime) -> str:
+    try:
+        with runtime.database.translated(), unlimited_connection(runtime.database.engine) as connection:
+            if not has_citus(connection):
+                return "The database has no extension citus, so one server has all tables."
+            undistributed, nodes = list_undistributed_tables(connection), find_nodes(connection)
+            problems = [*find_group_problems(connection), *find_node_problems(connection)]
+    except ServiceUnavailable as error:
+        raise _Problem(f"Unknown, because a server is unavailable: {describe_failure(error)}") from error
+    if problems:
+        raise _Problem(" ".join(problems))
+    if undistributed:
+        raise _Warning(
+            f"These tables are not distributed: {', '.join(undistributed)}. Run python -m promo_api distribute."
+        )
+    return f"All tables are distributed. The servers have all shards: {', '.join(map(str, nodes))}."
+
+
 def _replicas(runtime: Runtime) -> str:
     """A replica that is not used is a warning: the service works without it."""
     replicas = runtime.settings.replicas
@@ -310,7 +298,7 @@ def _counts(runtime: Runtime) -> str:
     try:
         with runtime.database.translated(), unlimited_transaction(runtime.database.engine) as connection:
             prepare_long_read(connection)
-            mismatches = {name: count(connection) for name, count in _COUNTS.items()}
+            mismatches = count_mismatches(connection)
     except ServiceUnavailable as error:
         raise _Problem("Unknown, because PostgreSQL or its schema is unavailable.") from error
     wrong = [f"{name} (for {number})" for name, number in mismatches.items() if number]
@@ -323,37 +311,6 @@ def _postgresql_address(settings: Settings) -> str:
     return f"{settings.postgres_host}:{settings.postgres_port}/{settings.postgres_database}"
 
 
-# The stored counts. A function returns for how many promos, companies or users a count is wrong.
-_COUNTS: dict[str, Callable[[Connection], int]] = {
-    "uses of promos": count_mismatched_uses,
-    "likes of promos": count_mismatched_likes,
-    "comments of promos": count_mismatched_comments,
-    "reports of comments": count_mismatched_reports,
-    "uses of promos by country": count_mismatched_country_uses,
-    "activations of users": count_mismatched_user_uses,
-    "issued codes of promos": count_mismatched_issued_codes,
-    "order of issued codes": count_mismatched_code_order,
-    "codes of activations": count_mismatched_code_positions,
-    "codes of promos": count_mismatched_codes,
-    "added codes of promos": count_mismatched_added_codes,
-    "rejected rows and files of jobs": count_mismatched_jobs,
-    "API keys by digest": count_mismatched_keys,
-    "addresses of accounts": count_mismatched_addresses,
-    "names of companies": count_mismatched_names,
-    "redemptions of issued codes": count_mismatched_live_redemptions,
-    "redemptions of promos": count_mismatched_redemptions,
-    "redemptions of promos by country": count_mismatched_country_redemptions,
-    "activity of promos by time": count_mismatched_activity,
-    "redemptions of promos by time": count_mismatched_redemption_activity,
-    "promos of companies by country": count_mismatched_company_promos,
-    "numbers of changes of promos": count_mismatched_change_numbers,
-    "changes of promos": count_mismatched_changes,
-    "numbers of events": count_mismatched_event_numbers,
-    "published events": count_mismatched_publications,
-    "deliveries of events": count_mismatched_deliveries,
-    "feed entries": count_mismatched_feed_entries,
-    "feed counts": count_mismatched_feed_counts,
-}
 _SECRETS_PER_PAGE = 1000
 _CLOCK_DIFFERENCE_MAX_S = 1
 _CLOCK_ADVICE = (
@@ -367,6 +324,7 @@ _CHECKS: dict[str, Callable[[Runtime], str]] = {
     "specification": _specification,
     "PostgreSQL": _postgresql,
     "schema": _schema,
+    "cluster": _cluster,
     "replicas": _replicas,
     "Redis": _redis,
     "clocks": _clocks,

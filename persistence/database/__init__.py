@@ -8,4 +8,5 @@
 | errors | translation of PostgreSQL's errors |
 | revisions | the schema revision |
 | server | version and settings of a server |
+| cluster | the servers of a Citus cluster |
 """

@@ -12,6 +12,7 @@ from psycopg import errors
 from sqlalchemy import URL, Connection, Dialect, Engine, QueuePool, create_engine, event, exc, text
 
 from persistence.database.errors import find_cause, translate, unavailable
+from persistence.database.server import APPLICATION_NAME
 from persistence.database.statements import Statement
 from persistence.database.timeouts import DeadlineConnection, ResponseTimeout
 from promo_api.circuit_breaker import CircuitBreaker
@@ -152,7 +153,7 @@ def _connect_arguments(settings: Settings) -> dict[str, Any]:
         # Skip standbys.
         "target_session_attrs": "read-write" if "," in settings.postgres_host else "any",
         "connect_timeout": settings.postgres_connect_timeout_s,
-        "application_name": "promo-api",
+        "application_name": APPLICATION_NAME,
         "keepalives_idle": 30,
         "keepalives_interval": 5,
         "keepalives_count": 3,

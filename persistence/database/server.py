@@ -7,6 +7,7 @@ from sqlalchemy import ARRAY, Connection, Text, bindparam, text
 
 from persistence.database.statements import Statement
 
+APPLICATION_NAME = "promo-api"
 _TIME = Statement(text("SELECT clock_timestamp()"))
 # In winter and in summer: London has the offset of UTC in winter only.
 _OFFSETS = Statement(
@@ -16,6 +17,12 @@ _OFFSETS = Statement(
     )
 )
 _VERSION = Statement(text("SHOW server_version"))
+_OTHER_SESSIONS = Statement(
+    text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name = :name AND pid <> pg_backend_pid()"
+    )
+)
 _READ_ONLY = Statement(text("SHOW transaction_read_only"))
 _SETTINGS = Statement(
     text("SELECT name, setting FROM pg_settings WHERE name = ANY(:names) ORDER BY name").bindparams(
@@ -44,6 +51,11 @@ def uses_utc(connection: Connection) -> bool:
 def find_version(connection: Connection) -> str:
     """Return the version of PostgreSQL."""
     return str(_VERSION.value(connection, {}))
+
+
+def count_other_sessions(connection: Connection) -> int:
+    """Count the sessions of the service in this database, except this one."""
+    return int(_OTHER_SESSIONS.value(connection, {"name": APPLICATION_NAME}))
 
 
 def takes_writes(connection: Connection) -> bool:

@@ -61,10 +61,16 @@ def response_timeout(connection: Connection, seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def unlimited_transaction(engine: Engine) -> Iterator[Connection]:
-    """Open a transaction without a response timeout, outside the pool."""
+def unlimited_connection(engine: Engine) -> Iterator[Connection]:
+    """Open a connection without a response timeout, outside the pool."""
     with engine.connect() as connection:
         cast("DeadlineConnection", connection.connection.driver_connection).response_timeout_s = None
         connection.detach()
-        with connection.begin():
-            yield connection
+        yield connection
+
+
+@contextmanager
+def unlimited_transaction(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction without a response timeout, outside the pool."""
+    with unlimited_connection(engine) as connection, connection.begin():
+        yield connection

@@ -9,7 +9,7 @@ from persistence import migrations
 
 _SCRIPTS = ScriptDirectory.from_config(migrations._config())
 _NUMBERS, _FEEDS, _USERS = (_SCRIPTS.get_revision(revision).module for revision in ("0003", "0004", "0006"))
-# Otherwise the sweepers would compute it during a measurement.
+_ENTRIES = _FEEDS._ENTRIES.replace("active_until", "active_until, 'live'")
 _STANDINGS = """
     UPDATE feed_entries SET standing = CASE
         WHEN used_count = use_limit THEN 'exhausted'
@@ -30,7 +30,7 @@ DERIVED: dict[str, str] = {
     "country_uses": _NUMBERS._COUNTRY_USES,
     "company_promo_counts": _NUMBERS._COMPANY_COUNTS,
     "user_uses": _USERS._USER_USES,
-    "feed_entries": f"{_FEEDS._ENTRIES}; {_STANDINGS}",
+    "feed_entries": f"{_ENTRIES}; {_STANDINGS}",
     "feed_tallies": _FEEDS._TALLIES,
     "promo_activity": _ACTIVITY,
 }

@@ -12,8 +12,8 @@ from tests.e2e.environment import Environment
 from tests.e2e.server import Server, run_command
 
 _ALL = [
-    "settings", "passwords", "specification", "PostgreSQL", "schema", "replicas", "Redis", "clocks", "anti-fraud",
-    "breakers", "mail", "webhooks", "counts",
+    "settings", "passwords", "specification", "PostgreSQL", "schema", "cluster", "replicas", "Redis", "clocks",
+    "anti-fraud", "breakers", "mail", "webhooks", "counts",
 ]  # fmt: skip
 # The tests use cheap password hashes, which gives a warning.
 _ALL_OK = dict.fromkeys(_ALL, True) | {"passwords": False}

@@ -12,7 +12,7 @@ from handlers import user_profile
 from persistence.accounts import deletion
 from persistence.accounts.users import find_user
 from persistence.schema.tables import metadata
-from promo_api import check, sweeper
+from promo_api import stored_counts, sweeper
 from promo_api.dev.processes import wait_until
 from promo_api.errors import ServiceUnavailable
 from promo_api.runtime import Runtime
@@ -57,7 +57,7 @@ def _no_late_requests(monkeypatch: pytest.MonkeyPatch) -> None:
 def _count_mismatches(runtime: Runtime) -> dict[str, int]:
     """Return the number of mismatches of each consistency check."""
     with runtime.database.autocommit() as connection:
-        return {name: count(connection) for name, count in check._COUNTS.items()}
+        return {name: count(connection) for name, count in stored_counts.COUNTS.items()}
 
 
 class Scene:

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from promo_api import check, operator_commands, sweeper
+from promo_api import operator_commands, stored_counts, sweeper
 from promo_api.config.settings import Settings
 from promo_api.operator_commands import close_account, reset_password
 from promo_api.runtime import BUSINESS_CALENDAR, Runtime
@@ -43,7 +43,7 @@ def _events(runtime: Runtime, account: Account, kind: str) -> list[str]:
 
 def _mismatches(runtime: Runtime) -> dict[str, int]:
     with runtime.database.autocommit() as connection:
-        return {name: number for name, count in check._COUNTS.items() if (number := count(connection))}
+        return {name: number for name, count in stored_counts.COUNTS.items() if (number := count(connection))}
 
 
 @_KINDS

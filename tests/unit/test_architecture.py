@@ -133,10 +133,14 @@ ALLOWED = {
         "promo_api.specification promo_api.sweeper promo_api.telemetry promo_api.webhook_sweepers promo_api.webhooks"
     ),
     "promo_api.server": "promo_api.config promo_api.contract promo_api.contract.streams promo_api.telemetry",
+    "promo_api.distribute": (
+        "persistence.database persistence.distribution promo_api.config promo_api.errors promo_api.failure_messages"
+    ),
+    "promo_api.stored_counts": ("persistence.accounts persistence.consistency persistence.database persistence.feeds"),
     "promo_api.check": (
-        "persistence.accounts persistence.consistency persistence.database persistence.feeds persistence.webhooks "
-        "promo_api.antifraud promo_api.app promo_api.clocks promo_api.config promo_api.contract promo_api.errors "
-        "promo_api.failure_messages promo_api.mail promo_api.replica_check promo_api.runtime"
+        "persistence.database persistence.distribution persistence.webhooks promo_api.antifraud promo_api.app "
+        "promo_api.clocks promo_api.config promo_api.contract promo_api.errors promo_api.failure_messages "
+        "promo_api.mail promo_api.replica_check promo_api.runtime promo_api.stored_counts"
     ),
     "promo_api.operator_commands": (
         "handlers persistence.accounts persistence.database persistence.promos persistence.webhooks "
@@ -151,8 +155,9 @@ ALLOWED = {
     ),
     "promo_api.__main__": (
         "persistence.database persistence.migrations promo_api promo_api.app promo_api.check promo_api.config "
-        "promo_api.contract promo_api.dev promo_api.dev.demo promo_api.errors promo_api.failure_messages "
-        "promo_api.operator_commands promo_api.runtime promo_api.server promo_api.telemetry"
+        "promo_api.contract promo_api.dev promo_api.dev.demo promo_api.distribute promo_api.errors "
+        "promo_api.failure_messages promo_api.operator_commands promo_api.runtime promo_api.server "
+        "promo_api.telemetry"
     ),
 }
 # Each library, and the packages or modules that may import it.
@@ -187,7 +192,7 @@ LIBRARIES = {
         "promo_api.security.rate_limits"
     ),
     "requests": "promo_api.antifraud.client",
-    "sqlalchemy": "persistence promo_api.check",
+    "sqlalchemy": "persistence promo_api.stored_counts",
     "starlette": (
         "promo_api.app promo_api.console promo_api.contract promo_api.server.gunicorn_app promo_api.telemetry.requests"
     ),
@@ -201,7 +206,7 @@ LIBRARIES = {
 # Modules of `persistence` that hold no queries: they open and migrate the database, or are shared by queries.
 _NOT_QUERIES = (
     "persistence.database", "persistence.schema", "persistence.migrations", "persistence.conditions",
-    "persistence.pages", "persistence.feeds.feed_entries", "persistence.feeds.feed_totals",
+    "persistence.distribution", "persistence.pages", "persistence.feeds.feed_totals",
     "persistence.accounts.ended_resets", "persistence.accounts.events", "persistence.accounts.profiles",
     "persistence.promos.company_ranges", "persistence.promos.company_filters", "persistence.feeds.feed_filters",
     "persistence.search",
@@ -263,7 +268,7 @@ def test_query_modules_do_not_import_each_other() -> None:
     """A query module imports neither another query module nor the engine that opens its connections."""
     shared = (
         "persistence.schema persistence.conditions persistence.pages persistence.database.statements "
-        "persistence.feeds.feed_entries persistence.feeds.feed_totals persistence.promos.company_ranges "
+        "persistence.feeds.feed_totals persistence.promos.company_ranges "
         "persistence.promos.company_filters persistence.feeds.feed_filters persistence.search "
         "persistence.user_uses persistence.accounts.addresses persistence.accounts.company_names "
         "persistence.accounts.ended_resets persistence.accounts.events persistence.accounts.profiles "

@@ -16,7 +16,7 @@ from persistence.accounts.exports import list_own_events
 from persistence.accounts.users import find_user
 from persistence.database.engine import Database
 from persistence.migrations import update_schema
-from promo_api import check
+from promo_api import stored_counts
 from promo_api.config.settings import Settings
 from promo_api.sweeper import account_deletions_sweeper
 from tests.deployment_page import block
@@ -94,7 +94,7 @@ def _fill(database: Database) -> None:
 
 def _mismatches(database: Database) -> dict[str, int]:
     with database.autocommit() as connection:
-        counts = {name: count(connection) for name, count in check._COUNTS.items()}
+        counts = {name: count(connection) for name, count in stored_counts.COUNTS.items()}
     return {name: count for name, count in counts.items() if count and "feed" not in name}
 
 

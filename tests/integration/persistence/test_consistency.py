@@ -19,7 +19,7 @@ from persistence.database.engine import Database
 from persistence.feeds.feed_index import insert_feed_entries
 from persistence.migrations import update_schema
 from persistence.schema.tables import users
-from promo_api import check
+from promo_api import stored_counts
 from promo_api.config.settings import Settings
 
 _ROWS = """
@@ -314,6 +314,6 @@ def test_all_checks_are_run(connection: Connection) -> None:
         for name in dir(module)
         if name.startswith("count_mismatched_")
     }
-    assert defined <= set(check._COUNTS.values())
-    assert {name: recount(connection) for name, recount in check._COUNTS.items() if recount(connection)} == {}
+    assert defined <= set(stored_counts.COUNTS.values())
+    assert {name: recount(connection) for name, recount in stored_counts.COUNTS.items() if recount(connection)} == {}
     assert defined == {recount for _, recount, _ in _MISMATCHES.values()}

@@ -15,7 +15,7 @@ from persistence.database.engine import Database
 from persistence.events import update_event_numbers
 from persistence.feeds.feed_counts import update_feed_counts
 from persistence.migrations import update_schema
-from promo_api import check
+from promo_api import stored_counts
 from promo_api.config.settings import Settings
 from promo_api.dev.processes import wait_until
 from tests.integration.events import unpublished
@@ -85,7 +85,9 @@ def _run(database: Database, *statements: str) -> list[Any]:
 def _assert_exact(database: Database) -> None:
     with database.transaction() as connection:
         update_feed_counts(connection, limit=100)
-        assert {name: recount(connection) for name, recount in check._COUNTS.items() if recount(connection)} == {}
+        assert {
+            name: recount(connection) for name, recount in stored_counts.COUNTS.items() if recount(connection)
+        } == {}
 
 
 def test_old_statements(database: Database) -> None:
