@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from promo_api.dev.postgres import EmbeddedPostgres
-from promo_api.dev.postgres_programs import make_private_folder, run_program
+from promo_api.dev.postgres_programs import make_private_folder, program, run_program
 from promo_api.dev.processes import wait_until
 from tests.pgbouncer import THROUGH_PGBOUNCER, PgBouncer
 
@@ -28,7 +28,8 @@ class Pair:
         self._standby_folder = folder / "standby"
         make_private_folder(self._standby_folder)
         target = ["-h", self.primary.host, "-p", str(self.primary.port), "-U", self.primary.username]
-        run_program("pg_basebackup", *target, "-D", str(self._standby_folder), "-R", "-c", "fast", timeout_s=_TIMEOUT_S)
+        options = ["-D", str(self._standby_folder), "-R", "-c", "fast"]
+        run_program(program("pg_basebackup"), *target, *options, timeout_s=_TIMEOUT_S)
         # The socket of the primary and its lock file are in the data folder, and the lock file is copied.
         (self._standby_folder / f".s.PGSQL.{self.primary.port}.lock").unlink()
         self.standby = stack.enter_context(EmbeddedPostgres(self._standby_folder))
@@ -40,7 +41,7 @@ class Pair:
 
     def promote(self) -> None:
         """Promote the standby, and wait until it is the primary."""
-        run_program("pg_ctl", "-D", str(self._standby_folder), "-w", "promote", timeout_s=_TIMEOUT_S)
+        run_program(program("pg_ctl"), "-D", str(self._standby_folder), "-w", "promote", timeout_s=_TIMEOUT_S)
         if self._pooler:
             self._pooler.switch_to(self.standby)
 

@@ -11,6 +11,11 @@ from sqlalchemy import exc
 from persistence.schema.tables import stored_responses
 from promo_api.errors import ConcurrentRequest, ServiceUnavailable
 
+# What libpq and Citus say when a server of the cluster is lost during COMMIT.
+_LOST_SERVER = re.compile(
+    r"server closed the connection|connection not open|connection has been closed|no connection to the server"
+    r"|could not (send|receive) data|SSL SYSCALL error|could not commit transaction"
+)
 _NAME_IN_SHARD = re.compile(r"\b(\w+)_[0-9]{6,}\b")
 
 
@@ -56,6 +61,11 @@ def _outdated_schema(_error: object) -> ServiceUnavailable:
     )
 
 
+def _internal_error(error: psycopg.Error) -> Exception:
+    """An internal error is a defect, unless Citus reports a lost server with it."""
+    return unavailable(error) if _LOST_SERVER.search(error.diag.message_primary or str(error)) else _defect(error)
+
+
 def _violation(error: psycopg.Error) -> Exception:
     """A violation is a defect unless a concurrent request can cause it."""
     constraint = _find_constraint(error)
@@ -91,6 +101,7 @@ _MEANINGS: dict[type, Callable[[Any], Exception]] = {
     errors.ReadOnlySqlTransaction: unavailable,
     # A standby refuses to read an unlogged table.
     errors.FeatureNotSupported: unavailable,
+    errors.InternalError_: _internal_error,
     errors.UndefinedTable: _outdated_schema,
     errors.UndefinedColumn: _outdated_schema,
     errors.UndefinedFunction: _outdated_schema,

@@ -22,35 +22,42 @@ DECLARE
     issued_count integer;
     promo record;
 BEGIN
-    SELECT counters.used_count, counters.use_limit INTO used_before, use_limit
-    FROM promo_counters AS counters
-    WHERE counters.promo_id = claimed_promo AND counters.used_count + size <= counters.use_limit
-    FOR NO KEY UPDATE;
-    IF NOT FOUND THEN
-        RETURN;
-    END IF;
+    -- Citus may move the promo to another server after the SELECT, and its lock does not count there. The UPDATE keeps
+    -- the promo from moving until COMMIT.
+    LOOP
+        SELECT counters.used_count, counters.use_limit INTO used_before, use_limit
+        FROM promo_counters AS counters
+        WHERE counters.promo_id = claimed_promo AND counters.used_count + size <= counters.use_limit
+        FOR NO KEY UPDATE;
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
 
-    SELECT mode, promo_common, country_key, age_from, age_until, category_keys, active_from, active_until, created_at,
-        paused, archived, max_per_user
-    INTO promo FROM promos WHERE id = claimed_promo;
-    IF promo.paused OR promo.archived OR promo.active_from > today OR promo.active_until < today
-        OR promo.country_key <> ANY (claim_countries)
-        OR promo.age_from > ANY (claim_ages) OR promo.age_until < ANY (claim_ages)
-    THEN
-        RETURN;
-    END IF;
-    IF promo.max_per_user IS NOT NULL AND EXISTS (
-        SELECT FROM unnest(claim_users) AS claimant (id)
-        GROUP BY claimant.id
-        HAVING promo.max_per_user < count(*) + (
-            SELECT count(*) FROM activations WHERE promo_id = claimed_promo AND user_id = claimant.id
-        )
-    ) THEN
-        RETURN;
-    END IF;
+        SELECT mode, promo_common, country_key, age_from, age_until, category_keys, active_from, active_until,
+            created_at, paused, archived, max_per_user
+        INTO promo FROM promos WHERE id = claimed_promo;
+        IF promo.paused OR promo.archived OR promo.active_from > today OR promo.active_until < today
+            OR promo.country_key <> ANY (claim_countries)
+            OR promo.age_from > ANY (claim_ages) OR promo.age_until < ANY (claim_ages)
+        THEN
+            RETURN;
+        END IF;
+        IF promo.max_per_user IS NOT NULL AND EXISTS (
+            SELECT FROM unnest(claim_users) AS claimant (id)
+            GROUP BY claimant.id
+            HAVING promo.max_per_user < count(*) + (
+                SELECT count(*) FROM activations WHERE promo_id = claimed_promo AND user_id = claimant.id
+            )
+        ) THEN
+            RETURN;
+        END IF;
+
+        UPDATE promo_counters SET used_count = used_before + size
+        WHERE promo_id = claimed_promo AND used_count = used_before;
+        EXIT WHEN FOUND;
+    END LOOP;
 
     moment := clock_timestamp();
-    UPDATE promo_counters SET used_count = used_before + size WHERE promo_id = claimed_promo;
     PERFORM count_user_uses(claim_users);
     INSERT INTO activations (promo_id, user_id, id, country_key, activated_at, code_position)
     SELECT claimed_promo, claim.user_id, claim.id, claim.country_key, moment,

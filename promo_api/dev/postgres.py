@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -39,6 +40,10 @@ class EmbeddedPostgres(EmbeddedServer):
     As root, it runs as another user, and all users may enter (not read) the parents of its folders.
     `durable=False` is faster: a crash of the machine may corrupt the data, a kill may lose the last second.
     """
+
+    _program = staticmethod(program)
+    # The system's locales may be missing.
+    _locale: Sequence[str] = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
         self._folder = folder.resolve()
@@ -102,7 +107,7 @@ class EmbeddedPostgres(EmbeddedServer):
     def _prepare(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         make_reachable(self._folder)
-        make_reachable(program("postgres"))
+        make_reachable(self._program("postgres"))
         if Path(self.host) != self._folder:
             make_private_folder(Path(self.host))
 
@@ -115,11 +120,7 @@ class EmbeddedPostgres(EmbeddedServer):
         unfinished = self._folder.with_name(self._folder.name + ".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         make_private_folder(unfinished)
-        # The system's locales may be missing.
-        options = [
-            f"--username={self.username}", "--auth=trust", "--encoding=UTF8",
-            "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
-        ]  # fmt: skip
+        options = [f"--username={self.username}", "--auth=trust", "--encoding=UTF8", *self._locale]
         self._run("initdb", "-D", str(unfinished), *options, *([] if self._durable else ["--no-sync"]))
         unfinished.rename(self._folder)
 
@@ -158,7 +159,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     def _run(self, name: str, *arguments: str) -> None:
         try:
-            run_program(name, *arguments, timeout_s=_START_S + 5)
+            run_program(self._program(name), *arguments, timeout_s=_START_S + 5)
         except ProgramFailedError as error:
             raise self._failure(f"{name} failed: {error}") from error
 

@@ -31,14 +31,14 @@ def program(name: str) -> Path:
     return Path(package.origin).parent / "pginstall" / "bin" / name
 
 
-def run_program(name: str, *arguments: str, timeout_s: int) -> None:
+def run_program(file: Path, *arguments: str, timeout_s: int) -> None:
     """Run a program as the server's user. Raise ProgramFailedError on failure or timeout."""
     account = server_account()
     # No pipe: the server inherits the output, and would keep it open.
     with tempfile.TemporaryFile() as output:
         try:
-            subprocess.run(  # noqa: S603 the program is the package's
-                [program(name), *arguments],
+            subprocess.run(  # noqa: S603 the program is PostgreSQL's
+                [file, *arguments],
                 check=True,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -1,0 +1,1 @@
+"""Faults of a Citus cluster: its servers are killed, frozen and rebalanced while services use it."""
