@@ -22,7 +22,7 @@ from persistence.database.server import (
     uses_utc,
 )
 from persistence.database.statements import is_distributed
-from persistence.database.timeouts import unlimited_connection, unlimited_transaction
+from persistence.database.timeouts import unlimited_transaction
 from persistence.distribution import find_group_problems, list_undistributed_tables
 from persistence.webhooks.upkeep import FIRST_WEBHOOK, list_secrets
 from promo_api.antifraud.checks import DISABLED, Antifraud
@@ -165,7 +165,7 @@ def _schema(runtime: Runtime) -> str:
 
 def _cluster(runtime: Runtime) -> str:
     try:
-        with runtime.database.translated(), unlimited_connection(runtime.database.engine) as connection:
+        with runtime.database.unlimited() as connection:
             if not has_citus(connection):
                 return "The database has no extension citus, so one server has all tables."
             undistributed, nodes = list_undistributed_tables(connection), find_nodes(connection)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from persistence.database.engine import Database
 from persistence.database.errors import MissingPrivilege, StatementRefused
 from persistence.database.revisions import find_revision, newest_revision
-from persistence.database.timeouts import unlimited_connection
 from persistence.distribution import find_obstacle, update_distribution
 from promo_api.config.settings import Settings
 from promo_api.errors import ServiceUnavailable
@@ -43,8 +42,7 @@ def distribute(settings: Settings) -> int:
 
 
 def _steps(database: Database, settings: Settings) -> Iterator[str]:
-    engine = database.engine.execution_options(isolation_level="AUTOCOMMIT")
-    with database.translated(), unlimited_connection(engine) as connection:
+    with database.unlimited() as connection:
         current, needed = find_revision(connection), newest_revision()
         if current != needed:
             raise _Obstacle(f"The schema is at {current}, not at {needed}. Run python -m promo_api migrate.")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from persistence.database.errors import unavailable
 from persistence.database.statements import Statement
 
 
@@ -51,20 +50,12 @@ _ALTER_DATABASE = Statement(
         "SELECT format('ALTER DATABASE %I SET %I = %L', current_database(), CAST(:name AS text), CAST(:value AS text))"
     )
 )
-_RUN_ON_ALL_SERVERS = Statement(
-    text("SELECT result FROM run_command_on_all_nodes(CAST(:command AS text)) WHERE NOT success")
-)
 
 
 def set_on_servers(connection: Connection, name: str, value: str) -> None:
-    """Set a setting of the database for all new sessions on all servers.
-
-    Raises:
-        ServiceUnavailable: a server refused it.
-    """
+    """Set a setting of the database for all new sessions on all servers."""
     command = _ALTER_DATABASE.value(connection, {"name": name, "value": value})
-    for problem in _RUN_ON_ALL_SERVERS.rows(connection, {"command": command}):
-        raise unavailable(f"a server refused {command}: {problem[0]}")
+    Statement(text(command)).count(connection, {})
 
 
 def has_citus(connection: Connection) -> bool:

@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, Dialect, Engine, QueuePool, create_engin
 from persistence.database.errors import find_cause, translate, unavailable
 from persistence.database.server import APPLICATION_NAME
 from persistence.database.statements import Statement
-from persistence.database.timeouts import DeadlineConnection, ResponseTimeout
+from persistence.database.timeouts import DeadlineConnection, ResponseTimeout, unlimited_connection
 from promo_api.circuit_breaker import CircuitBreaker
 from promo_api.config.settings import Settings
 from promo_api.errors import ServiceUnavailable
@@ -57,6 +57,12 @@ class Database:
     def transaction(self) -> AbstractContextManager[Connection]:
         """Borrow a connection in a transaction; any exception rolls it back."""
         return self._borrow(self.engine.begin)
+
+    @contextmanager
+    def unlimited(self) -> Iterator[Connection]:
+        """Open a connection in autocommit mode without a response timeout, outside the pool; errors are translated."""
+        with self.translated(), unlimited_connection(self._autocommit) as connection:
+            yield connection
 
     @contextmanager
     def translated(self) -> Iterator[None]:
