@@ -13,9 +13,10 @@ INTEGRATION := tests/integration
 CONTRACT := tests/contract tests/server tests/clients
 RACE := tests/race
 E2E := tests/e2e tests/page tests/console
+CITUS := tests/citus
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test lint types unit integration contract race e2e coverage containers clients test-pgbouncer fuzz \
+.PHONY: help install run demo test lint types unit integration contract race e2e coverage containers clients test-pgbouncer test-citus fuzz \
 	bench bench-speed bench-codes bench-webhooks bench-growth bench-memory bench-abuse lock clean
 
 help:
@@ -35,6 +36,7 @@ help:
 	@echo "make containers    tests of the Docker image; with ENGINE=required they fail without Docker"
 	@echo "make clients       clients in eight languages; with CLIENTS=required they fail without a compiler"
 	@echo "make test-pgbouncer  the tests that use PostgreSQL, through an installed PgBouncer"
+	@echo "make test-citus    the tests that use PostgreSQL, on a Citus cluster at CITUS_HOST and CITUS_PORT"
 	@echo "make fuzz          schemathesis with many examples and several seeds"
 	@echo
 	@echo "make bench         all benchmarks of docs/benchmarks.md, in an hour:"
@@ -96,6 +98,10 @@ coverage: install
 test-pgbouncer: install
 	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || { echo "PgBouncer is not installed (Debian: apt-get install pgbouncer)."; exit 1; }
 	TEST_THROUGH_PGBOUNCER=1 $(PYTEST) $(INTEGRATION) $(RACE) tests/e2e tests/clients tests/contract/test_fuzz.py
+
+test-citus: install
+	@$(BIN)/python -m tests.citus_databases
+	TEST_ON_CITUS=1 $(PYTEST) $(INTEGRATION) $(CONTRACT) $(RACE) $(CITUS)
 
 ENGINE ?= optional
 containers: install

@@ -37,7 +37,7 @@ _ACCOUNT_TABLES = {
         "company_id",
     ),
 }  # fmt: skip
-_FEED_TABLES = dict.fromkeys(("feed_entries", "feed_tallies", "feed_tally_changes", "activity_backfills"))
+_FEED_TABLES = dict.fromkeys(("feed_entries", "feed_tallies", "feed_tally_changes"))
 _GROUPS: tuple[dict[str, str] | dict[str, None], ...] = (
     _PROMO_TABLES,
     _ACCOUNT_TABLES,
@@ -45,7 +45,7 @@ _GROUPS: tuple[dict[str, str] | dict[str, None], ...] = (
     {"api_key_digests": "digest"},
     _FEED_TABLES,
 )
-_ON_ALL_SERVERS = ("company_names", "alembic_version")
+_ON_ALL_SERVERS = ("company_names", "alembic_version", "activity_backfills")
 TABLES = (*_ON_ALL_SERVERS, *(name for group in _GROUPS for name in group))
 # Called with the promo, so that the call goes to its server.
 _PROMO_FUNCTIONS = {

@@ -134,7 +134,7 @@ class PageRows:
         if not page:
             return []
         lists = {f"page_{name}": [row[name] for row in page] for name in page[0]}
-        others = _as_dicts(self._select_others(_is_on_page), self._others.rows(connection, {**values, **lists}))
+        others = _as_dicts(self._select_others(is_on_page), self._others.rows(connection, {**values, **lists}))
         by_id = {row[self._row_id]: row for row in others}
         missing = dict.fromkeys(self.columns)
         rows = [
@@ -150,7 +150,7 @@ class PageRows:
 
     @cached_property
     def _others(self) -> Statement:
-        return Statement(self._select_others(_is_on_page))
+        return Statement(self._select_others(is_on_page))
 
 
 def join_page(
@@ -166,7 +166,8 @@ def join_page(
     return joined if order is None else joined.order_by(*order(keys.c))
 
 
-def _is_on_page(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+def is_on_page(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """Return the condition that a column has a value of the page, which several servers get as a parameter."""
     return column == any_(bindparam(f"page_{name}", type_=ARRAY(column.type)))
 
 

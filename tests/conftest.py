@@ -19,7 +19,6 @@ import redis
 from psycopg import sql
 from starlette.testclient import TestClient
 
-from persistence.migrations import update_schema
 from promo_api import app
 from promo_api.antifraud.checks import Antifraud
 from promo_api.antifraud.client import Verdict
@@ -33,10 +32,12 @@ from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.valkey import EmbeddedValkey
 from promo_api.runtime import Runtime
 from promo_api.sweeper import account_deletions_sweeper, reset_mails_sweeper
+from tests import citus_databases, pgbouncer
 from tests.accounts import Account, Api
 from tests.antifraud_control import AntifraudControl
+from tests.citus_databases import ON_CITUS, cluster_database, cluster_variables, migrate
 from tests.mailbox import Mailbox
-from tests.pgbouncer import LEFT_OUT, THROUGH_PGBOUNCER, behind_pgbouncer
+from tests.pgbouncer import THROUGH_PGBOUNCER, behind_pgbouncer
 from tests.watchdog import Watchdog
 
 # They take 150 s and 80 s.
@@ -72,11 +73,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the longest modules first, so that all workers end together. Skip what cannot work through PgBouncer."""
+    """Run the longest modules first, so that all workers end together. Skip what this environment cannot run."""
     items.sort(key=lambda item: item.path.name not in _LONGEST)
-    for item in items if THROUGH_PGBOUNCER else ():
-        for end, reason in LEFT_OUT.items():
-            if item.nodeid.endswith(end):
+    left_out = (pgbouncer.LEFT_OUT if THROUGH_PGBOUNCER else {}) | (citus_databases.LEFT_OUT if ON_CITUS else {})
+    for item in items:
+        for part, reason in left_out.items():
+            if part in item.nodeid:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
@@ -135,11 +137,13 @@ def environment(
         settings["SMTP_URL"] = mailbox.url
         settings |= _postgres(stack, folder) | _redis(stack, folder)
         name = f"promo_test_{worker}_{os.getpid()}"
-        stack.enter_context(_database(settings, name))
+        stack.enter_context(cluster_database(name) if ON_CITUS else _database(settings, name))
         yield settings | {"POSTGRES_DATABASE": name}
 
 
 def _postgres(stack: ExitStack, folder: Path) -> dict[str, str]:
+    if ON_CITUS:
+        return cluster_variables()
     variables = {name: value for name, value in os.environ.items() if name.startswith("POSTGRES_")}
     if "POSTGRES_HOST" in variables and not THROUGH_PGBOUNCER:
         return variables
@@ -198,7 +202,7 @@ def clock() -> Clock:
 def runtime(settings: Settings, clock: Clock) -> Iterator[Runtime]:
     """The runtime of the service under test, on a migrated database."""
     runtime = Runtime.open(settings, clock)
-    update_schema(runtime.database.engine)
+    migrate(runtime.database)
     yield runtime
     runtime.close()
 

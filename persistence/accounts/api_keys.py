@@ -13,11 +13,11 @@ from sqlalchemy import (
     ARRAY,
     Connection,
     DateTime,
-    Delete,
     LargeBinary,
     Select,
     Text,
     Uuid,
+    any_,
     bindparam,
     delete,
     func,
@@ -94,13 +94,6 @@ def _record(changed: Any, event: str) -> Any:
     return record_event(owner, event, key_id=owner.c.key_id)
 
 
-def _delete(keys: Delete) -> Select[Any]:
-    """Return the statement that deletes keys together with their digests."""
-    deleted = keys.returning(_KEY.digest).cte("deleted")
-    digests = delete(api_key_digests).where(api_key_digests.c.digest.in_(select(deleted.c.digest)))
-    return select(func.count()).select_from(deleted).add_cte(digests.cte("digests"))
-
-
 _LIST = Statement(select(*_COLUMNS).where(_IS_OF_COMPANY, _IS_USABLE).order_by(_KEY.created_at.desc(), _KEY.id.desc()))
 _INSERT = Statement(_insert())
 _REVOKE = Statement(_revoke())
@@ -110,8 +103,13 @@ _LONG_REVOKED = (
     .order_by(_KEY.revoked_at.desc(), _KEY.id)
     .offset(bindparam("limit"))
 )
-_DELETE_LONG_REVOKED = Statement(_delete(delete(api_keys).where(_IS_OF_COMPANY, _KEY.id.in_(_LONG_REVOKED))))
-_DELETE_ALL = Statement(_delete(delete(api_keys).where(_IS_OF_COMPANY)))
+_DELETE_LONG_REVOKED = Statement(
+    delete(api_keys).where(_IS_OF_COMPANY, _KEY.id.in_(_LONG_REVOKED)).returning(_KEY.digest)
+)
+_DELETE_ALL = Statement(delete(api_keys).where(_IS_OF_COMPANY).returning(_KEY.digest))
+_DELETE_DIGESTS = Statement(
+    delete(api_key_digests).where(api_key_digests.c.digest == any_(bindparam("digests", type_=ARRAY(LargeBinary))))
+)
 _UPDATE_LAST_USE = Statement(
     update(api_keys)
     .where(_IS_OF_COMPANY, _KEY.id == _ID, or_(_KEY.last_used_at.is_(None), _KEY.last_used_at < _MINUTE))
@@ -136,15 +134,22 @@ def close_key(connection: Connection, company_id: UUID, key_id: UUID) -> bool:
 
 
 def delete_revoked_keys(connection: Connection, company_id: UUID, *, limit: int) -> None:
-    """Delete the revoked keys of a company but the last `limit`. The company must be locked."""
-    _DELETE_LONG_REVOKED.value(connection, {"company": company_id, "limit": limit})
+    """Delete the revoked keys of a company but the last `limit`, in a transaction. The company must be locked."""
+    _delete(connection, _DELETE_LONG_REVOKED, {"company": company_id, "limit": limit})
 
 
 def delete_keys(connection: Connection, company_id: UUID) -> None:
-    """Delete all keys of a closed company."""
-    _DELETE_ALL.value(connection, {"company": company_id})
+    """Delete all keys of a closed company, in a transaction."""
+    _delete(connection, _DELETE_ALL, {"company": company_id})
 
 
 def update_last_use(connection: Connection, company_id: UUID, key_id: UUID, minute: datetime) -> None:
     """Record the minute of the last use of a key, unless this or a later one is recorded."""
     _UPDATE_LAST_USE.count(connection, {"company": company_id, "id": key_id, "minute": minute})
+
+
+def _delete(connection: Connection, statement: Statement, values: dict[str, Any]) -> None:
+    """Delete keys, and the digests that find them."""
+    digests = [row[0] for row in statement.rows(connection, values)]
+    if digests:
+        _DELETE_DIGESTS.count(connection, {"digests": digests})

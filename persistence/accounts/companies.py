@@ -93,12 +93,12 @@ def _close() -> Select[Any]:
     locked = select(companies.c.id).where(companies.c.id == _ID, _IS_OPEN).with_for_update().cte("locked")
     closed = (
         update(companies)
-        .where(companies.c.id == locked.c.id)
+        .where(companies.c.id == locked.c.id, companies.c.id == _ID)
         .values(password_hash=null(), token_version=0)
         .returning(companies.c.id)
         .cte("account")
     )
-    return select(closed.c.id).add_cte(record_event(closed, "closed"), end_resets(closed))
+    return select(closed.c.id).add_cte(record_event(closed, "closed"), end_resets(closed, _ID))
 
 
 def _delete_email() -> Select[Any]:
@@ -192,7 +192,7 @@ def _update(columns: frozenset[str]) -> Statement:
     members = func.array_remove(array[Any]([is_renamed], type_=Text()), None, type_=ARRAY(Text))
     changed = (
         update(companies)
-        .where(companies.c.id == before.c.id)
+        .where(companies.c.id == before.c.id, companies.c.id == _ID)
         .values({name: new_value(companies.c[name]) for name in columns})
         .returning(*fields, members.label("members"))
         .cte("changed")
@@ -203,7 +203,7 @@ def _update(columns: frozenset[str]) -> Statement:
     if "name" in columns:
         statement = statement.add_cte(update_name(changed))
     if "password_hash" in columns:
-        statement = statement.add_cte(record_event(changed, "password_changed"), end_resets(changed))
+        statement = statement.add_cte(record_event(changed, "password_changed"), end_resets(changed, _ID))
     return Statement(statement)
 
 

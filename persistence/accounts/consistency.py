@@ -30,13 +30,14 @@ def count_mismatched_names(connection: Connection) -> int:
 
 def count_mismatched_keys(connection: Connection) -> int:
     """Count API keys without the entry that finds them by their digest, and entries without a key."""
-    same = and_(
-        api_keys.c.digest == api_key_digests.c.digest,
-        api_keys.c.company_id == api_key_digests.c.company_id,
-        api_keys.c.id == api_key_digests.c.id,
+    # Materialized, because Citus joins tables of different keys only if it has read them before.
+    keys, digests = (
+        select(table.c.digest, table.c.company_id, table.c.id).cte(name).prefix_with("MATERIALIZED")
+        for table, name in ((api_keys, "keys"), (api_key_digests, "digests"))
     )
-    pairs = api_keys.join(api_key_digests, same, full=True)
-    is_alone = or_(api_keys.c.id.is_(None), api_key_digests.c.id.is_(None))
+    same = and_(*(keys.c[name] == digests.c[name] for name in ("digest", "company_id", "id")))
+    is_alone = or_(keys.c.id.is_(None), digests.c.id.is_(None))
+    pairs = keys.join(digests, same, full=True)
     return _value(connection, select(func.count()).select_from(pairs).where(is_alone))
 
 

@@ -31,6 +31,8 @@ from persistence.schema.reset_tables import password_resets
 from persistence.schema.tables import companies, users
 from promo_api.folding import fold
 
+_ACCOUNT_ID = bindparam("account_id", type_=Uuid)
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -47,12 +49,12 @@ class Accounts:
         self._kind = kind
         columns = table.c
         # A closed company has no password.
-        is_open = (columns.id == bindparam("account_id", type_=Uuid), columns.password_hash.is_not(None))
+        is_open = (columns.id == _ACCOUNT_ID, columns.password_hash.is_not(None))
         self._find_credentials = Statement(select(columns.id, columns.password_hash).where(*is_open))
         self._insert = Statement(_insert(table, kind))
         # A new token_version revokes all tokens.
         revoke = update(table).values(token_version=columns.token_version + 1)
-        is_account = columns.id == bindparam("account_id")
+        is_account = columns.id == _ACCOUNT_ID
         sign_out = revoke.where(is_account, columns.token_version == bindparam("version"))
         sign_in = revoke.values(password_hash=bindparam("new_hash")).where(
             is_account, columns.password_hash == bindparam("checked_hash")
@@ -113,7 +115,7 @@ class Accounts:
 def _record(change: ReturningUpdate[Any], event: str, *, ends_resets: bool = False) -> Statement:
     changed = change.cte("changed")
     statement = select(changed.c.token_version).add_cte(record_event(changed, event))
-    return Statement(statement.add_cte(end_resets(changed)) if ends_resets else statement)
+    return Statement(statement.add_cte(end_resets(changed, _ACCOUNT_ID)) if ends_resets else statement)
 
 
 def _insert(table: Table, kind: str) -> Select[Any]:
@@ -132,7 +134,7 @@ def _recover(table: Table, kind: str) -> Select[Any]:
     columns, reset = table.c, password_resets.c
     account = (
         select(columns.id)
-        .where(columns.id == bindparam("account_id", type_=Uuid), columns.password_hash.is_not(None))
+        .where(columns.id == _ACCOUNT_ID, columns.password_hash.is_not(None))
         .with_for_update(key_share=True)
         .cte("account")
     )
@@ -140,6 +142,7 @@ def _recover(table: Table, kind: str) -> Select[Any]:
         delete(password_resets)
         .where(
             reset.account_id == account.c.id,
+            reset.account_id == _ACCOUNT_ID,
             reset.kind == bindparam("kind", kind, Text),
             reset.digest == bindparam("digest", type_=LargeBinary),
             reset.expires_at > bindparam("now", type_=DateTime(timezone=True)),
@@ -149,7 +152,7 @@ def _recover(table: Table, kind: str) -> Select[Any]:
     )
     changed = (
         update(table)
-        .where(columns.id == used.c.account_id)
+        .where(columns.id == used.c.account_id, columns.id == _ACCOUNT_ID)
         .values(password_hash=bindparam("new_hash", type_=Text), token_version=columns.token_version + 1)
         .returning(columns.id, columns.email)
         .cte("changed")

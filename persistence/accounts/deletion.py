@@ -42,7 +42,7 @@ from persistence.accounts.addresses import delete_address
 from persistence.accounts.ended_resets import end_resets
 from persistence.accounts.events import record_event
 from persistence.accounts.profiles import Profile, has_profile, profile_values
-from persistence.database.statements import Statement
+from persistence.database.statements import CLOCK, Statement, is_distributed
 from persistence.schema.reset_tables import password_resets
 from persistence.schema.tables import (
     account_deletions,
@@ -107,7 +107,7 @@ def _close(event: str, *conditions: ColumnElement[bool]) -> Select[Any]:
     closed = delete(users).where(users.c.id == _USER_ID, *conditions).returning(users.c.id).cte("account")
     row = select(closed.c.id, func.statement_timestamp() + _LEASE)
     deletion = insert(account_deletions).from_select(["user_id", "due_at"], row)
-    parts = (delete_address("user", closed), record_event(closed, event), end_resets(closed))
+    parts = (delete_address("user", closed), record_event(closed, event), end_resets(closed, _USER_ID))
     return select(closed.c.id).add_cte(deletion.cte("deletion"), *parts)
 
 
@@ -136,10 +136,8 @@ _STEPS = (
     _HandOver(comment_reports.c.user_id, comment_reports.c.promo_id, comment_reports.c.comment_id),
 )
 _LIMIT = literal_column(str(_PORTION_ROWS), Integer)
-_EVENT_STEPS = (
-    Statement(select(func.move_account_events(_LIMIT, _USER_ID))),
-    Statement(select(func.hand_over_account_log(_USER_ID, _LIMIT))),
-)
+_MOVE_EVENTS = Statement(select(func.move_account_events(_LIMIT, _USER_ID)))
+_HAND_OVER_EVENTS = Statement(select(func.hand_over_account_log(_USER_ID, _LIMIT)))
 _deletion = account_deletions.c
 _IS_DUE = _deletion.due_at <= func.statement_timestamp()
 # Random, so that processes rarely choose the same one, and a failing deletion does not block others.
@@ -148,15 +146,21 @@ _AGE = func.statement_timestamp() - _deletion.closed_at
 _IS_OF_USER = _deletion.user_id == _USER_ID
 _CLAIM = Statement(
     update(account_deletions)
-    .where(_IS_OF_USER, _IS_DUE)
+    .where(_IS_OF_USER, _deletion.due_at <= CLOCK.c.now)
     .values(due_at=func.statement_timestamp() + _LEASE)
-    .returning(bindparam("late", type_=Interval) <= _AGE)
+    .returning(bindparam("late", type_=Interval) <= CLOCK.c.now - _deletion.closed_at)
 )
 _EXTEND = Statement(update(account_deletions).where(_IS_OF_USER).values(due_at=func.statement_timestamp() + _LEASE))
 _RELEASE = Statement(update(account_deletions).where(_IS_OF_USER).values(due_at=func.statement_timestamp()))
 # Late writes are rare, and rarer with time.
 _PAUSE = func.least(func.greatest(_AGE, text("interval '1 second'")), text("interval '1 minute'"))
-_POSTPONE = Statement(update(account_deletions).where(_IS_OF_USER).values(due_at=func.statement_timestamp() + _PAUSE))
+# In two statements, because Citus adds no interval of a row to a time in an UPDATE.
+_FIND_PAUSE = Statement(select(_PAUSE).where(_IS_OF_USER))
+_POSTPONE = Statement(
+    update(account_deletions)
+    .where(_IS_OF_USER)
+    .values(due_at=func.statement_timestamp() + bindparam("pause", type_=Interval))
+)
 _END = Statement(delete(account_deletions).where(_IS_OF_USER))
 
 
@@ -189,15 +193,25 @@ def delete_account_portion(connection: Connection, user_id: UUID) -> int:
     """Delete or hand over a portion of rows, and return how many; 0: none is left. In autocommit."""
     values = {"user": user_id}
     counts = (step.count(connection, values) for step in _STEPS)
-    rows = next(filter(None, counts), 0) or sum(step.value(connection, values) for step in _EVENT_STEPS)
+    rows = next(filter(None, counts), 0) or _hand_over_events(connection, values)
     if rows:
         _EXTEND.count(connection, values)
     return rows
 
 
+def _hand_over_events(connection: Connection, values: dict[str, Any]) -> int:
+    """Hand over a portion of the audit log. Several servers have no events of the version before."""
+    moved = 0 if is_distributed(connection) else _MOVE_EVENTS.value(connection, values)
+    return int(moved + _HAND_OVER_EVENTS.value(connection, values))
+
+
 def update_deletion(connection: Connection, user_id: UUID, *, has_rows: bool) -> None:
     """Let any process continue the deletion: at once if rows are left, otherwise after a pause, for late ones."""
-    (_RELEASE if has_rows else _POSTPONE).count(connection, {"user": user_id})
+    values = {"user": user_id}
+    if has_rows:
+        _RELEASE.count(connection, values)
+    else:
+        _POSTPONE.count(connection, {**values, "pause": _FIND_PAUSE.value(connection, values)})
 
 
 def close_account_deletion(connection: Connection, user_id: UUID) -> None:

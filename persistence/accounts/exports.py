@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import Column, Connection, Uuid, and_, bindparam, func, select, true, union_all
 
-from persistence.database.statements import Statement, lateral_join
+from persistence.database.statements import Statement, is_distributed, lateral_join
 from persistence.pages import LIMIT, OFFSET
 from persistence.schema.audit_tables import account_events, account_log
 from persistence.schema.tables import comment_reports, comments, likes, stored_responses, users
@@ -68,14 +68,17 @@ def _page(owner: Column[Any], key: Sequence[Column[Any]], columns: Sequence[Colu
     return Statement(select(row).select_from(page.join(row, true())).order_by(*page.c))
 
 
-def _events() -> Statement:
-    """Select from both tables of the audit log; account_events has those of the version before, not yet moved."""
+def _events(*, distributed: bool) -> Statement:
+    """Select from both tables of the audit log; account_events has those of the version before, not yet moved.
+
+    Several servers have only the first: their tables are distributed when all events have been moved.
+    """
     new, old = account_log.c, account_events.c
     moved_id = func.moved_event_id(old.happened_at, old.id)
-    parts = (
-        (select(new.id, new.event, new.members, new.happened_at).where(new.account_id == _USER_ID), new.id),
-        (select(moved_id, old.event, old.members, old.happened_at).where(old.user_id == _USER_ID), old.id),
-    )
+    parts = [(select(new.id, new.event, new.members, new.happened_at).where(new.account_id == _USER_ID), new.id)]
+    if not distributed:
+        earlier = select(moved_id, old.event, old.members, old.happened_at).where(old.user_id == _USER_ID)
+        parts.append((earlier, old.id))
     firsts = (select(rows.order_by(key).limit(LIMIT + OFFSET).subquery()) for rows, key in parts)
     event = union_all(*firsts).subquery("event").c
     return Statement(
@@ -103,7 +106,7 @@ _KEYS = _page(
     (_response.operation, _response.key),
     (_response.operation, _response.key, _response.expires_at, _response.body),
 )
-_EVENTS = _events()
+_EVENTS = {distributed: _events(distributed=distributed) for distributed in (False, True)}
 _SIGNED_UP_AT = Statement(select(users.c.created_at).where(users.c.id == _USER_ID))
 
 
@@ -135,7 +138,7 @@ def list_own_keys(connection: Connection, user_id: UUID, *, limit: int, offset: 
 
 def list_own_events(connection: Connection, user_id: UUID, *, limit: int, offset: int) -> list[OwnEvent]:
     """Return the events, oldest first."""
-    return [OwnEvent(*row) for row in _rows(connection, _EVENTS, user_id, limit, offset)]
+    return [OwnEvent(*row) for row in _rows(connection, _EVENTS[is_distributed(connection)], user_id, limit, offset)]
 
 
 def _rows(

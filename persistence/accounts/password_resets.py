@@ -63,8 +63,9 @@ _NEW = {
     "mail_attempts": literal_column("0"),
 }
 # A closed account may get a reset; `find_email` and the end of the reset check that it is open.
+_REPLACED = {name: value for name, value in _NEW.items() if name != "account_id"}
 _INSERT = Statement(
-    insert(password_resets).values(_NEW).on_conflict_do_update(index_elements=["account_id"], set_=_NEW)
+    insert(password_resets).values(_NEW).on_conflict_do_update(index_elements=["account_id"], set_=_REPLACED)
 )
 _FIND_DIGEST = Statement(
     select(_reset.digest).where(

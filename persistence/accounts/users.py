@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, FromClause, Text, bindparam, case, func, select, update
+from sqlalchemy import ARRAY, ColumnElement, Connection, FromClause, Text, Uuid, bindparam, case, func, select, update
 from sqlalchemy.dialects.postgresql import array
 
 from persistence.accounts.ended_resets import end_resets
@@ -32,7 +32,8 @@ class User:
 
 
 _COLUMNS = [users.c[name] for name in User.__dataclass_fields__]
-_FIND = Statement(select(*_COLUMNS).where(users.c.id == bindparam("id"), users.c.email_key.is_not(None)))
+_ID = bindparam("id", type_=Uuid)
+_FIND = Statement(select(*_COLUMNS).where(users.c.id == _ID, users.c.email_key.is_not(None)))
 
 
 def find_user(connection: Connection, user_id: UUID) -> User | None:
@@ -65,7 +66,7 @@ def _update(columns: frozenset[str]) -> Statement:
     before = (
         select(users)
         .where(
-            users.c.id == bindparam("id"),
+            users.c.id == _ID,
             users.c.token_version == bindparam("checked_version"),
             has_profile(),
         )
@@ -74,7 +75,7 @@ def _update(columns: frozenset[str]) -> Statement:
     )
     changed = (
         update(users)
-        .where(users.c.id == before.c.id)
+        .where(users.c.id == before.c.id, users.c.id == _ID)
         .values({name: new_value(users.c[name]) for name in columns})
         .returning(*_COLUMNS, _changed_members(before).label("members"))
         .cte("changed")
@@ -83,7 +84,7 @@ def _update(columns: frozenset[str]) -> Statement:
         record_event(changed, "profile_changed", members=changed.c.members)
     )
     if "password_hash" in columns:
-        statement = statement.add_cte(record_event(changed, "password_changed"), end_resets(changed))
+        statement = statement.add_cte(record_event(changed, "password_changed"), end_resets(changed, _ID))
     return Statement(statement)
 
 

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import errors
 from sqlalchemy import URL, Connection, Dialect, Engine, QueuePool, create_engine, event, exc, text
 
-from persistence.database.errors import find_cause, translate, unavailable
+from persistence.database.errors import find_cause, is_refused_by_standby, translate, unavailable
 from persistence.database.server import APPLICATION_NAME
 from persistence.database.statements import Statement
 from persistence.database.timeouts import DeadlineConnection, ResponseTimeout, unlimited_connection
@@ -22,8 +22,6 @@ from promo_api.telemetry import metrics
 
 # The primary is asked instead, so a client should not wait long.
 _REPLICA_CONNECT_TIMEOUT_S = 2
-# What a standby refuses: to write, and to read an unlogged table.
-_REFUSED_BY_STANDBYS = (errors.ReadOnlySqlTransaction, errors.FeatureNotSupported)
 # The client waits longer than statement_timeout, for the error to arrive.
 _RESPONSE_MARGIN_S = 1.0
 _PROBE = Statement(text("SELECT 1"))
@@ -119,7 +117,7 @@ def _invalidate_if_lost(connection: Connection) -> Iterator[None]:
         yield
     except (psycopg.Error, exc.DBAPIError) as error:
         cause = find_cause(error)
-        if not connection.invalidated and (isinstance(cause, _REFUSED_BY_STANDBYS) or _is_closed(connection)):
+        if not connection.invalidated and (is_refused_by_standby(cause) or _is_closed(connection)):
             connection.invalidate()
         raise
 

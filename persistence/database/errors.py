@@ -18,6 +18,9 @@ _LOST_SERVER = re.compile(
 )
 _NAME_IN_SHARD = re.compile(r"\b(\w+)_[0-9]{6,}\b")
 
+# The function of PostgreSQL that refuses to read an unlogged table. The message depends on lc_messages.
+_FINDS_UNLOGGED_TABLES = "get_relation_info"
+
 
 class StatementRefused(Exception):
     """PostgreSQL refused a defective statement. PostgreSQL's text is not in the message, because it may quote a row."""
@@ -34,6 +37,16 @@ def find_cause(error: exc.DBAPIError | psycopg.Error) -> BaseException | None:
     return error.orig if isinstance(error, exc.DBAPIError) else error
 
 
+def is_refused_by_standby(error: BaseException | None) -> bool:
+    """Return whether a standby refused to write, or to read an unlogged table.
+
+    Citus raises the error of unlogged tables too, for statements that it does not support.
+    """
+    return isinstance(error, errors.ReadOnlySqlTransaction) or (
+        isinstance(error, errors.FeatureNotSupported) and error.diag.source_function == _FINDS_UNLOGGED_TABLES
+    )
+
+
 def was_canceled(error: ServiceUnavailable) -> bool:
     """Return whether only a statement was canceled: it took too long, or delayed the replay of a standby."""
     cause = error.__cause__
@@ -44,6 +57,8 @@ def was_canceled(error: ServiceUnavailable) -> bool:
 
 def translate(error: BaseException | None) -> Exception:
     """Return the exception for the most specific class of a psycopg error."""
+    if is_refused_by_standby(error):
+        return unavailable(error)
     return next((_MEANINGS[kind] for kind in type(error).__mro__ if kind in _MEANINGS), _defect)(error)
 
 
@@ -98,9 +113,6 @@ _MEANINGS: dict[type, Callable[[Any], Exception]] = {
     psycopg.OperationalError: unavailable,
     psycopg.InterfaceError: unavailable,
     errors.IdleInTransactionSessionTimeout: unavailable,
-    errors.ReadOnlySqlTransaction: unavailable,
-    # A standby refuses to read an unlogged table.
-    errors.FeatureNotSupported: unavailable,
     errors.InternalError_: _internal_error,
     errors.UndefinedTable: _outdated_schema,
     errors.UndefinedColumn: _outdated_schema,

@@ -43,6 +43,11 @@ def _select_entries(promo: FromClause) -> Select[Any]:
 def _count_mismatched() -> Select[Any]:
     stored = select(*feed_entries.primary_key, *(feed_entries.c[name] for name in _FILTERS))
     expected = _select_entries(select(promos).where(not_(promos.c.archived)).subquery("listed"))
+    # Materialized, because Citus compares tables of different keys only if it has read them before.
+    stored, expected = (
+        select(rows.cte(name).prefix_with("MATERIALIZED"))
+        for rows, name in ((stored, "stored"), (expected, "expected"))
+    )
     pairs = ((stored, expected), (expected, stored))
     differences = union_all(*(select(left.except_all(right).subquery()) for left, right in pairs))
     count = select(func.count()).select_from(differences.subquery()).scalar_subquery()
@@ -51,15 +56,22 @@ def _count_mismatched() -> Select[Any]:
 
 def _count_wrong_status() -> Select[Any]:
     """Count entries whose status is wrong on every day. Feeds are exact with an outdated status."""
-    entries = feed_entries.c
+    # Materialized, as above.
+    usable = (
+        select(promos.c.id, is_usable().label("is_usable"))
+        .join(promo_counters, promo_counters.c.promo_id == promos.c.id)
+        .cte("usable")
+        .prefix_with("MATERIALIZED")
+    )
+    stored = select(feed_entries).cte("entries").prefix_with("MATERIALIZED")
+    entries = stored.c
     is_wrong = or_(
-        (entries.status == EXHAUSTED) == is_usable(),
+        (entries.status == EXHAUSTED) == usable.c.is_usable,
         and_(entries.status == SCHEDULED, entries.active_from.is_(None)),
         and_(entries.status == ENDING, entries.active_until.is_(None)),
         entries.status.not_in((LIVE, SCHEDULED, ENDING, EXHAUSTED)),
     )
-    joined = select(func.count()).join_from(feed_entries, promo_counters, promo_counters.c.promo_id == entries.promo_id)
-    return joined.join(promos, promos.c.id == entries.promo_id).where(is_wrong)
+    return select(func.count()).join_from(stored, usable, usable.c.id == entries.promo_id).where(is_wrong)
 
 
 _PROMO_ID = bindparam("promo", type_=Uuid)

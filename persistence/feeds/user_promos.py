@@ -36,7 +36,19 @@ from persistence.conditions import TODAY, TargetUser, fits_age, in_period, is_ac
 from persistence.database.statements import Statement
 from persistence.feeds.feed_filters import FeedFilters, FilterKind, select_matching
 from persistence.feeds.feed_totals import feed_total, total_parameters
-from persistence.pages import TOTAL, Columns, CountedPages, Key, Match, Page, PageRows, Pages, Window, join_page
+from persistence.pages import (
+    TOTAL,
+    Columns,
+    CountedPages,
+    Key,
+    Match,
+    Page,
+    PageRows,
+    Pages,
+    Window,
+    is_on_page,
+    join_page,
+)
 from persistence.schema.feed_tables import (
     DATE,
     ENDING,
@@ -75,7 +87,6 @@ class PromoForUser:
 
 _earlier = activations.alias("earlier")
 _USER_ID = bindparam("user", type_=Uuid)
-# The subqueries refer to promo_counters, which a sharded database has on the same machine.
 _COLUMNS: dict[str, ColumnElement[Any]] = {
     "promo_id": promos.c.id,
     "company_id": promos.c.company_id,
@@ -85,32 +96,43 @@ _COLUMNS: dict[str, ColumnElement[Any]] = {
         for name in ("mode", "description", "image_url", "categories", "active_from", "active_until")
     },
     "active": is_active(),
-    "is_activated_by_user": exists().where(
-        _earlier.c.promo_id == promo_counters.c.promo_id, _earlier.c.user_id == _USER_ID
-    ),
     "like_count": promo_counters.c.like_count,
-    "is_liked_by_user": exists().where(likes.c.promo_id == promo_counters.c.promo_id, likes.c.user_id == _USER_ID),
     "comment_count": promo_counters.c.comment_count,
     "comments_enabled": func.nullif(promos.c.comments_enabled, true()),
 }
 
 
-def _select_promos(**known: ColumnElement[Any]) -> Select[Any]:
+def _select_promos(match: Match, **known: ColumnElement[Any]) -> Select[Any]:
     """Select promos for a user; `known` replaces columns."""
-    columns = {**_COLUMNS, **known}
+    columns = {**_COLUMNS, **_select_own(match), **known}
     return (
         select(*(columns[name].label(name) for name in PromoForUser.__dataclass_fields__))
         .join_from(promos, promo_counters, promo_counters.c.promo_id == promos.c.id)
         .join(company_names, company_names.c.company_id == promos.c.company_id)
+        .where(match(promo_counters.c.promo_id, "promo_id"), match(promos.c.id, "promo_id"))
     )
 
 
-def _select_shown(match: Match) -> Select[Any]:
-    return _select_promos().where(match(promo_counters.c.promo_id, "promo_id"), match(promos.c.id, "promo_id"))
+def _select_own(match: Match) -> dict[str, ColumnElement[Any]]:
+    """Return the columns about the user.
+
+    Citus asks only the shards of the promos that a subquery names. On one server that would be another condition.
+    """
+    columns: dict[str, ColumnElement[Any]] = {}
+    for name, table in {"is_activated_by_user": _earlier, "is_liked_by_user": likes}.items():
+        of_promo = [table.c.promo_id == promo_counters.c.promo_id]
+        if match in (is_on_page, _is_promo):
+            of_promo.append(match(table.c.promo_id, "promo_id"))
+        columns[name] = exists().where(*of_promo, table.c.user_id == _USER_ID)
+    return columns
+
+
+def _is_promo(column: ColumnElement[Any], _name: str) -> ColumnElement[bool]:
+    return column == _PROMO_ID
 
 
 _PROMO_ID = bindparam("promo", type_=Uuid)
-_FIND = Statement(_select_promos().where(promos.c.id == _PROMO_ID, promo_counters.c.promo_id == _PROMO_ID))
+_FIND = Statement(_select_promos(_is_promo))
 
 
 def _history(window: Window) -> PageRows:
@@ -125,10 +147,9 @@ def _history(window: Window) -> PageRows:
 def _select_activated(match: Match) -> Select[Any]:
     # By all columns of activations_history: the id alone has no index.
     is_activation = (match(activations.c[name], name) for name in ("promo_id", "activated_at", "id"))
-    promo = _select_promos(is_activated_by_user=true()).add_columns(activations.c.id)
+    promo = _select_promos(match, is_activated_by_user=true()).add_columns(activations.c.id)
     promo = promo.join(activations, activations.c.promo_id == promo_counters.c.promo_id)
-    is_shown = (match(column, "promo_id") for column in (promos.c.id, promo_counters.c.promo_id))
-    return promo.where(activations.c.user_id == _USER_ID, *is_activation, *is_shown)
+    return promo.where(activations.c.user_id == _USER_ID, *is_activation)
 
 
 _HISTORY = Pages(_history, USES.scalar_subquery(), PromoForUser, key=("activated_at", "id"), distributed_total=TOTAL)
@@ -208,8 +229,8 @@ def _select_feed(active: bool | None, window: Window) -> PageRows:
     # Joined after the limit: a join with all matches would read all likes and activations.
     merged = select(parts).order_by(*_feed_order(parts, window))
     page = window.cut(merged)
-    joined = join_page(page, _select_shown, _newest_first)
-    return PageRows(joined, page, _select_shown, row_id="promo_id", backward=window.backward)
+    joined = join_page(page, _select_promos, _newest_first)
+    return PageRows(joined, page, _select_promos, row_id="promo_id", backward=window.backward)
 
 
 def _newest_first(columns: Columns) -> list[ColumnElement[Any]]:
@@ -233,7 +254,13 @@ _FEED = {
 @cache
 def _filtered(kind: FilterKind) -> CountedPages[PromoForUser]:
     return CountedPages(
-        select_matching(kind), _select_filtered, _select_shown, _newest_first, PromoForUser, key=_KEY, row_id="promo_id"
+        select_matching(kind),
+        _select_filtered,
+        _select_promos,
+        _newest_first,
+        PromoForUser,
+        key=_KEY,
+        row_id="promo_id",
     )
 
 

@@ -40,7 +40,11 @@ def _first_codes() -> Select[Any]:
     number = func.least(bindparam("first", type_=BigInteger), func.json_array_length(promos.c.promo_unique))
     first = (
         select(promo_codes.c.value)
-        .where(promo_codes.c.promo_id == promos.c.id, promo_codes.c.position.between(_FIRST, number))
+        .where(
+            promo_codes.c.promo_id == promos.c.id,
+            promo_codes.c.promo_id == func.any(_IDS),
+            promo_codes.c.position.between(_FIRST, number),
+        )
         .order_by(promo_codes.c.position)
         .scalar_subquery()
     )

@@ -126,7 +126,8 @@ def test_entries_stay(api: Api, connection: Connection, table: str, owner: str, 
     """No statement changes or deletes an entry, even if the owner of the tables runs it."""
     company = api.sign_up_company()
     company.create_promo()
-    connection.execute(_EARLIER, {"company": company.id, "user": None})
+    if table == "account_events":
+        connection.execute(_EARLIER, {"company": company.id, "user": None})
     statement = change.format(table=table, owner=owner, key=key)
     if statement.startswith("INSERT INTO account_events"):
         statement = statement.replace("SELECT", "OVERRIDING SYSTEM VALUE SELECT")

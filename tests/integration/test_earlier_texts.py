@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from persistence.feeds.feed_index import delete_feed_entries, insert_feed_entries
 from persistence.promos.promos import update_promo
-from persistence.schema.tables import comments, companies, promo_codes, promos, users
+from persistence.schema.tables import comments, companies, company_names, promo_codes, promos, users
 from promo_api.runtime import Runtime
 from tests.accounts import Account, Api
 
@@ -47,6 +47,8 @@ def scene(api: Api, runtime: Runtime) -> Scene:
         connection.execute(update(promo_codes).where(*is_first).values(value=_CODE))
         connection.execute(update(comments).where(comments.c.id == UUID(comment)).values(text=_INVISIBLE))
         connection.execute(update(companies).where(companies.c.id == UUID(company.id)).values(name=_NAME * 2))
+        name = update(company_names).where(company_names.c.company_id == UUID(company.id))
+        connection.execute(name.values(name=_NAME * 2))
         connection.execute(update(users).where(users.c.email == user.email).values(name=_NAME, surname=_INVISIBLE))
     return Scene(company, user, common, unique, comment)
 

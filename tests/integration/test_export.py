@@ -146,12 +146,12 @@ def test_portions(api: Api, company: Account, runtime: Runtime, monkeypatch: pyt
 
 
 _COMMENTS = text("""
-    INSERT INTO comments (promo_id, id, author_id, text)
-    SELECT :promo, gen_random_uuid(), :user, :comment FROM generate_series(1, :number)
+    INSERT INTO comments (promo_id, id, author_id, text, country_key)
+    SELECT :promo, gen_random_uuid(), :user, :comment, 'ru' FROM generate_series(1, :number)
 """)
 _ACTIVATIONS = text("""
-    INSERT INTO activations (promo_id, user_id, id, country_key)
-    SELECT :promo, :user, gen_random_uuid(), 'ru' FROM generate_series(1, :number)
+    INSERT INTO activations (promo_id, user_id, id, country_key, activated_at)
+    SELECT :promo, :user, gen_random_uuid(), 'ru', clock_timestamp() FROM generate_series(1, :number)
 """)
 _KEYS = text("""
     INSERT INTO kept_answers (account_id, operation, key, fingerprint, status, body, expires_at)
@@ -159,7 +159,7 @@ _KEYS = text("""
     FROM generate_series(1, :number) n
 """)
 _EVENTS = text("""
-    INSERT INTO account_events (user_id, event, members)
+    INSERT INTO account_log (account_id, event, members)
     SELECT :user, 'profile_changed', '{name,surname,avatar_url}' FROM generate_series(1, :number)
 """)
 # The counts of these rows in other tables.
@@ -168,6 +168,12 @@ _COUNTS = (
         UPDATE promo_counters SET used_count = :number, comment_count = comment_count + :number WHERE promo_id = :promo
     """),
     text("INSERT INTO country_uses VALUES (:promo, 'ru', :number)"),
+    text("""
+        INSERT INTO promo_activity (promo_id, quarter, country_key, activations)
+        SELECT promo_id, quarter_of(activated_at), country_key, count(*) FROM activations WHERE promo_id = :promo
+        GROUP BY 1, 2, 3
+        ON CONFLICT (promo_id, quarter, country_key) DO UPDATE SET activations = excluded.activations
+    """),
     text("INSERT INTO user_uses VALUES (:user, :number)"),
 )
 

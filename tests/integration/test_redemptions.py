@@ -53,7 +53,7 @@ def change(company: Account, redemption: dict[str, Any], action: str) -> tuple[i
 def expire(database: Database, redemption: dict[str, Any]) -> None:
     """Let a hold end a second ago."""
     with database.autocommit() as connection:
-        ended = func.clock_timestamp() - text("interval '1 second'")
+        ended = func.statement_timestamp() - text("interval '1 second'")
         connection.execute(
             update(redemptions).where(redemptions.c.id == UUID(redemption["id"])).values(held_until=ended)
         )

@@ -14,40 +14,48 @@ from tests.accounts import Account, Api
 from tests.conftest import Clock
 
 _MEASURES = ("activations", "redemptions", "likes", "comments")
-_ACTIVATION = """
-    WITH activation AS (
-        INSERT INTO activations (promo_id, user_id, id, country_key, activated_at)
-        VALUES (:promo, :user, gen_random_uuid(), :country, :moment)
-    ), counter AS (
-        UPDATE promo_counters SET used_count = used_count + 1 WHERE promo_id = :promo
-    ), country AS (
-        INSERT INTO country_uses AS uses VALUES (:promo, :country, 1)
-        ON CONFLICT (promo_id, country_key) DO UPDATE SET activations_count = uses.activations_count + 1
-    ), activity AS (
-        INSERT INTO promo_activity AS stored (promo_id, quarter, country_key, activations)
-        VALUES (:promo, quarter_of(:moment), :country, 1)
-        ON CONFLICT (promo_id, quarter, country_key) DO UPDATE SET activations = stored.activations + 1
-    )
-    INSERT INTO user_uses AS uses VALUES (:user, 1)
-    ON CONFLICT (user_id) DO UPDATE SET activations_count = uses.activations_count + 1
-"""
-_LIKE = """
-    WITH counter AS (UPDATE promo_counters SET like_count = like_count + 1 WHERE promo_id = :promo)
-    INSERT INTO likes (promo_id, user_id, quarter, country_key) VALUES (:promo, :user, quarter_of(:moment), :country)
-"""
-_COMMENT = """
-    WITH counter AS (UPDATE promo_counters SET comment_count = comment_count + 1 WHERE promo_id = :promo)
+# Each is one table, as Citus needs it.
+_ACTIVATION = (
+    """
+    INSERT INTO activations (promo_id, user_id, id, country_key, activated_at)
+    VALUES (:promo, :user, gen_random_uuid(), :country, :moment)
+    """,
+    "UPDATE promo_counters SET used_count = used_count + 1 WHERE promo_id = :promo",
+    """
+    INSERT INTO country_uses VALUES (:promo, :country, 1)
+    ON CONFLICT (promo_id, country_key) DO UPDATE SET activations_count = country_uses.activations_count + 1
+    """,
+    """
+    INSERT INTO promo_activity (promo_id, quarter, country_key, activations)
+    VALUES (:promo, quarter_of(:moment), :country, 1)
+    ON CONFLICT (promo_id, quarter, country_key) DO UPDATE SET activations = promo_activity.activations + 1
+    """,
+    """
+    INSERT INTO user_uses VALUES (:user, 1)
+    ON CONFLICT (user_id) DO UPDATE SET activations_count = user_uses.activations_count + 1
+    """,
+)
+_LIKE = (
+    "UPDATE promo_counters SET like_count = like_count + 1 WHERE promo_id = :promo",
+    "INSERT INTO likes (promo_id, user_id, quarter, country_key) VALUES (:promo, :user, quarter_of(:moment), :country)",
+)
+_COMMENT = (
+    "UPDATE promo_counters SET comment_count = comment_count + 1 WHERE promo_id = :promo",
+    """
     INSERT INTO comments (promo_id, id, author_id, text, created_at, country_key)
     VALUES (:promo, gen_random_uuid(), :user, 'a comment', :moment, :country)
-"""
-_REDEMPTION = """
-    WITH counter AS (
-        INSERT INTO redemption_counters AS counters (promo_id, confirmed_count) VALUES (:promo, 1)
-        ON CONFLICT (promo_id) DO UPDATE SET confirmed_count = counters.confirmed_count + 1
-    )
+    """,
+)
+_REDEMPTION = (
+    """
+    INSERT INTO redemption_counters (promo_id, confirmed_count) VALUES (:promo, 1)
+    ON CONFLICT (promo_id) DO UPDATE SET confirmed_count = redemption_counters.confirmed_count + 1
+    """,
+    """
     INSERT INTO redemptions (promo_id, id, company_id, state, created_at, confirmed_at)
     VALUES (:promo, gen_random_uuid(), :company, 'confirmed', :moment, :moment)
-"""
+    """,
+)
 _INSERT = dict(zip(_MEASURES, (_ACTIVATION, _REDEMPTION, _LIKE, _COMMENT), strict=True))
 
 
@@ -70,7 +78,8 @@ class _History:
                 "country": country,
                 "moment": datetime.fromisoformat(moment).replace(tzinfo=UTC),
             }
-            connection.execute(text(_INSERT[measure]), values)
+            for statement in _INSERT[measure]:
+                connection.execute(text(statement), values)
 
     def read(self, **query: Any) -> Any:
         """Return the series of the promo. The company has no other promo, so its series must be equal."""

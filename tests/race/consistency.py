@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Table, func, literal_column, select, true
 
 from persistence.database.engine import Database
+from persistence.database.statements import is_distributed
 from persistence.schema.activity_tables import promo_activity, redemption_activity
 from persistence.schema.redemption_tables import IS_CONFIRMED, redemptions
 from persistence.schema.tables import (
@@ -53,9 +54,10 @@ def recounted(database: Database, promo_id: str) -> Counts:
         )
         rows_by_user = select(activations.c.user_id, func.count()).where(activations.c.user_id.in_(user_ids))
         stored_by_user = select(user_uses.c.user_id, user_uses.c.activations_count)
-        assert sorted(connection.execute(stored_by_user.where(user_uses.c.user_id.in_(user_ids)))) == sorted(
-            connection.execute(rows_by_user.group_by(activations.c.user_id))
-        )
+        # Several servers do not store these counts: see persistence.user_uses.
+        assert is_distributed(connection) or sorted(
+            connection.execute(stored_by_user.where(user_uses.c.user_id.in_(user_ids)))
+        ) == sorted(connection.execute(rows_by_user.group_by(activations.c.user_id)))
         if rows(promo_codes):
             issued = select(promo_codes.c.activation_id).where(
                 promo_codes.c.promo_id == promo, promo_codes.c.activation_id.is_not(None)

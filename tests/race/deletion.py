@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, inspect, select, text
 
 from persistence.accounts.deletion import close_account
 from persistence.database.engine import Database
@@ -19,10 +19,11 @@ def close(connection: Connection, user_id: UUID) -> bool:
 def rows_of(database: Database, user_id: UUID) -> list[str]:
     """Return the rows of all tables that contain the user ID, except the deletion itself, which ends later."""
     with database.autocommit() as connection:
+        existing = set(inspect(connection).get_table_names())
         return [
             row
             for table in metadata.sorted_tables
-            if table is not account_deletions
+            if table is not account_deletions and table.name in existing
             for row in connection.scalars(
                 text(f"SELECT {table.name}::text FROM {table.name} WHERE {table.name}::text LIKE :id"),  # noqa: S608
                 {"id": f"%{user_id}%"},

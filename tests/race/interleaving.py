@@ -10,14 +10,18 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Table, select, text
 
 from persistence.database.engine import Database
+from persistence.database.statements import is_distributed
 from promo_api.dev.processes import wait_until
 
 _TIMEOUT_S = 30
 _T = TypeVar("_T")
 # The sessions of this database that wait for a lock of another session.
-_BLOCKED_SESSIONS = text(
+_BLOCKED_SESSIONS = (
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE datname = current_database() AND wait_event_type = 'Lock' AND cardinality(pg_blocking_pids(pid)) > 0"
+)
+_BLOCKED_ON_ALL_SERVERS = text("SELECT sum(result::integer) FROM run_command_on_all_nodes(:query)").bindparams(
+    query=_BLOCKED_SESSIONS
 )
 
 
@@ -74,20 +78,25 @@ class Stage:
         Yields:
             The connection that holds the lock, and a queue for jobs that wait for it.
         """
-        row = select(table).filter_by(**key).with_for_update()
+        find = select(*table.primary_key).filter_by(**key)
         with self.queue() as queue, self._database.transaction() as holder:
-            assert holder.execute(row).all(), "no such row"
+            rows = holder.execute(find).mappings().all()
+            assert rows, "no such row"
+            # By the whole key, because Citus locks only rows of one shard.
+            for row in rows:
+                assert holder.execute(select(table).filter_by(**row).with_for_update()).all(), "no such row"
             yield holder, queue
 
     def waiting(self) -> int:
         """Return the number of sessions that wait for a lock."""
         with self._database.autocommit() as connection:
-            return int(connection.execute(_BLOCKED_SESSIONS).scalar_one())
+            query = _BLOCKED_ON_ALL_SERVERS if is_distributed(connection) else text(_BLOCKED_SESSIONS)
+            return int(connection.execute(query).scalar_one())
 
     def terminate(self, pid: int) -> None:
         """Terminate a session, and wait until its process has ended."""
         with self._database.autocommit() as connection:
-            connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+            connection.execute(text("SELECT pg_terminate_backend(CAST(:pid AS integer))"), {"pid": pid})
             exists = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
             assert wait_until(lambda: connection.execute(exists, {"pid": pid}).scalar_one() == 0, _TIMEOUT_S)
 

@@ -30,14 +30,14 @@ from tests.race.deletion import close, rows_of
 from tests.race.interleaving import Stage, pid_of, together
 
 _COMMENTS, _MORE_COMMENTS = 2_000, 28_000
-_SET_TIME = "UPDATE account_deletions SET {} = clock_timestamp() - interval '{}' WHERE user_id = :user"
+_SET_TIME = "UPDATE account_deletions SET {} = statement_timestamp() - interval '{}' WHERE user_id = :user"
 _DUE, _LATE = text(_SET_TIME.format("due_at", "1 s")), text(_SET_TIME.format("closed_at", "11 min"))
 _TABLES: list[Table] = [user_uses, activations, likes, comments]
 
 
 _INSERT_COMMENTS = text(
-    "INSERT INTO comments (promo_id, id, author_id, text)"
-    " SELECT :promo, gen_random_uuid(), :user, 'One of many comments' FROM generate_series(1, :number)"
+    "INSERT INTO comments (promo_id, id, author_id, text, country_key)"
+    " SELECT :promo, gen_random_uuid(), :user, 'One of many comments', 'ru' FROM generate_series(1, :number)"
 )
 _COUNT_COMMENTS = text("UPDATE promo_counters SET comment_count = comment_count + :number WHERE promo_id = :promo")
 

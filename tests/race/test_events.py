@@ -45,6 +45,7 @@ def walk(runtime: Runtime, company_id: UUID, after: list[int] | None) -> tuple[l
 
 def test_late_commit_is_not_missed(runtime: Runtime, company_id: UUID) -> None:
     """An event of a transaction that began first and commits last follows a cursor that was read in between."""
+    publish(runtime)  # the events of other tests
     with runtime.database.transaction() as early:
         write(early, company_id, "early")
         with runtime.database.transaction() as late:
