@@ -101,7 +101,7 @@ test-pgbouncer: install
 
 test-citus: install
 	@$(BIN)/python -m tests.citus_databases
-	TEST_ON_CITUS=1 $(PYTEST) $(INTEGRATION) $(CONTRACT) $(RACE) $(CITUS)
+	TEST_ON_CITUS=1 $(PYTEST) $(INTEGRATION) $(CONTRACT) $(RACE) $(CITUS) tests/e2e/citus
 
 ENGINE ?= optional
 containers: install

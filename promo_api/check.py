@@ -187,6 +187,9 @@ def _replicas(runtime: Runtime) -> str:
     if not replicas:
         return "POSTGRES_READ_HOST is not set, so all reads use the primary."
     try:
+        with runtime.database.autocommit() as connection:
+            if has_citus(connection):
+                raise _Problem("A Citus cluster has no replicas that show own writes. Unset POSTGRES_READ_HOST.")
         problems = {
             f"{host}:{port}": find_problem(runtime.settings, runtime.database, host, port) for host, port in replicas
         }

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg import sql
 
+from persistence.database.cluster import find_nodes
 from persistence.database.engine import Database
-from persistence.distribution import find_nodes, update_distribution
+from persistence.distribution import update_distribution
 from persistence.migrations import update_schema
 
 _MIN_WORKERS = 2
@@ -124,7 +125,7 @@ def migrate(database: Database) -> None:
     update_schema(database.engine)
     with database.autocommit() as connection:
         if find_nodes(connection):
-            for _ in update_distribution(connection):
+            for _ in update_distribution(connection, lock_timeout_s=3):
                 pass
             # Its session has other settings now.
             connection.invalidate()

@@ -69,8 +69,8 @@ def is_coordinator(connection: Connection) -> bool:
 
 
 def find_nodes(connection: Connection) -> list[Node]:
-    """Return the servers of the cluster; empty: none was added."""
-    return [Node(*row) for row in _NODES.rows(connection, {})]
+    """Return the servers of the cluster; empty: the database has no Citus, or no server was added."""
+    return [Node(*row) for row in _NODES.rows(connection, {})] if has_citus(connection) else []
 
 
 def find_colocations(connection: Connection) -> dict[str, int]:
@@ -79,7 +79,7 @@ def find_colocations(connection: Connection) -> dict[str, int]:
 
 
 def find_node_problems(connection: Connection) -> list[str]:
-    """Return what is wrong with the servers and their shards, in sentences."""
+    """Return the problems of the servers and their shards, in sentences."""
     inactive = [f"The server {node} is not active." for node in find_nodes(connection) if not node.is_active]
     unreachable = [f"{start} cannot connect to {end}." for start, end in _CONNECTIONS.rows(connection, {})]
     return [*inactive, *unreachable, *_find_lost_shards(connection)]

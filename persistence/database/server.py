@@ -54,7 +54,7 @@ def find_version(connection: Connection) -> str:
 
 
 def count_other_sessions(connection: Connection) -> int:
-    """Count the sessions of the service in this database, except this one."""
+    """Count the sessions of the service in this database, without the one of `connection`."""
     return int(_OTHER_SESSIONS.value(connection, {"name": APPLICATION_NAME}))
 
 

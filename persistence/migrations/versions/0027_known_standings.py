@@ -25,7 +25,7 @@ _COMPLETE = """
 
 
 def upgrade() -> None:
-    """Complete the standings, and drop the index of those that were unknown."""
+    """Complete the standings, and drop the index of unknown ones."""
     lock_tables("promo_counters", "promos", "feed_entries")
     op.execute(_COMPLETE)
     op.alter_column("feed_entries", "standing", nullable=False)

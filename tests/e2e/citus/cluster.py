@@ -1,8 +1,8 @@
 """A Citus cluster for tests that kill its servers: a coordinator and two workers on local ports."""
 
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ _PARAMETERS = {
     "citus.node_conninfo": "sslmode=disable",
     "citus.shard_count": "4",
 }
-_CREATE_DATABASE = ("SET citus.enable_create_database_propagation = off", f"CREATE DATABASE {_DATABASE}")
+_ON_THIS_SERVER = "SET citus.enable_create_database_propagation = off"
 _PREPARED = "SELECT gid FROM pg_prepared_xacts"
 
 
@@ -103,17 +103,31 @@ class Cluster:
         self.coordinator, *self.workers = self.nodes = [
             stack.enter_context(Node(folder / name)) for name in ("coordinator", "worker-1", "worker-2")
         ]
-        for node in self.nodes:
-            node.run(*_CREATE_DATABASE, database="postgres")
-            node.run("CREATE EXTENSION citus")
-        self.coordinator.run(f"SELECT citus_set_coordinator_host('{HOST}', {self.coordinator.port})")
-        for worker in self.workers:
-            self.coordinator.run(f"SELECT citus_add_node('{HOST}', {worker.port})")
+        self._add_database(_DATABASE)
         with closing(Database(Settings.from_environment(self.variables(self.coordinator)))) as database:
             update_schema(database.engine)
             with database.autocommit() as connection, response_timeout(connection, _DISTRIBUTION_S):
-                for _ in update_distribution(connection):
+                for _ in update_distribution(connection, lock_timeout_s=3):
                     pass
+
+    @contextmanager
+    def create_database(self, name: str) -> Iterator[None]:
+        """Create a database without tables on all servers. It is dropped at the end."""
+        self._add_database(name)
+        try:
+            yield
+        finally:
+            self.restore()
+            for node in self.nodes:
+                node.run(_ON_THIS_SERVER, f"DROP DATABASE {name} WITH (FORCE)", database="postgres")
+
+    def _add_database(self, name: str) -> None:
+        for node in self.nodes:
+            node.run(_ON_THIS_SERVER, f"CREATE DATABASE {name}", database="postgres")
+            node.run("CREATE EXTENSION citus", database=name)
+        host = f"SELECT citus_set_coordinator_host('{HOST}', {self.coordinator.port})"
+        add = [f"SELECT citus_add_node('{HOST}', {worker.port})" for worker in self.workers]
+        self.coordinator.run(host, *add, database=name)
 
     @staticmethod
     def variables(node: Node) -> dict[str, str]:
