@@ -23,7 +23,14 @@ _TIMEOUT_S = 5
 SHARDS = 4
 # Whether the tests use the cluster.
 ON_CITUS = bool(os.environ.get("TEST_ON_CITUS"))
-_PAGES = ("test_feed", "test_promo_history_and_likes", "test_comments", "test_promos_of_a_company", "test_code_lists")
+_PAGES = (
+    "test_export",
+    "test_feed",
+    "test_promo_history_and_likes",
+    "test_comments",
+    "test_promos_of_a_company",
+    "test_code_lists",
+)
 _VERSION_BEFORE = (
     "test_account_events.py::test_entries_stay[account_events-",
     "test_account_events.py::test_events_of_the_version_before",
@@ -33,7 +40,12 @@ _VERSION_BEFORE = (
 # Tests that cannot run on a cluster: a part of the node ID, and the reason to skip the test.
 LEFT_OUT = {
     **dict.fromkeys(
-        ("persistence/test_plans.py", "persistence/test_filter_plans.py", "webhooks/test_delivery_plans.py"),
+        (
+            "persistence/test_plans.py",
+            "persistence/test_filter_plans.py",
+            "persistence/test_standings.py::test_feed_reads_a_page",
+            "webhooks/test_delivery_plans.py",
+        ),
         "the plans of one server",
     ),
     **dict.fromkeys(
@@ -55,6 +67,8 @@ LEFT_OUT = {
     "SET event = event WHERE false]": "it asks no shard, so no trigger refuses it",
     "test_promo_older_than_the_audit_log": "the test cannot disable the trigger of the audit log in a shard",
     "test_company_counts.py::test_concurrent_creations_and_changes": "no snapshot spans several servers",
+    "test_distribute.py::test_database_without_citus": "the database has Citus",
+    "test_sessions.py::test_session_with_citus": "it imitates Citus on one server",
     "integration/replicas/": "starts a primary and a standby",
     "integration/dev/": "starts servers without the tables",
 }

@@ -11,12 +11,13 @@ from sqlalchemy import exc
 from persistence.schema.tables import stored_responses
 from promo_api.errors import ConcurrentRequest, ServiceUnavailable
 
+# The quoted name at the end of a message; in a shard it ends with a number.
+_LAST_NAME = re.compile(r"\W(\w+?)(?:_[0-9]{6,})?\W$")
 # What libpq and Citus say when a server of the cluster is lost during COMMIT.
 _LOST_SERVER = re.compile(
     r"server closed the connection|connection not open|connection has been closed|no connection to the server"
     r"|could not (send|receive) data|SSL SYSCALL error|could not commit transaction"
 )
-_NAME_IN_SHARD = re.compile(r"\b(\w+)_[0-9]{6,}\b")
 
 # The function of PostgreSQL that refuses to read an unlogged table. The message depends on lc_messages.
 _FINDS_UNLOGGED_TABLES = "get_relation_info"
@@ -90,8 +91,8 @@ def _violation(error: psycopg.Error) -> Exception:
 
 
 def _find_constraint(error: psycopg.Error) -> str | None:
-    """Return the name of the violated constraint. Citus has it only in the message, with the number of a shard."""
-    in_message = _NAME_IN_SHARD.search(error.diag.message_primary or "")
+    """Return the name of the violated constraint. Citus has it only in the message."""
+    in_message = _LAST_NAME.search(error.diag.message_primary or "")
     return error.diag.constraint_name or (in_message and in_message[1])
 
 
@@ -106,6 +107,8 @@ def _defect(error: object) -> StatementRefused:
 def _describe(error: object) -> str:
     diagnostics = error.diag if isinstance(error, psycopg.Error) else None
     where = diagnostics and (diagnostics.constraint_name or diagnostics.table_name)
+    if isinstance(error, (errors.UniqueViolation, errors.CheckViolation)):
+        where = _find_constraint(error) or where
     return f"{type(error).__name__} ({where or 'no constraint or table named'})"
 
 

@@ -37,13 +37,11 @@ class Tasks(NamedTuple):
 
 @contextmanager
 def sent_tasks(database: Database) -> Iterator[Callable[[], list[Tasks]]]:
-    """Watch new connections of a database during a block.
+    """Watch the connections of a database, which has none yet.
 
     Yields:
         A function that returns the statements that were sent to shards since it was called last.
     """
-    with database.autocommit() as connection:
-        groups = {number: (group, key) for number, group, key in connection.execute(_SHARDS)}
     with sent_statements() as sent:
         commands: list[tuple[int, str]] = []
 
@@ -66,13 +64,10 @@ def sent_tasks(database: Database) -> Iterator[Callable[[], list[Tasks]]]:
             # A statement without commands concerns tables that this server has too.
             return [task for task in tasks if task.commands]
 
-        database.engine.dispose()
         event.listen(database.engine, "connect", watch)
-        try:
-            yield take
-        finally:
-            event.remove(database.engine, "connect", watch)
-            database.engine.dispose()
+        with database.autocommit() as connection:
+            groups = {number: (group, key) for number, group, key in connection.execute(_SHARDS)}
+        yield take
 
 
 def _tasks(groups: dict[int, tuple[str, str]], statement: str, commands: list[str]) -> Tasks:

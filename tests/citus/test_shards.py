@@ -5,7 +5,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from starlette.testclient import TestClient
 
+from promo_api.app import create_app
+from promo_api.config.settings import Settings
 from promo_api.runtime import Runtime
 from tests.accounts import Account, Api
 from tests.citus.sent_tasks import Tasks, sent_tasks
@@ -41,6 +44,30 @@ _OF_SEVERAL_SHARDS = {
 }
 
 
+@pytest.fixture(scope="module")
+def runtime(settings: Settings, runtime: Runtime) -> Iterator[Runtime]:
+    """A runtime without connections. It uses the tables that the fixture of the same name has created."""
+    assert runtime.database
+    own = Runtime.open(settings)
+    yield own
+    own.close()
+
+
+@pytest.fixture(scope="module")
+def take(runtime: Runtime) -> Iterator[Callable[[], list[Tasks]]]:
+    """Returns the statements that were sent to shards since it was called last."""
+    with sent_tasks(runtime.database) as take:
+        yield take
+
+
+@pytest.fixture(scope="module")
+def api(runtime: Runtime, take: Callable[[], list[Tasks]]) -> Iterator[Api]:
+    """The API in this process, with that runtime."""
+    assert take
+    with TestClient(create_app(runtime), raise_server_exceptions=False) as client:
+        yield Api(client)
+
+
 @pytest.fixture
 def company(api: Api) -> Account:
     """A company without promos."""
@@ -54,30 +81,28 @@ def user(api: Api) -> Account:
 
 
 @pytest.fixture
-def tasks(runtime: Runtime) -> Iterator[Callable[[Callable[[], Any]], list[Tasks]]]:
+def tasks(take: Callable[[], list[Tasks]]) -> Callable[[Callable[[], Any]], list[Tasks]]:
     """Returns the statements that a successful request sends to shards."""
-    with sent_tasks(runtime.database) as take:
 
-        def run(request: Callable[[], Any]) -> list[Tasks]:
-            take()
-            response = request()
-            assert response.is_success, response.text
-            return take()
+    def run(request: Callable[[], Any]) -> list[Tasks]:
+        take()
+        response = request()
+        assert response.is_success, response.text
+        return take()
 
-        yield run
+    return run
 
 
-def test_operations(api: Api, runtime: Runtime, mailbox: Mailbox) -> None:
+def test_operations(api: Api, take: Callable[[], list[Tasks]], mailbox: Mailbox) -> None:
     """No statement of an operation asks several shards of a group of tables, except for the listed reasons."""
     server = SimpleNamespace(accounts=api, remote=SimpleNamespace(hooks={"response": []}))
     operations = AllOperations(cast("Server", server), mailbox)
     several: dict[str, list[Tasks]] = {}
-    with sent_tasks(runtime.database) as take:
-        for operation in OPERATIONS:
-            take()
-            operations.send_valid([operation])
-            if found := [task for task in take() if max(map(len, task.shards.values()), default=0) > 1]:
-                several[operation.id] = found
+    for operation in OPERATIONS:
+        take()
+        assert operations.send_valid([operation])[operation.id] < 300, operation.id
+        if found := [task for task in take() if max(map(len, task.shards.values()), default=0) > 1]:
+            several[operation.id] = found
     assert {name: found for name, found in several.items() if name not in _OF_SEVERAL_SHARDS} == {}
 
 

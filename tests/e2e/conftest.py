@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,9 +11,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from persistence.database.engine import Database
+from promo_api.config.settings import Settings
 from promo_api.dev.antifraud_stub import EmbeddedAntifraud
 from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.valkey import EmbeddedValkey
+from tests.citus_databases import ON_CITUS, cluster_database, migrate
 from tests.e2e.environment import Environment, assert_no_secrets
 from tests.e2e.server import Server
 from tests.pgbouncer import behind_pgbouncer
@@ -24,6 +27,13 @@ _numbers = count(1)
 @contextmanager
 def _fresh_database(environment: dict[str, str]) -> Iterator[dict[str, str]]:
     name = f"promo_e2e_{os.getpid()}_{next(_numbers)}"
+    own = environment | {"POSTGRES_DATABASE": name}
+    if ON_CITUS:
+        with cluster_database(name):
+            with closing(Database(Settings.from_environment(own))) as database:
+                migrate(database)
+            yield own
+        return
     target = {
         "host": environment["POSTGRES_HOST"],
         "port": environment.get("POSTGRES_PORT", "5432"),
@@ -34,7 +44,7 @@ def _fresh_database(environment: dict[str, str]) -> Iterator[dict[str, str]]:
     with psycopg.connect(**target, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     try:
-        yield environment | {"POSTGRES_DATABASE": name}
+        yield own
     finally:
         with psycopg.connect(**target, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -56,7 +56,7 @@ class Administrator:
         remaining = text("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY(:pids)")
         with self._database.autocommit() as connection:
             for pid in pids:
-                connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+                connection.execute(text("SELECT pg_terminate_backend(CAST(:pid AS integer))"), {"pid": pid})
             assert wait_until(lambda: connection.execute(remaining, {"pids": pids}).scalar_one() == 0, 10)
 
 

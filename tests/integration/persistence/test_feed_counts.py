@@ -156,7 +156,7 @@ def test_killed_during_a_merge(database: Database) -> None:
             with database.transaction() as dying:
                 assert update_feed_counts(dying, limit=_ALL) == changes
                 pid = dying.execute(text("SELECT pg_backend_pid()")).scalar_one()
-                connection.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
+                connection.execute(text("SELECT pg_terminate_backend(CAST(:pid AS integer), 10000)"), {"pid": pid})
                 dying.execute(text("SELECT 1"))
 
         with pytest.raises(ServiceUnavailable):

@@ -42,7 +42,8 @@ def test_settings_of_a_session(open_database: Open, mode: str) -> None:
         assert _setting(connection, "lock_timeout") == "1250ms"
         assert _setting(connection, "idle_in_transaction_session_timeout") == "7s"
         assert _setting(connection, "timezone") == "UTC"
-        assert _setting(connection, "plan_cache_mode") == "force_generic_plan"
+        expected = "auto" if is_distributed(connection) else "force_generic_plan"
+        assert _setting(connection, "plan_cache_mode") == expected
         assert _setting(connection, "transaction_isolation") == "read committed"
         assert _setting(connection, "application_name") == "promo-api"
 

@@ -89,7 +89,7 @@ def test_response_timeout(open_database: Open, mode: str) -> None:
     pids.append(_ask(database, mode))
     assert len({*pids}) == 2
     with database.autocommit() as connection:
-        connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pids[0]})
+        connection.execute(text("SELECT pg_terminate_backend(CAST(:pid AS integer))"), {"pid": pids[0]})
 
 
 @_MODES
