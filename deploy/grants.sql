@@ -22,9 +22,19 @@ ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public
 REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM :"service";
 -- The audit log: INSERT only, and only the columns without a default. PostgreSQL sets `changed_at`, `happened_at` and `id`.
 -- The functions that move events run with the rights of the owner.
-REVOKE INSERT, UPDATE, DELETE ON promo_changes, account_log, account_events FROM :"service";
-GRANT INSERT (promo_id, number, company_id, event, changes, comment_id) ON promo_changes TO :"service";
-GRANT INSERT (account_id, event, members, key_id, webhook_id) ON account_log TO :"service";
--- For processes of the version before.
-GRANT INSERT (company_id, user_id, event, members, key_id, webhook_id) ON account_events TO :"service";
+REVOKE INSERT, UPDATE, DELETE ON promo_changes, account_log FROM :"service";
+SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') AS has_citus \gset
+\if :has_citus
+  -- Citus does not send rights on columns to the other servers.
+  GRANT INSERT ON promo_changes, account_log TO :"service";
+\else
+  GRANT INSERT (promo_id, number, company_id, event, changes, comment_id) ON promo_changes TO :"service";
+  GRANT INSERT (account_id, event, members, key_id, webhook_id) ON account_log TO :"service";
+\endif
+-- For processes of the version before. `distribute` drops the table.
+SELECT to_regclass('account_events') IS NOT NULL AS has_account_events \gset
+\if :has_account_events
+  REVOKE INSERT, UPDATE, DELETE ON account_events FROM :"service";
+  GRANT INSERT (company_id, user_id, event, members, key_id, webhook_id) ON account_events TO :"service";
+\endif
 COMMIT;
