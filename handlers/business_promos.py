@@ -18,6 +18,7 @@ from persistence.activations import list_country_uses
 from persistence.idempotency import IdempotencyKey
 from persistence.pages import Page
 from persistence.promos.changes import list_changes as list_promo_changes
+from persistence.promos.code_search import insert_code_lookup
 from persistence.promos.promos import (
     Promo,
     find_promo_owner,
@@ -54,6 +55,7 @@ def create_promo(runtime: Runtime, company: Company, *, body: Body, key: Idempot
     with connect(runtime, key) as connection:
         if not insert_promo(connection, promo_id, values, runtime.today(), use_limit=use_limit, codes=codes):
             raise Unauthenticated.account_deleted()
+        insert_code_lookup(connection, company.id, promo_id, [body["promo_common"]] if codes is None else codes)
         response = {"id": promo_id}, 201
         store_responses(connection, [(key, response)])
     return response

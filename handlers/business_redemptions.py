@@ -20,6 +20,7 @@ from persistence.redemptions import (
     Redemption,
     claim_redemptions,
     find_redemption,
+    insert_redemption_lookup,
     list_redemptions as list_company_redemptions,
     update_redemption,
 )
@@ -49,8 +50,14 @@ _ATTEMPTS = 200
 
 
 class _Decision(NamedTuple):
-    """The code to redeem, or the reasons against it. `candidates` are the promos with this code."""
+    """The code to redeem, or the reasons against it.
 
+    Attributes:
+        found: all codes that the request may mean.
+        candidates: the promos with this code.
+    """
+
+    found: Sequence[IssuedCode]
     code: IssuedCode | None
     reasons: list[str]
     candidates: list[UUID]
@@ -65,11 +72,10 @@ class _KeyedRedemption(NamedTuple):
 
 def validate_code(runtime: Runtime, company: Company, *, body: Body) -> Body:
     """Return whether a code could be redeemed now."""
-    codes = _find(runtime, company, body)
-    decision = _decide(codes, body)
+    decision = _find(runtime, company, body)
     response: Body = {"valid": decision.code is not None, "reasons": decision.reasons}
     if decision.code is not None or len(decision.candidates) == 1:
-        promo = decision.code or codes[0]
+        promo = decision.code or decision.found[0]
         response["promo"] = {"promo_id": promo.promo_id, "mode": promo.mode, "description": promo.description}
     elif decision.candidates:
         response["candidates"] = decision.candidates
@@ -81,7 +87,7 @@ def create_redemption(runtime: Runtime, company: Company, *, body: Body, key: Id
     """Redeem a code, or hold it."""
     redemption = _KeyedRedemption(NewRedemption(uuid4(), body.get("order_ref"), body.get("hold_s")), key)
     for _ in range(_ATTEMPTS):
-        decision = _decide(_find(runtime, company, body), body)
+        decision = _find(runtime, company, body, redemption.new.id)
         if decision.code is None:
             break
         response = _redeem(runtime, company, decision.code, redemption)
@@ -144,8 +150,8 @@ def _find_own(connection: Any, company: Company, redemption_id: UUID) -> Redempt
     return redemption
 
 
-def _find(runtime: Runtime, company: Company, body: Body) -> list[IssuedCode]:
-    """Return the codes that the request means.
+def _find(runtime: Runtime, company: Company, body: Body, redemption_id: UUID | None = None) -> _Decision:
+    """Find the code that the request means, and let a new redemption of it be found by its id.
 
     A company or key that tries too many unknown codes is refused: each worker learns this from its next unknown code,
     so known codes cost no round trip to Redis.
@@ -158,24 +164,28 @@ def _find(runtime: Runtime, company: Company, body: Body) -> list[IssuedCode]:
         codes = find_codes(
             connection, company.id, body["code"].strip(_BLANKS), promo_id, order_ref=body.get("order_ref")
         )
+        decision = _decide(codes, body)
+        if redemption_id is not None and decision.code is not None:
+            # Before the redemption, whose transaction needs one server then.
+            insert_redemption_lookup(connection, company.id, decision.code.promo_id, redemption_id)
     if not codes:
         runtime.rate_limits.count_unknown_code(counters)
-    return codes
+    return decision
 
 
 def _decide(codes: Sequence[IssuedCode], body: Body) -> _Decision:
     if not codes:
-        return _Decision(None, ["unknown_code"], [])
+        return _Decision(codes, None, ["unknown_code"], [])
     free = [code for code in codes if code.reason is None]
     free = [code for code in free if code.is_own_hold] or free
     candidates = sorted({code.promo_id for code in free or codes})[:MAX_CANDIDATES]
     if not free:
         reasons = {code.reason for code in codes}
-        return _Decision(None, [reason for reason in _MESSAGES if reason in reasons], candidates)
+        return _Decision(codes, None, [reason for reason in _MESSAGES if reason in reasons], candidates)
     if len(candidates) > 1:
-        return _Decision(None, ["ambiguous_code"], candidates)
+        return _Decision(codes, None, ["ambiguous_code"], candidates)
     entered = body["code"].strip(_BLANKS)
-    return _Decision(min(free, key=lambda code: (code.value != entered, code.position or 0)), [], candidates)
+    return _Decision(codes, min(free, key=lambda code: (code.value != entered, code.position or 0)), [], candidates)
 
 
 def _refused(decision: _Decision) -> RedemptionRefused:

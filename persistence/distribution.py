@@ -31,8 +31,8 @@ _ACCOUNT_TABLES = {
     "account_deletions": "user_id",
     **dict.fromkeys(
         (
-            "api_keys", "company_promo_counts", "deliveries", "event_feeds", "events", "job_errors", "job_pieces",
-            "jobs", "webhooks",
+            "api_keys", "code_lookup", "company_promo_counts", "deliveries", "event_feeds", "events", "job_errors",
+            "job_pieces", "jobs", "redemption_lookup", "webhooks",
         ),
         "company_id",
     ),
@@ -73,6 +73,21 @@ _OBSOLETE_TRIGGERS = {
 _OBSOLETE_CONSTRAINTS = {"companies": "companies_email_key_uq", "users": "users_email_key_uq"}
 # On several servers the activations of a user are counted when they are read: see persistence.user_uses.
 _COUNT_NO_USES = "CREATE OR REPLACE FUNCTION count_user_uses(user_ids uuid[]) RETURNS void LANGUAGE sql AS ''"
+# By table. On one server it is empty.
+_LOOKUPS = {
+    "code_lookup": """
+        INSERT INTO code_lookup (company_id, code_hash, promo_id)
+        SELECT promos.company_id, code_hash(promo_codes.value), promos.id
+        FROM promo_codes JOIN promos ON promos.id = promo_codes.promo_id
+        UNION SELECT company_id, code_hash(promo_common), id FROM promos WHERE promo_common IS NOT NULL
+        ON CONFLICT DO NOTHING
+    """,
+    "redemption_lookup": """
+        INSERT INTO redemption_lookup (company_id, id, promo_id)
+        SELECT company_id, id, promo_id FROM redemptions
+        ON CONFLICT DO NOTHING
+    """,
+}
 _LEFT = {
     "account_events": "SELECT count(*) FROM (SELECT FROM account_events LIMIT 1) AS found",
     "activity_backfills": "SELECT count(*) FROM activity_backfills",
@@ -133,6 +148,10 @@ def update_distribution(connection: Connection, lock_timeout_s: float) -> Iterat
     missing = list_undistributed_tables(connection)
     if missing:
         yield from _drop_obsolete(connection)
+    for table, statement in _LOOKUPS.items():
+        if table in missing:
+            _run(connection, statement)
+            yield f"The table {table} is filled."
     yield from _distribute_tables(connection, missing)
     for signature, name in _FUNCTIONS.rows(connection, {}):
         argument = _PROMO_FUNCTIONS.get(name)

@@ -33,9 +33,11 @@ from sqlalchemy import (
     tuple_,
     union_all,
 )
+from sqlalchemy.dialects.postgresql import Insert, insert
 
-from persistence.database.statements import Statement, lateral_join
+from persistence.database.statements import Statement, is_distributed, lateral_join
 from persistence.pages import Key, Match, Page, PageRows, after, uncounted_page
+from persistence.schema.lookup_tables import redemption_lookup
 from persistence.schema.redemption_tables import IS_HELD, country_redemptions, redemption_counters, redemptions
 from persistence.schema.tables import promo_codes, promos
 
@@ -153,9 +155,20 @@ def _select_codes(match: Match) -> Select[Any]:
     return select(redemptions.c.id, code).select_from(source).where(*is_shown)
 
 
-_FIND = _show(
-    select(redemptions).where(redemptions.c.company_id == _COMPANY_ID, redemptions.c.id == _ID).subquery("found")
+def _insert_lookup() -> Insert:
+    new = insert(redemption_lookup).values(company_id=_COMPANY_ID, id=_ID, promo_id=_PROMO_ID)
+    return new.on_conflict_do_update(index_elements=["company_id", "id"], set_={"promo_id": new.excluded.promo_id})
+
+
+_BY_ID = select(redemptions).where(redemptions.c.company_id == _COMPANY_ID, redemptions.c.id == _ID)
+_FIND = _show(_BY_ID.subquery("found"))
+_FIND_OF_PROMO = _show(_BY_ID.where(redemptions.c.promo_id == _PROMO_ID).subquery("found"))
+_FIND_PROMO = Statement(
+    select(redemption_lookup.c.promo_id).where(
+        redemption_lookup.c.company_id == _COMPANY_ID, redemption_lookup.c.id == _ID
+    )
 )
+_INSERT_LOOKUP = Statement(_insert_lookup())
 
 
 @cache
@@ -206,6 +219,12 @@ def claim_redemptions(
     return [_read(row, code.promo_id, code.value) for row in _REDEEM.rows(connection, values)]
 
 
+def insert_redemption_lookup(connection: Connection, company_id: UUID, promo_id: UUID, redemption_id: UUID) -> None:
+    """Let a new redemption be found without its promo. On one server an index finds it."""
+    if is_distributed(connection):
+        _INSERT_LOOKUP.count(connection, {"company": company_id, "promo": promo_id, "redemption": redemption_id})
+
+
 def update_redemption(connection: Connection, redemption: Redemption, state: str) -> Redemption | None:
     """Confirm, release or void a redemption; None: its state does not allow it."""
     [row] = _CHANGE.rows(connection, {"promo": redemption.promo_id, "redemption": redemption.id, "new_state": state})
@@ -214,7 +233,11 @@ def update_redemption(connection: Connection, redemption: Redemption, state: str
 
 def find_redemption(connection: Connection, company_id: UUID, redemption_id: UUID) -> Redemption | None:
     """Return a redemption of the company."""
-    rows = _FIND.rows(connection, {"company": company_id, "redemption": redemption_id})
+    values: dict[str, Any] = {"company": company_id, "redemption": redemption_id}
+    if is_distributed(connection):
+        rows = _FIND_OF_PROMO.rows(connection, {**values, "promo": _FIND_PROMO.value(connection, values)})
+    else:
+        rows = _FIND.rows(connection, values)
     return Redemption(*rows[0]) if rows else None
 
 

@@ -3,12 +3,14 @@
 An index finds the codes with the same hash (migrations/code_hash.sql); Python decides which of them are equal.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     ColumnElement,
     Connection,
     FromClause,
@@ -26,11 +28,12 @@ from sqlalchemy import (
     null,
     select,
     true,
-    union,
     union_all,
 )
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from persistence.database.statements import Statement, is_distributed, lateral_join
+from persistence.schema.lookup_tables import code_lookup
 from persistence.schema.redemption_tables import IS_COMMON_HOLD, IS_OF_CODE, redemption_counters, redemptions
 from persistence.schema.tables import promo_codes, promo_counters, promos
 from promo_api.folding import fold
@@ -154,17 +157,21 @@ def _common(*, of_promo: bool) -> Select[Any]:
     return code.limit(_MAX_PROMOS)
 
 
-def _list_promos() -> Select[Any]:
-    """Select the promos of the company with a code of this hash, each server its own."""
-    of_company = select(promos.c.id).where(promos.c.company_id == _COMPANY_ID)
-    unique = of_company.join_from(promos, promo_codes, promo_codes.c.promo_id == promos.c.id)
-    unique = unique.where(func.code_hash(promo_codes.c.value) == _HASH)
-    common = of_company.where(promos.c.promo_common.is_not(None), func.code_hash(promos.c.promo_common) == _HASH)
-    found = union(unique, common).subquery("found")
-    return select(found.c.id).order_by(found.c.id).limit(_MAX_PROMOS)
+_LIST_PROMOS = Statement(
+    select(code_lookup.c.promo_id)
+    .where(code_lookup.c.company_id == _COMPANY_ID, code_lookup.c.code_hash == _HASH)
+    .order_by(code_lookup.c.promo_id)
+    .limit(_MAX_PROMOS)
+)
 
 
-_LIST_PROMOS = Statement(_list_promos())
+def _insert_lookup() -> Insert:
+    codes = func.unnest(bindparam("codes", type_=ARRAY(Text))).column_valued("value")
+    rows = select(_COMPANY_ID, func.code_hash(codes), _PROMO_ID)
+    return insert(code_lookup).from_select(["company_id", "code_hash", "promo_id"], rows).on_conflict_do_nothing()
+
+
+_INSERT_LOOKUP = Statement(_insert_lookup())
 
 
 @cache
@@ -188,6 +195,12 @@ def find_codes(
         rows = _find(of_promo=each is not None).rows(connection, {**values, "promo": each})
         found += (IssuedCode(*row) for row in rows)
     return [each for each in found if _is_meant(each, code)]
+
+
+def insert_code_lookup(connection: Connection, company_id: UUID, promo_id: UUID, codes: Sequence[str]) -> None:
+    """Let new codes be found without their promo. On one server indexes find them."""
+    if codes and is_distributed(connection):
+        _INSERT_LOOKUP.count(connection, {"company": company_id, "promo": promo_id, "codes": [*codes]})
 
 
 def _is_meant(issued: IssuedCode, code: str) -> bool:

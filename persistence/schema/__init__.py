@@ -9,6 +9,7 @@
 | key_tables | API keys of companies |
 | reset_tables | passwords reset by mail |
 | redemption_tables | redemptions of codes |
+| lookup_tables | the promo of a code and of a redemption, on several servers |
 | activity_tables | activity of promos by quarter of an hour |
 | event_tables | events of companies |
 | webhook_tables | webhooks of companies, and their deliveries |

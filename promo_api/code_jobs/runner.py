@@ -24,6 +24,7 @@ from persistence.jobs import (
     update_attempts,
     update_job,
 )
+from persistence.promos.code_search import insert_code_lookup
 from persistence.promos.codes import count_codes, insert_codes
 from promo_api.background import BackgroundJob
 from promo_api.code_jobs.added_codes import count_added_codes, record_added_codes
@@ -137,6 +138,7 @@ def _import_piece(connection: Any, job: Job, before: int) -> Chunk:
     skips = job.options["on_duplicate"] == "skip"
     codes = list(dict.fromkeys(rows.codes)) if skips else rows.codes
     accepted = insert_codes(connection, job.promo_id, codes, before=before, skips_duplicates=skips) if codes else 0
+    insert_code_lookup(connection, job.company_id, job.promo_id, codes)
     if rows.lines:
         insert_errors(connection, job, number, rows.lines, rows.reasons)
     return Chunk(
@@ -152,8 +154,9 @@ def _import_piece(connection: Any, job: Job, before: int) -> Chunk:
 def _generate(connection: Any, job: Job, before: int) -> Chunk:
     """Generate codes. The next chunk replaces the ones that the promo has already."""
     pattern = Pattern(job.options["pattern"], job.options["alphabet"])
-    codes = set(pattern.generate(min(_GENERATED, (job.steps or 0) - job.steps_done)))
-    accepted = insert_codes(connection, job.promo_id, list(codes), before=before, skips_duplicates=True, generated=True)
+    codes = list(set(pattern.generate(min(_GENERATED, (job.steps or 0) - job.steps_done))))
+    accepted = insert_codes(connection, job.promo_id, codes, before=before, skips_duplicates=True, generated=True)
+    insert_code_lookup(connection, job.company_id, job.promo_id, codes)
     return Chunk(received=accepted, accepted=accepted, duplicates=0, rejected=0, steps=accepted)
 
 

@@ -1,8 +1,10 @@
 """`distribute`, `migrate` and `check` on a cluster."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -11,10 +13,13 @@ from alembic.config import Config
 from persistence import migrations
 from persistence.database.engine import Database
 from persistence.database.revisions import newest_revision
+from persistence.promos.code_search import find_codes
+from persistence.redemptions import find_redemption
 from promo_api.config.settings import Settings
-from tests.e2e.citus.cluster import Cluster
+from tests.e2e.citus.cluster import Cluster, Node
 from tests.e2e.server import run_command
 
+_GRANTS = (Path(__file__).parents[3] / "deploy" / "grants.sql").read_text(encoding="utf-8")
 _LATER = """
 from alembic import op
 
@@ -36,6 +41,18 @@ def downgrade() -> None:
     op.execute("DROP TRIGGER count_later ON promos")
     op.execute("DROP FUNCTION count_later")
     op.execute("ALTER TABLE promos DROP COLUMN later")
+"""
+
+_ROWS = """
+    INSERT INTO companies (id, name, email, email_key, password_hash)
+    VALUES ('{company}', 'Company', 'a@b.example', 'a@b.example', 'hash');
+    INSERT INTO promos (id, company_id, mode, description, category_keys, promo_unique, promo_common)
+    VALUES ('{unique}', '{company}', 'UNIQUE', 'A promo', ARRAY[]::text[], '["BEAN-1", "sale"]', NULL),
+        ('{common}', '{company}', 'COMMON', 'A promo', ARRAY[]::text[], NULL, 'SALE');
+    INSERT INTO promo_counters (promo_id, use_limit) VALUES ('{unique}', 2), ('{common}', 2);
+    INSERT INTO promo_codes (promo_id, position, value) VALUES ('{unique}', 1, 'BEAN-1'), ('{unique}', 2, 'sale');
+    INSERT INTO redemptions (promo_id, id, company_id, state, held_until, created_at)
+    VALUES ('{common}', '{redemption}', '{company}', 'held', now(), now())
 """
 
 
@@ -77,6 +94,43 @@ def test_distribute(empty: dict[str, str], tmp_path: Path) -> None:
     after = run_command(empty, "check", "cluster", "counts", folder=tmp_path)
     assert after.returncode == 0
     assert "ok    cluster        All tables are distributed. The servers have all shards: " in after.stdout
+
+
+def test_earlier_data(empty: dict[str, str], cluster: Cluster, tmp_path: Path) -> None:
+    """Codes and redemptions from before the distribution are found without their promo."""
+    assert run_command(empty, "migrate", folder=tmp_path).returncode == 0
+    ids = {name: uuid4() for name in ("company", "unique", "common", "redemption")}
+    cluster.coordinator.run(_ROWS.format(**ids), database="empty")
+    assert run_command(empty, "distribute", folder=tmp_path).returncode == 0
+    with closing(Database(Settings.from_environment(empty))) as database, database.autocommit() as connection:
+        found = {
+            code: {each.promo_id for each in find_codes(connection, ids["company"], code, None)}
+            for code in ("bean1", "bean-1", "Sale")
+        }
+        redemption = find_redemption(connection, ids["company"], ids["redemption"])
+    assert found == {"bean1": set(), "bean-1": {ids["unique"]}, "Sale": {ids["unique"], ids["common"]}}
+    assert (redemption and redemption.promo_id, redemption and redemption.code) == (ids["common"], "SALE")
+
+
+def test_role_of_its_own(empty: dict[str, str], cluster: Cluster, tmp_path: Path) -> None:
+    """The rights of grants.sql are the same on all servers: a role adds entries to the audit log and changes none."""
+    for command in ("migrate", "distribute"):
+        assert run_command(empty, command, folder=tmp_path).returncode == 0
+    cluster.coordinator.run("CREATE ROLE service LOGIN", database="empty")
+    psql = [Node._program("psql"), "-h", empty["POSTGRES_HOST"], "-p", empty["POSTGRES_PORT"], "-U", "postgres"]
+    done = subprocess.run(
+        [*psql, "-d", "empty", "-v", "service=service"], input=_GRANTS, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    rights = [
+        "SELECT result FROM run_command_on_shards(%s, $$SELECT array_agg(privilege)"
+        " FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege"
+        " WHERE has_table_privilege('service', '%s', privilege)$$)".replace("%s", f"'{table}'", 1)
+        for table in ("likes", "account_log", "promo_changes")
+    ]
+    found = [{row for (row,) in cluster.coordinator.run(query, database="empty")} for query in rights]
+    assert found == [{"{SELECT,INSERT,UPDATE,DELETE}"}, {"{SELECT,INSERT}"}, {"{SELECT,INSERT}"}]
 
 
 def test_lost_shard(cluster: Cluster, empty: dict[str, str], tmp_path: Path) -> None:
