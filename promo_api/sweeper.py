@@ -109,7 +109,11 @@ def account_deletions_sweeper(
     """Return the sweeper that deletes the rows of closed accounts; `forget_user` deletes those in Redis."""
 
     def step() -> int:
-        return next(filter(None, (_delete_portion(database, forget_user) for _ in range(_DELETIONS))), 0)
+        for _ in range(_DELETIONS):
+            rows = _delete_portion(database, forget_user)
+            if rows != 0:
+                return rows or 0
+        return 0
 
     return Sweeper("account_deletions", step, 1, every_s)
 
@@ -209,12 +213,12 @@ def account_writes_sweeper(database: Database, every_s: float = _WRITES_EVERY_S)
     return Sweeper("account_writes", step, _WRITES, every_s)
 
 
-def _delete_portion(database: Database, forget_user: Callable[[UUID], None]) -> int:
-    """Delete a portion of a closed account, or end its deletion, and return the number of rows."""
+def _delete_portion(database: Database, forget_user: Callable[[UUID], None]) -> int | None:
+    """Delete a portion of a closed account, or end its deletion. Return the number of rows; None: nothing is due."""
     with database.autocommit() as connection:
         deletion = claim_account_deletion(connection)
         if deletion is None:
-            return 0
+            return None
         rows = delete_account_portion(connection, deletion.user_id)
         if rows or not deletion.is_late:
             update_deletion(connection, deletion.user_id, has_rows=rows > 0)

@@ -19,6 +19,8 @@ DECLARE
     used_before integer;
     use_limit integer;
     moment timestamptz;
+    claimed_country text;
+    claims_count integer;
     issued_count integer;
     promo record;
 BEGIN
@@ -42,14 +44,17 @@ BEGIN
         THEN
             RETURN;
         END IF;
-        IF promo.max_per_user IS NOT NULL AND EXISTS (
-            SELECT FROM unnest(claim_users) AS claimant (id)
-            GROUP BY claimant.id
-            HAVING promo.max_per_user < count(*) + (
-                SELECT count(*) FROM activations WHERE promo_id = claimed_promo AND user_id = claimant.id
-            )
-        ) THEN
-            RETURN;
+        -- Not one condition, because Citus would plan it for each promo.
+        IF promo.max_per_user IS NOT NULL THEN
+            IF EXISTS (
+                SELECT FROM unnest(claim_users) AS claimant (id)
+                GROUP BY claimant.id
+                HAVING promo.max_per_user < count(*) + (
+                    SELECT count(*) FROM activations WHERE promo_id = claimed_promo AND user_id = claimant.id
+                )
+            ) THEN
+                RETURN;
+            END IF;
         END IF;
 
         UPDATE promo_counters SET used_count = used_before + size
@@ -59,22 +64,33 @@ BEGIN
 
     moment := clock_timestamp();
     PERFORM count_user_uses(claim_users);
-    INSERT INTO activations (promo_id, user_id, id, country_key, activated_at, code_position)
-    SELECT claimed_promo, claim.user_id, claim.id, claim.country_key, moment,
-        CASE WHEN promo.mode = 'UNIQUE' THEN used_before + claim.number END
-    FROM unnest(claim_ids, claim_users, claim_countries) WITH ORDINALITY AS claim (id, user_id, country_key, number);
-    INSERT INTO country_uses AS uses (promo_id, country_key, activations_count)
-    SELECT claimed_promo, claim.country_key, count(*)
-    FROM unnest(claim_countries) AS claim (country_key)
-    GROUP BY claim.country_key ORDER BY claim.country_key
-    ON CONFLICT (promo_id, country_key)
-    DO UPDATE SET activations_count = uses.activations_count + excluded.activations_count;
-    INSERT INTO promo_activity AS stored (promo_id, quarter, country_key, activations)
-    SELECT claimed_promo, quarter_of(moment), claim.country_key, count(*)
-    FROM unnest(claim_countries) AS claim (country_key)
-    GROUP BY claim.country_key ORDER BY claim.country_key
-    ON CONFLICT (promo_id, quarter, country_key)
-    DO UPDATE SET activations = stored.activations + excluded.activations;
+    -- Most calls claim one use. Citus inserts its VALUES at once, but writes the rows of a query to a file first.
+    IF size = 1 THEN
+        INSERT INTO activations (promo_id, user_id, id, country_key, activated_at, code_position)
+        VALUES (
+            claimed_promo, claim_users[1], claim_ids[1], claim_countries[1], moment,
+            CASE WHEN promo.mode = 'UNIQUE' THEN used_before + 1 END
+        );
+    ELSE
+        INSERT INTO activations (promo_id, user_id, id, country_key, activated_at, code_position)
+        SELECT claimed_promo, claim.user_id, claim.id, claim.country_key, moment,
+            CASE WHEN promo.mode = 'UNIQUE' THEN used_before + claim.number END
+        FROM unnest(claim_ids, claim_users, claim_countries) WITH ORDINALITY
+            AS claim (id, user_id, country_key, number);
+    END IF;
+    FOR claimed_country, claims_count IN
+        SELECT claim.country_key, count(*) FROM unnest(claim_countries) AS claim (country_key)
+        GROUP BY claim.country_key ORDER BY claim.country_key
+    LOOP
+        INSERT INTO country_uses AS uses (promo_id, country_key, activations_count)
+        VALUES (claimed_promo, claimed_country, claims_count)
+        ON CONFLICT (promo_id, country_key)
+        DO UPDATE SET activations_count = uses.activations_count + excluded.activations_count;
+        INSERT INTO promo_activity AS stored (promo_id, quarter, country_key, activations)
+        VALUES (claimed_promo, quarter_of(moment), claimed_country, claims_count)
+        ON CONFLICT (promo_id, quarter, country_key)
+        DO UPDATE SET activations = stored.activations + excluded.activations;
+    END LOOP;
     IF used_before + size = use_limit THEN
         UPDATE feed_entries SET standing = 'exhausted'
         WHERE category_key = ANY (promo.category_keys || ''::text) AND country_key = coalesce(promo.country_key, '')
