@@ -43,7 +43,6 @@ LEFT_OUT = {
         (
             "persistence/test_plans.py",
             "persistence/test_filter_plans.py",
-            "persistence/test_standings.py::test_feed_reads_a_page",
             "webhooks/test_delivery_plans.py",
         ),
         "the plans of one server",

@@ -1,6 +1,5 @@
 """Promos as a user sees them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from functools import cache, partial
@@ -185,11 +184,13 @@ def _feed_order(source: FromClause, window: Window) -> list[ColumnElement[Any]]:
     return key if window.backward else [desc(column) for column in key]
 
 
-def _edge_date(
-    status: ColumnElement[str], edge: Callable[[ColumnElement[date]], ColumnElement[date]]
-) -> ScalarSelect[date]:
-    """Return the first or last date; NULL if there are no entries."""
-    return select(edge(DATE)).where(feed_entries.c.status == status).correlate(None).scalar_subquery()
+def _edge_date(status: ColumnElement[str], order: ColumnElement[Any]) -> ScalarSelect[date]:
+    """Return the first date in an order; NULL if there are no entries.
+
+    Not MIN or MAX: with old statistics the planner reads all entries for them.
+    """
+    dates = select(DATE).where(feed_entries.c.status == status).order_by(order).limit(literal_column("1"))
+    return dates.correlate(None).scalar_subquery()
 
 
 def _select_dated(window: Window) -> Select[Any]:
@@ -198,8 +199,8 @@ def _select_dated(window: Window) -> Select[Any]:
     It reads one date, TODAY, or more until the sweeper has updated the status for a new day.
     """
     zero = literal_column("0", Integer)
-    first = func.least(_edge_date(SCHEDULED, func.min) - TODAY, zero)
-    last = func.greatest(_edge_date(ENDING, func.max) - TODAY, zero)
+    first = func.least(_edge_date(SCHEDULED, DATE) - TODAY, zero)
+    last = func.greatest(_edge_date(ENDING, desc(DATE)) - TODAY, zero)
     # An array, because the planner expects 1,000 rows of generate_series.
     distances = func.unnest(func.array(select(func.generate_series(first, last)).scalar_subquery()))
     dates = distances.table_valued("distance", name="dates").render_derived()
