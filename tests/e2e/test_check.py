@@ -102,10 +102,10 @@ def test_open_breaker(env: Environment, tmp_path: Path) -> None:
 
 
 def test_postgresql_unavailable(env: Environment, tmp_path: Path) -> None:
-    """Without PostgreSQL schema, webhooks and counts are unknown, and `migrate` fails with a reason."""
+    """Without PostgreSQL schema, cluster, webhooks and counts are unknown, and `migrate` fails with a reason."""
     env.postgres.stop()
     status, results, output = _run_check(env.variables, tmp_path)
-    unknown = dict.fromkeys(("PostgreSQL", "schema", "clocks", "webhooks", "counts"), False)
+    unknown = dict.fromkeys(("PostgreSQL", "schema", "cluster", "clocks", "webhooks", "counts"), False)
     assert (status, results) == (1, _ALL_OK | unknown)
     assert env.variables["POSTGRES_HOST"] in output
     done = run_command(env.variables, "migrate", folder=tmp_path)

@@ -266,8 +266,7 @@ def test_one_process_at_a_time(runtime: Runtime, closed_account: _ClosedAccount)
 
     def claim(_number: int) -> list[UUID]:
         with runtime.database.autocommit() as connection:
-            claimed = [claim_account_deletion(connection) for _ in range(3)]
-        return [each.user_id for each in claimed if each is not None]
+            return [each.user_id for each in iter(partial(claim_account_deletion, connection), None)]
 
     assert closed_account.id not in claim(0), "the process that closed it"
     closed_account.set_time(_DUE)

@@ -81,6 +81,7 @@ def test_check_without_servers(tmp_path: Path) -> None:
         ["ok", "specification"],
         ["FAIL", "PostgreSQL"],
         ["FAIL", "schema"],
+        ["FAIL", "cluster"],
         ["ok", "replicas"],
         ["FAIL", "Redis"],
         ["WARN", "clocks"],
