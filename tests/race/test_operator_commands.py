@@ -10,10 +10,10 @@ from persistence.accounts.companies import close_company
 from persistence.accounts.credentials import COMPANY_ACCOUNTS, USER_ACCOUNTS
 from persistence.promos.promos import insert_promo
 from persistence.schema.tables import companies, users
-from promo_api import stored_counts
 from promo_api.operator_commands import close_account
 from promo_api.runtime import Runtime
 from tests.accounts import PASSWORD, Account, Api, promo_body
+from tests.mismatches import find_mismatches
 from tests.race.interleaving import Stage
 
 _NEW_PASSWORD = "N3w&Better"
@@ -68,8 +68,7 @@ def test_requests_during_the_closing(api: Api, runtime: Runtime, stage: Stage, h
     ]
     assert user.get(f"/user/promo/{promo_id}").json() == before
     assert close_account(runtime.settings, "company", company.email, is_confirmed=True) == 0
-    with runtime.database.autocommit() as connection:
-        assert {name: count(connection) for name, count in stored_counts.COUNTS.items() if count(connection)} == {}
+    assert find_mismatches(runtime) == {}
 
 
 def test_closing_during_a_creation(api: Api, runtime: Runtime, stage: Stage) -> None:
