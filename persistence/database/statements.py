@@ -104,8 +104,9 @@ class Statement:
         return self._run(connection, values).rowcount
 
     def _run(self, connection: Connection, values: Mapping[str, Any]) -> psycopg.RawCursor[Any]:
-        text = self._distributed_text if is_distributed(connection) else self._text
-        return _driver_connection(connection).statements.execute(text, self._values(values))
+        driver = _driver_connection(connection)
+        text = self._distributed_text if driver.is_distributed else self._text
+        return driver.statements.execute(text, self._values(values))
 
     @cached_property
     def _distributed_text(self) -> str:
