@@ -63,10 +63,7 @@ def list_comments(_runtime: Runtime, _user: User, *, id: UUID, page: PageRequest
 @reads_replica
 def get_comment(_runtime: Runtime, _user: User, *, id: UUID, comment_id: UUID, connection: Any) -> Body:
     """Return a comment."""
-    comment = find_comment(connection, id, comment_id)
-    if comment is None:
-        raise NotFound.comment()
-    return serialize_comment(comment)
+    return serialize_comment(_find_comment(connection, id, comment_id))
 
 
 @versioned(COMMENT_MEMBERS)
@@ -79,7 +76,7 @@ def update_comment(
         written = update_own_comment(
             connection, id, comment_id=comment_id, author_id=user.id, text=body["text"], old_text=old_text
         )
-    changed_comment = _find_comment(runtime, id, comment_id)
+        changed_comment = _find_comment(connection, id, comment_id)
     # Again: if the account was deleted meanwhile, the comment was not changed.
     _check_author(changed_comment, user)
     if written is not None and not written.comments_enabled:
@@ -114,15 +111,15 @@ def report_comment(runtime: Runtime, user: User, *, id: UUID, comment_id: UUID, 
 
 def _find_own_text(runtime: Runtime, user: User, promo_id: UUID, comment_id: UUID, versions: Versions) -> str | None:
     """Check author and version of a comment; return the text that it must still have, None: any."""
-    comment = _find_comment(runtime, promo_id, comment_id)
+    with runtime.database.autocommit() as connection:
+        comment = _find_comment(connection, promo_id, comment_id)
     _check_author(comment, user)
     check_version(versions, serialize_comment(comment), COMMENT_MEMBERS)
     return None if versions is None else comment.text
 
 
-def _find_comment(runtime: Runtime, promo_id: UUID, comment_id: UUID) -> Comment:
-    with runtime.database.autocommit() as connection:
-        comment = find_comment(connection, promo_id, comment_id)
+def _find_comment(connection: Any, promo_id: UUID, comment_id: UUID) -> Comment:
+    comment = find_comment(connection, promo_id, comment_id)
     if comment is None:
         raise NotFound.comment()
     return comment

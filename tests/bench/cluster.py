@@ -11,18 +11,17 @@ Only the feed is on one of them. Disks, networks and locks are left out.
 import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
-
-import psutil
 
 from persistence.database.engine import Database
 from persistence.migrations import update_schema
 from promo_api.config.settings import Settings
 from promo_api.dev.valkey import EmbeddedValkey
 from tests.bench.output import write_line
+from tests.bench.servers import used_by_sessions_s
 from tests.e2e.citus.cluster import Cluster, Node, find_obstacle
 from tests.e2e.server import Server
 
@@ -89,21 +88,7 @@ class Target:
         }
 
     def _used_ms(self) -> Work:
-        return Work(_used_ms([self._entry]), _used_ms(self._others))
-
-
-def _used_ms(nodes: Sequence[Node]) -> float:
-    """Return the processor time of all sessions of some servers, also of ended ones."""
-    used = 0.0
-    for node in nodes:
-        server, *children = node.processes()
-        ended = server.cpu_times()
-        used += ended.children_user + ended.children_system
-        for each in children:
-            with suppress(psutil.NoSuchProcess):
-                if " promo " in " ".join(each.cmdline()):
-                    used += sum(each.cpu_times()[:2])
-    return used * 1000
+        return Work(*(sum(map(used_by_sessions_s, nodes)) * 1000 for nodes in ([self._entry], self._others)))
 
 
 def find_throughput(works: Mapping[str, Work], shares: Mapping[str, int], servers: int) -> float:

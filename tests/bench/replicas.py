@@ -18,6 +18,7 @@ from typing import NamedTuple
 from promo_api.dev.postgres import EmbeddedPostgres
 from promo_api.dev.valkey import EmbeddedValkey
 from tests.bench.output import write_line
+from tests.bench.servers import used_by_sessions_s
 from tests.e2e.server import Server
 from tests.standby import Pair
 
@@ -51,14 +52,7 @@ class Client:
         return Work(*((after - at) / _REQUESTS for at, after in zip(before, self._used_ms(), strict=True)))
 
     def _used_ms(self) -> Work:
-        return Work(perf_counter() * 1000, self._server.worked_s() * 1000, _used_by_sessions_s(self._primary) * 1000)
-
-
-def _used_by_sessions_s(postgres: EmbeddedPostgres) -> float:
-    server = postgres._server()
-    assert server is not None
-    sessions = [each.cpu_times() for each in server.children() if " promo " in " ".join(each.cmdline())]
-    return sum(each.user + each.system for each in sessions)
+        return Work(perf_counter() * 1000, self._server.worked_s() * 1000, used_by_sessions_s(self._primary) * 1000)
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
 """The servers that the service needs during a benchmark."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import requests
 
 import promo_api.contract  # noqa: F401 it hides warnings of importing Connexion
@@ -48,3 +49,16 @@ def embedded_servers(folder: Path) -> Iterator[tuple[EmbeddedPostgres, dict[str,
                 "ACTIVATIONS_PER_USER": "100000000/60",
             },
         )
+
+
+def used_by_sessions_s(postgres: EmbeddedPostgres) -> float:
+    """Return the processor time of all sessions of the database promo in seconds, also of ended ones."""
+    server = postgres._server()
+    assert server is not None
+    ended = server.cpu_times()
+    used = ended.children_user + ended.children_system
+    for each in server.children():
+        with suppress(psutil.NoSuchProcess):
+            if " promo " in " ".join(each.cmdline()):
+                used += sum(each.cpu_times()[:2])
+    return float(used)
