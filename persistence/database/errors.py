@@ -13,10 +13,11 @@ from promo_api.errors import ConcurrentRequest, ServiceUnavailable
 
 # The quoted name at the end of a message; in a shard it ends with a number.
 _LAST_NAME = re.compile(r"\W(\w+?)(?:_[0-9]{6,})?\W$")
-# What libpq and Citus say when a server of the cluster is lost during COMMIT.
+# What libpq and Citus say when a server of the cluster is lost.
 _LOST_SERVER = re.compile(
     r"server closed the connection|connection not open|connection has been closed|no connection to the server"
     r"|could not (send|receive) data|SSL SYSCALL error|could not commit transaction"
+    r"|postmaster was shut down|multiple connection failures"
 )
 
 # The function of PostgreSQL that refuses to read an unlogged table. The message depends on lc_messages.

@@ -10,13 +10,15 @@ _LOST = [
     "server closed the connection unexpectedly",
     "could not commit transaction for shard 102102 on at least one active node",
     "could not receive data from server: Connection reset by peer",
+    "postmaster was shut down, exiting",
+    "execution cannot recover from multiple connection failures. Last node failed 127.0.0.1:5432",
     "no connection to the server",
 ]
 
 
 @all_cases("message", _LOST)
 def test_lost_server(message: str) -> None:
-    """Citus reports a server that is lost during COMMIT as an internal error: the database is unavailable."""
+    """Citus reports a lost server as an internal error: the database is unavailable."""
     assert isinstance(translate(errors.InternalError_(message)), ServiceUnavailable)
 
 

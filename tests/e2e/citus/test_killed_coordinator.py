@@ -13,7 +13,7 @@ import psycopg
 
 from promo_api.dev.processes import wait_until
 from tests.accounts import Account, promo_body
-from tests.e2e.citus.cluster import Cluster
+from tests.e2e.citus.cluster import Cluster, Node
 from tests.e2e.server import Server
 
 _THREADS = 8
@@ -62,24 +62,33 @@ def _create_until_killed(cluster: Cluster, companies: list[Account]) -> list[tup
 
 
 def _kill_when_prepared(cluster: Cluster) -> None:
-    """Kill the coordinator while a transaction is prepared. It is frozen before, so that it cannot finish it."""
+    """Kill the coordinator while a transaction is prepared. It is frozen before, so that it cannot finish it.
+
+    A worker can still have its last message unread, and finish the transaction: then the coordinator is killed again.
+    """
     deadline_s = monotonic() + _TIMEOUT_S
-    processes = cluster.coordinator.processes()
     with ExitStack() as stack:
         workers = [stack.enter_context(worker.connect()) for worker in cluster.workers]
-        # Without a pause: a transaction is prepared for a few milliseconds.
-        while not (_is_prepared(workers) and _is_prepared_while_frozen(workers, processes)):
-            assert monotonic() < deadline_s
-        cluster.coordinator.kill()
+        while True:
+            # Without a pause: a transaction is prepared for a few milliseconds.
+            while not (_is_prepared(workers) and _is_prepared_while_frozen(workers, cluster.coordinator)):
+                assert monotonic() < deadline_s
+            cluster.coordinator.kill()
+            if _is_prepared(workers):
+                return
+            cluster.coordinator.start()
 
 
 def _is_prepared(workers: Sequence["psycopg.Connection[Any]"]) -> bool:
     return any(worker.execute("SELECT FROM pg_prepared_xacts").rowcount for worker in workers)
 
 
-def _is_prepared_while_frozen(workers: Sequence["psycopg.Connection[Any]"], processes: list[psutil.Process]) -> bool:
-    """Freeze processes, and resume them if no transaction is prepared."""
-    for process in processes:
+def _is_prepared_while_frozen(workers: Sequence["psycopg.Connection[Any]"], coordinator: Node) -> bool:
+    """Freeze the coordinator, and resume it if no transaction is prepared."""
+    # The parent first, so that it has no new children.
+    coordinator.processes()[0].suspend()
+    processes = coordinator.processes()
+    for process in processes[1:]:
         with suppress(psutil.NoSuchProcess):
             process.suspend()
     if _is_prepared(workers):
