@@ -1,6 +1,7 @@
 """What tests of pages in a browser share."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -27,6 +28,13 @@ _TRANSIENT = [
     ElementClickInterceptedException,
     ElementNotInteractableException,
 ]
+# In one call: one for each element takes seconds on a page with many.
+_FIND_MATCH = """
+const [selector, pattern] = arguments;
+const text = new RegExp(pattern);
+return [...document.querySelectorAll(selector)].find((element) =>
+  element.checkVisibility({ visibilityProperty: true }) && text.test(element.innerText)) ?? null;
+"""
 _AXE = """
 const [rules, impacts, done] = arguments;
 const options = { resultTypes: ["violations"], ...(rules.length ? { runOnly: rules } : {}) };
@@ -94,10 +102,14 @@ class BrowserPage:
 
     def find_text(self, selector: str, text: str) -> WebElement:
         """Return the first element that shows a text."""
-        for element in self.find_all(selector):
-            if text in element.text:
-                return element
-        raise NoSuchElementException(f"{selector} with {text}")
+        return self.find_match(selector, re.escape(text))
+
+    def find_match(self, selector: str, pattern: str) -> WebElement:
+        """Return the first element whose shown text has a match of a regular expression."""
+        found: WebElement | None = self.script(_FIND_MATCH, selector, pattern)
+        if found is None:
+            raise NoSuchElementException(f"{selector} with {pattern}")
+        return found
 
     def type(self, find: Callable[[], WebElement], text: str) -> None:
         """Replace the text of a field."""

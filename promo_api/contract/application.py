@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import yaml
 from connexion import FlaskApp
 from connexion.middleware.exceptions import ExceptionMiddleware
 from connexion.middleware.lifespan import LifespanMiddleware
@@ -60,18 +61,22 @@ def build_application(  # noqa: PLR0913 each part of an application
     closing = ExitStack()
     app = FlaskApp(
         __name__,
-        specification_dir=specification.parent,
         lifespan=_lifespan(lifespan, closing),
         middlewares=_middlewares(schemes, pages, validate_responses=validate_responses),
         resolver=HandlerResolver(package, runtime, after_write),
     )
     add_error_handlers(app)
     try:
-        app.add_api(specification.name)
+        app.add_api(_read(specification))
         closing.callback(_connect(app, pools, admit, on_refusal).close)
     except Exception as error:
         raise BrokenContract(f"{specification.name} can't be served: {_one_line(error)}") from error
     return SecurityHeadersMiddleware(allow_origins(app, origins, cross_origin_headers))
+
+
+def _read(specification: Path) -> Any:
+    """Read a YAML file with the C loader. Connexion's own is ten times slower, and reads a Jinja template."""
+    return yaml.load(specification.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
 
 
 def _middlewares(

@@ -1,9 +1,9 @@
 """The company console in a browser: a page object in the words that people see."""
 
+import re
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from selenium.common.exceptions import NoSuchElementException
 from selenium.webdriver import Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -123,15 +123,7 @@ class Console(BrowserPage):
         return "dialog[open]" if scope == "body" and self.find_all("dialog[open]") else scope
 
     def _named(self, selector: str, name: str) -> WebElement:
-        found = [each for each in self.find_all(selector) if each.is_displayed() and _is_name(name, each.text)]
-        if not found:
-            raise NoSuchElementException(f"{selector} with the text {name}")
-        return found[0]
-
-
-def _is_name(name: str, text: str) -> bool:
-    shown = text.strip()
-    return shown in (name, f"{name} (optional)")
+        return self.find_match(selector, rf"^\s*{re.escape(name)}( \(optional\))?\s*$")
 
 
 def _sent(request: dict[str, Any]) -> Sent:

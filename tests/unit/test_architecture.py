@@ -201,7 +201,7 @@ LIBRARIES = {
     "uvicorn": "promo_api.server.early_responses promo_api.server.graceful_stop promo_api.server.pipelining",
     "uvloop": "promo_api.webhooks.job",
     "uvicorn_worker": "promo_api.server.gunicorn_app",
-    "yaml": "promo_api.specification",
+    "yaml": "promo_api.contract.application promo_api.specification",
 }
 # Modules of `persistence` that hold no queries: they open and migrate the database, or are shared by queries.
 _NOT_QUERIES = (
