@@ -3,6 +3,7 @@
 import select
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from time import perf_counter
 from typing import Any, cast
 
@@ -50,11 +51,11 @@ class Database:
 
     def autocommit(self) -> AbstractContextManager[Connection]:
         """Borrow a connection in autocommit mode, which saves two round trips; errors are translated."""
-        return self._borrow(self._autocommit.connect)
+        return self._borrow(partial(_connect, self._autocommit))
 
     def transaction(self) -> AbstractContextManager[Connection]:
         """Borrow a connection in a transaction; any exception rolls it back."""
-        return self._borrow(self.engine.begin)
+        return self._borrow(partial(_begin, self.engine))
 
     @contextmanager
     def unlimited(self) -> Iterator[Connection]:
@@ -105,9 +106,23 @@ class Database:
                 yield connection
 
     def _probe(self) -> bool:
-        with self._autocommit.connect() as connection:
+        with _connect(self._autocommit) as connection:
             _PROBE.value(connection, {})
         return True
+
+
+def _connect(engine: Engine) -> Connection:
+    try:
+        return engine.connect()
+    except exc.InvalidRequestError as error:
+        # The pool gives up: what it opened instead of a closed connection is closed too.
+        raise unavailable("new connections are closed at once") from error
+
+
+@contextmanager
+def _begin(engine: Engine) -> Iterator[Connection]:
+    with _connect(engine) as connection, connection.begin():
+        yield connection
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from psycopg.abc import PQGen
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 
 from persistence.accounts.credentials import USER_ACCOUNTS
 from persistence.database.engine import Database
@@ -65,6 +65,23 @@ def administrator(open_database: Open) -> Administrator:
     """Terminates connections of others."""
     # Different limits mean a separate role behind a pooler, which would otherwise share connections with the others.
     return Administrator(open_database(postgres_pool_size=1, postgres_statement_timeout_s=10.0))
+
+
+@_MODES
+def test_connections_closed_at_once(open_database: Open, administrator: Administrator, mode: str) -> None:
+    """If PostgreSQL closes each new connection, a request gets 503. The next one succeeds after that."""
+    database = open_database(postgres_pool_size=1)
+
+    def terminate(connection: "psycopg.Connection[Any]", *_: object) -> None:
+        administrator.terminate([connection.info.backend_pid])
+
+    event.listen(database.engine, "checkout", terminate, insert=True)
+    with pytest.raises(ServiceUnavailable), getattr(database, mode)():
+        pass
+    assert database.count_connections_in_use() == 0
+    event.remove(database.engine, "checkout", terminate)
+    with getattr(database, mode)() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
 
 
 @_MODES
