@@ -133,6 +133,10 @@ class Server:
         whole = self.log[since:].rpartition("\n")[0]
         return [json.loads(line) for line in whole.splitlines()]
 
+    def tracebacks(self, since: int = 0) -> list[str]:
+        """Return the log lines with a traceback, after a number of characters."""
+        return [line for line in self.log[since:].splitlines() if "Traceback" in line]
+
     def responds(self) -> bool:
         """Return whether the server responds."""
         with suppress(requests.RequestException):

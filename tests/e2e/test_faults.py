@@ -20,10 +20,11 @@ _CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '
 @pytest.fixture
 def load(env: Environment) -> Iterator[ActivationLoad]:
     """Clients that activate promos; at the end, all counts must be exact."""
+    began = len(env.server.log)
     load = ActivationLoad(env.server)
     yield load
     load.assert_exact()
-    assert "Traceback" not in env.server.log
+    assert env.server.tracebacks(began) == []
 
 
 def _kill_workers(env: Environment, load: ActivationLoad) -> None:

@@ -143,7 +143,7 @@ def test_stop(env: Environment, server: Server) -> None:
     assert not folder.exists()
     with pytest.raises(requests.ConnectionError):
         scrape(server)
-    assert "Traceback" not in server.log
+    assert server.tracebacks() == []
 
 
 def test_suspended_workers(server: Server) -> None:
