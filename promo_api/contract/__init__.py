@@ -1,6 +1,6 @@
 """The contract layer makes api.yml the behaviour of the server.
 
-Connexion loads api.yml, checks that it is OpenAPI, resolves its references, and finds the handler of each operationId.
+Connexion checks that api.yml is OpenAPI, resolves its references, and finds the handler of each operationId.
 Flask runs the view of an operation: it opens the request context, calls the handler and builds the response. It neither
 routes nor parses nor handles errors. It stays so that an operator can add Flask extensions.
 
