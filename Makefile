@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed-from-lock
 NEEDED := Install Python 3.11, 3.12, 3.13 or 3.14, or name it: make run PYTHON=python3.13
-# One more than two cores have, because tests also wait for servers.
-WORKERS ?= 3
+# As many as two cores have: with more, tests wait for each other until their timeouts.
+WORKERS ?= 2
 XDIST := -n $(WORKERS) --dist worksteal
 PYTEST := $(BIN)/pytest $(XDIST)
 # The folders of each test level. A test checks that no folder is missing.
