@@ -7,7 +7,7 @@ again a new minor version.
 import re
 import sys
 from collections.abc import Collection, Iterable
-from copy import deepcopy
+from copy import copy, deepcopy
 from functools import cache, reduce
 from operator import getitem
 from pathlib import Path
@@ -211,11 +211,11 @@ def _current() -> Any:
 
 
 def _changed(document: Any, location: str, value: Any) -> Any:
-    """Return a copy of a document with one value set, or removed for `_REMOVED`."""
-    copy = deepcopy(document)
+    """Return a document with one value set, or removed for `_REMOVED`. It shares the other values with the first."""
+    changed = part = copy(document)
     *path, last = [int(name) if len(name) == 1 and name.isdigit() else name for name in location.split(" ")]
-    part = copy
     for name in path:
+        part[name] = copy(part[name])
         part = part[name]
     if value is _REMOVED:
         del part[last]
@@ -223,7 +223,7 @@ def _changed(document: Any, location: str, value: Any) -> Any:
         part[last : last + 1] = [value]
     else:
         part[last] = value
-    return copy
+    return changed
 
 
 def _cases(cases: Iterable[tuple[str, Any, str]]) -> list[Any]:
