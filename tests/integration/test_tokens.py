@@ -18,10 +18,9 @@ from tests.operations import OPERATIONS
 # Method, path and kind of account of each operation that needs a token.
 SECURED = [(each.method, each.path, cast("Kind", each.account)) for each in OPERATIONS if each.account]
 PROFILE = "/user/profile"
-# Events keep the old id, so a changed id is like a deletion for tokens.
-DELETED: dict[Kind, TextClause] = {
-    "company": text("UPDATE companies SET id = gen_random_uuid() WHERE email = :email"),
-    "user": text("UPDATE users SET id = gen_random_uuid() WHERE email = :email"),
+_DELETE: dict[Kind, TextClause] = {
+    "company": text("DELETE FROM companies WHERE email = :email"),
+    "user": text("DELETE FROM users WHERE email = :email"),
 }
 
 
@@ -99,7 +98,7 @@ def test_token_of_a_deleted_account(api: Api, runtime: Runtime, method: str, tem
     """A token of a deleted account is refused."""
     account = _sign_up(api, kind)
     with runtime.database.engine.begin() as connection:
-        deleted = connection.execute(DELETED[kind], {"email": account.body["email"]})
+        deleted = connection.execute(_DELETE[kind], {"email": account.body["email"]})
         assert deleted.rowcount == 1
     _assert_refused(api.call(method, _path(template), token=account.token), "account_deleted")
 

@@ -1,5 +1,6 @@
 """Deleted webhooks and old events leave no delivery behind, in any order of publisher, redelivery and sweeper."""
 
+import pytest
 from sqlalchemy import func, update
 
 from persistence.consistency import count_mismatched_deliveries
@@ -11,8 +12,14 @@ from promo_api.event_sweepers import old_events_sweeper
 from promo_api.runtime import Runtime
 from promo_api.webhook_sweepers import deleted_webhooks_sweeper, redeliveries_sweeper
 from tests.integration.events import age, fill, publish_new
-from tests.integration.stored_webhooks import store_webhook
+from tests.integration.stored_webhooks import delete_all, store_webhook
 from tests.race.interleaving import Stage
+
+
+@pytest.fixture(autouse=True)
+def _without_other_webhooks(runtime: Runtime) -> None:
+    """Other tests leave webhooks that wait for redeliveries, and a sweeper takes any."""
+    delete_all(runtime.database)
 
 
 def _mismatches(runtime: Runtime) -> int:
