@@ -10,6 +10,7 @@ This package does everything else, because Connexion's own parts accept requests
 | Module | Purpose |
 |---|---|
 | application | builds the ASGI application |
+| document | the specification, parsed |
 | operations | operations of a specification |
 | routing | path and method to operation; 404 and 405 |
 | security | bearer tokens; 401 |

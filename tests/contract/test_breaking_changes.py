@@ -17,10 +17,10 @@ import pytest
 import yaml
 
 from promo_api.app import SPECIFICATION
+from promo_api.contract.document import read_document
 from tests.cases import all_cases
 from tests.contract.accepted_changes import ACCEPTED
 from tests.contract.breaking import Change, Effect, breaks, compare
-from tests.specification import load
 
 _RELEASED = Path(__file__).with_name("released")
 _REMOVED = object()
@@ -207,7 +207,7 @@ COMPATIBLE = [
 
 @cache
 def _current() -> Any:
-    return load(SPECIFICATION)
+    return read_document(SPECIFICATION)
 
 
 def _changed(document: Any, location: str, value: Any) -> Any:
@@ -307,7 +307,7 @@ def test_removed_member_is_a_breaking_change(location: str) -> None:
 @pytest.mark.parametrize("path", sorted(_RELEASED.glob("*.yml")), ids=lambda path: path.stem)
 def test_file_name_of_a_release_has_its_version(path: Path) -> None:
     """The file name of a released api.yml has its version."""
-    assert path.stem == f"api-{load(path)['info']['version']}"
+    assert path.stem == f"api-{read_document(path)['info']['version']}"
 
 
 def test_clients_of_all_releases_work() -> None:
@@ -346,7 +346,7 @@ def test_version_that_a_change_needs(location: str, value: Any, first: str) -> N
 
 
 def _released() -> list[Any]:
-    return [load(path) for path in sorted(_RELEASED.glob("*.yml"))]
+    return [read_document(path) for path in sorted(_RELEASED.glob("*.yml"))]
 
 
 def _refusal(released: Any, current: Any, accepted: Collection[tuple[str, str]] = ()) -> str:

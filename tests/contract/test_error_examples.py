@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
-from promo_api import SPECIFICATION
+from tests.specification import specification
 from tests.unit.source import files, tree
 
 # A template needs some fixed words, or it would match any message.
 _MIN_FIXED_CHARS = 8
-_DOCUMENT = yaml.load(SPECIFICATION.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+_DOCUMENT = specification()
 
 
 def _templates() -> Iterator[str]:

@@ -13,13 +13,13 @@ import requests
 import yaml
 from openapi_spec_validator import validate
 
-from promo_api import SPECIFICATION
 from promo_api.antifraud.client import AntifraudClient, NoVerdict, _verdict
 from promo_api.config.settings import Settings
 from promo_api.dev.antifraud_stub import EmbeddedAntifraud
 from tests.integration.test_antifraud import INVALID_RESPONSES
 from tests.integration.test_antifraud_client import YES, Service, _sized
 from tests.pages import ROOT
+from tests.specification import specification
 
 _DOCUMENT = yaml.safe_load((ROOT / "docs" / "antifraud-service.yml").read_text(encoding="utf-8"))
 _PATH = "/api/validate"
@@ -65,7 +65,7 @@ def test_requests_of_the_client(settings: Settings) -> None:
 def test_longest_email() -> None:
     """The maximum length of an e-mail address is that of api.yml."""
     email = _DOCUMENT["components"]["schemas"]["Attempt"]["properties"]["user_email"]
-    api = yaml.load(SPECIFICATION.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    api = specification()
     assert email["maxLength"] == api["components"]["schemas"]["Email"]["maxLength"]
 
 

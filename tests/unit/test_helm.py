@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 import promo_api
-from promo_api import SPECIFICATION
 from promo_api.config.settings import Settings, variable
 from tests.deployment_page import block
 from tests.pages import ROOT
+from tests.specification import specification
 
 _CHART = ROOT / "deploy" / "helm"
 _VALUES = yaml.safe_load((_CHART / "values.yaml").read_text(encoding="utf-8"))
@@ -109,7 +109,7 @@ def test_ports() -> None:
 
 def test_probes() -> None:
     """The probes ask operations of api.yml: only readiness depends on PostgreSQL."""
-    paths = yaml.load(SPECIFICATION.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)["paths"]
+    paths = specification()["paths"]
     probes = re.findall(r"(\w+)Probe:\n\s+httpGet: \{path: /api(/\w+), port: http\}", _TEMPLATES["deployment.yaml"])
     assert probes == [("startup", "/ping"), ("liveness", "/ping"), ("readiness", "/health")]
     assert all("get" in paths[path] for _, path in probes)

@@ -30,7 +30,9 @@ def test_killed_coordinator(cluster: Cluster, service: Server) -> None:
     for _ in range(_KILLS):
         responses = _create_until_killed(cluster, companies)
         # A worker can have the last message unread, and finish the transaction after the kill.
+        deadline_s = monotonic() + _TIMEOUT_S
         while cluster.list_prepared() == []:
+            assert monotonic() < deadline_s
             cluster.coordinator.start()
             responses += _create_until_killed(cluster, companies)
         assert companies[0].get("/business/promo").status_code == 503
