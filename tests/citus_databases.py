@@ -126,7 +126,9 @@ def cluster_database(name: str) -> Iterator[None]:
                 connection.execute("CREATE EXTENSION citus")
         coordinator, *workers = nodes
         _run(coordinator, sql.SQL("ALTER DATABASE {} SET citus.shard_count = {}").format(sql.Identifier(name), SHARDS))
-        with closing(_connect(coordinator, name)) as connection:
+        with closing(_connect(coordinator)) as lock, closing(_connect(coordinator, name)) as connection:
+            # Citus writes the roles of the coordinator to the workers, which two pytest processes must not do at once.
+            lock.execute("SELECT pg_advisory_lock(1)")
             connection.execute("SELECT citus_set_coordinator_host(%s, %s)", coordinator)
             for worker in workers:
                 connection.execute("SELECT citus_add_node(%s, %s)", worker)

@@ -193,11 +193,11 @@ _results = (
 _row = deliveries.alias("row")
 
 
-def _update(condition: ColumnElement[bool]) -> Update:
+def _update() -> Update:
     """Store results.
 
-    A subquery computes them, because Citus allows hardly any function in the values of an UPDATE. OFFSET 0 keeps the
-    planner from flattening it.
+    A query computes them, because Citus allows hardly any function in the values of an UPDATE. It is materialized, so
+    that the planner cannot run it again for each delivery.
     """
     stored = lateral_join(
         select(literal_column("row.ctid", type_=Text).label("ctid"), (_row.c.created_at + _LIFETIME).label("ends_at"))
@@ -218,15 +218,15 @@ def _update(condition: ColumnElement[bool]) -> Update:
     }
     columns = (change.label(name) for name, change in changes.items())
     rows = select(stored.c.ctid, *columns).select_from(_results.join(stored, true()))
-    found = rows.offset(literal_column("0")).subquery("found")
+    found = rows.cte("found").prefix_with("MATERIALIZED")
     return (
         update(deliveries)
-        .where(condition, _PLACE.element == found.c.ctid, deliveries.c.due_at == _DUE_AT)
+        .where(_OF_WEBHOOK, _PLACE.element == found.c.ctid, deliveries.c.due_at == _DUE_AT)
         .values({name: found.c[name] for name in changes} | {"attempts": deliveries.c.attempts + 1})
     )
 
 
-_UPDATE = {distributed: Statement(_update(condition)) for distributed, condition in _IN_SHARD.items()}
+_UPDATE = Statement(_update())
 _RETURN = Statement(
     update(deliveries)
     .where(
@@ -292,7 +292,7 @@ def claim_deliveries(
 def update_deliveries(connection: Connection, batch: Batch, results: Sequence[Result], *, lifetime: timedelta) -> None:
     """Store the results of attempts. A delivery that is older than `lifetime` is not tried again."""
     values = {f"{name}s": [getattr(result, name) for result in results] for name in _COLUMNS}
-    _UPDATE[is_distributed(connection)].count(connection, _of(batch) | values | {"lifetime": lifetime})
+    _UPDATE.count(connection, _of(batch) | values | {"lifetime": lifetime})
 
 
 def update_unsent(connection: Connection, batch: Batch, event_ids: Sequence[UUID], *, pause: timedelta) -> None:

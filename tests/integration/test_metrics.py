@@ -2,7 +2,7 @@
 
 from contextlib import closing
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, datetime, timedelta
 from threading import get_ident
 from typing import Any
 from uuid import uuid4
@@ -23,8 +23,8 @@ from tests.accounts import Account, Api
 from tests.antifraud_control import HOUR_MS, AntifraudControl, AntifraudUser
 from tests.metric_delta import MetricDelta
 
-_TOMORROW = (date.today() + timedelta(days=2)).isoformat()  # noqa: DTZ011 any zone will do
-_YESTERDAY = (date.today() - timedelta(days=2)).isoformat()  # noqa: DTZ011
+# Days that are in the future and in the past in every time zone.
+_FUTURE, _PAST = ((datetime.now(UTC).date() + timedelta(days=each)).isoformat() for each in (2, -2))
 
 
 def _activate(api: Api, key: str | None = None, **promo: Any) -> tuple[Account, str]:
@@ -39,8 +39,8 @@ def _activate(api: Api, key: str | None = None, **promo: Any) -> tuple[Account, 
     ("reason", "promo"),
     [
         ("inactive", {"max_count": 0}),
-        ("not_started", {"active_from": _TOMORROW}),
-        ("expired", {"active_until": _YESTERDAY}),
+        ("not_started", {"active_from": _FUTURE}),
+        ("expired", {"active_until": _PAST}),
         ("age", {"target": {"age_from": 31}}),
         ("country", {"target": {"country": "fr"}}),
     ],
