@@ -47,10 +47,11 @@ from persistence.schema.webhook_tables import IS_DUE, deliveries, webhooks
 
 @dataclass(frozen=True)
 class Delivery:
-    """An event to deliver. Without a type: the event was deleted."""
+    """An event to deliver, and since when. Without a type: the event was deleted."""
 
     event_id: UUID
     attempts: int
+    queued_at: datetime
     type: str | None
     promo_id: UUID | None
     data: dict[str, Any] | None
@@ -91,11 +92,11 @@ class Result:
 
 _COMPANY, _WEBHOOK = bindparam("company", type_=Uuid), bindparam("webhook", type_=Uuid)
 _LIMIT, _LEASE = bindparam("limit", type_=BigInteger), bindparam("lease", type_=Interval)
-_DUE_AT, _LIFETIME = bindparam("due_at", type_=DateTime(timezone=True)), bindparam("lifetime", type_=Interval)
+_DUE_AT = bindparam("due_at", type_=DateTime(timezone=True))
 # PostgreSQL expects few deliveries of a webhook, and would read them all to find some by their events.
 _PLACE = literal_column("deliveries.ctid", type_=Text).label("ctid")
 _OF_WEBHOOK = and_(deliveries.c.company_id == _COMPANY, deliveries.c.webhook_id == _WEBHOOK)
-# Whether the database is distributed, and the condition on deliveries that are found by their places. Only Citus needs
+# Whether the database is distributed, and the condition on deliveries that are found otherwise. Only Citus needs
 # it, to find the shard. It plans each statement for its values, and expects many deliveries of a webhook that has many.
 _IN_SHARD = {False: true(), True: _OF_WEBHOOK}
 _THIS = and_(webhooks.c.company_id == _COMPANY, webhooks.c.id == _WEBHOOK)
@@ -162,7 +163,7 @@ def _claim(condition: ColumnElement[bool]) -> Select[Any]:
         update(deliveries)
         .where(condition, _PLACE.element == func.any(func.array(select(locked.c.ctid).scalar_subquery())))
         .values(due_at=func.now() + _LEASE)
-        .returning(deliveries.c.event_id, deliveries.c.attempts, deliveries.c.due_at)
+        .returning(*(deliveries.c[name] for name in ("due_at", "event_id", "attempts", "created_at")))
         .cte("leased")
     )
     event = lateral_join(
@@ -171,10 +172,7 @@ def _claim(condition: ColumnElement[bool]) -> Select[Any]:
         .correlate(leased),
         "event",
     )
-    names = (event.c[name] for name in ("type", "promo_id", "data", "created_at"))
-    return select(leased.c.due_at, leased.c.event_id, leased.c.attempts, *names).select_from(
-        leased.outerjoin(event, true())
-    )
+    return select(*leased.c, *event.c).select_from(leased.outerjoin(event, true()))
 
 
 _CLAIM = {distributed: Statement(_claim(condition)) for distributed, condition in _IN_SHARD.items()}
@@ -184,49 +182,44 @@ _COLUMNS: dict[str, Any] = {
     "status": SmallInteger,
     "error": Text,
     "retry_s": Float,
+    "ends_at": DateTime(timezone=True),
 }
 _results = (
     func.unnest(*(bindparam(f"{name}s", type_=ARRAY(type_)) for name, type_ in _COLUMNS.items()))
     .table_valued(*_COLUMNS, name="results")
     .render_derived()
 )
-_row = deliveries.alias("row")
 
 
-def _update() -> Update:
+def _update(condition: ColumnElement[bool]) -> Update:
     """Store results.
 
     A query computes them, because Citus allows hardly any function in the values of an UPDATE. It is materialized, so
-    that the planner cannot run it again for each delivery.
+    that the planner cannot run it again for each delivery. Each delivery is found by its key: the index of due times,
+    which IS NOT DISTINCT FROM can't use, would find the whole batch each time.
     """
-    stored = lateral_join(
-        select(literal_column("row.ctid", type_=Text).label("ctid"), (_row.c.created_at + _LIFETIME).label("ends_at"))
-        .where(_row.c.company_id == _COMPANY, _row.c.webhook_id == _WEBHOOK, _row.c.event_id == _results.c.event_id)
-        .correlate(_results),
-        "stored",
-    )
-    has_succeeded = _results.c.has_succeeded
-    has_failed = or_(_results.c.retry_s.is_(None), stored.c.ends_at <= func.now())
+    has_succeeded, ends_at = _results.c.has_succeeded, _results.c.ends_at
+    has_failed = or_(_results.c.retry_s.is_(None), ends_at <= func.now())
     retry_at = func.now() + _results.c.retry_s * literal_column("interval '1 second'", Interval)
-    due_at = case((or_(has_succeeded, has_failed), null()), else_=func.least(retry_at, stored.c.ends_at))
     changes = {
         "state": case((has_succeeded, "succeeded"), (has_failed, "failed"), else_="pending"),
-        "due_at": due_at,
+        "due_at": case((or_(has_succeeded, has_failed), null()), else_=func.least(retry_at, ends_at)),
         "attempted_at": func.now(),
         "status": _results.c.status,
         "error": _results.c.error,
     }
     columns = (change.label(name) for name, change in changes.items())
-    rows = select(stored.c.ctid, *columns).select_from(_results.join(stored, true()))
-    found = rows.cte("found").prefix_with("MATERIALIZED")
+    key = (_COMPANY.label("company_id"), _WEBHOOK.label("webhook_id"), _results.c.event_id)
+    found = select(*key, *columns).cte("found").prefix_with("MATERIALIZED")
+    is_result = and_(*(column == found.c[column.name] for column in deliveries.primary_key))
     return (
         update(deliveries)
-        .where(_OF_WEBHOOK, _PLACE.element == found.c.ctid, deliveries.c.due_at == _DUE_AT)
+        .where(condition, is_result, deliveries.c.due_at.is_not_distinct_from(_DUE_AT))
         .values({name: found.c[name] for name in changes} | {"attempts": deliveries.c.attempts + 1})
     )
 
 
-_UPDATE = Statement(_update())
+_UPDATE = {distributed: Statement(_update(condition)) for distributed, condition in _IN_SHARD.items()}
 _RETURN = Statement(
     update(deliveries)
     .where(
@@ -291,8 +284,10 @@ def claim_deliveries(
 
 def update_deliveries(connection: Connection, batch: Batch, results: Sequence[Result], *, lifetime: timedelta) -> None:
     """Store the results of attempts. A delivery that is older than `lifetime` is not tried again."""
-    values = {f"{name}s": [getattr(result, name) for result in results] for name in _COLUMNS}
-    _UPDATE.count(connection, _of(batch) | values | {"lifetime": lifetime})
+    ends_at = {each.event_id: each.queued_at + lifetime for each in batch.deliveries}
+    values = {f"{name}s": [getattr(result, name) for result in results] for name in Result.__dataclass_fields__}
+    values["ends_ats"] = [ends_at[result.event_id] for result in results]
+    _UPDATE[is_distributed(connection)].count(connection, _of(batch) | values)
 
 
 def update_unsent(connection: Connection, batch: Batch, event_ids: Sequence[UUID], *, pause: timedelta) -> None:

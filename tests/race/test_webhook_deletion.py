@@ -17,9 +17,12 @@ from tests.race.interleaving import Stage
 
 
 @pytest.fixture(autouse=True)
-def _without_other_webhooks(runtime: Runtime) -> None:
-    """Other tests leave webhooks that wait for redeliveries, and a sweeper takes any."""
+def _without_rows_of_others(runtime: Runtime) -> None:
+    """Other tests leave webhooks that wait for redeliveries, and old events, and a sweeper takes any."""
     delete_all(runtime.database)
+    sweeper = old_events_sweeper(runtime.database, runtime.clock, 30)
+    while sweeper.sweep():
+        pass
 
 
 def _mismatches(runtime: Runtime) -> int:

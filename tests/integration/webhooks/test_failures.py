@@ -97,14 +97,13 @@ def test_gone(shop: Shop, receiver: Receiver) -> None:
     hook, other = shop.add(receiver.url), shop.add(receiver.url, event_types=["webhook.disabled"])
     shop.publish(2)
     shop.deliver()
-    assert [each[0] for each in shop.results(hook)] == ["failed", "pending"]
+    assert sorted(each.state for each in shop.deliveries(hook)) == ["failed", "pending"]
     row = shop.hook(hook)
     assert (row.enabled, row.disabled_reason) == (False, "gone")
     assert row.disabled_at is not None
     assert row.mail_due_at is not None
     assert shop.types().count("webhook.disabled") == 1
-    assert shop.deliveries(hook)[-1].state == "pending"
-    assert len(shop.deliveries(hook)) == 2
+    assert sorted(each.state for each in shop.deliveries(hook)) == ["failed", "pending"]
     receiver.respond = accept
     shop.deliver()
     [_, disabled] = receiver.requests
