@@ -6,8 +6,9 @@ from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 
+from persistence.schema.tables import promos
 from promo_api.runtime import Runtime
 from promo_api.sweeper import search_words_sweeper
 from tests.accounts import Account, Api
@@ -195,12 +196,9 @@ def test_other_companies(api: Api, company: Account, found: Found, runtime: Runt
     """A company finds only its own promos, also if the prefix of another company is the same."""
     promo_id = company.create_promo(description="The same description")
     twin_promo = api.sign_up_company().create_promo(description="The same description")
-    statement = (
-        "UPDATE promos SET search_words = (SELECT search_words FROM promos WHERE id = CAST(:like AS uuid))"
-        " WHERE id = CAST(:twin AS uuid)"
-    )
     with runtime.database.transaction() as connection:
-        connection.execute(text(statement), {"twin": twin_promo, "like": promo_id})
+        words = connection.scalar(select(promos.c.search_words).where(promos.c.id == UUID(promo_id)))
+        connection.execute(update(promos).where(promos.c.id == UUID(twin_promo)).values(search_words=words))
     assert found("same") == ([promo_id], [promo_id])
 
 
