@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Collection, Iterable
 from copy import copy, deepcopy
-from functools import cache, reduce
+from functools import reduce
 from operator import getitem
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import yaml
 
-from promo_api.app import SPECIFICATION
 from promo_api.contract.document import read_document
 from tests.cases import all_cases
 from tests.contract.accepted_changes import ACCEPTED
 from tests.contract.breaking import Change, Effect, breaks, compare
+from tests.specification import specification
 
 _RELEASED = Path(__file__).with_name("released")
 _REMOVED = object()
@@ -205,11 +205,6 @@ COMPATIBLE = [
 ]
 
 
-@cache
-def _current() -> Any:
-    return read_document(SPECIFICATION)
-
-
 def _changed(document: Any, location: str, value: Any) -> Any:
     """Return a document with one value set, or removed for `_REMOVED`. It shares the other values with the first."""
     changed = part = copy(document)
@@ -294,14 +289,14 @@ def test_change_has_operation_and_location() -> None:
     "location",
     [
         f"{name} properties {member}"
-        for name, schema in _current()["components"]["schemas"].items()
+        for name, schema in specification()["components"]["schemas"].items()
         for member in schema.get("properties", {})
     ],
 )
 def test_removed_member_is_a_breaking_change(location: str) -> None:
     """In api.yml, the removal of any member of a schema is a breaking change."""
-    without = _changed(_current(), f"components schemas {location}", _REMOVED)
-    assert breaks(_current(), without)
+    without = _changed(specification(), f"components schemas {location}", _REMOVED)
+    assert breaks(specification(), without)
 
 
 @pytest.mark.parametrize("path", sorted(_RELEASED.glob("*.yml")), ids=lambda path: path.stem)
@@ -312,7 +307,7 @@ def test_file_name_of_a_release_has_its_version(path: Path) -> None:
 
 def test_clients_of_all_releases_work() -> None:
     """No change since any release breaks clients in use, except the accepted ones, and all of those exist."""
-    changes = [change for released in _released() for change in compare(released, _current())]
+    changes = [change for released in _released() for change in compare(released, specification())]
     breaking = [change for change in changes if change.effect is Effect.WIRE]
     accepted = {change for each in ACCEPTED.values() for change in each}
     assert _table([change for change in breaking if _member_and_kind(change) not in accepted]) == ""
@@ -322,10 +317,10 @@ def test_clients_of_all_releases_work() -> None:
 def test_version_follows_the_changes() -> None:
     """The version has grown since the last release as the changes need. The changes are written to stdout."""
     released = max(_released(), key=_version)
-    changes = compare(released, _current())
+    changes = compare(released, specification())
     sys.stdout.write(f"Changes since the last release:\n{_table(changes)}\n")
     accepted = {change for each in ACCEPTED.values() for change in each}
-    assert _refusal(released, _current(), accepted) == ""
+    assert _refusal(released, specification(), accepted) == ""
 
 
 @pytest.mark.parametrize(
