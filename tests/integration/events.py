@@ -8,8 +8,9 @@ from sqlalchemy import Connection, Table, func, insert, select, union_all, updat
 
 from persistence.database.engine import Database
 from persistence.schema.event_tables import IS_UNPUBLISHED, events, promo_events
-from promo_api.event_sweepers import events_sweeper
+from promo_api.event_sweepers import events_sweeper, old_events_sweeper
 from promo_api.runtime import Runtime
+from promo_api.sweeper import Sweeper
 from tests.accounts import Account
 
 PATH = "/business/events"
@@ -75,6 +76,14 @@ def event_ids(database: Database, company_id: UUID) -> list[UUID]:
     query = select(events.c.id).where(events.c.company_id == company_id, events.c.number.is_not(None))
     with database.autocommit() as connection:
         return list(connection.scalars(query.order_by(events.c.number)))
+
+
+def sweeper_of_old_events(runtime: Runtime) -> Sweeper:
+    """Return the sweeper of events that are 30 days old, after it has deleted those of other tests."""
+    sweeper = old_events_sweeper(runtime.database, runtime.clock, 30)
+    while sweeper.sweep():
+        pass
+    return sweeper
 
 
 def age(database: Database, event_ids: list[UUID], days: int) -> None:

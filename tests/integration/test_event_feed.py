@@ -8,12 +8,12 @@ from sqlalchemy import func, insert, select, update
 from persistence.events import count_backlog
 from persistence.schema.event_tables import event_feeds, events
 from persistence.schema.tables import promos
-from promo_api.event_sweepers import ended_promos_sweeper, events_sweeper, old_events_sweeper
+from promo_api.event_sweepers import ended_promos_sweeper, events_sweeper
 from promo_api.runtime import Runtime
 from promo_api.telemetry import metrics
 from tests.accounts import Account, Api
 from tests.conftest import Clock
-from tests.integration.events import PATH, fill, publish, read, types
+from tests.integration.events import PATH, fill, publish, read, sweeper_of_old_events, types
 from tests.integration.test_redemptions import activate
 
 TODAY = date(2030, 5, 10)
@@ -163,9 +163,7 @@ def test_end_after_an_extension(runtime: Runtime, company: Account, clock: Clock
 
 def test_old_events_are_deleted(runtime: Runtime, company: Account) -> None:
     """Events are deleted after their days, in portions; a cursor from before continues with the oldest event."""
-    sweeper = old_events_sweeper(runtime.database, runtime.clock, 30)
-    while sweeper.sweep():  # events of other tests
-        pass
+    sweeper = sweeper_of_old_events(runtime)
     first = company.get(PATH).headers["x-next-cursor"]
     publish(runtime)
     fill(runtime.database, UUID(company.id), 1202)

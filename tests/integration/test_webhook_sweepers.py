@@ -13,7 +13,6 @@ from persistence.schema.event_tables import events
 from persistence.schema.webhook_tables import deliveries, webhooks
 from persistence.webhooks.deliveries import list_ready_webhooks
 from persistence.webhooks.upkeep import FIRST_WEBHOOK, WebhookCounts, count_webhooks
-from promo_api.event_sweepers import old_events_sweeper
 from promo_api.runtime import Runtime
 from promo_api.security.webhook_secrets import WebhookSecrets
 from promo_api.telemetry import metrics
@@ -23,7 +22,7 @@ from promo_api.webhook_sweepers import (
     webhook_secrets_sweeper,
     webhooks_job,
 )
-from tests.integration.events import age, event_ids, publish, publish_new
+from tests.integration.events import age, event_ids, publish, publish_new, sweeper_of_old_events
 from tests.integration.stored_webhooks import StoredWebhook, delete_all, store_webhook
 
 _PAST = datetime(2026, 1, 2, tzinfo=UTC)
@@ -173,9 +172,7 @@ def test_redeliveries_take_turns(runtime: Runtime) -> None:
 
 def test_deliveries_of_old_events(runtime: Runtime) -> None:
     """The deliveries of an event are deleted with it, in each state and also those of a deleted webhook."""
-    sweeper = old_events_sweeper(runtime.database, runtime.clock, 30)
-    while sweeper.sweep():  # events of other tests
-        pass
+    sweeper = sweeper_of_old_events(runtime)
     company_id, ids = publish_new(runtime, 3)
     webhook = store_webhook(runtime.database, company_id)
     deleted = store_webhook(runtime.database, company_id, deleted_at=_PAST)

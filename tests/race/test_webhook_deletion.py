@@ -8,21 +8,17 @@ from persistence.events import update_event_numbers
 from persistence.schema.event_tables import events
 from persistence.schema.webhook_tables import deliveries
 from persistence.webhooks.redeliveries import insert_redeliveries, insert_redelivery
-from promo_api.event_sweepers import old_events_sweeper
 from promo_api.runtime import Runtime
 from promo_api.webhook_sweepers import deleted_webhooks_sweeper, redeliveries_sweeper
-from tests.integration.events import age, fill, publish_new
+from tests.integration.events import age, fill, publish_new, sweeper_of_old_events
 from tests.integration.stored_webhooks import delete_all, store_webhook
 from tests.race.interleaving import Stage
 
 
 @pytest.fixture(autouse=True)
-def _without_rows_of_others(runtime: Runtime) -> None:
-    """Other tests leave webhooks that wait for redeliveries, and old events, and a sweeper takes any."""
+def _without_other_webhooks(runtime: Runtime) -> None:
+    """Other tests leave webhooks that wait for redeliveries, and a sweeper takes any."""
     delete_all(runtime.database)
-    sweeper = old_events_sweeper(runtime.database, runtime.clock, 30)
-    while sweeper.sweep():
-        pass
 
 
 def _mismatches(runtime: Runtime) -> int:
@@ -61,10 +57,10 @@ def test_deletion_during_a_redelivery(runtime: Runtime) -> None:
 
 def test_old_events_during_a_redelivery(runtime: Runtime) -> None:
     """An old event is deleted after a redelivery that has read it, with the new delivery."""
+    sweeper = sweeper_of_old_events(runtime)
     company_id, ids = publish_new(runtime, 3)
     webhook = store_webhook(runtime.database, company_id, redeliver_after=0)
     age(runtime.database, ids, 31)
-    sweeper = old_events_sweeper(runtime.database, runtime.clock, 30)
     with Stage(runtime.database).queue() as queue:
         with runtime.database.transaction() as connection:
             assert insert_redeliveries(connection) == 3
@@ -98,11 +94,11 @@ def test_redelivery_does_not_wait_for_a_sender(runtime: Runtime) -> None:
 
 def test_old_events_during_a_redelivery_of_one(runtime: Runtime) -> None:
     """An old event is deleted after a redelivery of it, with the new delivery."""
+    sweeper = sweeper_of_old_events(runtime)
     company_id, ids = publish_new(runtime, 1)
     webhook = store_webhook(runtime.database, company_id)
     [event_id] = ids
     age(runtime.database, ids, 31)
-    sweeper = old_events_sweeper(runtime.database, runtime.clock, 30)
     with Stage(runtime.database).queue() as queue:
         with runtime.database.transaction() as connection:
             assert insert_redelivery(connection, company_id, webhook.id, event_id)

@@ -95,15 +95,18 @@ def test_gone(shop: Shop, receiver: Receiver) -> None:
     """A 410 disables the webhook with an event; the delivery has failed, and others stay pending."""
     receiver.respond = with_status(410)
     hook, other = shop.add(receiver.url), shop.add(receiver.url, event_types=["webhook.disabled"])
-    shop.publish(2)
+    # Not at once: both would be due at the same moment, and either could be sent first.
+    shop.publish()
+    shop.publish()
     shop.deliver()
-    assert sorted(each.state for each in shop.deliveries(hook)) == ["failed", "pending"]
+    assert [each[0] for each in shop.results(hook)] == ["failed", "pending"]
     row = shop.hook(hook)
     assert (row.enabled, row.disabled_reason) == (False, "gone")
     assert row.disabled_at is not None
     assert row.mail_due_at is not None
     assert shop.types().count("webhook.disabled") == 1
-    assert sorted(each.state for each in shop.deliveries(hook)) == ["failed", "pending"]
+    assert shop.deliveries(hook)[-1].state == "pending"
+    assert len(shop.deliveries(hook)) == 2
     receiver.respond = accept
     shop.deliver()
     [_, disabled] = receiver.requests
